@@ -1,0 +1,42 @@
+"""dbm_gmx: put the atoms back into coarse-grained GROMACS simulations.
+
+Principles
+----------
+* The target is known.  Topology, temperature and beads define the distribution of the atoms;
+  a trained network makes good proposals quickly, it never defines what is right.
+* One plain immutable record per idea, free functions between them, data flowing one way.
+* Graph order = array row = file order.  Rows are 0-based inside, 1-based only in files.
+* Units are those of GROMACS: nm, ps, kJ/mol, amu, e, degrees in parameters.
+* Every file ends in the same records; nothing downstream knows which file it came from.
+* Bad input is an :class:`~dbm_gmx.errors.InputError` that says where, what was found and what
+  would have been possible.  It is raised before anything is written.
+* The answer depends on the seed and the frame, not on batch size, box origin or wrapping.
+
+Flow
+----
+::
+
+    files  -read->  Topology, Mapping   -plan->  Plan (order of placing, once per molecule type)
+    files  -read->  Frame of beads
+    Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
+    Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
+
+=====================  ==========================================================================
+``topology, mapping``  what the system is: molecule graphs with their terms; atoms to beads
+``frame``              positions, box, time; periodic geometry
+``files/``             every reader and writer; the library of molecules
+``plan``               the order in which beads and atoms are placed (networkx, no torch)
+``energy``             the force field's terms, on torch tensors
+``channels``           atom classes from the molecular graph, feature channels
+``environment``        what one atom sees: neighbours, local frame, smooth densities
+``generator, model``   the network; the file that holds it with all needed to use it
+``backmap``            the main job: grow, sweep, write
+``training``           how a model is made (never imported by backmapping)
+``check, cli``         validation without conversion; the command line
+=====================  ==========================================================================
+
+Chemistry (``topology`` to ``plan``) knows no tensors, networks (``generator``) know no chemistry;
+they meet in ``environment`` and ``backmap``.
+"""
+
+__version__ = "0.1.0"
