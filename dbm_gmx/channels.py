@@ -1,0 +1,261 @@
+"""What a neighbour looks like to the network: atom classes and feature channels.
+
+Classes come from the molecular graph, not from force-field names, so that a model trained on one
+force field reads any other.  Channels say which classes, bonded roles and bead types share one
+density.  Both can be overridden by a TOML file, see :func:`read_channels`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.topology import MoleculeType
+
+ROLES = ("bond", "angle", "dihedral")
+"""Bonded roles of a neighbour: one, two or three chemical bonds away from the atom to be placed."""
+
+HIDDEN = 1.0079  # amu a hydrogen adds to a united atom
+LARGEST_AROMATIC = 7
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which neighbours share which channel; a pattern may hold ``*``.
+
+    Attributes
+    ----------
+    atoms
+        Channel name -> atom classes whose known atoms it shows.
+    bonded
+        Channel name -> roles (:data:`ROLES`) of the neighbours it shows.
+    lennard_jones
+        Channel name -> atom classes whose non-bonded atoms it shows (no exclusion joins them to
+        the atom to be placed).
+    beads
+        Channel name -> bead types.  The current bead is the one in the centre.
+    classes
+        Force-field atom type -> atom class, where the graph's class is not wanted.
+    """
+
+    atoms: Mapping[str, Sequence[str]]
+    bonded: Mapping[str, Sequence[str]]
+    lennard_jones: Mapping[str, Sequence[str]]
+    beads: Mapping[str, Sequence[str]]
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All channels in the order of the network's input."""
+        groups = (
+            ("atom", self.atoms),
+            ("bonded", self.bonded),
+            ("lj", self.lennard_jones),
+            ("bead", self.beads),
+        )
+        return tuple(f"{group}:{name}" for group, members in groups for name in members)
+
+    @property
+    def width(self) -> int:
+        """Number of channels."""
+        return len(self.names)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain types for the model file."""
+        return {
+            key: {k: v if isinstance(v, str) else list(v) for k, v in group.items()}
+            for key, group in asdict(self).items()
+        }
+
+
+def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -> Channels:
+    """Channels from nested dictionaries.
+
+    Raises
+    ------
+    InputError
+        Naming an unknown section or role, and the known ones.
+    """
+    sections = ("atoms", "bonded", "lennard_jones", "beads", "classes")
+    unknown = sorted(set(plain) - set(sections))
+    if unknown:
+        raise InputError(
+            f"unknown section {', '.join(unknown)}; possible are {', '.join(sections)}", path=path
+        )
+    wrong = sorted({r for roles in plain.get("bonded", {}).values() for r in roles} - set(ROLES))
+    if wrong:
+        raise InputError(
+            f"unknown bonded role {', '.join(wrong)}; possible are {', '.join(ROLES)}", path=path
+        )
+    return Channels(**{key: dict(plain.get(key, {})) for key in sections})
+
+
+def read_channels(path: str | Path) -> Channels:
+    """Read a channel file.
+
+    The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``
+    (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
+    """
+    try:
+        return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"not a channel file: {error}", path=path) from error
+
+
+def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:
+    """A channel for every class, bonded role and bead type; Lennard-Jones by heavy and hydrogen."""
+    return Channels(
+        atoms={c: [c] for c in sorted(set(classes))},
+        bonded={r: [r] for r in ROLES},
+        lennard_jones={"heavy": ["[!H]*"], "hydrogen": ["H@*"]},
+        beads={b: [b] for b in sorted(set(bead_types))},
+    )
+
+
+def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Class of every atom, from the molecular graph.
+
+    An atom is its element and number of bonded neighbours, with ``a`` in an aromatic and ``r`` in
+    another ring: ``C4``, ``C3a``, ``O2r``.  A united atom carries its hydrogens: ``CH2_2``.  A
+    hydrogen is named by what it sits on: ``H@C4``.
+
+    Parameters
+    ----------
+    kind
+        Molecule type; elements must be known.
+    overrides
+        Force-field type -> class.
+
+    Raises
+    ------
+    InputError
+        Listing atoms whose element is unknown and which no override names.
+    """
+    graph, named = kind.graph, dict(overrides or {})
+    lost = [i for i, a in graph.nodes(data=True) if not a["element"] and a["type"] not in named]
+    if lost:
+        atoms = ", ".join(
+            f"{i + 1} {graph.nodes[i]['name']} (type {graph.nodes[i]['type']})" for i in lost[:8]
+        )
+        raise InputError(
+            f"molecule {kind.name}: no element for atom {atoms}{' ...' if len(lost) > 8 else ''}; give an "
+            "atomic number in [ atomtypes ], or the class of the type in the section [classes] of a channel file"
+        )
+    rings = nx.minimum_cycle_basis(graph) if graph.number_of_edges() >= graph.number_of_nodes() else []
+    ring = {i for cycle in rings for i in cycle}
+    aromatic = {i for cycle in rings if _aromatic(graph, cycle) for i in cycle}
+
+    def heavy(i: int) -> str:
+        atom = graph.nodes[i]
+        hidden = round((atom["mass"] - 12.011) / HIDDEN) if atom["element"] == "C" else 0
+        united = f"H{hidden}_" if hidden > 0 else ""
+        return (
+            f"{atom['element']}{united}{graph.degree(i)}{'a' if i in aromatic else 'r' if i in ring else ''}"
+        )
+
+    def name(i: int) -> str:
+        atom = graph.nodes[i]
+        if atom["type"] in named:
+            return named[atom["type"]]
+        if atom["element"] != "H":
+            return heavy(i)
+        return "H@" + "".join(sorted(heavy(j) for j in graph.neighbors(i)))
+
+    return tuple(name(i) for i in range(kind.n_atoms))
+
+
+def _aromatic(graph: nx.Graph, cycle: Sequence[int]) -> bool:
+    """Whether every member of a small ring can be planar: no atom has more than three neighbours."""
+    return (
+        len(cycle) <= LARGEST_AROMATIC and all(graph.degree(i) <= 3 for i in cycle) and _has_sp2(graph, cycle)
+    )
+
+
+def _has_sp2(graph: nx.Graph, cycle: Sequence[int]) -> bool:
+    return any(graph.nodes[i]["element"] in ("C", "N") and graph.degree(i) == 3 for i in cycle)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Feature vectors of everything that can stand in an environment.
+
+    Attributes
+    ----------
+    classes, bead_types
+        Known names; their order numbers them.
+    features
+        (rows, channels) float32: first a row per class, then per role, exclusion (no, yes) and
+        class, then per bead type.
+    """
+
+    classes: tuple[str, ...]
+    bead_types: tuple[str, ...]
+    features: NDArray[np.float32]
+
+    @property
+    def bonded_row(self) -> int:
+        """First row of the bonded neighbours."""
+        return len(self.classes)
+
+    @property
+    def bead_row(self) -> int:
+        """First row of the beads."""
+        return self.bonded_row + 2 * len(ROLES) * len(self.classes)
+
+
+def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequence[str]) -> FeatureTable:
+    """Feature vectors of the given classes and bead types under the given channels.
+
+    A bonded neighbour is met twice in an environment, as a neighbour and as a bonded one; its
+    second row shows the role and, where it is excluded from Lennard-Jones, takes the first row's
+    Lennard-Jones channels away again.
+
+    Raises
+    ------
+    InputError
+        Listing all classes and bead types that no channel shows, and what the channels show.
+    """
+    classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
+    missing = [f"atom class {c}" for c in classes if not _shown(channels.atoms, c)]
+    missing += [f"bead type {b}" for b in bead_types if not _shown(channels.beads, b)]
+    if missing:
+        raise InputError(
+            f"the model has no channel for {', '.join(missing)}; it knows the atom classes "
+            f"{_known(channels.atoms)} and the bead types {_known(channels.beads)}"
+        )
+    column = {name: k for k, name in enumerate(channels.names)}
+    rows = [
+        _row(column, atom=_shown(channels.atoms, c), lj=_shown(channels.lennard_jones, c)) for c in classes
+    ]
+    for role in ROLES:
+        for excluded in (0.0, -1.0):
+            rows += [
+                _row(column, bonded=_shown(channels.bonded, role))
+                + excluded * _row(column, lj=_shown(channels.lennard_jones, c))
+                for c in classes
+            ]
+    rows += [_row(column, bead=_shown(channels.beads, b)) for b in bead_types]
+    return FeatureTable(classes, bead_types, np.array(rows, np.float32))
+
+
+def _shown(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
+
+
+def _known(group: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(sorted({p for patterns in group.values() for p in patterns}))
+
+
+def _row(column: Mapping[str, int], **shown: Sequence[str]) -> NDArray[np.float32]:
+    row = np.zeros(len(column), np.float32)
+    row[[column[f"{group}:{name}"] for group, names in shown.items() for name in names]] = 1
+    return row

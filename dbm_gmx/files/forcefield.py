@@ -1,0 +1,331 @@
+"""The tables of a force field in a ``.top``, and how an interaction finds its parameters in them.
+
+Reference: GROMACS manual, "Topology file", table of interaction types; choices the manual leaves
+open follow grompp 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import networkx as nx
+import numpy as np
+
+from dbm_gmx.files.preprocess import Line
+from dbm_gmx.topology import FloatArray, NonBonded
+
+Parameters = tuple[float, ...]
+BondedTable = dict[tuple[str, ...], tuple[int, list[Parameters]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How an interaction is written: its number of atoms and parameters, and the edges it makes."""
+
+    atoms: int
+    parameters: int
+    edge: str = ""
+
+
+FORMS: dict[str, dict[int, Form]] = {
+    "bonds": {
+        1: Form(2, 2, "bond"),
+        2: Form(2, 2, "bond"),
+        3: Form(2, 3, "bond"),
+        4: Form(2, 3, "bond"),
+        5: Form(2, 0, "bond"),
+        6: Form(2, 2),
+        7: Form(2, 2, "bond"),
+        8: Form(2, 2, "bond"),
+        9: Form(2, 2),
+        10: Form(2, 4),
+    },
+    "constraints": {1: Form(2, 1, "constraint"), 2: Form(2, 1)},
+    "settles": {1: Form(1, 2, "settle")},
+    "pairs": {1: Form(2, 2), 2: Form(2, 5)},
+    "angles": {1: Form(3, 2), 2: Form(3, 2), 5: Form(3, 4), 8: Form(3, 2), 10: Form(3, 2)},
+    "dihedrals": {
+        1: Form(4, 3),
+        2: Form(4, 2),
+        3: Form(4, 6),
+        4: Form(4, 3),
+        5: Form(4, 4),
+        8: Form(4, 2),
+        9: Form(4, 3),
+        11: Form(4, 6),
+    },
+    "virtual_sites1": {1: Form(2, 0, "virtual")},
+    "virtual_sites2": {1: Form(3, 1, "virtual"), 2: Form(3, 1, "virtual")},
+    "virtual_sites3": {n: Form(4, 3 if n == 4 else 2, "virtual") for n in (1, 2, 3, 4)},
+    "virtual_sites4": {2: Form(5, 3, "virtual")},
+    "virtual_sitesn": {n: Form(2, 0, "virtual") for n in (1, 2, 3)},
+}
+TYPES = {"bondtypes": "bonds", "constrainttypes": "constraints", "angletypes": "angles"}
+FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "pairtypes", "nonbond_params"}
+
+
+@dataclass(frozen=True, slots=True)
+class AtomType:
+    """One line of ``[ atomtypes ]``; ``v``, ``w`` are its two non-bonded parameters as written."""
+
+    bonded: str
+    number: int
+    mass: float
+    charge: float
+    v: float
+    w: float
+
+
+@dataclass(frozen=True, slots=True)
+class ForceField:
+    """The tables of a force field.
+
+    ``bonded`` is keyed by directive and function, its tables by bonded types in both directions;
+    a value is its place in the file and its parameters, several only for multiple dihedrals.
+    Without ``nonbonded`` the file has molecule types only and nothing can be looked up.  ``row``
+    is the row of an atom type in ``nonbonded``.
+    """
+
+    atomtypes: dict[str, AtomType]
+    bonded: dict[tuple[str, int], BondedTable]
+    pairs: dict[tuple[str, str], Parameters] = field(default_factory=dict)
+    nonbonded: NonBonded | None = None
+    row: dict[str, int] = field(default_factory=dict)
+
+
+def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
+    """Make the tables from the lines of each directive in :data:`FIELD`."""
+    atomtypes = dict(_atom_type(line) for line in lines["atomtypes"])
+    bonded: dict[tuple[str, int], BondedTable] = {}
+    for name, directive in TYPES.items():
+        for line in lines[name]:
+            _add_bonded_type(line, directive, bonded)
+    _add_dihedral_types(lines["dihedraltypes"], bonded)
+    if not lines["defaults"]:
+        if lines["atomtypes"]:
+            raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
+        return ForceField(atomtypes, bonded)
+    rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
+    pairs: dict[tuple[str, str], Parameters] = {}
+    for line in lines["pairtypes"]:
+        first, second, values = _type_pair(line, atomtypes)
+        pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule)
+    c6, c12 = _matrices(atomtypes, lines["nonbond_params"], rule=rule)
+    nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
+    return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
+
+
+def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
+    """Return combination rule, whether pairs are generated, fudgeLJ, fudgeQQ."""
+    line, *more = lines
+    if more:
+        raise more[0].error(f"second [ defaults ]; the first is {line.path}:{line.number}")
+    nbfunc, rule, *rest = line.fields(2, "nbfunc comb-rule [gen-pairs fudgeLJ fudgeQQ]")
+    if nbfunc != "1":
+        raise line.error(f"nbfunc {nbfunc} is not supported; supported: 1 (Lennard-Jones)")
+    if rule not in ("1", "2", "3"):
+        raise line.error(f"combination rule {rule} is unknown; known: 1, 2, 3")
+    fudges = line.floats(rest[1:3])
+    generate = bool(rest) and rest[0].lower().startswith("y")
+    return int(rule), generate, fudges[0] if fudges else 1.0, fudges[1] if len(fudges) > 1 else 1.0
+
+
+def _atom_type(line: Line) -> tuple[str, AtomType]:
+    """Read one of the four layouts, told apart as grompp does: by where the particle type stands."""
+    layout = "name [bonded-type] [atomic-number] mass charge ptype V W"
+    fields = line.fields(6, layout)
+    if len(fields[5]) == 1 and fields[5].isalpha():
+        bonded, number, start = fields[1], fields[2], 3
+    elif len(fields[3]) == 1 and fields[3].isalpha():
+        bonded, number, start = fields[0], "0", 1
+    elif fields[1][0].isalpha():
+        bonded, number, start = fields[1], "0", 2
+    else:
+        bonded, number, start = fields[0], fields[1], 2
+    values = (*fields[start : start + 2], *fields[start + 3 : start + 5])
+    ptype = fields[start + 2].upper()
+    if len(values) != 4 or ptype not in ("A", "V", "D"):
+        raise line.error(f"{line.text!r}: expected {layout} with ptype A, V or D")
+    mass, charge, v, w = line.floats(values)
+    return fields[0], AtomType(bonded, line.integers((number,))[0], mass, charge, v, w)
+
+
+def _add_bonded_type(line: Line, directive: str, bonded: dict[tuple[str, int], BondedTable]) -> None:
+    """Add a bond, constraint or angle type; a later line overrides an earlier one."""
+    n = next(iter(FORMS[directive].values())).atoms
+    fields = line.fields(n + 1, f"{n} types, a function type and parameters")
+    function = line.integers(fields[n : n + 1])[0]
+    parameters = _state_a(fields[n + 1 :], form_of(directive, function, line), line)
+    names = tuple(fields[:n])
+    table = bonded.setdefault((directive, function), {})
+    table[names] = table[names[::-1]] = len(table), [parameters]
+
+
+def _add_dihedral_types(lines: list[Line], bonded: dict[tuple[str, int], BondedTable]) -> None:
+    """Add dihedral types.
+
+    Consecutive lines of function 9 for the same types add up; a later line of another function
+    replaces the earlier one in its place, and a second block of function 9 is refused (grompp).
+    """
+    previous: tuple[tuple[str, ...], int] | None = None
+    for line in lines:
+        names, function, texts = _dihedral_type(line)
+        parameters = _state_a(texts, form_of("dihedrals", function, line), line)
+        # functions 1 and 9 are the same interaction and share one table in grompp
+        table = bonded.setdefault(("dihedrals", 1 if function == 9 else function), {})
+        order, rows = table.get(names, (len(table), []))
+        if function == 9 and rows and previous != (names, 9) and rows != [parameters]:
+            raise line.error(f"second block of dihedrals 9 for types {' '.join(names)}; keep them together")
+        if function != 9 or previous != (names, 9):
+            rows.clear()
+        rows.append(parameters)
+        table[names] = table[names[::-1]] = order, rows
+        previous = names, function
+
+
+def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
+    """Read types, function and parameters; two types are the inner ones, or the outer of function 2."""
+    fields = line.fields(3, "two or four types, a function type and parameters")
+    n = 2 if fields[2].isdigit() else 4
+    function = line.integers(line.fields(n + 1, "a function type after four types")[n : n + 1])[0]
+    names = tuple(fields[:n])
+    if n == 2:
+        a, b = names
+        names = (a, "X", "X", b) if function == 2 else ("X", a, b, "X")
+    return names, function, fields[n + 1 :]
+
+
+def _state_a(texts: list[str], form: Form, line: Line) -> Parameters:
+    """Return the parameters of state A; those of state B may follow."""
+    n = form.parameters
+    if len(texts) not in (n, 2 * n):
+        raise line.error(
+            f"{line.text!r}: found {len(texts)} parameters, expected {n} (or {2 * n} with state B)"
+        )
+    return line.floats(texts)[:n]
+
+
+def _type_pair(line: Line, atomtypes: dict[str, AtomType]) -> tuple[str, str, Parameters]:
+    first, second, function, *texts = line.fields(5, "two types, function type 1 and two parameters")
+    if function != "1":
+        raise line.error(f"function type {function} is not supported; supported: 1 (Lennard-Jones)")
+    for name in (first, second):
+        known_type(name, line, atomtypes)
+    return first, second, _state_a(texts, FORMS["pairs"][1], line)
+
+
+def known_type(name: str, line: Line, atomtypes: dict[str, AtomType]) -> AtomType:
+    """Return the atom type a line names."""
+    kind = atomtypes.get(name)
+    if kind is None:
+        known = list(atomtypes)
+        shown = ", ".join(known[:30]) + (f", ... ({len(known)} in all)" if len(known) > 30 else "")
+        raise line.error(f"atom type {name!r} is not in [ atomtypes ]; known: {shown or 'none'}")
+    return kind
+
+
+def _c6_c12(v: float, w: float, *, rule: int) -> Parameters:
+    """Turn parameters as written into c6, c12; a negative sigma means no c6 (grompp)."""
+    if rule == 1:
+        return v, w
+    return 4 * w * v**6 if v >= 0 else 0.0, 4 * w * v**12
+
+
+def _matrices(
+    atomtypes: dict[str, AtomType], overrides: list[Line], *, rule: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return (t, t) c6 and c12 (GROMACS manual, "Non-bonded interactions: combination rules")."""
+    v = np.array([kind.v for kind in atomtypes.values()], np.float64)
+    w = np.array([kind.w for kind in atomtypes.values()], np.float64)
+    second = np.sqrt(np.outer(w, w))
+    if rule == 1:
+        c6, c12 = np.sqrt(np.outer(v, v)), second
+    else:
+        size = np.abs(v)
+        sigma = np.add.outer(size, size) / 2 if rule == 2 else np.sqrt(np.outer(size, size))
+        attractive = (v >= 0)[:, None] & (v >= 0)[None, :]
+        c6, c12 = np.where(attractive, 4 * second * sigma**6, 0.0), 4 * second * sigma**12
+    row = {name: i for i, name in enumerate(atomtypes)}
+    for line in overrides:
+        first, other, values = _type_pair(line, atomtypes)
+        i, j = row[first], row[other]
+        c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = _c6_c12(*values, rule=rule)
+    return c6, c12
+
+
+def form_of(directive: str, function: int, line: Line) -> Form:
+    """Return how an interaction is written, or refuse its function type."""
+    forms = FORMS[directive]
+    if function not in forms:
+        known = ", ".join(map(str, forms))
+        raise line.error(f"function type {function} of [ {directive} ] is not supported; supported: {known}")
+    return forms[function]
+
+
+def inline_parameters(
+    directive: str, function: int, *, texts: list[str], line: Line, tables: ForceField
+) -> Parameters:
+    """Return the parameters in the line; Lennard-Jones ones as c6, c12."""
+    form = FORMS[directive][function]
+    parameters = _state_a(texts, form, line)
+    if directive != "pairs":
+        return parameters
+    if tables.nonbonded is None:  # the combination rule is not known
+        return ()
+    return *parameters[:-2], *_c6_c12(*parameters[-2:], rule=tables.nonbonded.rule)
+
+
+def looked_up_parameters(
+    directive: str,
+    function: int,
+    *,
+    atoms: tuple[int, ...],
+    graph: nx.Graph,
+    line: Line,
+    tables: ForceField,
+) -> list[Parameters]:
+    """Return the parameters of an interaction (several for multiple dihedrals) by the types of its atoms."""
+    if tables.nonbonded is None or FORMS[directive][function].parameters == 0:
+        return [()]
+    types = tuple(graph.nodes[i]["type"] for i in atoms)
+    if directive == "pairs":
+        bonded, found = types, _pair(types, tables) if function == 1 else []
+    else:
+        bonded = tuple(tables.atomtypes[t].bonded for t in types)
+        table = tables.bonded.get(
+            (directive, 1 if (directive, function) == ("dihedrals", 9) else function), {}
+        )
+        found = _dihedral(bonded, table) if directive == "dihedrals" else table.get(bonded, (0, []))[1]
+    if not found:
+        names = ", ".join(f"{i + 1} ({graph.nodes[i]['name']})" for i in atoms)
+        raise line.error(
+            f"no parameters for [ {directive} ] function {function} between atoms {names} of types "
+            f"{' '.join(bonded)}: neither in the line nor in [ {directive[:-1]}types ]"
+        )
+    return found
+
+
+def _dihedral(types: tuple[str, ...], table: BondedTable) -> list[Parameters]:
+    """Return the best match: fewest wildcards, then first in the file (grompp 2022)."""
+    for wildcards in range(5):
+        patterns = (
+            tuple("X" if i in hidden else name for i, name in enumerate(types))
+            for hidden in combinations(range(4), wildcards)
+        )
+        if found := [table[pattern] for pattern in patterns if pattern in table]:
+            return min(found, key=lambda entry: entry[0])[1]
+    return []
+
+
+def _pair(types: tuple[str, ...], tables: ForceField) -> list[Parameters]:
+    """Return c6, c12 of a 1-4 pair from ``[ pairtypes ]``, else generated if the defaults say so."""
+    first, second = types
+    if (first, second) in tables.pairs:
+        return [tables.pairs[first, second]]
+    lj = tables.nonbonded
+    if lj is None or not lj.generate_pairs:
+        return []
+    i, j = tables.row[first], tables.row[second]
+    return [(lj.fudge_lj * float(lj.c6[i, j]), lj.fudge_lj * float(lj.c12[i, j]))]

@@ -1,0 +1,205 @@
+"""From mapping and owners files to :class:`~dbm_gmx.mapping.Mapping`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
+from dbm_gmx.files.owners import Owners, owner_array, read_owners
+from dbm_gmx.files.problems import Problem, refuse
+from dbm_gmx.files.votca import VotcaMolecule, read_votca, votca_weights
+from dbm_gmx.mapping import IntArray, Mapping, default_alignment, derive_owners
+from dbm_gmx.topology import MoleculeType, Topology
+
+log = logging.getLogger(__name__)
+OWNERS = "owners.txt"
+
+
+@dataclass
+class Source:
+    """All that the files say about one molecule type."""
+
+    votca: VotcaMolecule | None = None
+    map: DbmMap | None = None
+    owners: Owners | None = None
+    owners_path: Path = field(default_factory=Path)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The mapping files."""
+        return [raw.path for raw in (self.votca, self.map) if raw is not None]
+
+
+def read_mappings(
+    paths: Iterable[str | Path], topology: Topology, *, owners: Iterable[str | Path] = ()
+) -> dict[str, Mapping]:
+    """Read the mappings of the molecule types of a topology.
+
+    A VOTCA file gives weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule
+    may have both.  Owners are, in this order: those of the files in ``owners``, of the ``.map``, of an
+    ``owners.txt`` lying beside the mapping file, derived (:func:`~dbm_gmx.mapping.derive_owners`).
+
+    Parameters
+    ----------
+    paths
+        VOTCA ``.xml`` and deepBackmap ``.map`` files, or folders of them.
+    topology
+        The atomistic system; a mapping belongs to the molecule type of its ``<ident>``, else of its
+        ``<name>``, or of the stem of the ``.map``.  Those of other molecules are left out.
+    owners
+        Owners files (:func:`~dbm_gmx.files.owners.read_owners`).
+
+    Returns
+    -------
+    Mappings by name of the molecule type.
+
+    Raises
+    ------
+    InputError
+        Listing everything wrong in all the files.
+    """
+    sources = _collect(paths, topology)
+    _add_owners(sources, [Path(p) for p in owners])
+    problems: list[Problem] = []
+    mappings = {}
+    for name, source in sources.items():
+        mapping = _build(source, topology.molecule_types[name], problems=problems)
+        if mapping is not None:
+            mappings[name] = mapping
+    refuse(problems)
+    return mappings
+
+
+def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Source]:
+    sources: dict[str, Source] = {}
+    others: list[str] = []
+    for raw in _read_all(paths):
+        names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
+        name = next((n for n in names if n in topology.molecule_types), None)
+        if name is None:
+            others.append(f"{'/'.join(names) or 'without a name'} ({raw.path})")
+            continue
+        source = sources.setdefault(name, Source())
+        earlier = source.map if isinstance(raw, DbmMap) else source.votca
+        if earlier is not None:
+            raise InputError(f"{name} has a mapping already, in {earlier.path}", path=raw.path)
+        if isinstance(raw, DbmMap):
+            source.map = raw
+        else:
+            source.votca = raw
+    known = ", ".join(topology.molecule_types)
+    if others and not sources:
+        raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
+    if others:
+        log.info("mappings of other molecules left out: %s", ", ".join(others))
+    return sources
+
+
+def _read_all(paths: Iterable[str | Path]) -> list[VotcaMolecule | DbmMap]:
+    found: list[VotcaMolecule | DbmMap] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            files = sorted(p for p in path.iterdir() if p.suffix in (".xml", ".map"))
+            inside = [raw for file in files for raw in _read_one(file, lenient=True)]
+            if not inside:
+                raise InputError("no VOTCA .xml and no deepBackmap .map in this folder", path=path)
+            found += inside
+        else:
+            found += _read_one(path)
+    return found
+
+
+def _read_one(path: Path, *, lenient: bool = False) -> Sequence[VotcaMolecule | DbmMap]:
+    if path.suffix == ".map":
+        return [read_map(path)]
+    # A folder may hold XML of another purpose (VOTCA's own settings.xml); a file that is named may not.
+    if lenient and "<cg_molecule" not in path.read_text(errors="replace"):
+        return []
+    return read_votca(path)
+
+
+def _add_owners(sources: dict[str, Source], given: list[Path]) -> None:
+    beside = {p.parent / OWNERS for s in sources.values() if s.map is None for p in s.paths}
+    for path in [*sorted(p for p in beside if p.is_file()), *given]:
+        inside = {n: s for n, s in sources.items() if path.parent in {p.parent for p in s.paths}}
+        scope = sources if path in given and not inside else inside
+        for molecule, table in read_owners(path).items():
+            if not molecule and len(scope) != 1:
+                text = f"for which of {', '.join(scope) or 'no molecules'}? Write a line [ NAME ] before each"
+                raise InputError(text, path=path)
+            name = molecule or next(iter(scope))
+            if name not in sources and path in given:
+                raise InputError(f"[ {name} ] has no mapping; there are {', '.join(sources)}", path=path)
+            if name in sources and (path in given or sources[name].map is None):
+                sources[name].owners, sources[name].owners_path = table, path
+
+
+def _build(source: Source, kind: MoleculeType, *, problems: list[Problem]) -> Mapping | None:
+    """Put a mapping together; what is wrong is added to ``problems``, then there is no mapping."""
+    before = len(problems)
+    names, types = _beads(source)
+    owner, classes = _given_owners(source, kind, names, problems=problems)
+    weights = None
+    if source.votca is not None:
+        weights, wrong = votca_weights(source.votca, kind)
+        problems += [*source.votca.problems, *wrong]
+    if len(problems) > before:
+        return None
+    if weights is None and source.map is not None:
+        by_map = map_owners(source.map, kind)[0]
+        weights = mass_weights(by_map, kind.masses, n_beads=len(names))
+    assert weights is not None, "a source has a VOTCA file or a .map"
+    if owner is None:
+        owner = derive_owners(weights, kind.graph)
+        lost = [f"{i + 1} ({kind.names[i]})" for i in np.flatnonzero(owner < 0)]
+        if lost:
+            text = f"atoms of {kind.name} in no bead and not bonded to one: {', '.join(lost)}"
+            problems.append(Problem(text, source.paths[0]))
+            return None
+    align, multiplicity = _orientation(source, weights, owner, kind)
+    cg_name = source.votca.name if source.votca and source.votca.name != kind.name else ""
+    return Mapping(kind.name, names, types, weights, owner, align, multiplicity, classes, cg_name)
+
+
+def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if source.votca is not None:
+        beads = source.votca.beads
+        return tuple(b.name for b in beads), tuple(b.type for b in beads)
+    assert source.map is not None
+    return bead_names(source.map), tuple(source.map.types[b] for b in sorted(source.map.types))
+
+
+def _given_owners(
+    source: Source, kind: MoleculeType, names: tuple[str, ...], *, problems: list[Problem]
+) -> tuple[IntArray | None, tuple[str, ...] | None]:
+    owner, classes = None, None
+    if source.map is not None:
+        owner, classes, wrong = map_owners(source.map, kind)
+        problems += [*source.map.problems, *wrong]
+        if len(source.map.types) != len(names):
+            text = f"{len(source.map.types)} beads, but {len(names)} in {source.paths[0]}"
+            problems.append(Problem(text, source.map.path))
+    if source.owners is not None:
+        owner, texts = owner_array(source.owners, names, n_atoms=kind.n_atoms)
+        problems += [Problem(text, source.owners_path) for text in texts]
+    return owner, classes
+
+
+def _orientation(
+    source: Source, weights: sp.csr_matrix, owner: IntArray, kind: MoleculeType
+) -> tuple[IntArray, IntArray]:
+    align = default_alignment(weights, owner, kind.graph)
+    multiplicity = np.ones(weights.shape[0], np.int64)
+    if source.map is not None:
+        for bead, towards in source.map.align.items():
+            align[bead] = towards
+        for bead, times in source.map.multiplicity.items():
+            multiplicity[bead] = times
+    return align, multiplicity

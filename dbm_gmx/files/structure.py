@@ -1,0 +1,166 @@
+"""Structure files (.gro, .pdb), and the two ways to give a coarse-grained system."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.tpr import read_tpr
+from dbm_gmx.frame import Float32Array, FloatArray, Frame, box_vectors, check_frame
+from dbm_gmx.topology import Topology
+
+#: Where the nine numbers of a .gro box line belong (GROMACS manual, "gro"): xx yy zz xy xz yx yz zx zy.
+_BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]
+
+
+def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Topology, Frame]:
+    """Read what the beads are and where they are.
+
+    Parameters
+    ----------
+    path
+        A ``.tpr``, which holds both, or a ``.gro`` or ``.pdb``.
+    top
+        The coarse-grained ``.top`` (or ``.itp``); needed with a structure file, and used instead of
+        the topology in a ``.tpr``.
+
+    Raises
+    ------
+    InputError
+        No topology, no box, or numbers of beads that differ.
+    """
+    path = Path(path)
+    if path.suffix == ".tpr":
+        topology, frame = read_tpr(path)
+    elif top is not None:
+        frame = read_structure(path)
+    else:
+        raise InputError("a structure says nothing of bonds: give a .tpr, or its .top as well", path=path)
+    if top is not None:
+        from dbm_gmx.files.top import read_topology
+
+        topology = read_topology(Path(top))
+        if topology.n_atoms != len(frame.positions):
+            raise InputError(f"{len(frame.positions)} beads, but {topology.n_atoms} in {top}", path=path)
+    return topology, frame
+
+
+def read_structure(path: str | Path) -> Frame:
+    """Read the first frame of a ``.gro`` or ``.pdb``.
+
+    Raises
+    ------
+    InputError
+        Another kind of file, a damaged one, or one without a box.
+    """
+    frame = next(structure_frames(path))
+    check_frame(frame, path)
+    return frame
+
+
+def structure_frames(path: str | Path) -> Iterator[Frame]:
+    """Yield all frames of a ``.gro`` or ``.pdb``, unchecked.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_structure`; when the frame in question is reached.
+    """
+    path = Path(path)
+    readers = {".gro": _gro_frame, ".pdb": _pdb_frame}
+    if path.suffix not in readers:
+        raise InputError(f"a structure is .gro or .pdb, not {path.suffix or 'without suffix'}", path=path)
+    index = 0
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            while frame := readers[path.suffix](stream):
+                yield replace(frame, index=index)
+                index += 1
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    except ValueError as error:
+        raise InputError(f"frame {index} is damaged or cut off: {error}", path=path) from error
+    if index == 0:
+        raise InputError("is empty: no atoms found", path=path)
+
+
+def _gro_frame(stream: TextIO) -> Frame | None:
+    """Read one frame of a .gro, ``None`` at the end."""
+    title = stream.readline()
+    number = stream.readline().strip()
+    if not number and not title.strip():
+        return None
+    n_atoms = int(number)
+    lines = list(islice(stream, n_atoms))
+    if len(lines) < n_atoms or n_atoms < 1:
+        raise ValueError(f"{len(lines)} of {n_atoms} atoms found")
+    # The number of decimals is free: the distance between the points is the width of a column.
+    width = lines[0][25:].find(".") + 1
+    positions = _columns(lines, first=20, width=width)
+    time, step = _time_step(title)
+    return Frame(positions.astype(np.float32), _gro_box(stream.readline()), time=time, step=step)
+
+
+def _columns(lines: list[str], *, first: int, width: int) -> FloatArray:
+    """Read three numbers of fixed width from each line: (n, 3)."""
+    text = "".join([line[first : first + 3 * width] for line in lines])
+    if width < 1 or len(text) != 3 * width * len(lines):
+        raise ValueError("a line of an atom is too short")
+    fields = np.frombuffer(text.encode("ascii", "replace"), dtype=f"S{width}")
+    return fields.astype(np.float64).reshape(-1, 3)
+
+
+def _gro_box(line: str) -> FloatArray:
+    """Read the last line of a .gro frame: three or nine numbers."""
+    numbers = [float(word) for word in line.split()]
+    if len(numbers) not in (3, 9):
+        raise ValueError(f"a box has 3 or 9 numbers, found {line.strip()!r}")
+    box = np.zeros(9)
+    box[_BOX_ORDER[: len(numbers)]] = numbers
+    return box.reshape(3, 3)
+
+
+def _pdb_frame(stream: TextIO) -> Frame | None:
+    """Read one model of a .pdb, ``None`` at the end."""
+    atoms: list[str] = []
+    box, time, step = np.zeros((3, 3)), 0.0, 0
+    for line in stream:
+        if line.startswith(("ATOM", "HETATM")):
+            atoms.append(line)
+        elif line.startswith("TITLE"):
+            time, step = _time_step(line)
+        elif line.startswith("CRYST1"):
+            box = _pdb_box(line)
+        elif line.startswith("END") and atoms:
+            break
+    if not atoms:
+        return None
+    return Frame(_pdb_positions(atoms), box, time=time, step=step)
+
+
+def _pdb_positions(atoms: list[str]) -> Float32Array:
+    """(n, 3) nm from the lines of atoms."""
+    return np.asarray(_columns(atoms, first=30, width=8) / 10, np.float32)
+
+
+def _pdb_box(line: str) -> FloatArray:
+    """Read a CRYST1 record; the 1 A cube written where there is no crystal counts as no box."""
+    lengths = [float(line[i : i + 9]) for i in (6, 15, 24)]
+    angles = [float(line[i : i + 7]) for i in (33, 40, 47)]
+    if lengths == [1.0, 1.0, 1.0]:
+        return np.zeros((3, 3))
+    return box_vectors([*(x / 10 for x in lengths), *angles])
+
+
+def _time_step(title: str) -> tuple[float, int]:
+    """Read ``t= 1.0 step= 500`` as GROMACS adds it to titles."""
+    time = re.search(r"\bt=\s*([-+.\deE]+)", title)
+    step = re.search(r"\bstep=\s*(-?\d+)", title)
+    return float(time[1]) if time else 0.0, int(step[1]) if step else 0

@@ -1,0 +1,333 @@
+"""Read ``.top`` and ``.itp``, atomistic or coarse-grained, into a :class:`~dbm_gmx.topology.Topology`.
+
+The file is cut into sections, one per directive; the force field's sections become tables, then
+each molecule type's sections become rows of atoms with parameters, taken from the line or from
+those tables.  Reference: GROMACS manual, "Topology file", table of interaction types; choices the
+manual leaves open follow grompp 2022.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from string import ascii_letters
+
+import networkx as nx
+import numpy as np
+from MDAnalysis.guesser.tables import Z2SYMB
+from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
+
+from dbm_gmx.files.forcefield import (
+    FIELD,
+    FORMS,
+    AtomType,
+    ForceField,
+    Parameters,
+    force_field,
+    form_of,
+    inline_parameters,
+    known_type,
+    looked_up_parameters,
+)
+from dbm_gmx.files.preprocess import Line, active_lines
+from dbm_gmx.topology import IntArray, MoleculeType, Terms, Topology
+
+MOLECULE = {"moleculetype", "atoms", "exclusions", *FORMS}
+SYSTEM = {"system", "molecules"}
+IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
+    *("position_restraints", "distance_restraints", "dihedral_restraints", "orientation_restraints"),
+    *("angle_restraints", "angle_restraints_z", "cmaptypes"),
+    *("implicit_genborn_params", "implicit_surface_params"),
+}
+
+_HEADER = re.compile(r"\[\s*([^\]]*?)\s*\]")
+_EDGE_RANK = ("virtual", "settle", "constraint", "bond")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One directive and the lines below it."""
+
+    directive: str
+    header: Line
+    lines: list[Line]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One interaction of a molecule type, 0-based."""
+
+    directive: str
+    function: int
+    atoms: tuple[int, ...]
+    parameters: Parameters
+    edge: str = ""
+
+
+def read_topology(
+    path: str | Path, *, defines: Sequence[str] = (), include: Sequence[str | Path] = ()
+) -> Topology:
+    """Read a ``.top``, or an ``.itp`` of molecule types.
+
+    Parameters
+    ----------
+    path
+        The file.
+    defines
+        ``NAME`` or ``NAME=value`` for its ``#ifdef``.
+    include
+        More folders to look for ``#include``.
+
+    Returns
+    -------
+    All molecule types with state A parameters, in the units of GROMACS.  Without ``[ molecules ]``
+    and ``[ system ]`` ``molecules`` is empty; without ``[ defaults ]`` ``nonbonded`` is ``None``,
+    and terms whose parameters are not in the line have none (shape (k, 0)), nor masses not given
+    (nan).  Special rows: ``bonds`` 5 only make edges; ``settles`` hold O, H, H; dihedrals 5 are
+    padded to five columns; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn`` hold
+    the site, its constructing atoms and one normalised weight for each of these.
+
+    Raises
+    ------
+    InputError
+        With file and line, for anything grompp would refuse or this program cannot use.
+    """
+    sections = _sections(active_lines(path, defines, include=include))
+    tables = force_field({name: _lines(sections, name) for name in FIELD})
+    kinds: dict[str, MoleculeType] = {}
+    for group in _molecule_sections(sections):
+        kind = _molecule_type(group, tables)
+        if kind.name in kinds:
+            raise group[0].lines[0].error(f"molecule type {kind.name!r} is defined twice")
+        kinds[kind.name] = kind
+    system = [s for s in sections if s.directive in SYSTEM]
+    molecules = tuple(_molecules(system, kinds))
+    if system and not molecules:
+        raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
+    return Topology(kinds, molecules, tables.nonbonded, Path(path))
+
+
+def _sections(lines: Iterable[Line]) -> list[Section]:
+    """Cut the file at its directives; those in IGNORED are left out."""
+    sections: list[Section] = []
+    for line in lines:
+        if line.text.startswith("["):
+            sections.append(Section(_directive(line), line, []))
+        elif not sections:
+            if line.text.startswith("*"):  # CHARMM's title lines; grompp skips all text up here
+                continue
+            raise line.error(f"{line.text!r} stands before the first [ directive ]")
+        else:
+            sections[-1].lines.append(line)
+    return [s for s in sections if s.directive not in IGNORED]
+
+
+def _directive(line: Line) -> str:
+    match = _HEADER.match(line.text)
+    if not match:
+        raise line.error(f"{line.text!r} has no closing ]")
+    name = match[1].lower()
+    if name.startswith("dummies"):  # the name of virtual sites before GROMACS 4
+        name = name.replace("dummies", "virtual_sites")
+    known = FIELD | MOLECULE | SYSTEM | IGNORED
+    if name not in known:
+        raise line.error(f"[ {match[1]} ] is not supported; supported: {', '.join(sorted(known))}")
+    return name
+
+
+def _lines(sections: Iterable[Section], directive: str) -> list[Line]:
+    return [line for s in sections if s.directive == directive for line in s.lines]
+
+
+def _molecule_sections(sections: list[Section]) -> list[list[Section]]:
+    """Group the sections of molecule types, each group beginning with ``[ moleculetype ]``."""
+    groups: list[list[Section]] = []
+    for section in sections:
+        if section.directive == "moleculetype":
+            groups.append([section])
+        elif section.directive in MOLECULE:
+            if not groups:
+                raise section.header.error(f"[ {section.directive} ] before any [ moleculetype ]")
+            groups[-1].append(section)
+    return groups
+
+
+def _molecules(sections: list[Section], kinds: dict[str, MoleculeType]) -> Iterator[tuple[str, int]]:
+    """Yield name and count; like grompp, names may differ in case where that is unambiguous."""
+    for line in _lines(sections, "molecules"):
+        name, count = line.fields(2, "a molecule type and a count")[:2]
+        alike = [name] if name in kinds else [k for k in kinds if k.lower() == name.lower()]
+        if len(alike) != 1:
+            raise line.error(f"unknown molecule type {name!r}; known: {', '.join(kinds) or 'none'}")
+        number = line.integers((count,))[0]
+        if number < 0:
+            raise line.error(f"negative number of molecules {name!r}")
+        if number:
+            yield alike[0], number
+
+
+def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
+    if len(sections[0].lines) != 1:
+        raise sections[0].header.error("[ moleculetype ] needs one line: name and nrexcl")
+    line = sections[0].lines[0]
+    name, nrexcl = line.fields(2, "name and nrexcl")[:2]
+    graph = _atoms(_lines(sections, "atoms"), tables)
+    if not graph:
+        raise line.error(f"molecule type {name!r} has no [ atoms ]")
+    rows = [row for s in sections if s.directive in FORMS for row in _rows(s, graph, tables)]
+    for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
+        graph.add_edge(i, j, kind=kind)
+    excluded = _exclusions(_lines(sections, "exclusions"), graph)
+    return MoleculeType(name, line.integers((nrexcl,))[0], graph, _terms(rows), excluded)
+
+
+def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
+    """Return the graph's nodes; charge and mass default to those of the atom type."""
+    graph = nx.Graph()
+    for i, line in enumerate(lines):
+        fields = line.fields(6, "nr type resnr residue atom cgnr [charge [mass]]")
+        number, kind_name, resid, resname, name = fields[:5]
+        if number != str(i + 1):
+            raise line.error(
+                f"atom number {number}, expected {i + 1}: atoms are numbered from 1 without gaps"
+            )
+        given = line.floats(fields[6:8])
+        kind = AtomType(kind_name, 0, np.nan, np.nan, np.nan, np.nan)
+        if tables.nonbonded is not None:
+            kind = known_type(kind_name, line, tables.atomtypes)
+        mass = given[1] if len(given) > 1 else kind.mass
+        graph.add_node(
+            i,
+            name=name,
+            type=kind_name,
+            element=element_of(kind.number, mass, names=(name, kind_name, kind.bonded)),
+            mass=mass,
+            charge=given[0] if given else kind.charge,
+            resid=line.integers((resid.rstrip(ascii_letters),))[0],
+            resname=resname,
+        )
+    return graph
+
+
+def element_of(number: int, mass: float, *, names: Iterable[str] = ()) -> str:
+    """Return the symbol of an element, ``""`` where it is not known.
+
+    Parameters
+    ----------
+    number
+        Atomic number, 0 or negative if unknown.
+    mass
+        amu; the element within 0.3 amu is taken if one of ``names`` begins with its symbol (a
+        coarse-grained bead ``A`` of 28.05 amu is no silicon).  Up to 16 amu a name with C is a
+        carbon with its hydrogens (united atom).
+    names
+        Name and types of the atom.
+    """
+    if number in Z2SYMB:
+        return str(Z2SYMB[number])
+    letters = [name.lstrip("0123456789").lower() for name in names]
+    for symbol in _near(mass):
+        if any(name.startswith(symbol.lower()) for name in letters):
+            return symbol
+    united = 12.5 < mass < 16.1 and any(name.startswith("c") for name in letters)
+    return "C" if united else ""
+
+
+@cache
+def _near(mass: float) -> tuple[str, ...]:
+    """Return the elements within 0.3 amu, the nearest first."""
+    known = {s: MASSES.get(s, MASSES.get(s.upper(), np.inf)) for s in Z2SYMB.values()}
+    near = {s: abs(m - mass) for s, m in known.items() if abs(m - mass) < 0.3}
+    return tuple(sorted(near, key=near.__getitem__))
+
+
+def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row]:
+    """Yield the interactions of one section, their parameters found."""
+    directive = section.directive
+    if directive == "virtual_sitesn":
+        yield from (_virtual_n(line, graph) for line in section.lines)
+        return
+    n = next(iter(FORMS[directive].values())).atoms
+    for line in section.lines:
+        fields = line.fields(n, f"{n} atoms, a function type and parameters")
+        function = line.integers(fields[n : n + 1])[0] if len(fields) > n else 1
+        form = form_of(directive, function, line)
+        atoms = _atom_rows(fields[:n], graph, line)
+        texts = fields[n + 1 :]
+        if texts or form.edge in ("settle", "virtual"):
+            found = [inline_parameters(directive, function, texts=texts, line=line, tables=tables)]
+        else:
+            found = looked_up_parameters(
+                directive, function, atoms=atoms, graph=graph, line=line, tables=tables
+            )
+        if directive == "settles":
+            atoms = _atom_rows([str(atoms[0] + k) for k in (1, 2, 3)], graph, line)
+        for parameters in found:
+            yield Row(directive, function, atoms, parameters, form.edge)
+
+
+def _atom_rows(texts: Iterable[str], graph: nx.Graph, line: Line) -> tuple[int, ...]:
+    """Return 0-based rows of distinct atoms of the molecule."""
+    numbers = line.integers(texts)
+    n = graph.number_of_nodes()
+    if not all(1 <= i <= n for i in numbers):
+        raise line.error(f"{line.text!r}: an atom is outside 1-{n}, the atoms of this molecule type")
+    if len(set(numbers)) < len(numbers):
+        raise line.error(f"{line.text!r} names an atom twice")
+    return tuple(i - 1 for i in numbers)
+
+
+def _virtual_n(line: Line, graph: nx.Graph) -> Row:
+    """Read a ``virtual_sitesn``: centre of geometry (1), of mass (2), or weights in the line (3)."""
+    site, function_text, *rest = line.fields(3, "site, function type, constructing atoms")
+    function = line.integers((function_text,))[0]
+    form = form_of("virtual_sitesn", function, line)
+    step = 2 if function == 3 else 1
+    atoms = _atom_rows((site, *rest[::step]), graph, line)
+    masses = [graph.nodes[i]["mass"] for i in atoms[1:]]
+    weights = line.floats(rest[1::2]) if function == 3 else masses if function == 2 else [1.0] * len(masses)
+    if len(weights) != len(masses) or sum(weights) == 0:
+        raise line.error(f"{line.text!r}: expected constructing atoms whose weights do not add up to zero")
+    return Row("virtual_sitesn", function, atoms, tuple(w / sum(weights) for w in weights), form.edge)
+
+
+def _edges(rows: Iterable[Row]) -> Iterator[tuple[int, int, str]]:
+    for row in rows:
+        if row.edge:
+            yield row.atoms[0], row.atoms[1], row.edge
+        if row.edge == "settle":
+            yield row.atoms[0], row.atoms[2], row.edge
+
+
+def _terms(rows: Iterable[Row]) -> tuple[Terms, ...]:
+    """Group rows by directive, function and shape, in the order of the file."""
+    groups: dict[tuple[str, int, int, int], list[Row]] = {}
+    for row in rows:
+        if (row.directive, row.function) != ("bonds", 5):
+            key = row.directive, row.function, len(row.atoms), len(row.parameters)
+            groups.setdefault(key, []).append(row)
+    return tuple(_term(group) for group in groups.values())
+
+
+def _term(rows: list[Row]) -> Terms:
+    atoms = np.array([row.atoms for row in rows], np.int64)
+    parameters = np.array([row.parameters for row in rows], np.float64).reshape(len(rows), -1)
+    if (rows[0].directive, rows[0].function) == ("dihedrals", 5) and parameters.size:
+        parameters = np.pad(parameters, ((0, 0), (0, 1)))
+    return Terms(rows[0].directive, rows[0].function, atoms, parameters)
+
+
+def _exclusions(lines: list[Line], graph: nx.Graph) -> IntArray:
+    """Return the (k, 2) pairs, i < j, sorted, each once."""
+    pairs: set[tuple[int, int]] = set()
+    n = graph.number_of_nodes()
+    for line in lines:
+        numbers = line.integers(line.text.split())
+        if not all(1 <= i <= n for i in numbers):
+            raise line.error(f"{line.text!r}: an atom is outside 1-{n}, the atoms of this molecule type")
+        first, *others = (i - 1 for i in numbers)
+        pairs |= {(min(first, j), max(first, j)) for j in others if j != first}
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)

@@ -1,0 +1,393 @@
+"""Frames in and out: .xtc, .trr, .gro and .pdb, one at a time.
+
+Compressed trajectories go through the plain file objects of MDAnalysis: its readers leave offset
+and lock files behind, which break parallel starts and read-only folders, and its writer renumbers
+the steps.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.output import Part, atomic_write
+from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.frame import Frame, check_frame, dimensions
+from dbm_gmx.topology import MoleculeType, Topology, blocks
+
+SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
+
+#: Larger trajectories are not walked through only to count their frames, bytes.
+_COUNT_LIMIT = 4 * 2**30
+
+
+def read_frames(
+    path: str | Path,
+    *,
+    n_atoms: int,
+    begin: float | None = None,
+    end: float | None = None,
+    dt: float | None = None,
+) -> Iterator[Frame]:
+    """Read the frames of a trajectory as ``gmx trjconv`` selects them.
+
+    Parameters
+    ----------
+    path
+        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``; read once from front to back.
+    n_atoms
+        The number of atoms (beads) that is expected.
+    begin, end
+        First and last time, ps, both included.
+    dt
+        Only frames at a multiple of this time, ps, after the first frame used.
+
+    Raises
+    ------
+    InputError
+        At once: another kind of file, an empty one, another number of atoms.  In the course of
+        reading: a damaged frame, a file cut off (after its whole frames), no frame at these times.
+    """
+    path = Path(path)
+    frames = _all_frames(path)
+    first = next(frames, None)
+    if first is None:
+        raise InputError("holds no frame with positions", path=path)
+    _check_count(first, n_atoms, path)
+    return _select(chain([first], frames), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
+
+
+def count_frames(path: str | Path) -> int | None:
+    """Count frames for a progress bar: quickly, or not at all (``None``)."""
+    path = Path(path)
+    kinds = {".xtc": XTCFile, ".trr": TRRFile}
+    if path.suffix not in kinds or path.stat().st_size > _COUNT_LIMIT:
+        return None
+    try:
+        with kinds[path.suffix](str(path)) as stream:
+            return len(stream)
+    except OSError:
+        return None
+
+
+def _all_frames(path: Path) -> Iterator[Frame]:
+    """Yield every frame of a file of a known kind."""
+    _check_suffix(path)
+    if not path.is_file():
+        raise InputError("no such file", path=path)
+    if path.stat().st_size == 0:
+        raise InputError("is empty", path=path)
+    return structure_frames(path) if path.suffix in (".gro", ".pdb") else _xdr_frames(path)
+
+
+def _check_suffix(path: Path) -> None:
+    """Refuse kinds of files that are not known."""
+    if path.suffix not in SUFFIXES:
+        found = path.suffix or "a name without suffix"
+        raise InputError(f"{found} is no known trajectory, possible are {', '.join(SUFFIXES)}", path=path)
+
+
+def _check_count(frame: Frame, n_atoms: int, path: Path) -> None:
+    """Refuse a frame of another system."""
+    found = len(frame.positions)
+    if found != n_atoms:
+        raise InputError(f"frame {frame.index} has {found} atoms, {n_atoms} are expected", path=path)
+
+
+def _select(
+    frames: Iterator[Frame],
+    path: Path,
+    *,
+    n_atoms: int,
+    begin: float | None,
+    end: float | None,
+    dt: float | None,
+) -> Iterator[Frame]:
+    """Yield checked frames between two times, every ``dt``."""
+    start: float | None = None
+    for frame in frames:
+        slack = _slack(frame.time)
+        if begin is not None and frame.time < begin - slack:
+            continue
+        if end is not None and frame.time > end + slack:
+            break
+        start = frame.time if start is None else start
+        if not _is_multiple(frame.time, start, dt):
+            continue
+        _check_count(frame, n_atoms, path)
+        check_frame(frame, path)
+        yield frame
+    if start is None:
+        raise InputError(f"has no frame between {begin} and {end} ps", path=path)
+
+
+def _slack(time: float) -> float:
+    """Return the rounding of a time kept in single precision, as GROMACS allows for it."""
+    return 2 * float(np.finfo(np.float32).eps) * abs(time)
+
+
+def _is_multiple(time: float, start: float, dt: float | None) -> bool:
+    """Tell whether ``time`` lies a whole number of ``dt`` after ``start``."""
+    if not dt:
+        return True
+    return abs(time - start - dt * round((time - start) / dt)) <= _slack(time)
+
+
+def _xdr_frames(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a .xtc or .trr that have positions."""
+    index, last, good = 0, "none", 0
+    with _open_xdr(path) as stream:
+        for index in count():
+            try:
+                read = stream.read()
+            except StopIteration:
+                break
+            except OSError as error:
+                raise _cut_off(path, index, last) from error
+            frame = _xdr_frame(read, index)
+            last, good = f"{frame.time:g} ps", stream._bytes_tell()
+            if getattr(read, "hasx", True):
+                yield frame
+        # A frame cut in its first bytes reads like the end of the file.
+        if good != path.stat().st_size:
+            raise _cut_off(path, index, last)
+
+
+def _open_xdr(path: Path) -> Any:
+    """Open a .xtc or .trr for reading."""
+    try:
+        return (XTCFile if path.suffix == ".xtc" else TRRFile)(str(path))
+    except OSError as error:
+        raise InputError(f"is no {path.suffix} file, or damaged in its first frame", path=path) from error
+
+
+def _xdr_frame(read: Any, index: int) -> Frame:
+    """Turn what the file object returns into a record."""
+    # The shortest decimal number of the same single: 0.3 ps, not 0.30000001192.
+    time = float(str(np.float32(read.time)))
+    box = np.array(read.box, np.float64)
+    return Frame(np.array(read.x, np.float32), box, time=time, step=int(read.step), index=index)
+
+
+def _cut_off(path: Path, index: int, last: str) -> InputError:
+    """Say where a trajectory ends."""
+    return InputError(f"is cut off or damaged in frame {index}; last good frame at {last}", path=path)
+
+
+class Sink(Protocol):
+    """Something frames of one format are written to."""
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame."""
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+
+    def close(self) -> None:
+        """Finish the file."""
+
+
+class Writer:
+    """Writes frames and remembers where the last whole one ended."""
+
+    def __init__(self, sink: Sink, n_atoms: int):
+        self._sink = sink
+        self._n_atoms = n_atoms
+        self.frames = 0
+        self.size = 0
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame; its ``index`` is not written.
+
+        Raises
+        ------
+        InputError
+            The disk is full or the file system refuses for another reason.
+        """
+        if len(frame.positions) != self._n_atoms:
+            raise ValueError(f"{len(frame.positions)} positions for {self._n_atoms} atoms")
+        try:
+            self._sink.write(frame)
+            self.size = self._sink.tell()
+        except OSError as error:
+            raise InputError(f"frame at {frame.time:g} ps could not be written: {error}") from error
+        self.frames += 1
+
+
+@contextmanager
+def open_writer(path: str | Path, topology: Topology, *, title: str = "dbm-gmx") -> Iterator[Writer]:
+    """Open a trajectory or structure for writing.
+
+    The file gets its name, and an older one is backed up, when the block ends.  If it ends in an
+    error nothing is left, with one exception: after Ctrl-C, or where the input turns out to be
+    damaged, the frames written so far are kept.
+
+    Parameters
+    ----------
+    path
+        ``.xtc`` (0.001 nm), ``.trr``, ``.gro`` or ``.pdb``.
+    topology
+        Names, residues and their order.
+    title
+        First line of .gro and .pdb.
+
+    Raises
+    ------
+    InputError
+        Another kind of file, or a folder that cannot be written to; at once.
+    """
+    path = Path(path)
+    _check_suffix(path)
+    with atomic_write(path) as part:
+        sink = _open_sink(path.suffix, part.path, topology, title)
+        writer = Writer(sink, topology.n_atoms)
+        try:
+            yield writer
+        except (KeyboardInterrupt, InputError):
+            part.keep = writer.frames > 0
+            raise
+        finally:
+            _finish(sink, writer, part)
+
+
+def _finish(sink: Sink, writer: Writer, part: Part) -> None:
+    """Close the file and take off a frame that was interrupted half way."""
+    try:
+        sink.close()
+    except OSError as error:
+        part.keep = False
+        raise InputError(f"could not be finished: {error}", path=part.path) from error
+    os.truncate(part.path, writer.size)
+
+
+def _open_sink(suffix: str, path: Path, topology: Topology, title: str) -> Sink:
+    """Choose the format."""
+    sinks: dict[str, Callable[[], Sink]] = {
+        ".xtc": lambda: _XdrSink(XTCFile(str(path), "w")),
+        ".trr": lambda: _XdrSink(TRRFile(str(path), "w")),
+        ".gro": lambda: _GroSink(path, topology, title),
+        ".pdb": lambda: _PdbSink(path, topology, title),
+    }
+    return sinks[suffix]()
+
+
+class _XdrSink:
+    """A .xtc or .trr."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, frame: Frame) -> None:
+        step = (frame.step + 2**31) % 2**32 - 2**31  # both formats keep 32 bits
+        if isinstance(self._stream, XTCFile):
+            self._stream.write(frame.positions, frame.box, step, frame.time, 1000.0)
+        else:
+            n_atoms = len(frame.positions)
+            self._stream.write(frame.positions, None, None, frame.box, step, frame.time, 0.0, n_atoms)
+
+    def tell(self) -> int:
+        return int(self._stream._bytes_tell())
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _TextSink:
+    """A text format: all but the coordinates is the same in every frame, so it is laid out once."""
+
+    def __init__(self, path: Path, topology: Topology, title: str):
+        self._stream = path.open("wb")
+        self._title = title
+        self._frames = 0
+        self._atoms = "".join(self._lines(topology))
+
+    def _lines(self, topology: Topology) -> Iterator[str]:
+        """Yield a line per atom with three fields for its coordinates."""
+        raise NotImplementedError
+
+    def _text(self, frame: Frame) -> str:
+        """Return a whole frame."""
+        raise NotImplementedError
+
+    def write(self, frame: Frame) -> None:
+        self._frames += 1
+        self._stream.write(self._text(frame).encode())
+        self._stream.flush()  # a full disk shows here, not when the file is closed
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _GroSink(_TextSink):
+    """A .gro, with several frames one after the other (GROMACS manual, "gro")."""
+
+    def _lines(self, topology: Topology) -> Iterator[str]:
+        for number, (resid, node) in enumerate(_numbered_atoms(topology), 1):
+            label = f"{resid % 100000:5d}{node['resname']:<5.5}{node['name']:>5.5}{number % 100000:5d}"
+            yield label.replace("%", "%%") + "%8.3f%8.3f%8.3f\n"
+
+    def _text(self, frame: Frame) -> str:
+        b = frame.box
+        box = [b[0, 0], b[1, 1], b[2, 2]]
+        off = [b[0, 1], b[0, 2], b[1, 0], b[1, 2], b[2, 0], b[2, 1]]
+        box += off if any(off) else []
+        head = f"{self._title} t= {frame.time:9.5f} step= {frame.step}\n{len(frame.positions):5d}\n"
+        atoms = self._atoms % tuple(frame.positions.ravel().tolist())
+        return head + atoms + "".join(f" {x:9.5f}" for x in box) + "\n"
+
+
+class _PdbSink(_TextSink):
+    """A .pdb with a model per frame (wwPDB format 3.3)."""
+
+    def _lines(self, topology: Topology) -> Iterator[str]:
+        for number, (resid, node) in enumerate(_numbered_atoms(topology), 1):
+            name = f"{node['name']:<4.4}" if len(node["name"]) > 3 else f" {node['name']:<3}"
+            label = f"ATOM  {number % 100000:5d} {name} {node['resname']:<4.4} {resid % 10000:4d}    "
+            tail = f"  1.00  0.00          {node['element']:>2}\n"
+            yield label.replace("%", "%%") + "%8.3f%8.3f%8.3f" + tail
+
+    def _text(self, frame: Frame) -> str:
+        size = dimensions(frame.box)
+        lengths = "".join(f"{10 * x:9.3f}" for x in size[:3])
+        angles = "".join(f"{x:7.2f}" for x in size[3:])
+        head = f"TITLE     {self._title} t= {frame.time:9.5f} step= {frame.step}\n"
+        head += f"CRYST1{lengths}{angles} P 1           1\nMODEL {self._frames:8d}\n"
+        nanometres = frame.positions.astype(np.float64)
+        return head + self._atoms % tuple((10 * nanometres).ravel().tolist()) + "TER\nENDMDL\n"
+
+
+def _numbered_atoms(topology: Topology) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield residue number and node of every atom, numbered as GROMACS does.
+
+    Molecules of a single residue are counted through, after the largest number in the molecules
+    of several, which keep theirs (``gmx_mtop_t``, ``maxResiduesPerMoleculeToTriggerRenumber`` = 1).
+    """
+    several = [kind for kind, _, _ in blocks(topology) if not _is_single(kind)]
+    number = max((int(n) for kind in several for n in _resids(kind)), default=0)
+    for kind, _, copies in blocks(topology):
+        nodes = [kind.graph.nodes[i] for i in range(kind.n_atoms)]
+        single = _is_single(kind)
+        for _ in range(copies):
+            number += single
+            yield from ((number if single else int(node["resid"]), node) for node in nodes)
+
+
+def _resids(kind: MoleculeType) -> list[Any]:
+    """Residue numbers of the atoms."""
+    return kind.attribute("resid")
+
+
+def _is_single(kind: MoleculeType) -> bool:
+    """Tell whether a molecule is one residue."""
+    return len(set(_resids(kind))) == 1

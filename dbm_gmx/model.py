@@ -1,0 +1,159 @@
+"""The trained model: one file that explains itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dbm_gmx.channels import Channels, FeatureTable, channels_from_plain
+from dbm_gmx.environment import Environment, Grid, densities
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.share import share_path
+from dbm_gmx.generator import Generator, Shape
+
+FORMAT = "dbm_gmx model 1"
+SUFFIX = ".pt"
+DEFAULT = "provisional"
+
+Generate = Callable[[Environment, Tensor], Tensor]
+"""Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A generator and everything needed to use it.
+
+    Attributes
+    ----------
+    grid, channels, shape
+        Representation and network.
+    state
+        Weights.
+    provenance
+        What data, settings and scores it has; plain types.
+    """
+
+    grid: Grid
+    channels: Channels
+    shape: Shape
+    state: Mapping[str, Tensor]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_model(model: Model, path: str | Path) -> None:
+    """Write a model; weights as bfloat16, the precision they are used in."""
+    torch.save(
+        {
+            "format": FORMAT,
+            "grid": asdict(model.grid),
+            "channels": model.channels.plain(),
+            "shape": asdict(model.shape),
+            "provenance": dict(model.provenance),
+            "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
+        },
+        path,
+    )
+
+
+def find_model(name: str | Path) -> Path:
+    """Path of a model given by path or by its name in ``share/models``.
+
+    Raises
+    ------
+    InputError
+        Listing the models there are.
+    """
+    shipped = share_path("models")
+    for path in (Path(name), shipped / f"{name}{SUFFIX}"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(p.stem for p in shipped.glob(f"*{SUFFIX}"))) or "none"
+    raise InputError(f"no model {name}: not a file, and the models that ship are {known}")
+
+
+def load_model(name: str | Path = DEFAULT) -> Model:
+    """Read a model by path or name.
+
+    Raises
+    ------
+    InputError
+        If the file is no model or of another format.
+    """
+    path = find_model(name)
+    try:
+        plain = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise InputError(f"not a model file: {error}".splitlines()[0], path=path) from error
+    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+        found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
+        raise InputError(f"a model of format {found!r}; this version reads {FORMAT!r}", path=path)
+    return Model(
+        grid=Grid(**plain["grid"]),
+        channels=channels_from_plain(plain["channels"], path=path),
+        shape=Shape(**plain["shape"]),
+        state={key: value.float() for key, value in plain["state"].items()},
+        provenance=plain["provenance"],
+    )
+
+
+def build_generator(model: Model) -> Generator:
+    """The network with the model's weights."""
+    network = Generator(model.channels.width, model.shape)
+    network.load_state_dict(dict(model.state))
+    return network.eval()
+
+
+def network_generator(
+    network: Generator, table: FeatureTable, grid: Grid, *, device: torch.device, dtype: torch.dtype
+) -> Generate:
+    """The network as a function of environments.
+
+    Parameters
+    ----------
+    dtype
+        Precision of the network; densities are made in single precision.
+    """
+    network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    features = torch.from_numpy(table.features).to(device)
+
+    def generate(environment: Environment, noise: Tensor) -> Tensor:
+        seen = densities(environment, features, grid).to(dtype)
+        label = features[environment.atom_class].to(dtype)
+        result: Tensor = network(
+            seen.contiguous(memory_format=torch.channels_last_3d), label, noise.to(dtype)
+        )
+        return result
+
+    return generate
+
+
+def best_device(name: str | None = None) -> torch.device:
+    """The device asked for, else the fastest there is.
+
+    Raises
+    ------
+    InputError
+        If the device is unknown or not there.
+    """
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"no device {name!r}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def best_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster than single precision."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    return torch.bfloat16 if fast else torch.float32

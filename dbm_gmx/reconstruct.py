@@ -1,0 +1,185 @@
+"""From beads to atoms: growth atom by atom, then Gibbs-like sweeps.
+
+A step places one atom of every bead of a stage, in all molecules and frames in hand, as one batch.
+All atoms of a step see the state before it, so the result does not depend on how a batch is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import pi
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbm_gmx.environment import EVERYTHING, MOST_ATOMS, Environment, Grid, Scene, collapse, surround
+
+Generate = Callable[[Environment, Tensor], Tensor]
+"""Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
+
+Judge = Callable[[Scene, Tensor, int], Tensor]
+"""Energies (replicas, beads) of some beads of a scene, seen from a growth rank; kJ/mol."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to reconstruct.
+
+    Attributes
+    ----------
+    sweeps
+        Refinement passes after growth (the paper's four).
+    orientations
+        Turns of the local frame tried for each bead; the one of lowest energy is kept.
+    seed
+        Of all random numbers, together with the index of the frame.
+    batch
+        Environments held in memory at once; the result does not depend on it.
+    """
+
+    sweeps: int = 4
+    orientations: int = 1
+    seed: int = 1
+    batch: int = 1024
+
+
+class Dice:
+    """Random numbers of each frame in hand, drawn in an order that does not depend on the others."""
+
+    def __init__(self, frames: Sequence[int], *, seed: int):
+        states = [np.random.SeedSequence([seed, f]).generate_state(1, np.uint64)[0] for f in frames]
+        self.generators = [torch.Generator().manual_seed(int(s >> np.uint64(1))) for s in states]
+
+    def normal(self, rows: int, columns: int) -> Tensor:
+        """(rows, columns) standard normal, an equal share of the rows for each frame."""
+        return self._each(torch.randn, rows, columns)
+
+    def angle(self, rows: int) -> Tensor:
+        """(rows,) uniform in 0 to 2 pi, an equal share for each frame."""
+        return 2 * pi * self._each(torch.rand, rows, 1)[:, 0]
+
+    def _each(self, draw: Callable[..., Tensor], rows: int, columns: int) -> Tensor:
+        share = rows // len(self.generators)
+        return torch.cat([draw(share, columns, generator=g) for g in self.generators])
+
+
+def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
+    """Stages of steps: ``(rank, atoms)`` with the atoms of each step in ascending order."""
+    order = torch.argsort(rank, stable=True)
+    ranks, counts = torch.unique_consecutive(rank[order], return_counts=True)
+    steps = zip(ranks.tolist(), torch.split(order, counts.tolist()), strict=True)
+    return [list(stage) for _, stage in groupby(steps, key=lambda step: step[0] // MOST_ATOMS)]
+
+
+def reconstruct(
+    scene: Scene,
+    frames: Sequence[int],
+    *,
+    generate: Generate,
+    noise: int,
+    grid: Grid,
+    settings: Settings,
+    judge: Judge | None = None,
+) -> Tensor:
+    """Place all atoms of a scene.
+
+    Parameters
+    ----------
+    scene
+        Of one or several frames, with as many replicas as there are orientations.
+    frames
+        Indices of the frames; with the seed they decide the random numbers.
+    generate, noise
+        The generator and the length of its random vector.
+    judge
+        Chooses between orientations; needed for more than one.
+
+    Returns
+    -------
+    (n, 3) nm, near the beads.
+    """
+    dice = Dice(frames, seed=settings.seed)
+
+    def visit(rank: Tensor, *, growing: bool) -> None:
+        for stage in schedule(rank):
+            for step, atoms in stage:
+                now = step if growing else EVERYTHING
+                _place(
+                    scene,
+                    atoms,
+                    now,
+                    generate=generate,
+                    noise=noise,
+                    grid=grid,
+                    dice=dice,
+                    batch=settings.batch,
+                )
+            if judge is not None:
+                beads = scene.layout.owner[stage[0][1]]
+                placed = torch.cat([atoms for _, atoms in stage])
+                last = stage[-1][0] + 1 if growing else EVERYTHING
+                _keep_lowest(scene, beads, placed, judge(scene, beads, last))
+
+    with torch.inference_mode():
+        visit(scene.layout.growth, growing=True)
+        for _ in range(settings.sweeps):
+            visit(scene.layout.sweep, growing=False)
+    return scene.positions[0]
+
+
+def _place(
+    scene: Scene,
+    atoms: Tensor,
+    now: int,
+    *,
+    generate: Generate,
+    noise: int,
+    grid: Grid,
+    dice: Dice,
+    batch: int,
+) -> None:
+    """Draw the positions of some atoms, in all replicas, and set them."""
+    replicas, device = len(scene.positions), atoms.device
+    turns = dice.angle(len(atoms)) + 2 * pi / replicas * torch.arange(replicas)[:, None]
+    numbers = torch.stack([dice.normal(len(atoms), noise) for _ in range(replicas)])
+    jobs = zip(
+        atoms.repeat(replicas).split(batch),
+        torch.arange(replicas, device=device).repeat_interleave(len(atoms)).split(batch),
+        turns.flatten().to(device).split(batch),
+        numbers.flatten(0, 1).to(device).split(batch),
+        strict=True,
+    )
+    drawn = []
+    for atom, replica, azimuth, z in jobs:
+        seen = surround(
+            scene, atom, now=torch.full_like(atom, now), azimuth=azimuth, replica=replica, grid=grid
+        )
+        drawn.append(to_laboratory(seen, collapse(generate(seen, z).float(), grid)))
+    scene.positions[:, atoms] = torch.cat(drawn).reshape(replicas, len(atoms), 3)
+
+
+def to_laboratory(environment: Environment, local: Tensor) -> Tensor:
+    """(b, 3) positions of the laboratory from (b, 3) of the local frames, nm."""
+    return (local[:, None] @ environment.rotation)[:, 0] + environment.centre
+
+
+def _keep_lowest(scene: Scene, beads: Tensor, placed: Tensor, energies: Tensor) -> None:
+    """Give all replicas the placed atoms of the replica in which their bead has the lowest energy."""
+    best = torch.zeros(scene.layout.n_beads, dtype=torch.long, device=beads.device)
+    best[beads] = torch.nan_to_num(energies, nan=torch.inf).argmin(0)
+    scene.positions[:, placed] = scene.positions[best[scene.layout.owner[placed]], placed]
+
+
+def in_hand(items: Iterator[object], size: int) -> Iterator[list[object]]:
+    """Lists of up to ``size`` items."""
+    batch: list[object] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,226 @@
+"""The order of placing: complete, connected where it can be, independent stages."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.top import read_topology
+from dbm_gmx.mapping import Mapping, bead_graph
+from dbm_gmx.plan import ORDERS, describe, make_plan
+from dbm_gmx.topology import MoleculeType
+
+
+def molecule(graph: nx.Graph, *, hydrogens=()):
+    named = nx.Graph()
+    for i in range(graph.number_of_nodes()):
+        light = i in hydrogens
+        named.add_node(
+            i, name=f"X{i}", type="X", element="H" if light else "C", mass=1.0 if light else 12.0, charge=0.0
+        )
+    named.add_edges_from(graph.edges, kind="bond")
+    return MoleculeType("MOL", 3, named)
+
+
+def beads(owner):
+    owner = np.asarray(owner, np.int64)
+    n = int(owner.max()) + 1
+    names = tuple(f"B{i + 1}" for i in range(n))
+    w = sp.csr_matrix((np.ones(owner.size), (owner, np.arange(owner.size))), shape=(n, owner.size))
+    return Mapping("MOL", names, names, w, owner, np.full(n, -1), np.ones(n, np.int64))
+
+
+def grown(plan):
+    """Yield what is placed side by side: ``(known atoms, bead, its atoms)``."""
+    known: set[int] = set()
+    for stages, group in ((plan.growth, plan.heavy), (plan.colours, plan.hydrogen)):
+        for stage in stages:
+            for bead in stage:
+                yield set(known), int(bead), [int(a) for a in group[bead]]
+            known |= {int(a) for bead in stage for a in group[bead]}
+
+
+def check(kind, mapping, plan):
+    """Assert what every plan must hold."""
+    n_beads = len(mapping.names)
+    assert sorted(plan.order) == list(range(n_beads))
+    for stages in (plan.growth, plan.colours):
+        assert sorted(int(b) for s in stages for b in s) == list(range(n_beads))
+    placed = [int(a) for group in (plan.heavy, plan.hydrogen) for part in group for a in part]
+    assert sorted(placed) == list(range(kind.n_atoms))
+    for bead in range(n_beads):
+        both = np.concatenate([plan.heavy[bead], plan.hydrogen[bead]])
+        assert (mapping.owner[both] == bead).all()
+    check_connected(kind, plan)
+    check_independent(bead_graph(mapping, kind), plan)
+
+
+def check_connected(kind, plan):
+    """An atom without a placed neighbour begins a part of its bead that nothing placed touches."""
+    for known, _, atoms in grown(plan):
+        inside = kind.graph.subgraph(atoms)
+        for k, atom in enumerate(atoms):
+            if any(n in known or n in atoms[:k] for n in kind.graph[atom]):
+                continue
+            part = nx.node_connected_component(inside, atom)
+            assert not part & set(atoms[:k])
+            assert not any(n in known for a in part for n in kind.graph[a])
+
+
+def check_independent(graph, plan):
+    for stages in (plan.growth, plan.colours):
+        for stage in stages:
+            for bead in stage[: 5 if len(stage) > 50 else None]:
+                near = nx.single_source_shortest_path_length(graph, int(bead), cutoff=2)
+                assert set(near) & {int(b) for b in stage} == {int(bead)}
+
+
+def random_tree(n, seed):
+    rng = np.random.default_rng(seed)
+    return nx.Graph([(int(rng.integers(i)), i) for i in range(1, n)])
+
+
+def patches(graph, n, seed):
+    """Cut a graph into beads, nearest of ``n`` random atoms."""
+    cells = nx.voronoi_cells(graph, [int(i) for i in np.random.default_rng(seed).permutation(len(graph))[:n]])
+    owner = np.zeros(len(graph), np.int64)
+    for bead, atoms in enumerate(cells[c] for c in sorted(k for k in cells if k != "unreachable")):
+        owner[list(atoms)] = bead
+    return owner
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("seed", range(8))
+def test_random_trees(order, seed):
+    graph = random_tree(60, seed)
+    leaves = {i for i in graph if graph.degree[i] == 1}
+    kind, mapping = molecule(graph, hydrogens=leaves), beads(patches(graph, 12, seed))
+    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed))
+    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed, segment=3))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("seed", range(4))
+def test_beads_whose_atoms_are_scattered(order, seed):
+    graph = random_tree(40, seed)
+    owner = np.random.default_rng(seed).integers(0, 6, size=40)
+    owner[:6] = np.arange(6)
+    kind, mapping = molecule(graph, hydrogens=range(0, 40, 3)), beads(owner)
+    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed, segment=4))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "graph",
+    [nx.cycle_graph(24), nx.circular_ladder_graph(12), nx.hexagonal_lattice_graph(3, 3), nx.star_graph(30)],
+    ids=["ring", "ladder", "fused", "star"],
+)
+def test_rings_across_beads(order, graph):
+    graph = nx.convert_node_labels_to_integers(graph)
+    for seed in range(3):
+        kind, mapping = molecule(graph), beads(patches(graph, 7, seed))
+        check(kind, mapping, make_plan(kind, mapping, order=order))
+    single = beads(range(len(graph)))
+    check(kind, single, make_plan(kind, single, order=order, segment=5))
+
+
+def test_parts_of_a_bead_joined_only_through_another_are_kept():
+    kind, mapping = molecule(nx.path_graph(7)), beads([0, 0, 1, 1, 1, 0, 0])
+    plan = make_plan(kind, mapping)
+    assert plan.heavy[0].tolist() == [0, 1, 5, 6]
+    assert plan.heavy[1].tolist() == [2, 3, 4]
+    # With the other bead first the second part grows from where it is bonded.
+    mapping = beads([1, 1, 0, 0, 0, 1, 1])
+    assert make_plan(kind, mapping).heavy[1].tolist() == [1, 0, 5, 6]
+
+
+def test_several_fragments_and_single_atoms():
+    graph = nx.disjoint_union(nx.path_graph(4), nx.cycle_graph(5))
+    kind, mapping = molecule(graph), beads(range(9))
+    check(kind, mapping, make_plan(kind, mapping))
+
+
+def test_depth_and_breadth_first():
+    #  0 - 1 - 2 ;  0 - 3 - 4
+    kind = molecule(nx.Graph([(0, 1), (1, 2), (0, 3), (3, 4)]))
+    one, many = beads([0] * 5), beads(range(5))
+    assert make_plan(kind, one).heavy[0].tolist() == [0, 1, 2, 3, 4]
+    assert make_plan(kind, one, order="breadth-first").heavy[0].tolist() == [0, 1, 3, 2, 4]
+    assert make_plan(kind, many).order.tolist() == [0, 1, 2, 3, 4]
+    assert make_plan(kind, many, order="breadth-first").order.tolist() == [0, 1, 3, 2, 4]
+
+
+def test_random_follows_the_seed():
+    graph = random_tree(40, 3)
+    kind, mapping = molecule(graph), beads(range(40))
+    orders = [make_plan(kind, mapping, order="random", seed=s).order.tolist() for s in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_hydrogens_come_after_all_heavy_atoms_by_mass_where_elements_are_unknown():
+    kind, mapping = molecule(nx.path_graph(4), hydrogens=[0, 3]), beads([0, 0, 1, 1])
+    for i in range(4):
+        kind.graph.nodes[i]["element"] = ""
+    plan = make_plan(kind, mapping)
+    assert [a.tolist() for a in plan.heavy] == [[1], [2]]
+    assert [a.tolist() for a in plan.hydrogen] == [[0], [3]]
+
+
+def test_massless_sites_come_last():
+    kind, mapping = molecule(nx.Graph([(0, 1), (0, 2), (0, 3)]), hydrogens=[1, 2, 3]), beads([0] * 4)
+    kind.graph.nodes[1].update(element="", mass=0.0)
+    assert make_plan(kind, mapping).hydrogen[0].tolist() == [2, 3, 1]
+
+
+def test_long_chain_grows_in_segments():
+    n = 10_000
+    kind, mapping = molecule(nx.path_graph(n)), beads(range(n))
+    start = time.perf_counter()
+    plan = make_plan(kind, mapping)
+    assert time.perf_counter() - start < 5
+    assert len(plan.growth) <= 64
+    assert len(plan.colours) == 3
+    assert plan.growth[0].size == -(-n // 64)
+    check_independent(bead_graph(mapping, kind), plan)
+
+
+def test_small_molecules_grow_bead_by_bead():
+    kind, mapping = molecule(nx.path_graph(64)), beads(range(64))
+    plan = make_plan(kind, mapping)
+    assert [s.tolist() for s in plan.growth] == [[b] for b in plan.order]
+
+
+def test_beads_without_atoms_and_atoms_without_beads_are_named():
+    kind, mapping = molecule(nx.path_graph(4)), beads([0, 0, 2, 2])
+    with pytest.raises(InputError, match="own no atoms: B2"):
+        make_plan(kind, mapping)
+    with pytest.raises(InputError, match=r"2 \(X1\)"):
+        make_plan(kind, replace(mapping, owner=np.array([0, -1, 1, 2])))
+    with pytest.raises(InputError, match="depth-first, breadth-first, random"):
+        make_plan(kind, mapping, order="sideways")
+
+
+def test_describe_lists_every_atom():
+    kind, mapping = molecule(nx.path_graph(4), hydrogens=[3]), beads([0, 0, 1, 1])
+    text = describe(make_plan(kind, mapping), kind, mapping)
+    assert "2 beads, 3 heavy atoms" in text
+    assert all(f"{i + 1}:X{i}" in text for i in range(4))
+
+
+@pytest.mark.parametrize(
+    ("system", "n_stages", "name"), [("sps", 20, "PS1"), ("octane", 4, "L49C"), ("cumene", 3, "G065")]
+)
+def test_reference_systems(reference, system, n_stages, name):
+    aa = read_topology(reference / system / "topol.top")
+    kind, mapping = aa.molecule_types[name], read_mappings([reference / system], aa)[name]
+    plan = make_plan(kind, mapping)
+    check(kind, mapping, plan)
+    assert len(plan.growth) == n_stages
+    assert {kind.elements[a] for part in plan.hydrogen for a in part} == {"H"}

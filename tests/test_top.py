@@ -1,0 +1,457 @@
+"""The preprocessor, the reader of .top and .itp, and the hand-over to ParmEd."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import parmed
+import pytest
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.parmed import to_parmed
+from dbm_gmx.files.preprocess import active_lines
+from dbm_gmx.files.top import element_of, read_topology
+from dbm_gmx.topology import MoleculeType, Terms, Topology, excluded_pairs
+
+DEFAULTS = "[ defaults ]\n1 2 yes 0.5 0.8\n"
+TYPES = "[ atomtypes ]\nCT 6 12.011 0.0 A 0.3 0.4\nHC 1 1.008 0.1 A 0.2 0.1\n"
+FOUR = (
+    "[ moleculetype ]\nM 3\n[ atoms ]\n1 CT 1 M C1 1\n2 CT 1 M C2 1\n3 HC 1 M H3 1\n4 HC 1 M H4 1 -0.5 2.0\n"
+)
+SYSTEM = "[ system ]\ntest\n[ molecules ]\nM 2\n"
+
+
+def read(folder: Path, text: str, **options: object) -> Topology:
+    path = folder / "topol.top"
+    path.write_text(text)
+    return read_topology(path, **options)  # type: ignore[arg-type]
+
+
+def molecule(folder: Path, terms: str, *, types: str = "", head: str = DEFAULTS + TYPES) -> MoleculeType:
+    return read(folder, head + types + FOUR + terms + SYSTEM).molecule_types["M"]
+
+
+def only(kind: MoleculeType) -> Terms:
+    (term,) = kind.terms
+    return term
+
+
+# --- preprocessor ---------------------------------------------------------------------------------
+
+
+def texts(path: Path, *defines: str) -> list[str]:
+    return [line.text for line in active_lines(path, defines)]
+
+
+def test_macros_conditions_comments_and_continuation(tmp_path: Path) -> None:
+    path = tmp_path / "a.top"
+    path.write_text(
+        "#define gb_2 0.1 gk ; a comment\n#define gk 5e3\n1 2 gb_2 ; bond\ngb_21 xgb_2\n"
+        "#ifdef OUTER\nouter\n#ifndef INNER\nnot inner\n#else\ninner\n#endif\n#else\nneither\n#ifdef INNER\n"
+        "never\n#endif\n#endif\n#undef gk\n3 \\\n4 gk\n"
+    )
+    assert texts(path) == ["1 2 0.1 5e3", "gb_21 xgb_2", "neither", "3  4 gk"]
+    assert texts(path, "OUTER")[2:-1] == ["outer", "not inner"]
+    assert texts(path, "OUTER", "INNER=1")[2:-1] == ["outer", "inner"]
+    assert [line.number for line in active_lines(path)] == [3, 4, 13, 19]
+
+
+def test_includes_are_looked_for_like_gromacs_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lib, more, sub = tmp_path / "lib" / "x.ff", tmp_path / "more", tmp_path / "sub"
+    for folder in (lib, more, sub):
+        folder.mkdir(parents=True)
+    (lib / "force.itp").write_text('#include "near.itp"\n')
+    (lib / "near.itp").write_text("near\n")
+    (more / "extra.itp").write_text("extra\n")
+    (sub / "one.itp").write_text('#include "two.itp"\n#include <beside.itp>\n')
+    (sub / "two.itp").write_text("two\n")
+    (tmp_path / "beside.itp").write_text("\nbeside top\n")
+    top = tmp_path / "a.top"
+    top.write_text('#include "x.ff/force.itp"\n#include "sub/one.itp"\n#include "extra.itp"\n')
+    monkeypatch.setenv("GMXLIB", f"{tmp_path / 'nowhere'}:{lib.parent}")
+    lines = list(active_lines(top, include=[more]))
+    assert [line.text for line in lines] == ["near", "two", "beside top", "extra"]
+    assert [(line.path.name, line.number) for line in lines][2] == ("beside.itp", 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('ok\n\n#include "gone.itp"\n', 3, r"'gone.itp' not found; looked in .*share/gromacs/top"),
+        ('#include "a.top"\n', 1, "includes itself"),
+        ("x\n#ifdef A\n#ifdef B\n#endif\n", 2, "#ifdef A.*without an #endif"),
+        ("#else\n", 1, "without #ifdef"),
+        ("#ifdef A\n#else\n#else\n#endif\n", 3, "second #else"),
+        ("#if A\n", 1, "#if is not known"),
+        ("#pragma once\n", 1, "unknown preprocessor command"),
+        ("#define a b\n#define b a\na\n", 3, "contains itself"),
+    ],
+)
+def test_preprocessor_errors_say_where(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = tmp_path / "a.top"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        list(active_lines(path))
+    assert (error.value.path, error.value.line) == (path, line)
+
+
+def test_inactive_lines_are_not_even_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "a.top"
+    path.write_text('#ifdef NO\n#include "gone.itp"\n#pragma\n#define b 2\n#endif\nb\n')
+    assert texts(path) == ["b"]
+
+
+# --- atoms and force field ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optional", ["", "CT", "6", "CT 6"])
+def test_atom_type_layouts(tmp_path: Path, optional: str) -> None:
+    types = f"[ atomtypes ]\nopls_135 {optional} 12.011 -0.18 A 0.35 0.28\n"
+    bonded = "CT" if "CT" in optional else "opls_135"
+    bonds = f"[ bondtypes ]\n{bonded} {bonded} 1 0.1529 224262.4\n"
+    atoms = "[ moleculetype ]\nM 3\n[ atoms ]\n1 opls_135 7B ETH C1 1\n2 opls_135 8 ETH C2 1 0.5 14.0\n"
+    top = read(tmp_path, DEFAULTS + types + bonds + atoms + "[ bonds ]\n1 2 1\n" + SYSTEM)
+    kind = top.molecule_types["M"]
+    assert only(kind).parameters.tolist() == [[0.1529, 224262.4]]
+    assert kind.graph.nodes[0] == {
+        **{"name": "C1", "type": "opls_135", "element": "C", "mass": 12.011, "charge": -0.18},
+        **{"resid": 7, "resname": "ETH"},
+    }
+    assert (kind.masses[1], kind.charges[1], top.n_atoms) == (14.0, 0.5, 4)
+
+
+@pytest.mark.parametrize(
+    ("number", "mass", "names", "symbol"),
+    [
+        (6, 14.027, ("CH2",), "C"),
+        (0, 1.008, ("1HB",), "H"),
+        (0, 35.45, ("CL",), "Cl"),
+        (0, 15.035, ("CH3",), "C"),
+        (0, 15.999, ("OW",), "O"),
+        (0, 28.054, ("A1", "A"), ""),
+        (0, 0.0, ("MW",), ""),
+        (-1, 72.0, ("C1",), ""),
+    ],
+)
+def test_element(number: int, mass: float, names: tuple[str, ...], symbol: str) -> None:
+    assert element_of(number, mass, names=names) == symbol
+
+
+def test_combination_rules_and_overrides(tmp_path: Path) -> None:
+    def matrices(rule: int, types: str, override: str = "") -> tuple[list[float], list[float]]:
+        head = f"[ defaults ]\n1 {rule}\n[ atomtypes ]\n{types}{override}"
+        lj = read(tmp_path, head + FOUR + SYSTEM).nonbonded
+        assert lj is not None
+        assert lj.rule == rule
+        return [*lj.c6[0], lj.c6[1, 1]], [*lj.c12[0], lj.c12[1, 1]]
+
+    def lj(sigma: float, epsilon: float) -> tuple[float, float]:
+        return 4 * epsilon * sigma**6, 4 * epsilon * sigma**12
+
+    direct = "CT 12 0 A 4e-3 9e-6\nHC 1 0 A 1e-3 1e-6\n"
+    assert np.allclose(matrices(1, direct), [[4e-3, 2e-3, 1e-3], [9e-6, 3e-6, 1e-6]])
+    sized = "CT 12 0 A 0.4 0.9\nHC 1 0 A 0.1 0.4\n"
+    arithmetic = np.transpose([lj(0.4, 0.9), lj(0.25, 0.6), lj(0.1, 0.4)])
+    assert np.allclose(matrices(2, sized), arithmetic)
+    geometric = np.transpose([lj(0.4, 0.9), lj(0.2, 0.6), lj(0.1, 0.4)])
+    assert np.allclose(matrices(3, sized), geometric)
+    override = "[ nonbond_params ]\nHC CT 1 0.3 0.5\n"
+    arithmetic[:, 1] = lj(0.3, 0.5)
+    assert np.allclose(matrices(2, sized, override), arithmetic)
+    assert np.allclose(matrices(1, direct, override), [[4e-3, 0.3, 1e-3], [9e-6, 0.5, 1e-6]])
+
+
+def test_pairs_are_c6_and_c12_wherever_they_come_from(tmp_path: Path) -> None:
+    def lj(sigma: float, epsilon: float) -> list[float]:
+        return [4 * epsilon * sigma**6, 4 * epsilon * sigma**12]
+
+    pairs = "[ pairs ]\n1 4\n3 2 1\n1 2 1\n3 4 1 0.3 0.7\n"
+    types = "[ pairtypes ]\nCT CT 1 0.25 0.6\n[ nonbond_params ]\nHC CT 1 0.3 0.5\n"
+    term = only(molecule(tmp_path, pairs, types=types))
+    assert (term.directive, term.function) == ("pairs", 1)
+    # generated pairs are fudgeLJ times the (overridden) Lennard-Jones parameters
+    assert np.allclose(term.parameters, [lj(0.3, 0.25), lj(0.3, 0.25), lj(0.25, 0.6), lj(0.3, 0.7)], atol=0)
+    explicit = only(molecule(tmp_path, "[ pairs ]\n1 4 2 0.8 0.1 0.2 0.3 0.7\n"))
+    assert np.allclose(explicit.parameters, [[0.8, 0.1, 0.2, *lj(0.3, 0.7)]], atol=0)
+    head = DEFAULTS.replace("yes", "no") + TYPES
+    with pytest.raises(InputError, match=r"pairs.*1 \(C1\), 4 \(H4\)"):
+        molecule(tmp_path, "[ pairs ]\n1 4 1\n", head=head)
+
+
+def test_bonded_types_match_in_both_directions_and_the_last_one_counts(tmp_path: Path) -> None:
+    types = (
+        "[ bondtypes ]\nCT CT 1 9 9\nHC CT 1 0.109 3000\nCT CT 1 0.153 2000\nCT CT 2 0.15 7e6\n"
+        "[ angletypes ]\nHC CT CT 5 110 300 0.22 900\n[ constrainttypes ]\nCT HC 1 0.11\n"
+    )
+    terms = "[ bonds ]\n1 2\n2 3 1\n1 2 2\n[ angles ]\n1 2 3 5\n[ constraints ]\n3 1 1\n"
+    kind = molecule(tmp_path, terms, types=types)
+    found = {(t.directive, t.function): t.parameters.tolist() for t in kind.terms}
+    assert found == {
+        ("bonds", 1): [[0.153, 2000], [0.109, 3000]],
+        ("bonds", 2): [[0.15, 7e6]],
+        ("angles", 5): [[110, 300, 0.22, 900]],
+        ("constraints", 1): [[0.11]],
+    }
+
+
+def test_dihedral_types(tmp_path: Path) -> None:
+    types = (
+        "[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX CT CT X 9 180 2 2\nX CT CT HC 9 0 3 3\nX X CT HC 9 0 4 4\n"
+        "HC HC CT CT 2 35 300\nHC CT 2 10 50\nX CT HC HC 4 180 7 2\nCT CT 3 1 2 3 4 5 6\n"
+    )
+    dihedrals = (
+        "[ dihedrals ]\n3 1 2 4 9\n4 2 1 3 9\n3 4 1 2 2\n3 1 4 2 2\n1 2 3 4 4\n3 1 2 4 3\n"
+        "1 2 3 4 1 180 5 2 180 6 2\n1 2 3 4 5 1 2 3 4\n"
+    )
+    kind = molecule(tmp_path, dihedrals, types=types)
+    found = {t.function: t.parameters.tolist() for t in kind.terms}
+    assert found == {
+        9: [[0, 3, 3], [0, 3, 3]],  # fewest wildcards, read from either end
+        2: [[35, 300], [10, 50]],  # two types of function 2 are the outer ones
+        4: [[180, 7, 2]],
+        3: [[1, 2, 3, 4, 5, 6]],
+        1: [[180, 5, 2]],  # state A of six numbers
+        5: [[1, 2, 3, 4, 0]],
+    }
+    wild = types[: types.index("X CT CT HC")]
+    several = only(molecule(tmp_path, "[ dihedrals ]\n4 1 2 3 9\n", types=wild))
+    assert several.parameters.tolist() == [[0, 1, 1], [180, 2, 2]]
+    assert several.atoms.tolist() == [[3, 0, 1, 2]] * 2
+
+
+# --- molecule types -------------------------------------------------------------------------------
+
+
+def test_edges_are_what_gromacs_calls_chemical_bonds(tmp_path: Path) -> None:
+    bonds = (
+        "[ bonds ]\n1 2 8 0 1.0\n1 3 9 1 1.0\n2 4 6 0.1 100\n2 3 5\n[ constraints ]\n3 4 1 0.1\n1 4 2 0.1\n"
+    )
+    kind = molecule(tmp_path, bonds)
+    edges = {(*sorted(e[:2]), e[2]) for e in kind.graph.edges(data="kind")}
+    assert edges == {(0, 1, "bond"), (1, 2, "bond"), (2, 3, "constraint")}
+    assert [(t.directive, t.function) for t in kind.terms] == [
+        *(("bonds", 8), ("bonds", 9), ("bonds", 6), ("constraints", 1), ("constraints", 2))
+    ]
+
+
+def test_water_with_settles_virtual_site_and_exclusions(tmp_path: Path) -> None:
+    water = (
+        "#ifdef FLEXIBLE\n[ bonds ]\n1 2 1 0.1 5000\n#else\n[ settles ]\n1 1 0.0957 0.1514\n#endif\n"
+        "[ dummies3 ]\n4 1 2 3 1 0.128 0.128\n[ exclusions ]\n1 2 3 4\n2 1 3 4\n3 1 2 4\n"
+        "[ position_restraints ]\n1 1 1000 1000 1000\n"
+    )
+    kind = molecule(tmp_path, water)
+    settle, site = kind.terms
+    assert settle.atoms.tolist() == [[0, 1, 2]]
+    assert settle.parameters.tolist() == [[0.0957, 0.1514]]
+    assert (site.directive, site.function, site.atoms.tolist()) == ("virtual_sites3", 1, [[3, 0, 1, 2]])
+    assert {(*sorted(e[:2]), e[2]) for e in kind.graph.edges(data="kind")} == {
+        *((0, 1, "settle"), (0, 2, "settle"), (0, 3, "virtual"))
+    }
+    assert kind.exclusions.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    flexible = read(tmp_path, DEFAULTS + TYPES + FOUR + water + SYSTEM, defines=["FLEXIBLE"])
+    assert flexible.molecule_types["M"].bonds.tolist() == [[0, 1], [0, 3]]
+
+
+def test_virtual_sitesn_hold_normalised_weights(tmp_path: Path) -> None:
+    sites = "[ virtual_sitesn ]\n4 1 1 2\n4 2 1 3\n4 3 1 1.0 2 3.0\n"
+    kind = molecule(tmp_path, sites)
+    weights = [row for t in kind.terms for row in t.parameters.tolist()]
+    assert np.allclose(weights, [[0.5, 0.5], [12.011 / 13.019, 1.008 / 13.019], [0.25, 0.75]])
+    assert [t.function for t in kind.terms] == [1, 2, 3]
+
+
+def test_molecules_keep_order_repeats_and_drop_zero(tmp_path: Path) -> None:
+    other = FOUR.replace("\nM 3", "\nN 2")
+    system = "[ system ]\nx\n[ molecules ]\nm 2\nN 0\nN 1\nM 3\n"
+    top = read(tmp_path, DEFAULTS + TYPES + FOUR + other + system)
+    assert top.molecules == (("M", 2), ("N", 1), ("M", 3))
+    assert top.n_atoms == 24
+
+
+def test_file_with_molecule_types_only(tmp_path: Path) -> None:
+    path = tmp_path / "m.itp"
+    path.write_text(FOUR + "[ bonds ]\n1 2 1\n2 3 1 0.1 1000\n")
+    top = read_topology(path)
+    kind = top.molecule_types["M"]
+    assert (top.molecules, top.nonbonded, kind.bonds.tolist()) == ((), None, [[0, 1], [1, 2]])
+    assert [t.parameters.shape for t in kind.terms] == [(1, 0), (1, 2)]
+    assert np.isnan(kind.masses[0])
+    assert kind.masses[3] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("terms", "line", "message"),
+    [
+        ("[ bonds ]\n1 2 1\n", 2, r"bonds.*function 1.*1 \(C1\), 2 \(C2\).*CT CT.*bondtypes"),
+        ("[ bonds ]\n1 2 1 0.1\n", 2, "found 1 parameters, expected 2"),
+        ("[ bonds ]\n1 2 2 gb_99\n", 2, "expected 2|gb_99"),
+        ("[ bonds ]\n1 2 2 0.1 gk\n", 2, "expected numbers.*gk"),
+        ("[ bonds ]\n1 9 1 0.1 5\n", 2, "outside 1-4"),
+        ("[ bonds ]\n1 1 1 0.1 5\n", 2, "twice"),
+        ("[ bonds ]\n1 2 77\n", 2, "77.*supported: 1, 2"),
+        ("[ cmap ]\n", 1, r"\[ cmap \] is not supported; supported: .*bonds"),
+        ("[ pairs ]\n1 4 2\n", 2, "no parameters"),
+        ("[ moleculetype ]\nN 3\n[ atoms ]\n1 QQ 1 M A 1\n", 4, "'QQ'.*known: CT, HC"),
+        ("[ moleculetype ]\nN 3\n[ atoms ]\n2 CT 1 M A 1\n", 4, "expected 1"),
+        ("[ moleculetype ]\nM 3\n[ atoms ]\n1 CT 1 M A 1\n", 2, "defined twice"),
+        ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "second block"),
+        ("[ molecules ]\nQ 1\n", 2, "'Q'; known: M"),
+    ],
+)
+def test_errors_name_line_and_choices(tmp_path: Path, terms: str, line: int, message: str) -> None:
+    before = DEFAULTS + TYPES + FOUR
+    with pytest.raises(InputError, match=re.compile(message, re.DOTALL)) as error:
+        read(tmp_path, before + terms + SYSTEM)
+    assert error.value.line == before.count("\n") + line
+
+
+def test_buckingham_and_missing_defaults_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nbfunc 2"):
+        read(tmp_path, "[ defaults ]\n2 1\n" + TYPES + FOUR + SYSTEM)
+    with pytest.raises(InputError, match="without"):
+        read(tmp_path, TYPES + FOUR + SYSTEM)
+    with pytest.raises(InputError, match="no such file"):
+        read_topology(tmp_path / "gone.top")
+
+
+def test_long_molecules_are_read_in_seconds(tmp_path: Path) -> None:
+    n = 20_000
+    atoms = "".join(f"{i} CT 1 M C 1 0.0 12.011\n" for i in range(1, n + 1))
+    bonds = "".join(f"{i} {i + 1} 1\n" for i in range(1, n))
+    angles = "".join(f"{i} {i + 1} {i + 2} 1 109.5 400\n" for i in range(1, n - 1))
+    types = "[ bondtypes ]\nCT CT 1 0.153 2e5\n"
+    body = f"[ moleculetype ]\nM 3\n[ atoms ]\n{atoms}[ bonds ]\n{bonds}[ angles ]\n{angles}"
+    start = time.process_time()
+    top = read(tmp_path, DEFAULTS + TYPES + types + body + SYSTEM)
+    assert top.n_atoms == 2 * n
+    assert time.process_time() - start < 5
+
+
+# --- against others -------------------------------------------------------------------------------
+
+CHAIN = (
+    "[ bondtypes ]\nCT CT 1 0.153 2e5\nCT HC 1 0.109 3e5\n"
+    "[ angletypes ]\nCT CT HC 1 110 300\n"
+    "[ dihedraltypes ]\nX CT CT X 3 1 2 3 4 5 0\n"
+)
+BUTANE_LIKE = (
+    "[ bonds ]\n1 2 1\n1 3 1\n2 4 1\n[ angles ]\n2 1 3 1\n1 2 4 1\n"
+    "[ dihedrals ]\n3 1 2 4 3\n3 1 2 4 1 180 5 2\n[ dihedrals ]\n1 2 3 4 2 35 300\n[ pairs ]\n3 4 1\n"
+)
+
+
+def test_parmed_structure_is_the_one_parmed_reads(tmp_path: Path) -> None:
+    mine = to_parmed(read(tmp_path, DEFAULTS + TYPES + CHAIN + FOUR + BUTANE_LIKE + SYSTEM))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = parmed.gromacs.GromacsTopologyFile(str(tmp_path / "topol.top"))
+    for name in ("bonds", "angles", "dihedrals", "impropers", "rb_torsions"):
+        ours, others = getattr(mine, name), getattr(theirs, name)
+        assert len(ours) == len(others) > 0, name
+        for a, b in zip(ours, others, strict=True):
+            assert a.type == b.type, name
+            assert [a.atom1.idx, a.atom2.idx] == [b.atom1.idx, b.atom2.idx]
+    for a, b in zip(mine.atoms, theirs.atoms, strict=True):
+        assert (a.name, a.type, a.atomic_number, a.residue.idx) == (
+            b.name,
+            b.type,
+            b.atomic_number,
+            b.residue.idx,
+        )
+        assert np.allclose((a.mass, a.charge, a.sigma, a.epsilon), (b.mass, b.charge, b.sigma, b.epsilon))
+
+
+def test_forms_parmed_lacks_have_no_type(tmp_path: Path) -> None:
+    terms = "[ bonds ]\n1 2 2 0.15 7e6\n1 3 8 0 1\n[ angles ]\n1 2 3 2 110 500\n1 2 4 5 110 500 0.2 900\n"
+    structure = to_parmed(read(tmp_path, DEFAULTS + TYPES + FOUR + terms + SYSTEM))
+    assert [b.type for b in structure.bonds] == [None] * 4
+    assert [a.type is None for a in structure.angles] == [True, False] * 2
+    assert [(u.type.req, u.type.k) for u in structure.urey_bradleys] == [
+        (2.0, pytest.approx(450 / 418.4))
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    ("system", "n", "edges", "angles"),
+    [("sps", 5832, 171, 300), ("octane", 5590, 25, 48), ("cumene", 5565, 21, 36)],
+)
+def test_reference_systems(reference: Path, system: str, n: int, edges: int, angles: int) -> None:
+    top = read_topology(reference / system / "topol.top")
+    ((kind, _),) = [(top.molecule_types[name], count) for name, count in top.molecules]
+    assert (top.n_atoms, len(kind.bonds)) == (n, edges)
+    assert sum(len(t.atoms) for t in kind.terms if t.directive == "angles") == angles
+    assert set(kind.elements) == {"C", "H"}
+    assert sum(kind.charges) == pytest.approx(0, abs=1e-6)
+
+
+def test_reference_coarse_grained(reference: Path) -> None:
+    kind = read_topology(reference / "sps" / "cg.top").molecule_types["PS1"]
+    assert kind.bonds.tolist() == [[i, i + 1] for i in range(19)]  # the 1-5 terms are no bonds
+    assert set(kind.elements) == {""}
+
+
+ETHANE = """#include "oplsaa.ff/forcefield.itp"
+[ moleculetype ]
+ETH 3
+[ atoms ]
+1 opls_135 1 ETH C1 1
+2 opls_135 1 ETH C2 1
+3 opls_140 1 ETH H1 1
+4 opls_140 1 ETH H2 1
+[ bonds ]
+1 2
+1 3 1
+2 4 1
+[ angles ]
+3 1 2 1
+[ dihedrals ]
+3 1 2 4 3
+3 1 2 4 1 improper_Z_CA_X_Y
+[ pairs ]
+3 4 1
+#include "oplsaa.ff/tip4p.itp"
+[ system ]
+x
+[ molecules ]
+ETH 1
+SOL 1
+"""
+
+
+def test_same_parameters_as_grompp(tmp_path: Path, gmx: str) -> None:
+    top = read(tmp_path, ETHANE)
+    points = "".join(f"    1SOL    OW{i:5d}{i % 2:8.3f}{i / 2:8.3f}{i / 4:8.3f}\n" for i in range(1, 9))
+    (tmp_path / "conf.gro").write_text(f"x\n    8\n{points}   5.0 5.0 5.0\n")
+    (tmp_path / "md.mdp").write_text("integrator = md\n")
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True, "timeout": 60}
+    files = ["-f", "md.mdp", "-c", "conf.gro", "-p", "topol.top", "-o", "a.tpr", "-maxwarn", "9"]
+    subprocess.run([gmx, "grompp", *files], **run)  # type: ignore[call-overload]
+    dump = subprocess.run([gmx, "dump", "-s", "a.tpr"], **run).stdout  # type: ignore[call-overload]
+
+    def dumped(name: str) -> list[list[float]]:
+        found = re.findall(rf"functype\[\d+\]={name}, (.*)", dump)
+        return [[float(x) for x in re.findall(r"= *([-+.\de]+)", text)] for text in found]
+
+    terms = {(t.directive, t.function): t.parameters for t in top.molecule_types["ETH"].terms}
+    water = {t.directive: t.parameters for t in top.molecule_types["SOL"].terms}
+    assert np.allclose(terms["bonds", 1][:2], [row[:2] for row in dumped("BONDS")], rtol=1e-5)
+    assert np.allclose(terms["angles", 1], [row[:2] for row in dumped("ANGLES")])
+    assert np.allclose(terms["dihedrals", 3], [row[:6] for row in dumped("RBDIHS")])
+    assert np.allclose(terms["dihedrals", 1], [[row[0], row[1], row[4]] for row in dumped("PDIHS")])
+    assert np.allclose(terms["pairs", 1], [row[:2] for row in dumped("LJ14")], rtol=1e-5, atol=0)
+    assert np.allclose(water["settles"], dumped("SETTLE"))
+    assert np.allclose(water["virtual_sites3"], dumped("VSITE3"))
+    kinds = ["opls_135", "opls_140", "opls_113", "opls_114", "opls_115"]
+    lj = top.nonbonded
+    assert lj is not None
+    rows = [lj.types.index(name) for name in kinds]
+    ours = np.stack([lj.c6[np.ix_(rows, rows)], lj.c12[np.ix_(rows, rows)]], axis=-1).reshape(-1, 2)
+    assert np.allclose(ours, dumped("LJ_SR"), rtol=1e-5, atol=0)
+    exclusions = {len(excluded_pairs(kind)) for kind in top.molecule_types.values()}
+    assert exclusions == {6}
