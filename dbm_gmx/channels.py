@@ -8,9 +8,10 @@ density.  Both can be overridden by a TOML file, see :func:`read_channels`.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from dbm_gmx.topology import MoleculeType
 ROLES = ("bond", "angle", "dihedral")
 """Bonded roles of a neighbour: one, two or three chemical bonds away from the atom to be placed."""
 
+CARBON = 12.011  # amu
 HIDDEN = 1.0079  # amu a hydrogen adds to a united atom
-LARGEST_AROMATIC = 7
+AROMATIC = range(5, 8)  # members of a ring
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -
     Raises
     ------
     InputError
-        Naming an unknown section or role, and the known ones.
+        Naming an unknown section or role, and the known ones; or what is no list of names.
     """
     sections = ("atoms", "bonded", "lennard_jones", "beads", "classes")
     unknown = sorted(set(plain) - set(sections))
@@ -91,12 +93,28 @@ def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -
         raise InputError(
             f"unknown section {', '.join(unknown)}; possible are {', '.join(sections)}", path=path
         )
+    for section in sections:
+        _check_section(section, plain.get(section, {}), path=path)
     wrong = sorted({r for roles in plain.get("bonded", {}).values() for r in roles} - set(ROLES))
     if wrong:
         raise InputError(
             f"unknown bonded role {', '.join(wrong)}; possible are {', '.join(ROLES)}", path=path
         )
     return Channels(**{key: dict(plain.get(key, {})) for key in sections})
+
+
+def _check_section(section: str, group: object, *, path: Path | None) -> None:
+    """Refuse what would be read as something else: a text is a sequence of one-letter patterns, too."""
+    if not isinstance(group, Mapping):
+        raise InputError(f"{section} is a section, [{section}], not {group!r}", path=path)
+    for name, value in group.items():
+        if section == "classes":
+            fits, wanted = isinstance(value, str), "the name of a class"
+        else:
+            fits = isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+            wanted = "a list of names"
+        if not fits:
+            raise InputError(f"[{section}] {name} = {value!r}; it takes {wanted}", path=path)
 
 
 def read_channels(path: str | Path) -> Channels:
@@ -107,17 +125,17 @@ def read_channels(path: str | Path) -> Channels:
     """
     try:
         return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"not a channel file: {error}", path=path) from error
 
 
 def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:
     """A channel for every class, bonded role and bead type; Lennard-Jones by heavy and hydrogen."""
     return Channels(
-        atoms={c: [c] for c in sorted(set(classes))},
+        atoms={c: [escape(c)] for c in sorted(set(classes))},
         bonded={r: [r] for r in ROLES},
-        lennard_jones={"heavy": ["[!H]*"], "hydrogen": ["H@*"]},
-        beads={b: [b] for b in sorted(set(bead_types))},
+        lennard_jones={"heavy": ["[!H]*"], "hydrogen": ["H*"]},
+        beads={b: [escape(b)] for b in sorted(set(bead_types))},
     )
 
 
@@ -126,7 +144,7 @@ def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None)
 
     An atom is its element and number of bonded neighbours, with ``a`` in an aromatic and ``r`` in
     another ring: ``C4``, ``C3a``, ``O2r``.  A united atom carries its hydrogens: ``CH2_2``.  A
-    hydrogen is named by what it sits on: ``H@C4``.
+    hydrogen is named by what it sits on: ``H@C4``, with the class of that atom where it is overridden.
 
     Parameters
     ----------
@@ -148,40 +166,57 @@ def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None)
         )
         raise InputError(
             f"molecule {kind.name}: no element for atom {atoms}{' ...' if len(lost) > 8 else ''}; give an "
-            "atomic number in [ atomtypes ], or the class of the type in the section [classes] of a channel file"
+            "atomic number in [ atomtypes ], or the class of its type in section [classes] of a channel file"
         )
-    rings = nx.minimum_cycle_basis(graph) if graph.number_of_edges() >= graph.number_of_nodes() else []
-    ring = {i for cycle in rings for i in cycle}
-    aromatic = {i for cycle in rings if _aromatic(graph, cycle) for i in cycle}
+    ring, aromatic = _ring_members(graph)
 
     def heavy(i: int) -> str:
-        atom = graph.nodes[i]
-        hidden = round((atom["mass"] - 12.011) / HIDDEN) if atom["element"] == "C" else 0
-        united = f"H{hidden}_" if hidden > 0 else ""
+        atom, hidden = graph.nodes[i], _hidden(graph, i)
+        if atom["type"] in named:
+            return named[atom["type"]]
+        united = f"H{hidden}_" if hidden else ""
         return (
             f"{atom['element']}{united}{graph.degree(i)}{'a' if i in aromatic else 'r' if i in ring else ''}"
         )
 
     def name(i: int) -> str:
         atom = graph.nodes[i]
-        if atom["type"] in named:
-            return named[atom["type"]]
-        if atom["element"] != "H":
+        if atom["element"] != "H" or atom["type"] in named:
             return heavy(i)
         return "H@" + "".join(sorted(heavy(j) for j in graph.neighbors(i)))
 
     return tuple(name(i) for i in range(kind.n_atoms))
 
 
+def _ring_members(graph: nx.Graph) -> tuple[set[int], set[int]]:
+    """Atoms in a ring, and those of them in an aromatic one."""
+    rings = list(_rings(graph))
+    ring = {i for cycle in rings for i in cycle}
+    return ring, {i for cycle in rings if _aromatic(graph, cycle) for i in cycle}
+
+
+def _rings(graph: nx.Graph) -> Iterator[list[int]]:
+    """The shortest ring through every bond in one; a cycle basis takes minutes for a polymer of phenyls."""
+    for block in nx.biconnected_components(graph):
+        if len(block) > 2:
+            part = nx.Graph(graph.subgraph(block))
+            for i, j in list(part.edges):
+                part.remove_edge(i, j)
+                yield nx.bidirectional_shortest_path(part, i, j)
+                part.add_edge(i, j)
+
+
 def _aromatic(graph: nx.Graph, cycle: Sequence[int]) -> bool:
-    """Whether every member of a small ring can be planar: no atom has more than three neighbours."""
-    return (
-        len(cycle) <= LARGEST_AROMATIC and all(graph.degree(i) <= 3 for i in cycle) and _has_sp2(graph, cycle)
-    )
+    """Whether a ring can be planar: each of its carbons has three neighbours, no other atom more."""
+    carbons = [i for i in cycle if graph.nodes[i]["element"] == "C"]
+    flat = all(graph.degree(i) + _hidden(graph, i) == 3 for i in carbons)
+    return len(cycle) in AROMATIC and bool(carbons) and flat and all(graph.degree(i) <= 3 for i in cycle)
 
 
-def _has_sp2(graph: nx.Graph, cycle: Sequence[int]) -> bool:
-    return any(graph.nodes[i]["element"] in ("C", "N") and graph.degree(i) == 3 for i in cycle)
+def _hidden(graph: nx.Graph, i: int) -> int:
+    """Hydrogens in a united atom, by its mass; 0 for any other."""
+    atom = graph.nodes[i]
+    return max(0, round((atom["mass"] - CARBON) / HIDDEN)) if atom["element"] == "C" else 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,8 +228,8 @@ class FeatureTable:
     classes, bead_types
         Known names; their order numbers them.
     features
-        (rows, channels) float32: first a row per class, then per role, exclusion (no, yes) and
-        class, then per bead type.
+        (rows, channels) float32: first a row per class, then per role (last: none, further than all
+        roles), exclusion (no, yes) and class, then per bead type.
     """
 
     classes: tuple[str, ...]
@@ -209,7 +244,7 @@ class FeatureTable:
     @property
     def bead_row(self) -> int:
         """First row of the beads."""
-        return self.bonded_row + 2 * len(ROLES) * len(self.classes)
+        return self.bonded_row + 2 * (len(ROLES) + 1) * len(self.classes)
 
 
 def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequence[str]) -> FeatureTable:
@@ -236,7 +271,7 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
     rows = [
         _row(column, atom=_shown(channels.atoms, c), lj=_shown(channels.lennard_jones, c)) for c in classes
     ]
-    for role in ROLES:
+    for role in (*ROLES, ""):
         for excluded in (0.0, -1.0):
             rows += [
                 _row(column, bonded=_shown(channels.bonded, role))

@@ -64,7 +64,7 @@ class Layout:
         (n,) ranks: atoms of one rank are placed together.  In growth an atom sees those of lower
         rank; in a sweep it sees all others.
     partners, partner_row
-        (n, p) atoms within three bonds (-1: none) and their rows of the feature table.
+        (n, p) atoms within three bonds or excluded (-1: none) and their rows of the feature table.
     align, second
         (m,) beads that fix the local frame: z points to ``align``, ``second`` lies in the xz plane;
         -1 where there is none.
@@ -252,14 +252,16 @@ MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
 def _partners(
     kind: MoleculeType, atom_class: np.ndarray, table: FeatureTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms within three bonds of each atom, and the rows of the feature table that say how."""
-    excluded = {tuple(pair) for pair in excluded_pairs(kind).tolist()}
+    """Atoms within three bonds of each atom or excluded from it, and the rows of the feature table."""
+    excluded = nx.Graph(excluded_pairs(kind).tolist())
+    excluded.add_nodes_from(kind.graph)
     found: list[list[tuple[int, int]]] = []
     for i in range(kind.n_atoms):
-        reach = nx.single_source_shortest_path_length(kind.graph, i, cutoff=len(ROLES))
+        reach = dict.fromkeys(excluded[i], len(ROLES) + 1)
+        reach |= nx.single_source_shortest_path_length(kind.graph, i, cutoff=len(ROLES))
         found.append(
             [
-                (j, _bonded_row(table, bonds - 1, (min(i, j), max(i, j)) in excluded, int(atom_class[j])))
+                (j, _bonded_row(table, bonds - 1, j in excluded[i], int(atom_class[j])))
                 for j, bonds in sorted(reach.items())
                 if bonds
             ]
@@ -347,7 +349,7 @@ def make_scene(
     )
 
 
-def _expand(start: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+def expand(start: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     """Members of each group of a ragged list.
 
     Returns
@@ -438,7 +440,7 @@ def surround(
     bead = layout.owner[atom]
     centre, rotation = scene.beads[bead], local_frames(scene, bead, azimuth)
     shown = [
-        _neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid),
+        neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid),
         _bonded_atoms(scene, atom, now=now, replica=replica, grid=grid),
         _neighbouring_beads(scene, bead, grid=grid),
     ]
@@ -459,11 +461,11 @@ Shown = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions relative to the centre (b, k, 3), feature rows, weights and atoms (b, k)."""
 
 
-def _neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
+def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
     """All known atoms inside the cut-off, found through the beads that own them."""
     layout, bead = scene.layout, scene.layout.owner[atom]
-    which, link = _expand(scene.link_start, bead)
-    member, place = _expand(layout.own_start, scene.link_bead[link])
+    which, link = expand(scene.link_start, bead)
+    member, place = expand(layout.own_start, scene.link_bead[link])
     sample, other, shift = which[member], layout.own[place], scene.link_shift[link][member]
     vector = scene.positions[replica[sample], other] + shift - scene.beads[bead][sample]
     keep = vector.square().sum(1) < grid.cutoff**2
@@ -475,7 +477,7 @@ def _neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Ten
 
 
 def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
-    """Atoms within three bonds once more, for the channels that say what they are to the current one."""
+    """Bonded and excluded atoms once more, for the channels that say what they are to the current one."""
     layout = scene.layout
     other = layout.partners[atom]
     vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
@@ -485,7 +487,7 @@ def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, g
 
 
 def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
-    which, link = _expand(scene.link_start, bead)
+    which, link = expand(scene.link_start, bead)
     near = scene.link_bead[link]
     vector = scene.beads[near] + scene.link_shift[link] - scene.beads[bead][which]
     keep = vector.square().sum(1) < grid.cutoff**2

@@ -99,7 +99,8 @@ class Generator(nn.Module):
         b, _, half, *_ = logits.shape
         # (b, 2 2 2, h h h): interleave the eight members of each patch along the three axes
         patches = logits.reshape(b, 2, 2, 2, half, half, half).permute(0, 4, 1, 5, 2, 6, 3)
-        return patches.reshape(b, -1).softmax(1).reshape(b, 2 * half, 2 * half, 2 * half)
+        result: Tensor = patches.reshape(b, -1).softmax(1).reshape(b, 2 * half, 2 * half, 2 * half)
+        return result
 
 
 def operations(channels: int, shape: Shape, size: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,11 @@ from dbm_gmx.environment import Environment, Grid, densities
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.generator import Generator, Shape
+from dbm_gmx.options import MODEL
+from dbm_gmx.reconstruct import Generate
 
 FORMAT = "dbm_gmx model 1"
 SUFFIX = ".pt"
-DEFAULT = "provisional"
-
-Generate = Callable[[Environment, Tensor], Tensor]
-"""Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +74,7 @@ def find_model(name: str | Path) -> Path:
     raise InputError(f"no model {name}: not a file, and the models that ship are {known}")
 
 
-def load_model(name: str | Path = DEFAULT) -> Model:
+def load_model(name: str | Path = MODEL) -> Model:
     """Read a model by path or name.
 
     Raises

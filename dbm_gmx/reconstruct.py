@@ -6,8 +6,7 @@ All atoms of a step see the state before it, so the result does not depend on ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from math import pi
 
@@ -16,34 +15,13 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.environment import EVERYTHING, MOST_ATOMS, Environment, Grid, Scene, collapse, surround
+from dbm_gmx.options import Settings
 
 Generate = Callable[[Environment, Tensor], Tensor]
 """Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
 
-Judge = Callable[[Scene, Tensor, int], Tensor]
-"""Energies (replicas, beads) of some beads of a scene, seen from a growth rank; kJ/mol."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to reconstruct.
-
-    Attributes
-    ----------
-    sweeps
-        Refinement passes after growth (the paper's four).
-    orientations
-        Turns of the local frame tried for each bead; the one of lowest energy is kept.
-    seed
-        Of all random numbers, together with the index of the frame.
-    batch
-        Environments held in memory at once; the result does not depend on it.
-    """
-
-    sweeps: int = 4
-    orientations: int = 1
-    seed: int = 1
-    batch: int = 1024
+Judge = Callable[[Scene, Tensor, Tensor, int], Tensor]
+"""Scene, beads of a stage, atoms it has placed, growth rank to energies (replicas, beads), kJ/mol."""
 
 
 class Dice:
@@ -121,7 +99,7 @@ def reconstruct(
                 beads = scene.layout.owner[stage[0][1]]
                 placed = torch.cat([atoms for _, atoms in stage])
                 last = stage[-1][0] + 1 if growing else EVERYTHING
-                _keep_lowest(scene, beads, placed, judge(scene, beads, last))
+                _keep_lowest(scene, beads, placed, judge(scene, beads, placed, last))
 
     with torch.inference_mode():
         visit(scene.layout.growth, growing=True)
@@ -145,13 +123,9 @@ def _place(
     replicas, device = len(scene.positions), atoms.device
     turns = dice.angle(len(atoms)) + 2 * pi / replicas * torch.arange(replicas)[:, None]
     numbers = torch.stack([dice.normal(len(atoms), noise) for _ in range(replicas)])
-    jobs = zip(
-        atoms.repeat(replicas).split(batch),
-        torch.arange(replicas, device=device).repeat_interleave(len(atoms)).split(batch),
-        turns.flatten().to(device).split(batch),
-        numbers.flatten(0, 1).to(device).split(batch),
-        strict=True,
-    )
+    copies = torch.arange(replicas, device=device).repeat_interleave(len(atoms))
+    columns = atoms.repeat(replicas), copies, turns.flatten().to(device), numbers.flatten(0, 1).to(device)
+    jobs = zip(*(torch.split(column, batch) for column in columns), strict=True)
     drawn = []
     for atom, replica, azimuth, z in jobs:
         seen = surround(
@@ -171,15 +145,3 @@ def _keep_lowest(scene: Scene, beads: Tensor, placed: Tensor, energies: Tensor) 
     best = torch.zeros(scene.layout.n_beads, dtype=torch.long, device=beads.device)
     best[beads] = torch.nan_to_num(energies, nan=torch.inf).argmin(0)
     scene.positions[:, placed] = scene.positions[best[scene.layout.owner[placed]], placed]
-
-
-def in_hand(items: Iterator[object], size: int) -> Iterator[list[object]]:
-    """Lists of up to ``size`` items."""
-    batch: list[object] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -16,7 +16,7 @@ from dbm_gmx.files.library import load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.frame import FloatArray, Frame, make_whole
+from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, bead_graph, map_positions, match_beads
 from dbm_gmx.plan import Plan, make_plan
@@ -124,7 +124,9 @@ def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:
         ours = {(min(e), max(e)) for e in bead_graph(match.mapping, match.kind).edges}
         if theirs and theirs != ours:
             differ = ", ".join(f"{i + 1}-{j + 1}" for i, j in sorted(theirs ^ ours)[:5])
-            log.info("%s: CG bonds are taken from the mapped atoms, not from the CG topology (%s)", name, differ)
+            log.info(
+                "%s: CG bonds are taken from the mapped atoms, not from the CG topology (%s)", name, differ
+            )
 
 
 def classes_of(system: System, channels: Channels | None = None) -> dict[str, tuple[str, ...]]:
@@ -154,7 +156,7 @@ def system_layout(system: System, channels: Channels) -> tuple[Layout, FeatureTa
     return make_layout(system.matches, system.plans, classes, table=table), table
 
 
-def whole_beads(system: System, frame: Frame) -> FloatArray:
+def whole_beads(system: System, frame: Frame) -> Float32Array:
     """(m, 3) beads with all molecules whole; the first bead of each stays where it is."""
     parts = []
     for match in system.matches:
@@ -165,7 +167,7 @@ def whole_beads(system: System, frame: Frame) -> FloatArray:
     return np.concatenate(parts)
 
 
-def whole_atoms(system: System, frame: Frame) -> FloatArray:
+def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
     parts = []
     for match in system.matches:
@@ -175,7 +177,7 @@ def whole_atoms(system: System, frame: Frame) -> FloatArray:
     return np.concatenate(parts)
 
 
-def mapped_beads(system: System, atoms: FloatArray) -> FloatArray:
+def mapped_beads(system: System, atoms: Float32Array) -> FloatArray:
     """(m, 3) beads of whole atoms (n, 3), as the mapping weighs them."""
     parts = []
     for match in system.matches:

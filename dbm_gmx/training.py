@@ -218,10 +218,9 @@ def train(
     network = Generator(channels.width, shape).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     features = torch.from_numpy(table.features)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate, betas=(0.9, 0.98))
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(recipe.average)
-    )
-    start, step, saved, sums = time.monotonic(), 0, 0.0, {}
+    average = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    start, step, saved = time.monotonic(), 0, 0.0
+    sums: dict[str, float] = {}
     for batch in batches(samples, recipe, grid=grid, dice=dice):
         done = (time.monotonic() - start) / (3600 * recipe.hours)
         if done >= 1:
@@ -236,7 +235,8 @@ def train(
         sum(parts.values()).backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        average.update_parameters(network)
+        for key, value in network.state_dict().items():
+            average[key].lerp_(value, 1 - min(recipe.average, (1 + step) / (10 + step)))
         step += 1
         sums = {key: sums.get(key, 0.0) + float(value.detach()) for key, value in parts.items()}
         if step % 200 == 0:
@@ -247,14 +247,9 @@ def train(
             sums = {}
         if done * recipe.hours - saved > 0.05:
             saved = done * recipe.hours
-            save_model(_model(average.module, channels, grid, shape, recipe, step), output)
-    model = _model(average.module, channels, grid, shape, recipe, step)
+            save_model(
+                Model(grid, channels, shape, average, {"recipe": asdict(recipe), "steps": step}), output
+            )
+    model = Model(grid, channels, shape, average, {"recipe": asdict(recipe), "steps": step})
     save_model(model, output)
     return model
-
-
-def _model(
-    network: Generator, channels: Channels, grid: Grid, shape: Shape, recipe: Recipe, step: int
-) -> Model:
-    state = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    return Model(grid, channels, shape, state, {"recipe": asdict(recipe), "steps": step})

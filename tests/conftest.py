@@ -7,6 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import systems
+
+from dbm_gmx.files.share import share_path
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.system import read_system, whole_atoms
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,3 +32,30 @@ def gmx() -> str:
     if path is None:
         pytest.skip("GROMACS (gmx) is not installed")
     return path
+
+
+@pytest.fixture(scope="session")
+def reference_or_none() -> Path | None:
+    """Return the folder with the reference systems, or ``None``."""
+    folder = Path(os.environ.get("DBM_GMX_REFERENCE", HERE.parent.parent / "shared" / "data"))
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def octane() -> systems.Example:
+    """Return the shipped liquid: 80 molecules of octane, the first frame of its atoms."""
+    folder = share_path("examples", "octane")
+    system, _ = read_system(
+        folder / "cg.tpr",
+        topology=folder / "topol.top",
+        mappings=[folder / "mapping.xml"],
+        owners=[folder / "owners.txt"],
+    )
+    frame = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
+    return systems.example(system, whole_atoms(system, frame), frame.box)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> systems.Example:
+    """Return a few molecules in a skewed box much smaller than two cut-offs."""
+    return systems.tiny()

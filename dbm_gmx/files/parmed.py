@@ -36,12 +36,12 @@ def to_parmed(topology: Topology) -> parmed.Structure:
     scale = _scales(topology.nonbonded)
     for kind, _, count in blocks(topology):
         bonds = _bond_types(structure, kind)
+        chemical = [(i, j) for i, j in kind.bonds.tolist() if kind.graph.edges[i, j]["kind"] != "virtual"]
         terms = [(term, _types(structure, term, scale)) for term in kind.terms if term.directive in _LISTS]
         for _ in range(count):
             atoms = _add_atoms(structure, kind, own)
-            for i, j, _how in sorted(e for e in kind.graph.edges(data="kind") if e[2] != "virtual"):
-                bond = parmed.Bond(atoms[i], atoms[j], type=bonds.get((min(i, j), max(i, j))))
-                structure.bonds.append(bond)
+            for i, j in chemical:
+                structure.bonds.append(parmed.Bond(atoms[i], atoms[j], type=bonds.get((i, j))))
             for term, types in terms:
                 _add_term(structure, term, atoms=atoms, types=types)
     return structure

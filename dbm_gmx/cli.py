@@ -1,0 +1,258 @@
+"""The command line: parses, and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dbm_gmx import __version__
+from dbm_gmx.errors import InputError
+from dbm_gmx.options import MODEL, Inputs, Settings
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that ends with exit code 1, as for any other bad input."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and how it would be right."""
+        self.print_usage(sys.stderr)
+        self.exit(1, f"dbm-gmx: error: {message}\n")
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
+    parser.add_argument("--version", action="version", version=f"dbm-gmx {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=Parser)
+    _add_backmap(commands)
+    check = commands.add_parser(
+        "check",
+        help="validate the input without converting",
+        description="Validate all input: names, counts, order, mapping, boxes, positions, model.",
+    )
+    _add_inputs(check)
+    _add_model(check)
+    plan = commands.add_parser(
+        "plan",
+        help="print the order in which atoms are placed",
+        description="Print the order in which beads and atoms are placed.",
+    )
+    _add_inputs(plan)
+    speed = commands.add_parser(
+        "benchmark",
+        help="measure speed and memory on this machine",
+        description="Time one pass (one orientation, no sweeps) of one and several frames, and of a larger box.",
+    )
+    _add_inputs(speed)
+    _add_model(speed)
+    speed.add_argument(
+        "--box", type=_count(1), default=2, help="larger box: so many along each vector (%(default)s)"
+    )
+    speed.add_argument("--frames", type=_count(1), default=10, help="frames at once (%(default)s)")
+    for command in (check, plan, speed):
+        command.add_argument("-v", "--verbose", action="store_true", help="say more")
+        command.set_defaults(quiet=False)
+    return parser
+
+
+def _add_backmap(commands: Any) -> None:
+    backmap = commands.add_parser(
+        "backmap",
+        help="turn a coarse-grained trajectory into an atomistic one",
+        description="Turn a coarse-grained trajectory into an atomistic one.",
+    )
+    settings = Settings()
+    _add_inputs(backmap)
+    _add_model(backmap)
+    add = backmap.add_argument
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
+    add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add("--sweeps", type=_count(0), default=settings.sweeps, help="refinement sweeps (%(default)s)")
+    add(
+        "--orientations",
+        type=_count(1),
+        default=settings.orientations,
+        help="orientations tried for each bead, the one of lowest energy is kept (%(default)s)",
+    )
+    add("--seed", type=_count(0), default=settings.seed, help="of the random numbers (%(default)s)")
+    add(
+        "--batch",
+        type=_count(1),
+        default=settings.batch,
+        help="atoms given to the network at once; takes memory, does not change the result (%(default)s)",
+    )
+    add("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
+    add("--threads", type=_count(1), help="CPU threads (all cores)")
+    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-v", "--verbose", action="store_true", help="say more")
+
+
+def _add_inputs(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "-s",
+        "--structure",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="beads: .tpr, or .gro/.pdb with -cp",
+    )
+    add(
+        "-f",
+        "--trajectory",
+        type=Path,
+        metavar="FILE",
+        help="beads: .xtc, .trr, .gro, .pdb (the frame in -s)",
+    )
+    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where -s is no .tpr")
+    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the library of molecules)")
+    add(
+        "-m",
+        "--mapping",
+        type=Path,
+        nargs="+",
+        default=[],
+        dest="mappings",
+        metavar="FILE",
+        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
+    )
+    add(
+        "--owners",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="which bead each atom is rebuilt with (owners.txt beside the mapping; else from the weights)",
+    )
+    add(
+        "-r",
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="conformer that defines the stereocentres: .gro, .pdb",
+    )
+    add("-b", "--begin", type=float, metavar="PS", help="first time")
+    add("-e", "--end", type=float, metavar="PS", help="last time")
+    add("-dt", type=float, metavar="PS", help="only frames at multiples of this time")
+    add(
+        "--order",
+        default="depth-first",
+        help="of placing: depth-first, breadth-first or random (%(default)s)",
+    )
+    add("-D", "--define", action="append", default=[], dest="defines", metavar="NAME", help="as in an .mdp")
+    add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=MODEL, help="name or path of a model (%(default)s)")
+    command.add_argument("--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model")
+
+
+def _count(least: int) -> Any:
+    def count(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
+
+    return count
+
+
+def inputs_from(options: argparse.Namespace) -> Inputs:
+    """The input files among the options."""
+    chosen: dict[str, Any] = {key: getattr(options, key) for key in Inputs.__dataclass_fields__}
+    return Inputs(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = build_parser().parse_args(arguments)
+    level = logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING
+    _log(level)
+    # threads that wait must not burn the cores of others; read when torch is loaded
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # a batch system ends a job with SIGTERM: keep the finished frames then, as after Ctrl-C
+    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    try:
+        return COMMANDS[options.command](options)
+    except InputError as error:
+        print(f"dbm-gmx: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("dbm-gmx: interrupted; the frames finished so far are kept", file=sys.stderr)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _log(level: int) -> None:
+    """Show our own messages only, not those of the libraries."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("dbm-gmx: %(message)s"))
+    ours = logging.getLogger("dbm_gmx")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(level)
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def run_backmap(options: argparse.Namespace) -> int:
+    """``dbm-gmx backmap``."""
+    import torch
+
+    from dbm_gmx.backmap import backmap
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    report = backmap(
+        inputs_from(options),
+        options.output,
+        first_frame=options.first,
+        model=options.model,
+        channels=options.channels,
+        settings=Settings(**{key: getattr(options, key) for key in Settings.__dataclass_fields__}),
+        device=options.device,
+        quiet=options.quiet,
+    )
+    if not options.quiet:
+        print(report.text())
+    return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """``dbm-gmx check``."""
+    from dbm_gmx.check import check
+
+    print("\n".join(check(inputs_from(options), model=options.model, channels=options.channels)))
+    return 0
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """``dbm-gmx plan``."""
+    from dbm_gmx.backmap import read_inputs
+    from dbm_gmx.plan import describe
+
+    system, *_ = read_inputs(inputs_from(options))
+    kinds = {match.kind.name: match for match in system.matches}
+    print("\n\n".join(describe(system.plans[name], m.kind, m.mapping) for name, m in kinds.items()))
+    return 0
+
+
+def run_benchmark(options: argparse.Namespace) -> int:
+    """``dbm-gmx benchmark``."""
+    from dbm_gmx.benchmark import benchmark
+
+    for line in benchmark(inputs_from(options), model=options.model, box=options.box, frames=options.frames):
+        print(line, flush=True)
+    return 0
+
+
+COMMANDS = {"backmap": run_backmap, "check": run_check, "plan": run_plan, "benchmark": run_benchmark}

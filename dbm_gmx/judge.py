@@ -1,0 +1,169 @@
+"""Local energies: which of several ways to place the atoms of a bead is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbm_gmx.energy import Form, atom_types, energy_terms, form_of, lennard_jones
+from dbm_gmx.environment import Grid, Layout, Scene, expand, neighbouring_atoms
+from dbm_gmx.system import System
+from dbm_gmx.topology import excluded_pairs
+
+CLOSEST = 0.05  # nm; nearer atoms count as this far apart, so that energies stay finite
+
+
+@dataclass(frozen=True, eq=False)
+class TermTable:
+    """Terms of one functional form in all molecules, listed by the bead and phase they belong to.
+
+    Attributes
+    ----------
+    form
+        The functional form.
+    atoms, parameters
+        (t, k) rows of the atoms, (t, p).
+    start, terms
+        Ragged list: terms of bead b among heavy atoms at ``b``, those with hydrogens at ``b + m``.
+    """
+
+    form: Form
+    atoms: Tensor
+    parameters: Tensor
+    start: Tensor
+    terms: Tensor
+
+
+class Judge:
+    """Energy of the atoms a stage has placed: bonded terms and Lennard-Jones with what is around.
+
+    Parameters
+    ----------
+    system, layout
+        The system and the arrays of the frames in hand.
+    grid
+        Its cut-off is that of the Lennard-Jones energy, counted from the bead.
+    batch
+        Atoms looked at together.
+    """
+
+    def __init__(self, system: System, layout: Layout, *, grid: Grid, batch: int):
+        frames = layout.n_atoms // system.n_atoms
+        self.grid, self.batch = grid, batch
+        self.tables = _term_tables(system, layout, frames)
+        self.excluded = _excluded(system, frames)
+        nonbonded = system.topology.nonbonded
+        if nonbonded is None:
+            raise ValueError("a topology without non-bonded parameters has no energy")
+        self.types = torch.from_numpy(atom_types(system.topology)).repeat(frames)
+        self.c6, self.c12 = (torch.from_numpy(c).float() for c in (nonbonded.c6, nonbonded.c12))
+
+    def __call__(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int) -> Tensor:
+        """Energies of the beads of a stage.
+
+        Parameters
+        ----------
+        scene
+            With one copy of the atoms for each orientation.
+        beads
+            (b,) beads of the stage.
+        atoms
+            (a,) atoms the stage has placed in them.
+        now
+            Growth rank from which the scene is seen.
+
+        Returns
+        -------
+        (replicas, b) kJ/mol.
+        """
+        replicas = range(len(scene.positions))
+        return torch.stack(
+            [
+                self._bonded(scene, beads, atoms, now, r) + self._pairs(scene, beads, atoms, now, r)
+                for r in replicas
+            ]
+        )
+
+    def _bonded(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
+        layout, total = scene.layout, scene.positions.new_zeros(len(beads))
+        phase = int(layout.hydrogen[atoms[0]])
+        for table in self.tables:
+            which, place = expand(table.start, beads + phase * layout.n_beads)
+            rows = table.terms[place]
+            known = (layout.growth[table.atoms[rows]] < now).all(1)
+            which, rows = which[known], rows[known]
+            points = scene.positions[replica][table.atoms[rows]]
+            energies = table.form.potential(*table.form.measure(points), *table.parameters[rows].unbind(-1))
+            total.index_add_(0, which, energies)
+        return total
+
+    def _pairs(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
+        layout, total = scene.layout, scene.positions.new_zeros(len(beads))
+        place = torch.zeros(layout.n_beads, dtype=torch.long)
+        place[beads] = torch.arange(len(beads))
+        for atom in torch.split(atoms, self.batch):
+            copy = torch.full_like(atom, replica)
+            vector, _, real, other = neighbouring_atoms(
+                scene, atom, now=torch.full_like(atom, now), replica=copy, grid=self.grid
+            )
+            here = scene.positions[replica, atom] - scene.beads[layout.owner[atom]]
+            distance = (vector - here[:, None]).square().sum(2).sqrt().clamp(min=CLOSEST)
+            weight = real * (other[:, :, None] != self.excluded[atom][:, None]).all(2)
+            # both atoms of a pair within the bead have been placed by this stage: half the pair each
+            same = layout.owner[other] == layout.owner[atom][:, None]
+            same &= layout.hydrogen[other] == layout.hydrogen[atom][:, None]
+            pair = self.types[atom][:, None], self.types[other]
+            energies = weight * lennard_jones(distance, self.c6[pair], self.c12[pair])
+            total.index_add_(0, place[layout.owner[atom]], torch.where(same, energies / 2, energies).sum(1))
+        return total
+
+
+def _term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
+    """Terms of all frames in hand, by functional form."""
+    rows: dict[str, list[tuple[Form, np.ndarray, np.ndarray]]] = {}
+    fudge = system.topology.nonbonded.fudge_qq if system.topology.nonbonded else 1.0
+    for match in system.matches:
+        copies = match.first_atom + match.kind.n_atoms * np.arange(match.count)
+        first = (np.arange(frames)[:, None] * system.n_atoms + copies).reshape(-1, 1, 1)
+        for terms in energy_terms(match.kind, fudge_qq=fudge):
+            atoms = (terms.atoms + first).reshape(-1, terms.atoms.shape[1])
+            parameters = np.tile(terms.parameters, (len(first), 1))
+            key = f"{terms.directive} {terms.function}"
+            rows.setdefault(key, []).append((form_of(terms), atoms, parameters))
+    return [_term_table(parts, layout) for parts in rows.values()]
+
+
+def _term_table(parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: Layout) -> TermTable:
+    atoms = torch.from_numpy(np.concatenate([a for _, a, _ in parts]))
+    parameters = torch.from_numpy(np.concatenate([p for _, _, p in parts])).float()
+    phase = layout.hydrogen[atoms].any(1).long()
+    keys = layout.owner[atoms] + phase[:, None] * layout.n_beads
+    entries = torch.stack([keys.flatten(), torch.arange(len(atoms)).repeat_interleave(atoms.shape[1])])
+    entries = torch.unique(entries, dim=1)  # sorted by key; a term counts once for a bead
+    start = torch.searchsorted(entries[0].contiguous(), torch.arange(2 * layout.n_beads + 1))
+    return TermTable(parts[0][0], atoms, parameters, start, entries[1])
+
+
+def _excluded(system: System, frames: int) -> Tensor:
+    """(n, x) atoms each atom is excluded from, itself first, padded with itself."""
+    parts = []
+    for match in system.matches:
+        n = match.kind.n_atoms
+        lists: list[list[int]] = [[i] for i in range(n)]
+        for i, j in excluded_pairs(match.kind).tolist():
+            lists[i].append(j)
+            lists[j].append(i)
+        width = max(map(len, lists))
+        parts.append((match, np.array([row + row[:1] * (width - len(row)) for row in lists])))
+    width = max(rows.shape[1] for _, rows in parts)
+    tiled = []
+    for match, rows in parts:
+        rows = np.concatenate([rows, np.repeat(rows[:, :1], width - rows.shape[1], 1)], 1)
+        first = match.first_atom + match.kind.n_atoms * np.arange(match.count)
+        tiled.append((rows + first[:, None, None]).reshape(-1, width))
+    one = torch.from_numpy(np.concatenate(tiled))
+    return torch.cat([one + f * system.n_atoms for f in range(frames)])

@@ -1,0 +1,457 @@
+"""What an atom sees: against a slow reference, and what it must not depend on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from systems import Example, alkane, example, mapping, molecule, scattered, system
+
+from dbm_gmx.channels import ROLES, atom_classes
+from dbm_gmx.environment import (
+    EVERYTHING,
+    Environment,
+    Grid,
+    Scene,
+    collapse,
+    densities,
+    density_of,
+    local_frames,
+    make_scene,
+    surround,
+)
+from dbm_gmx.topology import MoleculeType, excluded_pairs
+
+GRID = Grid()
+
+
+def look(
+    scene: Scene, atom: torch.Tensor, *, growing: bool, azimuth: float = 0.3, grid: Grid = GRID
+) -> Environment:
+    """What atoms of the first copy see."""
+    return surround(
+        scene,
+        atom,
+        now=scene.layout.growth[atom] if growing else torch.full_like(atom, EVERYTHING),
+        azimuth=azimuth + 0.01 * atom,  # an atom's own, whatever the batch
+        replica=torch.zeros_like(atom),
+        grid=grid,
+    )
+
+
+def seen(example: Example, atom: torch.Tensor, *, growing: bool, scene: Scene | None = None) -> torch.Tensor:
+    """Densities seen by some atoms."""
+    return densities(look(scene or example.scene(), atom, growing=growing), example.features, GRID)
+
+
+class Slow:
+    """The definition, a loop over everything: particle by particle and image by image, double precision."""
+
+    def __init__(self, example: Example, images: int):
+        self.example, self.columns = example, {n: k for k, n in enumerate(example.channels.names)}
+        self.shifts = [np.array(n) @ example.box for n in product(range(-images, images + 1), repeat=3)]
+        self.molecule, self.row, self.kind, self.rank, self.bead, self.bead_type = [], [], [], [], [], []
+        for match in example.system.matches:
+            ranks = self.ranks(example.system.plans[match.kind.name])
+            for _ in range(match.count):
+                self.bead += [len(self.bead_type) + b for b in match.mapping.owner.tolist()]
+                self.bead_type += match.mapping.types
+                self.molecule += [max(self.molecule, default=-1) + 1] * match.kind.n_atoms
+                self.row += range(match.kind.n_atoms)
+                self.kind += [match.kind] * match.kind.n_atoms
+                self.rank += [ranks[i] for i in range(match.kind.n_atoms)]
+        kinds = {k.name: k for k in self.kind}
+        self.classes = {name: atom_classes(k) for name, k in kinds.items()}
+        self.bonds = {name: dict(nx.all_pairs_shortest_path_length(k.graph)) for name, k in kinds.items()}
+        self.excluded = {name: {tuple(p) for p in excluded_pairs(k).tolist()} for name, k in kinds.items()}
+
+    @staticmethod
+    def ranks(plan) -> dict[int, tuple[int, int, int]]:
+        """Phase (heavy, hydrogen), stage and place within the bead."""
+        found = {}
+        for phase, (stages, atoms) in enumerate(((plan.growth, plan.heavy), (plan.colours, plan.hydrogen))):
+            for stage, beads in enumerate(stages):
+                for bead in beads:
+                    found |= {int(a): (phase, stage, k) for k, a in enumerate(atoms[bead])}
+        return found
+
+    def hydrogen(self, i: int) -> bool:
+        return self.kind[i].elements[self.row[i]] == "H"
+
+    def visible(self, i: int, j: int, *, image: bool, growing: bool) -> bool:
+        if growing and self.rank[j] >= self.rank[i]:
+            return False
+        if image or self.molecule[i] != self.molecule[j]:
+            return True
+        return i != j and not (self.hydrogen(j) and not self.hydrogen(i))
+
+    def channels(self, i: int, j: int, *, image: bool) -> list[str]:
+        """Channels of the current atom i on which atom j shows."""
+        kind, a, b = self.kind[j], self.row[i], self.row[j]
+        shown = [f"atom:{self.classes[kind.name][b]}"]
+        together = self.molecule[i] == self.molecule[j] and not image
+        apart = self.bonds[kind.name][a].get(b, 99) if together else 99
+        if apart <= 3:
+            shown.append(f"bonded:{ROLES[apart - 1]}")
+        if not (together and (min(a, b), max(a, b)) in self.excluded[kind.name]):
+            shown.append("lj:hydrogen" if self.hydrogen(j) else "lj:heavy")
+        return shown
+
+    def density(self, i: int, rotation: np.ndarray, *, growing: bool) -> np.ndarray:
+        edges = np.linspace(-GRID.edge / 2, GRID.edge / 2, GRID.size + 1)
+        axis = (edges[1:] + edges[:-1]) / 2
+        voxels = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        centre = self.example.beads[self.bead[i]]
+        result = np.zeros((len(self.columns), GRID.size, GRID.size, GRID.size))
+
+        def add(vector: np.ndarray, names: list[str]) -> None:
+            distance = ((voxels - rotation @ vector) ** 2).sum(-1)
+            result[[self.columns[n] for n in names]] += np.exp(-distance / 0.02)
+
+        for shift in self.shifts:
+            image = bool(shift.any())
+            away = self.example.atoms + shift - centre
+            for j in np.flatnonzero((away**2).sum(1) < 0.7**2):
+                if self.visible(i, j, image=image, growing=growing):
+                    add(away[j], self.channels(i, j, image=image))
+            away = self.example.beads + shift - centre
+            for b in np.flatnonzero((away**2).sum(1) < 0.7**2):
+                add(away[b], [f"bead:{self.bead_type[b]}"])
+        return result
+
+
+@pytest.mark.parametrize("growing", [True, False], ids=["growth", "sweep"])
+@pytest.mark.parametrize(("name", "images", "count"), [("octane", 2, 16), ("tiny", 6, 40)])
+def test_densities_are_those_of_the_definition(request, name, images, count, growing):
+    example = request.getfixturevalue(name)
+    slow = Slow(example, images)
+    atom = torch.randperm(example.layout.n_atoms, generator=torch.Generator().manual_seed(3))[:count]
+    environment = look(example.scene(), atom, growing=growing)
+    found = densities(environment, example.features, GRID).numpy()
+    for k, i in enumerate(atom.tolist()):
+        expected = slow.density(i, environment.rotation[k].numpy().astype(float), growing=growing)
+        assert np.abs(found[k] - expected).max() < 1e-5 * max(1, expected.max()), f"atom {i + 1}"
+
+
+def test_growth_ranks_follow_the_plan_across_molecule_types(tiny):
+    slow, rank = Slow(tiny, 0), tiny.layout.growth.tolist()
+    for i, j in product(range(len(rank)), repeat=2):
+        assert (rank[i] < rank[j]) == (slow.rank[i] < slow.rank[j])
+
+
+def test_an_atom_sees_its_own_images_but_not_itself(tiny):
+    atom = torch.arange(tiny.layout.n_atoms)
+    environment = look(tiny.scene(), atom, growing=False)
+    own = environment.neighbour == atom[:, None]
+    assert own.any()
+    distance = torch.linalg.vector_norm(
+        environment.positions - _local(environment, tiny.atoms[atom])[:, None], dim=2
+    )
+    assert float(distance[own].min()) > 0.9  # the shortest vector of the lattice is about 1 nm
+
+
+def _local(environment: Environment, positions: np.ndarray) -> torch.Tensor:
+    away = torch.from_numpy(positions).float() - environment.centre
+    return (environment.rotation @ away[..., None])[..., 0]
+
+
+def test_known_atoms_are_listed_with_their_places(octane):
+    atom = torch.arange(0, octane.layout.n_atoms, 97)
+    environment = look(octane.scene(), atom, growing=False)
+    assert torch.equal(environment.atom, atom)
+    assert torch.equal(environment.atom_class, octane.layout.atom_class[atom])
+    away = torch.linalg.vector_norm(environment.positions, dim=2)
+    assert float(away.max()) < GRID.cutoff
+    assert set(environment.weights.unique().tolist()) == {0.0, 1.0}
+    inverse = np.linalg.inv(octane.box)
+    for k in range(len(atom)):
+        listed = environment.neighbour[k] >= 0
+        back = environment.positions[k, listed] @ environment.rotation[k] + environment.centre[k]
+        off = (back.numpy() - octane.atoms[environment.neighbour[k, listed]]) @ inverse
+        assert np.abs(off - np.round(off)).max() < 1e-5
+        classes = octane.layout.atom_class[environment.neighbour[k, listed]]
+        assert torch.equal(environment.rows[k, listed], classes)
+
+
+def alone(kind: MoleculeType, owner: list[int], types: str, *, seed: int = 0) -> Example:
+    """One molecule in a large box."""
+    parts = system((kind, mapping(kind, owner, types), 1))
+    box = np.diag([5.0, 5.0, 5.0])
+    return example(parts, scattered(parts, box, np.random.default_rng(seed)), box)
+
+
+def lennard_jones(example: Example) -> float:
+    """What the Lennard-Jones channels show at most, to any atom."""
+    columns = [k for k, n in enumerate(example.channels.names) if n.startswith("lj:")]
+    return float(seen(example, torch.arange(example.layout.n_atoms), growing=False)[:, columns].abs().max())
+
+
+def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
+    def united(n: int, nrexcl: int, *more: tuple[int, int]) -> Example:
+        kind = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)], nrexcl=nrexcl, exclusions=more)
+        return alone(kind, [0] * n, "A")
+
+    assert lennard_jones(united(4, 3)) < 1e-6  # all of them within three bonds
+    assert lennard_jones(united(4, 2)) > 0.1  # the ends interact
+    assert lennard_jones(united(5, 3)) > 0.1
+    assert lennard_jones(united(5, 3, (0, 4))) < 1e-6  # excluded by name, four bonds apart
+    assert lennard_jones(united(4, 2, (0, 3))) < 1e-6
+
+
+def test_atoms_four_bonds_away_have_no_role(octane):
+    kind = alkane(5)
+    five = alone(kind, [0] * 5, "A")
+    table, chosen = five.table, look(five.scene(), torch.tensor([0]), growing=False)
+    role = (chosen.rows - table.bonded_row) // (2 * len(table.classes))
+    bonded = (chosen.rows >= table.bonded_row) & (chosen.rows < table.bead_row) & (chosen.weights > 0)
+    assert role[bonded].tolist() == [0, 1, 2]  # and none of its hydrogens
+
+
+# local frames
+
+
+def lined_up(points: list[list[float]]) -> Example:
+    """A chain of methylene beads at given places, one atom each."""
+    n = len(points)
+    kind = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)])
+    parts = system((kind, mapping(kind, list(range(n)), "A" * n), 1))
+    return example(parts, np.array(points), np.diag([6.0, 6.0, 6.0]))
+
+
+def frames(example: Example, azimuth: torch.Tensor | None = None, **moved) -> torch.Tensor:
+    bead = torch.arange(example.layout.n_beads)
+    turn = torch.zeros(len(bead)) if azimuth is None else azimuth
+    return local_frames(example.scene(**moved), bead, turn)
+
+
+def assert_proper(rotation: torch.Tensor) -> None:
+    one = torch.eye(3).expand_as(rotation)
+    assert torch.allclose(rotation @ rotation.transpose(1, 2), one, atol=1e-5)
+    assert torch.allclose(torch.linalg.det(rotation), torch.ones(len(rotation)), atol=1e-5)
+
+
+def test_frames_are_rotations_with_z_towards_the_alignment_bead(octane):
+    azimuth = torch.linspace(-7, 7, octane.layout.n_beads)
+    rotation = frames(octane, azimuth)
+    assert_proper(rotation)
+    beads = torch.from_numpy(octane.beads).float()
+    towards = (rotation @ (beads[octane.layout.align] - beads)[..., None])[..., 0]
+    assert torch.allclose(towards[:, :2], torch.zeros(len(beads), 2), atol=1e-5)
+    assert float(towards[:, 2].min()) > 0.1
+
+
+def test_second_bead_is_near_and_lies_in_the_xz_plane(octane):
+    layout, rotation = octane.layout, frames(octane)
+    bead = torch.arange(layout.n_beads)
+    assert (layout.second >= 0).all()
+    assert ((layout.second != bead) & (layout.second != layout.align)).all()
+    assert torch.equal(layout.second // 4, bead // 4)  # four beads a molecule
+    beads = torch.from_numpy(octane.beads).float()
+    second = (rotation @ (beads[layout.second] - beads)[..., None])[..., 0]
+    assert float(second[:, 1].abs().max()) < 1e-5
+    assert float(second[:, 0].min()) > 0
+
+
+def test_azimuth_turns_about_z(octane):
+    azimuth = torch.rand(octane.layout.n_beads, generator=torch.Generator().manual_seed(1)) * 7
+    turn = frames(octane, azimuth) @ frames(octane).transpose(1, 2)
+    expected = Rotation.from_euler("z", -azimuth.numpy()[:, None]).as_matrix()
+    assert np.abs(turn.numpy() - expected).max() < 1e-5
+
+
+def test_frames_turn_with_the_system(octane, tiny):
+    turn = Rotation.random(random_state=5).as_matrix()
+    before, after = frames(octane), frames(octane, atoms=octane.atoms @ turn.T, box=octane.box @ turn.T)
+    assert np.abs(after.numpy() @ turn - before.numpy()).max() < 1e-4
+
+
+def test_a_turned_system_looks_the_same(octane):
+    turn = Rotation.random(random_state=6).as_matrix()
+    atom = torch.arange(5, octane.layout.n_atoms, 131)
+    turned = octane.scene(atoms=octane.atoms @ turn.T, box=octane.box @ turn.T)
+    for growing in (True, False):
+        expected = seen(octane, atom, growing=growing)
+        assert torch.allclose(seen(octane, atom, growing=growing, scene=turned), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[1.0, 2, 3]],
+        [[1.0, 2, 3], [1, 2, 3.2]],
+        [[1.0, 2, 3], [1.2, 2, 3]],
+        [[1.0, 2, 3], [1.1, 2.1, 3.1], [1.2, 2.2, 3.2]],
+        [[1.0, 2, 3], [1, 2, 3.2], [1, 2, 3.4], [1, 2, 3.6]],
+        [[1.0, 2, 3], [1, 2, 3], [1, 2, 3]],
+    ],
+    ids=["single", "pair along z", "pair along x", "line", "line along z", "one point"],
+)
+def test_frames_exist_where_beads_are_missing_or_in_line(points):
+    chosen = lined_up(points)
+    rotation = frames(chosen)
+    assert_proper(rotation)
+    towards = chosen.beads[chosen.layout.align] - chosen.beads
+    for b, z in enumerate(towards):
+        if chosen.layout.align[b] >= 0 and z.any():
+            assert rotation[b, 2].numpy() == pytest.approx(z / np.linalg.norm(z), abs=1e-5)
+
+
+def test_single_beads_have_no_alignment_and_pairs_no_second_bead():
+    assert lined_up([[1.0, 2, 3]]).layout.align.tolist() == [-1]
+    pair = lined_up([[1.0, 2, 3], [1.2, 2, 3]]).layout
+    assert (pair.align.tolist(), pair.second.tolist()) == ([1, 0], [-1, -1])
+
+
+# what a result must not depend on
+
+
+def vectors(count: int, box: np.ndarray, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-2, 3, (count, 3)) @ box
+
+
+@pytest.mark.parametrize("name", ["octane", "tiny"])
+@pytest.mark.parametrize("growing", [True, False], ids=["growth", "sweep"])
+def test_origin_and_wrapping_do_not_matter(request, name, growing):
+    example = request.getfixturevalue(name)
+    atom = torch.arange(0, example.layout.n_atoms, max(1, example.layout.n_atoms // 40))
+    expected = seen(example, atom, growing=growing)
+    molecules = example.layout.molecule.numpy()
+    shifted = example.atoms + np.array([3.3, -1.7, 0.9])
+    wrapped = example.atoms + vectors(molecules.max() + 1, example.box, 4)[molecules]
+    for atoms in (shifted, wrapped):
+        again = seen(example, atom, growing=growing, scene=example.scene(atoms=atoms))
+        assert float((again - expected).abs().max()) < 1e-4  # single precision a few boxes away
+
+
+def test_another_basis_of_the_same_lattice_shows_the_same(tiny):
+    atom = torch.arange(tiny.layout.n_atoms)
+    basis = np.array([[1, 0, 0], [-1, 1, 0], [2, -1, 1]]) @ tiny.box
+    again = seen(tiny, atom, growing=False, scene=tiny.scene(box=basis))
+    assert torch.allclose(again, seen(tiny, atom, growing=False), atol=1e-4)
+
+
+def test_order_and_size_of_a_batch_do_not_matter(octane):
+    dice = torch.Generator().manual_seed(2)
+    atom = torch.randperm(octane.layout.n_atoms, generator=dice)[:40]
+    scene = octane.scene()
+    for growing in (True, False):
+        expected = seen(octane, atom, growing=growing, scene=scene)
+        order = torch.randperm(40, generator=dice)
+        permuted = seen(octane, atom[order], growing=growing, scene=scene)
+        assert torch.allclose(permuted, expected[order], atol=1e-5)
+        parts = [seen(octane, part, growing=growing, scene=scene) for part in atom.split(7)]
+        assert torch.allclose(torch.cat(parts), expected, atol=1e-5)
+
+
+def test_frames_in_hand_together_do_not_see_each_other(tiny):
+    n = tiny.layout.n_atoms
+    other = tiny.atoms + 0.02 * np.random.default_rng(0).normal(size=tiny.atoms.shape)
+    scenes = [tiny.scene(), tiny.scene(atoms=other, box=1.1 * tiny.box)]
+    both = make_scene(tiny.layout, [s.beads.numpy() for s in scenes], [tiny.box, 1.1 * tiny.box], grid=GRID)
+    both.positions[0] = torch.cat([s.positions[0] for s in scenes])
+    for growing in (True, False):
+        together = look(both, torch.arange(2 * n), growing=growing)
+        azimuths = [0.01 * f * n for f in range(2)]
+        for f, scene in enumerate(scenes):
+            one = look(scene, torch.arange(n), growing=growing, azimuth=0.3 + azimuths[f])
+            expected = densities(one, tiny.features, GRID)
+            found = densities(together, tiny.features, GRID)[f * n : (f + 1) * n]
+            assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_replicas_are_seen_one_at_a_time(tiny):
+    scene = make_scene(tiny.layout, [tiny.beads], [tiny.box], grid=GRID, replicas=2)
+    moved = tiny.atoms + 0.02
+    scene.positions[0], scene.positions[1] = (torch.from_numpy(a).float() for a in (tiny.atoms, moved))
+    atom = torch.arange(6)
+    for replica, atoms in enumerate((tiny.atoms, moved)):
+        single = make_scene(tiny.layout, [tiny.beads], [tiny.box], grid=GRID)
+        single.positions[0] = torch.from_numpy(atoms).float()
+        found = surround(
+            scene,
+            atom,
+            now=torch.full_like(atom, EVERYTHING),
+            azimuth=0.3 + 0.01 * atom,
+            replica=torch.full_like(atom, replica),
+            grid=GRID,
+        )
+        assert torch.allclose(
+            densities(found, tiny.features, GRID), seen(tiny, atom, growing=False, scene=single), atol=1e-5
+        )
+
+
+def test_atoms_not_placed_yet_do_not_matter_in_growth(octane):
+    growth = octane.layout.growth
+    ranks = growth.unique()
+    atom = torch.nonzero(growth == ranks[len(ranks) // 2])[:20, 0]
+    expected = seen(octane, atom, growing=True)
+    scene = octane.scene()
+    scene.positions[0, growth >= growth[atom[0]]] = torch.nan
+    assert torch.equal(seen(octane, atom, growing=True, scene=scene), expected)
+
+
+def test_only_what_lies_within_the_cutoff_is_seen(octane):
+    atom = torch.arange(0, octane.layout.n_atoms, 211)
+    near, far = (replace(GRID, cutoff=c) for c in (0.4, 0.7))
+    counts = []
+    for grid in (near, far):
+        environment = look(octane.scene(grid=grid), atom, growing=False, grid=grid)
+        distance = torch.linalg.vector_norm(environment.positions, dim=2)[environment.weights > 0]
+        assert float(distance.max()) < grid.cutoff
+        counts.append(len(distance))
+    assert counts[0] < counts[1] / 2
+
+
+# positions and densities
+
+
+def inside(count: int, reach: float) -> torch.Tensor:
+    dice = torch.Generator().manual_seed(8)
+    return (2 * torch.rand(count, 3, generator=dice, dtype=torch.float64) - 1) * reach
+
+
+def test_a_density_collapses_to_the_position_it_came_from():
+    points = inside(500, 0.3)
+    assert float((collapse(density_of(points, GRID), GRID) - points).abs().max()) < 3e-4
+
+
+@pytest.mark.parametrize(("reach", "error"), [(0.4, 0.004), (0.5, 0.027)])
+def test_walls_of_the_grid_draw_positions_inwards(reach, error):
+    for axis, sign in product(range(3), (-1, 1)):
+        point = torch.zeros(1, 3, dtype=torch.float64)
+        point[0, axis] = sign * reach
+        found = collapse(density_of(point, GRID), GRID)
+        assert sign * float((point - found)[0, axis]) == pytest.approx(error, rel=0.1)
+        found[0, axis] = 0
+        assert float(found.abs().max()) < 1e-9  # the other two are not touched
+
+
+def test_densities_have_the_published_width_on_a_grid_of_voxel_centres():
+    axis = GRID.axis().double()
+    assert axis.tolist() == pytest.approx([-0.525, -0.375, -0.225, -0.075, 0.075, 0.225, 0.375, 0.525])
+    point = torch.tensor([0.1, -0.2, 0.05], dtype=torch.float64)
+    density = density_of(point, GRID)
+    off = (axis[2] - 0.1) ** 2 + (axis[5] + 0.2) ** 2 + (axis[4] - 0.05) ** 2
+    assert float(density[2, 5, 4]) == pytest.approx(float(torch.exp(-off / 0.02)))
+    assert density.shape == (8, 8, 8)
+
+
+def test_a_position_can_be_learned_through_its_density():
+    points = inside(5, 0.25).requires_grad_()
+    logits = density_of(points, GRID).log().detach().requires_grad_()
+    position = collapse(logits.flatten(1).softmax(1).reshape(logits.shape), GRID)
+    assert torch.autograd.gradcheck(
+        lambda x: collapse(x.flatten(1).softmax(1).reshape(x.shape), replace(GRID, size=2, edge=0.3)),
+        torch.randn(2, 2, 2, 2, dtype=torch.float64, requires_grad=True),
+    )
+    (gradient,) = torch.autograd.grad(position[:, 0].sum(), logits)
+    flow = gradient.sum((2, 3))  # more density at larger x moves it there
+    assert (flow[:, -3:] > 0).all()
+    assert (flow[:, :3] < 0).all()
+    (through,) = torch.autograd.grad(collapse(density_of(points, GRID), GRID).sum(), points)
+    assert torch.allclose(through, torch.ones_like(through), atol=0.02)

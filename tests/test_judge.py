@@ -1,0 +1,66 @@
+"""Local energies against the energies of whole systems."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import torch
+from oracle import example, untrained
+
+from dbm_gmx.energy import bonded_energies, lennard_jones
+from dbm_gmx.environment import EVERYTHING, Grid, make_scene
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.judge import Judge
+from dbm_gmx.system import mapped_beads, read_system, system_layout, whole_atoms
+from dbm_gmx.topology import excluded_pairs
+
+
+def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
+    """Moving one hydrogen changes the judged energy by as much as the system's energy changes."""
+    folder = example()
+    system, _ = read_system(
+        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+    )
+    frame = next(islice(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms), 1))
+    atoms = whole_atoms(system, frame).astype(np.float32)
+    # the cut-off counts from the bead: wide enough, and a lonely molecule, so that both see the same
+    grid = Grid(cutoff=2.0)
+    layout, _ = system_layout(system, untrained(system).channels)
+    far = np.repeat(np.arange(80), 26)[:, None] * np.array([5.0, 0, 0])
+    atoms = (atoms + far).astype(np.float32)
+    box = np.eye(3) * 500
+    scene = make_scene(layout, [mapped_beads(system, atoms)], [box], grid=grid, replicas=2)
+    scene.positions[:] = torch.from_numpy(atoms)
+    hydrogen = int(layout.hydrogen.nonzero()[20])
+    scene.positions[1, hydrogen] += torch.tensor([0.01, -0.02, 0.015])
+    bead = layout.owner[hydrogen][None]
+    placed = ((layout.owner == bead) & layout.hydrogen).nonzero()[:, 0]
+    judged = Judge(system, layout, grid=grid, batch=100)(scene, bead, placed, EVERYTHING)[:, 0]
+
+    def energy(positions: torch.Tensor) -> float:
+        bonded = bonded_energies(system.topology, positions.double())
+        total = sum(float(e) for name, e in bonded.items() if name != "Coulomb-14")
+        first = hydrogen // 26 * 26
+        kind = system.matches[0].kind
+        excluded = {tuple(p) for p in excluded_pairs(kind).tolist()}
+        types = {name: k for k, name in enumerate(system.topology.nonbonded.types)}
+        row = [types[str(t)] for t in kind.attribute("type")]
+        for i in range(26):
+            for j in range(i + 1, 26):
+                if (i, j) not in excluded:
+                    r = (positions[first + i] - positions[first + j]).norm().double()
+                    c6, c12 = (
+                        m[row[i], row[j]]
+                        for m in (system.topology.nonbonded.c6, system.topology.nonbonded.c12)
+                    )
+                    total += float(lennard_jones(r, c6, c12))
+        return total
+
+    def coulomb14(positions: torch.Tensor) -> float:
+        return float(bonded_energies(system.topology, positions.double())["Coulomb-14"])
+
+    wanted = energy(scene.positions[1]) - energy(scene.positions[0])
+    wanted += coulomb14(scene.positions[1]) - coulomb14(scene.positions[0])
+    assert abs(wanted) > 5
+    np.testing.assert_allclose(float(judged[1] - judged[0]), wanted, rtol=2e-3)

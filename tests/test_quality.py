@@ -1,0 +1,359 @@
+"""Judgements of a reconstructed frame: contacts, stereocentres, beads, bonds."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import networkx as nx
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from dbm_gmx.energy import dihedral
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.trajectory import open_writer, read_frames
+from dbm_gmx.frame import Frame
+from dbm_gmx.mapping import Mapping
+from dbm_gmx.quality import (
+    LIMITS,
+    Report,
+    Stereo,
+    Tally,
+    bad_contacts,
+    count_stereo,
+    deviation,
+    expected_handedness,
+    handedness,
+    improper_handedness,
+    longest_bond,
+    stereocentres,
+)
+from dbm_gmx.system import make_system, read_system, whole_atoms
+from dbm_gmx.topology import MoleculeType, Terms, Topology
+
+MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "F": 18.998, "Cl": 35.45, "Br": 79.9, "M": 0.0, "CH": 13.019}
+X = np.array([1.0, 0, 0])
+BOX = np.diag([3.0, 3.0, 3.0])
+SKEWED = np.array([[1.6, 0, 0], [-0.7, 1.5, 0], [0.75, -0.7, 1.4]])
+TETRAHEDRON = 0.06 * np.array([[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]], float)
+
+
+def molecule(name, atoms, bonds, *, terms=(), virtual=()):
+    graph = nx.Graph()
+    for i, atom in enumerate(atoms.split()):
+        element = {"CH": "C", "M": ""}.get(atom, atom)
+        graph.add_node(
+            i,
+            name=f"{atom}{i}",
+            type=atom,
+            element=element,
+            mass=MASS[atom],
+            charge=0.0,
+            resid=1,
+            resname=name,
+        )
+    graph.add_edges_from(bonds, kind="bond")
+    graph.add_edges_from(virtual, kind="virtual")
+    return MoleculeType(name, 3, graph, terms=tuple(terms))
+
+
+def one_bead(kind):
+    weights = sp.csr_matrix(kind.masses / kind.masses.sum())
+    nowhere = np.array([-1])
+    return Mapping(
+        kind.name, ("B",), ("B",), weights, np.zeros(kind.n_atoms, np.int64), nowhere, np.ones(1, np.int64)
+    )
+
+
+def system_of(*molecules):
+    """Every molecule is one bead: its centre of mass."""
+    kinds = {kind.name: kind for kind, _ in molecules}
+    counts = tuple((kind.name, count) for kind, count in molecules)
+    bead = nx.Graph()
+    bead.add_node(0, name="B", type="B", element="", mass=1.0, charge=0.0, resid=1, resname="X")
+    cg = Topology({name: MoleculeType(name, 1, bead) for name in kinds}, counts)
+    return make_system(Topology(kinds, counts), {n: one_bead(k) for n, k in kinds.items()}, cg)
+
+
+def star(name="CHI", atoms="C H F Cl Br", **more):
+    return molecule(name, atoms, [(0, i) for i in range(1, len(atoms.split()))], **more)
+
+
+def polymer(monomers, *, symmetric):
+    """CH3-CHF-(CH2-CHF)n-H, or with CH3 at the other end too."""
+    graph = nx.Graph()
+    last = -1
+
+    def carbon(*others):
+        nonlocal last
+        new = graph.number_of_nodes()
+        graph.add_nodes_from(range(new, new + 1 + len(others)))
+        for i, element in enumerate(("C", *others)):
+            graph.nodes[new + i]["e"] = element
+        graph.add_edges_from((new, new + 1 + i) for i in range(len(others)))
+        if last >= 0:
+            graph.add_edge(last, new)
+        last = new
+
+    carbon("H", "H", "H")
+    for _ in range(monomers - 1):
+        carbon("H", "F")
+        carbon("H", "H")
+    carbon("H", "F", *([] if symmetric else ["H"]))
+    if symmetric:
+        carbon("H", "H", "H")
+    return molecule("POL", " ".join(graph.nodes[i]["e"] for i in graph), list(graph.edges))
+
+
+# --- contacts --------------------------------------------------------------------------------------
+
+PAIR = molecule("AB", "C H", [(0, 1)])
+WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "rows", "limit"),
+    [
+        ((PAIR, PAIR), (0, 0), 0.25),
+        ((PAIR, PAIR), (0, 1), 0.18),
+        ((PAIR, PAIR), (1, 1), 0.15),
+        ((PAIR, WATER), (0, 0), 0.25),
+        ((PAIR, WATER), (0, 1), 0.18),
+        ((WATER, WATER), (0, 1), 0.14),
+        ((WATER, WATER), (0, 0), 0.22),
+        ((WATER, WATER), (1, 2), 0.15),
+        ((PAIR, WATER), (0, 3), 0.0),
+    ],
+)
+def test_a_contact_is_bad_below_the_limit_of_its_atoms(kinds, rows, limit):
+    system = system_of((kinds[0], 1), (kinds[1], 1))
+    i, j = rows[0], kinds[0].n_atoms + rows[1]
+    far = np.array([[x, y, 1.5] for x, y in product((0.5, 1, 2, 2.5), (0.5, 2.5))])[: system.n_atoms]
+    for distance, bad in ((limit - 0.002, limit > 0), (limit + 0.002, False)):
+        atoms = far.copy()
+        atoms[i], atoms[j] = (0.0, 0.001, 0.2), (0.0, 0.001 - distance, 3.2)
+        assert bad_contacts(system, atoms, BOX).tolist() == ([[i, j]] if bad else [])
+
+
+def test_contacts_in_a_skewed_box_are_those_of_a_search_through_all_images():
+    chain = molecule("CHN", "C C C C C H O H", [(i, i + 1) for i in range(7)])
+    system = system_of((chain, 6), (PAIR, 5), (chain, 3))
+    rng = np.random.default_rng(1)
+    atoms = rng.uniform(size=(system.n_atoms, 3)) @ SKEWED
+    sorts = [1, 1, 1, 1, 1, 2, 3, 2] * 6 + [1, 0] * 5 + [1, 1, 1, 1, 1, 2, 3, 2] * 3
+    steps = nx.Graph()
+    steps.add_nodes_from(range(system.n_atoms))
+    for first, n in [(8 * m, 8) for m in range(6)] + [(58 + 8 * m, 8) for m in range(3)]:
+        nx.add_path(steps, range(first, first + n))
+    steps.add_edges_from((48 + 2 * m, 49 + 2 * m) for m in range(5))
+    lattice = np.array(list(product(range(-3, 4), repeat=3))) @ SKEWED
+    expected = []
+    for i, j in combinations(range(system.n_atoms), 2):
+        distance = np.linalg.norm(atoms[j] - atoms[i] + lattice, axis=1).min()
+        apart = j not in nx.single_source_shortest_path_length(steps, i, cutoff=3)
+        if apart and distance < LIMITS[sorts[i], sorts[j]]:
+            expected.append([i, j])
+    assert len(expected) > 20
+    moved = atoms + rng.integers(-2, 3, size=atoms.shape) @ SKEWED
+    assert bad_contacts(system, moved, SKEWED).tolist() == expected
+
+
+def test_bonded_atoms_are_no_contacts_from_one_to_three_bonds():
+    crumpled = molecule("CHN", "C C C C C C", [(i, i + 1) for i in range(5)])
+    atoms = np.array([[0.01 * i, 0, 0] for i in range(6)] + [[0.01 * i, 1.5, 0] for i in range(6)])
+    found = bad_contacts(system_of((crumpled, 2)), atoms, BOX)
+    assert found.tolist() == [[0, 4], [0, 5], [1, 5], [6, 10], [6, 11], [7, 11]]
+
+
+# --- stereocentres ---------------------------------------------------------------------------------
+
+
+def test_stereocentre_and_its_neighbours_in_file_order():
+    shuffled = molecule("CHI", "F H C Br Cl", [(2, i) for i in (4, 0, 3, 1)])
+    assert stereocentres(shuffled).tolist() == [[2, 0, 1, 3, 4]]
+    assert len(stereocentres(star(atoms="C H H Cl Br"))) == 0
+
+
+def test_both_directions_of_a_long_chain_are_told_apart():
+    assert len(stereocentres(polymer(10, symmetric=False))) == 9
+    assert len(stereocentres(polymer(60, symmetric=False))) == 59
+    # the one in the middle has two equal halves
+    assert len(stereocentres(polymer(5, symmetric=True))) == 4
+    assert len(stereocentres(polymer(6, symmetric=True))) == 6
+
+
+def test_united_atom_centre_carries_its_hydrogen():
+    united, bare = star(atoms="CH F Cl Br"), star(atoms="C F Cl Br")
+    assert stereocentres(united).tolist() == [[0, 1, 2, 3, -1]]
+    assert len(stereocentres(bare)) == 0
+    explicit = star(atoms="C F Cl Br H")
+    for sign in (1, -1):
+        atoms = TETRAHEDRON * [sign, 1, 1]
+        hands = [handedness(a[None], stereocentres(k)) for a, k in ((atoms[:4], united), (atoms, explicit))]
+        assert hands[0].tolist() == hands[1].tolist() != [[0]]
+
+
+def test_sign_by_hand():
+    atoms = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]], float)
+    assert handedness(atoms[None], stereocentres(star())).tolist() == [[1]]
+    assert handedness(-atoms[None], stereocentres(star())).tolist() == [[-1]]
+
+
+def test_no_tetrahedron_has_no_hand():
+    centres = stereocentres(star())
+    flat = TETRAHEDRON * [1, 1, 0.1]
+    same_side = TETRAHEDRON.copy()
+    same_side[1] *= -1
+    collapsed = np.zeros((5, 3))
+    unknown = np.full((5, 3), np.nan)
+    assert not handedness(np.stack([flat, same_side, collapsed, unknown]), centres).any()
+    hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.006, (500, 5, 3))
+    assert (handedness(hot, centres) == handedness(TETRAHEDRON[None], centres)).all()
+
+
+@pytest.mark.parametrize("ends", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (1, 4, 2), (4, 3, 1)])
+def test_an_improper_holds_the_hand_whose_angle_it_has(ends):
+    for sign in (1, -1):
+        atoms = torch.tensor(TETRAHEDRON * [1, sign, 1])
+        angle = np.degrees(float(dihedral(*atoms[[0, *ends]].diff(dim=0))))
+        improper = Terms("dihedrals", 2, np.array([[0, *ends]]), np.array([[angle, 334.8]]))
+        kind = star(terms=[improper])
+        assert abs(angle) == pytest.approx(35.26, abs=0.01)
+        found = handedness(atoms.numpy()[None], stereocentres(kind))
+        assert improper_handedness(kind).tolist() == found[0].tolist()
+
+
+# --- expected hands --------------------------------------------------------------------------------
+
+
+def several(signs, *, apart=0.7):
+    """One star for each sign, in a row, for a box of 3 nm."""
+    hands = [TETRAHEDRON * [s, 1, 1] if s else TETRAHEDRON * [1, 1, 0] for s in signs]
+    return np.concatenate([h + apart * i * X for i, h in enumerate(hands)])
+
+
+def test_counts_against_a_system_whose_molecules_come_in_two_runs():
+    system = system_of((star(), 2), (star("TWO", "C H Cl"), 1), (star(), 2))
+    plain = np.full((3, 3), 1.0)
+    reference = np.concatenate([several([1, -1]), plain, several([1, 1])]).astype(np.float32)
+    expected = expected_handedness(system, Frame(reference, BOX))
+    assert expected["CHI"].shape == (4, 1)
+    assert count_stereo(system, reference, expected) == Stereo(right=4)
+    found = np.concatenate([several([1, 1]), plain, several([-1, 0])])
+    assert count_stereo(system, found, expected) == Stereo(right=1, wrong=2, undefined=1)
+
+
+def test_one_conformer_stands_for_all_copies_and_may_be_broken(tmp_path):
+    system = system_of((star(), 3), (star("TWO", "C H Cl"), 1))
+    single = system_of((star(), 1))
+    broken = (TETRAHEDRON - 0.001) % 3.0
+    with open_writer(tmp_path / "conf.gro", single.topology) as writer:
+        writer.write(Frame(broken.astype(np.float32), BOX))
+    atoms = np.concatenate([several([1, -1, 1]), np.zeros((3, 3))])
+    for how in (
+        expected_handedness(system, tmp_path / "conf.gro"),
+        expected_handedness(system, conformers={"CHI": tmp_path / "conf.gro", "ELSE": tmp_path / "none.gro"}),
+        expected_handedness(system, Frame(TETRAHEDRON.astype(np.float32), np.zeros((3, 3)))),
+    ):
+        assert count_stereo(system, atoms, how) == Stereo(right=2, wrong=1)
+    mirrored = Frame((TETRAHEDRON * [-1, 1, 1]).astype(np.float32), BOX)
+    both = expected_handedness(system, mirrored, conformers={"CHI": tmp_path / "conf.gro"})
+    assert count_stereo(system, atoms, both) == Stereo(right=1, wrong=2)
+
+
+def test_without_a_conformer_only_impropers_know(tmp_path):
+    improper = Terms("dihedrals", 2, np.array([[0, 1, 2, 3]]), np.array([[35.26, 334.8]]))
+    system = system_of((star(), 2), (star("IMP", terms=[improper]), 2))
+    atoms = np.concatenate([several([1, 1]), several([1, -1])])
+    counted = count_stereo(system, atoms, expected_handedness(system))
+    assert counted == Stereo(right=1, wrong=1, unknown=2)
+    assert "2 not judged" in counted.text()
+
+
+def test_a_conformer_that_fits_nothing_is_refused(tmp_path):
+    system = system_of((star(), 3), (star("TWO", "C H Cl"), 1))
+    four = system_of((molecule("FOUR", "C H H H", [(0, 1), (0, 2), (0, 3)]), 1))
+    with open_writer(tmp_path / "conf.gro", four.topology) as writer:
+        writer.write(Frame(np.zeros((4, 3), np.float32), BOX))
+    with pytest.raises(InputError, match=r"conf.gro: 4 atoms.* CHI \(5\).* TWO \(3\).* whole system \(18\)"):
+        expected_handedness(system, tmp_path / "conf.gro")
+    with pytest.raises(InputError, match=r"4 atoms.* CHI \(5\)$"):
+        expected_handedness(system, conformers={"CHI": tmp_path / "conf.gro"})
+    twins = system_of((star("ONE"), 1), (star("TWO"), 1))
+    with pytest.raises(InputError, match="any of ONE, TWO"):
+        expected_handedness(twins, Frame(TETRAHEDRON.astype(np.float32), BOX))
+
+
+# --- beads, bonds, all of it -----------------------------------------------------------------------
+
+
+def test_deviation_is_that_to_the_nearest_image():
+    system = system_of((PAIR, 2))
+    atoms = np.array([[0.1, 0, 0], [0.2, 0, 0], [1, 1, 1], [1, 1, 1]])
+    beads = np.array([[0.1 + 0.1 * 1.008 / 13.019, 0, 0], [1, 1.3, 1.4]])
+    shifted = beads + np.array([[1, -2, 0], [0, 1, 3]]) @ SKEWED
+    assert deviation(system, atoms, shifted, SKEWED) == pytest.approx([0, 0.5], abs=1e-6)
+
+
+def test_longest_bond_is_chemical():
+    atoms = np.zeros((8, 3))
+    atoms[4:, 0] = 5.0
+    atoms[1, 1], atoms[6, 2], atoms[3, 2] = 0.09, 0.12, 0.4
+    assert longest_bond(system_of((WATER, 2)), atoms) == pytest.approx(0.12)
+    assert longest_bond(system_of((molecule("ION", "Cl", []), 1)), np.zeros((1, 3))) == 0
+
+
+def test_frames_add_up():
+    system = system_of((star(), 3))
+    centre = (system.mappings["CHI"].weights @ TETRAHEDRON)[0]
+    beads = np.array([centre + 0.7 * i * X for i in range(3)], np.float32)
+    tally = Tally(system, expected_handedness(system, Frame(TETRAHEDRON.astype(np.float32), BOX)))
+    tally.add(Frame(several([1, 1, 1]).astype(np.float32), BOX), Frame(beads, BOX))
+    good = tally.report()
+    assert good.contacts == (0,)
+    assert good.stereo == Stereo(right=3)
+    assert good.rms_deviation < 1e-6
+    assert good.longest_bond == pytest.approx(0.06 * 3**0.5, abs=1e-6)
+    crowded = several([1, 1, 1])
+    crowded[5:10] = crowded[:5] + 0.1 * X
+    tally.add(Frame(crowded.astype(np.float32), BOX), Frame(beads, BOX))
+    both = tally.report(seconds=30.0)
+    assert both.frames == 2
+    assert both.contacts[1] > 5
+    assert both.stereo == Stereo(right=6)
+    assert both.worst_deviation == pytest.approx(0.6, abs=1e-6)
+    assert both.rms_deviation == pytest.approx((0.36 / 6) ** 0.5, abs=1e-6)
+    lines = both.text().splitlines()
+    assert lines[0].split() == ["frames", "2", "in", "30.0", "s,", "4", "a", "minute"]
+    assert f"at most {both.contacts[1]}" in lines[1]
+    assert "6 of 6 right" in lines[2]
+
+
+def test_summary_of_no_frame_and_of_wrong_centres():
+    assert "none" in Report().text()
+    assert Stereo(right=5, wrong=2, undefined=1).text() == "5 of 8 right, 2 wrong, 1 undefined"
+    assert Stereo().text() == "none"
+
+
+def test_reference_systems_are_flawless(reference):
+    centres = {"sps": 9, "octane": 0, "cumene": 0}
+    for name, expected_centres in centres.items():
+        folder = reference / name
+        system, _ = read_system(
+            folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+        )
+        match = system.matches[0]
+        assert len(stereocentres(match.kind)) == expected_centres
+        expected = expected_handedness(system, folder / "aa.gro")
+        atoms = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
+        beads = next(read_frames(folder / "cg.xtc", n_atoms=system.n_beads))
+        whole = whole_atoms(system, atoms)
+        tally = Tally(system, expected)
+        tally.add(Frame(whole.astype(np.float32), atoms.box), beads)
+        report = tally.report()
+        assert report.contacts == (0,)
+        assert report.stereo == Stereo(right=expected_centres * match.count)
+        assert report.worst_deviation < 0.0015
+        assert 0.15 < report.longest_bond < 0.16
+        assert count_stereo(system, -whole, expected) == Stereo(wrong=expected_centres * match.count)

@@ -1,0 +1,205 @@
+"""The whole pipeline with a generator that knows the answer, and its invariances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracle import Oracle, example, untrained
+
+from dbm_gmx.backmap import Backmapper
+from dbm_gmx.environment import Environment, Grid, Scene, make_scene
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.options import Settings
+from dbm_gmx.reconstruct import Dice, reconstruct, schedule
+from dbm_gmx.system import System, read_system, system_layout, whole_beads
+
+PICOMETRE = 0.001
+GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
+
+
+def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
+    """A system with its CG and atomistic frames."""
+    system, _ = read_system(
+        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+    )
+    beads = read_frames(folder / "cg.xtc", n_atoms=system.n_beads)
+    atoms = read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)
+    return system, list(islice(beads, frames)), list(islice(atoms, frames))
+
+
+def rebuilt(
+    system: System, beads: list[Frame], atoms: list[Frame], settings: Settings | None = None
+) -> tuple[list[Frame], Oracle]:
+    """Frames from the oracle."""
+    model = untrained(system)
+    oracle = Oracle(system, beads, atoms, grid=model.grid)
+    mapper = Backmapper(system, model, settings or Settings(sweeps=0), torch.device("cpu"))
+    return [frame for _, frame in mapper(iter(beads), generate=oracle)], oracle
+
+
+def check(system: System, result: list[Frame], beads: list[Frame], atoms: list[Frame]) -> None:
+    """Atoms in the right place, molecules whole, box and time kept."""
+    assert len(result) == len(beads)
+    for new, cg, old in zip(result, beads, atoms, strict=True):
+        off = minimum_image((new.positions - old.positions).astype(np.float64), old.box)
+        assert np.linalg.norm(off, axis=1).max() < PICOMETRE + GRID_ERROR
+        np.testing.assert_array_equal(new.box, cg.box)
+        assert (new.time, new.step) == (cg.time, cg.step)
+        for match in system.matches:
+            kind = match.kind
+            rows = new.positions[match.first_atom :][: match.count * kind.n_atoms].reshape(
+                -1, kind.n_atoms, 3
+            )
+            bonds = rows[:, kind.bonds[:, 0]] - rows[:, kind.bonds[:, 1]]
+            assert np.linalg.norm(bonds, axis=2).max() < 0.2
+
+
+@pytest.mark.parametrize("name", ["sps", "octane", "cumene"])
+def test_oracle_reproduces_the_reference_systems(reference: Path, name: str) -> None:
+    system, beads, atoms = load(reference / name)
+    result, _ = rebuilt(system, beads, atoms)
+    check(system, result, beads, atoms)
+
+
+@pytest.fixture(scope="module")
+def octane() -> tuple[System, list[Frame], list[Frame]]:
+    return load(example(), 3)
+
+
+def test_oracle_reproduces_the_example(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    system, beads, atoms = octane
+    result, _ = rebuilt(system, beads, atoms, Settings(sweeps=1))
+    check(system, result, beads, atoms)
+
+
+def moved(frame: Frame, move: Callable[[np.ndarray], np.ndarray], box: np.ndarray | None = None) -> Frame:
+    """A frame with other positions, and another box where one is given."""
+    positions = move(frame.positions.astype(np.float64)).astype(np.float32)
+    return replace(frame, positions=positions, box=frame.box if box is None else box)
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("case", ["shift", "wrap", "lattice"])
+def test_oracle_does_not_mind_how_the_box_is_written(
+    octane: tuple[System, list[Frame], list[Frame]], reference_or_none: Path | None, case: str, skewed: bool
+) -> None:
+    if skewed and reference_or_none is None:
+        pytest.skip("no reference data with a skewed box")
+    system, beads, atoms = load(reference_or_none / "sps", 1) if skewed and reference_or_none else octane
+    beads, atoms = beads[:1], atoms[:1]
+    rng = np.random.default_rng(3)
+    box = beads[0].box
+    if case == "shift":
+        by = rng.normal(size=3)
+        beads, atoms = ([moved(f, lambda x: x + by) for f in fs] for fs in (beads, atoms))
+    elif case == "wrap":  # every bead and atom in a cell of its own choice
+        beads, atoms = (
+            [moved(f, lambda x: x + rng.integers(-2, 3, size=x.shape) @ box) for f in fs]
+            for fs in (beads, atoms)
+        )
+    else:  # the same lattice, other vectors: b -> b + a, which GROMACS would call the same box
+        other = box.copy()
+        other[1] += box[0]
+        beads, atoms = ([moved(f, lambda x: x, other) for f in fs] for fs in (beads, atoms))
+    result, _ = rebuilt(system, beads, atoms)
+    check(system, result, beads, atoms)
+
+
+def test_oracle_in_a_rotated_system(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    system, beads, atoms = octane
+    # a cubic box turned by 90 degrees about z is the same box: x -> y, y -> -x
+    edge = beads[0].box[0, 0]
+    assert np.allclose(beads[0].box, np.eye(3) * edge, atol=1e-5)
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    beads, atoms = ([moved(f, lambda x: x @ turn) for f in fs[:1]] for fs in (beads, atoms))
+    result, _ = rebuilt(system, beads, atoms)
+    check(system, result, beads, atoms)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 4096])
+def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Frame]], batch: int) -> None:
+    system, beads, atoms = octane
+    result, oracle = rebuilt(system, beads[:1], atoms[:1], Settings(sweeps=0, batch=batch))
+    check(system, result, beads[:1], atoms[:1])
+    assert max(oracle.calls) <= batch
+    assert sum(oracle.calls) == system.n_atoms
+
+
+def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
+    mapper = Backmapper(system, untrained(system), Settings(**settings), torch.device("cpu"))
+    return [frame.positions for _, frame in mapper(iter(beads))]
+
+
+def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    system, beads, _ = octane
+    together = network_result(system, beads, sweeps=1, batch=512)
+    again = network_result(system, beads, sweeps=1, batch=512)
+    cut = network_result(system, beads, sweeps=1, batch=33)
+    alone = network_result(system, beads[2:], sweeps=1, batch=512)
+    other = network_result(system, beads[2:], sweeps=1, seed=2)
+    for a, b, c in zip(together, again, cut, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, c, atol=1e-4)
+    np.testing.assert_allclose(together[2], alone[0], atol=1e-4)
+    assert np.abs(together[2] - other[0]).max() > 0.001
+
+
+def test_a_rotated_system_gives_rotated_atoms(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    system, beads, _ = octane
+    turn = np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]])
+    plain = network_result(system, beads[:1], sweeps=0)[0]
+    turned = network_result(system, [moved(beads[0], lambda x: x @ turn)], sweeps=0)[0]
+    np.testing.assert_allclose(turned, plain @ turn, atol=2e-3)
+
+
+def test_every_atom_is_placed_once_a_pass_and_hydrogens_last(
+    octane: tuple[System, list[Frame], list[Frame]],
+) -> None:
+    system, _, _ = octane
+    layout, _ = system_layout(system, untrained(system).channels)
+    for rank in (layout.growth, layout.sweep):
+        steps = [atoms for stage in schedule(rank) for _, atoms in stage]
+        placed = torch.cat(steps)
+        assert sorted(placed.tolist()) == list(range(system.n_atoms))
+        light = layout.hydrogen[placed]
+        assert not light[: int((~light).sum())].any()
+
+
+def test_the_orientation_of_lowest_energy_is_kept(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    """Of three orientations one is true, another for each bead; a judge that knows must find all."""
+    system, beads, atoms = octane
+    grid = Grid()
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=grid)
+    truth = torch.from_numpy(oracle.truth(0)).float()
+    layout, _ = system_layout(system, untrained(system).channels)
+    scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=grid, replicas=3)
+
+    def one_in_three(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+        right = oracle(environment, noise)
+        copy = torch.arange(3).repeat_interleave(len(environment.atom) // 3)
+        chosen = layout.owner[environment.atom] % 3 == copy
+        return torch.where(chosen[:, None, None, None], right, torch.roll(right, 1, 1))
+
+    def judge(scene: Scene, beads: torch.Tensor, atoms: torch.Tensor, now: int) -> torch.Tensor:
+        off = (scene.positions[:, atoms] - truth[atoms]).norm(dim=2)
+        return torch.zeros(3, layout.n_beads).index_add_(1, layout.owner[atoms], off)[:, beads]
+
+    settings = Settings(sweeps=0, orientations=3, batch=10**6)
+    result = reconstruct(
+        scene, [0], generate=one_in_three, noise=1, grid=grid, settings=settings, judge=judge
+    )
+    assert (result - truth).norm(dim=1).max() < PICOMETRE
+
+
+def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:
+    both, one = Dice([3, 8], seed=5), Dice([8], seed=5)
+    torch.testing.assert_close(both.normal(8, 4)[4:], one.normal(4, 4))
+    torch.testing.assert_close(both.angle(6)[3:], one.angle(3))
+    assert not torch.equal(Dice([8], seed=6).normal(4, 4), Dice([8], seed=5).normal(4, 4))
