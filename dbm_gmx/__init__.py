@@ -22,21 +22,28 @@ Flow
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
 
 =====================  ==========================================================================
+``options``            what a user can choose
 ``topology, mapping``  what the system is: molecule graphs with their terms; atoms to beads
 ``frame``              positions, box, time; periodic geometry
 ``files/``             every reader and writer; the library of molecules
 ``plan``               the order in which beads and atoms are placed (networkx, no torch)
 ``energy``             the force field's terms, on torch tensors
 ``channels``           atom classes from the molecular graph, feature channels
-``environment``        what one atom sees: neighbours, local frame, smooth densities
+``system``             all of the above for the system at hand: beads matched with atoms
+``layout``             the same as arrays over atoms and beads
+``grid, environment``  what one atom sees: neighbours, local frame, smooth densities
 ``generator, model``   the network; the file that holds it with all needed to use it
-``backmap``            the main job: grow, sweep, write
+``judge``              local energies that choose between orientations
+``reconstruct``        grow and sweep: a scene of beads to atoms
+``quality``            contacts, stereocentres, deviation from the beads
+``backmap, universe``  the main job on files, and on MDAnalysis Universes
 ``training``           how a model is made (never imported by backmapping)
-``check, cli``         validation without conversion; the command line
+``check, benchmark``   validation without conversion; speed and memory
+``cli``                the command line: parses, calls one function
 =====================  ==========================================================================
 
-Chemistry (``topology`` to ``plan``) knows no tensors, networks (``generator``) know no chemistry;
-they meet in ``environment`` and ``backmap``.
+Chemistry (``topology`` to ``plan``, ``channels``) knows no tensors, the network (``generator``) no
+chemistry; they meet in ``layout`` and ``environment``.
 """
 
 __version__ = "0.1.0"

@@ -10,18 +10,18 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from dbm_gmx.channels import read_channels
-from dbm_gmx.environment import make_scene, repeat
+from dbm_gmx.environment import make_scene
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.trajectory import count_frames, open_writer, read_frames
 from dbm_gmx.frame import Frame
 from dbm_gmx.judge import Judge
+from dbm_gmx.layout import repeat
 from dbm_gmx.model import (
     Model,
     best_device,
@@ -82,8 +82,7 @@ class Backmapper:
             network = build_generator(self.model)
             dtype = best_dtype(self.device)
             generate = network_generator(network, table, grid, device=self.device, dtype=dtype)
-        batches = iter(frames)
-        while batch := list(islice(batches, max(1, IN_HAND // self.system.n_atoms))):
+        for batch in _batches(frames, max(1, IN_HAND // self.system.n_atoms)):
             beads = [whole_beads(self.system, frame) for frame in batch]
             boxes = [frame.box for frame in batch]
             scene = make_scene(
@@ -104,6 +103,23 @@ class Backmapper:
             split = atoms.cpu().numpy().reshape(len(batch), -1, 3)
             for frame, bead, atom in zip(batch, beads, split, strict=True):
                 yield replace(frame, positions=bead), replace(frame, positions=atom)
+
+
+def _batches(frames: Iterable[Frame], size: int) -> Iterator[list[Frame]]:
+    """Yield so many frames at a time; those before a damaged one come before the error it raises."""
+    batch: list[Frame] = []
+    try:
+        for frame in frames:
+            batch.append(frame)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except InputError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
 
 
 def read_inputs(inputs: Inputs) -> tuple[System, Iterator[Frame], int | None]:

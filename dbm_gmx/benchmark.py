@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, product
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,6 +55,7 @@ def benchmark(
     inputs: Inputs,
     *,
     model: str = MODEL,
+    channels: Path | None = None,
     box: int = 2,
     frames: int = 10,
     repeats: int = 3,
@@ -65,6 +67,8 @@ def benchmark(
     ----------
     inputs
         The system; the trajectory is read from its start again where it has too few frames.
+    model, channels
+        Model by name or path, and a channel file that overrides its channels.
     box
         The larger box is the first frame this often along each vector; 1 leaves it out.
     frames
@@ -79,7 +83,7 @@ def benchmark(
     system, trajectory, _ = read_inputs(inputs)
     found = list(islice(trajectory, frames))
     many = [replace(found[k % len(found)], index=k) for k in range(frames)]
-    chosen, where = read_model(model), best_device(device)
+    chosen, where = read_model(model, channels), best_device(device)
     work = operations(chosen.channels.width, chosen.shape, chosen.grid.size) / 1e6
     yield f"{where}, {best_dtype(where)}, {torch.get_num_threads()} threads; {work:.0f} MFLOP per atom"
     one = Backmapper(system, chosen, Settings(sweeps=0), where)

@@ -47,7 +47,7 @@ def build_parser() -> Parser:
     speed = commands.add_parser(
         "benchmark",
         help="measure speed and memory on this machine",
-        description="Time one pass (one orientation, no sweeps) of one and several frames, and of a larger box.",
+        description="Time one pass (one orientation, no sweeps) of one frame, of several, of a larger box.",
     )
     _add_inputs(speed)
     _add_model(speed)
@@ -165,10 +165,11 @@ def _count(least: int) -> Any:
 
 def inputs_from(options: argparse.Namespace) -> Inputs:
     """The input files among the options."""
-    chosen: dict[str, Any] = {key: getattr(options, key) for key in Inputs.__dataclass_fields__}
-    return Inputs(
-        **{key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
-    )
+    chosen: dict[str, Any] = {}
+    for key in Inputs.__dataclass_fields__:
+        value = getattr(options, key)
+        chosen[key] = tuple(value) if isinstance(value, list) else value
+    return Inputs(**chosen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -250,7 +251,14 @@ def run_benchmark(options: argparse.Namespace) -> int:
     """``dbm-gmx benchmark``."""
     from dbm_gmx.benchmark import benchmark
 
-    for line in benchmark(inputs_from(options), model=options.model, box=options.box, frames=options.frames):
+    lines = benchmark(
+        inputs_from(options),
+        model=options.model,
+        channels=options.channels,
+        box=options.box,
+        frames=options.frames,
+    )
+    for line in lines:
         print(line, flush=True)
     return 0
 

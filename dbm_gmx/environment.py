@@ -5,98 +5,22 @@ Nothing here loops over atoms; a batch holds the current atom of many molecules,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import ROLES, FeatureTable
 from dbm_gmx.frame import neighbour_pairs
-from dbm_gmx.mapping import Match, bead_graph
-from dbm_gmx.plan import Plan
-from dbm_gmx.topology import MoleculeType, excluded_pairs
+from dbm_gmx.grid import Grid, gaussians
+from dbm_gmx.layout import Layout, repeat
 
 REACH = 0.4
 """nm an atom may be away from the bead that owns it and still be found as a neighbour of others."""
 
 EVERYTHING = 2**40
 """A rank above all others: who looks from here sees every atom."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The cubic grid around the current bead and the density of one particle on it.
-
-    Attributes
-    ----------
-    size
-        Voxels along an edge.
-    edge
-        nm, from wall to wall.
-    sigma
-        nm, standard deviation of the Gaussian density (2 sigma^2 = 0.02 nm^2 in the paper).
-    cutoff
-        nm, particles further from the bead's centre are not seen.
-    """
-
-    size: int = 8
-    edge: float = 1.2
-    sigma: float = 0.1
-    cutoff: float = 0.7
-
-    def axis(self) -> Tensor:
-        """(size,) centres of the voxels along one axis, nm."""
-        return (torch.arange(self.size) + 0.5) * (self.edge / self.size) - self.edge / 2
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """All that stays the same from frame to frame, as arrays over atoms (n) and beads (m).
-
-    Attributes
-    ----------
-    owner, molecule, atom_class, hydrogen
-        (n,) owning bead, molecule, row of the feature table, whether it is a hydrogen.
-    growth, sweep
-        (n,) ranks: atoms of one rank are placed together.  In growth an atom sees those of lower
-        rank; in a sweep it sees all others.
-    partners, partner_row
-        (n, p) atoms within three bonds or excluded (-1: none) and their rows of the feature table.
-    align, second
-        (m,) beads that fix the local frame: z points to ``align``, ``second`` lies in the xz plane;
-        -1 where there is none.
-    bead_row
-        (m,) row of the feature table.
-    own_start, own
-        (m + 1,), (n,) atoms of bead b: ``own[own_start[b]:own_start[b + 1]]``.
-    """
-
-    owner: Tensor
-    molecule: Tensor
-    atom_class: Tensor
-    hydrogen: Tensor
-    growth: Tensor
-    sweep: Tensor
-    partners: Tensor
-    partner_row: Tensor
-    align: Tensor
-    second: Tensor
-    bead_row: Tensor
-    own_start: Tensor
-    own: Tensor
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.owner)
-
-    @property
-    def n_beads(self) -> int:
-        """Number of beads."""
-        return len(self.align)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,156 +80,6 @@ class Environment:
     rows: Tensor
     weights: Tensor
     neighbour: Tensor
-
-
-def make_layout(
-    matches: Sequence[Match],
-    plans: Mapping[str, Plan],
-    classes: Mapping[str, Sequence[str]],
-    *,
-    table: FeatureTable,
-) -> Layout:
-    """Arrays of one frame of a system; plans and atom classes by molecule type."""
-    used = [plans[match.kind.name] for match in matches]
-    stages = max(len(plan.growth) for plan in used), max(len(plan.colours) for plan in used)
-    kinds = {
-        match.kind.name: _kind_arrays(
-            match, plans[match.kind.name], classes[match.kind.name], table=table, stages=stages
-        )
-        for match in matches
-    }
-    width = max(arrays["partners"].shape[1] for arrays in kinds.values())
-    parts = [_tile(kinds[match.kind.name], match, width=width) for match in matches]
-    molecules = np.repeat(
-        np.arange(sum(m.count for m in matches)), [m.kind.n_atoms for m in matches for _ in range(m.count)]
-    )
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    joined["own_start"] = np.append(joined["own_start"], len(molecules))
-    return Layout(molecule=torch.from_numpy(molecules), **{k: torch.from_numpy(v) for k, v in joined.items()})
-
-
-def _tile(arrays: dict[str, np.ndarray], match: Match, *, width: int) -> dict[str, np.ndarray]:
-    """Arrays of all copies of a molecule type from those of one, rows counted through the system."""
-    atom = match.first_atom + match.kind.n_atoms * np.arange(match.count)
-    bead = match.first_bead + len(match.mapping.names) * np.arange(match.count)
-    step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom, "partners": atom}
-
-    def tiled(key: str, values: np.ndarray) -> np.ndarray:
-        copies = np.broadcast_to(values, (match.count, *values.shape))
-        if key in step:
-            shift = step[key].reshape(-1, *[1] * values.ndim)
-            copies = np.where(copies < 0, -1, copies + shift)
-        flat = copies.reshape(-1, *values.shape[1:])
-        if values.ndim == 1:
-            return flat
-        fill = -1 if key == "partners" else 0
-        return np.pad(flat, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
-
-    return {key: tiled(key, values) for key, values in arrays.items()}
-
-
-def _kind_arrays(
-    match: Match, plan: Plan, classes: Sequence[str], *, table: FeatureTable, stages: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """Arrays of a single molecule, keyed as in :class:`Layout`."""
-    kind, mapping = match.kind, match.mapping
-    number = {name: k for k, name in enumerate(table.classes)}
-    bead_number = {name: k for k, name in enumerate(table.bead_types)}
-    atom_class = np.array([number[c] for c in classes])
-    partners, partner_row = _partners(kind, atom_class, table)
-    order = np.argsort(mapping.owner, kind="stable")
-    hydrogen = np.zeros(kind.n_atoms, bool)
-    hydrogen[np.concatenate([np.zeros(0, np.int64), *plan.hydrogen])] = True
-    return {
-        "owner": mapping.owner,
-        "atom_class": atom_class,
-        "hydrogen": hydrogen,
-        "growth": _ranks(plan, plan.growth, stages[0]),
-        "sweep": _ranks(plan, plan.colours, stages[1]),
-        "partners": partners,
-        "partner_row": partner_row,
-        "align": mapping.align,
-        "second": _second_beads(bead_graph(mapping, kind), mapping.align),
-        "bead_row": np.array([table.bead_row + bead_number[b] for b in mapping.types]),
-        "own_start": np.searchsorted(mapping.owner[order], np.arange(len(mapping.names))),
-        "own": order,
-    }
-
-
-def _ranks(plan: Plan, heavy_stages: Sequence[np.ndarray], stages: int) -> np.ndarray:
-    """(n,) rank of every atom: heavy atoms by the given stages, then hydrogens by colours.
-
-    Ranks of different molecule types are comparable: stage s of one is stage s of all.
-    """
-    rank = np.zeros(sum(map(len, plan.heavy)) + sum(map(len, plan.hydrogen)), np.int64)
-    for phase, groups in enumerate((heavy_stages, plan.colours)):
-        atoms_of = plan.hydrogen if phase else plan.heavy
-        for s, beads in enumerate(groups):
-            for b in beads:
-                rank[atoms_of[b]] = (phase * stages + s) * MOST_ATOMS + np.arange(len(atoms_of[b]))
-    return rank
-
-
-MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
-
-
-def _partners(
-    kind: MoleculeType, atom_class: np.ndarray, table: FeatureTable
-) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms within three bonds of each atom or excluded from it, and the rows of the feature table."""
-    excluded = nx.Graph(excluded_pairs(kind).tolist())
-    excluded.add_nodes_from(kind.graph)
-    found: list[list[tuple[int, int]]] = []
-    for i in range(kind.n_atoms):
-        reach = dict.fromkeys(excluded[i], len(ROLES) + 1)
-        reach |= nx.single_source_shortest_path_length(kind.graph, i, cutoff=len(ROLES))
-        found.append(
-            [
-                (j, _bonded_row(table, bonds - 1, j in excluded[i], int(atom_class[j])))
-                for j, bonds in sorted(reach.items())
-                if bonds
-            ]
-        )
-    width = max(1, *map(len, found))
-    partners, rows = np.full((len(found), width), -1), np.zeros((len(found), width), np.int64)
-    for i, entries in enumerate(found):
-        if entries:
-            partners[i, : len(entries)], rows[i, : len(entries)] = zip(*entries, strict=True)
-    return partners, rows
-
-
-def _bonded_row(table: FeatureTable, role: int, excluded: bool, atom_class: int) -> int:
-    return table.bonded_row + (2 * role + excluded) * len(table.classes) + atom_class
-
-
-def _second_beads(graph: nx.Graph, align: np.ndarray) -> np.ndarray:
-    """(m,) a bead near each bead that is neither itself nor its alignment bead, -1 if there is none."""
-    second = np.full(len(align), -1)
-    for b, a in enumerate(align):
-        if a >= 0:
-            near = nx.single_source_shortest_path_length(graph, b, cutoff=3)
-            others = sorted((bonds, j) for j, bonds in near.items() if j not in (b, a))
-            second[b] = others[0][1] if others else -1
-    return second
-
-
-def repeat(layout: Layout, frames: int) -> Layout:
-    """Return the layout of several frames, one after the other."""
-    n, m = layout.n_atoms, layout.n_beads
-    molecules = int(layout.molecule.max()) + 1
-    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n, "partners": n}
-
-    def tiled(key: str) -> Tensor:
-        values: Tensor = getattr(layout, key)
-        if key == "own_start":
-            starts = [values[:-1] + f * n for f in range(frames)]
-            return torch.cat([*starts, torch.tensor([frames * n])])
-        shift = step.get(key, 0)
-        return torch.cat(
-            [torch.where(values < 0, -1, values + f * shift) if shift else values for f in range(frames)]
-        )
-
-    return layout if frames == 1 else Layout(**{f.name: tiled(f.name) for f in fields(Layout)})
 
 
 def make_scene(
@@ -514,35 +288,15 @@ def densities(environment: Environment, features: Tensor, grid: Grid) -> Tensor:
     Parameters
     ----------
     features
-        (rows, channels) the feature table.
+        (rows, channels) the feature table; its floating point type is that of the densities.
 
     Returns
     -------
-    (b, channels, size, size, size) float32.
+    (b, channels, size, size, size).
     """
     batch, channels, size = len(environment.atom), features.shape[1], grid.size
-    x, y, z = gaussians(environment.positions, grid).unbind(2)
-    shown = features[environment.rows] * environment.weights[..., None]
+    x, y, z = gaussians(environment.positions, grid).to(features.dtype).unbind(2)
+    shown = features[environment.rows] * environment.weights[..., None].to(features.dtype)
     left = (shown[..., None] * x[:, :, None]).reshape(batch, -1, channels * size)
     right = (y[..., :, None] * z[..., None, :]).reshape(batch, -1, size * size)
     return torch.bmm(left.transpose(1, 2), right).reshape(batch, channels, size, size, size)
-
-
-def gaussians(positions: Tensor, grid: Grid) -> Tensor:
-    """(..., 3, size) the density's factor along each axis; their product is gamma(x) of the paper."""
-    distance = positions[..., None] - grid.axis().to(positions)
-    return torch.exp(-distance.square() / (2 * grid.sigma**2))
-
-
-def density_of(positions: Tensor, grid: Grid) -> Tensor:
-    """(..., size, size, size) smooth density gamma(x) of single particles at (..., 3) nm."""
-    x, y, z = gaussians(positions, grid).unbind(-2)
-    return x[..., :, None, None] * y[..., None, :, None] * z[..., None, None, :]
-
-
-def collapse(density: Tensor, grid: Grid) -> Tensor:
-    """First moment of densities (..., size, size, size): positions (..., 3) in nm, differentiable."""
-    axis = grid.axis().to(density)
-    total = density.sum((-3, -2, -1))
-    moments = [(density.sum(dims) * axis).sum(-1) / total for dims in ((-2, -1), (-3, -1), (-3, -2))]
-    return torch.stack(moments, -1)

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.energy import Form, atom_types, energy_terms, form_of, lennard_jones
-from dbm_gmx.environment import Grid, Layout, Scene, expand, neighbouring_atoms
+from dbm_gmx.environment import Scene, expand, neighbouring_atoms
+from dbm_gmx.grid import Grid
+from dbm_gmx.layout import Layout
 from dbm_gmx.system import System
 from dbm_gmx.topology import excluded_pairs
 

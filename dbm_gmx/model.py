@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.channels import Channels, FeatureTable, channels_from_plain
-from dbm_gmx.environment import Environment, Grid, densities
+from dbm_gmx.environment import Environment, densities
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.generator import Generator, Shape
+from dbm_gmx.grid import Grid
 from dbm_gmx.options import MODEL
 from dbm_gmx.reconstruct import Generate
 
@@ -114,17 +115,14 @@ def network_generator(
     Parameters
     ----------
     dtype
-        Precision of the network; densities are made in single precision.
+        Precision of densities and network.
     """
     network = network.to(device=device, dtype=dtype, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    features = torch.from_numpy(table.features).to(device)
+    features = torch.from_numpy(table.features).to(device, dtype)
 
     def generate(environment: Environment, noise: Tensor) -> Tensor:
-        seen = densities(environment, features, grid).to(dtype)
-        label = features[environment.atom_class].to(dtype)
-        result: Tensor = network(
-            seen.contiguous(memory_format=torch.channels_last_3d), label, noise.to(dtype)
-        )
+        seen = densities(environment, features, grid).contiguous(memory_format=torch.channels_last_3d)
+        result: Tensor = network(seen, features[environment.atom_class], noise.to(dtype))
         return result
 
     return generate

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.environment import EVERYTHING, MOST_ATOMS, Environment, Grid, Scene, collapse, surround
+from dbm_gmx.environment import EVERYTHING, Environment, Scene, surround
+from dbm_gmx.grid import Grid, collapse
+from dbm_gmx.layout import MOST_ATOMS
 from dbm_gmx.options import Settings
 
 Generate = Callable[[Environment, Tensor], Tensor]

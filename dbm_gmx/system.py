@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from dbm_gmx.channels import Channels, FeatureTable, atom_classes, feature_table
-from dbm_gmx.environment import Layout, make_layout
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.library import load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole
+from dbm_gmx.layout import Layout, make_layout
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, bead_graph, map_positions, match_beads
 from dbm_gmx.plan import Plan, make_plan

@@ -18,20 +18,11 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.channels import Channels, FeatureTable
-from dbm_gmx.environment import (
-    EVERYTHING,
-    Environment,
-    Grid,
-    Layout,
-    Scene,
-    collapse,
-    densities,
-    density_of,
-    make_scene,
-    surround,
-)
+from dbm_gmx.environment import EVERYTHING, Environment, Scene, densities, make_scene, surround
 from dbm_gmx.frame import Frame
 from dbm_gmx.generator import Generator, Shape
+from dbm_gmx.grid import Grid, collapse, density_of
+from dbm_gmx.layout import Layout
 from dbm_gmx.model import Model, save_model
 from dbm_gmx.system import System, mapped_beads, whole_atoms
 
@@ -207,8 +198,9 @@ def train(
     grid: Grid | None = None,
     shape: Shape | None = None,
     recipe: Recipe | None = None,
+    start: Model | None = None,
 ) -> Model:
-    """Train a generator on the frames of several systems.
+    """Train a generator on the frames of several systems, from the weights of ``start`` if given.
 
     Writes ``output`` every few minutes, and a line of JSON with the losses to ``output.jsonl``.
     """
@@ -218,11 +210,13 @@ def train(
     network = Generator(channels.width, shape).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     features = torch.from_numpy(table.features)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate, betas=(0.9, 0.98))
+    if start is not None:
+        network.load_state_dict(dict(start.state))
     average = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    start, step, saved = time.monotonic(), 0, 0.0
+    begin, step, saved = time.monotonic(), 0, 0.0
     sums: dict[str, float] = {}
     for batch in batches(samples, recipe, grid=grid, dice=dice):
-        done = (time.monotonic() - start) / (3600 * recipe.hours)
+        done = (time.monotonic() - begin) / (3600 * recipe.hours)
         if done >= 1:
             break
         for group in optimiser.param_groups:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.channels import default_channels
-from dbm_gmx.environment import Environment, Grid, density_of
+from dbm_gmx.environment import Environment
 from dbm_gmx.frame import Frame, minimum_image
 from dbm_gmx.generator import Generator, Shape
+from dbm_gmx.grid import Grid, density_of
 from dbm_gmx.model import Model
 from dbm_gmx.system import System, bead_types_of, classes_of, whole_beads
 

@@ -11,7 +11,9 @@ import scipy.sparse as sp
 import torch
 
 from dbm_gmx.channels import Channels, FeatureTable, default_channels
-from dbm_gmx.environment import Grid, Layout, Scene, make_scene
+from dbm_gmx.environment import Scene, make_scene
+from dbm_gmx.grid import Grid
+from dbm_gmx.layout import Layout
 from dbm_gmx.mapping import Mapping, Match, default_alignment
 from dbm_gmx.plan import make_plan
 from dbm_gmx.system import System, bead_types_of, classes_of, mapped_beads, system_layout
@@ -157,5 +159,5 @@ def tiny() -> Example:
         (water, mapping(water, [0], "W"), 3),
         (cumene, mapping(cumene, [0, 0, 1, 1, 1, 2, 2, 2, 1], "ACC"), 1),
     )
-    box = np.array([[1.0, 0, 0], [1.3, 0.95, 0], [-0.9, 1.2, 1.1]])
+    box = np.array([[0.65, 0, 0], [1.1, 0.95, 0], [-0.9, 1.2, 1.1]])
     return example(parts, scattered(parts, box, np.random.default_rng(7)), box)

@@ -9,8 +9,9 @@ import torch
 from oracle import example, untrained
 
 from dbm_gmx.energy import bonded_energies, lennard_jones
-from dbm_gmx.environment import EVERYTHING, Grid, make_scene
+from dbm_gmx.environment import EVERYTHING, make_scene
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.grid import Grid
 from dbm_gmx.judge import Judge
 from dbm_gmx.system import mapped_beads, read_system, system_layout, whole_atoms
 from dbm_gmx.topology import excluded_pairs

@@ -200,6 +200,15 @@ def test_sign_by_hand():
     assert handedness(-atoms[None], stereocentres(star())).tolist() == [[-1]]
 
 
+def test_planar_united_atom_has_no_hand():
+    centres = stereocentres(star(atoms="CH F Cl Br"))
+    angles = np.radians([0, 120, 240])
+    for height, hand in ((0.001, 0), (-0.001, 0), (0.033, 1), (-0.033, -1)):
+        ends = np.stack([0.1 * np.cos(angles), 0.1 * np.sin(angles), np.full(3, height)], axis=1)
+        atoms = np.concatenate([np.zeros((1, 3)), ends])
+        assert handedness(atoms[None], centres).tolist() == [[hand]]
+
+
 def test_no_tetrahedron_has_no_hand():
     centres = stereocentres(star())
     flat = TETRAHEDRON * [1, 1, 0.1]
@@ -208,7 +217,7 @@ def test_no_tetrahedron_has_no_hand():
     collapsed = np.zeros((5, 3))
     unknown = np.full((5, 3), np.nan)
     assert not handedness(np.stack([flat, same_side, collapsed, unknown]), centres).any()
-    hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.006, (500, 5, 3))
+    hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.008, (500, 5, 3))
     assert (handedness(hot, centres) == handedness(TETRAHEDRON[None], centres)).all()
 
 

@@ -13,9 +13,10 @@ import torch
 from oracle import Oracle, example, untrained
 
 from dbm_gmx.backmap import Backmapper
-from dbm_gmx.environment import Environment, Grid, Scene, make_scene
+from dbm_gmx.environment import Environment, Scene, make_scene
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.grid import Grid
 from dbm_gmx.options import Settings
 from dbm_gmx.reconstruct import Dice, reconstruct, schedule
 from dbm_gmx.system import System, read_system, system_layout, whole_beads

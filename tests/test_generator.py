@@ -1,0 +1,264 @@
+"""The network and its file."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from systems import Example
+from torch.utils.flop_counter import FlopCounterMode
+
+from dbm_gmx import model as model_module
+from dbm_gmx.channels import Channels, default_channels
+from dbm_gmx.environment import EVERYTHING, Environment, densities, surround
+from dbm_gmx.errors import InputError
+from dbm_gmx.generator import Generator, Shape, operations
+from dbm_gmx.grid import Grid
+from dbm_gmx.model import (
+    Model,
+    best_device,
+    best_dtype,
+    build_generator,
+    find_model,
+    load_model,
+    network_generator,
+    save_model,
+)
+
+CHANNELS = 11
+SMALL = Shape(width=16, blocks=2, noise=8)
+
+
+def random_generator(channels: int = CHANNELS, shape: Shape = SMALL) -> Generator:
+    """A network all of whose weights matter; at the start of training its blocks are the identity."""
+    dice = torch.Generator().manual_seed(1)
+    network = Generator(channels, shape)
+    with torch.no_grad():
+        for p in network.parameters():
+            scale = 1 / p[0].numel() ** 0.5 if p.ndim > 1 else 0.1
+            p.copy_(scale * torch.randn(p.shape, generator=dice))
+    return network.eval()
+
+
+def inputs(batch: int, *, channels: int = CHANNELS, size: int = 8) -> tuple[torch.Tensor, ...]:
+    dice = torch.Generator().manual_seed(2)
+    return (
+        torch.rand(batch, channels, size, size, size, generator=dice),
+        torch.nn.functional.one_hot(torch.arange(batch) % channels, channels).float(),
+        torch.randn(batch, SMALL.noise, generator=dice),
+    )
+
+
+@torch.no_grad()
+def test_output_is_a_density_on_the_grid():
+    for size in (8, 6):
+        density = random_generator()(*inputs(5, size=size))
+        assert density.shape == (5, size, size, size)
+        assert density.dtype == torch.float32
+        assert float(density.min()) > 0
+        assert torch.allclose(density.sum((1, 2, 3)), torch.ones(5), atol=1e-5)
+
+
+@torch.no_grad()
+def test_voxels_come_out_where_they_go_in():
+    # weights that hand the first channel through: fold and unfold must be each other's inverse
+    network = Generator(3, Shape(width=8, blocks=0, noise=1))
+    for layer in (network.fold, network.unfold):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    for k in range(8):
+        network.fold.weight[k, 0, k // 4, k // 2 % 2, k % 2] = 1
+        network.unfold.weight[k, k] = 1
+    seen, label, noise = inputs(2, channels=3)
+    expected = seen[:, 0].flatten(1).softmax(1).reshape(2, 8, 8, 8)
+    assert torch.allclose(network(seen, label, noise[:, :1]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("blocks", "sees"), [(1, False), (2, True)])
+def test_two_blocks_see_the_whole_grid(blocks, sees):
+    network, (seen, label, noise) = random_generator(shape=replace(SMALL, blocks=blocks)), inputs(1)
+    logs = network(seen.requires_grad_(), label, noise).log()
+    # the ratio of two voxels of a patch, as the sum over all voxels sees everything
+    (gradient,) = torch.autograd.grad(logs[0, 7, 7, 7] - logs[0, 7, 7, 6], seen)
+    assert (float(gradient[0, :, 0, 0, 0].abs().max()) > 1e-6) == sees
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.05)], ids=str)
+def test_a_sample_does_not_depend_on_its_batch(dtype, tolerance):
+    network = random_generator().to(dtype)
+    values = [v.to(dtype) for v in inputs(64)]
+    together = network(*values)
+    scale = float(together.max())
+    for size in (2, 7):
+        parts = [network(*part) for part in zip(*(v.split(size) for v in values), strict=True)]
+        assert float((torch.cat(parts) - together).abs().max()) < tolerance * scale
+    values[0][1:] = 3  # other company
+    assert float((network(*values)[0] - together[0]).abs().max()) < tolerance * scale
+
+
+@torch.no_grad()
+def test_noise_and_class_steer_the_output():
+    network = random_generator()
+    seen, label, noise = inputs(2)
+    before = network(seen, label, noise)
+    assert float((network(seen, label, -noise) / before - 1).abs().max()) > 0.05
+    assert float((network(seen, label.flip(0), noise) / before - 1).abs().max()) > 0.05
+
+
+def test_every_weight_learns():
+    network = random_generator()
+    network(*inputs(3)).square().sum().backward()
+    assert all(float(p.grad.abs().max()) > 0 for p in network.parameters() if p is not network.unfold.bias)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [Shape(), Shape(width=48, blocks=5, noise=16)])
+@pytest.mark.parametrize("channels", [12, 40])
+def test_operations_are_those_torch_counts(channels, shape):
+    network, (seen, label, _) = Generator(channels, shape), inputs(2, channels=channels)
+    with FlopCounterMode(display=False) as counter:
+        network(seen, label, torch.zeros(2, shape.noise))
+    assert operations(channels, shape, 8) == pytest.approx(counter.get_total_flops() / 2, rel=0.02)
+
+
+# the model file
+
+
+@pytest.fixture
+def model() -> Model:
+    channels = default_channels(["C4", "C3a", "H@C4", "H@C3a"], ["A", "B"])
+    network = random_generator(channels.width)
+    provenance = {"data": ["octane", "cumene"], "steps": 100, "score": 0.5}
+    return Model(Grid(cutoff=0.6), channels, SMALL, network.state_dict(), provenance)
+
+
+def test_a_model_is_read_as_it_was_written(tmp_path, model):
+    path = tmp_path / "small.pt"
+    save_model(model, path)
+    again = load_model(path)
+    assert again.grid == model.grid
+    assert again.channels == model.channels
+    assert isinstance(again.channels, Channels)
+    assert again.shape == model.shape
+    assert again.provenance == model.provenance
+    assert again.state.keys() == model.state.keys()
+    for key, value in model.state.items():
+        assert again.state[key].dtype == torch.float32
+        assert torch.equal(again.state[key], value.bfloat16().float())
+    second = tmp_path / "again.pt"
+    save_model(again, second)  # nothing is lost any more
+    assert all(torch.equal(v, again.state[k]) for k, v in load_model(second).state.items())
+
+
+def test_a_model_file_holds_plain_types_only(tmp_path, model):
+    path = tmp_path / "small.pt"
+    save_model(model, path)
+    plain = torch.load(path, weights_only=True)
+    assert set(plain) == {"format", "grid", "channels", "shape", "provenance", "state"}
+    assert path.stat().st_size < 2.5 * sum(v.numel() for v in model.state.values()) + 20_000
+
+
+@torch.no_grad()
+def test_a_loaded_model_generates_as_the_saved_one(tmp_path, model):
+    save_model(model, tmp_path / "small.pt")
+    values = inputs(3, channels=model.channels.width)
+    before, after = (build_generator(m)(*values) for m in (model, load_model(tmp_path / "small.pt")))
+    assert torch.allclose(after, before, atol=0.02 * float(before.max()))  # weights of three digits
+
+
+def look(example: Example, count: int) -> Environment:
+    atom = torch.arange(count)
+    return surround(
+        example.scene(),
+        atom,
+        now=torch.full_like(atom, EVERYTHING),
+        azimuth=torch.zeros(count),
+        replica=torch.zeros_like(atom),
+        grid=Grid(),
+    )
+
+
+@torch.no_grad()
+def test_environments_go_through_the_network_with_their_class(tiny):
+    network = random_generator(tiny.channels.width)
+    environment, (*_, noise) = look(tiny, 20), inputs(20)
+    cpu = torch.device("cpu")
+    generate = network_generator(network, tiny.table, Grid(), device=cpu, dtype=torch.float32)
+    label = tiny.features[environment.atom_class]
+    expected = network(densities(environment, tiny.features, Grid()), label, noise)
+    assert torch.allclose(generate(environment, noise), expected, atol=1e-6)
+    half = network_generator(network, tiny.table, Grid(), device=cpu, dtype=torch.bfloat16)
+    result = half(environment, noise)
+    assert result.dtype == torch.float32
+    assert torch.allclose(result, expected, atol=0.1 * float(expected.max()))
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch, model) -> Path:
+    """A folder of shipped models."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("one", "two"):
+        save_model(replace(model, provenance={"name": name}), folder / f"{name}.pt")
+    monkeypatch.setattr(model_module, "share_path", lambda *parts: tmp_path.joinpath(*parts))
+    return folder
+
+
+def test_models_are_found_by_name_and_by_path(shipped, monkeypatch):
+    assert load_model("two").provenance == {"name": "two"}
+    assert find_model("one") == shipped / "one.pt"
+    assert find_model(shipped / "one.pt") == shipped / "one.pt"
+    (shipped.parent / "one").write_text("mine")
+    monkeypatch.chdir(shipped.parent)
+    assert find_model("one") == Path("one")  # a file goes before a name
+
+
+def test_unknown_names_list_the_models_there_are(shipped):
+    with pytest.raises(InputError, match="no model three: not a file, and the models that ship are one, two"):
+        load_model("three")
+    for path in shipped.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="the models that ship are none"):
+        load_model("three")
+
+
+def test_files_that_are_no_models_are_refused(tmp_path, model):
+    path = tmp_path / "model.pt"
+    for content in (b"", b"[ moleculetype ]\n", b"PK\x03\x04 cut"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not a model file") as caught:
+            load_model(path)
+        assert caught.value.path == path
+    torch.save([1, 2], path)
+    with pytest.raises(InputError, match="format 'list'"):
+        load_model(path)
+    save_model(model, path)
+    torch.save(torch.load(path, weights_only=True) | {"format": "dbm_gmx model 0"}, path)
+    with pytest.raises(InputError, match="format 'dbm_gmx model 0'; this version reads 'dbm_gmx model 1'"):
+        load_model(path)
+
+
+class Trap:
+    """What a malicious file would run."""
+
+    def __reduce__(self):
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_a_model_file_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": "dbm_gmx model 1", "trap": Trap()}, "trap.pt")
+    with pytest.raises(InputError, match="not a model file"):
+        load_model("trap.pt")
+    assert not Path("sprung").exists()
+
+
+def test_unknown_devices_are_refused():
+    for name in ("nonsense", "", "cuda:99"):
+        with pytest.raises(InputError, match="no device"):
+            best_device(name)
+    assert best_device("cpu") == torch.device("cpu")
+    assert best_dtype(best_device()) in (torch.float32, torch.bfloat16)

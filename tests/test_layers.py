@@ -1,0 +1,55 @@
+"""The layers of the package: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dbm_gmx
+
+PACKAGE = Path(dbm_gmx.__file__).parent
+CHEMISTRY = ("topology", "mapping", "frame", "plan", "channels", "options", "errors")
+
+
+def imported(path: Path) -> set[str]:
+    """Modules a file imports, wherever it does so."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+@pytest.mark.parametrize("name", [*CHEMISTRY, *(f"files/{p.stem}" for p in (PACKAGE / "files").glob("*.py"))])
+def test_chemistry_and_files_know_no_tensors(name: str) -> None:
+    modules = imported(PACKAGE / f"{name}.py")
+    assert not {m for m in modules if m.split(".")[0] == "torch"}
+    allowed = {f"dbm_gmx.{m}" for m in CHEMISTRY} | {"dbm_gmx"}
+    ours = {m for m in modules if m.startswith("dbm_gmx") and not m.startswith("dbm_gmx.files")}
+    assert ours <= allowed
+
+
+def test_the_network_knows_no_chemistry() -> None:
+    assert not {m for m in imported(PACKAGE / "generator.py") if m.startswith("dbm_gmx")}
+
+
+def test_only_training_knows_training() -> None:
+    users = [p.stem for p in PACKAGE.rglob("*.py") if "dbm_gmx.training" in imported(p)]
+    assert users == []
+
+
+def test_every_module_is_in_the_overview() -> None:
+    overview = dbm_gmx.__doc__ or ""
+    modules = [p.stem for p in PACKAGE.glob("*.py") if not p.stem.startswith("_")]
+    missing = [
+        m
+        for m in modules
+        if not any(
+            m in line.split("``")[1].split(", ") for line in overview.splitlines() if line.startswith("``")
+        )
+    ]
+    assert missing == ["errors"]

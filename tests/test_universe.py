@@ -1,0 +1,68 @@
+"""The Python interface on MDAnalysis Universes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import MDAnalysis as mda
+import numpy as np
+import pytest
+from oracle import example, untrained
+
+from dbm_gmx.backmap import backmap
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.structure import read_structure
+from dbm_gmx.model import save_model
+from dbm_gmx.options import Inputs, Settings
+from dbm_gmx.system import read_system
+from dbm_gmx.universe import backmap_universe
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    system, _ = read_system(example() / "cg.tpr")
+    path = tmp_path_factory.mktemp("model") / "tiny.pt"
+    save_model(untrained(system), path)
+    return path
+
+
+def test_universe_in_universe_out_is_the_same_as_files(model: Path, tmp_path: Path) -> None:
+    cg = mda.Universe(example() / "cg.tpr", example() / "cg.xtc")
+    settings = Settings(sweeps=1)
+    aa = backmap_universe(cg, model=model, settings=settings, frames=slice(0, 4, 3))
+    inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
+    backmap(inputs, tmp_path / "aa.gro", model=model, settings=settings)
+    assert len(aa.trajectory) == 2
+    assert [ts.time for ts in aa.trajectory] == [cg.trajectory[k].time for k in (0, 3)]
+    np.testing.assert_allclose(aa.trajectory[1].dimensions, cg.trajectory[3].dimensions, rtol=1e-5)
+    aa.trajectory[0]
+    np.testing.assert_allclose(
+        aa.atoms.positions / 10, read_structure(tmp_path / "aa.gro").positions, atol=2e-3
+    )
+    assert len(aa.residues) == 80
+    assert len(aa.bonds) == 80 * 25
+    assert aa.atoms[0].element == "C"
+
+
+def test_without_molecule_types_the_atomistic_topology_gives_the_order(model: Path) -> None:
+    full = mda.Universe(example() / "cg.tpr", example() / "cg.xtc")
+    bare = mda.Universe.empty(len(full.atoms), trajectory=True)
+    bare.atoms.positions = full.atoms.positions
+    bare.dimensions = full.dimensions
+    settings = Settings(sweeps=0)
+    files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
+    a = backmap_universe(bare, model=model, settings=settings, **files)
+    b = backmap_universe(full, model=model, settings=settings, frames=slice(0, 1))
+    np.testing.assert_allclose(a.atoms.positions, b.atoms.positions, atol=0.02)
+    with pytest.raises(InputError, match="no molecule types"):
+        backmap_universe(bare, model=model)
+
+
+def test_wrong_number_of_beads_and_no_box_are_refused(model: Path) -> None:
+    files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
+    few = mda.Universe.empty(12, trajectory=True)
+    with pytest.raises(InputError, match="12 beads in the Universe, 320"):
+        backmap_universe(few, model=model, **files)
+    boxless = mda.Universe.empty(320, trajectory=True)
+    with pytest.raises(InputError, match="box"):
+        backmap_universe(boxless, model=model, **files)
