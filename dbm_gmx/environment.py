@@ -253,11 +253,12 @@ def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tens
 def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
     """Bonded and excluded atoms once more, for the channels that say what they are to the current one."""
     layout = scene.layout
-    other = layout.partners[atom]
+    step = layout.partners[layout.row[atom]]
+    other = atom[:, None] + step
     vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
-    seen = (other >= 0) & (vector.square().sum(2) < grid.cutoff**2)
+    seen = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
     seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen))
-    return vector, layout.partner_row[atom], seen.to(vector.dtype), torch.full_like(other, -1)
+    return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.full_like(other, -1)
 
 
 def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:

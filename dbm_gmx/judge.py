@@ -57,7 +57,7 @@ class Judge:
         frames = layout.n_atoms // system.n_atoms
         self.grid, self.batch = grid, batch
         self.tables = _term_tables(system, layout, frames)
-        self.excluded = _excluded(system, frames)
+        self.excluded = _excluded(system)
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
             raise ValueError("a topology without non-bonded parameters has no energy")
@@ -114,7 +114,8 @@ class Judge:
             )
             here = scene.positions[replica, atom] - scene.beads[layout.owner[atom]]
             distance = (vector - here[:, None]).square().sum(2).sqrt().clamp(min=CLOSEST)
-            weight = real * (other[:, :, None] != self.excluded[atom][:, None]).all(2)
+            apart = (other - atom[:, None])[:, :, None] != self.excluded[layout.row[atom]][:, None]
+            weight = real * apart.all(2)
             # both atoms of a pair within the bead have been placed by this stage: half the pair each
             same = layout.owner[other] == layout.owner[atom][:, None]
             same &= layout.hydrogen[other] == layout.hydrogen[atom][:, None]
@@ -150,22 +151,17 @@ def _term_table(parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: La
     return TermTable(parts[0][0], atoms, parameters, start, entries[1])
 
 
-def _excluded(system: System, frames: int) -> Tensor:
-    """(n, x) atoms each atom is excluded from, itself first, padded with itself."""
-    parts = []
-    for match in system.matches:
-        n = match.kind.n_atoms
-        lists: list[list[int]] = [[i] for i in range(n)]
-        for i, j in excluded_pairs(match.kind).tolist():
-            lists[i].append(j)
-            lists[j].append(i)
-        width = max(map(len, lists))
-        parts.append((match, np.array([row + row[:1] * (width - len(row)) for row in lists])))
-    width = max(rows.shape[1] for _, rows in parts)
-    tiled = []
-    for match, rows in parts:
-        rows = np.concatenate([rows, np.repeat(rows[:, :1], width - rows.shape[1], 1)], 1)
-        first = match.first_atom + match.kind.n_atoms * np.arange(match.count)
-        tiled.append((rows + first[:, None, None]).reshape(-1, width))
-    one = torch.from_numpy(np.concatenate(tiled))
-    return torch.cat([one + f * system.n_atoms for f in range(frames)])
+def _excluded(system: System) -> Tensor:
+    """(rows, x) where the atoms are that each is excluded from, itself (0) among them.
+
+    Counted from the atom itself; rows as in :class:`~dbm_gmx.layout.Layout`.
+    """
+    lists: list[list[int]] = []
+    for kind in {match.kind.name: match.kind for match in system.matches}.values():
+        own: list[list[int]] = [[0] for _ in range(kind.n_atoms)]
+        for i, j in excluded_pairs(kind).tolist():
+            own[i].append(j - i)
+            own[j].append(i - j)
+        lists += own
+    width = max(map(len, lists))
+    return torch.tensor([row + [0] * (width - len(row)) for row in lists])

@@ -27,8 +27,11 @@ class Layout:
     growth, sweep
         (n,) ranks: atoms of one rank are placed together.  In growth an atom sees those of lower
         rank; in a sweep it sees all others.
+    row
+        (n,) row of the atom among the atoms of one molecule of each type, in the order of the types.
     partners, partner_row
-        (n, p) atoms within three bonds or excluded (-1: none) and their rows of the feature table.
+        (rows, p) where the atoms within three bonds or excluded are, counted from the atom itself
+        (0: none), and their rows of the feature table.
     align, second
         (m,) beads that fix the local frame: z points to ``align``, ``second`` lies in the xz plane;
         -1 where there is none.
@@ -44,6 +47,7 @@ class Layout:
     hydrogen: Tensor
     growth: Tensor
     sweep: Tensor
+    row: Tensor
     partners: Tensor
     partner_row: Tensor
     align: Tensor
@@ -79,34 +83,44 @@ def make_layout(
         )
         for match in matches
     }
-    width = max(arrays["partners"].shape[1] for arrays in kinds.values())
-    parts = [_tile(kinds[match.kind.name], match, width=width) for match in matches]
-    molecules = np.repeat(
-        np.arange(sum(m.count for m in matches)), [m.kind.n_atoms for m in matches for _ in range(m.count)]
-    )
+    partners, partner_row = _stacked([kinds[name] for name in kinds])
+    first = dict(zip(kinds, np.cumsum([0] + [len(k["owner"]) for k in kinds.values()]), strict=False))
+    parts = [_tile(kinds[match.kind.name], match) for match in matches]
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    joined["own_start"] = np.append(joined["own_start"], len(molecules))
-    return Layout(molecule=torch.from_numpy(molecules), **{k: torch.from_numpy(v) for k, v in joined.items()})
+    rows = [np.tile(first[m.kind.name] + np.arange(m.kind.n_atoms), m.count) for m in matches]
+    molecules = [np.full(m.count, m.kind.n_atoms) for m in matches]
+    joined |= {
+        "own_start": np.append(joined["own_start"], len(joined["own"])),
+        "row": np.concatenate(rows),
+        "molecule": np.repeat(np.arange(sum(m.count for m in matches)), np.concatenate(molecules)),
+        "partners": partners,
+        "partner_row": partner_row,
+    }
+    return Layout(**{key: torch.from_numpy(values) for key, values in joined.items()})
 
 
-def _tile(arrays: dict[str, np.ndarray], match: Match, *, width: int) -> dict[str, np.ndarray]:
+def _stacked(kinds: Sequence[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
+    """Partners of all molecule types, one after the other, padded to the same width."""
+    width = max(kind["partners"].shape[1] for kind in kinds)
+    return tuple(
+        np.concatenate([np.pad(k[key], ((0, 0), (0, width - k[key].shape[1]))) for k in kinds])
+        for key in ("partners", "partner_row")
+    )
+
+
+def _tile(arrays: dict[str, np.ndarray], match: Match) -> dict[str, np.ndarray]:
     """Arrays of all copies of a molecule type from those of one, rows counted through the system."""
     atom = match.first_atom + match.kind.n_atoms * np.arange(match.count)
     bead = match.first_bead + len(match.mapping.names) * np.arange(match.count)
-    step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom, "partners": atom}
+    step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom}
 
     def tiled(key: str, values: np.ndarray) -> np.ndarray:
-        copies = np.broadcast_to(values, (match.count, *values.shape))
+        copies = np.broadcast_to(values, (match.count, len(values)))
         if key in step:
-            shift = step[key].reshape(-1, *[1] * values.ndim)
-            copies = np.where(copies < 0, -1, copies + shift)
-        flat = copies.reshape(-1, *values.shape[1:])
-        if values.ndim == 1:
-            return flat
-        fill = -1 if key == "partners" else 0
-        return np.pad(flat, ((0, 0), (0, width - values.shape[1])), constant_values=fill)
+            copies = np.where(copies < 0, -1, copies + step[key][:, None])
+        return copies.reshape(-1)
 
-    return {key: tiled(key, values) for key, values in arrays.items()}
+    return {key: tiled(key, values) for key, values in arrays.items() if values.ndim == 1}
 
 
 def _kind_arrays(
@@ -172,10 +186,10 @@ def _partners(
             ]
         )
     width = max(1, *map(len, found))
-    partners, rows = np.full((len(found), width), -1), np.zeros((len(found), width), np.int64)
+    partners, rows = np.zeros((2, len(found), width), np.int64)
     for i, entries in enumerate(found):
-        if entries:
-            partners[i, : len(entries)], rows[i, : len(entries)] = zip(*entries, strict=True)
+        for k, (j, row) in enumerate(entries):
+            partners[i, k], rows[i, k] = j - i, row
     return partners, rows
 
 
@@ -198,10 +212,12 @@ def repeat(layout: Layout, frames: int) -> Layout:
     """Return the layout of several frames, one after the other."""
     n, m = layout.n_atoms, layout.n_beads
     molecules = int(layout.molecule.max()) + 1
-    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n, "partners": n}
+    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n}
 
     def tiled(key: str) -> Tensor:
         values: Tensor = getattr(layout, key)
+        if key in ("partners", "partner_row"):
+            return values
         if key == "own_start":
             starts = [values[:-1] + f * n for f in range(frames)]
             return torch.cat([*starts, torch.tensor([frames * n])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import MDAnalysis as mda
@@ -26,15 +27,25 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_universe_in_universe_out_is_the_same_as_files(model: Path, tmp_path: Path) -> None:
-    cg = mda.Universe(example() / "cg.tpr", example() / "cg.xtc")
+@pytest.fixture(scope="module")
+def beads(tmp_path_factory: pytest.TempPathFactory) -> mda.Universe:
+    """The example's beads; MDAnalysis writes files beside a trajectory, so it gets a copy."""
+    folder = tmp_path_factory.mktemp("beads")
+    for name in ("cg.tpr", "cg.xtc"):
+        shutil.copy(example() / name, folder)
+    return mda.Universe(folder / "cg.tpr", folder / "cg.xtc")
+
+
+def test_universe_in_universe_out_is_the_same_as_files(
+    model: Path, beads: mda.Universe, tmp_path: Path
+) -> None:
     settings = Settings(sweeps=1)
-    aa = backmap_universe(cg, model=model, settings=settings, frames=slice(0, 4, 3))
+    aa = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 4, 3))
     inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
     backmap(inputs, tmp_path / "aa.gro", model=model, settings=settings)
     assert len(aa.trajectory) == 2
-    assert [ts.time for ts in aa.trajectory] == [cg.trajectory[k].time for k in (0, 3)]
-    np.testing.assert_allclose(aa.trajectory[1].dimensions, cg.trajectory[3].dimensions, rtol=1e-5)
+    assert [ts.time for ts in aa.trajectory] == [beads.trajectory[k].time for k in (0, 3)]
+    np.testing.assert_allclose(aa.trajectory[1].dimensions, beads.trajectory[3].dimensions, rtol=1e-5)
     aa.trajectory[0]
     np.testing.assert_allclose(
         aa.atoms.positions / 10, read_structure(tmp_path / "aa.gro").positions, atol=2e-3
@@ -44,15 +55,17 @@ def test_universe_in_universe_out_is_the_same_as_files(model: Path, tmp_path: Pa
     assert aa.atoms[0].element == "C"
 
 
-def test_without_molecule_types_the_atomistic_topology_gives_the_order(model: Path) -> None:
-    full = mda.Universe(example() / "cg.tpr", example() / "cg.xtc")
-    bare = mda.Universe.empty(len(full.atoms), trajectory=True)
-    bare.atoms.positions = full.atoms.positions
-    bare.dimensions = full.dimensions
+def test_without_molecule_types_the_atomistic_topology_gives_the_order(
+    model: Path, beads: mda.Universe
+) -> None:
+    beads.trajectory[0]
+    bare = mda.Universe.empty(len(beads.atoms), trajectory=True)
+    bare.atoms.positions = beads.atoms.positions
+    bare.dimensions = beads.dimensions
     settings = Settings(sweeps=0)
     files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
     a = backmap_universe(bare, model=model, settings=settings, **files)
-    b = backmap_universe(full, model=model, settings=settings, frames=slice(0, 1))
+    b = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 1))
     np.testing.assert_allclose(a.atoms.positions, b.atoms.positions, atol=0.02)
     with pytest.raises(InputError, match="no molecule types"):
         backmap_universe(bare, model=model)

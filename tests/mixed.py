@@ -1,0 +1,184 @@
+"""A small system of two molecule types in files, made of the octane example, and the command on it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import chain, islice
+from pathlib import Path
+
+import numpy as np
+from oracle import example, untrained
+
+from dbm_gmx.cli import main
+from dbm_gmx.files.share import share_path
+from dbm_gmx.files.structure import read_cg_system
+from dbm_gmx.files.trajectory import open_writer, read_frames
+from dbm_gmx.frame import Frame, make_whole
+from dbm_gmx.model import save_model
+from dbm_gmx.system import read_system
+from dbm_gmx.topology import Topology
+
+MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
+BEADS, ATOMS = 4, 26
+SHARP = 50.0  # else all random numbers give much the same positions
+Options = dict[str, object]
+
+
+def as_ocx(text: str) -> str:
+    """What a file says of OCT, said of OCX, whose atoms have other names."""
+    return re.sub(r"\bH(\d\d)\b", r"L\1", re.sub(r"\bC(\d)\b", r"K\1", text.replace("OCT", "OCX")))
+
+
+def molecule_type(text: str) -> tuple[str, str]:
+    """The force field and the molecule type of a topology."""
+    head, begin, rest = text.partition("[ moleculetype ]")
+    return head, begin + rest.partition("[ system ]")[0]
+
+
+def labels(text: str) -> list[tuple[str, str]]:
+    """Residue and atom names below ``[ atoms ]``."""
+    table = text.partition("[ atoms ]")[2].partition("[")[0].splitlines()
+    rows = [line.partition(";")[0].split() for line in table]
+    return [(row[3], row[4]) for row in rows if row]
+
+
+def entry(name: str, file: str) -> str:
+    """Text of a file of the molecule library, for OCT or OCX."""
+    text = (share_path("molecules", "OCT") / file).read_text()
+    return as_ocx(text) if name == "OCX" else text
+
+
+def write_topologies(folder: Path, molecules: Sequence[tuple[str, int]] = MOLECULES) -> None:
+    """Write ``topol.top``, ``cg.top``, a mapping of each molecule type and one file of owners."""
+    tail = "\n[ system ]\nmixture\n\n[ molecules ]\n" + "".join(f"{n} {k}\n" for n, k in molecules)
+    cg = (example() / "cg.top").read_text()
+    for name, text in (("topol.top", entry("OCT", "topol.top")), ("cg.top", cg)):
+        head, kind = molecule_type(text)
+        (folder / name).write_text(head + kind + as_ocx(kind) + tail)
+    for name in ("OCT", "OCX"):
+        (folder / f"{name}.xml").write_text(entry(name, "mapping.xml"))
+    owners = entry("OCT", "owners.txt")
+    (folder / "owners.txt").write_text(f"[ OCT ]\n{owners}\n[ OCX ]\n{owners}")
+
+
+def bead_frames(topology: Topology, n: int) -> list[Frame]:
+    """Frames of the example as frames of the mixture, 10 ps and 5000 steps apart, the second box skewed."""
+    frames = []
+    source = read_frames(example() / "cg.xtc", n_atoms=80 * BEADS)
+    bonds = np.array([[0, 1], [1, 2], [2, 3]])
+    for k, frame in enumerate(islice(source, n)):
+        whole = make_whole(frame.positions.reshape(-1, BEADS, 3), frame.box, bonds).reshape(-1, 3)
+        box = frame.box.copy()
+        box[1, 0] = 0.3 if k == 1 else 0.0
+        frames.append(Frame(whole[: topology.n_atoms], box, time=10.0 * k, step=5000 * k, index=k))
+    return frames
+
+
+def write_beads(path: Path, topology: Topology, frames: Sequence[Frame]) -> Path:
+    """Write a trajectory of beads."""
+    with open_writer(path, topology) as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A folder with ``cg.gro``, ``cg.xtc`` and the files of :func:`write_topologies`."""
+
+    folder: Path
+    cg: Topology
+    frames: list[Frame]
+
+    @property
+    def options(self) -> Options:
+        """What the command line needs; nothing of the output."""
+        mappings = [self.folder / "OCT.xml", self.folder / "OCX.xml"]
+        files = {key: self.folder / name for key, name in FILES.items()}
+        return {**files, "-m": mappings, "--sweeps": 0}
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Change the first place in a file."""
+        path = self.folder / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def line_of(self, name: str, text: str) -> int:
+        """1-based line of a file that holds a text."""
+        lines = (self.folder / name).read_text().splitlines()
+        return next(i for i, line in enumerate(lines, 1) if text in line)
+
+
+FILES = {"-s": "cg.gro", "-cp": "cg.top", "-f": "cg.xtc", "-p": "topol.top", "--owners": "owners.txt"}
+
+
+def mixture(folder: Path, *, n: int = 3, molecules: Sequence[tuple[str, int]] = MOLECULES) -> Mixture:
+    """Write all files of a mixture with ``n`` frames."""
+    folder.mkdir(exist_ok=True)
+    write_topologies(folder, molecules)
+    kinds = {}
+    for name in ("OCT", "OCX"):
+        cg, _ = read_cg_system(example() / "cg.tpr", example() / "cg.top")
+        kinds[name] = cg.molecule_types["OCT"]
+    topology = Topology(kinds, tuple(molecules))
+    frames = bead_frames(topology, n)
+    write_beads(folder / "cg.gro", topology, frames[:1])
+    write_beads(folder / "cg.xtc", topology, frames)
+    return Mixture(folder, topology, frames)
+
+
+def tiny_model(path: Path) -> Path:
+    """Save a model of alkanes with random weights, large enough that its densities are not flat."""
+    system, _ = read_system(example() / "cg.tpr")
+    model = untrained(system)
+    state = {name: SHARP * value if "unfold" in name else value for name, value in model.state.items()}
+    save_model(replace(model, state=state), path)
+    return path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left on the screen."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(name: str, options: Mapping[str, object] | None = None) -> Result:
+    """Run a command in this process, whose logging and signals stay as they are."""
+    out, err = StringIO(), StringIO()
+    ours = logging.getLogger("dbm_gmx")
+    kept = ours.handlers, ours.propagate, ours.level
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([name, *words(options or {})])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        ours.handlers, ours.propagate, ours.level = kept
+        signal.signal(signal.SIGTERM, on_term)
+    return Result(code, out.getvalue(), err.getvalue())
+
+
+def words(options: Mapping[str, object]) -> list[str]:
+    """Options as words; a value of ``None`` is an option without one."""
+    return list(chain.from_iterable(_words(key, value) for key, value in options.items()))
+
+
+def _words(key: str, value: object) -> list[str]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [key, *map(str, values)]
+
+
+def listing(folder: Path) -> list[str]:
+    """All names in a folder, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir())
