@@ -217,7 +217,7 @@ def backmap(
     system, frames, total = read_inputs(inputs)
     mapper = Backmapper(system, read_model(model, channels), settings or Settings(), best_device(device))
     system_layout(system, mapper.model.channels)
-    tally = Tally(system, expected_handedness(system, inputs.reference))
+    tally = Tally(system, expected_handedness(system, inputs.reference, conformers=system.conformers))
     begin = time.monotonic()
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(output, system.topology))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import signal
 import sys
@@ -137,9 +138,9 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="conformer that defines the stereocentres: .gro, .pdb",
     )
-    add("-b", "--begin", type=float, metavar="PS", help="first time")
-    add("-e", "--end", type=float, metavar="PS", help="last time")
-    add("-dt", type=float, metavar="PS", help="only frames at multiples of this time")
+    add("-b", "--begin", type=_picoseconds, metavar="PS", help="first time")
+    add("-e", "--end", type=_picoseconds, metavar="PS", help="last time")
+    add("-dt", type=_step, metavar="PS", help="only frames at multiples of this time")
     add(
         "--order",
         default="depth-first",
@@ -161,6 +162,23 @@ def _count(least: int) -> Any:
         return int(text)
 
     return count
+
+
+def _picoseconds(text: str) -> float:
+    try:
+        time = float(text)
+    except ValueError:
+        time = math.nan
+    if not math.isfinite(time):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in ps")
+    return time
+
+
+def _step(text: str) -> float:
+    step = _picoseconds(text)
+    if step < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is negative; frames are taken forward in time")
+    return step
 
 
 def inputs_from(options: argparse.Namespace) -> Inputs:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from dbm_gmx.channels import Channels, FeatureTable, atom_classes, feature_table
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.library import load_library
+from dbm_gmx.files.library import library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
@@ -37,12 +37,15 @@ class System:
         By molecule type.
     matches
         Runs of equal molecules in the order of both systems.
+    conformers
+        By molecule type: a file with one molecule whose stereocentres are as they should be.
     """
 
     topology: Topology
     mappings: Mapping[str, BeadMapping]
     plans: Mapping[str, Plan]
     matches: tuple[Match, ...]
+    conformers: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:
@@ -91,8 +94,10 @@ def read_system(
         If files cannot be read or do not go together.
     """
     cg, frame = read_cg_system(structure, cg_topology)
+    conformers: dict[str, Path] = {}
     if topology is None and not mappings:
         atomistic, found = load_library(cg)
+        conformers = library_conformers(atomistic)
     elif topology is not None and mappings:
         atomistic = read_topology(topology, defines=defines, include=include)
         found = read_mappings(mappings, atomistic, owners=owners)
@@ -101,7 +106,7 @@ def read_system(
         raise InputError(
             f"a {given} without a {missing}: give both, or neither to use the library of molecules"
         )
-    return make_system(atomistic, found, cg, order=order), frame
+    return replace(make_system(atomistic, found, cg, order=order), conformers=conformers), frame
 
 
 def make_system(

@@ -33,8 +33,9 @@ class Recipe:
 
     Attributes
     ----------
-    hours
-        Wall time after which the learning rate has come down to zero.
+    hours, steps
+        Wall time, or number of steps (0: any), after which the learning rate has come down to zero;
+        whichever is reached first.
     batch, draws
         Atoms per step and positions drawn for each.
     rate
@@ -56,6 +57,7 @@ class Recipe:
     """
 
     hours: float = 1.0
+    steps: int = 0
     batch: int = 96
     draws: int = 3
     rate: float = 1.5e-3
@@ -216,7 +218,8 @@ def train(
     begin, step, saved = time.monotonic(), 0, 0.0
     sums: dict[str, float] = {}
     for batch in batches(samples, recipe, grid=grid, dice=dice):
-        done = (time.monotonic() - begin) / (3600 * recipe.hours)
+        hours = (time.monotonic() - begin) / 3600
+        done = max(hours / recipe.hours, step / recipe.steps if recipe.steps else 0.0)
         if done >= 1:
             break
         for group in optimiser.param_groups:
@@ -235,12 +238,12 @@ def train(
         sums = {key: sums.get(key, 0.0) + float(value.detach()) for key, value in parts.items()}
         if step % 200 == 0:
             means = {key: total / 200 for key, total in sums.items()}
-            line = {"step": step, "hours": round(done * recipe.hours, 4)} | means
+            line = {"step": step, "hours": round(hours, 4)} | means
             with output.with_suffix(".jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             sums = {}
-        if done * recipe.hours - saved > 0.05:
-            saved = done * recipe.hours
+        if hours - saved > 0.05:
+            saved = hours
             save_model(
                 Model(grid, channels, shape, average, {"recipe": asdict(recipe), "steps": step}), output
             )

@@ -160,7 +160,7 @@ def test_times_as_trjconv(tmp_path, gmx, system, frames, options):
 
 def test_no_frame_at_these_times(tmp_path, system, frames):
     path = write(tmp_path / "x.xtc", system, frames)
-    with pytest.raises(InputError, match="no frame between 99"):
+    with pytest.raises(InputError, match="no frame from 99 ps; those read are at 0 to 3 ps"):
         list(read_frames(path, n_atoms=11, begin=99))
 
 

@@ -94,6 +94,12 @@ def load_library(
     return Topology(kinds, molecules, _merge(parts) if parts else None), mappings
 
 
+def library_conformers(topology: Topology) -> dict[str, Path]:
+    """Return the ``conf.gro`` of the molecule types of a system read from the library, where there is one."""
+    folders = find_molecules(topology.molecule_types)
+    return {name: folder / "conf.gro" for name, folder in folders.items() if (folder / "conf.gro").is_file()}
+
+
 def _read_entry(path: Path, name: str) -> Topology:
     entry = read_topology(path)
     if name not in entry.molecule_types:

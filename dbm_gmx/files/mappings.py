@@ -94,7 +94,7 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
             source.map = raw
         else:
             source.votca = raw
-    known = ", ".join(topology.molecule_types)
+    known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
     if others:

@@ -97,6 +97,8 @@ def _gro_frame(stream: TextIO) -> Frame | None:
     number = stream.readline().strip()
     if not number and not title.strip():
         return None
+    if not number.isdecimal():
+        raise ValueError(f"its second line should be the number of atoms, found {number[:40]!r}")
     n_atoms = int(number)
     lines = list(islice(stream, n_atoms))
     if len(lines) < n_atoms or n_atoms < 1:

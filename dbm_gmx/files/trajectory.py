@@ -113,7 +113,9 @@ def _select(
 ) -> Iterator[Frame]:
     """Yield checked frames between two times, every ``dt``."""
     start: float | None = None
+    seen: list[float] = []
     for frame in frames:
+        seen[1:] = [frame.time]
         slack = _slack(frame.time)
         if begin is not None and frame.time < begin - slack:
             continue
@@ -126,7 +128,9 @@ def _select(
         check_frame(frame, path)
         yield frame
     if start is None:
-        raise InputError(f"has no frame between {begin} and {end} ps", path=path)
+        wanted = [f"{word} {time:g} ps" for word, time in (("from", begin), ("to", end)) if time is not None]
+        found = f"{seen[0]:g} to {seen[-1]:g} ps"
+        raise InputError(f"has no frame {' '.join(wanted)}; those read are at {found}", path=path)
 
 
 def _slack(time: float) -> float:
