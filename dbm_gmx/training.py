@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from math import cos, pi
 from pathlib import Path
 
 import torch
@@ -25,6 +26,8 @@ from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.layout import Layout
 from dbm_gmx.model import Model, save_model
 from dbm_gmx.system import System, mapped_beads, whole_atoms
+
+WARM = 30  # the learning rate rises in the first thirtieth of the time
 
 
 @dataclass(frozen=True)
@@ -223,8 +226,7 @@ def train(
         if done >= 1:
             break
         for group in optimiser.param_groups:
-            warm = min(1.0, step / 200)
-            group["lr"] = recipe.rate * warm * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * done))))
+            group["lr"] = recipe.rate * min(1.0, WARM * done) * (1 + cos(pi * done)) / 2
         parts = losses(
             network, *join(batch), table=table, features=features, grid=grid, recipe=recipe, dice=dice
         )
