@@ -54,10 +54,10 @@ class Judge:
     """
 
     def __init__(self, system: System, layout: Layout, *, grid: Grid, batch: int):
-        frames = layout.n_atoms // system.n_atoms
+        frames, device = layout.n_atoms // system.n_atoms, layout.owner.device
         self.grid, self.batch = grid, batch
         self.tables = _term_tables(system, layout, frames)
-        self.excluded = _excluded(system)
+        self.excluded = _excluded(system).to(device)
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
             raise ValueError("a topology without non-bonded parameters has no energy")
