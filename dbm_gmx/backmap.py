@@ -1,7 +1,7 @@
 """The main job: beads in, atoms out.
 
-:func:`convert` turns frames of beads into frames of atoms; :func:`backmap` does so for files and
-:func:`backmap_universe` for MDAnalysis.
+A :class:`Backmapper` turns frames of beads into frames of atoms; :func:`backmap` does so from file to
+file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.trajectory import count_frames, open_writer, read_frames
 from dbm_gmx.frame import Frame
 from dbm_gmx.judge import Judge
-from dbm_gmx.layout import repeat
 from dbm_gmx.model import (
     Model,
     best_device,
@@ -90,7 +89,7 @@ class Backmapper:
             )
             judge = None
             if settings.orientations > 1:
-                judge = Judge(self.system, repeat(layout, len(batch)), grid=grid, batch=settings.batch)
+                judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch)
             atoms = reconstruct(
                 scene,
                 [frame.index for frame in batch],
@@ -139,9 +138,11 @@ def read_inputs(inputs: Inputs) -> tuple[System, Iterator[Frame], int | None]:
         defines=inputs.defines,
         include=inputs.include,
     )
-    if inputs.trajectory is None:
-        return system, iter([first]), 1
     selected = (inputs.begin, inputs.end, inputs.dt) != (None, None, None)
+    if inputs.trajectory is None:
+        if selected:
+            raise InputError("times (-b, -e, -dt) select frames of a trajectory: give one (-f)")
+        return system, iter([first]), 1
     frames = read_frames(
         inputs.trajectory, n_atoms=system.n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt
     )
@@ -214,6 +215,7 @@ def backmap(
     InputError
         If any input cannot be used; nothing is written then.
     """
+    _check_outputs(output, first_frame)
     system, frames, total = read_inputs(inputs)
     mapper = Backmapper(system, read_model(model, channels), settings or Settings(), best_device(device))
     system_layout(system, mapper.model.channels)
@@ -232,6 +234,16 @@ def backmap(
             bar.update()
             bar.set_postfix_str(f"{60 * writer.frames / (time.monotonic() - begin):.3g} frames/min")
     return tally.report(seconds=time.monotonic() - begin)
+
+
+def _check_outputs(output: Path, first_frame: Path | None) -> None:
+    """Refuse a first frame that is no ``.gro`` or would be the output itself."""
+    if first_frame is None:
+        return
+    if first_frame.suffix != ".gro":
+        raise InputError("the first frame (-c) is written as .gro only", path=first_frame)
+    if first_frame.resolve() == output.resolve():
+        raise InputError("the same file for all frames (-o) and the first one (-c)", path=output)
 
 
 BAR = "{n_fmt}/{total_fmt} frames |{bar}| {postfix} {elapsed}<{remaining}"

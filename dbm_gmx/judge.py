@@ -61,8 +61,8 @@ class Judge:
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
             raise ValueError("a topology without non-bonded parameters has no energy")
-        self.types = torch.from_numpy(atom_types(system.topology)).repeat(frames)
-        self.c6, self.c12 = (torch.from_numpy(c).float() for c in (nonbonded.c6, nonbonded.c12))
+        self.types = torch.from_numpy(atom_types(system.topology)).repeat(frames).to(device)
+        self.c6, self.c12 = (torch.from_numpy(c).float().to(device) for c in (nonbonded.c6, nonbonded.c12))
 
     def __call__(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int) -> Tensor:
         """Energies of the beads of a stage.
@@ -105,8 +105,8 @@ class Judge:
 
     def _pairs(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
         layout, total = scene.layout, scene.positions.new_zeros(len(beads))
-        place = torch.zeros(layout.n_beads, dtype=torch.long)
-        place[beads] = torch.arange(len(beads))
+        place = torch.zeros_like(layout.align)
+        place[beads] = torch.arange(len(beads), device=beads.device)
         for atom in torch.split(atoms, self.batch):
             copy = torch.full_like(atom, replica)
             vector, _, real, other = neighbouring_atoms(
@@ -141,13 +141,15 @@ def _term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]
 
 
 def _term_table(parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: Layout) -> TermTable:
-    atoms = torch.from_numpy(np.concatenate([a for _, a, _ in parts]))
-    parameters = torch.from_numpy(np.concatenate([p for _, _, p in parts])).float()
+    device = layout.owner.device
+    atoms = torch.from_numpy(np.concatenate([a for _, a, _ in parts])).to(device)
+    parameters = torch.from_numpy(np.concatenate([p for _, _, p in parts])).float().to(device)
     phase = layout.hydrogen[atoms].any(1).long()
     keys = layout.owner[atoms] + phase[:, None] * layout.n_beads
-    entries = torch.stack([keys.flatten(), torch.arange(len(atoms)).repeat_interleave(atoms.shape[1])])
+    terms = torch.arange(len(atoms), device=device).repeat_interleave(atoms.shape[1])
+    entries = torch.stack([keys.flatten(), terms])
     entries = torch.unique(entries, dim=1)  # sorted by key; a term counts once for a bead
-    start = torch.searchsorted(entries[0].contiguous(), torch.arange(2 * layout.n_beads + 1))
+    start = torch.searchsorted(entries[0].contiguous(), torch.arange(2 * layout.n_beads + 1, device=device))
     return TermTable(parts[0][0], atoms, parameters, start, entries[1])
 
 

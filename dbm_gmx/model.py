@@ -87,17 +87,23 @@ def load_model(name: str | Path = MODEL) -> Model:
     try:
         plain = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a file that is none of its own
-        raise InputError(f"not a model file: {error}".splitlines()[0], path=path) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"not a model file: {reason}", path=path) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise InputError(f"a model of format {found!r}; this version reads {FORMAT!r}", path=path)
-    return Model(
-        grid=Grid(**plain["grid"]),
-        channels=channels_from_plain(plain["channels"], path=path),
-        shape=Shape(**plain["shape"]),
-        state={key: value.float() for key, value in plain["state"].items()},
-        provenance=plain["provenance"],
-    )
+    try:
+        model = Model(
+            grid=Grid(**plain["grid"]),
+            channels=channels_from_plain(plain["channels"], path=path),
+            shape=Shape(**plain["shape"]),
+            state={key: value.float() for key, value in plain["state"].items()},
+            provenance=plain["provenance"],
+        )
+        build_generator(model)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"a damaged model file: {str(error).splitlines()[0]}", path=path) from error
+    return model
 
 
 def build_generator(model: Model) -> Generator:
@@ -140,9 +146,10 @@ def best_device(name: str | None = None) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"no device {name!r}: {str(error).splitlines()[0]}") from error
+        float(torch.zeros(1, device=device))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise InputError(f"no device {name!r}: {reason}") from error
     return device
 
 

@@ -256,6 +256,22 @@ def unknown_model(files: Mixture, options: Options) -> None:
     options["--model"] = "wizard"
 
 
+@wrong("times (-b, -e, -dt) select frames of a trajectory: give one (-f)")
+def times_without_a_trajectory(files: Mixture, options: Options) -> None:
+    del options["-f"]
+    options["-b"] = 0
+
+
+@wrong("first.pdb: the first frame (-c) is written as .gro only")
+def first_frame_of_another_kind(files: Mixture, options: Options) -> None:
+    options["-c"] = files.folder / "first.pdb"
+
+
+@wrong("the same file for all frames (-o) and the first one (-c)")
+def one_file_for_two_outputs(files: Mixture, options: Options) -> None:
+    options["-o"] = options["-c"] = files.folder / "aa.gro"
+
+
 @wrong("{folder}/topol.top: not a model file: ")
 def model_that_is_none(files: Mixture, options: Options) -> None:
     options["--model"] = files.folder / "topol.top"

@@ -241,6 +241,20 @@ def test_files_that_are_no_models_are_refused(tmp_path, model):
         load_model(path)
 
 
+def test_damaged_models_are_refused_before_they_are_used(tmp_path, model):
+    path = tmp_path / "model.pt"
+    save_model(model, path)
+    plain = torch.load(path, weights_only=True)
+    for key, value in (("grid", {"size": 8, "colour": 3}), ("state", {}), ("shape", {"width": 5})):
+        torch.save(plain | {key: value}, path)
+        with pytest.raises(InputError, match="damaged model file"):
+            load_model(path)
+    del plain["channels"]
+    torch.save(plain, path)
+    with pytest.raises(InputError, match="damaged model file"):
+        load_model(path)
+
+
 class Trap:
     """What a malicious file would run."""
 
@@ -257,7 +271,7 @@ def test_a_model_file_runs_no_code(tmp_path, monkeypatch):
 
 
 def test_unknown_devices_are_refused():
-    for name in ("nonsense", "", "cuda:99"):
+    for name in ("nonsense", "", "cuda:99", "meta"):
         with pytest.raises(InputError, match="no device"):
             best_device(name)
     assert best_device("cpu") == torch.device("cpu")
