@@ -83,8 +83,8 @@ def reconstruct(
     """
     dice = Dice(frames, seed=settings.seed)
 
-    def visit(rank: Tensor, *, growing: bool) -> None:
-        for stage in schedule(rank):
+    def visit(stages: list[list[tuple[int, Tensor]]], *, growing: bool) -> None:
+        for stage in stages:
             for step, atoms in stage:
                 now = step if growing else EVERYTHING
                 _place(
@@ -104,9 +104,10 @@ def reconstruct(
                 _keep_lowest(scene, beads, placed, judge(scene, beads, placed, last))
 
     with torch.inference_mode():
-        visit(scene.layout.growth, growing=True)
+        visit(schedule(scene.layout.growth), growing=True)
+        again = schedule(scene.layout.sweep)
         for _ in range(settings.sweeps):
-            visit(scene.layout.sweep, growing=False)
+            visit(again, growing=False)
     return scene.positions[0]
 
 
