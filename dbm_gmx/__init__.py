@@ -19,6 +19,7 @@ Flow
     files  -read->  Topology, Mapping   -plan->  Plan (order of placing, once per molecule type)
     files  -read->  Frame of beads
     Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
+    Frame of beads -fold, settle, sweep (Target, Blocks)-> Frame of atoms
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
 
 =====================  ==========================================================================
@@ -35,6 +36,12 @@ Flow
 ``generator, model``   the network; the file that holds it with all needed to use it
 ``judge``              local energies that choose between orientations
 ``reconstruct``        grow and sweep: a scene of beads to atoms
+``target``             what is sampled: force field, temperature and beads, as arrays
+``fragments, moves``   pieces of a molecule, what is moved together
+``conformers, embed``  shapes of fragments; molecules folded onto their beads
+``forces, settle``     Langevin dynamics that packs them
+``tables, kernels``    arrays and arithmetic of the compiled sweeps
+``sweep, sample``      the Markov chain; the atoms of a frame
 ``quality``            contacts, stereocentres, deviation from the beads
 ``backmap, universe``  the main job on files, and on MDAnalysis Universes
 ``training``           how a model is made (never imported by backmapping)

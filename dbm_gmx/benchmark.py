@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dbm_gmx.backmap import Backmapper, read_inputs, read_model
+from dbm_gmx.backmap import Backmapper, make_backmapper, read_inputs, read_model
+from dbm_gmx.errors import InputError
 from dbm_gmx.frame import Frame
 from dbm_gmx.generator import operations
 from dbm_gmx.mapping import Match
 from dbm_gmx.model import best_device, best_dtype
-from dbm_gmx.options import MODEL, Inputs, Settings
+from dbm_gmx.options import MODEL, Conditions, Inputs, Settings
+from dbm_gmx.quality import expected_handedness
 from dbm_gmx.system import System
 
 
@@ -56,19 +58,24 @@ def benchmark(
     *,
     model: str = MODEL,
     channels: Path | None = None,
+    conditions: Conditions | None = None,
+    sweeps: int | None = None,
     box: int = 2,
     frames: int = 10,
     repeats: int = 3,
     device: str | None = None,
 ) -> Iterator[str]:
-    """Time growth (one pass, one orientation, no sweeps) of one frame, several, and a larger box.
+    """Time one frame, several, and a larger box: one pass of the network, and the exact refinement.
 
     Parameters
     ----------
     inputs
         The system; the trajectory is read from its start again where it has too few frames.
     model, channels
-        Model by name or path, and a channel file that overrides its channels.
+        Model by name or path, and a channel file that overrides its channels.  One that does not know
+        the system is left out.
+    conditions, sweeps
+        Of the exact refinement.
     box
         The larger box is the first frame this often along each vector; 1 leaves it out.
     frames
@@ -86,14 +93,34 @@ def benchmark(
     chosen, where = read_model(model, channels), best_device(device)
     work = operations(chosen.channels.width, chosen.shape, chosen.grid.size) / 1e6
     yield f"{where}, {best_dtype(where)}, {torch.get_num_threads()} threads; {work:.0f} MFLOP per atom"
-    one = Backmapper(system, chosen, Settings(sweeps=0), where)
-    _run(one, many[:1])  # what is done once (compiling, caches) is not counted
-    yield str(_timed("1 frame", one, many[:1], repeats))
-    if frames > 1:
-        yield str(_timed(f"{frames} frames", one, many, 1))
-    if box > 1:
-        large = Backmapper(repeat_system(system, box**3), chosen, Settings(sweeps=0), where)
-        yield str(_timed(f"box x {box**3}", large, [repeat_frame(system, found[0], box)], 1))
+    network, exact = Settings(refine="none", start="network"), Settings(sweeps=sweeps)
+
+    def mapper(system: System, settings: Settings, frames: int) -> Backmapper:
+        hands = expected_handedness(system, conformers=system.conformers)
+        return make_backmapper(
+            system,
+            settings=settings,
+            conditions=conditions,
+            hands=hands,
+            model=model,
+            channels=channels,
+            device=device,
+            frames=frames,
+        )
+
+    for name, settings in (("network", network), ("exact", exact)):
+        try:
+            one = mapper(system, settings, 1)
+        except InputError as error:
+            yield f"{name}: {error}"
+            continue
+        _run(one, many[:1])  # what is done once (compiling, caches) is not counted
+        yield str(_timed(f"{name}, 1 frame", one, many[:1], repeats))
+        if frames > 1:
+            yield str(_timed(f"{name}, {frames} frames", mapper(system, settings, frames), many, 1))
+        if box > 1:
+            large = mapper(repeat_system(system, box**3), settings, 1)
+            yield str(_timed(f"{name}, box x {box**3}", large, [repeat_frame(system, found[0], box)], 1))
 
 
 def _run(mapper: Backmapper, frames: list[Frame]) -> None:

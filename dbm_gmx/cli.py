@@ -9,12 +9,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
-from dbm_gmx.options import MODEL, Inputs, Settings
+from dbm_gmx.files.mdp import read_mdp
+from dbm_gmx.options import ASSUMED, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,9 +37,11 @@ def build_parser() -> Parser:
     check = commands.add_parser(
         "check",
         help="validate the input without converting",
-        description="Validate all input: names, counts, order, mapping, boxes, positions, model.",
+        description="Validate all input: names, counts, order, mapping, boxes, positions, force field.",
     )
     _add_inputs(check)
+    _add_conditions(check)
+    _add_method(check)
     _add_model(check)
     plan = commands.add_parser(
         "plan",
@@ -48,10 +52,13 @@ def build_parser() -> Parser:
     speed = commands.add_parser(
         "benchmark",
         help="measure speed and memory on this machine",
-        description="Time one pass (one orientation, no sweeps) of one frame, of several, of a larger box.",
+        description="Time one frame, several, and a larger box: one pass of the network (one orientation, no "
+        "sweeps), and the exact refinement.",
     )
     _add_inputs(speed)
+    _add_conditions(speed)
     _add_model(speed)
+    speed.add_argument("--sweeps", type=_count(0), help="of the exact refinement (as many as it needs)")
     speed.add_argument(
         "--box", type=_count(1), default=2, help="larger box: so many along each vector (%(default)s)"
     )
@@ -70,16 +77,29 @@ def _add_backmap(commands: Any) -> None:
     )
     settings = Settings()
     _add_inputs(backmap)
+    _add_conditions(backmap)
+    _add_method(backmap)
     _add_model(backmap)
     add = backmap.add_argument
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
-    add("--sweeps", type=_count(0), default=settings.sweeps, help="refinement sweeps (%(default)s)")
+    add(
+        "--sweeps",
+        type=_count(0),
+        help="refinement sweeps (4 for gibbs; for exact as many as it needs to converge)",
+    )
+    add(
+        "--samples",
+        type=_count(1),
+        default=settings.samples,
+        help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
+    )
+    add("--allow-flips", action="store_true", help="exit code 0 even if stereocentres are wrong")
     add(
         "--orientations",
         type=_count(1),
         default=settings.orientations,
-        help="orientations tried for each bead, the one of lowest energy is kept (%(default)s)",
+        help="orientations the network tries for each bead, the one of lowest energy is kept (%(default)s)",
     )
     add("--seed", type=_count(0), default=settings.seed, help="of the random numbers (%(default)s)")
     add(
@@ -150,6 +170,46 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
 
 
+def _add_conditions(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add(
+        "-t",
+        "--temperature",
+        type=_positive("temperature in K"),
+        metavar="K",
+        help="(that of --mdp, else 300)",
+    )
+    add("--mdp", type=Path, metavar="FILE", help="run parameters: temperature, cut-offs, constraints, define")
+    add(
+        "--cutoff",
+        type=_positive("length in nm"),
+        metavar="NM",
+        help="of Lennard-Jones and electrostatics (those of --mdp, else 1)",
+    )
+    add(
+        "--spread",
+        type=_positive("length in nm"),
+        default=Conditions().spread,
+        metavar="NM",
+        help="how far mapped atoms may be off the beads, standard deviation (%(default)s)",
+    )
+
+
+def _add_method(command: argparse.ArgumentParser) -> None:
+    settings = Settings()
+    command.add_argument(
+        "--refine",
+        choices=REFINEMENTS,
+        default=settings.refine,
+        help="exact: sample the force field's distribution; gibbs: sweeps of the network (%(default)s)",
+    )
+    command.add_argument(
+        "--start",
+        choices=STARTS,
+        help="where the atoms come from first (growth in the force field for exact, else the network)",
+    )
+
+
 def _add_model(command: argparse.ArgumentParser) -> None:
     command.add_argument("--model", default=MODEL, help="name or path of a model (%(default)s)")
     command.add_argument("--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model")
@@ -162,6 +222,19 @@ def _count(least: int) -> Any:
         return int(text)
 
     return count
+
+
+def _positive(what: str) -> Any:
+    def positive(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value > 0):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
+        return value
+
+    return positive
 
 
 def _picoseconds(text: str) -> float:
@@ -188,6 +261,30 @@ def inputs_from(options: argparse.Namespace) -> Inputs:
         value = getattr(options, key)
         chosen[key] = tuple(value) if isinstance(value, list) else value
     return Inputs(**chosen)
+
+
+def with_conditions(options: argparse.Namespace) -> tuple[Inputs, Conditions]:
+    """The input files and the ensemble; options go before what the ``.mdp`` says.
+
+    What the ``.mdp`` defines is defined in the topology too.
+    """
+    inputs, conditions = inputs_from(options), Conditions(source=ASSUMED)
+    if options.mdp is not None:
+        conditions, defines = read_mdp(options.mdp)
+        inputs = replace(inputs, defines=(*defines, *inputs.defines))
+    conditions = replace(conditions, spread=options.spread)
+    if options.temperature is not None:
+        conditions = replace(conditions, temperature=options.temperature, source="-t")
+    if options.cutoff is not None:
+        conditions = replace(conditions, rvdw=options.cutoff, rcoulomb=options.cutoff)
+    return inputs, conditions
+
+
+def settings_from(options: argparse.Namespace) -> Settings:
+    """The settings among the options; a command need not have all."""
+    return Settings(
+        **{key: getattr(options, key) for key in Settings.__dataclass_fields__ if hasattr(options, key)}
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -225,32 +322,52 @@ def _interrupt() -> NoReturn:
 
 def run_backmap(options: argparse.Namespace) -> int:
     """``dbm-gmx backmap``."""
-    import torch
-
-    from dbm_gmx.backmap import backmap
+    from dbm_gmx.backmap import backmap, set_threads
 
     if options.threads:
-        torch.set_num_threads(options.threads)
+        set_threads(options.threads)
+    inputs, conditions = with_conditions(options)
     report = backmap(
-        inputs_from(options),
+        inputs,
         options.output,
         first_frame=options.first,
         model=options.model,
         channels=options.channels,
-        settings=Settings(**{key: getattr(options, key) for key in Settings.__dataclass_fields__}),
+        settings=settings_from(options),
+        conditions=conditions,
         device=options.device,
         quiet=options.quiet,
     )
     if not options.quiet:
         print(report.text())
+    wrong, undefined = report.stereo.wrong, report.stereo.undefined
+    if (wrong or undefined) and not options.allow_flips:
+        print(
+            f"dbm-gmx: error: all frames are written, but stereocentres are wrong ({wrong}) or undefined "
+            f"({undefined}); --allow-flips if that may be",
+            file=sys.stderr,
+        )
+        return FLIPPED
     return 0
+
+
+FLIPPED = 2
+"""Exit code of ``dbm-gmx backmap`` if stereocentres are not as they should be."""
 
 
 def run_check(options: argparse.Namespace) -> int:
     """``dbm-gmx check``."""
     from dbm_gmx.check import check
 
-    print("\n".join(check(inputs_from(options), model=options.model, channels=options.channels)))
+    inputs, conditions = with_conditions(options)
+    lines = check(
+        inputs,
+        model=options.model,
+        channels=options.channels,
+        settings=settings_from(options),
+        conditions=conditions,
+    )
+    print("\n".join(lines))
     return 0
 
 
@@ -269,10 +386,13 @@ def run_benchmark(options: argparse.Namespace) -> int:
     """``dbm-gmx benchmark``."""
     from dbm_gmx.benchmark import benchmark
 
+    inputs, conditions = with_conditions(options)
     lines = benchmark(
-        inputs_from(options),
+        inputs,
         model=options.model,
         channels=options.channels,
+        conditions=conditions,
+        sweeps=options.sweeps,
         box=options.box,
         frames=options.frames,
     )

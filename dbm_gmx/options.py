@@ -8,6 +8,13 @@ from pathlib import Path
 MODEL = "provisional"
 """The model that is used if none is named."""
 
+REFINEMENTS = ("none", "gibbs", "exact")
+STARTS = ("growth", "network")
+CONSTRAINTS = ("none", "h-bonds", "all-bonds")
+
+ASSUMED = "assumed"
+"""Source of a temperature nobody has given."""
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -50,22 +57,92 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """The ensemble the atoms are to belong to: temperature and cut-offs of the user's own runs.
+
+    Attributes
+    ----------
+    temperature
+        K.
+    rvdw, rcoulomb
+        Cut-offs of Lennard-Jones (potential shifted to zero there, as GROMACS does by default) and
+        of electrostatics, nm.
+    epsilon_r, epsilon_rf
+        Relative permittivity within and beyond the cut-off (reaction field; 0 is infinity, as in GROMACS).
+    constraints
+        Bonds of fixed length, as in an ``.mdp``: ``none``, ``h-bonds`` or ``all-bonds``.
+    spread
+        Standard deviation along each axis of the mapped centres about their beads, nm.
+    source
+        Who says the temperature: an option, a file, or :data:`ASSUMED`.
+    """
+
+    temperature: float = 300.0
+    rvdw: float = 1.0
+    rcoulomb: float = 1.0
+    epsilon_r: float = 1.0
+    epsilon_rf: float = 0.0
+    constraints: str = "all-bonds"
+    spread: float = 0.003
+    source: str = "given"
+
+    @property
+    def thermostat(self) -> str:
+        """The temperature and who says it."""
+        return f"{self.temperature:g} K ({self.source})"
+
+
+@dataclass(frozen=True)
 class Settings:
     """How to reconstruct.
 
     Attributes
     ----------
+    refine
+        ``none``; ``gibbs``, the paper's sweeps of the network; ``exact``, the sampler of the force
+        field's distribution.
+    start
+        Where the atoms come from first: ``growth`` from the force field, or the ``network``.  ``None`` is
+        growth for ``exact`` and the network otherwise.
     sweeps
-        Refinement passes after growth (the paper's four).
+        Refinement passes after the start: exactly so many (``gibbs``), at most so many (``exact``).
+        ``None`` is the paper's four, and what the sampler needs up to its limit.
+    samples
+        Independent reconstructions of each frame.
     orientations
-        Turns of the local frame tried for each bead; the one of lowest energy is kept.
+        Turns of the local frame tried for each bead by the network; the one of lowest energy is kept.
     seed
-        Of all random numbers, together with the index of the frame.
+        Of all random numbers, together with the index of the frame and of the sample.
     batch
         Environments held in memory at once; the result does not depend on it.
     """
 
-    sweeps: int = 4
+    refine: str = "exact"
+    start: str | None = None
+    sweeps: int | None = None
+    samples: int = 1
     orientations: int = 1
     seed: int = 1
     batch: int = 1024
+
+    @property
+    def grows(self) -> bool:
+        """Whether the atoms come from growth in the force field first."""
+        return self.start == "growth" or (self.start is None and self.refine == "exact")
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether a trained model is needed."""
+        return not self.grows or self.refine == "gibbs"
+
+    @property
+    def uses_sampler(self) -> bool:
+        """Whether the force field and its temperature are needed."""
+        return self.grows or self.refine == "exact"
+
+    @property
+    def network_sweeps(self) -> int:
+        """Sweeps of the network: the paper's four if not said otherwise."""
+        if self.refine != "gibbs":
+            return 0
+        return 4 if self.sweeps is None else self.sweeps

@@ -345,6 +345,29 @@ def _molecules(system: System, atoms: Positions) -> Iterator[tuple[MoleculeType,
         yield match.kind, slice(before, before + match.count), rows
 
 
+def infer_handedness(system: System, atoms: Positions, expected: Handedness) -> dict[str, SignArray]:
+    """Expected hands, and where nothing is known those of whole atoms (n, 3).
+
+    Returns
+    -------
+    By molecule type (copies, c); 0 where these atoms make no tetrahedron either.
+    """
+    parts: dict[str, list[SignArray]] = {}
+    for kind, copies, rows in _molecules(system, atoms):
+        found = handedness(rows, stereocentres(kind))
+        wanted = _of_copies(expected, kind, copies, found.shape)
+        parts.setdefault(kind.name, []).append(np.where(wanted == 0, found, wanted))
+    return {name: np.concatenate(hands) for name, hands in parts.items()}
+
+
+def _of_copies(
+    hands: Handedness, kind: MoleculeType, copies: slice, shape: tuple[int, ...]
+) -> NDArray[np.int8]:
+    """(copies, c) hands of some molecules of a type."""
+    signs = hands.get(kind.name, np.zeros((1, 1), np.int8))
+    return np.broadcast_to(signs if len(signs) == 1 else signs[copies], shape)
+
+
 @dataclass(frozen=True)
 class Stereo:
     """How many stereocentres are as they should be.
@@ -357,12 +380,15 @@ class Stereo:
         A hand is expected, but the neighbours make no tetrahedron.
     unknown
         It is not known which hand is right.
+    inferred
+        Of the hand of the first frame, as nothing says which is right.
     """
 
     right: int = 0
     wrong: int = 0
     undefined: int = 0
     unknown: int = 0
+    inferred: int = 0
 
     def __add__(self, other: Stereo) -> Stereo:
         return Stereo(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -372,23 +398,43 @@ class Stereo:
         total = sum(astuple(self))
         if not total:
             return "none"
-        named = {name: getattr(self, name) for name in ("wrong", "undefined") if getattr(self, name)}
-        parts = [f"{self.right} of {total} right", *(f"{count} {name}" for name, count in named.items())]
+        good = {"right": self.right, "inferred from the beads": self.inferred}
+        parts = [f"{count} of {total} {name}" for name, count in good.items() if count]
+        parts = parts or [f"0 of {total} right"]
+        bad = {"wrong": self.wrong, "undefined": self.undefined}
+        parts += [f"{count} {name}" for name, count in bad.items() if count]
         if self.unknown:
             parts.append(f"{self.unknown} not judged as no conformer (-r) says which hand is right")
         return ", ".join(parts)
 
 
-def count_stereo(system: System, atoms: Positions, expected: Handedness) -> Stereo:
-    """Compare the stereocentres of whole atoms (n, 3) with :func:`expected_handedness`."""
+def count_stereo(
+    system: System, atoms: Positions, expected: Handedness, *, inferred: Handedness | None = None
+) -> Stereo:
+    """Compare the stereocentres of whole atoms (n, 3) with what is expected.
+
+    Parameters
+    ----------
+    expected
+        See :func:`expected_handedness`.
+    inferred
+        See :func:`infer_handedness`; judges those of which nothing is known.
+    """
     total = Stereo()
     for kind, copies, rows in _molecules(system, atoms):
         found = handedness(rows, stereocentres(kind))
-        wanted = expected.get(kind.name, np.zeros((1, 1), np.int8))
-        wanted = np.broadcast_to(wanted if len(wanted) == 1 else wanted[copies], found.shape)
-        judged = found[wanted != 0] * wanted[wanted != 0]
-        right, wrong, undefined = (int((judged == sign).sum()) for sign in (1, -1, 0))
-        total += Stereo(right, wrong, undefined, int((wanted == 0).sum()))
+        known = _of_copies(expected, kind, copies, found.shape)
+        wanted = known if inferred is None else _of_copies(inferred, kind, copies, found.shape)
+        same, other = (wanted != 0) & (found == wanted), (wanted != 0) & (found == -wanted)
+        # where even inferring found no tetrahedron there is none yet
+        flat = (found == 0) & ((wanted != 0) | (inferred is not None))
+        total += Stereo(
+            right=int((same & (known != 0)).sum()),
+            wrong=int(other.sum()),
+            undefined=int(flat.sum()),
+            unknown=int(((wanted == 0) & ~flat).sum()),
+            inferred=int((same & (known == 0)).sum()),
+        )
     return total
 
 
@@ -421,6 +467,69 @@ def _bonds(kind: MoleculeType) -> IntArray:
 
 # --- all of it -------------------------------------------------------------------------------------
 
+SHOWN = 5
+"""Times of frames that are named, at most."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What is to be said of the sampling of the force field; those of several frames add up.
+
+    Attributes
+    ----------
+    thermostat
+        The temperature and who says it; nothing where the force field was not used.
+    frames, sweeps
+        Frames refined, and the sweeps this took in all.
+    unsettled
+        Times of the frames that did not converge, ps.
+    acceptance
+        By kind of move: the sum over frames of the fraction accepted, and how many frames these are.
+    regrown
+        Molecules that had to be grown more than once.
+    """
+
+    thermostat: str = ""
+    frames: int = 0
+    sweeps: int = 0
+    unsettled: tuple[float, ...] = ()
+    acceptance: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    regrown: int = 0
+
+    def __add__(self, other: Refinement) -> Refinement:
+        acceptance = dict(self.acceptance)
+        for kind, (fraction, frames) in other.acceptance.items():
+            before = acceptance.get(kind, (0.0, 0))
+            acceptance[kind] = before[0] + fraction, before[1] + frames
+        return Refinement(
+            self.thermostat or other.thermostat,
+            self.frames + other.frames,
+            self.sweeps + other.sweeps,
+            self.unsettled + other.unsettled,
+            acceptance,
+            self.regrown + other.regrown,
+        )
+
+    def lines(self) -> list[str]:
+        """Say it in up to two lines."""
+        if not self.thermostat:
+            return []
+        grown = [f"{self.regrown} molecules grown more than once"] if self.regrown else []
+        if not self.frames:
+            return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
+        parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]
+        said = [f"refinement     {', '.join([*parts, self.settled(), *grown])}"]
+        moves = [f"{kind} {100 * total / n:.0f} %" for kind, (total, n) in self.acceptance.items()]
+        return [*said, f"accepted       {', '.join(moves)}"] if moves else said
+
+    def settled(self) -> str:
+        """Which frames did not converge."""
+        if not self.unsettled:
+            return "all converged"
+        times = ", ".join(f"{time:g}" for time in self.unsettled[:SHOWN])
+        more = ", ..." if len(self.unsettled) > SHOWN else ""
+        return f"{len(self.unsettled)} of {self.frames} NOT CONVERGED (at {times}{more} ps)"
+
 
 @dataclass(frozen=True)
 class Report:
@@ -439,6 +548,8 @@ class Report:
         nm.
     seconds
         Wall time, 0 if not measured.
+    refinement
+        What the sampler did.
     """
 
     contacts: tuple[int, ...] = ()
@@ -448,6 +559,7 @@ class Report:
     worst_deviation: float = 0.0
     longest_bond: float = 0.0
     seconds: float = 0.0
+    refinement: Refinement = field(default_factory=Refinement)
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -458,6 +570,7 @@ class Report:
             max(self.worst_deviation, other.worst_deviation),
             max(self.longest_bond, other.longest_bond),
             self.seconds + other.seconds,
+            self.refinement + other.refinement,
         )
 
     @property
@@ -474,11 +587,14 @@ class Report:
         """Say it in a few lines, for the end of a run."""
         if not self.frames:
             return "frames         none"
-        speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
+        speed = ""
+        if self.seconds > 0:
+            speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
         mean = sum(self.contacts) / self.frames
         return "\n".join(
             [
-                f"frames         {self.frames}{speed if self.seconds > 0 else ''}",
+                f"frames         {self.frames}{speed}",
+                *self.refinement.lines(),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text()}",
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
@@ -488,12 +604,19 @@ class Report:
         )
 
 
-def judge_frame(system: System, atoms: Frame, beads: Frame, *, expected: Handedness) -> Report:
-    """Judge one frame: whole atoms, the beads they were made for, and :func:`expected_handedness`."""
+def judge_frame(
+    system: System,
+    atoms: Frame,
+    beads: Frame,
+    *,
+    expected: Handedness,
+    inferred: Handedness | None = None,
+) -> Report:
+    """Judge one frame: whole atoms and the beads they were made for; hands as for :func:`count_stereo`."""
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
     return Report(
         contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
-        stereo=count_stereo(system, atoms.positions, expected),
+        stereo=count_stereo(system, atoms.positions, expected, inferred=inferred),
         deviations=len(apart),
         square_deviation=float(apart @ apart),
         worst_deviation=float(apart.max(initial=0.0)),
@@ -503,6 +626,8 @@ def judge_frame(system: System, atoms: Frame, beads: Frame, *, expected: Handedn
 
 class Tally:
     """Reports of the frames of a run, added up as they come.
+
+    The first frame says what is expected of the stereocentres of which nothing is known.
 
     Parameters
     ----------
@@ -514,11 +639,14 @@ class Tally:
 
     def __init__(self, system: System, expected: Handedness):
         self.system, self.expected = system, expected
+        self._inferred = expected
         self._sum = Report()
 
-    def add(self, atoms: Frame, beads: Frame) -> None:
-        """Judge a frame of whole atoms made for ``beads``."""
-        self._sum += judge_frame(self.system, atoms, beads, expected=self.expected)
+    def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
+        """Judge a frame of whole atoms made for ``beads``, and note how they were refined."""
+        self._inferred = infer_handedness(self.system, atoms.positions, self._inferred)
+        found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
+        self._sum += replace(found, refinement=refinement or Refinement())
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""

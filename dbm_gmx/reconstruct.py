@@ -1,4 +1,4 @@
-"""From beads to atoms: growth atom by atom, then Gibbs-like sweeps.
+"""From beads to atoms with the network: growth atom by atom, then Gibbs-like sweeps.
 
 A step places one atom of every bead of a stage, in all molecules and frames in hand, as one batch.
 All atoms of a step see the state before it, so the result does not depend on how a batch is cut.
@@ -29,8 +29,9 @@ Judge = Callable[[Scene, Tensor, Tensor, int], Tensor]
 class Dice:
     """Random numbers of each frame in hand, drawn in an order that does not depend on the others."""
 
-    def __init__(self, frames: Sequence[int], *, seed: int):
-        states = [np.random.SeedSequence([seed, f]).generate_state(1, np.uint64)[0] for f in frames]
+    def __init__(self, frames: Sequence[int], samples: Sequence[int] | None = None, *, seed: int):
+        names = zip(frames, samples or [0] * len(frames), strict=True)
+        states = [np.random.SeedSequence([seed, *n]).generate_state(1, np.uint64)[0] for n in names]
         self.generators = [torch.Generator().manual_seed(int(s >> np.uint64(1))) for s in states]
 
     def normal(self, rows: int, columns: int) -> Tensor:
@@ -63,6 +64,8 @@ def reconstruct(
     grid: Grid,
     settings: Settings,
     judge: Judge | None = None,
+    start: Tensor | None = None,
+    samples: Sequence[int] | None = None,
 ) -> Tensor:
     """Place all atoms of a scene.
 
@@ -76,12 +79,16 @@ def reconstruct(
         The generator and the length of its random vector.
     judge
         Chooses between orientations; needed for more than one.
+    start
+        (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
+    samples
+        Numbers of the independent repeats the frames are of; 0 if not given.
 
     Returns
     -------
     (n, 3) nm, near the beads.
     """
-    dice = Dice(frames, seed=settings.seed)
+    dice = Dice(frames, samples, seed=settings.seed)
 
     def visit(stages: list[list[tuple[int, Tensor]]], *, growing: bool) -> None:
         for stage in stages:
@@ -104,9 +111,12 @@ def reconstruct(
                 _keep_lowest(scene, beads, placed, judge(scene, beads, placed, last))
 
     with torch.inference_mode():
-        visit(schedule(scene.layout.growth), growing=True)
+        if start is None:
+            visit(schedule(scene.layout.growth), growing=True)
+        else:
+            scene.positions[:] = start
         again = schedule(scene.layout.sweep)
-        for _ in range(settings.sweeps):
+        for _ in range(settings.network_sweeps):
             visit(again, growing=False)
     return scene.positions[0]
 

@@ -182,7 +182,7 @@ def whole_atoms(system: System, frame: Frame) -> Float32Array:
     return np.concatenate(parts)
 
 
-def mapped_beads(system: System, atoms: Float32Array) -> FloatArray:
+def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray:
     """(m, 3) beads of whole atoms (n, 3), as the mapping weighs them."""
     parts = []
     for match in system.matches:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -11,17 +12,19 @@ import MDAnalysis as mda
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.backmap import Backmapper, read_model
+from dbm_gmx.backmap import make_backmapper
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.library import load_library
+from dbm_gmx.files.library import library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.mapping import Mapping
-from dbm_gmx.model import best_device
-from dbm_gmx.options import MODEL, Settings
+from dbm_gmx.options import MODEL, Conditions, Settings
+from dbm_gmx.quality import Conformer, Tally, expected_handedness
 from dbm_gmx.system import make_system
 from dbm_gmx.topology import MoleculeType, Topology, blocks
+
+log = logging.getLogger(__name__)
 
 ANGSTROM = 0.1  # nm
 
@@ -34,6 +37,8 @@ def backmap_universe(
     owners: Sequence[str | Path] = (),
     model: str | Path = MODEL,
     settings: Settings | None = None,
+    conditions: Conditions | None = None,
+    reference: Conformer | None = None,
     device: str | None = None,
     frames: slice = slice(None),
 ) -> mda.Universe:
@@ -45,24 +50,31 @@ def backmap_universe(
         The coarse-grained system, with a box.
     topology, mappings, owners
         Atomistic ``.top``, mapping and owners files; from the library of molecules if none is given.
-    model, settings, device
-        As for :func:`~dbm_gmx.backmap.backmap`.
+    model, settings, conditions, device
+        As for :func:`~dbm_gmx.backmap.backmap`; a single sample.
+    reference
+        A conformer or system that defines the handedness of stereocentres.
     frames
         Which frames.
 
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.
+    memory, molecules whole.  Stereocentres of the wrong hand and frames that did not converge are warned of.
 
     Raises
     ------
     InputError
         If any input cannot be used.
     """
+    settings = settings or Settings()
+    if settings.samples > 1:
+        raise InputError("a Universe holds one sample; ask for several one by one, with other seeds")
+    conformers: dict[str, Path] = {}
     if topology is None:
         cg = _cg_topology(beads, None, {})
         atomistic, found = load_library(cg)
+        conformers = library_conformers(atomistic)
     else:
         atomistic = read_topology(topology)
         found = read_mappings(mappings, atomistic, owners=owners)
@@ -70,8 +82,20 @@ def backmap_universe(
     system = make_system(atomistic, found, cg)
     if system.n_beads != len(beads.atoms):
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
-    mapper = Backmapper(system, read_model(model), settings or Settings(), best_device(device))
-    return _universe(atomistic, [atoms for _, atoms in mapper(_frames(beads, frames))])
+    hands = expected_handedness(system, reference, conformers=conformers)
+    mapper = make_backmapper(
+        system, settings=settings, conditions=conditions, hands=hands, model=model, device=device
+    )
+    tally, rebuilt = Tally(system, hands), []
+    for one in mapper(_frames(beads, frames)):
+        tally.add(one.atoms, one.beads, one.refinement)
+        rebuilt.append(one.atoms)
+    report = tally.report()
+    if report.stereo.wrong or report.stereo.undefined:
+        log.warning("stereocentres: %s", report.stereo.text())
+    if report.refinement.unsettled:
+        log.warning("%s", report.refinement.settled())
+    return _universe(atomistic, rebuilt)
 
 
 def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict[str, Mapping]) -> Topology:

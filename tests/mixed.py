@@ -11,17 +11,22 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import chain, islice
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pytest
 from oracle import example, untrained
 
 from dbm_gmx.cli import main
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.frame import Frame, make_whole
 from dbm_gmx.model import save_model
-from dbm_gmx.system import read_system
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sample import Convergence
+from dbm_gmx.system import System, read_system
 from dbm_gmx.topology import Topology
 
 MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
@@ -97,11 +102,16 @@ class Mixture:
     frames: list[Frame]
 
     @property
-    def options(self) -> Options:
-        """What the command line needs; nothing of the output."""
+    def inputs(self) -> Options:
+        """The files."""
         mappings = [self.folder / "OCT.xml", self.folder / "OCX.xml"]
         files = {key: self.folder / name for key, name in FILES.items()}
-        return {**files, "-m": mappings, "--sweeps": 0}
+        return {**files, "-m": mappings}
+
+    @property
+    def options(self) -> Options:
+        """What the command line needs to place the atoms with the network; nothing of the output."""
+        return {**self.inputs, "--refine": "gibbs", "--sweeps": 0}
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Change the first place in a file."""
@@ -132,6 +142,59 @@ def mixture(folder: Path, *, n: int = 3, molecules: Sequence[tuple[str, int]] = 
     write_beads(folder / "cg.gro", topology, frames[:1])
     write_beads(folder / "cg.xtc", topology, frames)
     return Mixture(folder, topology, frames)
+
+
+class FakeSampler:
+    """In place of the real one: every atom near its bead, by random numbers of frame, sample and start."""
+
+    made: ClassVar[list[FakeSampler]] = []
+    refused: ClassVar[str] = ""
+    unsettled: ClassVar[tuple[int, ...]] = ()
+
+    def __init__(
+        self,
+        system: System,
+        conditions: Conditions,
+        settings: Settings,
+        hands: Mapping[str, np.ndarray],
+        *,
+        together: bool = True,
+    ):
+        if self.refused:
+            raise InputError(self.refused)
+        self.system, self.conditions, self.settings = system, conditions, settings
+        self.hands, self.together = hands, together
+        self.calls: list[tuple[int, int, bool]] = []
+        self.made.append(self)
+
+    def __call__(
+        self, beads: Frame, *, start: np.ndarray | None = None, sample: int = 0
+    ) -> tuple[np.ndarray, Convergence]:
+        self.calls.append((beads.index, sample, start is not None))
+        random = np.random.default_rng([self.settings.seed, beads.index, sample])
+        near = [
+            m.first_bead + np.arange(m.count)[:, None] * len(m.mapping.names) + m.mapping.owner
+            for m in self.system.matches
+        ]
+        atoms = beads.positions[np.concatenate(near, axis=None)] if start is None else start
+        moved = atoms + random.uniform(-0.1, 0.1, atoms.shape)
+        return moved.astype(np.float32), Convergence(
+            converged=beads.index not in self.unsettled,
+            energies=np.zeros(11 + beads.index),
+            acceptance={"turn": 0.25, "shift": 0.5},
+            regrown=1,
+        )
+
+
+def fake_sampler(
+    monkeypatch: pytest.MonkeyPatch, *, refused: str = "", unsettled: tuple[int, ...] = ()
+) -> list[FakeSampler]:
+    """Use :class:`FakeSampler`; returns the list those made will be in."""
+    made: list[FakeSampler] = []
+    kind = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
+    for module in ("backmap", "check"):
+        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", kind)
+    return made
 
 
 def tiny_model(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, islice
@@ -14,11 +15,17 @@ import torch
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 from mixed import Mixture, Result, command, entry, labels, listing
 from oracle import example
+from test_quality import BOX, several, star, system_of
 
 import dbm_gmx.backmap as job
+from dbm_gmx.backmap import Backmapper
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
 from dbm_gmx.frame import Frame
+from dbm_gmx.options import Settings
+from dbm_gmx.quality import Report, Stereo, Tally
+from dbm_gmx.sample import Convergence
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 
@@ -68,7 +75,8 @@ def test_atoms_are_those_of_the_topology_in_its_order(backmap, tmp_path: Path) -
 
 
 def test_a_tpr_alone_gives_its_own_frame_with_the_library(model: Path, tmp_path: Path) -> None:
-    options = {"-s": example() / "cg.tpr", "-o": tmp_path / "aa.gro", "--sweeps": 1, "--model": model}
+    options = {"-s": example() / "cg.tpr", "-o": tmp_path / "aa.gro", "--refine": "gibbs", "--model": model}
+    options["--sweeps"] = 1
     result = command("backmap", options)
     assert result.code == 0, result.err
     assert listing(tmp_path) == ["aa.gro"]
@@ -162,7 +170,7 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
     place.mkdir(parents=True)
     for name in ("topol.top", "mapping.xml", "owners.txt"):
         (place / name).write_text(entry("OCX", name))
-    options = {key: files.options[key] for key in ("-s", "-cp", "--sweeps")} | {"--model": model}
+    options = {key: files.options[key] for key in ("-s", "-cp", "--refine", "--sweeps")} | {"--model": model}
     monkeypatch.delenv("DBM_GMX_LIB", raising=False)
     monkeypatch.chdir(tmp_path)
     result = command("backmap", {**options, "-o": tmp_path / "none.gro"})
@@ -249,3 +257,278 @@ def test_a_batch_ends_where_the_input_does(files: Mixture) -> None:
     sizes = [len(batch) for batch in job._batches(iter(frames), 2)]
     assert sizes == [2, 2, 1]
     assert list(job._batches(islice(frames, 0), 2)) == []
+
+
+# --- the sampler -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def exact(files: Mixture, tmp_path: Path):
+    """Run the command with the defaults and no model to be found."""
+
+    def run(output: str, **options: object) -> Result:
+        named = {f"--{key.replace('_', '-')}" if len(key) > 2 else f"-{key}": v for key, v in options.items()}
+        files_and_model = {**files.inputs, "--model": "nowhere", "-o": tmp_path / output}
+        return command("backmap", {**files_and_model, **named})
+
+    return run
+
+
+def test_the_default_is_the_sampler_without_a_model(
+    exact, files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    result = exact("aa.trr", e=20, t=313, sweeps=9, seed=4, spread=0.002)
+    assert (result.code, result.err) == (0, "")
+    (sampler,) = made
+    assert sampler.calls == [(0, 0, False), (1, 0, False), (2, 0, False)]
+    assert (sampler.settings.refine, sampler.settings.sweeps, sampler.settings.seed) == ("exact", 9, 4)
+    conditions = sampler.conditions
+    assert (conditions.temperature, conditions.source, conditions.spread) == (313.0, "-t", 0.002)
+    frames = read(tmp_path / "aa.trr")
+    assert [f.time for f in frames] == [0, 10, 20]
+    again = mixed.FakeSampler(sampler.system, conditions, sampler.settings, {})
+    whole = replace(files.frames[2], positions=job.whole_beads(sampler.system, files.frames[2]))
+    np.testing.assert_allclose(frames[2].positions, again(whole)[0], atol=2e-3)  # beads of an .xtc
+
+
+def test_without_a_temperature_300_k_and_a_warning(exact, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    result = exact("aa.xtc", e=0)
+    assert made[0].conditions.temperature == 300
+    assert result.err == "dbm-gmx: no temperature is given (-t, or ref-t in --mdp): 300 K assumed\n"
+    assert "exact at 300 K (assumed)" in result.out
+
+
+def test_conditions_of_the_mdp_and_options_before_it(
+    exact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    (tmp_path / "run.mdp").write_text("ref-t = 453\nrvdw = 0.9\nrcoulomb = 1.1\nconstraints = h-bonds\n")
+    plain = exact("aa.xtc", e=0, mdp=tmp_path / "run.mdp")
+    assert plain.err == ""
+    assert "exact at 453 K (run.mdp)" in plain.out
+    assert "exact at 300 K (-t)" in exact("aa.xtc", e=0, mdp=tmp_path / "run.mdp", t=300, cutoff=1.4).out
+    one, two = (sampler.conditions for sampler in made)
+    assert (one.rvdw, one.rcoulomb, one.constraints) == (0.9, 1.1, "h-bonds")
+    assert (two.rvdw, two.rcoulomb, two.constraints) == (1.4, 1.4, "h-bonds")
+
+
+def test_a_force_field_that_cannot_be_sampled_is_refused_before_anything_is_written(
+    exact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch, refused="no way")
+    result = exact("aa.xtc", t=300)
+    assert (result.code, result.out, result.err) == (1, "", "dbm-gmx: error: no way\n")
+    assert listing(tmp_path) == []
+
+
+def test_samples_are_files_of_their_own(exact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed.fake_sampler(monkeypatch)
+    result = exact("aa.trr", e=20, t=300, samples=2, c=tmp_path / "one.gro")
+    assert result.code == 0
+    assert result.out.splitlines()[0].split()[:2] == ["frames", "6"]
+    assert listing(tmp_path) == ["aa_1.trr", "aa_2.trr", "one_1.gro", "one_2.gro"]
+    first, second = read(tmp_path / "aa_1.trr"), read(tmp_path / "aa_2.trr")
+    assert [f.time for f in first] == [f.time for f in second] == [0, 10, 20]
+    assert np.abs(first[1].positions - second[1].positions).max() > 0.01
+    for k, frames in enumerate((first, second), 1):
+        np.testing.assert_allclose(
+            read(tmp_path / f"one_{k}.gro")[0].positions, frames[0].positions, atol=6e-4
+        )
+    exact("single.trr", e=20, t=300)
+    np.testing.assert_array_equal(read(tmp_path / "single.trr")[2].positions, first[2].positions)
+
+
+def test_samples_of_the_network(backmap, tmp_path: Path) -> None:
+    backmap("aa.trr", e=10, samples=2)
+    backmap("single.trr", e=10)
+    first, second, single = (read(tmp_path / f"{name}.trr") for name in ("aa_1", "aa_2", "single"))
+    for a, b, c in zip(first, second, single, strict=True):
+        np.testing.assert_allclose(a.positions, c.positions, atol=1e-4)
+        assert np.abs(a.positions - b.positions).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("refine", "start", "calls", "network"),
+    [
+        ("none", None, None, True),
+        ("gibbs", None, None, True),
+        ("none", "growth", False, False),
+        ("gibbs", "growth", False, True),
+        ("exact", "network", True, True),
+    ],
+)
+def test_every_start_with_every_refinement(
+    refine: str,
+    start: str | None,
+    calls: bool | None,
+    network: bool,
+    *,
+    files: Mixture,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sampler is called with atoms or without, or not at all; the model is read or not."""
+    made, loaded = mixed.fake_sampler(monkeypatch), []
+    load = job.load_model
+    monkeypatch.setattr(job, "load_model", lambda name: loaded.append(name) or load(name))
+    options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
+    options |= {"--model": model} | ({"--start": start} if start else {})
+    result = command("backmap", options)
+    assert (result.code, result.err) == (0, "")
+    assert [sampler.calls for sampler in made] == ([] if calls is None else [[(0, 0, calls), (1, 0, calls)]])
+    assert bool(loaded) == network
+    assert len(read(tmp_path / "aa.trr")) == 2
+
+
+def test_gibbs_sweeps_begin_with_what_was_grown(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch)
+    options = {**files.options, "--model": model, "--start": "growth", "-e": 10, "-t": 300}
+    for name, more in (("none", {"--refine": "none"}), ("zero", {}), ("one", {"--sweeps": 1})):
+        assert command("backmap", {**options, **more, "-o": tmp_path / f"{name}.trr"}).code == 0
+    none, zero, one = (read(tmp_path / f"{name}.trr")[1].positions for name in ("none", "zero", "one"))
+    np.testing.assert_array_equal(zero, none)
+    assert np.abs(one - zero).max() > 0.01
+
+
+def test_frames_side_by_side_do_not_change_the_answer(
+    exact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three at a time, of which later ones are done sooner; never more are read than are worked on."""
+    pulled: list[int] = []
+    ahead: list[int] = []
+    write, call, running = Writer.write, mixed.FakeSampler.__call__, set()
+    most = []
+
+    def watched(writer: Writer, frame: Frame) -> None:
+        ahead.append(len(pulled) - writer.frames)
+        write(writer, frame)
+
+    def slow(sampler, beads: Frame, **more):
+        running.add(beads.index)
+        time.sleep(0.03 * (3 - beads.index % 3))
+        most.append(len(running))
+        running.discard(beads.index)
+        return call(sampler, beads, **more)
+
+    made = mixed.fake_sampler(monkeypatch)
+    exact("one.trr", t=300)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)
+    monkeypatch.setattr(job, "read_frames", lambda *a, **k: counted(read_frames(*a, **k), pulled))
+    monkeypatch.setattr(Writer, "write", watched)
+    exact("three.trr", t=300)
+    assert [sampler.together for sampler in made] == [False, False]
+    assert 1 < max(most) <= 3
+    assert max(ahead) <= 3
+    one, three = read(tmp_path / "one.trr"), read(tmp_path / "three.trr")
+    assert [f.time for f in three] == [0, 10, 20, 30, 40, 50, 60]
+    for a, b in zip(one, three, strict=True):
+        np.testing.assert_array_equal(a.positions, b.positions)
+
+
+def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    exact("aa.xtc", t=300)  # seven frames
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    exact("aa.xtc", t=300)
+    monkeypatch.setattr(job, "SMALL", N_ATOMS)
+    exact("aa.xtc", t=300)
+    assert [sampler.together for sampler in made] == [True, False, True]
+
+
+def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:
+    def jobs(n: int) -> Iterator[int]:
+        yield from range(n)
+        raise InputError("damaged")
+
+    for workers in (1, 2, 5):
+        found: list[int] = []
+        with pytest.raises(InputError, match="damaged"):
+            found.extend(job._side_by_side(lambda k: k * k, jobs(3), workers))
+        assert found == [0, 1, 4]
+
+
+def refuse_two(k: int) -> int:
+    if k == 2:
+        raise InputError("no two")
+    return k
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_nothing_comes_after_a_job_that_fails(workers: int) -> None:
+    found: list[int] = []
+    with pytest.raises(InputError, match="no two"):
+        found.extend(job._side_by_side(refuse_two, iter(range(9)), workers))
+    assert found == [0, 1]
+
+
+def test_what_is_said_of_the_sampler(exact, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed.fake_sampler(monkeypatch, unsettled=(1, 2))
+    lines = exact("aa.xtc", e=20, t=568).out.splitlines()
+    assert lines[1:3] == [
+        "refinement     exact at 568 K (-t), 11 sweeps a frame, 2 of 3 NOT CONVERGED (at 10, 20 ps), "
+        "3 molecules grown more than once",
+        "accepted       turn 25 %, shift 50 %",
+    ]
+    growth = exact("aa.xtc", e=20, t=568, refine="none", start="growth").out.splitlines()
+    assert growth[1] == "growth         at 568 K (-t), 3 molecules grown more than once"
+
+
+# --- stereocentres ---------------------------------------------------------------------------------
+
+
+class Mirror:
+    """In place of the real sampler: gives the frames it is told, and notes the hands it is asked for."""
+
+    def __init__(self, frames: list[np.ndarray]):
+        self.frames, self.asked, self.hands = frames, [], {}
+
+    def __call__(self, beads: Frame, *, start=None, sample: int = 0):
+        self.asked.append({name: hands.tolist() for name, hands in self.hands.items()})
+        return self.frames[beads.index].astype(np.float32), Convergence(True, np.zeros(1))
+
+
+def test_the_first_frame_says_which_hands_are_wanted_where_nothing_does() -> None:
+    system = system_of((star(), 3))
+    beads = [Frame(np.zeros((3, 3), np.float32), BOX, index=k) for k in range(2)]
+    sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])])
+    sampler.hands = known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    asked = sampler.asked
+    mapper = Backmapper(system, Settings(), sampler=sampler, hands=known)
+    tally = Tally(system, known)
+    for one in mapper(beads):
+        tally.add(one.atoms, one.beads, one.refinement)
+    assert asked == [{"CHI": [[0], [-1], [0]]}, {"CHI": [[-1], [-1], [1]]}]
+    assert sampler.hands is known  # nothing is left of it for another trajectory
+    assert tally.report().stereo == Stereo(right=1, wrong=1, undefined=1, inferred=3)
+
+
+@pytest.mark.parametrize(
+    ("stereo", "code"),
+    [
+        (Stereo(right=3), 0),
+        (Stereo(right=1, inferred=2), 0),
+        (Stereo(wrong=1), 2),
+        (Stereo(right=2, undefined=1), 2),
+    ],
+)
+def test_exit_code_of_wrong_stereocentres(
+    exact, stereo: Stereo, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch)
+    monkeypatch.setattr(Tally, "report", lambda tally, seconds: Report((0,), stereo))
+    result = exact("aa.xtc", t=300)
+    assert result.code == code
+    assert ("stereocentres are wrong" in result.err) == (code == 2)
+    assert stereo.text() in result.out
+    allowed = exact("aa.xtc", t=300, allow_flips=None)
+    assert (allowed.code, allowed.err) == (0, "")
+    assert stereo.text() in allowed.out
+    quiet = exact("aa.xtc", t=300, q=None)
+    assert (quiet.code, quiet.out) == (code, "")

@@ -321,6 +321,52 @@ def channel_file_of_another_width(files: Mixture, options: Options) -> None:
     (files.folder / "channels.toml").write_text('[atoms]\nall = ["*"]\n[beads]\nall = ["*"]\n')
 
 
+@wrong("{folder}/run.mdp:{line}: rvdw: expected a number, found '1,2'")
+def unreadable_mdp(files: Mixture, options: Options) -> int:
+    options["--mdp"] = files.folder / "run.mdp"
+    (files.folder / "run.mdp").write_text("; mine\nrvdw = 1,2\n")
+    return 2
+
+
+@wrong("{folder}/no.mdp: no such file")
+def no_mdp(files: Mixture, options: Options) -> None:
+    options["--mdp"] = files.folder / "no.mdp"
+
+
+@wrong("{folder}/topol.top:{line}: ")
+def define_of_the_mdp_reaches_the_topology(files: Mixture, options: Options) -> int:
+    options["--mdp"] = files.folder / "run.mdp"
+    (files.folder / "run.mdp").write_text("define = -DSPOIL\n")
+    files.edit("topol.top", "[ system ]", "#ifdef SPOIL\n[ nonsense ]\n#endif\n[ system ]")
+    return files.line_of("topol.top", "nonsense")
+
+
+@wrong("usage: dbm-gmx backmap", "--refine: invalid choice: 'best'")
+def unknown_refinement(files: Mixture, options: Options) -> None:
+    options["--refine"] = "best"
+
+
+@wrong("usage: dbm-gmx backmap", "-t/--temperature: '-3' is not a temperature in K above 0")
+def below_absolute_zero(files: Mixture, options: Options) -> None:
+    options["-t"] = -3
+
+
+@wrong("sweeps need a refinement: gibbs or exact")
+def sweeps_of_nothing(files: Mixture, options: Options) -> None:
+    options |= {"--refine": "none", "--sweeps": 2}
+
+
+@wrong("orientations are those of the network: refine with gibbs, or start from the network")
+def orientations_without_the_network(files: Mixture, options: Options) -> None:
+    options |= {"--refine": "exact", "--orientations": 2}
+
+
+@wrong("aa_1.gro: the same file for all frames (-o) and the first one (-c)")
+def samples_that_would_be_one_file(files: Mixture, options: Options) -> None:
+    options["-o"] = options["-c"] = files.folder / "aa.gro"
+    options["--samples"] = 2
+
+
 @wrong("aa.dcd: .dcd is no known trajectory, possible are .xtc, .trr, .gro, .pdb")
 def unknown_suffix(files: Mixture, options: Options) -> None:
     options["-o"] = Path(str(options["-o"])).with_suffix(".dcd")
@@ -417,8 +463,7 @@ def test_read_only_folder(files: Mixture, model: Path, out: Path) -> None:
 def test_wrong_input_is_refused_by_the_other_commands(files: Mixture, model: Path) -> None:
     files.edit("owners.txt", " 25 26", " 25")
     for name, more in (("check", {"--model": model}), ("plan", {}), ("benchmark", {"--model": model})):
-        options = {key: value for key, value in files.options.items() if key != "--sweeps"}
-        result = command(name, {**options, **more})
+        result = command(name, {**files.inputs, **more})
         assert (result.code, result.out) == (1, "")
         assert "owners.txt: atoms without a bead: 26" in result.err
 
@@ -536,7 +581,15 @@ def test_version_and_help_in_process() -> None:
     assert general.code == 0
     assert all(name in general.out for name in ("backmap", "check", "plan", "benchmark"))
     backmap = command("backmap", {"--help": None})
-    assert all(option in backmap.out for option in ("--structure", "--sweeps SWEEPS", "(4)", "provisional"))
+    said = (
+        "--structure",
+        "--sweeps SWEEPS",
+        "{none,gibbs,exact}",
+        "{growth,network}",
+        "(exact)",
+        "provisional",
+    )
+    assert all(option in backmap.out for option in said)
 
 
 def test_no_or_another_command() -> None:
@@ -573,25 +626,50 @@ def test_as_a_module() -> None:
 # --- check, plan, benchmark ------------------------------------------------------------------------
 
 
-def test_check(files: Mixture, model: Path) -> None:
-    options = {key: value for key, value in files.options.items() if key != "--sweeps"}
-    result = command("check", {**options, "--model": model})
+SYSTEM = [
+    "system: 24 beads, 156 atoms",
+    "molecule OCT: 3 times, 26 atoms (4 without weight in the mapping), 0 stereocentres",
+    "  beads A1:A A2:A A3:A A4:A",
+    "molecule OCX: 3 times, 26 atoms (4 without weight in the mapping), 0 stereocentres",
+    "  beads A1:A A2:A A3:A A4:A",
+]
+FRAMES = "trajectory: 3 frames, 0 to 20 ps, all with a box and finite"
+
+
+def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    result = command("check", {**files.inputs, "--model": model, "-t": 313, "--cutoff": 1.2})
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines() == [
-        "system: 24 beads, 156 atoms",
-        "molecule OCT: 3 times, 26 atoms (4 without weight in the mapping), 0 stereocentres",
-        "  beads A1:A A2:A A3:A A4:A",
-        "molecule OCX: 3 times, 26 atoms (4 without weight in the mapping), 0 stereocentres",
-        "  beads A1:A A2:A A3:A A4:A",
+        *SYSTEM,
+        "force field: can be sampled; 313 K (-t), cut-offs 1.2 and 1.2 nm, constraints all-bonds",
         f"model {model} knows all atom classes (C4, H@C4) and bead types",
-        "trajectory: 3 frames, 0 to 20 ps, all with a box and finite",
+        FRAMES,
     ]
+    assert made[0].conditions.rvdw == 1.2
+
+
+def test_check_does_not_mind_what_is_not_needed(
+    files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch, refused="no way")
+    options = {**files.inputs, "-t": 300}
+    network = command("check", {**options, "--model": model, "--refine": "gibbs"})
+    assert network.code == 0
+    assert "force field: no way (not needed here)" in network.out.splitlines()
+    exact = command("check", {**options, "--model": model})
+    assert (exact.code, exact.out) == (1, "")
+    assert exact.err == "dbm-gmx: error: no way\n"
+    mixed.fake_sampler(monkeypatch)
+    nameless = command("check", {**options, "--model": "wizard"})
+    assert nameless.code == 0
+    assert "model wizard: no model wizard: " in nameless.out
+    assert command("check", {**options, "--model": "wizard", "--start": "network"}).code == 1
 
 
 def test_check_reads_every_frame(files: Mixture, model: Path) -> None:
     said = lost_box(files)
-    options = {key: value for key, value in files.options.items() if key != "--sweeps"}
-    result = command("check", {**options, "--model": model})
+    result = command("check", {**files.inputs, "--model": model, "--refine": "gibbs"})
     assert (result.code, result.out) == (1, "")
     assert said in result.err
 
@@ -605,23 +683,35 @@ def test_plan() -> None:
     assert sorted(placed) == list(range(1, 27))
 
 
-def test_benchmark(files: Mixture, model: Path, tmp_path: Path) -> None:
-    options = {key: value for key, value in files.options.items() if key != "--sweeps"}
-    result = command("benchmark", {**options, "--model": model, "--frames": 2, "--box": 1})
+def test_benchmark(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = mixed.fake_sampler(monkeypatch)
+    options = {**files.inputs, "--model": model, "-t": 313, "--sweeps": 7, "--frames": 2, "--box": 2}
+    result = command("benchmark", options)
     assert (result.code, result.err) == (0, "")
-    head, one, two = result.out.splitlines()
+    head, *rows = result.out.splitlines()
     assert "MFLOP per atom" in head
-    assert one.startswith("1 frame ")
-    assert two.startswith("2 frames ")
-    for row, atoms in ((one, 156), (two, 312)):
-        number, _, seconds, _, rate = row.split(maxsplit=2)[2].split()[:5]
+    expected = {"1 frame": 156, "2 frames": 312, "box x 8": 8 * 156}
+    names = [(f"{method}, {what}", n) for method in ("network", "exact") for what, n in expected.items()]
+    for row, (name, atoms) in zip(rows, names, strict=True):
+        assert row.startswith(f"{name} ")
+        number, _, seconds, _, rate = row.removeprefix(name).split()[:5]
         assert int(number) == atoms
         assert float(rate) * atoms / 1e6 == pytest.approx(float(seconds), abs=0.006)
+    assert {(m.conditions.temperature, m.settings.sweeps) for m in made} == {(313.0, 7)}
+
+
+def test_benchmark_leaves_out_what_cannot_be_done(
+    files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch, refused="no way")
+    options = {**files.inputs, "--model": model, "-t": 313, "--frames": 1, "--box": 1}
+    _, network, exact = command("benchmark", options).out.splitlines()
+    assert network.startswith("network, 1 frame ")
+    assert exact == "exact: no way"
 
 
 def test_benchmark_uses_the_channel_file(files: Mixture, model: Path) -> None:
-    channel_file_of_another_width(files, options := dict(files.options))
-    del options["--sweeps"]
+    channel_file_of_another_width(files, options := dict(files.inputs))
     result = command("benchmark", {**options, "--model": model})
     assert result.code == 1
     assert "channels.toml: 2 channels, but model " in result.err

@@ -17,6 +17,7 @@ from dbm_gmx.frame import Frame
 from dbm_gmx.mapping import Mapping
 from dbm_gmx.quality import (
     LIMITS,
+    Refinement,
     Report,
     Stereo,
     Tally,
@@ -26,6 +27,7 @@ from dbm_gmx.quality import (
     expected_handedness,
     handedness,
     improper_handedness,
+    infer_handedness,
     longest_bond,
     stereocentres,
 )
@@ -294,6 +296,29 @@ def test_a_conformer_that_fits_nothing_is_refused(tmp_path):
         expected_handedness(twins, Frame(TETRAHEDRON.astype(np.float32), BOX))
 
 
+def test_hands_of_which_nothing_is_known_are_those_of_the_first_frame():
+    improper = Terms("dihedrals", 2, np.array([[0, 1, 2, 3]]), np.array([[35.26, 334.8]]))
+    system = system_of((star(), 2), (star("IMP", terms=[improper]), 1), (star(), 1))
+    expected = expected_handedness(system)
+    first = several([1, 0, -1, -1])
+    inferred = infer_handedness(system, first, expected)
+    assert {name: hands.tolist() for name, hands in inferred.items()} == {
+        "CHI": [[-1], [0], [1]],
+        "IMP": [[1]],
+    }
+    centre = (system.mappings["CHI"].weights @ TETRAHEDRON)[0]
+    beads = Frame(np.array([centre + 0.7 * i * X for i in range(4)], np.float32), BOX)
+    tally = Tally(system, expected)
+    for signs, stereo in (
+        ([1, 0, -1, -1], Stereo(right=1, undefined=1, inferred=2)),
+        ([1, 1, 1, 1], Stereo(wrong=2, inferred=2)),  # of the second nothing was known yet
+        ([0, -1, 1, -1], Stereo(wrong=2, undefined=1, inferred=1)),
+    ):
+        before = tally.report().stereo
+        tally.add(Frame(several(signs).astype(np.float32), BOX), beads)
+        assert tally.report().stereo == before + stereo
+
+
 # --- beads, bonds, all of it -----------------------------------------------------------------------
 
 
@@ -343,6 +368,30 @@ def test_summary_of_no_frame_and_of_wrong_centres():
     assert "none" in Report().text()
     assert Stereo(right=5, wrong=2, undefined=1).text() == "5 of 8 right, 2 wrong, 1 undefined"
     assert Stereo().text() == "none"
+    assert Stereo(inferred=4).text() == "4 of 4 inferred from the beads"
+    assert (
+        Stereo(right=1, wrong=2, inferred=4).text() == "1 of 7 right, 4 of 7 inferred from the beads, 2 wrong"
+    )
+    assert Stereo(wrong=2).text() == "0 of 2 right, 2 wrong"
+
+
+def test_refinements_add_up():
+    one = Refinement("300 K (-t)", 1, 40, (), {"turn": (0.1, 1), "shift": (0.5, 1)}, 1)
+    two = Refinement("300 K (-t)", 1, 60, (10.0,), {"turn": (0.3, 1)}, 2)
+    both = one + two
+    assert both == Refinement("300 K (-t)", 2, 100, (10.0,), {"turn": (0.4, 2), "shift": (0.5, 1)}, 3)
+    assert (Report(refinement=one) + Report(refinement=two) + Report()).refinement == both
+    assert both.lines() == [
+        "refinement     exact at 300 K (-t), 50 sweeps a frame, 1 of 2 NOT CONVERGED (at 10 ps), "
+        "3 molecules grown more than once",
+        "accepted       turn 20 %, shift 50 %",
+    ]
+    many = Refinement("300 K (-t)", 9, 90, tuple(range(7)))
+    assert "7 of 9 NOT CONVERGED (at 0, 1, 2, 3, 4, ... ps)" in many.lines()[0]
+    assert Refinement("300 K (-t)", 2, 90).lines() == [
+        "refinement     exact at 300 K (-t), 45 sweeps a frame, all converged"
+    ]
+    assert Refinement().lines() == []
 
 
 def test_reference_systems_are_flawless(reference):

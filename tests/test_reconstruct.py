@@ -25,6 +25,11 @@ PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 
+def gibbs(sweeps: int, **more: int) -> Settings:
+    """Growth and sweeps of the network."""
+    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
+
+
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
     """A system with its CG and atomistic frames."""
     system, _ = read_system(
@@ -41,8 +46,8 @@ def rebuilt(
     """Frames from the oracle."""
     model = untrained(system)
     oracle = Oracle(system, beads, atoms, grid=model.grid)
-    mapper = Backmapper(system, model, settings or Settings(sweeps=0), torch.device("cpu"))
-    return [frame for _, frame in mapper(iter(beads), generate=oracle)], oracle
+    mapper = Backmapper(system, settings or gibbs(0), model)
+    return [one.atoms for one in mapper(iter(beads), generate=oracle)], oracle
 
 
 def check(system: System, result: list[Frame], beads: list[Frame], atoms: list[Frame]) -> None:
@@ -76,7 +81,7 @@ def octane() -> tuple[System, list[Frame], list[Frame]]:
 
 def test_oracle_reproduces_the_example(octane: tuple[System, list[Frame], list[Frame]]) -> None:
     system, beads, atoms = octane
-    result, _ = rebuilt(system, beads, atoms, Settings(sweeps=1))
+    result, _ = rebuilt(system, beads, atoms, gibbs(1))
     check(system, result, beads, atoms)
 
 
@@ -127,15 +132,15 @@ def test_oracle_in_a_rotated_system(octane: tuple[System, list[Frame], list[Fram
 @pytest.mark.parametrize("batch", [1, 7, 4096])
 def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Frame]], batch: int) -> None:
     system, beads, atoms = octane
-    result, oracle = rebuilt(system, beads[:1], atoms[:1], Settings(sweeps=0, batch=batch))
+    result, oracle = rebuilt(system, beads[:1], atoms[:1], gibbs(0, batch=batch))
     check(system, result, beads[:1], atoms[:1])
     assert max(oracle.calls) <= batch
     assert sum(oracle.calls) == system.n_atoms
 
 
 def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, untrained(system), Settings(**settings), torch.device("cpu"))
-    return [frame.positions for _, frame in mapper(iter(beads))]
+    mapper = Backmapper(system, gibbs(**settings), untrained(system))
+    return [one.atoms.positions for one in mapper(iter(beads))]
 
 
 def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]]) -> None:
@@ -192,7 +197,7 @@ def test_the_orientation_of_lowest_energy_is_kept(octane: tuple[System, list[Fra
         off = (scene.positions[:, atoms] - truth[atoms]).norm(dim=2)
         return torch.zeros(3, layout.n_beads).index_add_(1, layout.owner[atoms], off)[:, beads]
 
-    settings = Settings(sweeps=0, orientations=3, batch=10**6)
+    settings = gibbs(0, orientations=3, batch=10**6)
     result = reconstruct(
         scene, [0], generate=one_in_three, noise=1, grid=grid, settings=settings, judge=judge
     )
@@ -204,3 +209,30 @@ def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:
     torch.testing.assert_close(both.normal(8, 4)[4:], one.normal(4, 4))
     torch.testing.assert_close(both.angle(6)[3:], one.angle(3))
     assert not torch.equal(Dice([8], seed=6).normal(4, 4), Dice([8], seed=5).normal(4, 4))
+
+
+def test_dice_of_samples_are_of_their_own() -> None:
+    """The first sample has the numbers of a run without others."""
+    both, first = Dice([8, 8], [0, 1], seed=5), Dice([8], seed=5)
+    numbers = both.normal(8, 4)
+    torch.testing.assert_close(numbers[:4], first.normal(4, 4))
+    assert not torch.equal(numbers[4:], numbers[:4])
+
+
+def test_atoms_given_are_swept_instead_of_grown(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    """Without a sweep they stay; with one the oracle corrects them all, seeing them and not what is grown."""
+    system, beads, atoms = octane
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
+    truth = torch.from_numpy(oracle.truth(0)).float()
+    layout, _ = system_layout(system, untrained(system).channels)
+    start = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
+    found = []
+    for sweeps in (0, 1):
+        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
+        result = reconstruct(
+            scene, [0], generate=oracle, noise=1, grid=Grid(), settings=gibbs(sweeps), start=start
+        )
+        found.append(result)
+        assert sum(oracle.calls) == sweeps * system.n_atoms
+    torch.testing.assert_close(found[0], start)
+    assert (found[1] - truth).norm(dim=1).max() < PICOMETRE + GRID_ERROR

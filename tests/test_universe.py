@@ -39,7 +39,7 @@ def beads(tmp_path_factory: pytest.TempPathFactory) -> mda.Universe:
 def test_universe_in_universe_out_is_the_same_as_files(
     model: Path, beads: mda.Universe, tmp_path: Path
 ) -> None:
-    settings = Settings(sweeps=1)
+    settings = Settings(refine="gibbs", sweeps=1)
     aa = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 4, 3))
     inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
     backmap(inputs, tmp_path / "aa.gro", model=model, settings=settings)
@@ -62,7 +62,7 @@ def test_without_molecule_types_the_atomistic_topology_gives_the_order(
     bare = mda.Universe.empty(len(beads.atoms), trajectory=True)
     bare.atoms.positions = beads.atoms.positions
     bare.dimensions = beads.dimensions
-    settings = Settings(sweeps=0)
+    settings = Settings(refine="none")
     files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
     a = backmap_universe(bare, model=model, settings=settings, **files)
     b = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 1))

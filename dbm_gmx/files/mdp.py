@@ -1,0 +1,217 @@
+"""The ensemble of a GROMACS run, from its ``.mdp``."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.options import ASSUMED, Conditions
+
+log = logging.getLogger(__name__)
+
+LONG_RANGE = ("pme", "p3m", "ewald")
+"""Begin of the Coulomb types with a sum over the lattice."""
+
+CONSTRAINED = {
+    "none": "none",
+    "hbonds": "h-bonds",
+    "allbonds": "all-bonds",
+    "hangles": "all-bonds",
+    "allangles": "all-bonds",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value of an ``.mdp`` and where it stands."""
+
+    path: Path
+    line: int
+    key: str
+    text: str
+
+    def error(self, message: str) -> InputError:
+        """Return an error that names this line."""
+        return InputError(message, path=self.path, line=self.line)
+
+    def numbers(self) -> list[float]:
+        """Return its words as finite numbers, at least one."""
+        try:
+            values = [float(word) for word in self.text.split()]
+        except ValueError:
+            values = []
+        if not values or not all(map(math.isfinite, values)):
+            raise self.error(f"{self.key}: expected a number, found {self.text!r}")
+        return values
+
+    def number(self) -> float:
+        """Return its only word as a finite number."""
+        values = self.numbers()
+        if len(values) > 1:
+            raise self.error(f"{self.key}: expected one number, found {self.text!r}")
+        return values[0]
+
+
+def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
+    """Read temperature, cut-offs and constraints.
+
+    What the file leaves out is what GROMACS takes then.  ``-`` and ``_`` and the case of keys and names
+    make no difference.
+
+    Parameters
+    ----------
+    path
+        ``.mdp``.
+
+    Returns
+    -------
+    The conditions, their source :data:`~dbm_gmx.options.ASSUMED` where there is no ``ref-t``, and the
+    names it defines for the preprocessor of the ``.top`` (without ``-D``).
+
+    Raises
+    ------
+    InputError
+        With the line: values that cannot be read or stand for nothing that can be sampled, among them
+        several different temperatures.
+
+    Notes
+    -----
+    GROMACS user guide, "Molecular dynamics parameters (.mdp options)".
+    """
+    path = Path(path)
+    entries = _entries(path)
+    conditions = Conditions(
+        rvdw=_positive(entries, "rvdw", 1.0),
+        rcoulomb=_positive(entries, "rcoulomb", 1.0),
+        epsilon_r=_positive(entries, "epsilon-r", 1.0),
+        constraints=_constraints(entries),
+        source=ASSUMED,
+    )
+    conditions = replace(conditions, epsilon_rf=_reaction_field(entries, conditions.epsilon_r))
+    _mention_other_potential(entries)
+    if "ref-t" in entries:
+        conditions = replace(conditions, temperature=_temperature(entries["ref-t"]), source=path.name)
+    return conditions, _defines(entries)
+
+
+def _entries(path: Path) -> dict[str, Entry]:
+    """Return values by key in lower case with ``-``."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        reason = (
+            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+        )
+        raise InputError(reason, path=path) from error
+    entries: dict[str, Entry] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.partition(";")[0].strip()
+        if not text:
+            continue
+        name, equals, value = text.partition("=")
+        key = name.strip().lower().replace("_", "-")
+        entry = Entry(path, number, key, value.strip())
+        if not equals or not key:
+            raise entry.error(f"expected 'name = value', found {text!r}")
+        if key in entries:
+            raise entry.error(f"{key}: given before in line {entries[key].line}")
+        entries[key] = entry
+    # a name without a value stands for the default
+    return {key: entry for key, entry in entries.items() if entry.text}
+
+
+def _positive(entries: dict[str, Entry], key: str, default: float) -> float:
+    if key not in entries:
+        return default
+    value = entries[key].number()
+    if value <= 0:
+        raise entries[key].error(f"{key}: expected a number above 0, found {entries[key].text!r}")
+    return value
+
+
+def _temperature(entry: Entry) -> float:
+    values = entry.numbers()
+    if len(set(values)) > 1:
+        found = ", ".join(f"{value:g}" for value in values)
+        raise entry.error(f"{entry.key}: groups of different temperatures ({found} K); one is needed")
+    if values[0] <= 0:
+        raise entry.error(f"{entry.key}: expected a temperature above 0 K, found {entry.text!r}")
+    return values[0]
+
+
+def _constraints(entries: dict[str, Entry]) -> str:
+    if "constraints" not in entries:
+        return "none"
+    entry = entries["constraints"]
+    name = _plain(entry)
+    if name not in CONSTRAINED:
+        raise entry.error(
+            f"constraints: no {entry.text!r}; there are none, h-bonds, all-bonds, h-angles, all-angles"
+        )
+    if name.endswith("angles"):
+        log.info("%s:%d: constraints = %s: angles are not fixed", entry.path, entry.line, entry.text)
+    return CONSTRAINED[name]
+
+
+def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float:
+    """Permittivity beyond the cut-off, 0 for infinity."""
+    kind = entries.get("coulombtype")
+    name = "cutoff" if kind is None else _plain(kind)
+    if name.startswith(LONG_RANGE) and kind is not None:
+        log.info(
+            "%s:%d: coulombtype = %s: treated as a reaction field with infinite epsilon-rf",
+            kind.path,
+            kind.line,
+            kind.text,
+        )
+        return 0.0
+    if name == "cutoff":  # a potential shifted to zero is the reaction field of the medium itself
+        return epsilon_r
+    if name != "reactionfield" and kind is not None:
+        raise kind.error(
+            f"coulombtype: {kind.text!r} is not supported; possible are Cut-off, Reaction-Field, PME"
+        )
+    if "epsilon-rf" not in entries:
+        return 0.0
+    entry = entries["epsilon-rf"]
+    value = entry.number()
+    if value < 0:
+        raise entry.error(f"epsilon-rf: expected a number from 0, found {entry.text!r}")
+    return value
+
+
+def _mention_other_potential(entries: dict[str, Entry]) -> None:
+    """Say where Lennard-Jones is another potential than the shifted one."""
+    for key, usual in (
+        ("vdwtype", ("cutoff",)),
+        ("vdw-modifier", ("potentialshift", "potentialshiftverlet")),
+    ):
+        entry = entries.get(key)
+        if entry is not None and _plain(entry) not in usual:
+            log.info(
+                "%s:%d: %s = %s: treated as a plain cut-off with the potential shifted to zero there",
+                entry.path,
+                entry.line,
+                key,
+                entry.text,
+            )
+
+
+def _defines(entries: dict[str, Entry]) -> tuple[str, ...]:
+    if "define" not in entries:
+        return ()
+    entry = entries["define"]
+    words: Sequence[str] = entry.text.split()
+    wrong = [word for word in words if not word.startswith("-D") or word == "-D"]
+    if wrong:
+        raise entry.error(f"define: expected -DNAME or -DNAME=value, found {wrong[0]!r}")
+    return tuple(word.removeprefix("-D") for word in words)
+
+
+def _plain(entry: Entry) -> str:
+    """Return the value as a name: small letters, no hyphens."""
+    return entry.text.lower().replace("-", "").replace("_", "")

@@ -1,0 +1,413 @@
+"""Atoms of a frame of beads, from the Boltzmann distribution of the force field.
+
+Molecules are folded onto their beads (:mod:`~dbm_gmx.embed`) or taken from elsewhere, then swept
+(:mod:`~dbm_gmx.sweep`) until the energy is stationary; at last bonds of fixed length get that length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from dbm_gmx.embed import Folder, fold, make_folder
+from dbm_gmx.fragments import chemical_graph
+from dbm_gmx.frame import Float32Array, FloatArray, Frame, IntArray
+from dbm_gmx.moves import KINDS, SHIFT, SPIN, SWING, TURN, TWIST
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.quality import handedness, stereocentres
+from dbm_gmx.settle import settle
+from dbm_gmx.sweep import (
+    Place,
+    blocks_of_beads,
+    colour_blocks,
+    colour_order,
+    full_energy,
+    make_place,
+    project,
+    sweep_alone,
+    sweep_together,
+)
+from dbm_gmx.system import System, mapped_beads
+from dbm_gmx.tables import make_numbers, make_tables
+from dbm_gmx.target import DISTANCE, QUARTIC, MoleculeTarget, make_target
+
+LIMIT = 300
+"""Sweeps after which the sampler gives up waiting for a stationary energy."""
+
+LEARNING = 8
+"""Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
+
+CANDIDATES = 24
+"""Rotations a ``TURN`` chooses from, at least."""
+
+FIRST_STEP = {TURN: 1.0, SPIN: 1.0, TWIST: 0.1, SWING: 0.06, SHIFT: 0.0025}
+"""Sizes of moves to begin with, radians or nm; those of ``TURN`` and ``SPIN`` have no meaning."""
+
+OVERLAP = 1e5
+"""Change of the energy in one sweep, kJ/mol, after which it is worked out anew."""
+
+ACCEPTED = 0.4
+"""Acceptance the sizes are learned for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """What the Markov chain of one frame did.
+
+    Attributes
+    ----------
+    converged
+        Whether the energy was stationary at the end.
+    energies
+        (sweeps + 1,) energy of atoms and beads after each sweep, the start first, kJ/mol.
+    acceptance
+        Fraction of accepted moves by kind of move.
+    effective
+        Mean effective number of candidates by kind of move, where it has several.
+    regrown
+        Molecules that had to be grown more than once.
+    """
+
+    converged: bool
+    energies: FloatArray
+    acceptance: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, float] = field(default_factory=dict)
+    regrown: int = 0
+
+
+class Sampler:
+    """Samples the atoms of frames of beads.
+
+    Parameters
+    ----------
+    system
+        The system.
+    conditions
+        Temperature and cut-offs.
+    settings
+        ``refine`` (anything but ``exact`` leaves the sweeps out), sweeps and seed.
+    hands
+        By molecule type (copies or 1, c), see :func:`~dbm_gmx.quality.expected_handedness`; where 0 the
+        growth decides by the beads.
+    together
+        Sweep a frame on all threads; else on the one that calls, and frames can be sampled side by side.
+
+    Raises
+    ------
+    InputError
+        If the force field has something the sampler cannot treat.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        conditions: Conditions,
+        settings: Settings,
+        hands: Mapping[str, NDArray[np.int8]],
+        *,
+        together: bool = True,
+    ):
+        self.system, self.settings, self.hands = system, settings, dict(hands)
+        self.target = make_target(system, conditions)
+        self.tables, self.numbers = make_tables(self.target), make_numbers(self.target)
+        self.together = together
+        self.sweep = sweep_together if together else sweep_alone
+        self.radius = np.concatenate(
+            [
+                np.tile(reach_of_beads(self.target.molecules[m.kind.name], conditions.spread), m.count)
+                for m in system.matches
+            ]
+        )
+        self.blocks_of_beads = blocks_of_beads(self.tables, system.n_beads)
+        self._folders: dict[str, Folder] = {}
+
+    def __call__(
+        self, beads: Frame, *, start: Float32Array | None = None, sample: int = 0
+    ) -> tuple[Float32Array, Convergence]:
+        """Rebuild the atoms of one frame.
+
+        Parameters
+        ----------
+        beads
+            Whole beads.
+        start
+            (n, 3) nm whole molecules to begin with; molecules that cannot be used (stereocentres of
+            the wrong hand, broken) are grown anew.  Without it all are.
+        sample
+            Number of the independent repeat.
+
+        Returns
+        -------
+        (n, 3) nm whole molecules, and how the chain went.
+        """
+        places = beads.positions.astype(np.float64)
+        positions, regrown = self._start(places, start, beads.index, sample)
+        name = (self.settings.seed, beads.index * 65536 + sample)
+        chain = Chain(self, positions, places, beads.box, settled=name)
+        if self.settings.refine == "exact":
+            limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
+            while chain.sweeps < limit and not chain.stationary():
+                chain.advance(name)
+        project(positions, self.tables)
+        return positions.astype(np.float32), chain.summary(regrown)
+
+    def _start(
+        self, beads: FloatArray, start: Float32Array | None, frame: int, sample: int
+    ) -> tuple[FloatArray, int]:
+        """Atoms to begin with, and how many molecules were grown more than once."""
+        positions = np.empty((self.system.n_atoms, 3))
+        regrown = 0
+        for number, match in enumerate(self.system.matches):
+            n, m = match.kind.n_atoms, len(match.mapping.names)
+            atoms = slice(match.first_atom, match.first_atom + match.count * n)
+            rows = beads[match.first_bead : match.first_bead + match.count * m].reshape(-1, m, 3)
+            hands = np.broadcast_to(self._hands(number), (match.count, len(stereocentres(match.kind))))
+            wanted = np.ones(match.count, bool)
+            if start is not None:
+                given = start[atoms].reshape(-1, n, 3).astype(np.float64)
+                positions[atoms] = given.reshape(-1, 3)
+                wanted = ~self._usable(given, rows, hands, match.kind.name)
+            if wanted.any():
+                folded = fold(
+                    self._folder(match.kind.name),
+                    rows[wanted],
+                    hands[wanted],
+                    seed=self.settings.seed,
+                    frame=frame,
+                    sample=sample,
+                )
+                positions[atoms].reshape(-1, n, 3)[wanted] = folded.positions
+                regrown += folded.again
+        return positions, regrown
+
+    def _folder(self, name: str) -> Folder:
+        if name not in self._folders:
+            self._folders[name] = make_folder(
+                self.target, self.target.molecules[name], seed=self.settings.seed
+            )
+        return self._folders[name]
+
+    def _hands(self, number: int) -> NDArray[np.int8]:
+        """Hands of the molecules of a match; equal types may come in several."""
+        match = self.system.matches[number]
+        name, centres = match.kind.name, len(stereocentres(match.kind))
+        hands = self.hands.get(name, np.zeros((1, centres), np.int8))
+        if len(hands) == 1:
+            return hands
+        before = sum(m.count for m in self.system.matches[:number] if m.kind.name == name)
+        return hands[before : before + match.count]
+
+    def held(self, positions: FloatArray) -> tuple[NDArray[np.int8], IntArray]:
+        """Hands that stereocentres have or should have: (k,) and (k, 5) atoms of the system."""
+        hands, rows = [np.zeros(0, np.int8)], [np.zeros((0, 5), np.int64)]
+        for number, match in enumerate(self.system.matches):
+            n, centres = match.kind.n_atoms, stereocentres(match.kind)
+            first = match.first_atom + n * np.arange(match.count)
+            atoms = positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
+            wanted = np.broadcast_to(self._hands(number), (match.count, len(centres)))
+            hands.append(np.where(wanted == 0, handedness(atoms, centres), wanted).reshape(-1))
+            rows.append(np.where(centres < 0, -1, centres + first[:, None, None]).reshape(-1, 5))
+        return np.concatenate(hands), np.concatenate(rows)
+
+    def _usable(
+        self, atoms: FloatArray, beads: FloatArray, hands: NDArray[np.int8], name: str
+    ) -> NDArray[np.bool_]:
+        """(copies,) molecules whose hands are right, bonds in one piece, and atoms near their beads."""
+        molecule = self.target.molecules[name]
+        found = handedness(atoms, stereocentres(molecule.kind))
+        right = ((hands == 0) & (found != 0) | (hands == found)).all(axis=1)
+        i, j = molecule.fixed.T
+        stretch = np.linalg.norm(atoms[:, j] - atoms[:, i], axis=2) / molecule.length
+        whole = (np.abs(stretch - 1) < 0.5).all(axis=1)
+        owner = molecule.mapping.owner
+        near = np.linalg.norm(atoms - beads[:, owner], axis=2)
+        reach = reach_of_beads(molecule, self.target.conditions.spread)[owner]
+        return np.asarray(right & whole & (near < reach).all(axis=1), np.bool_)
+
+
+class Chain:
+    """The Markov chain of one frame.
+
+    Parameters
+    ----------
+    sampler
+        What it samples.
+    positions
+        (n, 3) nm, changed in place.
+    beads
+        (m, 3) nm.
+    box
+        (3, 3) nm.
+    settled
+        Pack the molecules first (:func:`~dbm_gmx.settle.settle`), with random numbers of this name.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        positions: FloatArray,
+        beads: FloatArray,
+        box: FloatArray,
+        *,
+        settled: tuple[int, int] | None = None,
+    ):
+        self.sampler = sampler
+        tables, numbers = sampler.tables, sampler.numbers
+        if settled is not None:
+            self.place = self._place(positions, beads, box)
+            settle(self.place, tables, numbers, *sampler.held(positions), settled, together=sampler.together)
+        project(positions, tables)  # hydrogens turn in the sweeps, their bonds do not stretch
+        self.place = self._place(positions, beads, box)
+        colour = colour_blocks(self.place, tables, numbers.reach, *sampler.blocks_of_beads)
+        self.colours = colour_order(colour)
+        self.energies = [self._energy()]
+        self.steps = np.array([FIRST_STEP[kind] for kind in tables.kind.tolist()])
+        moves = np.diff(tables.move_start)[tables.instance]
+        widest = int(moves.max(initial=1))
+        self.tried = np.zeros((len(tables.instance), widest, 3))
+        self.gained = np.zeros((len(tables.instance), 2))
+        inside = np.arange(widest) < moves[:, None]
+        self.move = (tables.move_start[tables.instance][:, None] + np.arange(widest))[inside]
+        self.inside = inside
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps done."""
+        return len(self.energies) - 1
+
+    def _energy(self) -> float:
+        """Energy of atoms and beads, kJ/mol."""
+        numbers = self.sampler.numbers
+        pull = 0.5 * numbers.stiffness * float((self.place.off**2).sum())
+        return float(full_energy(self.place, self.sampler.tables, numbers).sum()) + pull
+
+    def _place(self, positions: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
+        off = mapped_beads(self.sampler.system, positions) - beads
+        return make_place(positions, off, beads, self._radius(positions, beads), box)
+
+    def _radius(self, positions: FloatArray, beads: FloatArray) -> FloatArray:
+        """Radii of the beads' spheres, widened where the start has an atom further away."""
+        tables, radius = self.sampler.tables, self.sampler.radius.copy()
+        owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))
+        far = np.linalg.norm(positions[tables.holder] - beads[owner], axis=1)
+        np.maximum.at(radius, owner, far * 1.05)
+        return radius
+
+    def advance(self, name: tuple[int, int]) -> None:
+        """One sweep; ``name`` tells the random numbers of this chain from those of others."""
+        stream = np.array([*name, self.sweeps + 1], np.int64)
+        self.gained[:] = 0.0
+        self.sampler.sweep(
+            self.place,
+            self.sampler.tables,
+            self.sampler.numbers,
+            *self.colours,
+            self.steps,
+            CANDIDATES,
+            stream,
+            self.gained,
+            self.tried,
+        )
+        gain = float(self.gained.sum())
+        # overlaps of the start are too large for their differences to add up
+        self.energies.append(self._energy() if abs(gain) > OVERLAP else self.energies[-1] + gain)
+        if self.sweeps <= LEARNING and self.sweeps % 2 == 0:
+            self._learn()
+
+    def _counts(self) -> FloatArray:
+        """(moves, 3) tries, acceptances and effective candidates so far."""
+        counts = np.zeros((len(self.steps), 3))
+        np.add.at(counts, self.move, self.tried[self.inside])
+        return counts
+
+    def _learn(self) -> None:
+        """Fit the sizes of the small moves to the acceptance so far, and count anew."""
+        counts, kind = self._counts(), self.sampler.tables.kind
+        fit = (kind != TURN) & (kind != SPIN) & (counts[:, 0] > 0)
+        rate = counts[fit, 1] / counts[fit, 0]
+        self.steps[fit] *= np.clip(np.sqrt((rate + 0.02) / ACCEPTED), 0.5, 1.5)
+        # a rotation by more than this is no small one
+        self.steps[fit & (kind != SHIFT)] = np.minimum(self.steps[fit & (kind != SHIFT)], 1.0)
+        self.tried[:] = 0.0
+
+    def stationary(self) -> bool:
+        """Whether the energy no longer drifts; looked at every eighth sweep.
+
+        The second half of the chain so far is cut in two; their means must agree within twice the
+        error that the autocorrelation of the energy allows for.
+        """
+        if self.sampler.settings.sweeps is not None or self.sweeps < 3 * LEARNING or self.sweeps % 8:
+            return False
+        return is_stationary(np.array(self.energies))
+
+    def summary(self, regrown: int) -> Convergence:
+        """What is to be said of it."""
+        counts, kind = self._counts(), self.sampler.tables.kind
+        acceptance, effective = {}, {}
+        for number, name in enumerate(KINDS):
+            tries, accepted, candidates = counts[kind == number].sum(axis=0)
+            if tries:
+                acceptance[name] = float(accepted / tries)
+                if number in (TURN, SPIN):
+                    effective[name] = float(candidates / tries)
+        energies = np.array(self.energies)
+        return Convergence(is_stationary(energies), energies, acceptance, effective, regrown)
+
+
+def is_stationary(energies: FloatArray) -> bool:
+    """Whether the two halves of the second half of a series have the same mean within their errors."""
+    series = energies[len(energies) // 2 :]
+    if len(series) < 10:
+        return False
+    first, second = np.array_split(series, 2)
+    error = np.hypot(_error_of_mean(first), _error_of_mean(second))
+    return bool(abs(second.mean() - first.mean()) < 2 * error)
+
+
+def _error_of_mean(series: FloatArray) -> float:
+    """Standard error of a correlated series: that of uncorrelated blocks of growing length, the largest."""
+    errors = []
+    length = 1
+    while len(series) // length >= 4:
+        blocks = series[: len(series) // length * length].reshape(-1, length).mean(axis=1)
+        errors.append(blocks.std(ddof=1) / np.sqrt(len(blocks)))
+        length *= 2
+    return float(max(errors))
+
+
+def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
+    """How far from each bead the atoms it owns can be.
+
+    The mean distance to the atoms that make the mapped centre, along the bonds between them at full length,
+    is never less than the distance to the centre itself.
+
+    Returns
+    -------
+    (beads,) nm.
+    """
+    graph = chemical_graph(molecule.kind)
+    form, atoms, parameters = molecule.force.form, molecule.force.atoms, molecule.force.parameters
+    lengths = {
+        (int(i), int(j)): float(p[0])
+        for f, (i, j, *_), p in zip(form, atoms, parameters, strict=True)
+        if f in (DISTANCE, QUARTIC)
+    }
+    lengths |= {(j, i): length for (i, j), length in lengths.items()}
+    for i, j in graph.edges:
+        graph.edges[i, j]["length"] = lengths.get((i, j), UNKNOWN_BOND)
+    weights, owner = molecule.weights.toarray(), molecule.mapping.owner
+    reach = np.full(len(weights), 5 * spread + 0.03)
+    for atom in range(molecule.kind.n_atoms):
+        share = weights[owner[atom]]
+        paths = nx.single_source_dijkstra_path_length(graph, atom, cutoff=None, weight="length")
+        mean = sum(share[i] * paths.get(int(i), DISJOINT) for i in np.flatnonzero(share))
+        reach[owner[atom]] = max(reach[owner[atom]], mean + 5 * spread + 0.03)
+    return reach
+
+
+UNKNOWN_BOND = 0.2  # nm, where the topology gives a bond no length
+DISJOINT = 1.0  # nm, between parts of a molecule that no bond joins

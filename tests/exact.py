@@ -1,0 +1,352 @@
+"""Small systems with a force field, chains on them, and statistics, for the tests of the exact sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import networkx as nx
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.stats import f as fisher
+
+from dbm_gmx.energy import (
+    ELECTRIC,
+    bonded_energies,
+    field_energy,
+    nonbonded_energies,
+    nonbonded_pairs,
+    reaction_field,
+)
+from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.mapping import Mapping as BeadMapping
+from dbm_gmx.mapping import Match
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sample import Chain, Sampler
+from dbm_gmx.sweep import full_energy, make_place
+from dbm_gmx.system import System, mapped_beads
+from dbm_gmx.tables import make_numbers, make_tables
+from dbm_gmx.target import BOND_SPREAD, GAS, fixed_bonds, make_target
+from dbm_gmx.topology import MoleculeType, NonBonded, Terms, Topology, blocks
+
+SEED = 1
+
+Site = tuple[str, float, float]  # atom type, mass (amu), charge (e)
+Row = tuple[str, int, tuple[int, ...], tuple[float, ...]]  # directive, function, atoms, parameters
+
+
+def molecule(
+    name: str,
+    sites: Sequence[Site],
+    rows: Iterable[Row],
+    *,
+    nrexcl: int = 3,
+    exclusions: Sequence[tuple[int, int]] = (),
+) -> MoleculeType:
+    """A molecule type; its bonds are its ``bonds`` and ``constraints``."""
+    graph = nx.Graph()
+    for i, (kind, mass, charge) in enumerate(sites):
+        graph.add_node(i, name=f"{kind}{i + 1}", type=kind, element=kind[0], mass=mass, charge=charge)
+        graph.nodes[i].update(resid=1, resname=name)
+    found: dict[tuple[str, int], list[tuple[tuple[int, ...], tuple[float, ...]]]] = {}
+    for directive, function, atoms, parameters in rows:
+        found.setdefault((directive, function), []).append((atoms, parameters))
+        if directive in ("bonds", "constraints"):
+            graph.add_edge(*atoms, kind=directive[:-1])
+    terms = [
+        Terms(*key, np.array([a for a, _ in group]), np.array([p for _, p in group], np.float64))
+        for key, group in found.items()
+    ]
+    return MoleculeType(
+        name, nrexcl, graph, tuple(terms), exclusions=np.array(exclusions, np.int64).reshape(-1, 2)
+    )
+
+
+def beads_of(kind: MoleculeType, owner: Sequence[int]) -> BeadMapping:
+    """Beads at the centres of mass of the atoms they own."""
+    owned = np.array(owner, np.int64)
+    names = tuple(f"B{i + 1}" for i in range(owned.max() + 1))
+    weights = np.where(owned == np.arange(len(names))[:, None], kind.masses, 0)
+    return BeadMapping(
+        kind.name,
+        names,
+        names,
+        sp.csr_matrix(weights / weights.sum(axis=1, keepdims=True)),
+        owned,
+        np.full(len(names), -1),
+        np.ones(len(names), np.int64),
+    )
+
+
+def system(
+    parts: Sequence[tuple[MoleculeType, BeadMapping, int]],
+    sigma_epsilon: Mapping[str, tuple[float, float]],
+    *,
+    fudge_qq: float = 1.0,
+) -> System:
+    """Runs of molecules with Lennard-Jones parameters by type, combined by their geometric means."""
+    matches, bead, atom = [], 0, 0
+    for kind, beads, count in parts:
+        matches.append(Match(kind, beads, count, first_bead=bead, first_atom=atom))
+        bead, atom = bead + count * len(beads.names), atom + count * kind.n_atoms
+    sigma, epsilon = np.array(list(sigma_epsilon.values()), np.float64).T
+    c6, c12 = (2 * np.sqrt(epsilon) * sigma**n for n in (3, 6))
+    nonbonded = NonBonded(tuple(sigma_epsilon), np.outer(c6, c6), np.outer(c12, c12), 3, False, 1.0, fudge_qq)
+    kinds = {kind.name: kind for kind, *_ in parts}
+    topology = Topology(kinds, tuple((kind.name, count) for kind, _, count in parts), nonbonded)
+    return System(topology, {b.molecule: b for _, b, _ in parts}, {}, tuple(matches))
+
+
+def lattice(count: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """(count, 3) points of a cubic lattice, and its box, nm."""
+    n = int(np.ceil(count ** (1 / 3) - 1e-9))
+    points = np.stack(np.meshgrid(*[np.arange(n)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    return (points[:count] + 0.5) * spacing, np.eye(3) * n * spacing
+
+
+def start(
+    system: System,
+    conditions: Conditions,
+    atoms: np.ndarray,
+    box: np.ndarray,
+    *,
+    beads: np.ndarray | None = None,
+    together: bool = False,
+) -> Chain:
+    """The chain of one frame; beads are where the atoms put them, or given."""
+    beads = mapped_beads(system, atoms) if beads is None else beads
+    sampler = Sampler(system, conditions, Settings(), {}, together=together)
+    return Chain(sampler, np.array(atoms, np.float64), beads, box)
+
+
+def own_energies(
+    made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray
+) -> tuple[float, float]:
+    """Energies by the sampler's own code, as :func:`potential` gives them; atoms stay where they are."""
+    target = make_target(made, conditions)
+    tables, numbers = make_tables(target), make_numbers(target)
+    beads = mapped_beads(made, atoms)
+    owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))
+    radius = np.full(len(beads), 0.05)
+    np.maximum.at(radius, owner, np.linalg.norm(atoms[tables.holder] - beads[owner], axis=1) + 0.01)
+    place = make_place(atoms, np.zeros_like(beads), beads, radius, box)
+    terms, special, others = full_energy(place, tables, numbers)
+    return terms, special + others
+
+
+def only(chain: Chain, moves: Sequence[int]) -> None:
+    """Switch all other moves off; moves count through all molecule types."""
+    off = np.ones(len(chain.steps), bool)
+    off[np.array(moves, np.int64)] = False
+    chain.steps[off] = 0.0
+
+
+def moves_of(chain: Chain, kind: int, *atoms: int) -> list[int]:
+    """Moves of a kind, those that move just these atoms if any are named."""
+    tables = chain.sampler.tables
+    return [
+        move
+        for move in np.flatnonzero(tables.kind == kind)
+        if not atoms
+        or tables.moved[tables.moved_start[move] : tables.moved_start[move + 1]].tolist() == [*atoms]
+    ]
+
+
+def sample(
+    chain: Chain,
+    measure: Callable[[np.ndarray], np.ndarray],
+    *,
+    burn: int,
+    sweeps: int,
+    every: int = 1,
+    copy: int = 0,
+) -> np.ndarray:
+    """Sweep, and measure positions (n, 3) every so often: (sweeps / every, ...).
+
+    ``copy`` tells chains apart that are to be independent: else they draw the same random numbers.
+    """
+    name = (SEED, copy)
+    for _ in range(burn):
+        chain.advance(name)
+    found = []
+    for k in range(sweeps):
+        chain.advance(name)
+        if k % every == 0:
+            found.append(measure(chain.place.positions))
+    return np.array(found)
+
+
+# --- energies by the package's other code ----------------------------------------------------------
+
+
+def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """(2,) kJ/mol of whole molecules: bonded terms and springs of fixed bonds; pairs of all kinds.
+
+    The shift of Lennard-Jones is that of the cut-off; the reaction field of each atom with itself is
+    left out.
+    """
+    frame = Frame(atoms, box)
+    bonded = {k: float(v) for k, v in bonded_energies(system.topology, torch.as_tensor(atoms)).items()}
+    pairs = sum(bonded.pop(name, 0.0) for name in ("LJ-14", "Coulomb-14"))
+    inner = sum(bonded.values())
+    for kind, first, count in blocks(system.topology):
+        held, length = fixed_bonds(kind, conditions.constraints)
+        x = atoms[first : first + count * kind.n_atoms].reshape(count, -1, 3)
+        r = np.linalg.norm(x[:, held[:, 0]] - x[:, held[:, 1]], axis=-1)
+        inner += 0.5 * GAS * conditions.temperature / BOND_SPREAD**2 * float(((r - length) ** 2).sum())
+        inner -= _replaced(kind, held, x)
+    lj = nonbonded_energies(system.topology, frame, cutoff=conditions.rvdw)["LJ (SR)"]
+    close, _ = nonbonded_pairs(system.topology, frame, conditions.rvdw)
+    nonbonded = system.topology.nonbonded
+    names = [str(t) for kind, _, n in blocks(system.topology) for t in kind.attribute("type") * n]
+    rows = np.array([nonbonded.types.index(t) for t in names])
+    i, j = rows[close].T
+    shift = nonbonded.c12[i, j] / conditions.rvdw**12 - nonbonded.c6[i, j] / conditions.rvdw**6
+    electric = nonbonded_energies(
+        system.topology,
+        frame,
+        cutoff=conditions.rcoulomb,
+        epsilon_r=conditions.epsilon_r,
+        epsilon_rf=conditions.epsilon_rf,
+    )["Coulomb (SR)"]
+    charges = np.concatenate([np.tile(k.charges, n) for k, _, n in blocks(system.topology)])
+    field = reaction_field(
+        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
+    )
+    own = 0.5 * field_energy(
+        torch.zeros(1).double(), torch.as_tensor(charges @ charges / conditions.epsilon_r), *field
+    )
+    return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own.sum())])
+
+
+def _replaced(kind: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
+    """Energy of the bonds that springs of fixed length replace."""
+    pairs = {tuple(p) for p in held.tolist()}
+    total = 0.0
+    for terms in kind.terms:
+        if terms.directive == "bonds":
+            inside = [(min(a), max(a)) in pairs for a in terms.atoms.tolist()]
+            chosen = replace(terms, atoms=terms.atoms[inside], parameters=terms.parameters[inside])
+            part = replace(kind, terms=(chosen,))
+            if any(inside):
+                both = Topology({kind.name: part}, ((kind.name, len(x)),))
+                total += float(sum(bonded_energies(both, torch.as_tensor(x.reshape(-1, 3))).values()))
+    return total
+
+
+def pull(system: System, conditions: Conditions, atoms: np.ndarray, beads: np.ndarray) -> float:
+    """Energy of the mapped centres about their beads, kJ/mol."""
+    off = mapped_beads(system, atoms) - beads
+    return float(0.5 * GAS * conditions.temperature / conditions.spread**2 * (off**2).sum())
+
+
+def pair(r: np.ndarray, c6: float, c12: float, qq: float, conditions: Conditions) -> np.ndarray:
+    """Energy of two atoms, written out: shifted Lennard-Jones and reaction field, kJ/mol."""
+    rv, rc = conditions.rvdw, conditions.rcoulomb
+    k_rf = 1 / (2 * rc**3)  # epsilon_rf is infinite
+    lj = c12 * (r**-12 - rv**-12) - c6 * (r**-6 - rv**-6)
+    electric = ELECTRIC * qq * (1 / r + k_rf * r**2 - 1 / rc - k_rf * rc**2)
+    return np.where(r < rv, lj, 0) + np.where(r < rc, electric, 0)
+
+
+# --- statistics ------------------------------------------------------------------------------------
+
+
+def fractions(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(copies, bins) of values (times, copies): where each copy has been, a fraction of its time."""
+    inside = np.searchsorted(edges, values, side="right") - 1
+    counts = np.zeros((values.shape[1], len(edges) - 1))
+    for copy, row in enumerate(inside.T):
+        counts[copy] = np.bincount(row[(row >= 0) & (row < counts.shape[1])], minlength=counts.shape[1])
+    return counts / len(values)
+
+
+def agreement(found: np.ndarray, expected: np.ndarray) -> tuple[float, float, float]:
+    """Compare the means of independent copies (copies, quantities) with what they should be.
+
+    Hotelling's T^2: the copies know nothing of each other, so that their scatter is the error of the
+    mean, however slowly each of them moves and however the quantities hang together.
+
+    Returns
+    -------
+    Probability of a larger deviation; T^2 per degree of freedom; largest error of a quantity
+    relative to its expected value (how much the comparison can see).
+    """
+    copies = len(found)
+    off = found.mean(axis=0) - expected
+    covariance = np.atleast_2d(np.cov(found.T)) / copies
+    # fractions add up to one: leave out directions without scatter
+    values, vectors = np.linalg.eigh(covariance)
+    kept = values > 1e-10 * values.max()
+    size = int(kept.sum())
+    t2 = float(((off @ vectors[:, kept]) ** 2 / values[kept]).sum())
+    p = float(fisher.sf(t2 * (copies - size) / (size * (copies - 1)), size, copies - size))
+    errors = np.sqrt(np.diag(covariance)) / np.maximum(np.abs(expected), 1e-12)
+    return p, t2 / size, float(errors.max())
+
+
+# --- a mixture -------------------------------------------------------------------------------------
+
+CHARGED = {"A": (0.31, 0.9), "B": (0.27, 0.5), "C": (0.34, 0.3), "H": (0.2, 0.1), "O": (0.3, 0.6)}
+
+
+def fork(stiff: float = 2e4) -> MoleculeType:
+    """Six atoms, branched and charged, with 1-4 pairs, an exclusion of their own, several beads."""
+    charges = [0.3, -0.2, 0.1, -0.4, 0.15, 0.05]
+    return molecule(
+        "FRK",
+        [(t, 12.0 + i, q) for i, (t, q) in enumerate(zip("CABOHC", charges, strict=True))],
+        [
+            *(("bonds", 1, bond, (0.15, stiff)) for bond in ((0, 1), (1, 2), (2, 3), (1, 4), (3, 5))),
+            *(
+                ("angles", 1, angle, (112.0, 200.0))
+                for angle in ((0, 1, 2), (1, 2, 3), (0, 1, 4), (2, 1, 4), (2, 3, 5))
+            ),
+            ("dihedrals", 9, (0, 1, 2, 3), (0.0, 2.0, 3.0)),
+            ("dihedrals", 3, (1, 2, 3, 5), (2.0, 1.0, -2.0, 0.5, 0.0, 0.0)),
+            ("pairs", 1, (0, 3), (1e-3, 1e-6)),
+            ("pairs", 1, (1, 5), (2e-3, 2e-6)),
+        ],
+        nrexcl=2,
+        exclusions=[(4, 5)],
+    )
+
+
+def mixture(box: np.ndarray, *, stiff: float = 2e4, seed: int = 1) -> tuple[System, np.ndarray]:
+    """Forks, diatomics and ions at places that do not overlap, molecules whole."""
+    duo = molecule(
+        "DUO",
+        [("O", 16.0, -0.3), ("H", 2.0, 0.3)],
+        [("bonds", 1, (0, 1), (0.1, stiff))],
+    )
+    ion = molecule("ION", [("A", 23.0, 0.4)], [])
+    one = fork(stiff)
+    dice = np.random.default_rng(seed)
+    volume = abs(np.linalg.det(box))
+    counts = [max(2, int(n * volume)) for n in (1.6, 1.6, 1.2)]
+    parts = [(one, beads_of(one, [0, 0, 1, 2, 0, 2]), counts[0])]
+    parts += [(duo, beads_of(duo, [0, 0]), counts[1]), (ion, beads_of(ion, [0]), counts[2])]
+    made = system(parts, CHARGED, fudge_qq=0.5)
+    placed = np.zeros((0, 3))
+    for kind, _, count in parts:
+        for _ in range(count):
+            placed = np.concatenate([placed, _fit(kind, placed, box, dice)])
+    return made, placed
+
+
+def _fit(kind: MoleculeType, placed: np.ndarray, box: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+    """One molecule, grown bond by bond, as far from all others as some tries allow."""
+    best, found = -1.0, np.zeros((0, 3))
+    for _ in range(200):
+        atoms = np.zeros((kind.n_atoms, 3))
+        atoms[0] = dice.random(3) @ box
+        for parent, child in nx.bfs_edges(kind.graph, 0):
+            step = dice.normal(size=3)
+            atoms[child] = atoms[parent] + (0.15 if kind.n_atoms > 2 else 0.1) * step / np.linalg.norm(step)
+        far = minimum_image((atoms[:, None] - placed).reshape(-1, 3), box) if len(placed) else np.ones((1, 3))
+        inner = np.linalg.norm(atoms[:, None] - atoms, axis=-1) + np.eye(len(atoms))
+        near = min(float(np.linalg.norm(far, axis=1).min()), float(inner.min()) * 2)
+        if near > best:
+            best, found = near, atoms
+    return found

@@ -1,0 +1,115 @@
+"""Conformers have the energies, angles and hands that statistical mechanics and the topology ask for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import systems
+
+from dbm_gmx.conformers import Piece, draw_conformers, make_piece
+from dbm_gmx.errors import InputError
+from dbm_gmx.fragments import make_fragments
+from dbm_gmx.options import Conditions
+from dbm_gmx.quality import handedness
+from dbm_gmx.target import ANGLE, DISTANCE, HARMONIC, make_target
+
+KT = 2.5
+NOTHING = np.zeros((0, 2), np.int64)
+
+
+def star(ends: int = 4, *, centres: int = 1) -> Piece:
+    """A centre with neighbours at tetrahedral angles."""
+    bonds = [(0, k) for k in range(1, ends + 1)]
+    angles = [(i, 0, j) for i in range(1, ends + 1) for j in range(i + 1, ends + 1)]
+    form = [DISTANCE] * len(bonds) + [ANGLE] * len(angles)
+    atoms = [(*b, -1, -1) for b in bonds] + [(*a, -1) for a in angles]
+    values = [(0.15, KT / 0.002**2)] * len(bonds) + [(np.radians(109.47), 400.0)] * len(angles)
+    hidden = [4] if ends == 4 else [-1]
+    return Piece(
+        tuple(f"A{k}" for k in range(ends + 1)),
+        np.array(form),
+        np.array(atoms),
+        np.array([(*v, 0, 0, 0, 0) for v in values], float),
+        NOTHING,
+        np.zeros((0, 3)),
+        np.array(bonds),
+        np.array([[0, 1, 2, 3, *hidden]] * centres, np.int64).reshape(-1, 5),
+    )
+
+
+@pytest.mark.parametrize("hand", [1, -1])
+@pytest.mark.parametrize("ends", [3, 4])
+def test_a_prescribed_hand_is_that_of_every_conformer(hand: int, ends: int) -> None:
+    piece = star(ends)
+    shapes = draw_conformers(piece, (hand,), kt=KT, count=512)
+    assert shapes.shape == (512, ends + 1, 3)
+    assert np.all(handedness(shapes, piece.centres) == hand)
+
+
+def test_without_a_hand_both_occur() -> None:
+    piece = star()
+    hands = handedness(draw_conformers(piece, (0,), kt=KT, count=512), piece.centres)
+    assert 0.25 < (hands == 1).mean() < 0.75
+
+
+def test_an_improper_that_holds_a_hand_is_not_mirrored() -> None:
+    piece = star(3)
+    # the dihedral 0-1-2-3 of the centre and its neighbours, as united atoms have it
+    improper = np.array([[np.radians(35.26), 334.8, 0, 0, 0, 0]])
+    held = replace(
+        piece,
+        form=np.append(piece.form, HARMONIC),
+        atoms=np.concatenate([piece.atoms, [[0, 1, 2, 3]]]),
+        parameters=np.concatenate([piece.parameters, improper]),
+    )
+    free = handedness(draw_conformers(held, (0,), kt=KT, count=256), piece.centres)
+    assert len(set(free[:, 0].tolist())) == 1
+
+
+def test_angles_and_bonds_are_spread_as_the_temperature_has_it() -> None:
+    piece = star(2, centres=0)
+    piece = replace(piece, centres=np.zeros((0, 5), np.int64))
+    shapes = draw_conformers(piece, (), kt=KT, count=4096)
+    arms = shapes[:, 1:] - shapes[:, :1]
+    lengths = np.linalg.norm(arms, axis=-1)
+    cosine = (arms[:, 0] * arms[:, 1]).sum(-1) / lengths.prod(axis=1)
+    theta = np.arccos(cosine)
+    grid = np.linspace(0, np.pi, 20001)
+    odds = np.sin(grid) * np.exp(-200.0 * (grid - np.radians(109.47)) ** 2 / KT)
+    mean = (grid * odds).sum() / odds.sum()
+    deviation = np.sqrt(((grid - mean) ** 2 * odds).sum() / odds.sum())
+    assert theta.mean() == pytest.approx(mean, abs=0.01)
+    assert theta.std() == pytest.approx(deviation, rel=0.1)
+    assert lengths.std() == pytest.approx(0.002, rel=0.1)
+
+
+def test_two_centres_that_contradict_each_other_are_refused() -> None:
+    piece = star(centres=2)
+    with pytest.raises(InputError, match="handedness"):
+        draw_conformers(piece, (1, -1), kt=KT, count=8)
+
+
+def test_equal_fragments_have_equal_keys(octane: systems.Example) -> None:
+    target = make_target(octane.system, Conditions())
+    (molecule,) = target.molecules.values()
+    fragments = make_fragments(molecule.kind)
+    keys = [make_piece(target, molecule, f.atoms).key for f in fragments]
+    assert len(set(keys)) < len(keys)
+    assert keys[0] != keys[1]
+
+
+def test_a_single_atom_has_one_conformer() -> None:
+    empty = np.zeros((0, 6))
+    piece = Piece(
+        ("A",),
+        NOTHING[:, 0],
+        np.zeros((0, 4), np.int64),
+        empty,
+        NOTHING,
+        np.zeros((0, 3)),
+        NOTHING,
+        np.zeros((0, 5), np.int64),
+    )
+    assert not draw_conformers(piece, (), kt=KT, count=3).any()

@@ -1,0 +1,198 @@
+"""Fragments and moves of the exact refinement, from molecular graphs of every kind."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+import pytest
+from systems import alkane, chain, molecule, ring
+
+from dbm_gmx.fragments import branch, chemical_graph, make_fragments
+from dbm_gmx.moves import KINDS, LARGEST, SHIFT, SPIN, SWING, TURN, TWIST, WHOLE, Block, Move, make_blocks
+from dbm_gmx.topology import MoleculeType
+
+POLYMER = 12
+
+
+def polystyrene() -> MoleculeType:
+    """A chain of phenyl groups on every second carbon."""
+    bonds, hydrogens = chain(2 * POLYMER), []
+    for i in range(2 * POLYMER):
+        hydrogens.append((1 if i % 2 else 2) + (i in (0, 2 * POLYMER - 1)))
+    for k in range(POLYMER):
+        first = 2 * POLYMER + 6 * k
+        bonds += [(2 * k + 1, first), *[(first + i, first + j) for i, j in ring(6)]]
+        hydrogens += [0, 1, 1, 1, 1, 1]
+    return molecule(["C"] * len(hydrogens), bonds, hydrogens, name="PS")
+
+
+CUMENE = [(0, 1), (1, 2), (1, 3), (3, 8), *chain(9)[3:]]
+NAPHTHALENE = [*ring(10), (0, 5)]
+SPIRO = [*ring(5), *[(0 if i == 0 else i + 4, 0 if j == 0 else j + 4) for i, j in ring(5)]]
+
+MOLECULES = {
+    "octane": alkane(8),
+    "cumene": molecule(["C"] * 9, CUMENE, [3, 1, 3, 0, 1, 1, 1, 1, 1]),
+    "naphthalene": molecule(["C"] * 10, NAPHTHALENE, [0, 1, 1, 1, 1, 0, 1, 1, 1, 1]),
+    "biphenyl": molecule(["C"] * 12, [*ring(6), (0, 6), *[(i + 6, j + 6) for i, j in ring(6)]]),
+    "spiro": molecule(["C"] * 9, SPIRO, [0] + [2] * 8),
+    "united": molecule(["C"] * 6, chain(6), united=True),
+    "united pair": molecule(["C"] * 2, chain(2), united=True),
+    "neopentane": molecule(["C"] * 5, [(0, i) for i in range(1, 5)], [0, 3, 3, 3, 3]),
+    "water": molecule(["O"], [], [2]),
+    "ion": molecule(["S"], []),
+    "two parts": molecule(["C", "C", "C", "S", "O"], [(0, 1), (1, 2)], [3, 2, 3, 0, 1]),
+    "polystyrene": polystyrene(),
+}
+ALL = pytest.mark.parametrize("kind", MOLECULES.values(), ids=MOLECULES.keys())
+
+
+@ALL
+def test_fragments_are_a_tree(kind: MoleculeType) -> None:
+    fragments, graph = make_fragments(kind), chemical_graph(kind)
+    owned = np.concatenate([f.own for f in fragments])
+    assert sorted(owned) == list(range(kind.n_atoms))  # every atom once
+    home = {int(i): number for number, f in enumerate(fragments) for i in f.own}
+    roots = [number for number, f in enumerate(fragments) if f.parent < 0]
+    assert len(roots) == nx.number_connected_components(graph)
+    for number, fragment in enumerate(fragments):
+        centre, own = set(fragment.centre.tolist()), set(fragment.own.tolist())
+        assert centre <= own
+        assert all(graph.degree(i) == 1 for i in own - centre if len(own) > 1 or graph.degree(i))
+        assert nx.is_connected(graph.subgraph(own))
+        outside = {j for i in own for j in graph[i]} - own
+        assert set(fragment.shell.tolist()) == outside
+        assert [home[i] for i in fragment.joint if i >= 0] == [fragment.parent, number][
+            : 2 * (fragment.parent >= 0)
+        ]
+        if fragment.parent >= 0:
+            assert fragment.parent < number  # parents first
+            assert graph.has_edge(*fragment.joint)
+            assert number in fragments[fragment.parent].children
+        assert all(fragments[child].parent == number for child in fragment.children)
+        sizes = [len(branch(fragments, child)) for child in fragment.children]
+        assert sizes == sorted(sizes)  # small branches first
+        assert sum(sizes) + len(own) == len(branch(fragments, number))
+    assert sum(len(branch(fragments, root)) for root in roots) == kind.n_atoms
+
+
+def centres(name: str) -> list[list[int]]:
+    return sorted(f.centre.tolist() for f in make_fragments(MOLECULES[name]))
+
+
+def test_fragments_by_hand() -> None:
+    assert centres("octane") == [[i] for i in range(8)]
+    assert centres("cumene") == [[0], [1], [2], [3, 4, 5, 6, 7, 8]]
+    assert centres("naphthalene") == [list(range(10))]
+    assert centres("biphenyl") == [list(range(6)), list(range(6, 12))]  # joined by a bond that turns
+    assert centres("spiro") == [list(range(9))]  # two rings that share an atom are one system
+    assert centres("united") == [[1], [2], [3], [4]]  # ends have one bond
+    assert centres("united pair") == [[0]]
+    assert centres("water") == [[0]]
+    assert centres("ion") == [[0]]
+    assert len(make_fragments(MOLECULES["two parts"])) == 5  # three of propane
+    methyls = [f for f in make_fragments(MOLECULES["cumene"]) if f.centre.tolist() == [0]]
+    assert methyls[0].own.tolist() == [0, 9, 10, 11]
+    assert methyls[0].shell.tolist() == [1]
+
+
+def test_the_order_of_the_atoms_does_not_matter() -> None:
+    for name, kind in MOLECULES.items():
+        new = np.random.default_rng(1).permutation(kind.n_atoms)
+        graph = nx.Graph()
+        graph.add_nodes_from(
+            (int(new[i]), data) for i, data in sorted(kind.graph.nodes(data=True), key=lambda x: new[x[0]])
+        )
+        graph.add_edges_from((int(new[i]), int(new[j]), data) for i, j, data in kind.graph.edges(data=True))
+        other = MoleculeType(kind.name, kind.nrexcl, graph)
+        ours = sorted(sorted(new[f.own].tolist()) for f in make_fragments(kind))
+        theirs = sorted(f.own.tolist() for f in make_fragments(other))
+        if name != "united pair":  # its two atoms are alike, and the first is the centre
+            assert ours == theirs, name
+
+
+@ALL
+@pytest.mark.parametrize("beads", [1, 2])
+def test_moves(kind: MoleculeType, beads: int) -> None:
+    graph = chemical_graph(kind)
+    blocks = make_blocks(kind, make_fragments(kind), beads)
+    moves = [(block, move) for block in blocks for move in block.moves]
+    for block, move in moves:
+        moved = set(move.atoms.tolist())
+        assert move.atoms.tolist() == sorted(moved)
+        assert moved
+        assert move.repeat >= 1
+        assert block.every >= 1
+        check_axis(graph, block, move)
+    shifted = {int(i) for _, m in moves if m.kind == SHIFT for i in m.atoms}
+    assert shifted == set(range(kind.n_atoms))  # everything can go everywhere
+    # and bonds that hold more than one atom can stretch
+    shifts = [set(m.atoms.tolist()) for _, m in moves if m.kind == SHIFT]
+    for i, j in graph.edges:
+        assert min(graph.degree(i), graph.degree(j)) == 1 or any(
+            len({i, j} & moved) == 1 for moved in shifts
+        ), (i, j)
+    # any atom that hangs on another can change its direction alone or with what it carries
+    swung = {int(i) for _, m in moves if m.kind == SWING for i in m.atoms}
+    assert swung >= {i for i in graph if graph.degree(i) == 1}
+    spun = [m for _, m in moves if m.kind == SPIN]
+    small = [part for part in nx.connected_components(graph) if 1 < len(part) <= WHOLE]
+    assert sorted(m.atoms.tolist() for m in spun) == (sorted(map(sorted, small)) if beads == 1 else [])
+    # an acyclic bond with something to turn on both sides can be turned about, where an end is small
+    for i, j in nx.bridges(graph):
+        cut = graph.copy()
+        cut.remove_edge(i, j)
+        sides = [nx.node_connected_component(cut, a) - {a} for a in (i, j)]
+        if all(sides) and min(map(len, sides)) < LARGEST:
+            turned = [set(m.atoms.tolist()) for _, m in moves if m.kind == TURN and set(m.axis) == {i, j}]
+            assert any(side in turned for side in sides), (i, j)
+            assert any(m.kind == TWIST and set(m.axis) == {i, j} for _, m in moves)
+
+
+def check_axis(graph: nx.Graph, block: Block, move: Move) -> None:
+    """A move changes no bond but those that a shift of small parts has to."""
+    moved, axis = set(move.atoms.tolist()), set(move.axis)
+    cut = {(i, j) for i in moved for j in graph[i] if j not in moved}
+    if move.kind in (TURN, TWIST):
+        assert len(axis) == 2
+        assert not axis & moved
+        assert {j for _, j in cut} <= axis
+        assert block.centre in axis  # it stays where it is
+    elif move.kind == SWING:
+        assert len(axis) == 1
+        assert -1 not in axis
+        assert {j for _, j in cut} <= axis
+    else:
+        assert axis == {-1}
+        if move.kind == SPIN:
+            assert not cut
+
+
+@ALL
+def test_bonds_keep_their_length(kind: MoleculeType) -> None:
+    dice = np.random.default_rng(2)
+    x = dice.normal(size=(kind.n_atoms, 3))
+    for block in make_blocks(kind, make_fragments(kind), 1):
+        for move in block.moves:
+            if move.kind in (SHIFT, SPIN):
+                continue
+            a, b = x[move.axis[0]], x[move.axis[1]]
+            n = dice.normal(size=3) if move.kind == SWING else b - a
+            n /= np.linalg.norm(n)
+            angle = 0.7
+            y, v = x.copy(), x[move.atoms] - b
+            y[move.atoms] = b + v * np.cos(angle) + np.cross(n, v) * np.sin(angle)
+            y[move.atoms] += np.outer(v @ n, n) * (1 - np.cos(angle))
+            for i, j in kind.graph.edges:
+                before, after = np.linalg.norm(x[i] - x[j]), np.linalg.norm(y[i] - y[j])
+                assert after == pytest.approx(before, rel=1e-9), (KINDS[move.kind], i, j)
+            assert np.abs(y[move.atoms] - x[move.atoms]).max(initial=0) > 1e-3
+
+
+def test_large_parts_are_not_moved_as_a_whole() -> None:
+    blocks = make_blocks(MOLECULES["polystyrene"], make_fragments(MOLECULES["polystyrene"]), 12)
+    sizes = {
+        kind: max(len(m.atoms) for b in blocks for m in b.moves if m.kind == kind) for kind in (TURN, TWIST)
+    }
+    assert all(size <= LARGEST for size in sizes.values())
+    assert max(len(m.atoms) for b in blocks for m in b.moves) < WHOLE

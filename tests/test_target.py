@@ -1,0 +1,187 @@
+"""The exact refinement's force field: every form and every pair as the package's other code and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from exact import CHARGED, beads_of, lattice, mixture, molecule, own_energies, potential, system
+from systems import Example
+
+from dbm_gmx.energy import ELECTRIC, term_energies
+from dbm_gmx.errors import InputError
+from dbm_gmx.frame import reduced_cell
+from dbm_gmx.kernels import term_energy
+from dbm_gmx.options import Conditions
+from dbm_gmx.target import BOND_SPREAD, GAS, canonical, fixed_bonds, make_target
+from dbm_gmx.topology import Terms
+
+FORMS = [
+    ("bonds", 1, (0.15, 2e5)),
+    ("bonds", 2, (0.15, 5e6)),
+    ("bonds", 6, (0.4, 1e3)),
+    ("angles", 1, (109.0, 400.0)),
+    ("angles", 2, (109.0, 500.0)),
+    ("angles", 5, (109.0, 400.0, 0.25, 3e3)),
+    ("dihedrals", 1, (35.0, 5.0, 3.0)),
+    ("dihedrals", 2, (170.0, 80.0)),
+    ("dihedrals", 2, (-35.0, 80.0)),
+    ("dihedrals", 3, (9.28, 12.16, -13.12, -3.06, 26.24, -31.5)),
+    ("dihedrals", 4, (180.0, 40.0, 2.0)),
+    ("dihedrals", 5, (1.0, -2.0, 3.0, -4.0)),
+    ("dihedrals", 5, (1.0, -2.0, 3.0, -4.0, 0.0)),
+    ("dihedrals", 9, (-60.0, 3.0, 2.0)),
+]
+
+
+@pytest.mark.parametrize("form", FORMS, ids=[f"{d}{n}" for d, n, _ in FORMS])
+def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
+    directive, function, parameters = form
+    size = {"bonds": 2, "angles": 3, "dihedrals": 4}[directive]
+    dice = np.random.default_rng(1)
+    rows = np.array([dice.permutation(6)[:size] for _ in range(300)])
+    terms = Terms(directive, function, rows, np.tile(np.array(parameters), (300, 1)))
+    positions = dice.normal(size=(6, 3)) * 0.15
+    force = canonical([terms])
+    found = np.zeros(300)
+    parts = len(force.form) // 300
+    for k in range(len(force.form)):
+        atoms = np.maximum(force.atoms[k], 0).tolist()
+        found[k % 300] += term_energy(int(force.form[k]), force.parameters[k], positions, *atoms)
+    assert parts == (2 if (directive, function) == ("angles", 5) else 1)
+    expected = term_energies(terms, torch.as_tensor(positions)).numpy()
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_forms_that_cannot_be_sampled_are_refused() -> None:
+    with pytest.raises(InputError, match=r"dihedrals.*8"):
+        canonical([Terms("dihedrals", 8, np.array([[0, 1, 2, 3]]), np.array([[1.0, 2.0]]))])
+    kind = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 5, (0, 1), ())])
+    made = system([(kind, beads_of(kind, [0, 0]), 1)], CHARGED)
+    with pytest.raises(InputError, match="type 5"):
+        make_target(made, Conditions())
+    site = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 1, (0, 1), (0.1, 1e5))])
+    site.graph.edges[0, 1]["kind"] = "virtual"
+    with pytest.raises(InputError, match="virtual sites"):
+        make_target(system([(site, beads_of(site, [0, 0]), 1)], CHARGED), Conditions())
+    with pytest.raises(InputError, match="angles"):
+        fixed_bonds(kind, "h-angles")
+
+
+def test_bonds_of_fixed_length(octane: Example) -> None:
+    kind = octane.system.topology.molecule_types["OCT"]
+    counts = {how: len(fixed_bonds(kind, how)[0]) for how in ("none", "h-bonds", "all-bonds")}
+    assert counts == {"none": 0, "h-bonds": 18, "all-bonds": 25}
+    water = molecule(
+        "SOL",
+        [("O", 16.0, -0.8), ("H", 1.0, 0.4), ("H", 1.0, 0.4)],
+        [("settles", 1, (0, 1, 2), (0.1, 0.163))],
+    )
+    pairs, lengths = fixed_bonds(water, "none")
+    assert pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert lengths.tolist() == [0.1, 0.1, 0.163]
+
+
+@pytest.mark.parametrize("constraints", ["none", "h-bonds", "all-bonds"])
+def test_energy_of_octane(octane: Example, constraints: str) -> None:
+    # OPLS with charges and 1-4 pairs, 80 molecules in their liquid
+    conditions = Conditions(350.0, rvdw=0.9, rcoulomb=0.9, constraints=constraints)
+    atoms = octane.atoms.astype(np.float64)
+    found = own_energies(octane.system, conditions, atoms, octane.box)
+    expected = potential(octane.system, conditions, atoms, octane.box)
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+
+
+BOXES = {
+    "cube": np.eye(3) * 1.3,
+    "flat": np.diag([4.0, 1.22, 1.25]),
+    "skewed": np.array([[1.4, 0, 0], [0.65, 1.35, 0], [-0.6, 0.5, 1.3]]),
+    "far from reduced": np.array([[1.4, 0, 0], [3.45, 1.35, 0], [-4.8, 4.55, 1.3]]),
+}
+
+
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES.keys())
+@pytest.mark.parametrize("cutoffs", [(0.6, 0.6), (0.45, 0.6), (0.6, 0.45)])
+def test_energy_of_a_mixture(box: np.ndarray, cutoffs: tuple[float, float]) -> None:
+    # three kinds of molecules, charges, exclusions of their own, in boxes little larger than two cut-offs
+    made, atoms = mixture(box)
+    for constraints, epsilon_rf in (("all-bonds", 0.0), ("none", 5.0)):
+        conditions = Conditions(
+            rvdw=cutoffs[0], rcoulomb=cutoffs[1], constraints=constraints, epsilon_rf=epsilon_rf
+        )
+        found, expected = own_energies(made, conditions, atoms, box), potential(made, conditions, atoms, box)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        # wherever the molecules are
+        dice = np.random.default_rng(3)
+        shifted = atoms.copy()
+        for match in made.matches:
+            n = match.kind.n_atoms
+            for copy in range(match.count):
+                rows = slice(match.first_atom + copy * n, match.first_atom + (copy + 1) * n)
+                shifted[rows] += dice.integers(-3, 4, 3) @ box
+        shifted += [0.3, -0.7, 11.3]
+        np.testing.assert_allclose(own_energies(made, conditions, shifted, box), found, rtol=1e-5)
+
+
+def test_pairs_by_hand() -> None:
+    """Two charges within and beyond each cut-off, a pair with an interaction of its own, an exclusion."""
+    kind = molecule(
+        "PAI",
+        [("A", 10.0, 0.5), ("B", 10.0, -0.3)],
+        [("pairs", 1, (0, 1), (1e-3, 2e-6))],
+        nrexcl=0,
+    )
+    part = [(kind, beads_of(kind, [0, 1]), 1)]
+    made = system(part, CHARGED, fudge_qq=0.5)
+    excluded = molecule(
+        "PAI",
+        [("A", 10.0, 0.5), ("B", 10.0, -0.3)],
+        [("pairs", 1, (0, 1), (1e-3, 2e-6))],
+        nrexcl=0,
+        exclusions=[(0, 1)],
+    )
+    apart = system([(excluded, beads_of(excluded, [0, 1]), 1)], CHARGED, fudge_qq=0.5)
+    c = Conditions(rvdw=0.5, rcoulomb=0.7, epsilon_r=2.0, epsilon_rf=10.0)
+    k = (10 - 2) / (2 * 10 + 2) / 0.7**3
+    crf = 1 / 0.7 + k * 0.7**2
+    (c6,), (c12,) = (
+        table[0, 1:] for table in (made.topology.nonbonded.c6[:2, :2], made.topology.nonbonded.c12[:2, :2])
+    )
+    for r in (0.2, 0.4, 0.6, 0.8):
+        own = 2e-6 / r**12 - 1e-3 / r**6 - ELECTRIC * 0.5 * 0.15 / 2 / r
+        field = -ELECTRIC * 0.15 / 2 * (k * r**2 - crf) if r < 0.7 else 0.0
+        usual = field - ELECTRIC * 0.15 / 2 / r if r < 0.7 else 0.0
+        if r < 0.5:
+            usual += c12 * (r**-12 - 0.5**-12) - c6 * (r**-6 - 0.5**-6)
+        atoms = np.array([[1.0, 1, 1], [1, 1, 1 + r]])
+        assert sum(own_energies(made, c, atoms, np.eye(3) * 4)) == pytest.approx(own + usual, rel=1e-6)
+        assert sum(own_energies(apart, c, atoms, np.eye(3) * 4)) == pytest.approx(own + field, rel=1e-6)
+
+
+def test_spring_of_a_fixed_bond() -> None:
+    kind = molecule("DUO", [("A", 10.0, 0.0), ("B", 10.0, 0.0)], [("bonds", 1, (0, 1), (0.2, 1e5))])
+    made = system([(kind, beads_of(kind, [0, 0]), 1)], CHARGED)
+    atoms = np.array([[1.0, 1, 1], [1, 1, 1.203]])
+    for constraints, expected in (
+        ("none", 0.5e5 * 0.003**2),
+        ("all-bonds", GAS * 350 * 0.5 * (0.003 / BOND_SPREAD) ** 2),
+    ):
+        found = own_energies(made, Conditions(350.0, constraints=constraints), atoms, np.eye(3) * 4)
+        assert sum(found) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_box_smaller_than_two_cutoffs_counts_all_images() -> None:
+    # of particles on a lattice each has the same neighbours, however large the box is called
+    kind = molecule("ION", [("A", 10.0, 0.0)], [])
+    for n in (1, 2, 3):
+        points, box = lattice(n**3, 0.5)
+        made = system([(kind, beads_of(kind, [0]), n**3)], CHARGED)
+        found = sum(own_energies(made, Conditions(rvdw=1.2, rcoulomb=1.2), points, box)) / n**3
+        whole = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3), axis=-1).reshape(-1, 3) * 0.5
+        r = np.linalg.norm(whole, axis=1)
+        r = r[(r > 0) & (r < 1.2)]
+        c6, c12 = made.topology.nonbonded.c6[0, 0], made.topology.nonbonded.c12[0, 0]
+        expected = 0.5 * (c12 * (r**-12 - 1.2**-12) - c6 * (r**-6 - 1.2**-6)).sum()
+        assert found == pytest.approx(expected, rel=1e-5)
+    assert np.allclose(reduced_cell(box), box)
