@@ -39,6 +39,7 @@ Flow
 ``target``             what is sampled: force field, temperature and beads, as arrays
 ``fragments, moves``   pieces of a molecule, what is moved together
 ``conformers, embed``  shapes of fragments; molecules folded onto their beads
+``anneal``             the dynamics that folds them
 ``forces, settle``     Langevin dynamics that packs them
 ``tables, kernels``    arrays and arithmetic of the compiled sweeps
 ``sweep, sample``      the Markov chain; the atoms of a frame

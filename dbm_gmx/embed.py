@@ -1,28 +1,26 @@
 """Atoms to begin with: every molecule folded onto its beads by itself.
 
 Fragments are put where the beads want them, as conformers of the right hands turned towards their
-neighbours, and joined by Langevin dynamics that is cooled to the temperature while bonds, angles and the
-springs to the beads grow stiff (simulated annealing, as structures are found from measured distances: Nilges,
-Clore, Gronenborn, FEBS Lett. 229, 317, 1988).  Molecules do not see each other; the sweeps pack them.
+neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.anneal`).  Then one part of the molecule after
+the other is annealed anew while the rest stands still; what comes out replaces what was there with the
+probability its energy says.  Molecules do not see each other; that is for what comes after.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numba as nb
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from dbm_gmx.anneal import Schedule, Script, anneal, make_script, window_energies
 from dbm_gmx.conformers import Piece, draw_conformers, make_piece
-from dbm_gmx.forces import term_force, upright
-from dbm_gmx.fragments import Fragment, make_fragments
+from dbm_gmx.fragments import Fragment, chemical_graph, make_fragments
 from dbm_gmx.frame import FloatArray, IntArray
-from dbm_gmx.kernels import compiled, gaussian, seeded, term_energy
 from dbm_gmx.quality import handedness, stereocentres
-from dbm_gmx.target import DISTANCE, QUARTIC, MoleculeTarget, Target
+from dbm_gmx.target import MoleculeTarget, Target
 
 SignArray = NDArray[np.int8]
 
@@ -32,38 +30,23 @@ CONFORMERS = 64
 TRIES = 6
 """Times a molecule is folded, if it does not come out well."""
 
-STEPS = 800
-TIME_STEP = 0.002  # ps
-FRICTION = 15.0  # ps^-1
-MASS = 12.0  # amu, of all atoms: only positions matter
-HOT = 4.0  # times the temperature, in the beginning
-LOOSE = 0.06  # nm, spread of the mapped centres in the beginning
-TIGHT = 0.006  # nm, at the end
-LONGEST_STEP = 0.01  # nm
+FOLDING = Schedule(steps=250, descent=50, hot=4.0, loose=0.06, soft=0.1)
+MENDING = Schedule(steps=200, descent=100, hot=8.0, loose=0.1, soft=0.02)
+
+MOST = 12
+"""Times a window is annealed anew, at most."""
+
+ENOUGH = 30
+"""Trials without a better shape, of all copies together, after which a window is left."""
+
+DISTINCT = 2.0
+"""Difference in energy that tells one shape of a window from another, kT."""
+
+RADIUS = 3
+"""Fragments of a window are so many bonds from the one in its middle."""
+
 STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are folded again."""
-
-
-class Script(NamedTuple):
-    """What the compiled dynamics reads of a molecule type.
-
-    Attributes
-    ----------
-    form, atoms, parameters
-        Terms, see :class:`~dbm_gmx.target.Force`.
-    centres
-        (c, 5) see :func:`~dbm_gmx.quality.stereocentres`.
-    bead_start, weighed, weight
-        Atoms of each bead and their weights.
-    """
-
-    form: Any
-    atoms: Any
-    parameters: Any
-    centres: Any
-    bead_start: Any
-    weighed: Any
-    weight: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +62,13 @@ class Folder:
     layout
         (fragments, beads): where fragments are put, as a linear function of the beads.
     script
-        For the dynamics.
+        For the dynamics; the first window is all of the molecule.
+    windows
+        How many more there are to be mended.
+    turns
+        Stereocentres to be turned together, and the window to do it in.
+    inverted
+        Each stereocentre and its neighbours, the smallest branch last.
     pieces
         Of each fragment, for its conformers.
     pools
@@ -93,6 +82,9 @@ class Folder:
     fragments: tuple[Fragment, ...]
     layout: FloatArray
     script: Script
+    windows: int
+    turns: tuple[tuple[tuple[int, ...], int], ...]
+    inverted: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: dict[tuple[Any, ...], FloatArray]
     seed: int
@@ -120,20 +112,55 @@ class Folded:
 def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> Folder:
     """Prepare folding of a molecule type."""
     fragments = make_fragments(molecule.kind)
-    centres = stereocentres(molecule.kind)
-    force = molecule.force
-    weights = molecule.weights.tocsr()
-    script = Script(
-        force.form,
-        force.atoms,
-        force.parameters,
-        centres,
-        weights.indptr.astype(np.int64),
-        weights.indices.astype(np.int64),
-        weights.data.astype(np.float64),
+    tree = nx.Graph()
+    tree.add_nodes_from(range(len(fragments)))
+    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
+    around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
+    whole = np.arange(molecule.kind.n_atoms)
+    mended = [around[k] for k in _middles(tree)]
+    home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
+    middles = [home[int(c[0])] for c in stereocentres(molecule.kind)]
+    turned = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
+    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in turned]
+    script = make_script(molecule, [whole, *mended, *unions])
+    first = 1 + len(mended)
+    return Folder(
+        target,
+        molecule,
+        fragments,
+        _layout(molecule, fragments),
+        script,
+        len(mended),
+        tuple((ks, first + n) for n, ks in enumerate(turned)),
+        tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.kind)),
+        tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments),
+        {},
+        seed,
     )
-    pieces = tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments)
-    return Folder(target, molecule, fragments, _layout(molecule, fragments), script, pieces, {}, seed)
+
+
+def _smallest_last(molecule: MoleculeTarget, centre: IntArray) -> IntArray:
+    """Order the neighbours of a stereocentre by the bonds they have, and drop the hidden hydrogen's place."""
+    graph = chemical_graph(molecule.kind)
+    arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
+    return np.array([centre[0], *arms], np.int64)
+
+
+def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
+    """Atoms owned by fragments."""
+    return np.sort(np.concatenate([fragments[k].own for k in chosen]))
+
+
+def _middles(tree: nx.Graph) -> list[int]:
+    """Few fragments that have every bond between fragments well inside their windows."""
+    covers = {k: {frozenset(e) for e in nx.ego_graph(tree, k, 1).edges} for k in tree}
+    chosen: list[int] = []
+    missing = {frozenset(e) for e in tree.edges}
+    while missing:
+        best = max(tree, key=lambda k: len(covers[k] & missing))
+        chosen.append(best)
+        missing -= covers[best]
+    return chosen or list(tree)
 
 
 def _layout(molecule: MoleculeTarget, fragments: tuple[Fragment, ...]) -> FloatArray:
@@ -184,7 +211,7 @@ def fold(
     waiting, again = np.arange(copies), 0
     for attempt in range(TRIES):
         name = (seed, frame * 65536 + sample, attempt)
-        positions, found = _fold_once(folder, beads[waiting], hands[waiting], waiting, name, cold=1.0)
+        positions, found = _fold_once(folder, beads[waiting], hands[waiting], waiting, name)
         better = found < energy[waiting]
         best[waiting[better]], energy[waiting[better]] = positions[better], found[better]
         middle = np.median(energy)
@@ -197,24 +224,56 @@ def fold(
 
 
 def _fold_once(
-    folder: Folder,
-    beads: FloatArray,
-    hands: SignArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-    *,
-    cold: float,
+    folder: Folder, beads: FloatArray, hands: SignArray, number: IntArray, name: tuple[int, int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """Fold molecules with the random numbers of ``number`` and ``name``: positions, energies."""
     dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
     positions = _arrange(folder, beads, hands, dice)
-    energy = np.empty(len(beads))
-    wanted = np.ascontiguousarray(hands, np.float64)
-    stream = np.array(name, np.int64)
-    _anneal_all(folder.script, folder.target.kt, cold, beads, wanted, positions, number, stream, energy)
+    anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
+    for window in range(1, 1 + folder.windows):
+        rows, quiet = np.arange(len(beads)), 0  # trials since one found a better shape
+        for attempt in range(MOST):
+            where = (name[0], name[1], name[2] + MENDED * (1 + attempt * folder.windows + window))
+            part = positions[rows]
+            rise, energy = _mend(folder, window, beads[rows], hands[rows], part, number[rows], where, dice)
+            positions[rows] = part
+            quiet = 0 if (rise < -DISTINCT * folder.target.kt).any() else quiet + len(rows)
+            if quiet >= min(ENOUGH, MOST * len(rows)):
+                break
+            # the better half is left alone: what is wrong has the higher energy
+            rows = rows[energy >= np.median(energy)] if attempt in (0, 2) else rows
+    energy = window_energies(folder.script, 0, folder.target.kt, positions, beads)
+    return positions, energy + WRONG * _wrong(folder, hands, positions)
+
+
+def _mend(
+    folder: Folder,
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+    dice: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Anneal a window anew, and keep it with the probability its energy says; rises, energies."""
+    script, kt, trial = folder.script, folder.target.kt, positions.copy()
+    energy = window_energies(script, window, kt, positions, beads) + WRONG * _wrong(folder, hands, positions)
+    found = anneal(script, window, MENDING, kt, beads, hands, trial, number, name)
+    rise = found + WRONG * _wrong(folder, hands, trial) - energy
+    taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
+    positions[taken] = trial[taken]
+    return rise, energy + np.where(taken, rise, 0.0)
+
+
+def _wrong(folder: Folder, hands: SignArray, positions: FloatArray) -> Any:
+    """Stereocentres (copies,) that are flat or of the wrong hand."""
     got = handedness(positions, folder.script.centres)
-    wrong = ((hands != 0) & (got != hands)).sum(axis=1) + (got == 0).sum(axis=1)
-    return positions, energy + WRONG * wrong
+    return ((hands != 0) & (got != hands)).sum(axis=1) + (got == 0).sum(axis=1)
+
+
+WRONG = 1e6  # kJ/mol, for each hand that came out wrong
+MENDED = 1 << 24  # sets these random numbers apart
 
 
 def infer_hands(
@@ -222,8 +281,9 @@ def infer_hands(
 ) -> SignArray:
     """Hands of stereocentres, where they are not given: those with which a molecule fits its beads best.
 
-    Molecules are folded and cooled to almost no temperature, with one hand after the other turned; what
-    lowers the energy is kept, until nothing does.
+    Windows about one stereocentre after the other, and about two neighbours, are annealed as they are and
+    turned; what lowers the energy is kept, until nothing does.  What most copies of a molecule have counts
+    as a prior: copies are rarely made with different hands.
 
     Parameters
     ----------
@@ -239,35 +299,101 @@ def infer_hands(
     dice = np.random.default_rng([seed, frame, sample, INFERRING])
     best = np.where(hands == 0, dice.choice(np.array([-1, 1], np.int8), size=hands.shape), hands)
     everyone = np.arange(len(beads))
-    _, energy = _fold_once(folder, beads, best, everyone, (seed, frame, INFERRING), cold=COLD)
+    positions, _ = _fold_once(folder, beads, best, everyone, (seed, frame, INFERRING))
     attempt = INFERRING
-    for _ in range(ROUNDS):
-        changed = False
-        for turned in _turns(hands.shape[1]):
-            open_ = np.flatnonzero((hands[:, turned] == 0).all(axis=1))
-            trial = best[open_]
-            trial[:, turned] *= -1
-            attempt += 1
-            _, found = _fold_once(folder, beads[open_], trial, open_, (seed, frame, attempt), cold=COLD)
-            better = found < energy[open_]
-            best[open_[better]], energy[open_[better]] = trial[better], found[better]
-            changed |= bool(better.any())
-        if not changed:
+    doubtful = np.ones((len(beads), len(folder.turns)), bool)
+    for _ in range(SEARCHED):
+        for k, (centres, window) in enumerate(folder.turns):
+            rows = np.flatnonzero((hands[:, list(centres)] == 0).all(axis=1) & doubtful[:, k])
+            if not len(rows):
+                continue
+            attempt += 2
+            name = (seed, frame * 65536 + sample, attempt)
+            gain = _turn(folder, list(centres), window, beads, best, positions, rows, name)
+            doubtful[rows, k] = np.abs(gain) < DOUBTFUL * folder.target.kt
+            # what was turned changes the case of all that share atoms with it
+            near = np.array([_near(centres, others) and m != k for m, (others, _) in enumerate(folder.turns)])
+            doubtful[rows[gain > 0]] |= near
+        if not doubtful.any():
             break
     return best
 
 
-def _turns(centres: int) -> list[list[int]]:
-    """Centres turned together: each alone, then neighbours in pairs."""
-    return [[k] for k in range(centres)] + [[k, k + 1] for k in range(centres - 1)]
+def _near(centres: tuple[int, ...], others: tuple[int, ...]) -> bool:
+    return min(abs(i - j) for i in centres for j in others) <= 1
+
+
+def _turn(
+    folder: Folder,
+    centres: list[int],
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    rows: IntArray,
+    name: tuple[int, int, int],
+) -> FloatArray:
+    """Turn stereocentres of some molecules where that lowers the energy; by how much it did or would."""
+    kt = folder.target.kt
+    old, new = hands[rows], hands[rows]
+    new[:, centres] *= -1
+    kept, turned = positions[rows], positions[rows]
+    for k in centres:
+        _invert(turned, folder.inverted[k])
+    energy = _search(folder, window, beads[rows], old, kept, rows, name)
+    gain: FloatArray = energy - _search(
+        folder, window, beads[rows], new, turned, rows, (*name[:2], name[2] + 1)
+    )
+    for k in centres:
+        same = (hands[:, k] == old[:, k][:, None]).sum(axis=1)
+        gain += kt * np.log((len(hands) - same + 1.0) / same)
+    flipped = gain > 0
+    positions[rows] = np.where(flipped[:, None, None], turned, kept)
+    hands[rows[flipped]] = new[flipped]
+    return gain
+
+
+def _search(
+    folder: Folder,
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+) -> FloatArray:
+    """Anneal a window several times; the lowest energies, whose ``positions`` stay."""
+    script, kt = folder.script, folder.target.kt
+    energy = window_energies(script, window, kt, positions, beads) + WRONG * _wrong(folder, hands, positions)
+    first = positions.copy()
+    for attempt in range(SEARCHES):
+        trial = first.copy()
+        found = anneal(
+            script, window, MENDING, kt, beads, hands, trial, number, (*name[:2], name[2] + MENDED * attempt)
+        )
+        found += WRONG * _wrong(folder, hands, trial)
+        better = found < energy
+        energy[better], positions[better] = found[better], trial[better]
+    return energy
+
+
+def _invert(positions: FloatArray, centre: IntArray) -> None:
+    """Give a stereocentre (row of atoms) the other hand, in place.
+
+    Three neighbours stay; the centre and the fourth go to the other side of their plane.
+    """
+    a, b, c = (positions[:, i] for i in centre[1:4])
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    for i in centre[[0, *range(4, len(centre))]]:
+        height = ((positions[:, i] - a) * normal).sum(axis=1, keepdims=True)
+        positions[:, i] -= 2 * height * normal
 
 
 INFERRING = 1 << 20  # sets these random numbers apart
-COLD = 0.02  # times the temperature
-ROUNDS = 3
-
-
-WRONG = 1e6  # kJ/mol, for each hand that came out wrong
+SEARCHED = 5  # rounds, at most
+DOUBTFUL = 6.0  # kT, what is surer than this is not asked again
+SEARCHES = 2  # times a window is annealed for the lowest energy
 
 
 def _arrange(folder: Folder, beads: FloatArray, hands: SignArray, dice: np.random.Generator) -> FloatArray:
@@ -326,82 +452,6 @@ def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:
     flip = np.ones((len(points), 3))
     flip[:, 2] = np.sign(np.linalg.det(turned))
     return np.asarray(np.einsum("cji,cj,ckj->cik", vt, flip, u), np.float64)
-
-
-# --- dynamics --------------------------------------------------------------------------------------
-
-
-@compiled()
-def _forces(script: Any, x: Any, beads: Any, hands: Any, grown: float, stiffness: float, force: Any) -> None:
-    """Forces of terms, hands and beads; ``grown`` from 0 to 1 how far the annealing has got."""
-    force[:] = 0.0
-    bend = min(1.0, 0.1 + 1.4 * grown)
-    for t in range(len(script.form)):
-        scale = 1.0 if script.form[t] in (DISTANCE, QUARTIC) else bend
-        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
-        term_force(script.form[t], script.parameters[t], scale, x, i, j, k, m, force)
-    for c in range(len(script.centres)):
-        if hands[c] != 0.0:
-            upright(x, script.centres[c], hands[c], force)
-    for b in range(len(beads)):
-        for d in range(3):
-            off = -beads[b, d]
-            for q in range(script.bead_start[b], script.bead_start[b + 1]):
-                off += script.weight[q] * x[script.weighed[q], d]
-            for q in range(script.bead_start[b], script.bead_start[b + 1]):
-                force[script.weighed[q], d] -= stiffness * script.weight[q] * off
-
-
-@compiled()
-def _anneal(script: Any, kt: float, cold: float, beads: Any, hands: Any, x: Any, dice: Any) -> float:
-    """Langevin dynamics of one molecule from hot and loose to ``cold`` times kT; its energy then."""
-    n = len(x)
-    velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
-    kept = math.exp(-FRICTION * TIME_STEP)
-    for step in range(STEPS):
-        grown = step / STEPS
-        heat = kt * (HOT + (cold - HOT) * min(1.0, 1.4 * grown))
-        spread = LOOSE * (TIGHT / LOOSE) ** min(1.0, 1.4 * grown)
-        _forces(script, x, beads, hands, grown, kt / spread**2, force)
-        kick = math.sqrt((1.0 - kept * kept) * heat / MASS)
-        for i in range(n):
-            for d in range(3):
-                v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(dice)
-                limit = LONGEST_STEP / TIME_STEP
-                v = max(-limit, min(limit, v))
-                velocity[i, d] = v
-                x[i, d] += TIME_STEP * v
-    energy = 0.0
-    for t in range(len(script.form)):
-        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
-        if script.form[t] not in (DISTANCE, QUARTIC):
-            energy += term_energy(script.form[t], script.parameters[t], x, i, j, max(k, 0), max(m, 0))
-    for b in range(len(beads)):
-        for d in range(3):
-            off = -beads[b, d]
-            for q in range(script.bead_start[b], script.bead_start[b + 1]):
-                off += script.weight[q] * x[script.weighed[q], d]
-            energy += 0.5 * kt / TIGHT**2 * off * off
-    return energy
-
-
-@compiled(parallel=True)
-def _anneal_all(
-    script: Any,
-    kt: float,
-    cold: float,
-    beads: Any,
-    hands: Any,
-    positions: Any,
-    number: Any,
-    name: Any,
-    energy: Any,
-) -> None:
-    """Anneal molecules (copies, n, 3) in place; ``number`` and ``name`` tell their random numbers apart."""
-    for copy in nb.prange(len(positions)):
-        dice = np.empty(1, np.uint64)
-        seeded(dice, name[0], name[1], name[2], number[copy])
-        energy[copy] = _anneal(script, kt, cold, beads[copy], hands[copy], positions[copy], dice)
 
 
 __all__ = ["Folded", "Folder", "IntArray", "fold", "make_folder"]

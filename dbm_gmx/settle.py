@@ -10,7 +10,7 @@ sweeps for.  What it leaves is near the target, not exact: that is for the sweep
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -20,19 +20,19 @@ from dbm_gmx.frame import FloatArray
 from dbm_gmx.kernels import compiled, gaussian, seeded
 from dbm_gmx.sweep import beads_around
 
-STEPS = 1000
-TIME_STEP = 0.004  # ps
-FRICTION = 6.0  # ps^-1
+STEPS = 500
+TIME_STEP = 0.006  # ps
+FRICTION = 2.0  # ps^-1
 MASS = 12.0  # amu, of all atoms: only positions matter
 HOT = 1.6
 """Times the temperature at the beginning; it is that of the target after half of the steps."""
 SOFT, HARD = 0.5, 0.003
 """Soft cores, see :class:`~dbm_gmx.tables.Numbers`: in the beginning and when they are dropped."""
-SOFTENED = 0.4  # of the steps
+SOFTENED = 0.3  # of the steps
 CUTOFF = 0.6  # nm, at most
 SKIN = 0.08  # nm
 RENEWED = 20  # steps between two lists of neighbours
-LONGEST_STEP = 0.01  # nm
+LONGEST_STEP = 0.02  # nm
 IMAGES = 9  # periods to either side that an image's number can tell
 
 
@@ -67,23 +67,57 @@ def settle(
     images = image_vectors(place.cell)
     velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
     forces = _forces_together if together else _forces_alone
-    lists = _lists_together if together else _lists_alone
-    counts, room = np.zeros(n, np.int64), 0
-    other, image = np.empty((n, 0), np.int32), np.empty((n, 0), np.int16)
+    list_all = _list_together if together else _list_alone
+    lists = make_lists(place, tables, 0)
     for step in range(steps):
         if step % RENEWED == 0:
-            lists(place, tables, cutoff + SKIN, counts, other, image)
-            if counts.max() > room:
-                room = int(1.3 * counts.max()) + 8
-                other, image = np.empty((n, room), np.int32), np.empty((n, room), np.int16)
-                lists(place, tables, cutoff + SKIN, counts, other, image)
+            list_all(place, tables, cutoff + SKIN, images, lists)
+            if lists.size.max() > lists.other.shape[1]:
+                lists = make_lists(place, tables, int(1.2 * lists.size.max()) + 16)
+                list_all(place, tables, cutoff + SKIN, images, lists)
         done = step / (SOFTENED * steps)
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / steps)
-        forces(place, tables, numbers, cutoff, soft, counts, other, image, images, force)
+        forces(place, tables, numbers, cutoff, soft, lists, images, force)
         for c in range(len(hands)):
             upright(place.positions, centres[c], float(hands[c]), force)
         _step(place.positions, velocity, force, numbers.kt * heat, np.array([*name, step], np.int64))
+
+
+class Lists(NamedTuple):
+    """Neighbours of the atoms of each bead, sorted by type.
+
+    Attributes
+    ----------
+    size
+        (m,) of each bead, also where there is no room for all.
+    other, image
+        (m, room) atoms, and numbers of their images.
+    begin
+        (m, types + 1) where each type begins.
+    skipped, hidden
+        (n,) and (n, most) rows of ``other`` that do not act on an atom as others do.
+    """
+
+    size: Any
+    other: Any
+    image: Any
+    begin: Any
+    skipped: Any
+    hidden: Any
+
+
+def make_lists(place: Any, tables: Any, room: int) -> Lists:
+    """Empty lists with so much room."""
+    beads, most = len(place.beads), int(np.diff(tables.partner_start).max(initial=1))
+    return Lists(
+        np.zeros(beads, np.int64),
+        np.empty((beads, room), np.int32),
+        np.empty((beads, room), np.int16),
+        np.zeros((beads, len(tables.c6) + 1), np.int64),
+        np.zeros(len(place.positions), np.int64),
+        np.empty((len(place.positions), most), np.int32),
+    )
 
 
 def image_vectors(cell: FloatArray) -> FloatArray:
@@ -102,17 +136,14 @@ def _number(a: int, b: int, c: int) -> int:
     return ((a + IMAGES) * side + b + IMAGES) * side + c + IMAGES
 
 
-def _lists(place: Any, tables: Any, reach: float, counts: Any, other: Any, image: Any) -> None:
+def _list_all(place: Any, tables: Any, reach: float, images: Any, lists: Any) -> None:
     for bead in nb.prange(len(place.beads)):
-        _list(place, tables, bead, reach, counts, other, image)
+        _list(place, tables, bead, reach, images, lists)
 
 
 @compiled()
-def _list(place: Any, tables: Any, bead: int, reach: float, counts: Any, other: Any, image: Any) -> None:
-    """List the neighbours of the atoms of a bead, as far as there is room, and count them.
-
-    Special partners are left out.
-    """
+def _list(place: Any, tables: Any, bead: int, reach: float, images: Any, lists: Any) -> None:
+    """List the atoms within reach of those of a bead, and count them; their own are among them."""
     begin, end = tables.holder_start[bead], tables.holder_start[bead + 1]
     if begin == end:
         return
@@ -122,97 +153,181 @@ def _list(place: Any, tables: Any, bead: int, reach: float, counts: Any, other: 
     if n > len(found):
         found, shift = np.empty(n, np.int64), np.empty((n, 3), np.int64)
         n = beads_around(place, bead, distance, found, shift)
-    molecule = tables.molecule[tables.holder[begin]]
-    first, mass = tables.begin[molecule], tables.mass_start[tables.sort_of[molecule]]
-    cell, positions = place.cell, place.positions
-    for r in range(begin, end):
-        counts[tables.holder[r]] = 0
+    positions, counts = place.positions, lists.begin[bead]
+    counts[:] = 0
+    size, room = 0, lists.other.shape[1]
+    atom, number = np.empty(room, np.int32), np.empty(room, np.int16)
     for q in range(n):
+        image = _number(shift[q, 0], shift[q, 1], shift[q, 2])
         far = place.radius[bead] + place.radius[found[q]] + reach
-        a, b, c = shift[q, 0], shift[q, 1], shift[q, 2]
-        sx = a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0]
-        sy = a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1]
-        sz = a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2]
-        dx = place.beads[found[q], 0] + sx - place.beads[bead, 0]
-        dy = place.beads[found[q], 1] + sy - place.beads[bead, 1]
-        dz = place.beads[found[q], 2] + sz - place.beads[bead, 2]
-        if dx * dx + dy * dy + dz * dz > far * far:
+        if image < 0 or _square(place.beads[found[q]], images[image], place.beads[bead]) > far * far:
             continue
-        number, same = _number(a, b, c), a == 0 and b == 0 and c == 0
+        for t in range(tables.holder_start[found[q]], tables.holder_start[found[q] + 1]):
+            j, near = tables.holder[t], False
+            for r in range(begin, end):
+                near |= _square(positions[j], images[image], positions[tables.holder[r]]) < reach * reach
+            if near:
+                if size < room:
+                    atom[size], number[size] = j, image
+                counts[tables.type[j] + 1] += 1
+                size += 1
+    lists.size[bead] = size
+    if size > room:
+        return
+    for k in range(1, len(counts)):
+        counts[k] += counts[k - 1]
+    free = counts[:-1].copy()
+    for q in range(size):
+        row = free[tables.type[atom[q]]]
+        lists.other[bead, row], lists.image[bead, row] = atom[q], number[q]
+        free[tables.type[atom[q]]] += 1
+    _hide(tables, bead, size, lists)
+
+
+@compiled(forceinline=True)
+def _square(x: Any, shift: Any, y: Any) -> float:
+    """Square of the distance between a shifted place and another."""
+    dx, dy, dz = x[0] + shift[0] - y[0], x[1] + shift[1] - y[1], x[2] + shift[2] - y[2]
+    return dx * dx + dy * dy + dz * dz
+
+
+@compiled(forceinline=True)
+def _hide(tables: Any, bead: int, size: int, lists: Any) -> None:
+    """Note which of a bead's list are special partners of its atoms, or themselves."""
+    begin, end = tables.holder_start[bead], tables.holder_start[bead + 1]
+    molecule, home = tables.molecule[tables.holder[begin]], _number(0, 0, 0)
+    first, mass = tables.begin[molecule], tables.mass_start[tables.sort_of[molecule]]
+    for r in range(begin, end):
+        lists.skipped[tables.holder[r]] = 0
+    for q in range(size):
+        j = lists.other[bead, q]
+        if tables.molecule[j] != molecule or lists.image[bead, q] != home:
+            continue
         for r in range(begin, end):
             i = tables.holder[r]
-            partner, last = tables.partner_start[mass + i - first], tables.partner_start[mass + i - first + 1]
-            for t in range(tables.holder_start[found[q]], tables.holder_start[found[q] + 1]):
-                j = tables.holder[t]
-                dx = positions[j, 0] + sx - positions[i, 0]
-                dy = positions[j, 1] + sy - positions[i, 1]
-                dz = positions[j, 2] + sz - positions[i, 2]
-                if dx * dx + dy * dy + dz * dz > reach * reach:
-                    continue
-                if same and tables.molecule[j] == molecule:
-                    special = False
-                    for s in range(partner, last):
-                        special |= tables.partner[s] == j - first
-                    if special:
-                        continue
-                if number < 0:
-                    continue
-                if counts[i] < other.shape[1]:
-                    other[i, counts[i]] = j
-                    image[i, counts[i]] = number
-                counts[i] += 1
+            for s in range(
+                tables.partner_start[mass + i - first], tables.partner_start[mass + i - first + 1]
+            ):
+                if tables.partner[s] == j - first:
+                    lists.hidden[i, lists.skipped[i]] = q
+                    lists.skipped[i] += 1
+                    break
 
 
-_lists_alone = compiled()(_lists)
-_lists_together = compiled(parallel=True)(_lists)
+_list_alone = compiled()(_list_all)
+_list_together = compiled(parallel=True)(_list_all)
 
 
 @compiled(forceinline=True)
 def _push(c6: float, c12: float, qq: float, r2: float, soft: float, k_rf: float) -> float:
     """Force of a pair over its distance; ``soft`` cores have no charge."""
-    if soft > 0.0:
-        if c12 <= 0.0 or c6 <= 0.0:
-            return 0.0
-        r4 = r2 * r2
-        i6 = 1.0 / (r4 * r2 + soft * c12 / c6)
-        return 6.0 * r4 * i6 * i6 * (2.0 * c12 * i6 - c6)
-    inverse = 1.0 / max(r2, 0.01)
-    i6 = inverse * inverse * inverse
-    push = (12.0 * c12 * i6 - 6.0 * c6) * i6 * inverse
-    if qq != 0.0:
-        push += qq * (math.sqrt(inverse) * inverse - 2.0 * k_rf)
+    if soft > 0.0 and (c12 <= 0.0 or c6 <= 0.0):
+        return 0.0
+    square = max(r2, 0.01)
+    quartic = square * square
+    i6 = 1.0 / (quartic * square + (soft * c12 / c6 if soft > 0.0 else 0.0))
+    push = 6.0 * quartic * i6 * i6 * (2.0 * c12 * i6 - c6)
+    if qq != 0.0 and soft == 0.0:
+        push += qq * (1.0 / (math.sqrt(square) * square) - 2.0 * k_rf)
     return push
 
 
-def _forces(
+@compiled()
+def _pushes(
+    x: Any, y: Any, z: Any, around: Any, begin: int, end: int, limit: Any, c6: Any, c12: Any, core: Any
+) -> Any:
+    """Lennard-Jones force on one place by atoms of one type; ``core`` softens."""
+    fx = fy = fz = np.float32(0.0)
+    ax, ay, az = around[0], around[1], around[2]
+    for j in range(begin, end):
+        dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        square = max(r2, np.float32(0.01))
+        quartic = square * square
+        i6 = np.float32(1.0) / (quartic * square + core)
+        push = quartic * i6 * i6 * (c12 * i6 - c6)
+        push = push if r2 < limit else np.float32(0.0)
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz
+
+
+@compiled()
+def _tugs(x: Any, y: Any, z: Any, around: Any, n: int, limit: Any, k_rf: Any) -> Any:
+    """Force on a unit charge by the charges around it."""
+    fx = fy = fz = np.float32(0.0)
+    ax, ay, az, charge = around[0], around[1], around[2], around[3]
+    for j in range(n):
+        dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        square = max(r2, np.float32(0.01))
+        push = charge[j] * (np.float32(1.0) / (np.sqrt(square) * square) - np.float32(2.0) * k_rf)
+        push = push if r2 < limit else np.float32(0.0)
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz
+
+
+AWAY = np.float32(1e4)  # nm: where an atom does not act
+
+
+@compiled()
+def _bead_forces(
     place: Any,
     tables: Any,
     numbers: Any,
+    bead: int,
     cutoff: float,
     soft: float,
-    counts: Any,
-    other: Any,
-    image: Any,
+    lists: Any,
     images: Any,
     force: Any,
 ) -> None:
-    x = place.positions
-    for i in nb.prange(len(x)):
-        fx = fy = fz = 0.0
-        for q in range(counts[i]):
-            j, shift = other[i, q], image[i, q]
-            dx = x[i, 0] - x[j, 0] - images[shift, 0]
-            dy = x[i, 1] - x[j, 1] - images[shift, 1]
-            dz = x[i, 2] - x[j, 2] - images[shift, 2]
-            r2 = dx * dx + dy * dy + dz * dz
-            if r2 < cutoff * cutoff:
-                a, b = tables.type[i], tables.type[j]
-                qq = tables.charge[i] * tables.charge[j]
-                push = _push(tables.c6[a, b], tables.c12[a, b], qq, r2, soft, numbers.k_rf)
-                fx += push * dx
-                fy += push * dy
-                fz += push * dz
+    """Forces on the atoms of a bead by all but their special partners."""
+    positions, centre, n = place.positions, place.beads[bead], lists.size[bead]
+    around = np.empty((4, n), np.float32)
+    for q in range(n):
+        j, shift = lists.other[bead, q], images[lists.image[bead, q]]
+        for d in range(3):
+            around[d, q] = positions[j, d] + shift[d] - centre[d]
+        around[3, q] = tables.charge[j]
+    limit, k_rf = np.float32(cutoff * cutoff), np.float32(numbers.k_rf)
+    kept = np.empty(lists.hidden.shape[1], np.float32)
+    for r in range(tables.holder_start[bead], tables.holder_start[bead + 1]):
+        i = tables.holder[r]
+        x = np.float32(positions[i, 0] - centre[0])
+        y = np.float32(positions[i, 1] - centre[1])
+        z = np.float32(positions[i, 2] - centre[2])
+        for q in range(lists.skipped[i]):
+            kept[q] = around[0, lists.hidden[i, q]]
+            around[0, lists.hidden[i, q]] = AWAY
+        fx = fy = fz = np.float32(0.0)
+        for kind in range(len(tables.c6)):
+            c6, c12 = tables.c6[tables.type[i], kind], tables.c12[tables.type[i], kind]
+            begin, end = lists.begin[bead, kind], lists.begin[bead, kind + 1]
+            if begin == end or (soft > 0.0 and (c6 <= 0.0 or c12 <= 0.0)):
+                continue
+            core = np.float32(soft * c12 / c6 if soft > 0.0 else 0.0)
+            gx, gy, gz = _pushes(
+                x, y, z, around, begin, end, limit, np.float32(6.0 * c6), np.float32(12.0 * c12), core
+            )
+            fx, fy, fz = fx + gx, fy + gy, fz + gz
+        if numbers.charged and soft == 0.0 and tables.charge[i] != 0.0:
+            gx, gy, gz = _tugs(x, y, z, around, n, limit, k_rf)
+            charge = np.float32(tables.charge[i])
+            fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
+        for q in range(lists.skipped[i]):
+            around[0, lists.hidden[i, q]] = kept[q]
         force[i, 0], force[i, 1], force[i, 2] = fx, fy, fz
+
+
+def _forces(
+    place: Any, tables: Any, numbers: Any, cutoff: float, soft: float, lists: Any, images: Any, force: Any
+) -> None:
+    for bead in nb.prange(len(place.beads)):
+        _bead_forces(place, tables, numbers, bead, cutoff, soft, lists, images, force)
     for molecule in nb.prange(len(tables.begin)):
         _molecule_forces(place, tables, numbers, molecule, soft, force)
 

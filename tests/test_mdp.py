@@ -49,7 +49,7 @@ def test_what_is_left_out_is_as_gromacs_takes_it(conditions) -> None:
         rcoulomb=1.0,
         epsilon_r=1.0,
         epsilon_rf=1.0,  # a plain cut-off is the reaction field of the medium itself
-        constraints="none",
+        constraints="all-bonds",
         source=ASSUMED,
     )
     assert defines == ()

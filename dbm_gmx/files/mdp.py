@@ -59,7 +59,8 @@ class Entry:
 def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     """Read temperature, cut-offs and constraints.
 
-    What the file leaves out is what GROMACS takes then.  ``-`` and ``_`` and the case of keys and names
+    What the file leaves out is what GROMACS takes then, but for ``constraints``: bonds vibrate only where the
+    file says so.  ``-`` and ``_`` and the case of keys and names
     make no difference.
 
     Parameters
@@ -145,7 +146,7 @@ def _temperature(entry: Entry) -> float:
 
 def _constraints(entries: dict[str, Entry]) -> str:
     if "constraints" not in entries:
-        return "none"
+        return "all-bonds"
     entry = entries["constraints"]
     name = _plain(entry)
     if name not in CONSTRAINED:

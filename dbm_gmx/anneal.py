@@ -1,0 +1,309 @@
+"""Simulated annealing of single molecules on their beads, whole or in part, compiled.
+
+Langevin dynamics is cooled while bonds, angles and the springs to the beads grow stiff, as structures are
+found from measured distances (Nilges, Clore, Gronenborn, FEBS Lett. 229, 317, 1988).  A *window* is the part of
+a molecule that moves while the rest stands still.
+"""
+
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numba as nb
+import numpy as np
+
+from dbm_gmx.forces import STIFFEST, term_force, upright
+from dbm_gmx.frame import FloatArray, IntArray
+from dbm_gmx.kernels import compiled, gaussian, seeded, term_energy
+from dbm_gmx.quality import stereocentres
+from dbm_gmx.target import DISTANCE, QUARTIC, MoleculeTarget
+
+TIME_STEP = 0.002  # ps
+FRICTION = 15.0  # ps^-1
+MASS = 12.0  # amu, of all atoms: only positions matter
+TIGHT = 0.006  # nm, spread of the mapped centres at the end
+COLD = 0.2  # times the temperature, at the end of the dynamics
+LONGEST_STEP = 0.01  # nm
+LONGEST_TIME_STEP = 0.006  # ps, on the way to the minimum
+
+
+class Schedule(NamedTuple):
+    """How to anneal.
+
+    Attributes
+    ----------
+    steps, descent
+        Of dynamics, and of what follows: the way to the minimum, so that energies can be compared.
+    hot
+        Times the temperature in the beginning.
+    loose
+        Spread of the mapped centres in the beginning, nm.
+    soft
+        Share of angles and dihedrals that acts in the beginning.
+    """
+
+    steps: int
+    descent: int
+    hot: float
+    loose: float
+    soft: float
+
+
+class Script(NamedTuple):
+    """What the dynamics reads of a molecule type.
+
+    Attributes
+    ----------
+    form, atoms, parameters
+        Terms, see :class:`~dbm_gmx.target.Force`.
+    centres
+        (c, 5) see :func:`~dbm_gmx.quality.stereocentres`.
+    bead_start, weighed, weight
+        Atoms of each bead and their weights.
+    free_start, free, term_start, term, hand_start, hand, site_start, site
+        Of each window the atoms that move, and the terms, stereocentres and beads they change.
+    """
+
+    form: Any
+    atoms: Any
+    parameters: Any
+    centres: Any
+    bead_start: Any
+    weighed: Any
+    weight: Any
+    free_start: Any
+    free: Any
+    term_start: Any
+    term: Any
+    hand_start: Any
+    hand: Any
+    site_start: Any
+    site: Any
+
+
+def make_script(molecule: MoleculeTarget, windows: Sequence[IntArray]) -> Script:
+    """Arrays of a molecule type whose ``windows`` are given by their atoms."""
+    force, centres = molecule.force, stereocentres(molecule.kind)
+    weights = molecule.weights.tocsr()
+    kinds: list[list[IntArray]] = [[], [], [], []]
+    for free in windows:
+        touched = np.isin(np.arange(molecule.kind.n_atoms), free)
+        kinds[0].append(free)
+        kinds[1].append(np.flatnonzero(_touches(force.atoms, touched)))
+        kinds[2].append(np.flatnonzero(_touches(centres, touched)))
+        kinds[3].append(np.flatnonzero(weights @ touched > 0))
+    ranges = [
+        (np.cumsum([0, *map(len, rows)]), np.concatenate([np.zeros(0, np.int64), *rows])) for rows in kinds
+    ]
+    return Script(
+        force.form,
+        force.atoms,
+        force.parameters,
+        centres,
+        weights.indptr.astype(np.int64),
+        weights.indices.astype(np.int64),
+        weights.data.astype(np.float64),
+        *(array for pair in ranges for array in pair),
+    )
+
+
+def _touches(rows: IntArray, touched: Any) -> Any:
+    """Rows of atoms (-1 for none) in which one is touched."""
+    return (touched[np.maximum(rows, 0)] & (rows >= 0)).any(axis=1)
+
+
+@compiled()
+def _off(script: Any, bead: int, d: int, x: Any, beads: Any) -> float:
+    """How far a mapped centre is from its bead along an axis."""
+    off = -beads[bead, d]
+    for q in range(script.bead_start[bead], script.bead_start[bead + 1]):
+        off += script.weight[q] * x[script.weighed[q], d]
+    return off
+
+
+@compiled()
+def _forces(
+    script: Any, window: int, x: Any, beads: Any, hands: Any, bend: float, stiffness: float, force: Any
+) -> None:
+    """Forces of terms, hands and beads on the atoms of a window (and some others)."""
+    force[:] = 0.0
+    for n in range(script.term_start[window], script.term_start[window + 1]):
+        t = script.term[n]
+        scale = 1.0 if script.form[t] in (DISTANCE, QUARTIC) else bend
+        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
+        term_force(script.form[t], script.parameters[t], scale, x, i, j, k, m, force)
+    for n in range(script.hand_start[window], script.hand_start[window + 1]):
+        c = script.hand[n]
+        if hands[c] != 0.0:
+            upright(x, script.centres[c], hands[c], force)
+    for n in range(script.site_start[window], script.site_start[window + 1]):
+        b = script.site[n]
+        for d in range(3):
+            pull = stiffness * _off(script, b, d, x, beads)
+            for q in range(script.bead_start[b], script.bead_start[b + 1]):
+                force[script.weighed[q], d] -= pull * script.weight[q]
+
+
+@compiled()
+def _energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> float:
+    """Energy of the terms and beads of a window, bonds as soft as in the dynamics, kJ/mol."""
+    energy = 0.0
+    for n in range(script.term_start[window], script.term_start[window + 1]):
+        t = script.term[n]
+        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
+        value = term_energy(script.form[t], script.parameters[t], x, i, j, max(k, 0), max(m, 0))
+        if script.form[t] == DISTANCE:
+            value *= min(1.0, STIFFEST / script.parameters[t, 1])
+        elif script.form[t] == QUARTIC:
+            value *= min(1.0, STIFFEST / (2.0 * script.parameters[t, 1] * script.parameters[t, 0] ** 2))
+        energy += value
+    for n in range(script.site_start[window], script.site_start[window + 1]):
+        for d in range(3):
+            off = _off(script, script.site[n], d, x, beads)
+            energy += 0.5 * kt / TIGHT**2 * off * off
+    return energy
+
+
+@compiled()
+def _anneal(
+    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, x: Any, dice: Any
+) -> None:
+    """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff, then to the minimum."""
+    n = len(x)
+    velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
+    kept = math.exp(-FRICTION * TIME_STEP)
+    limit = LONGEST_STEP / TIME_STEP
+    for step in range(schedule.steps):
+        done = step / schedule.steps
+        heat = kt * (schedule.hot + (COLD - schedule.hot) * done)
+        spread = schedule.loose * (TIGHT / schedule.loose) ** done
+        bend = schedule.soft + (1.0 - schedule.soft) * done
+        _forces(script, window, x, beads, hands, bend, kt / spread**2, force)
+        kick = math.sqrt((1.0 - kept * kept) * heat / MASS)
+        for q in range(script.free_start[window], script.free_start[window + 1]):
+            i = script.free[q]
+            for d in range(3):
+                v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(dice)
+                v = max(-limit, min(limit, v))
+                velocity[i, d] = v
+                x[i, d] += TIME_STEP * v
+    _descend(script, window, schedule.descent, kt, beads, hands, x, velocity, force)
+
+
+@compiled()
+def _descend(
+    script: Any,
+    window: int,
+    steps: int,
+    kt: float,
+    beads: Any,
+    hands: Any,
+    x: Any,
+    velocity: Any,
+    force: Any,
+) -> None:
+    """Go down to the minimum (FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201, 2006)."""
+    begin, end = script.free_start[window], script.free_start[window + 1]
+    velocity[:] = 0.0
+    time_step, mixed, downhill = TIME_STEP, 0.1, 0
+    for _ in range(steps):
+        _forces(script, window, x, beads, hands, 1.0, kt / TIGHT**2, force)
+        power = speed = strength = 0.0
+        for q in range(begin, end):
+            i = script.free[q]
+            for d in range(3):
+                power += force[i, d] * velocity[i, d]
+                speed += velocity[i, d] ** 2
+                strength += force[i, d] ** 2
+        if power > 0.0:
+            downhill += 1
+            turn = mixed * math.sqrt(speed / strength)
+            keep = 1.0 - mixed
+            if downhill > 5:
+                time_step, mixed = min(1.1 * time_step, LONGEST_TIME_STEP), 0.99 * mixed
+        else:
+            time_step, mixed, downhill, turn, keep = 0.5 * time_step, 0.1, 0, 0.0, 0.0
+        for q in range(begin, end):
+            i = script.free[q]
+            for d in range(3):
+                v = keep * velocity[i, d] + turn * force[i, d] + time_step * force[i, d] / MASS
+                velocity[i, d] = v
+                x[i, d] += max(-LONGEST_STEP, min(LONGEST_STEP, time_step * v))
+
+
+@compiled(parallel=True)
+def _anneal_all(
+    script: Any,
+    window: int,
+    schedule: Any,
+    kt: float,
+    beads: Any,
+    hands: Any,
+    positions: Any,
+    number: Any,
+    name: Any,
+    energy: Any,
+) -> None:
+    for copy in nb.prange(len(positions)):
+        dice = np.empty(1, np.uint64)
+        seeded(dice, name[0], name[1], name[2], number[copy])
+        _anneal(script, window, schedule, kt, beads[copy], hands[copy], positions[copy], dice)
+        energy[copy] = _energy(script, window, kt, positions[copy], beads[copy])
+
+
+def anneal(
+    script: Script,
+    window: int,
+    schedule: Schedule,
+    kt: float,
+    beads: FloatArray,
+    hands: Any,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+) -> FloatArray:
+    """Anneal a window of many molecules.
+
+    Parameters
+    ----------
+    script, window, schedule
+        The molecule type, which part of it, and how.
+    kt
+        kJ/mol.
+    beads
+        (copies, beads, 3) nm.
+    hands
+        (copies, c) 1 or -1, 0 where nothing holds a stereocentre.
+    positions
+        (copies, n, 3) nm, changed in place.
+    number, name
+        (copies,) and three numbers tell their random numbers apart.
+
+    Returns
+    -------
+    (copies,) energies of the window, kJ/mol.
+    """
+    energy = np.empty(len(positions))
+    wanted = np.ascontiguousarray(hands, np.float64)
+    stream = np.array(name, np.int64)
+    _anneal_all(script, window, schedule, kt, beads, wanted, positions, number, stream, energy)
+    return energy
+
+
+@compiled()
+def _energies(script: Any, window: int, kt: float, positions: Any, beads: Any, energy: Any) -> None:
+    for copy in range(len(positions)):
+        energy[copy] = _energy(script, window, kt, positions[copy], beads[copy])
+
+
+def window_energies(
+    script: Script, window: int, kt: float, positions: FloatArray, beads: FloatArray
+) -> FloatArray:
+    """Energies (copies,) of a window of molecules (copies, n, 3) on beads (copies, beads, 3), kJ/mol."""
+    energy = np.empty(len(positions))
+    _energies(script, window, kt, positions, beads, energy)
+    return energy
