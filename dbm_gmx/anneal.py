@@ -1,8 +1,8 @@
 """Simulated annealing of single molecules on their beads, whole or in part, compiled.
 
 Langevin dynamics is cooled while bonds, angles and the springs to the beads grow stiff, as structures are
-found from measured distances (Nilges, Clore, Gronenborn, FEBS Lett. 229, 317, 1988).  A *window* is the part of
-a molecule that moves while the rest stands still.
+found from measured distances (Nilges, Clore, Gronenborn, FEBS Lett. 229, 317, 1988).  A *window* is the part
+of a molecule that moves while the rest stands still.
 """
 
 # numba knows the types in here

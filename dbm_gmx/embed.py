@@ -341,16 +341,14 @@ def _turn(
     for k in centres:
         _invert(turned, folder.inverted[k])
     energy = _search(folder, window, beads[rows], old, kept, rows, name)
-    gain: FloatArray = energy - _search(
-        folder, window, beads[rows], new, turned, rows, (*name[:2], name[2] + 1)
-    )
+    gain = energy - _search(folder, window, beads[rows], new, turned, rows, (*name[:2], name[2] + 1))
     for k in centres:
         same = (hands[:, k] == old[:, k][:, None]).sum(axis=1)
         gain += kt * np.log((len(hands) - same + 1.0) / same)
     flipped = gain > 0
     positions[rows] = np.where(flipped[:, None, None], turned, kept)
     hands[rows[flipped]] = new[flipped]
-    return gain
+    return np.asarray(gain, np.float64)
 
 
 def _search(
