@@ -20,7 +20,7 @@ from dbm_gmx.layout import Layout, make_layout
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, bead_graph, map_positions, match_beads
 from dbm_gmx.plan import Plan, make_plan
-from dbm_gmx.topology import Topology
+from dbm_gmx.topology import Topology, blocks
 
 log = logging.getLogger(__name__)
 
@@ -174,11 +174,15 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
 
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
+    return whole_molecules(system.topology, frame)
+
+
+def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
+    """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
     parts = []
-    for match in system.matches:
-        n = match.kind.n_atoms
-        rows = frame.positions[match.first_atom : match.first_atom + match.count * n]
-        parts.append(make_whole(rows.reshape(-1, n, 3), frame.box, match.kind.bonds).reshape(-1, 3))
+    for kind, first, count in blocks(topology):
+        rows = frame.positions[first : first + count * kind.n_atoms]
+        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, kind.bonds).reshape(-1, 3))
     return np.concatenate(parts)
 
 
