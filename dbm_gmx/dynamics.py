@@ -108,7 +108,7 @@ def make_protocol(
     defines, include
         For the preprocessor of the topology, besides what the runs define.
     """
-    temperature = next((run.temperature for run in reversed(runs.values()) if run.temperature), 300.0)
+    temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
     stiffness = GAS_CONSTANT * temperature / settings.spread**2
     tops = {}
     for name, run in runs.items():

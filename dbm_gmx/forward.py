@@ -19,7 +19,7 @@ from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import count_frames, open_writer, read_frames
-from dbm_gmx.frame import Float32Array, Floats, Frame, make_whole
+from dbm_gmx.frame import Float32Array, Frame, make_whole
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, map_positions
 from dbm_gmx.options import AtomInputs
@@ -134,7 +134,9 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
     if topology is None:
         raise InputError("nothing says what the atoms are: give a topology (-p) or a .tpr (-s)", path=path)
     if first is not None and len(first.positions) != topology.n_atoms:
-        raise InputError(f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path)
+        raise InputError(
+            f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path
+        )
     return topology, first
 
 
@@ -186,26 +188,10 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
     -------
     (m, 3) beads, nm, of molecules made whole about their first atom.
     """
-    parts = [map_molecules(match, frame.positions, whole_in=frame) for match in matches]
+    parts = []
+    for match in matches:
+        n = match.kind.n_atoms
+        rows = frame.positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
+        whole = make_whole(rows, frame.box, match.kind.bonds)
+        parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
     return np.concatenate(parts).astype(np.float32)
-
-
-def map_molecules(match: Match, positions: Floats, *, whole_in: Frame | None = None) -> Floats:
-    """Map a run of molecules.
-
-    Parameters
-    ----------
-    positions
-        (n, 3) of the whole system, nm.
-    whole_in
-        The frame in whose box broken molecules are made whole.
-
-    Returns
-    -------
-    (molecules x beads, 3) nm.
-    """
-    n = match.kind.n_atoms
-    rows = positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
-    if whole_in is not None:
-        rows = make_whole(rows, whole_in.box, match.kind.bonds)
-    return map_positions(match.mapping, rows).reshape(-1, 3)

@@ -21,7 +21,7 @@ from dbm_gmx.dynamics import Protocol, Relaxed, Task, fingerprint, make_protocol
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.gmx import Gmx, GmxError, find_gmx, stop_all
 from dbm_gmx.files.kept import keep, recall
-from dbm_gmx.files.runs import Run, run_parameters
+from dbm_gmx.files.runs import Run, cutoffs, run_parameters
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forward import map_frame, mapped_molecules, mappings_of, read_atoms
 from dbm_gmx.frame import Float32Array, FloatArray, Frame, minimum_image
@@ -84,6 +84,10 @@ class Relaxation:
     potential: float
     before: tuple[float, float] | None = None
     after: tuple[float, float] | None = None
+
+    def missing(self) -> str:
+        """Name the frames that failed."""
+        return ", ".join(f"frame {f.index} (t = {f.time:g} ps)" for f in self.failures)
 
     def text(self) -> str:
         """Say it to the user."""
@@ -179,9 +183,7 @@ def relax(
     defines = (*(d for run in prepared.runs.values() for d in run.defines), *inputs.defines)
     topology, frames, total = read_atoms(replace(inputs, defines=defines))
     mappings = _wanted_mappings(topology, inputs, settings)
-    atoms = Atoms(
-        topology, frames, mappings, total=total, defines=inputs.defines, include=inputs.include
-    )
+    atoms = Atoms(topology, frames, mappings, total=total, defines=inputs.defines, include=inputs.include)
     if beads is not None:
         if not mappings:
             raise InputError("beads need a mapping (-m)", path=beads)
@@ -199,11 +201,14 @@ def prepare(settings: RelaxSettings) -> Preparation:
     InputError
         There is no GROMACS, or a file cannot be read.
     """
-    cutoff = {} if settings.cutoff is None else dict.fromkeys(("rvdw", "rcoulomb"), f"{settings.cutoff:g}")
     templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
     runs = {
         name: run_parameters(
-            name, template=template, mdp=settings.mdp, changes=cutoff, temperature=settings.temperature
+            name,
+            template=template,
+            mdp=settings.mdp,
+            changes=cutoffs(settings.cutoff),
+            temperature=settings.temperature,
         )
         for name, template in templates.items()
     }
@@ -293,7 +298,9 @@ def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Succes
     index, key = task.frame.index, fingerprint(protocol, task)
     kept = recall(folder, index, key)
     if kept is not None:
-        return task, Success(Relaxed(kept["positions"], float(kept["potential"])), known=True)
+        return task, Success(
+            Relaxed(kept["positions"].astype(np.float32), float(kept["potential"])), known=True
+        )
     try:
         relaxed = relax_frame(protocol, task, folder / f"frame_{index}")
     except GmxError as error:

@@ -96,9 +96,7 @@ def _name(group: Sequence[Part]) -> str:
     return group[0].lines[0].split()[0] if group and group[0].directive == "moleculetype" else ""
 
 
-def add_sites(
-    parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, stiffness: float
-) -> list[Part]:
+def add_sites(parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, stiffness: float) -> list[Part]:
     """Add to each molecule type with a mapping a restrained site for each bead, after its atoms.
 
     Parameters

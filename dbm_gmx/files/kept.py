@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-def keep(folder: Path, index: int, fingerprint: str, **arrays: NDArray[np.generic] | float) -> None:
+def keep(folder: Path, index: int, fingerprint: str, **arrays: NDArray[Any] | float) -> None:
     """Keep the result of a frame; it is there as a whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".part-{secrets.token_hex(4)}"
@@ -22,7 +23,7 @@ def keep(folder: Path, index: int, fingerprint: str, **arrays: NDArray[np.generi
     part.rename(_path(folder, index))
 
 
-def recall(folder: Path, index: int, fingerprint: str) -> dict[str, NDArray[np.generic]] | None:
+def recall(folder: Path, index: int, fingerprint: str) -> dict[str, NDArray[Any]] | None:
     """Return the result of a frame, ``None`` if there is none or one of something else."""
     try:
         with np.load(_path(folder, index)) as stored:

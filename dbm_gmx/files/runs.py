@@ -89,6 +89,11 @@ def run_parameters(
     )
 
 
+def cutoffs(length: float | None) -> dict[str, str]:
+    """Return the changes that set both cut-offs, nm; none if no length is given."""
+    return {} if length is None else dict.fromkeys(("rvdw", "rcoulomb"), f"{length:g}")
+
+
 def _for_all(found: str, value: float) -> str:
     """Repeat a temperature for every group that has one."""
     return " ".join([f"{value:g}"] * len(found.split()))
