@@ -21,6 +21,8 @@ Flow
     Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
     Frame of beads -fold, settle, sweep (Target, Blocks)-> Frame of atoms
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
+    Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
+    Frame of atoms  -map->   Frame of beads
 
 =====================  ==========================================================================
 ``options``            what a user can choose
@@ -44,6 +46,9 @@ Flow
 ``sweep, sample``      the Markov chain; the atoms of a frame
 ``quality``            contacts, stereocentres, deviation from the beads
 ``backmap, universe``  the main job on files, and on MDAnalysis Universes
+``forward``            the way back: atoms to beads
+``dynamics, relax``    a frame, and all frames, minimised and run by GROMACS, centres on the beads
+``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
 ``training``           how a model is made (never imported by backmapping)
 ``check, benchmark``   validation without conversion; speed and memory
 ``cli``                the command line: parses, calls one function

@@ -483,7 +483,8 @@ def run_backmap(options: argparse.Namespace) -> int:
 
         samples, quiet = options.samples, options.quiet
         done = hand_off(inputs, options.output, wanted, samples=samples, quiet=quiet)
-        if any([_said(options, relaxation) for relaxation in done]):
+        failed = sum(_said(options, relaxation) for relaxation in done)
+        if failed:
             return 1
     wrong, undefined = report.stereo.wrong, report.stereo.undefined
     if (wrong or undefined) and not options.allow_flips:
@@ -500,7 +501,7 @@ FLIPPED = 2
 """Exit code of ``dbm-gmx backmap`` if stereocentres are not as they should be."""
 
 
-RELAXED = Path("")
+RELAXED = Path()
 """Stands for a name that follows from that of the output."""
 
 
@@ -523,8 +524,8 @@ def _said(options: argparse.Namespace, relaxation: Relaxation) -> bool:
         print(relaxation.text())
     if relaxation.failures:
         print(
-            f"dbm-gmx: error: not relaxed: {relaxation.missing()}; the other frames are written, and what was "
-            "done is kept for the next try",
+            f"dbm-gmx: error: not relaxed: {relaxation.missing()}; the others are written, and the next "
+            "try will begin with them",
             file=sys.stderr,
         )
     return bool(relaxation.failures)

@@ -66,7 +66,8 @@ def map_trajectory(inputs: AtomInputs, output: Path, *, first_frame: Path | None
     inputs
         Atoms and mapping.
     output
-        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``: molecules in the order of the topology, whole, a residue each.
+        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``: molecules in the order of the topology, whole, each a
+        residue.
     first_frame
         A ``.gro`` of the first frame.
 

@@ -186,7 +186,7 @@ class RelaxSettings:
     Attributes
     ----------
     mdp
-        Run parameters of the user's own simulations, from which the force field and the temperature are taken.
+        Run parameters of the user's own simulations; the force field and the temperature are taken from it.
     em_mdp, nvt_mdp
         Files in place of those that ship.
     temperature, cutoff

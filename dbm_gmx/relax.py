@@ -21,6 +21,7 @@ from dbm_gmx.dynamics import Protocol, Relaxed, Task, fingerprint, make_protocol
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.gmx import Gmx, GmxError, find_gmx, stop_all
 from dbm_gmx.files.kept import keep, recall
+from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.runs import Run, cutoffs, run_parameters
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forward import map_frame, mapped_molecules, mappings_of, read_atoms
@@ -101,7 +102,8 @@ class Relaxation:
         if self.before is not None and self.after is not None:
             (b, b_most), (a, a_most) = self.before, self.after
             lines.append(
-                f"beads          {b:.4f} nm (rms) off before, {a:.4f} nm after; at most {b_most:.4f} and {a_most:.4f}"
+                f"beads          {b:.4f} nm (rms) from the mapped atoms before, {a:.4f} nm after; "
+                f"at most {b_most:.4f} and {a_most:.4f}"
             )
         return "\n".join(lines)
 
@@ -194,13 +196,16 @@ def relax(
 
 
 def prepare(settings: RelaxSettings) -> Preparation:
-    """Find GROMACS and read the run parameters.
+    """Find GROMACS and read the run parameters; a temperature nobody gives is assumed, with a warning.
 
     Raises
     ------
     InputError
         There is no GROMACS, or a file cannot be read.
     """
+    known = settings.temperature is not None or settings.nvt_mdp is not None
+    if not known and (settings.mdp is None or "ref-t" not in mdp_entries(settings.mdp)):
+        log.warning("no temperature is given (-t, or ref-t in --mdp): GROMACS runs at that of share/mdp")
     templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
     runs = {
         name: run_parameters(

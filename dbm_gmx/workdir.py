@@ -38,7 +38,7 @@ def write_workdir(
     defines: tuple[str, ...] = (),
     include: tuple[Path, ...] = (),
 ) -> None:
-    """Write ``conf.gro``, ``topol.top`` with its includes, an ``.mdp`` for each run, ``index.ndx``, ``run.sh``.
+    """Write ``conf.gro``, ``topol.top`` with its includes, ``em.mdp`` and so on, ``index.ndx``, ``run.sh``.
 
     Files that exist are backed up.
 

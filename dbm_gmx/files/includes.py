@@ -82,7 +82,7 @@ def _find(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _free(name: str, beside: PurePosixPath, taken: set[PurePosixPath]) -> PurePosixPath:
-    """Return where a copy goes: its relative path within the folder, else its name, with a number if taken."""
+    """Return where a copy goes: its path within the folder, else its name, with a number if taken."""
     wanted = PurePosixPath(os.path.normpath(beside / name))
     if wanted.is_absolute() or ".." in wanted.parts:
         wanted = PurePosixPath(wanted.name)
