@@ -7,8 +7,9 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -259,8 +260,8 @@ def relax_frames(
     folder = output.with_name(f"{output.name}.work")
     tally = _Tally(protocol, atoms.matches)
     begin = time.monotonic()
-    with open_writer(output, atoms.topology) as writer:
-        done = _side_by_side(partial(_relaxed, protocol, folder), _tasks(atoms), settings.jobs)
+    work = _side_by_side(partial(_relaxed, protocol, folder), _tasks(atoms), settings.jobs)
+    with open_writer(output, atoms.topology) as writer, closing(work) as done:
         for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
             tally.add(task, result)
             if not isinstance(result, Failure):
@@ -317,7 +318,9 @@ def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Succes
 Done = tuple[Task, Success | Failure]
 
 
-def _side_by_side(work: Callable[[Task], Done], tasks: Iterator[Task], jobs: int) -> Iterator[Done]:
+def _side_by_side(
+    work: Callable[[Task], Done], tasks: Iterator[Task], jobs: int
+) -> Generator[Done, None, None]:
     """Yield what is done in the order of the tasks, no more than so many of which are in hand.
 
     When it is left early the commands that run are ended.
@@ -333,7 +336,9 @@ def _side_by_side(work: Callable[[Task], Done], tasks: Iterator[Task], jobs: int
                     damage, tasks = error, iter(())
                 if not pending:
                     break
-                yield pending.popleft().result()
+                done = pending[0].result()  # still pending, should we be interrupted here
+                pending.popleft()
+                yield done
         finally:
             for future in pending:
                 future.cancel()

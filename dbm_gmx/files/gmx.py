@@ -23,6 +23,11 @@ NAMES = ("gmx", "gmx_mpi", "gmx_d", "gmx_mpi_d")
 SHOWN = 12
 """Lines of output that are shown of a command that fails."""
 
+#: A warning or error of grompp, or the paragraph after the head of a fatal one.
+_REPORT = re.compile(
+    r"^((?:WARNING|ERROR) \d+ \[.*?)\n\n|^Program: .*?\n\n(.*?)\n\n", re.MULTILINE | re.DOTALL
+)
+
 _running: set[subprocess.Popen[bytes]] = set()
 _lock = Lock()
 
@@ -172,8 +177,8 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _last(output: str) -> list[str]:
-    """Return the lines that say why: from the last error on, else the last ones."""
-    lines = [line.rstrip() for line in output.replace("\r", "\n").splitlines() if line.strip()]
-    errors = [i for i, line in enumerate(lines) if line.startswith(("Fatal error", "ERROR", "Error in user"))]
-    begin = errors[-1] if errors else len(lines)
-    return lines[max(0, min(begin, len(lines) - SHOWN)) :][:SHOWN] or ["(no output)"]
+    """Return the lines that say why: warnings and the error where there are any, else the last ones."""
+    text = output.replace("\r", "\n")
+    blocks = [found[0] or found[1] for found in _REPORT.findall(text)]
+    lines = [line.rstrip() for line in "\n".join(blocks or [text]).splitlines() if line.strip()]
+    return lines[-SHOWN:] or ["(no output)"]
