@@ -47,7 +47,8 @@ Flow
 ``quality``            contacts, stereocentres, deviation from the beads
 ``backmap, universe``  the main job on files, and on MDAnalysis Universes
 ``forward``            the way back: atoms to beads
-``dynamics, relax``    a frame, and all frames, minimised and run by GROMACS, centres on the beads
+``dynamics``           a frame minimised and run by GROMACS, its centres on the beads
+``relax, relaxed``     all frames, and what there is to say about them
 ``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
 ``training``           how a model is made (never imported by backmapping)
 ``check, benchmark``   validation without conversion; speed and memory

@@ -30,7 +30,7 @@ from dbm_gmx.options import (
 
 if TYPE_CHECKING:
     from dbm_gmx.handoff import HandOff
-    from dbm_gmx.relax import Relaxation
+    from dbm_gmx.relaxed import Relaxation
 
 
 class Parser(argparse.ArgumentParser):

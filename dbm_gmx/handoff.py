@@ -9,7 +9,8 @@ from dbm_gmx.backmap import read_inputs, sample_paths
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Inputs, RelaxSettings
-from dbm_gmx.relax import Atoms, Preparation, Relaxation, prepare, relax_frames
+from dbm_gmx.relax import Atoms, Preparation, prepare, relax_frames
+from dbm_gmx.relaxed import Relaxation
 from dbm_gmx.workdir import make_workdir, write_workdir
 
 

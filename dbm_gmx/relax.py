@@ -26,87 +26,14 @@ from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.runs import Run, cutoffs, run_parameters
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forward import map_frame, mapped_molecules, mappings_of, read_atoms
-from dbm_gmx.frame import Float32Array, FloatArray, Frame, minimum_image
+from dbm_gmx.frame import Frame, minimum_image, whole_molecules
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match
 from dbm_gmx.options import AtomInputs, RelaxSettings
-from dbm_gmx.system import whole_molecules
+from dbm_gmx.relaxed import Failure, Relaxation, RelaxTally, Success
 from dbm_gmx.topology import Topology
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A frame that could not be relaxed.
-
-    Attributes
-    ----------
-    index, time
-        Of the frame; ps.
-    reason
-        What failed, with the last lines of its output and the folder it is in.
-    """
-
-    index: int
-    time: float
-    reason: str
-
-    def text(self) -> str:
-        """Say it to the user."""
-        return f"frame {self.index} (t = {self.time:g} ps): {self.reason}"
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    """What there is to say about a trajectory.
-
-    Attributes
-    ----------
-    gmx
-        Version and place.
-    frames, found
-        Relaxed ones, and how many of these had been finished by an earlier run.
-    failures
-        The others.
-    seconds
-        Wall time.
-    potential
-        Mean over frames, kJ/mol, without restraints.
-    before, after
-        Distances of the mapped centres from their beads, nm: root mean square and largest; ``None`` without
-        a mapping.
-    """
-
-    gmx: str
-    frames: int
-    found: int
-    failures: tuple[Failure, ...]
-    seconds: float
-    potential: float
-    before: tuple[float, float] | None = None
-    after: tuple[float, float] | None = None
-
-    def missing(self) -> str:
-        """Name the frames that failed."""
-        return ", ".join(f"frame {f.index} (t = {f.time:g} ps)" for f in self.failures)
-
-    def text(self) -> str:
-        """Say it to the user."""
-        known = f", {self.found} of them by an earlier run" if self.found else ""
-        failed = f", {len(self.failures)} FAILED" if self.failures else ""
-        lines = [
-            f"gromacs        {self.gmx}",
-            f"relaxed        {self.frames} frames in {self.seconds:.1f} s{known}{failed}",
-            f"potential      {self.potential:.6g} kJ/mol (mean, without restraints)",
-        ]
-        if self.before is not None and self.after is not None:
-            (b, b_most), (a, a_most) = self.before, self.after
-            lines.append(
-                f"beads          {b:.4f} nm (rms) from the mapped atoms before, {a:.4f} nm after; "
-                f"at most {b_most:.4f} and {a_most:.4f}"
-            )
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +185,7 @@ def relax_frames(
         include=atoms.include,
     )
     folder = output.with_name(f"{output.name}.work")
-    tally = _Tally(protocol, atoms.matches)
+    tally = RelaxTally(protocol, atoms.matches)
     begin = time.monotonic()
     work = _side_by_side(partial(_relaxed, protocol, folder), _tasks(atoms), settings.jobs)
     with open_writer(output, atoms.topology) as writer, closing(work) as done:
@@ -271,14 +198,6 @@ def relax_frames(
     if not tally.failures:
         shutil.rmtree(folder, ignore_errors=True)
     return tally.report(time.monotonic() - begin)
-
-
-@dataclass(frozen=True)
-class Success:
-    """A relaxed frame, and whether an earlier run had finished it."""
-
-    relaxed: Relaxed
-    known: bool
 
 
 def _tasks(atoms: Atoms) -> Iterator[Task]:
@@ -346,52 +265,3 @@ def _side_by_side(
                 stop_all()
     if damage is not None:
         raise damage
-
-
-class _Tally:
-    """What is said in the end, added up as frames come."""
-
-    def __init__(self, protocol: Protocol, matches: tuple[Match, ...]):
-        self.failures: list[Failure] = []
-        self._protocol, self._matches = protocol, matches
-        self._known = 0
-        self._potentials: list[float] = []
-        self._off: list[tuple[FloatArray, FloatArray]] = []
-
-    def add(self, task: Task, result: Success | Failure) -> None:
-        """Note a frame."""
-        if isinstance(result, Failure):
-            self.failures.append(result)
-            log.error("error: %s", result.text())
-            return
-        self._known += result.known
-        self._potentials.append(result.relaxed.potential)
-        if self._matches:
-            after = replace(task.frame, positions=result.relaxed.positions)
-            self._off.append((self._distances(task.frame, task.beads), self._distances(after, task.beads)))
-
-    def _distances(self, frame: Frame, beads: Float32Array) -> FloatArray:
-        """(m,) of the mapped centres from their beads, nm."""
-        apart = minimum_image(map_frame(self._matches, frame) - beads, frame.box)
-        return np.asarray(np.linalg.norm(apart, axis=1), np.float64)
-
-    def report(self, seconds: float) -> Relaxation:
-        """Add up."""
-        before, after = (_rms_and_most([pair[k] for pair in self._off]) for k in (0, 1))
-        return Relaxation(
-            self._protocol.gmx.text(),
-            len(self._potentials),
-            self._known,
-            tuple(self.failures),
-            seconds,
-            float(np.mean(self._potentials)),
-            before,
-            after,
-        )
-
-
-def _rms_and_most(distances: list[FloatArray]) -> tuple[float, float] | None:
-    if not distances:
-        return None
-    joined = np.concatenate(distances)
-    return float(np.sqrt(np.mean(joined**2))), float(joined.max())

@@ -15,12 +15,12 @@ from dbm_gmx.files.library import library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole
+from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole, whole_molecules
 from dbm_gmx.layout import Layout, make_layout
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, bead_graph, map_positions, match_beads
 from dbm_gmx.plan import Plan, make_plan
-from dbm_gmx.topology import Topology, blocks
+from dbm_gmx.topology import Topology
 
 log = logging.getLogger(__name__)
 
@@ -175,15 +175,6 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
     return whole_molecules(system.topology, frame)
-
-
-def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
-    """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
-    parts = []
-    for kind, first, count in blocks(topology):
-        rows = frame.positions[first : first + count * kind.n_atoms]
-        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, kind.bonds).reshape(-1, 3))
-    return np.concatenate(parts)
 
 
 def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray:
