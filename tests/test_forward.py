@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import mixed
@@ -13,7 +14,14 @@ from mixed import Mixture, command, listing
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.forward import map_trajectory
+from dbm_gmx.forward import (
+    bead_topology,
+    map_frame,
+    map_trajectory,
+    mapped_molecules,
+    mappings_of,
+    read_atoms,
+)
 from dbm_gmx.frame import minimum_image
 from dbm_gmx.options import AtomInputs
 
@@ -51,13 +59,17 @@ def test_published_beads_are_reproduced(name: str, rounding: float, reference: P
     assert (tmp_path / "top.trr").read_bytes() == (tmp_path / "cg.trr").read_bytes()
 
 
-def test_many_frames_a_second(reference: Path, tmp_path: Path) -> None:
+def test_more_than_100_frames_a_second(reference: Path, tmp_path: Path) -> None:
+    """Of 5,832 atoms: read, made whole, mapped and written, on one processor."""
     folder = reference / "sps"
     inputs = AtomInputs(folder / "aa.tpr", trajectory=folder / "aa.xtc", mappings=(folder / "mapping.xml",))
+    atoms, frames, _ = read_atoms(inputs)
+    matches = mapped_molecules(atoms, mappings_of(atoms, inputs.mappings))
     begin = time.process_time()
-    mapped = map_trajectory(inputs, tmp_path / "cg.xtc")
-    rate = mapped.frames / (time.process_time() - begin)
-    assert rate > 10, "more than 100 frames a second are usual, reading the .tpr left out"
+    with open_writer(tmp_path / "cg.xtc", bead_topology(matches)) as writer:
+        for frame in frames:
+            writer.write(replace(frame, positions=map_frame(matches, frame)))
+    assert writer.frames / (time.process_time() - begin) > 100
 
 
 def test_the_example_is_mapped_from_the_command_line(tmp_path: Path) -> None:
