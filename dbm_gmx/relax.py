@@ -35,6 +35,9 @@ from dbm_gmx.topology import Topology
 
 log = logging.getLogger(__name__)
 
+IN_HAND = 4
+"""Frames for each process that are started or wait, so that a slow one does not hold up the others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
@@ -240,7 +243,7 @@ Done = tuple[Task, Success | Failure]
 def _side_by_side(
     work: Callable[[Task], Done], tasks: Iterator[Task], jobs: int
 ) -> Generator[Done, None, None]:
-    """Yield what is done in the order of the tasks, no more than so many of which are in hand.
+    """Yield what is done in the order of the tasks, so many of which are worked on at a time.
 
     When it is left early the commands that run are ended.
     """
@@ -250,7 +253,9 @@ def _side_by_side(
         try:
             while True:
                 try:
-                    pending.extend(pool.submit(work, task) for task in islice(tasks, jobs - len(pending)))
+                    pending.extend(
+                        pool.submit(work, task) for task in islice(tasks, IN_HAND * jobs - len(pending))
+                    )
                 except InputError as error:  # those before it are finished first
                     damage, tasks = error, iter(())
                 if not pending:
