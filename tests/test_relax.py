@@ -133,6 +133,38 @@ def test_map_backmap_relax(gmx: str, files: Mixture, out: Path) -> None:
         assert np.sqrt((off**2).sum(axis=1).mean()) < 0.008
 
 
+def test_samples_are_relaxed_one_by_one(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in a file of its own, at the beads of the input; the folder has the first frame of the first."""
+    mixed.fake_sampler(monkeypatch)
+    program = fake_gmx(tmp_path / "bin" / "gmx", mdrun=FAILS)
+    more = {"--samples": 2, "--relax": out / "r.trr", "--workdir": out / "run", "--gmx": program, "-t": 300}
+    result = command("backmap", {**files.inputs, **more, "-o": out / "aa.trr"})
+    assert (result.code, result.err) == (0, "")
+    assert listing(out) == ["aa_1.trr", "aa_2.trr", "r_1.trr", "r_2.trr", "run"]
+    for k in (1, 2):
+        pairs = zip(frames_of(out / f"aa_{k}.trr"), frames_of(out / f"r_{k}.trr"), strict=True)
+        assert all(np.abs(a.positions - b.positions).max() < 0.001 for a, b in pairs)
+    found = re.findall(r"beads +([\d.]+) nm \(rms\) from the (\w+)", result.out)
+    assert found[1][1] == "mapped"
+    assert found[1][0] != "0.0000"
+    conf = frames_of(out / "run" / "conf.gro")[0]
+    assert np.abs(conf.positions - frames_of(out / "r_1.trr")[0].positions).max() < 0.001
+    monkeypatch.setenv("SPOIL", "yes")
+    result = command("backmap", {**files.inputs, **more, "-o": out / "aa.trr"})
+    assert result.code == 1
+    assert result.err.count("error: not relaxed: frame 1 (t = 10 ps)") == 2
+
+
+def test_one_file_for_both(files: Mixture, out: Path, tmp_path: Path) -> None:
+    program = fake_gmx(tmp_path / "bin" / "gmx")
+    options = {**files.options, "-o": out / "aa.xtc", "--relax": out / "aa.xtc", "--gmx": program}
+    result = command("backmap", options)
+    assert (result.code, listing(out)) == (1, [])
+    assert "the same file for the atoms (-o) and the relaxed ones (--relax)" in result.err
+
+
 # --- with one that is not there or of another kind -------------------------------------------------
 
 
