@@ -21,6 +21,8 @@ Flow
     Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
     Frame of beads -fold, settle, sweep (Target, Blocks)-> Frame of atoms
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
+    Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
+    Frame of atoms  -map->   Frame of beads
 
 =====================  ==========================================================================
 ``options``            what a user can choose
@@ -45,6 +47,10 @@ Flow
 ``sweep, sample``      the Markov chain; the atoms of a frame
 ``quality``            contacts, stereocentres, deviation from the beads
 ``backmap, universe``  the main job on files, and on MDAnalysis Universes
+``forward``            the way back: atoms to beads
+``dynamics``           a frame minimised and run by GROMACS, its centres on the beads
+``relax, relaxed``     all frames, and what there is to say about them
+``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
 ``training``           how a model is made (never imported by backmapping)
 ``check, benchmark``   validation without conversion; speed and memory
 ``cli``                the command line: parses, calls one function

@@ -11,12 +11,26 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import read_mdp
-from dbm_gmx.options import ASSUMED, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
+from dbm_gmx.options import (
+    ASSUMED,
+    MODEL,
+    REFINEMENTS,
+    STARTS,
+    AtomInputs,
+    Conditions,
+    Inputs,
+    RelaxSettings,
+    Settings,
+)
+
+if TYPE_CHECKING:
+    from dbm_gmx.handoff import HandOff
+    from dbm_gmx.relaxed import Relaxation
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +48,8 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"dbm-gmx {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=Parser)
     _add_backmap(commands)
+    _add_map(commands)
+    _add_relax(commands)
     check = commands.add_parser(
         "check",
         help="validate the input without converting",
@@ -109,9 +125,88 @@ def _add_backmap(commands: Any) -> None:
         help="atoms given to the network at once; takes memory, does not change the result (%(default)s)",
     )
     add("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
+    add(
+        "--relax",
+        type=Path,
+        nargs="?",
+        const=RELAXED,
+        metavar="FILE",
+        help="relax the atoms with GROMACS then, in FILE (aa_relaxed.xtc for aa.xtc)",
+    )
+    add("--workdir", type=Path, metavar="FOLDER", help="leave a folder from which GROMACS goes on: run.sh")
+    _add_relaxing(backmap)
+    _add_process(backmap)
+
+
+def _add_process(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("--threads", type=_count(1), help="CPU threads (all cores)")
     add("-q", "--quiet", action="store_true", help="print errors only")
     add("-v", "--verbose", action="store_true", help="say more")
+
+
+def _add_map(commands: Any) -> None:
+    command = commands.add_parser(
+        "map",
+        help="turn an atomistic trajectory into a coarse-grained one",
+        description="Turn an atomistic trajectory into a coarse-grained one, molecules whole.",
+    )
+    _add_atoms(command)
+    add = command.add_argument
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="beads: .xtc, .trr, .gro or .pdb")
+    add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-v", "--verbose", action="store_true", help="say more")
+
+
+def _add_relax(commands: Any) -> None:
+    command = commands.add_parser(
+        "relax",
+        help="minimise and run atoms with GROMACS, their centres held to the beads",
+        description="Minimise each frame and run it for a moment with GROMACS, the mapped centres held.",
+    )
+    _add_atoms(command)
+    add = command.add_argument
+    add("--beads", type=Path, metavar="FILE", help="hold the centres there (where they are in -f)")
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
+    _add_conditions(command)
+    _add_relaxing(command)
+    add("--seed", type=_count(0), default=RelaxSettings.seed, help="of the random numbers (%(default)s)")
+    _add_process(command)
+
+
+def _add_relaxing(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    settings = RelaxSettings()
+    add("--em-mdp", type=Path, metavar="FILE", help="minimisation (200 steps of steepest descent)")
+    add("--nvt-mdp", type=Path, metavar="FILE", help="dynamics (1 ps of 1 fs steps)")
+    add(
+        "--no-restraints",
+        action="store_false",
+        dest="restrain",
+        help="let the mapped centres go in GROMACS",
+    )
+    add("--gmx", metavar="PATH", help="GROMACS (gmx, gmx_mpi or gmx_d, the first there is)")
+    add(
+        "-j",
+        "--jobs",
+        type=_count(1),
+        default=settings.jobs,
+        help="frames GROMACS works on at a time (%(default)s)",
+    )
+    add(
+        "--timeout",
+        type=_positive("time in s"),
+        default=settings.timeout,
+        metavar="S",
+        help="longest time of each command of GROMACS (%(default)g)",
+    )
+    add(
+        "--maxwarn",
+        type=_count(0),
+        default=settings.maxwarn,
+        help="warnings of gmx grompp that are let pass (%(default)s)",
+    )
 
 
 def _add_inputs(command: argparse.ArgumentParser) -> None:
@@ -158,14 +253,49 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="conformer that defines the stereocentres: .gro, .pdb",
     )
-    add("-b", "--begin", type=_picoseconds, metavar="PS", help="first time")
-    add("-e", "--end", type=_picoseconds, metavar="PS", help="last time")
-    add("-dt", type=_step, metavar="PS", help="only frames at multiples of this time")
+    _add_times(command)
     add(
         "--order",
         default="depth-first",
         help="of placing: depth-first, breadth-first or random (%(default)s)",
     )
+    _add_preprocessor(command)
+
+
+def _add_atoms(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("-s", "--structure", type=Path, metavar="FILE", help="atoms: .tpr, or .gro/.pdb with -p")
+    add(
+        "-f",
+        "--trajectory",
+        type=Path,
+        metavar="FILE",
+        help="atoms: .xtc, .trr, .gro, .pdb (the frame in -s)",
+    )
+    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
+    add(
+        "-m",
+        "--mapping",
+        type=Path,
+        nargs="+",
+        default=[],
+        dest="mappings",
+        metavar="FILE",
+        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
+    )
+    _add_times(command)
+    _add_preprocessor(command)
+
+
+def _add_times(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("-b", "--begin", type=_picoseconds, metavar="PS", help="first time")
+    add("-e", "--end", type=_picoseconds, metavar="PS", help="last time")
+    add("-dt", type=_step, metavar="PS", help="only frames at multiples of this time")
+
+
+def _add_preprocessor(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("-D", "--define", action="append", default=[], dest="defines", metavar="NAME", help="as in an .mdp")
     add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
 
@@ -254,13 +384,22 @@ def _step(text: str) -> float:
     return step
 
 
+Record = TypeVar("Record", Inputs, AtomInputs, Settings, RelaxSettings)
+
+
+def record_from(options: argparse.Namespace, kind: type[Record]) -> Record:
+    """A record of those options that it has fields for; a command need not have all."""
+    chosen: dict[str, Any] = {}
+    for key in kind.__dataclass_fields__:
+        if hasattr(options, key):
+            value = getattr(options, key)
+            chosen[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**chosen)
+
+
 def inputs_from(options: argparse.Namespace) -> Inputs:
     """The input files among the options."""
-    chosen: dict[str, Any] = {}
-    for key in Inputs.__dataclass_fields__:
-        value = getattr(options, key)
-        chosen[key] = tuple(value) if isinstance(value, list) else value
-    return Inputs(**chosen)
+    return record_from(options, Inputs)
 
 
 def with_conditions(options: argparse.Namespace) -> tuple[Inputs, Conditions]:
@@ -282,9 +421,7 @@ def with_conditions(options: argparse.Namespace) -> tuple[Inputs, Conditions]:
 
 def settings_from(options: argparse.Namespace) -> Settings:
     """The settings among the options; a command need not have all."""
-    return Settings(
-        **{key: getattr(options, key) for key in Settings.__dataclass_fields__ if hasattr(options, key)}
-    )
+    return record_from(options, Settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -327,6 +464,7 @@ def run_backmap(options: argparse.Namespace) -> int:
     if options.threads:
         set_threads(options.threads)
     inputs, conditions = with_conditions(options)
+    wanted = _hand_off_from(options)
     report = backmap(
         inputs,
         options.output,
@@ -340,6 +478,14 @@ def run_backmap(options: argparse.Namespace) -> int:
     )
     if not options.quiet:
         print(report.text())
+    if wanted is not None:
+        from dbm_gmx.handoff import hand_off
+
+        samples, quiet = options.samples, options.quiet
+        done = hand_off(inputs, options.output, wanted, samples=samples, quiet=quiet)
+        failed = sum(_said(options, relaxation) for relaxation in done)
+        if failed:
+            return 1
     wrong, undefined = report.stereo.wrong, report.stereo.undefined
     if (wrong or undefined) and not options.allow_flips:
         print(
@@ -353,6 +499,60 @@ def run_backmap(options: argparse.Namespace) -> int:
 
 FLIPPED = 2
 """Exit code of ``dbm-gmx backmap`` if stereocentres are not as they should be."""
+
+
+RELAXED = Path()
+"""Stands for a name that follows from that of the output."""
+
+
+def _hand_off_from(options: argparse.Namespace) -> HandOff | None:
+    """What is to follow, checked before anything is done."""
+    if options.relax is None and options.workdir is None:
+        return None
+    from dbm_gmx.handoff import HandOff, check_hand_off
+
+    relaxed = options.relax
+    if relaxed == RELAXED:
+        relaxed = options.output.with_stem(f"{options.output.stem}_relaxed")
+    settings = record_from(options, RelaxSettings)
+    return check_hand_off(HandOff(relaxed, options.workdir, settings), options.output)
+
+
+def _said(options: argparse.Namespace, relaxation: Relaxation) -> bool:
+    """Print what there is to say; returns whether frames failed."""
+    if not options.quiet:
+        print(relaxation.text())
+    if relaxation.failures:
+        print(
+            f"dbm-gmx: error: not relaxed: {relaxation.missing()}; the others are written, and the next "
+            "try will begin with them",
+            file=sys.stderr,
+        )
+    return bool(relaxation.failures)
+
+
+def run_map(options: argparse.Namespace) -> int:
+    """``dbm-gmx map``."""
+    from dbm_gmx.forward import map_trajectory
+
+    mapped = map_trajectory(record_from(options, AtomInputs), options.output, first_frame=options.first)
+    if not options.quiet:
+        print(mapped.text())
+    return 0
+
+
+def run_relax(options: argparse.Namespace) -> int:
+    """``dbm-gmx relax``."""
+    from dbm_gmx.relax import relax
+
+    relaxation = relax(
+        record_from(options, AtomInputs),
+        options.output,
+        beads=options.beads,
+        settings=record_from(options, RelaxSettings),
+        quiet=options.quiet,
+    )
+    return int(_said(options, relaxation))
 
 
 def run_check(options: argparse.Namespace) -> int:
@@ -401,4 +601,11 @@ def run_benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"backmap": run_backmap, "check": run_check, "plan": run_plan, "benchmark": run_benchmark}
+COMMANDS = {
+    "backmap": run_backmap,
+    "map": run_map,
+    "relax": run_relax,
+    "check": run_check,
+    "plan": run_plan,
+    "benchmark": run_benchmark,
+}

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.topology import Topology, blocks
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]
@@ -183,6 +184,15 @@ def make_whole(positions: Floats, box: FloatArray, bonds: IntArray) -> Floats:
         moved = moved + moved[:, parent]
         parent = parent[parent]
     return (raw + moved).astype(positions.dtype)
+
+
+def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
+    """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
+    parts = []
+    for kind, first, count in blocks(topology):
+        rows = frame.positions[first : first + count * kind.n_atoms]
+        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, kind.bonds).reshape(-1, 3))
+    return np.concatenate(parts)
 
 
 def _parents(n: int, bonds: IntArray) -> IntArray:

@@ -57,6 +57,37 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class AtomInputs:
+    """The files that say what the atoms are and where.
+
+    Attributes
+    ----------
+    structure
+        Atomistic ``.tpr``, or ``.gro``/``.pdb`` together with ``topology``.
+    topology
+        Atomistic ``.top``; goes before the molecules of a ``.tpr``.
+    trajectory
+        Atomistic trajectory; without one the frame in ``structure`` is used.
+    mappings
+        Mapping files; from the library of molecules if none is given.
+    begin, end, dt
+        ps, frames to take, as in ``gmx trjconv``.
+    defines, include
+        For the preprocessor of the ``.top``.
+    """
+
+    structure: Path | None = None
+    topology: Path | None = None
+    trajectory: Path | None = None
+    mappings: tuple[Path, ...] = ()
+    begin: float | None = None
+    end: float | None = None
+    dt: float | None = None
+    defines: tuple[str, ...] = ()
+    include: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Conditions:
     """The ensemble the atoms are to belong to: temperature and cut-offs of the user's own runs.
 
@@ -146,3 +177,44 @@ class Settings:
         if self.refine != "gibbs":
             return 0
         return 4 if self.sweeps is None else self.sweeps
+
+
+@dataclass(frozen=True)
+class RelaxSettings:
+    """How atoms are relaxed with GROMACS.
+
+    Attributes
+    ----------
+    mdp
+        Run parameters of the user's own simulations; the force field and the temperature are taken from it.
+    em_mdp, nvt_mdp
+        Files in place of those that ship.
+    temperature, cutoff
+        K and nm, before what the files say.
+    restrain, spread
+        Whether the mapped centres are held to their beads, and their standard deviation along each axis, nm.
+    gmx
+        Name or path of GROMACS; looked for if not given.
+    jobs, threads
+        Frames at a time, and threads for each of them; all processors if not given.
+    timeout
+        Seconds for each command.
+    maxwarn
+        Warnings of ``gmx grompp`` that are let pass.
+    seed
+        Of the velocities and the friction, together with the index of the frame.
+    """
+
+    mdp: Path | None = None
+    em_mdp: Path | None = None
+    nvt_mdp: Path | None = None
+    temperature: float | None = None
+    cutoff: float | None = None
+    restrain: bool = True
+    spread: float = Conditions.spread
+    gmx: str | None = None
+    jobs: int = 1
+    threads: int | None = None
+    timeout: float = 3600.0
+    maxwarn: int = 0
+    seed: int = 1

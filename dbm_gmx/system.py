@@ -15,7 +15,7 @@ from dbm_gmx.files.library import library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole
+from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole, whole_molecules
 from dbm_gmx.layout import Layout, make_layout
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match, bead_graph, map_positions, match_beads
@@ -174,12 +174,7 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
 
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
-    parts = []
-    for match in system.matches:
-        n = match.kind.n_atoms
-        rows = frame.positions[match.first_atom : match.first_atom + match.count * n]
-        parts.append(make_whole(rows.reshape(-1, n, 3), frame.box, match.kind.bonds).reshape(-1, 3))
-    return np.concatenate(parts)
+    return whole_molecules(system.topology, frame)
 
 
 def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from dbm_gmx.cli import main
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_cg_system
+from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.frame import Frame, make_whole
 from dbm_gmx.model import save_model
@@ -245,3 +247,29 @@ def _words(key: str, value: object) -> list[str]:
 def listing(folder: Path) -> list[str]:
     """All names in a folder, hidden ones too."""
     return sorted(path.name for path in folder.iterdir())
+
+
+def atoms_topology(files: Mixture) -> Topology:
+    """The atoms of a mixture."""
+    return read_topology(files.folder / "topol.top")
+
+
+def write_atoms(files: Mixture) -> Path:
+    """Write ``aa.trr``: of the example's atoms those that were mapped to the beads of the mixture, whole."""
+    topology = atoms_topology(files)
+    kind = topology.molecule_types["OCT"]
+    source = read_frames(example() / "aa.xtc", n_atoms=80 * ATOMS)
+    path = files.folder / "aa.trr"
+    with open_writer(path, topology) as writer:
+        for frame, beads in zip(source, files.frames, strict=False):
+            whole = make_whole(frame.positions.reshape(-1, ATOMS, 3), frame.box, kind.bonds).reshape(-1, 3)
+            writer.write(replace(beads, positions=whole[: topology.n_atoms]))
+    return path
+
+
+def make_tpr(gmx: str, folder: Path) -> Path:
+    """Make ``aa.tpr`` of the example with GROMACS."""
+    command = [gmx, "-quiet", "grompp", "-f", example() / "nvt.mdp", "-c", example() / "aa.gro"]
+    command += ["-p", example() / "topol.top", "-o", "aa.tpr"]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    return folder / "aa.tpr"

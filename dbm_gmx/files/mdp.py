@@ -84,7 +84,7 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     GROMACS user guide, "Molecular dynamics parameters (.mdp options)".
     """
     path = Path(path)
-    entries = _entries(path)
+    entries = mdp_entries(path)
     conditions = Conditions(
         rvdw=_positive(entries, "rvdw", 1.0),
         rcoulomb=_positive(entries, "rcoulomb", 1.0),
@@ -95,12 +95,18 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     conditions = replace(conditions, epsilon_rf=_reaction_field(entries, conditions.epsilon_r))
     _mention_other_potential(entries)
     if "ref-t" in entries:
-        conditions = replace(conditions, temperature=_temperature(entries["ref-t"]), source=path.name)
-    return conditions, _defines(entries)
+        conditions = replace(conditions, temperature=mdp_temperature(entries["ref-t"]), source=path.name)
+    return conditions, mdp_defines(entries)
 
 
-def _entries(path: Path) -> dict[str, Entry]:
-    """Return values by key in lower case with ``-``."""
+def mdp_entries(path: Path) -> dict[str, Entry]:
+    """Return values by key in lower case with ``-``.
+
+    Raises
+    ------
+    InputError
+        No such file, or a line that is no ``name = value``.
+    """
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError as error:
@@ -134,7 +140,8 @@ def _positive(entries: dict[str, Entry], key: str, default: float) -> float:
     return value
 
 
-def _temperature(entry: Entry) -> float:
+def mdp_temperature(entry: Entry) -> float:
+    """Return the temperature of ``ref-t``, the same for all groups, K."""
     values = entry.numbers()
     if len(set(values)) > 1:
         found = ", ".join(f"{value:g}" for value in values)
@@ -202,7 +209,8 @@ def _mention_other_potential(entries: dict[str, Entry]) -> None:
             )
 
 
-def _defines(entries: dict[str, Entry]) -> tuple[str, ...]:
+def mdp_defines(entries: dict[str, Entry]) -> tuple[str, ...]:
+    """Return what is defined for the preprocessor of the ``.top``, without ``-D``."""
     if "define" not in entries:
         return ()
     entry = entries["define"]

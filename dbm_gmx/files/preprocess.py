@@ -94,8 +94,12 @@ def active_lines(
     if not top.is_file():
         raise InputError("no such file", path=top)
     macros = dict(_macro(text) for text in defines)
-    folders = (top.parent, *map(Path, include), *_library_folders())
-    return _lines_of(top, macros, folders=folders, parents=())
+    return _lines_of(top, macros, folders=include_folders(top, include), parents=())
+
+
+def include_folders(top: Path, include: Sequence[str | Path] = ()) -> tuple[Path, ...]:
+    """Folders searched for an ``#include``, after that of the including file."""
+    return (top.parent, *map(Path, include), *_library_folders())
 
 
 def _library_folders() -> list[Path]:

@@ -1,0 +1,113 @@
+"""Run parameters for GROMACS: those that ship, changed to the user's force field and temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_temperature
+from dbm_gmx.files.share import share_path
+
+FORCE_FIELD = (
+    *("define", "pbc", "constraints", "constraint-algorithm", "lincs-order", "lincs-iter", "shake-tol"),
+    *("cutoff-scheme", "nstlist", "rlist", "verlet-buffer-tolerance"),
+    *("coulombtype", "coulomb-modifier", "rcoulomb", "rcoulomb-switch", "epsilon-r", "epsilon-rf"),
+    *("vdwtype", "vdw-type", "vdw-modifier", "rvdw", "rvdw-switch", "dispcorr", "lj-pme-comb-rule"),
+    *("fourierspacing", "pme-order", "ewald-rtol", "ewald-rtol-lj", "ewald-geometry"),
+)
+"""What of a user's ``.mdp`` says how forces are computed, and holds for every run of the system."""
+
+TEMPERATURES = ("ref-t", "gen-temp")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Run parameters.
+
+    Attributes
+    ----------
+    text
+        Of the ``.mdp``.
+    defines
+        Names it defines for the preprocessor of the ``.top``.
+    temperature
+        K, ``None`` where it has no thermostat.
+    """
+
+    text: str
+    defines: tuple[str, ...]
+    temperature: float | None
+
+
+def run_parameters(
+    name: str,
+    *,
+    template: Path | None = None,
+    mdp: Path | None = None,
+    changes: Mapping[str, str] | None = None,
+    temperature: float | None = None,
+) -> Run:
+    """Put an ``.mdp`` together.
+
+    Parameters
+    ----------
+    name
+        ``em``, ``nvt`` or ``npt``: one that ships (``share/mdp``).
+    template
+        A file to be used in its place, as it is but for ``changes`` and ``temperature``.
+    mdp
+        The user's run parameters: the force field in them goes before that of the file that ships, and so
+        does the temperature.
+    changes
+        Values that go before all others.
+    temperature
+        K, for every group the run couples to a bath.
+
+    Raises
+    ------
+    InputError
+        A file that cannot be read.
+    """
+    path = template or share_path("mdp", f"{name}.mdp")
+    own = mdp_entries(path)
+    wanted: dict[str, Entry] = {}
+    if mdp is not None and template is None:
+        theirs = mdp_entries(mdp)
+        wanted = {key: entry for key, entry in theirs.items() if key in FORCE_FIELD}
+        if temperature is None and "ref-t" in theirs:
+            temperature = mdp_temperature(theirs["ref-t"])
+    if temperature is not None:
+        warm = [own[key] for key in TEMPERATURES if key in own]
+        wanted |= {e.key: replace(e, text=_for_all(e.text, temperature)) for e in warm}
+    wanted |= {key: Entry(path, 0, key, value) for key, value in (changes or {}).items()}
+    merged = own | wanted
+    return Run(
+        _edited(path, wanted),
+        mdp_defines(merged),
+        mdp_temperature(merged["ref-t"]) if "ref-t" in merged else None,
+    )
+
+
+def cutoffs(length: float | None) -> dict[str, str]:
+    """Return the changes that set both cut-offs, nm; none if no length is given."""
+    return {} if length is None else dict.fromkeys(("rvdw", "rcoulomb"), f"{length:g}")
+
+
+def _for_all(found: str, value: float) -> str:
+    """Repeat a temperature for every group that has one."""
+    return " ".join([f"{value:g}"] * len(found.split()))
+
+
+def _edited(path: Path, wanted: Mapping[str, Entry]) -> str:
+    """Return the text of a file with some values changed, the others and all comments as they are."""
+    left = dict(wanted)
+    lines = []
+    for line in path.read_text(errors="replace").splitlines():
+        key = line.partition(";")[0].partition("=")[0].strip().lower().replace("_", "-")
+        lines.append(_line(left.pop(key)) if key in left else line)
+    return "\n".join([*lines, *map(_line, left.values()), ""])
+
+
+def _line(entry: Entry) -> str:
+    return f"{entry.key:<23} = {entry.text}"
