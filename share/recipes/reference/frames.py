@@ -1,0 +1,92 @@
+"""Frames as a user would have them: atoms, and the beads they map to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import MDAnalysis as mda
+import numpy as np
+from make import FREE, HERE, System, gmx, write_gro, write_mdp
+from molecule import Array, Bead, Molecule
+
+GAS = 0.00831446  # kJ/mol/K
+SIZES = {"A": "27.0  0.0  A  0.43  1.5", "B": "77.0  0.0  A  0.50  3.0"}
+
+
+def whole(molecule: Molecule, atoms: Array, edges: Array) -> Array:
+    """Return molecules (copies, n, 3) in one piece; the box is rectangular."""
+    found = np.asarray(atoms, float).reshape(-1, len(molecule.atoms), 3)
+    for i in range(1, len(molecule.atoms)):
+        before = min(molecule.graph[i])
+        step = found[:, i] - found[:, before]
+        found[:, i] = found[:, before] + step - edges * np.round(step / edges)
+    return found
+
+
+def weights(molecule: Molecule, mapped: list[Bead]) -> Array:
+    """(beads, atoms), rows add up to 1."""
+    matrix = np.zeros((len(mapped), len(molecule.atoms)))
+    for row, bead in zip(matrix, mapped, strict=True):
+        row[list(bead.weights)] = list(bead.weights.values())
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def write_frames(system: System, molecule: Molecule, mapped: list[Bead], times: list[float]) -> None:
+    """Write aa.xtc and cg.xtc, aa.gro (the last frame), cg.gro and cg.tpr (the first), and run.mdp."""
+    names, sites = [a[0] for a in molecule.atoms], [b.name for b in mapped]
+    frames = [mda.Universe(f"free{time:g}.gro") for time in times]
+    boxes = [frame.dimensions for frame in frames]
+    # rounded as they will be in the file, in angstrom
+    atoms = [
+        np.round(whole(molecule, f.atoms.positions, b[:3]), 2) for f, b in zip(frames, boxes, strict=True)
+    ]
+    coarse = [weights(molecule, mapped) @ places for places in atoms]
+    wrapped = [np.mod(places, box[:3]) for places, box in zip(coarse, boxes, strict=True)]
+    write_xtc(Path("aa.xtc"), atoms, boxes, times)
+    write_xtc(Path("cg.xtc"), wrapped, boxes, times)
+    edges = [box[:3] / 10 for box in boxes]
+    write_gro(Path("aa.gro"), system["title"], molecule.name, names, atoms[-1].reshape(-1, 3) / 10, edges[-1])
+    title = f"{system['title']}, beads"
+    write_gro(Path("cg.gro"), title, molecule.name, sites, wrapped[0].reshape(-1, 3) / 10, edges[0])
+    lengths = np.concatenate([np.linalg.norm(np.diff(places, axis=1), axis=-1) / 10 for places in coarse])
+    Path("cg.top").write_text(cg_topology(system, molecule, mapped, lengths))
+    gmx("grompp", "-f", HERE / "cg.mdp", "-c", "cg.gro", "-p", "cg.top", "-o", "cg.tpr", "-po", "out.mdp")
+    values = FREE | {
+        "title": f"{system['title']}: from frames of aa.xtc, without constraints",
+        "nsteps": 20000,
+    }
+    write_mdp(Path("run.mdp"), system, **values)
+
+
+def write_xtc(path: Path, frames: list[Array], boxes: list[Array], times: list[float]) -> None:
+    """Write frames (..., 3) in angstrom."""
+    made = mda.Universe.empty(frames[0].size // 3, trajectory=True)
+    with mda.Writer(path, len(made.atoms)) as out:
+        for places, box, time in zip(frames, boxes, times, strict=True):
+            made.dimensions = box
+            made.atoms.positions = places.reshape(-1, 3)
+            made.trajectory.ts.time = time
+            out.write(made.atoms)
+
+
+def cg_topology(system: System, molecule: Molecule, mapped: list[Bead], lengths: Array) -> str:
+    """Return cg.top: beads in a row, bonds with mean and spread of lengths (copies, bonds) in nm."""
+    title, name = system["title"], molecule.name
+    lines = [
+        f"; {title}: beads",
+        "; bonds have the mean and the spread of the mapped frames, the rest is a sketch",
+    ]
+    lines += ["[ defaults ]", "; nbfunc  comb-rule", "  1       2", ""]
+    lines += ["[ atomtypes ]", "; name  mass  charge  ptype  sigma  epsilon"]
+    lines += [f"  {kind}  {SIZES[kind]}" for kind in sorted({bead.type for bead in mapped})]
+    lines += ["", "[ moleculetype ]", "; name  nrexcl", f"  {name}  2", "", "[ atoms ]"]
+    lines += ["; nr  type  resnr  residue  atom  cgnr  charge  mass (of the atoms the bead is rebuilt with)"]
+    for k, bead in enumerate(mapped, 1):
+        mass = sum(molecule.mass(bead.owned))
+        lines.append(f"{k:4}  {bead.type}  1  {name}  {bead.name:4} {k:4}  0.0  {mass:8.4f}")
+    lines += ["", "[ bonds ]", "; i   j  func  b0     kb"]
+    stiffness = GAS * system["run"][0] / lengths.var(axis=0)
+    for k, (mean, force) in enumerate(zip(lengths.mean(axis=0), stiffness, strict=True), 1):
+        lines.append(f"{k:4}{k + 1:4}  1  {mean:.3f}  {float(f'{force:.2g}'):.0f}")
+    lines += ["", "[ system ]", f"{title}, beads", "", "[ molecules ]", f"{name}  {system['molecules']}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,78 @@
+"""What a run was like: density, energies, end-to-end vectors, stereocentres."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import MDAnalysis as mda
+import numpy as np
+from frames import GAS, whole
+from make import System, gmx
+from molecule import Array, Molecule, conformation, hands
+
+
+def report(system: System, molecule: Molecule, backbones: list[str], times: list[float]) -> str:
+    """Return a page of text about run.edr and run.xtc and the frames at some times."""
+    temperature, pressure, _ = system["run"]
+    lines = [f"{system['title']}: {system['molecules']} molecules, {temperature} K, {pressure} bar"]
+    lines += energies(system, len(molecule.atoms))
+    clock, places = trajectory(molecule, system["skip"])
+    ends = places[:, :, molecule.groups[-1].carbon] - places[:, :, molecule.groups[0].carbon]
+    squares = (ends**2).sum(axis=-1).mean(axis=1)
+    lines.append("mean square end-to-end distance, nm2, by fifths: " + fifths(squares, ".3f"))
+    lines += relaxation(clock, ends, times[1] - times[0])
+    if len(molecule.groups) > 3 and any(group.ring for group in molecule.groups):
+        rng = np.random.default_rng(0)
+        built = [hands(molecule, conformation(molecule, backbone, rng)) for backbone in backbones]
+        wrong = sum(hands(molecule, x) != h for frame in places for x, h in zip(frame, built, strict=True))
+        meso = [a == b for chain in built for a, b in pairwise(chain)]
+        lines.append(f"stereocentres: {wrong} molecules not as built in {len(places)} frames")
+        lines.append(f"meso dyads: {np.mean(meso):.2f} of {len(meso)}")
+    return "\n".join(lines) + "\n"
+
+
+def fifths(values: Array, form: str) -> str:
+    """Return means of five parts, one after the other."""
+    return "  ".join(f"{part.mean():{form}}" for part in np.array_split(values, 5))
+
+
+def energies(system: System, n_atoms: int) -> list[str]:
+    """Describe what gmx energy gives."""
+    choice = "Density\nPotential\nConserved-En.\n\n"
+    table = gmx("energy", "-f", "run.edr", "-b", system["skip"], "-o", "run.xvg", text=choice)
+    lines = ["of gmx energy: average, error estimate, rms, drift"]
+    lines += [line for line in table.splitlines() if line.startswith(("Density", "Potential", "Conserved"))]
+    text = Path("run.xvg").read_text().splitlines()
+    time, potential, conserved, density = np.array([x.split() for x in text if x[0] not in "#@"], float).T
+    lines.append(f"density, kg/m3, by fifths: {fifths(density, '.1f')}; experiment {system['experiment']}")
+    lines.append(f"potential, kJ/mol, by fifths: {fifths(potential, '.0f')}")
+    unit = GAS * system["run"][0] * system["molecules"] * n_atoms
+    slope = np.polyfit(time, conserved, 1)[0] * 1000 / unit
+    return [*lines, f"drift of the conserved energy: {slope:.2g} kT per atom and ns"]
+
+
+def trajectory(molecule: Molecule, skip: float) -> tuple[Array, Array]:
+    """Return times (t,) and whole molecules (t, copies, n, 3), nm, of the run."""
+    moving = mda.Universe("run.tpr", "run.xtc")
+    found = [
+        (frame.time, whole(molecule, frame.positions, frame.dimensions[:3]) / 10)
+        for frame in moving.trajectory
+        if frame.time >= skip
+    ]
+    return np.array([time for time, _ in found]), np.array([x for _, x in found])
+
+
+def relaxation(clock: Array, vectors: Array, spacing: float) -> list[str]:
+    """Describe the autocorrelation of vectors (t, copies, 3)."""
+    n, apart = len(vectors), float(clock[1] - clock[0])
+    products = np.array([(vectors[: n - k] * vectors[k:]).sum(axis=-1).mean() for k in range(n)])
+    c = products / products[0]
+    low = np.flatnonzero(c < np.exp(-1))
+    how_long = f"in {low[0] * apart:.3g} ps" if len(low) else "not within the run"
+    steps = [2**k for k in range(12) if 2**k < 0.5 * n]
+    return [
+        f"end-to-end vector: its correlation falls to 1/e {how_long}",
+        "correlation: " + "  ".join(f"{k * apart:.3g} ps {c[k]:.2f}" for k in steps),
+        f"frames are {spacing:g} ps apart, where it is {c[min(round(spacing / apart), n - 1)]:.2f}",
+    ]
