@@ -6,9 +6,10 @@ from pathlib import Path
 
 import MDAnalysis as mda
 import numpy as np
-from make import FREE, HERE, System, gmx, write_gro, write_mdp
+from gromacs import FREE, HERE, System, gmx, write_gro, write_mdp
 from molecule import Array, Bead, Molecule
 
+SYSTEM = Path("system")  # what is made for users
 GAS = 0.00831446  # kJ/mol/K
 SIZES = {"A": "27.0  0.0  A  0.43  1.5", "B": "77.0  0.0  A  0.50  3.0"}
 
@@ -32,7 +33,8 @@ def weights(molecule: Molecule, mapped: list[Bead]) -> Array:
 
 
 def write_frames(system: System, molecule: Molecule, mapped: list[Bead], times: list[float]) -> None:
-    """Write aa.xtc and cg.xtc, aa.gro (the last frame), cg.gro and cg.tpr (the first), and run.mdp."""
+    """Write the folder system: aa.gro is the last frame of aa.xtc, cg.gro and cg.tpr the first of cg.xtc."""
+    SYSTEM.mkdir(exist_ok=True)
     names, sites = [a[0] for a in molecule.atoms], [b.name for b in mapped]
     frames = [mda.Universe(f"free{time:g}.gro") for time in times]
     boxes = [frame.dimensions for frame in frames]
@@ -42,26 +44,29 @@ def write_frames(system: System, molecule: Molecule, mapped: list[Bead], times: 
     ]
     coarse = [weights(molecule, mapped) @ places for places in atoms]
     wrapped = [np.mod(places, box[:3]) for places, box in zip(coarse, boxes, strict=True)]
-    write_xtc(Path("aa.xtc"), atoms, boxes, times)
-    write_xtc(Path("cg.xtc"), wrapped, boxes, times)
+    write_xtc(SYSTEM / "aa.xtc", atoms, boxes, times)
+    write_xtc(SYSTEM / "cg.xtc", wrapped, boxes, times)
     edges = [box[:3] / 10 for box in boxes]
-    write_gro(Path("aa.gro"), system["title"], molecule.name, names, atoms[-1].reshape(-1, 3) / 10, edges[-1])
+    write_gro(
+        SYSTEM / "aa.gro", system["title"], molecule.name, names, atoms[-1].reshape(-1, 3) / 10, edges[-1]
+    )
     title = f"{system['title']}, beads"
-    write_gro(Path("cg.gro"), title, molecule.name, sites, wrapped[0].reshape(-1, 3) / 10, edges[0])
+    write_gro(SYSTEM / "cg.gro", title, molecule.name, sites, wrapped[0].reshape(-1, 3) / 10, edges[0])
     lengths = np.concatenate([np.linalg.norm(np.diff(places, axis=1), axis=-1) / 10 for places in coarse])
-    Path("cg.top").write_text(cg_topology(system, molecule, mapped, lengths))
-    gmx("grompp", "-f", HERE / "cg.mdp", "-c", "cg.gro", "-p", "cg.top", "-o", "cg.tpr", "-po", "out.mdp")
-    values = FREE | {
-        "title": f"{system['title']}: from frames of aa.xtc, without constraints",
-        "nsteps": 20000,
-    }
-    write_mdp(Path("run.mdp"), system, **values)
+    SYSTEM / "cg.top".write_text(cg_topology(system, molecule, mapped, lengths))
+    parts = ["-c", SYSTEM / "cg.gro", "-p", SYSTEM / "cg.top", "-o", SYSTEM / "cg.tpr"]
+    gmx("grompp", "-f", HERE / "cg.mdp", *parts, "-po", "out.mdp")
+    temperature = system["run"][0]
+    values = FREE | {"nsteps": 20000, "ref-t": temperature, "gen-temp": temperature}
+    write_mdp(SYSTEM / "run.mdp", f"{system['title']}: from frames of aa.xtc, without constraints", values)
+    for name in ("topol.top", "mapping.xml", "owners.txt"):
+        (SYSTEM / name).write_text(Path(name).read_text())
 
 
 def write_xtc(path: Path, frames: list[Array], boxes: list[Array], times: list[float]) -> None:
     """Write frames (..., 3) in angstrom."""
     made = mda.Universe.empty(frames[0].size // 3, trajectory=True)
-    with mda.Writer(path, len(made.atoms)) as out:
+    with mda.Writer(str(path), len(made.atoms)) as out:
         for places, box, time in zip(frames, boxes, times, strict=True):
             made.dimensions = box
             made.atoms.positions = places.reshape(-1, 3)

@@ -10,44 +10,22 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tomllib
 import warnings
 from pathlib import Path
-from string import Template
-from typing import Any
 
+import MDAnalysis as mda
 import numpy as np
-from molecule import Array, Bead, Molecule, beads, conformation, make_molecule, owners, topology, votca
+from frames import write_frames
+from gromacs import FREE, HERE, LONG, MINIMUM, System, simulate, write_gro
+from molecule import Bead, Molecule, beads, conformation, make_molecule, owners, topology, votca
+from report import report
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-HERE = Path(__file__).resolve().parent
 AMU = 1.66054  # kg/m3 of 1 amu/nm3
-HEAVY = 3.0  # times their mass have hydrogens in the long runs
-EVERY = 12.0  # ps between full coordinates, of which the frames are taken
-
-# fills md.mdp where a run says nothing else
-LONG = {
-    "integrator": "md",
-    "dt": 0.003,
-    "often": 4000,  # steps between full coordinates, energies, compressed coordinates
-    "energies": 100,
-    "frames": 400,
-    "constraints": "h-bonds",
-    "tcoupl": "v-rescale",
-    "tau": 0.5,
-    "pcoupl": "C-rescale",
-    "pressure": 1.0,
-    "velocities": "no",
-}
-MINIMUM = {"integrator": "steep", "constraints": "none", "tcoupl": "no", "pcoupl": "no", "nsteps": 2000}
-FREE = {
-    **{"integrator": "sd", "dt": 0.0005, "constraints": "none", "tcoupl": "no", "pcoupl": "no", "tau": 0.1},
-    **{"nsteps": 2000, "often": 2000, "energies": 200, "frames": 2000, "velocities": "yes"},
-}
-System = dict[str, Any]
+EVERY = 10.0  # ps between full coordinates, of which the frames are taken
 
 
 def sides(system: System, rng: np.random.Generator) -> list[str]:
@@ -60,12 +38,11 @@ def sides(system: System, rng: np.random.Generator) -> list[str]:
 
 
 def write_topologies(system: System, molecule: Molecule, mapped: list[Bead]) -> None:
-    """Write topol.top, heavy.top (the same with heavy hydrogens), mapping.xml and owners.txt."""
+    """Write topol.top, mapping.xml and owners.txt."""
     title, name, count = system["title"], molecule.name, system["molecules"]
-    for file, heavy in [("topol.top", 1.0), ("heavy.top", HEAVY)]:
-        parts = [f"; {title}", (HERE / "opls.top").read_text(), topology(molecule, heavy=heavy)]
-        parts += ["[ system ]", title, "", "[ molecules ]", f"{name}  {count}"]
-        Path(file).write_text("\n".join(parts) + "\n")
+    parts = [f"; {title}", (HERE / "opls.top").read_text(), topology(molecule)]
+    parts += ["[ system ]", title, "", "[ molecules ]", f"{name}  {count}"]
+    Path("topol.top").write_text("\n".join(parts) + "\n")
     Path("mapping.xml").write_text(votca(molecule, mapped))
     Path("owners.txt").write_text(owners(mapped))
 
@@ -89,57 +66,21 @@ def pack(system: System, molecule: Molecule, backbones: list[str], rng: np.rando
     write_gro(Path("start.gro"), system["title"], molecule.name, names, placed, np.full(3, edge))
 
 
-def write_gro(path: Path, title: str, residue: str, names: list[str], places: Array, edges: Array) -> None:
-    """Write molecules, one residue each."""
-    lines = [title, str(len(places))]
-    for k, row in enumerate(places):
-        label = f"{k // len(names) + 1:5}{residue:5}{names[k % len(names)]:>5}{k + 1:5}"
-        lines.append(label + "".join(f"{v:8.3f}" for v in row))
-    path.write_text("\n".join([*lines, "".join(f"{v:10.5f}" for v in edges)]) + "\n")
-
-
-# --- GROMACS ---------------------------------------------------------------------------------------
-
-
-def write_mdp(path: Path, system: System, **values: object) -> None:
-    """Write run parameters: those of md.mdp with values filled in."""
-    given = {"title": system["title"], "seed": system["seed"], "temperature": system["run"][0]}
-    path.write_text(Template((HERE / "md.mdp").read_text()).substitute(LONG | given | values))
-
-
-def gmx(*arguments: object, text: str = "") -> str:
-    """Run GROMACS and return what it printed."""
-    command = ["gmx", "-quiet", *map(str, arguments)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed in {Path.cwd()}:\n{done.stderr[-3000:]}")
-    return done.stdout
-
-
-def simulate(system: System, name: str, start: str, *options: object, top: str, **values: object) -> None:
-    """Do a simulation, or what is left of it."""
-    write_mdp(Path(f"{name}.mdp"), system, **values)
-    files = ["-f", f"{name}.mdp", "-c", start, "-p", top, "-o", f"{name}.tpr", "-po", "out.mdp"]
-    gmx("grompp", *files, *options)
-    going = ["-cpi", f"{name}.cpt"] if Path(f"{name}.cpt").exists() else []
-    threads = os.environ.get("THREADS", "1")
-    gmx("mdrun", "-deffnm", name, "-ntmpi", 1, "-ntomp", threads, "-cpt", 2, *going)
-
-
 def simulate_all(system: System) -> None:
     """Minimise, then stage after stage: em, stage1, stage2, ..., run."""
+    title, before = system["title"], "em"
     if not Path("em.gro").exists():
-        simulate(system, "em", "start.gro", top="topol.top", **MINIMUM)
-    before = "em"
+        simulate("em", "start.gro", title=title, values=MINIMUM)
     stages = [*system["stages"], system["run"]]
     for number, (temperature, pressure, length) in enumerate(stages, 1):
         name = "run" if number == len(stages) else f"stage{number}"
         if name == "run" or not Path(f"{name}.gro").exists():
             print(f"{name}: {length:g} ps at {temperature} K and {pressure} bar", flush=True)
-            values = {"temperature": temperature, "pressure": pressure, "nsteps": round(length / LONG["dt"])}
+            first = {"gen-vel": "yes", "gen-temp": temperature, "gen-seed": system["seed"]}
+            state = {"ref-t": temperature, "ref-p": pressure, "nsteps": round(length / LONG["dt"])}
+            values = LONG | state | (first if number == 1 else {}) | {"ld-seed": system["seed"]}
             follow = ("-t", f"{before}.cpt") if number > 1 else ()
-            first = "yes" if number == 1 else "no"
-            simulate(system, name, f"{before}.gro", *follow, top="heavy.top", velocities=first, **values)
+            simulate(name, f"{before}.gro", *follow, title=title, values=values)
         before = name
 
 
@@ -150,25 +91,22 @@ def free_frames(system: System) -> list[float]:
     -------
     The times of the frames; the files are free{time}.gro.
     """
-    length, count = system["run"][2], system["frames"]
-    spacing = (length - system["skip"]) / (count - 1) // EVERY * EVERY
-    times = [length // EVERY * EVERY - spacing * k for k in reversed(range(count))]
+    temperature, _, length = system["run"]
+    spacing = (length - system["skip"]) / (system["frames"] - 1) // EVERY * EVERY
+    times = [length // EVERY * EVERY - spacing * k for k in reversed(range(system["frames"]))]
+    if not 0 <= times[0] <= times[-1] <= mda.Universe("run.tpr", "run.trr").trajectory[-1].time:
+        sys.exit(f"the run has no frames from {times[0]:g} to {times[-1]:g} ps: see --run and --skip")
     for time in times:
         if not Path(f"free{time:g}.gro").exists():
+            seed = 1 + round(time)
+            values = FREE | {"ref-t": temperature, "gen-temp": temperature, "gen-seed": seed, "ld-seed": seed}
             options = ("-t", "run.trr", "-time", time)
-            values = FREE | {"seed": 1 + round(time)}
-            simulate(system, f"free{time:g}", "run.tpr", *options, top="topol.top", **values)
+            simulate(f"free{time:g}", "run.tpr", *options, title=system["title"], values=values)
     return times
-
-
-# --- all of it -------------------------------------------------------------------------------------
 
 
 def main() -> None:
     """Make a system."""
-    from frames import write_frames
-    from report import report
-
     systems = tomllib.loads((HERE / "systems.toml").read_text())
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

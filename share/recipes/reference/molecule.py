@@ -84,12 +84,8 @@ def make_molecule(name: str, backbone: str) -> Molecule:
 # --- topology --------------------------------------------------------------------------------------
 
 
-def topology(molecule: Molecule, *, heavy: float = 1.0) -> str:
-    """Return the [ moleculetype ], its parameters to be looked up by atom type.
-
-    With ``heavy`` hydrogens have so many times their mass, taken from their carbon: the same distribution of
-    places at longer time steps.
-    """
+def topology(molecule: Molecule) -> str:
+    """Return the [ moleculetype ], its parameters to be looked up by atom type."""
     graph = molecule.graph
     angles = [(i, j, k) for j in sorted(graph) for i, k in combinations(sorted(graph[j]), 2)]
     dihedrals = [
@@ -107,10 +103,8 @@ def topology(molecule: Molecule, *, heavy: float = 1.0) -> str:
     ]
     lines = ["[ moleculetype ]", "; name  nrexcl", f"  {molecule.name:5} 3", "", "[ atoms ]"]
     lines.append("; nr  type  resnr  residue  atom  cgnr  charge  mass")
-    more = (heavy - 1) * MASS["H"]
     for i, (name, kind, charge) in enumerate(molecule.atoms):
-        hydrogens = sum(molecule.atoms[j][0][0] == "H" for j in graph[i])
-        mass = MASS[name[0]] + (more if name[0] == "H" else -more * hydrogens)
+        mass = MASS[name[0]]
         lines.append(
             f"{i + 1:4}  {kind}    1     {molecule.name:5} {name:6} {i + 1:4}  {charge:7.3f}  {mass:8.4f}"
         )
@@ -205,7 +199,7 @@ HALF = np.radians(54.0)  # half of the angle between the two arms of a carbon th
 
 
 def conformation(molecule: Molecule, backbone: str, rng: np.random.Generator) -> Array:
-    """Return (n, 3) places with random torsions and no carbons too close, rings on the sides that letters say."""
+    """Return (n, 3) places with random torsions and no carbons too close, rings on the sides given."""
     near = dict(nx.all_pairs_shortest_path_length(molecule.graph, cutoff=3))
     heavy = [i for i, atom in enumerate(molecule.atoms) if atom[0][0] == "C"]
     far = np.array([[j not in near[i] for j in heavy] for i in heavy])

@@ -8,7 +8,7 @@ from pathlib import Path
 import MDAnalysis as mda
 import numpy as np
 from frames import GAS, whole
-from make import System, gmx
+from gromacs import System, gmx
 from molecule import Array, Molecule, conformation, hands
 
 
