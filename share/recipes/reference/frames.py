@@ -35,41 +35,50 @@ def weights(molecule: Molecule, mapped: list[Bead]) -> Array:
 def write_frames(system: System, molecule: Molecule, mapped: list[Bead], times: list[float]) -> None:
     """Write the folder system: aa.gro is the last frame of aa.xtc, cg.gro and cg.tpr the first of cg.xtc."""
     SYSTEM.mkdir(exist_ok=True)
-    names, sites = [a[0] for a in molecule.atoms], [b.name for b in mapped]
+    title, name = system["title"], molecule.name
     frames = [mda.Universe(f"free{time:g}.gro") for time in times]
-    boxes = [frame.dimensions for frame in frames]
-    # rounded as they will be in the file, in angstrom
-    atoms = [
-        np.round(whole(molecule, f.atoms.positions, b[:3]), 2) for f, b in zip(frames, boxes, strict=True)
-    ]
-    coarse = [weights(molecule, mapped) @ places for places in atoms]
-    wrapped = [np.mod(places, box[:3]) for places, box in zip(coarse, boxes, strict=True)]
-    write_xtc(SYSTEM / "aa.xtc", atoms, boxes, times)
-    write_xtc(SYSTEM / "cg.xtc", wrapped, boxes, times)
-    edges = [box[:3] / 10 for box in boxes]
-    write_gro(
-        SYSTEM / "aa.gro", system["title"], molecule.name, names, atoms[-1].reshape(-1, 3) / 10, edges[-1]
-    )
-    title = f"{system['title']}, beads"
-    write_gro(SYSTEM / "cg.gro", title, molecule.name, sites, wrapped[0].reshape(-1, 3) / 10, edges[0])
-    lengths = np.concatenate([np.linalg.norm(np.diff(places, axis=1), axis=-1) / 10 for places in coarse])
-    SYSTEM / "cg.top".write_text(cg_topology(system, molecule, mapped, lengths))
+    edges = [frame.dimensions[:3] / 10 for frame in frames]
+    read = [whole(molecule, frame.atoms.positions / 10, e) for frame, e in zip(frames, edges, strict=True)]
+    atoms = [np.round(places, 3) for places in read]  # as they will be in the file
+    sites = [weights(molecule, mapped) @ places for places in atoms]
+    wrapped = [np.mod(places, e) for places, e in zip(sites, edges, strict=True)]
+    write_xtc(SYSTEM / "aa.xtc", atoms, edges, times)
+    write_xtc(SYSTEM / "cg.xtc", wrapped, edges, times)
+    write_gro(SYSTEM / "aa.gro", title, name, [a[0] for a in molecule.atoms], atoms[-1], edges[-1])
+    write_gro(SYSTEM / "cg.gro", f"{title}, beads", name, [b.name for b in mapped], wrapped[0], edges[0])
+    lengths = np.concatenate([np.linalg.norm(np.diff(places, axis=1), axis=-1) for places in sites])
+    (SYSTEM / "cg.top").write_text(cg_topology(system, molecule, mapped, lengths))
     parts = ["-c", SYSTEM / "cg.gro", "-p", SYSTEM / "cg.top", "-o", SYSTEM / "cg.tpr"]
     gmx("grompp", "-f", HERE / "cg.mdp", *parts, "-po", "out.mdp")
-    temperature = system["run"][0]
-    values = FREE | {"nsteps": 20000, "ref-t": temperature, "gen-temp": temperature}
-    write_mdp(SYSTEM / "run.mdp", f"{system['title']}: from frames of aa.xtc, without constraints", values)
-    for name in ("topol.top", "mapping.xml", "owners.txt"):
-        (SYSTEM / name).write_text(Path(name).read_text())
+    values = FREE | {"nsteps": 20000, "ref-t": system["run"][0], "gen-temp": system["run"][0]}
+    write_mdp(SYSTEM / "run.mdp", f"{title}: a run from frames of aa.xtc, without constraints", values)
+    for file in ("topol.top", "mapping.xml", "owners.txt"):
+        (SYSTEM / file).write_text(Path(file).read_text())
+    write_entry(system, molecule, atoms[-1][0])
 
 
-def write_xtc(path: Path, frames: list[Array], boxes: list[Array], times: list[float]) -> None:
-    """Write frames (..., 3) in angstrom."""
+def write_entry(system: System, molecule: Molecule, places: Array) -> None:
+    """Write the folder of the molecule for the library, with a conformer where all have the same hands."""
+    folder = Path(molecule.name)
+    folder.mkdir(exist_ok=True)
+    topology = Path("topol.top").read_text().split("[ system ]")[0]
+    ending = f"[ system ]\n{system['title']}\n\n[ molecules ]\n{molecule.name}  1\n"
+    (folder / "topol.top").write_text(topology + ending)
+    for file in ("mapping.xml", "owners.txt"):
+        (folder / file).write_text(Path(file).read_text())
+    if set(system["backbone"]) == set("CUD"):
+        low = places.min(axis=0) - 0.2
+        edges, names = places.max(axis=0) + 0.2 - low, [a[0] for a in molecule.atoms]
+        write_gro(folder / "conf.gro", system["title"], molecule.name, names, places - low, edges)
+
+
+def write_xtc(path: Path, frames: list[Array], edges: list[Array], times: list[float]) -> None:
+    """Write frames (..., 3) in rectangular boxes."""
     made = mda.Universe.empty(frames[0].size // 3, trajectory=True)
     with mda.Writer(str(path), len(made.atoms)) as out:
-        for places, box, time in zip(frames, boxes, times, strict=True):
-            made.dimensions = box
-            made.atoms.positions = places.reshape(-1, 3)
+        for places, box, time in zip(frames, edges, times, strict=True):
+            made.dimensions = [*(box * 10), 90, 90, 90]
+            made.atoms.positions = places.reshape(-1, 3) * 10
             made.trajectory.ts.time = time
             out.write(made.atoms)
 

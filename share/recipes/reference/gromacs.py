@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from molecule import Array
 
 HERE = Path(__file__).resolve().parent
@@ -30,8 +31,9 @@ FREE = {
 
 def write_gro(path: Path, title: str, residue: str, names: list[str], places: Array, edges: Array) -> None:
     """Write molecules, one residue each."""
-    lines = [title, str(len(places))]
-    for k, row in enumerate(places):
+    rows = np.reshape(places, (-1, 3))
+    lines = [title, str(len(rows))]
+    for k, row in enumerate(rows):
         label = f"{k // len(names) + 1:5}{residue:5}{names[k % len(names)]:>5}{k + 1:5}"
         lines.append(label + "".join(f"{v:8.3f}" for v in row))
     path.write_text("\n".join([*lines, "".join(f"{v:10.5f}" for v in edges)]) + "\n")
@@ -52,7 +54,7 @@ def gmx(*arguments: object, text: str = "") -> str:
     return done.stdout
 
 
-def simulate(name: str, start: str, *options: object, title: str, values: dict[str, object]) -> None:
+def simulate(name: str, start: str | Path, *options: object, title: str, values: dict[str, object]) -> None:
     """Do a simulation, or what is left of it."""
     write_mdp(Path(f"{name}.mdp"), title, values)
     files = ["-f", f"{name}.mdp", "-c", start, "-p", "topol.top", "-o", f"{name}.tpr", "-po", "out.mdp"]

@@ -3,6 +3,9 @@
 Topology and mapping are written, molecules put at random into a dilute box, compressed, equilibrated and run;
 frames of the run are relaxed without constraints and mapped; report.txt says what the run was like.  What is
 finished is not done again: start it once more after an interruption, or with a longer ``--run`` to go on.
+``--start aa.gro`` runs from an equilibrated system instead.  The folder system holds what ships in
+share/reference, the folder named as the molecule what ships in share/molecules.
+
 Needs gmx (2022 or later) and a python with MDAnalysis and networkx; THREADS=n gives gmx n threads.
 """
 
@@ -66,12 +69,12 @@ def pack(system: System, molecule: Molecule, backbones: list[str], rng: np.rando
     write_gro(Path("start.gro"), system["title"], molecule.name, names, placed, np.full(3, edge))
 
 
-def simulate_all(system: System) -> None:
-    """Minimise, then stage after stage: em, stage1, stage2, ..., run."""
-    title, before = system["title"], "em"
-    if not Path("em.gro").exists():
+def simulate_all(system: System, *, only_run: bool) -> None:
+    """Minimise, then stage after stage: em, stage1, stage2, ..., run; or the last of it."""
+    title, before = system["title"], "start.gro" if only_run else "em.gro"
+    stages = [*([] if only_run else system["stages"]), system["run"]]
+    if not only_run and not Path("em.gro").exists():
         simulate("em", "start.gro", title=title, values=MINIMUM)
-    stages = [*system["stages"], system["run"]]
     for number, (temperature, pressure, length) in enumerate(stages, 1):
         name = "run" if number == len(stages) else f"stage{number}"
         if name == "run" or not Path(f"{name}.gro").exists():
@@ -79,9 +82,9 @@ def simulate_all(system: System) -> None:
             first = {"gen-vel": "yes", "gen-temp": temperature, "gen-seed": system["seed"]}
             state = {"ref-t": temperature, "ref-p": pressure, "nsteps": round(length / LONG["dt"])}
             values = LONG | state | (first if number == 1 else {}) | {"ld-seed": system["seed"]}
-            follow = ("-t", f"{before}.cpt") if number > 1 else ()
-            simulate(name, f"{before}.gro", *follow, title=title, values=values)
-        before = name
+            follow = ("-t", Path(before).with_suffix(".cpt")) if number > 1 else ()
+            simulate(name, before, *follow, title=title, values=values)
+        before = f"{name}.gro"
 
 
 def free_frames(system: System) -> list[float]:
@@ -117,24 +120,29 @@ def main() -> None:
     parser.add_argument("--skip", type=float, metavar="PS", help="how much of it is left out")
     parser.add_argument("--whole-ends", action="store_true", help="end beads made like the others")
     parser.add_argument("--no-run", action="store_true", help="take the frames of what is there")
+    parser.add_argument("--start", type=Path, metavar="GRO", help="no stages: run from this frame")
+    parser.add_argument("--seed", type=int, help="of all random numbers")
     options = parser.parse_args()
     system = systems[options.name]
     system["run"][2] = options.run or system["run"][2]
     system["skip"] = system["skip"] if options.skip is None else options.skip
+    system["seed"] = options.seed or system["seed"]
     options.folder.mkdir(parents=True, exist_ok=True)
+    if options.start:
+        (options.folder / "start.gro").write_text(options.start.read_text())
     os.chdir(options.folder)
 
     rng = np.random.default_rng(system["seed"])
     molecule = make_molecule(system["name"], system["backbone"].replace("T", "U"))
-    mapped, backbones = beads(molecule, whole_ends=options.whole_ends), sides(system, rng)
+    mapped = beads(molecule, whole_ends=options.whole_ends)
     write_topologies(system, molecule, mapped)
     if not Path("start.gro").exists():
-        pack(system, molecule, backbones, rng)
+        pack(system, molecule, sides(system, rng), rng)
     if not options.no_run:
-        simulate_all(system)
+        simulate_all(system, only_run=options.start is not None)
     times = free_frames(system)
     write_frames(system, molecule, mapped, times)
-    Path("report.txt").write_text(report(system, molecule, backbones, times))
+    Path("report.txt").write_text(report(system, molecule, times))
     print(Path("report.txt").read_text())
 
 

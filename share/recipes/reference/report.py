@@ -9,10 +9,10 @@ import MDAnalysis as mda
 import numpy as np
 from frames import GAS, whole
 from gromacs import System, gmx
-from molecule import Array, Molecule, conformation, hands
+from molecule import Array, Molecule, hands
 
 
-def report(system: System, molecule: Molecule, backbones: list[str], times: list[float]) -> str:
+def report(system: System, molecule: Molecule, times: list[float]) -> str:
     """Return a page of text about run.edr and run.xtc and the frames at some times."""
     temperature, pressure, _ = system["run"]
     lines = [f"{system['title']}: {system['molecules']} molecules, {temperature} K, {pressure} bar"]
@@ -23,8 +23,8 @@ def report(system: System, molecule: Molecule, backbones: list[str], times: list
     lines.append("mean square end-to-end distance, nm2, by fifths: " + fifths(squares, ".3f"))
     lines += relaxation(clock, ends, times[1] - times[0])
     if len(molecule.groups) > 3 and any(group.ring for group in molecule.groups):
-        rng = np.random.default_rng(0)
-        built = [hands(molecule, conformation(molecule, backbone, rng)) for backbone in backbones]
+        start = mda.Universe("start.gro")
+        built = [hands(molecule, x) for x in whole(molecule, start.atoms.positions, start.dimensions[:3])]
         wrong = sum(hands(molecule, x) != h for frame in places for x, h in zip(frame, built, strict=True))
         meso = [a == b for chain in built for a, b in pairwise(chain)]
         lines.append(f"stereocentres: {wrong} molecules not as built in {len(places)} frames")
