@@ -16,11 +16,14 @@ System = dict[str, Any]  # a table of systems.toml
 
 # what runs have beside forces.mdp
 MINIMUM = {"integrator": "steep", "nsteps": 2000, "emtol": 500, "emstep": 0.005}
-LONG = {  # 10 ps between full coordinates, 1 ps between those of the .xtc
+STAGE = {
     **{"integrator": "md", "dt": 0.002, "constraints": "h-bonds"},
-    **{"nstlog": 5000, "nstxout": 5000, "nstenergy": 100, "nstxout-compressed": 500},
+    **{"nstlog": 5000, "nstenergy": 100, "nstxout-compressed": 500},
     **{"tcoupl": "v-rescale", "tc-grps": "System", "tau-t": 0.5},
     **{"pcoupl": "C-rescale", "tau-p": 2.0, "compressibility": 1e-4},
+}
+LONG = STAGE | {  # with heavy.top; full coordinates every 15 ps
+    **{"dt": 0.003, "constraints": "all-bonds", "lincs-iter": 2, "lincs-order": 6, "nstxout": 5000},
 }
 FREE = {
     **{"integrator": "sd", "dt": 0.0005, "nsteps": 2000, "constraints": "none"},
@@ -54,10 +57,12 @@ def gmx(*arguments: object, text: str = "") -> str:
     return done.stdout
 
 
-def simulate(name: str, start: str | Path, *options: object, title: str, values: dict[str, object]) -> None:
+def simulate(
+    name: str, start: str, *options: object, top: str = "topol.top", title: str, values: dict[str, object]
+) -> None:
     """Do a simulation, or what is left of it."""
     write_mdp(Path(f"{name}.mdp"), title, values)
-    files = ["-f", f"{name}.mdp", "-c", start, "-p", "topol.top", "-o", f"{name}.tpr", "-po", "out.mdp"]
+    files = ["-f", f"{name}.mdp", "-c", start, "-p", top, "-o", f"{name}.tpr", "-po", "out.mdp"]
     gmx("grompp", *files, *options)
     going = ["-cpi", f"{name}.cpt"] if Path(f"{name}.cpt").exists() else []
     threads = os.environ.get("THREADS", "1")

@@ -21,14 +21,15 @@ from pathlib import Path
 import MDAnalysis as mda
 import numpy as np
 from frames import write_frames
-from gromacs import FREE, HERE, LONG, MINIMUM, System, simulate, write_gro
+from gromacs import FREE, HERE, LONG, MINIMUM, STAGE, System, simulate, write_gro
 from molecule import Bead, Molecule, beads, conformation, make_molecule, owners, topology, votca
 from report import report
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 AMU = 1.66054  # kg/m3 of 1 amu/nm3
-EVERY = 10.0  # ps between full coordinates, of which the frames are taken
+HEAVY = 2.0  # times their mass have hydrogens in the long run
+EVERY = 15.0  # ps between full coordinates, of which the frames are taken
 
 
 def sides(system: System, rng: np.random.Generator) -> list[str]:
@@ -41,11 +42,12 @@ def sides(system: System, rng: np.random.Generator) -> list[str]:
 
 
 def write_topologies(system: System, molecule: Molecule, mapped: list[Bead]) -> None:
-    """Write topol.top, mapping.xml and owners.txt."""
+    """Write topol.top, heavy.top (the same with heavy hydrogens), mapping.xml and owners.txt."""
     title, name, count = system["title"], molecule.name, system["molecules"]
-    parts = [f"; {title}", (HERE / "opls.top").read_text(), topology(molecule)]
-    parts += ["[ system ]", title, "", "[ molecules ]", f"{name}  {count}"]
-    Path("topol.top").write_text("\n".join(parts) + "\n")
+    for file, heavy in [("topol.top", 1.0), ("heavy.top", HEAVY)]:
+        parts = [f"; {title}", (HERE / "opls.top").read_text(), topology(molecule, heavy=heavy)]
+        parts += ["[ system ]", title, "", "[ molecules ]", f"{name}  {count}"]
+        Path(file).write_text("\n".join(parts) + "\n")
     Path("mapping.xml").write_text(votca(molecule, mapped))
     Path("owners.txt").write_text(owners(mapped))
 
@@ -71,20 +73,25 @@ def pack(system: System, molecule: Molecule, backbones: list[str], rng: np.rando
 
 def simulate_all(system: System, *, only_run: bool) -> None:
     """Minimise, then stage after stage: em, stage1, stage2, ..., run; or the last of it."""
-    title, before = system["title"], "start.gro" if only_run else "em.gro"
-    stages = [*([] if only_run else system["stages"]), system["run"]]
-    if not only_run and not Path("em.gro").exists():
-        simulate("em", "start.gro", title=title, values=MINIMUM)
-    for number, (temperature, pressure, length) in enumerate(stages, 1):
-        name = "run" if number == len(stages) else f"stage{number}"
-        if name == "run" or not Path(f"{name}.gro").exists():
-            print(f"{name}: {length:g} ps at {temperature} K and {pressure} bar", flush=True)
-            first = {"gen-vel": "yes", "gen-temp": temperature, "gen-seed": system["seed"]}
-            state = {"ref-t": temperature, "ref-p": pressure, "nsteps": round(length / LONG["dt"])}
-            values = LONG | state | (first if number == 1 else {}) | {"ld-seed": system["seed"]}
-            follow = ("-t", Path(before).with_suffix(".cpt")) if number > 1 else ()
-            simulate(name, before, *follow, title=title, values=values)
-        before = f"{name}.gro"
+    title, seed, before = system["title"], system["seed"], "start.gro"
+    if not only_run:
+        if not Path("em.gro").exists():
+            simulate("em", before, title=title, values=MINIMUM)
+        before = "em.gro"
+        for number, stage in enumerate(system["stages"], 1):
+            if not Path(f"stage{number}.gro").exists():
+                values = STAGE | state(*stage, dt=STAGE["dt"], seed=seed)
+                simulate(f"stage{number}", before, title=title, values=values)
+            before = f"stage{number}.gro"
+    values = LONG | state(*system["run"], dt=LONG["dt"], seed=seed)
+    simulate("run", before, top="heavy.top", title=title, values=values)
+
+
+def state(temperature: float, pressure: float, length: float, *, dt: float, seed: int) -> dict[str, object]:
+    """Return the run parameters that say the state and start with new velocities."""
+    print(f"{length:g} ps at {temperature} K and {pressure} bar", flush=True)
+    wanted = {"ref-t": temperature, "ref-p": pressure, "nsteps": round(length / dt), "ld-seed": seed}
+    return wanted | {"gen-vel": "yes", "gen-temp": temperature, "gen-seed": seed}
 
 
 def free_frames(system: System) -> list[float]:
