@@ -85,6 +85,11 @@ def simulate_all(system: System, *, only_run: bool) -> None:
             before = f"stage{number}.gro"
     values = LONG | state(*system["run"], dt=LONG["dt"], seed=seed)
     simulate("run", before, top="heavy.top", title=title, values=values)
+    # what the integrator loses is seen at constant volume: with this barostat the conserved energy is not
+    alone = {"pcoupl": "no", "nsteps": 5000, "nstxout": 0, "ld-seed": seed}
+    values = {key: value for key, value in LONG.items() if key not in ("tau-p", "compressibility")} | alone
+    values |= {"ref-t": system["run"][0]}
+    simulate("volume", "run.gro", "-t", "run.cpt", top="heavy.top", title=title, values=values)
 
 
 def state(temperature: float, pressure: float, length: float, *, dt: float, seed: int) -> dict[str, object]:
@@ -104,7 +109,8 @@ def free_frames(system: System) -> list[float]:
     temperature, _, length = system["run"]
     spacing = (length - system["skip"]) / (system["frames"] - 1) // EVERY * EVERY
     times = [length // EVERY * EVERY - spacing * k for k in reversed(range(system["frames"]))]
-    if not 0 <= times[0] <= times[-1] <= mda.Universe("run.tpr", "run.trr").trajectory[-1].time:
+    done = mda.Universe("run.tpr", "run.trr").trajectory[-1].time
+    if not 0 <= times[0] < times[-1] <= done:
         sys.exit(f"the run has no frames from {times[0]:g} to {times[-1]:g} ps: see --run and --skip")
     for time in times:
         if not Path(f"free{time:g}.gro").exists():

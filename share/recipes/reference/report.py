@@ -39,17 +39,25 @@ def fifths(values: Array, form: str) -> str:
 
 def energies(system: System, n_atoms: int) -> list[str]:
     """Describe what gmx energy gives."""
-    choice = "Density\nPotential\nConserved-En.\n\n"
-    table = gmx("energy", "-f", "run.edr", "-b", system["skip"], "-o", "run.xvg", text=choice)
-    lines = ["of gmx energy: average, error estimate, rms, drift"]
-    lines += [line for line in table.splitlines() if line.startswith(("Density", "Potential", "Conserved"))]
-    text = Path("run.xvg").read_text().splitlines()
-    time, potential, conserved, density = np.array([x.split() for x in text if x[0] not in "#@"], float).T
+    table = energy_table("run", "Density\nPotential\n\n", system["skip"])
+    lines = ["of gmx energy: average, error estimate, rms, drift", *table[0]]
+    _, potential, density = table[1]
     lines.append(f"density, kg/m3, by fifths: {fifths(density, '.1f')}; experiment {system['experiment']}")
     lines.append(f"potential, kJ/mol, by fifths: {fifths(potential, '.0f')}")
-    unit = GAS * system["run"][0] * system["molecules"] * n_atoms
-    slope = np.polyfit(time, conserved, 1)[0] * 1000 / unit
-    return [*lines, f"drift of the conserved energy: {slope:.2g} kT per atom and ns"]
+    if Path("volume.edr").exists():
+        time, conserved = energy_table("volume", "Conserved-En.\n\n", 0)[1]
+        unit = GAS * system["run"][0] * system["molecules"] * n_atoms
+        slope = np.polyfit(time, conserved, 1)[0] * 1000 / unit
+        lines.append(f"drift of the conserved energy at constant volume: {slope:.2g} kT per atom and ns")
+    return lines
+
+
+def energy_table(name: str, choice: str, begin: float) -> tuple[list[str], Array]:
+    """Return the summary of gmx energy, and columns: time and the energies in the order of the file."""
+    printed = gmx("energy", "-f", f"{name}.edr", "-b", begin, "-o", f"{name}.xvg", text=choice)
+    shown = [line for line in printed.splitlines() if "(k" in line and line[0] != "E"]
+    rows = [x.split() for x in Path(f"{name}.xvg").read_text().splitlines() if x[0] not in "#@"]
+    return shown, np.array(rows, float).T
 
 
 def trajectory(molecule: Molecule, skip: float) -> tuple[Array, Array]:
