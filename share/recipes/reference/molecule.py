@@ -277,15 +277,14 @@ def _place_ring(x: Array, group: Group, here: Array, arm: Array, rng: np.random.
 
 
 def hands(molecule: Molecule, places: Array) -> str:
-    """Return the letters of the stereocentres as found in whole molecules: U, D, or x where there is none."""
+    """Return the letters of the carbons inside the chain that have a ring, as found; x for no tetrahedron."""
     found = ""
     for before, group, after in zip(molecule.groups, molecule.groups[1:], molecule.groups[2:], strict=False):
         if group.ring:
-            arms = [
-                _unit(places[i] - places[group.carbon]) for i in (before.carbon, after.carbon, group.ring[0])
-            ]
-            volume = float(np.linalg.det(np.array(arms)))
-            found += "U" if volume > 0.3 else "D" if volume < -0.3 else "x"
+            neighbours = [before.carbon, after.carbon, group.ring[0], group.hydrogens[0]]
+            arms = np.array([_unit(places[i] - places[group.carbon]) for i in neighbours])
+            volume = float(np.linalg.det(arms[:3] - arms[3]))  # 3.1 if ideal
+            found += "U" if volume > 1 else "D" if volume < -1 else "x"
     return found
 
 

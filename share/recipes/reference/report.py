@@ -19,10 +19,16 @@ def report(system: System, molecule: Molecule, times: list[float]) -> str:
     lines += energies(system, len(molecule.atoms))
     clock, places = trajectory(molecule, system["skip"])
     ends = places[:, :, molecule.groups[-1].carbon] - places[:, :, molecule.groups[0].carbon]
-    squares = (ends**2).sum(axis=-1).mean(axis=1)
-    lines.append("mean square end-to-end distance, nm2, by fifths: " + fifths(squares, ".3f"))
-    lines += relaxation(clock, ends, times[1] - times[0])
-    if len(molecule.groups) > 3 and any(group.ring for group in molecule.groups):
+    squares = (ends**2).sum(axis=-1)
+    error = squares.mean(axis=0).std(ddof=1) / np.sqrt(len(squares[0]))  # molecules are independent
+    lines.append(f"mean square end-to-end distance: {squares.mean():.3f} +- {error:.3f} nm2")
+    lines.append(f"by fifths: {fifths(squares, '.3f')}")
+    lines += relaxation("end-to-end vector", clock, ends, times[1] - times[0])
+    rings = [group for group in molecule.groups if group.ring]
+    if rings:
+        tips = places[:, :, [g.ring[3] for g in rings]] - places[:, :, [g.carbon for g in rings]]
+        lines += relaxation("vectors along rings", clock, tips.reshape(len(tips), -1, 3), times[1] - times[0])
+    if len(molecule.groups) > 3 and rings:
         start = mda.Universe("start.gro")
         built = [hands(molecule, x) for x in whole(molecule, start.atoms.positions, start.dimensions[:3])]
         wrong = sum(hands(molecule, x) != h for frame in places for x, h in zip(frame, built, strict=True))
@@ -71,7 +77,7 @@ def trajectory(molecule: Molecule, skip: float) -> tuple[Array, Array]:
     return np.array([time for time, _ in found]), np.array([x for _, x in found])
 
 
-def relaxation(clock: Array, vectors: Array, spacing: float) -> list[str]:
+def relaxation(name: str, clock: Array, vectors: Array, spacing: float) -> list[str]:
     """Describe the autocorrelation of vectors (t, copies, 3)."""
     n, apart = len(vectors), float(clock[1] - clock[0])
     products = np.array([(vectors[: n - k] * vectors[k:]).sum(axis=-1).mean() for k in range(n)])
@@ -79,8 +85,8 @@ def relaxation(clock: Array, vectors: Array, spacing: float) -> list[str]:
     low = np.flatnonzero(c < np.exp(-1))
     how_long = f"in {low[0] * apart:.3g} ps" if len(low) else "not within the run"
     steps = [2**k for k in range(12) if 2**k < 0.5 * n]
+    at_spacing = c[min(round(spacing / apart), n - 1)]
     return [
-        f"end-to-end vector: its correlation falls to 1/e {how_long}",
-        "correlation: " + "  ".join(f"{k * apart:.3g} ps {c[k]:.2f}" for k in steps),
-        f"frames are {spacing:g} ps apart, where it is {c[min(round(spacing / apart), n - 1)]:.2f}",
+        f"{name}: correlation falls to 1/e {how_long}; {at_spacing:.2f} between frames, {spacing:g} ps apart",
+        "  " + "  ".join(f"{k * apart:.3g} ps {c[k]:.2f}" for k in steps),
     ]
