@@ -51,7 +51,8 @@ def write_mdp(path: Path, title: str, values: dict[str, object]) -> None:
 def gmx(*arguments: object, text: str = "") -> str:
     """Run GROMACS and return what it printed."""
     command = ["gmx", "-quiet", *map(str, arguments)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    bare = os.environ | {"GMX_MAXBACKUP": "-1"}  # no copies of what is made again
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, env=bare)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed in {Path.cwd()}:\n{done.stderr[-3000:]}")
     return done.stdout
