@@ -139,8 +139,9 @@ def test_energies_are_those_of_the_temperature(shipped):
         parts = bonded_energies(topology, torch.as_tensor(places.reshape(-1, 3), dtype=torch.float64))
         assert all(np.isfinite(float(e)) for e in parts.values())
         stretch.append(float(parts["Bond"]) / (bonds * 0.5 * GAS * shipped.temperature))
-    # equipartition; rounding in the file and a step of 0.5 fs add two per cent each, strain the rest
-    assert 0.98 < np.mean(stretch) < 1.07
+    # equipartition; a long run of polystyrene without constraints has 1.06 of it, for other forces strain
+    # the bonds, and rounding in the file adds 0.01 (0.02 at 350 K)
+    assert 0.98 < np.mean(stretch) < 1.09
     parts = nonbonded_energies(topology, shipped.atoms[0], cutoff=1.0, epsilon_rf=0.0)
     assert -10 < float(parts["LJ (SR)"]) / topology.n_atoms < -0.5
     assert np.isfinite(float(parts["Coulomb (SR)"]))
