@@ -99,26 +99,27 @@ def state(temperature: float, pressure: float, length: float, *, dt: float, seed
     return wanted | {"gen-vel": "yes", "gen-temp": temperature, "gen-seed": seed}
 
 
-def free_frames(system: System) -> list[float]:
-    """Run 1 ps without constraints from frames of the run, so that bonds get their spread.
+def frame_times(system: System) -> list[float]:
+    """Return the times of the frames: equally spaced, the last at the end of the run."""
+    length, count = system["run"][2], system["frames"]
+    spacing = (length - system["skip"]) / (count - 1) // EVERY * EVERY
+    if spacing <= 0:
+        sys.exit(f"{count} frames need {(count - 1) * EVERY:g} ps of run after skip: see --run and --skip")
+    return [length // EVERY * EVERY - spacing * k for k in reversed(range(count))]
 
-    Returns
-    -------
-    The times of the frames; the files are free{time}.gro.
-    """
-    temperature, _, length = system["run"]
-    spacing = (length - system["skip"]) / (system["frames"] - 1) // EVERY * EVERY
-    times = [length // EVERY * EVERY - spacing * k for k in reversed(range(system["frames"]))]
+
+def free_frames(system: System, times: list[float]) -> None:
+    """Run 1 ps without constraints from frames of the run, so that bonds get their spread: free{time}.gro."""
     done = mda.Universe("run.tpr", "run.trr").trajectory[-1].time
-    if not 0 <= times[0] < times[-1] <= done:
-        sys.exit(f"the run has no frames from {times[0]:g} to {times[-1]:g} ps: see --run and --skip")
+    if done < times[-1]:
+        sys.exit(f"the run is at {done:g} ps, frames are wanted to {times[-1]:g} ps: see --run")
+    temperature = system["run"][0]
     for time in times:
         if not Path(f"free{time:g}.gro").exists():
             seed = 1 + round(time)
             values = FREE | {"ref-t": temperature, "gen-temp": temperature, "gen-seed": seed, "ld-seed": seed}
             options = ("-t", "run.trr", "-time", time)
             simulate(f"free{time:g}", "run.tpr", *options, title=system["title"], values=values)
-    return times
 
 
 def main() -> None:
@@ -140,6 +141,7 @@ def main() -> None:
     system["run"][2] = options.run or system["run"][2]
     system["skip"] = system["skip"] if options.skip is None else options.skip
     system["seed"] = options.seed or system["seed"]
+    times = frame_times(system)
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.start:
         (options.folder / "start.gro").write_text(options.start.read_text())
@@ -153,7 +155,7 @@ def main() -> None:
         pack(system, molecule, sides(system, rng), rng)
     if not options.no_run:
         simulate_all(system, only_run=options.start is not None)
-    times = free_frames(system)
+    free_frames(system, times)
     write_frames(system, molecule, mapped, times)
     Path("report.txt").write_text(report(system, molecule, times))
     print(Path("report.txt").read_text())
