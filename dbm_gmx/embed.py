@@ -372,7 +372,7 @@ def _search(
         found += WRONG * _wrong(folder, hands, trial)
         better = found < energy
         energy[better], positions[better] = found[better], trial[better]
-    return energy
+    return np.asarray(energy, np.float64)
 
 
 def _invert(positions: FloatArray, centre: IntArray) -> None:
