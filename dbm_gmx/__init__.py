@@ -46,6 +46,7 @@ Flow
 ``tables, kernels``    arrays and arithmetic of the compiled sweeps
 ``sweep, sample``      the Markov chain; the atoms of a frame
 ``quality``            contacts, stereocentres, deviation from the beads
+``parallel``           jobs on several threads
 ``backmap, universe``  the main job on files, and on MDAnalysis Universes
 ``forward``            the way back: atoms to beads
 ``dynamics``           a frame minimised and run by GROMACS, its centres on the beads

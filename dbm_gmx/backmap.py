@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numba
 import numpy as np
@@ -38,6 +35,7 @@ from dbm_gmx.model import (
     network_generator,
 )
 from dbm_gmx.options import ASSUMED, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
+from dbm_gmx.parallel import Job, side_by_side
 from dbm_gmx.quality import Handedness, Refinement, Report, Tally, expected_handedness, infer_handedness
 from dbm_gmx.reconstruct import Generate, reconstruct
 from dbm_gmx.sample import Convergence, Sampler
@@ -196,7 +194,14 @@ class Backmapper:
                 sampler.hands = infer_handedness(self.system, first.atoms.positions, self.hands)
                 break
         chosen = sampler
-        yield from _side_by_side(lambda one: self._sample(chosen, one), rebuilt, self.workers)
+        if self.workers == 1:
+            yield from (self._sample(chosen, one) for one in rebuilt)
+            return
+        # each worker is a thread; kernels that would use several must not do so here
+        alone = partial(numba.set_num_threads, 1)
+        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers, prepare=alone)
+        with closing(work) as results:
+            yield from results
 
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
         positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
@@ -214,34 +219,6 @@ class Backmapper:
             unsettled=() if convergence.converged else (time,),
             acceptance={kind: (fraction, 1) for kind, fraction in convergence.acceptance.items()},
         )
-
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
-
-
-def _side_by_side(work: Callable[[Job], Result], jobs: Iterator[Job], workers: int) -> Iterator[Result]:
-    """Yield results in the order of the jobs, no more than so many of which are in hand.
-
-    The jobs before a damaged one are done before the error it raises.
-    """
-    if workers == 1:
-        yield from map(work, jobs)
-        return
-    pending: deque[Future[Result]] = deque()
-    damage: InputError | None = None
-    # each worker is a thread; kernels that would use several must not do so here
-    with ThreadPoolExecutor(workers, initializer=numba.set_num_threads, initargs=(1,)) as pool:
-        while True:
-            try:
-                pending.extend(pool.submit(work, job) for job in islice(jobs, workers - len(pending)))
-            except InputError as error:
-                damage = error
-            if not pending:
-                break
-            yield pending.popleft().result()
-    if damage is not None:
-        raise damage
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:

@@ -228,16 +228,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     )
     add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where -s is no .tpr")
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the library of molecules)")
-    add(
-        "-m",
-        "--mapping",
-        type=Path,
-        nargs="+",
-        default=[],
-        dest="mappings",
-        metavar="FILE",
-        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
-    )
+    _add_mapping(command)
     add(
         "--owners",
         type=Path,
@@ -273,6 +264,13 @@ def _add_atoms(command: argparse.ArgumentParser) -> None:
         help="atoms: .xtc, .trr, .gro, .pdb (the frame in -s)",
     )
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
+    _add_mapping(command)
+    _add_times(command)
+    _add_preprocessor(command)
+
+
+def _add_mapping(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add(
         "-m",
         "--mapping",
@@ -283,8 +281,6 @@ def _add_atoms(command: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
     )
-    _add_times(command)
-    _add_preprocessor(command)
 
 
 def _add_times(command: argparse.ArgumentParser) -> None:

@@ -8,7 +8,8 @@ probability its energy says.  Molecules do not see each other; that is for what 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 import networkx as nx
@@ -75,6 +76,8 @@ class Folder:
         Conformers drawn so far, by piece and hands.
     seed
         Of the conformers.
+    drawing
+        Held by who draws conformers.
     """
 
     target: Target
@@ -88,6 +91,7 @@ class Folder:
     pieces: tuple[Piece, ...]
     pools: dict[tuple[Any, ...], FloatArray]
     seed: int
+    drawing: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,19 +235,32 @@ def _fold_once(
     positions = _arrange(folder, beads, hands, dice)
     anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
     for window in range(1, 1 + folder.windows):
-        rows, quiet = np.arange(len(beads)), 0  # trials since one found a better shape
-        for attempt in range(MOST):
-            where = (name[0], name[1], name[2] + MENDED * (1 + attempt * folder.windows + window))
-            part = positions[rows]
-            rise, energy = _mend(folder, window, beads[rows], hands[rows], part, number[rows], where, dice)
-            positions[rows] = part
-            quiet = 0 if (rise < -DISTINCT * folder.target.kt).any() else quiet + len(rows)
-            if quiet >= min(ENOUGH, MOST * len(rows)):
-                break
-            # the better half is left alone: what is wrong has the higher energy
-            rows = rows[energy >= np.median(energy)] if attempt in (0, 2) else rows
-    energy = window_energies(folder.script, 0, folder.target.kt, positions, beads)
-    return positions, energy + WRONG * _wrong(folder, hands, positions)
+        _mend_all(folder, window, beads, hands, positions, number, name, dice)
+    return positions, _cost(folder, 0, beads, hands, positions)
+
+
+def _mend_all(
+    folder: Folder,
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+    dice: np.random.Generator,
+) -> None:
+    """Anneal a window of all molecules anew, until no trial finds a better shape (in place)."""
+    rows, quiet = np.arange(len(beads)), 0  # trials since one found a better shape
+    for attempt in range(MOST):
+        where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
+        part = positions[rows]
+        rise, energy = _mend(folder, window, beads[rows], hands[rows], part, number[rows], where, dice)
+        positions[rows] = part
+        quiet = 0 if (rise < -DISTINCT * folder.target.kt).any() else quiet + len(rows)
+        if quiet >= min(ENOUGH, MOST * len(rows)):
+            break
+        # the better half is left alone: what is wrong has the higher energy
+        rows = rows[energy >= np.median(energy)] if attempt in (0, 2) else rows
 
 
 def _mend(
@@ -257,19 +274,41 @@ def _mend(
     dice: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Anneal a window anew, and keep it with the probability its energy says; rises, energies."""
-    script, kt, trial = folder.script, folder.target.kt, positions.copy()
-    energy = window_energies(script, window, kt, positions, beads) + WRONG * _wrong(folder, hands, positions)
-    found = anneal(script, window, MENDING, kt, beads, hands, trial, number, name)
-    rise = found + WRONG * _wrong(folder, hands, trial) - energy
+    kt, trial = folder.target.kt, positions.copy()
+    energy = _cost(folder, window, beads, hands, positions)
+    rise = _try(folder, window, beads, hands, trial, number, name) - energy
     taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
     positions[taken] = trial[taken]
     return rise, energy + np.where(taken, rise, 0.0)
 
 
-def _wrong(folder: Folder, hands: SignArray, positions: FloatArray) -> Any:
-    """Stereocentres (copies,) that are flat or of the wrong hand."""
+def _try(
+    folder: Folder,
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+) -> FloatArray:
+    """Anneal a window (in place); what it costs then."""
+    energy = anneal(folder.script, window, MENDING, folder.target.kt, beads, hands, positions, number, name)
+    return energy + _penalty(folder, hands, positions)
+
+
+def _cost(
+    folder: Folder, window: int, beads: FloatArray, hands: SignArray, positions: FloatArray
+) -> FloatArray:
+    """Energy (copies,) of a window and penalty of the hands, kJ/mol."""
+    energy = window_energies(folder.script, window, folder.target.kt, positions, beads)
+    return energy + _penalty(folder, hands, positions)
+
+
+def _penalty(folder: Folder, hands: SignArray, positions: FloatArray) -> FloatArray:
+    """Penalty (copies,) on stereocentres that are flat or of the wrong hand, kJ/mol."""
     got = handedness(positions, folder.script.centres)
-    return ((hands != 0) & (got != hands)).sum(axis=1) + (got == 0).sum(axis=1)
+    wrong = ((hands != 0) & (got != hands)).sum(axis=1) + (got == 0).sum(axis=1)
+    return np.asarray(WRONG * wrong, np.float64)
 
 
 WRONG = 1e6  # kJ/mol, for each hand that came out wrong
@@ -361,18 +400,13 @@ def _search(
     name: tuple[int, int, int],
 ) -> FloatArray:
     """Anneal a window several times; the lowest energies, whose ``positions`` stay."""
-    script, kt = folder.script, folder.target.kt
-    energy = window_energies(script, window, kt, positions, beads) + WRONG * _wrong(folder, hands, positions)
-    first = positions.copy()
+    energy, first = _cost(folder, window, beads, hands, positions), positions.copy()
     for attempt in range(SEARCHES):
-        trial = first.copy()
-        found = anneal(
-            script, window, MENDING, kt, beads, hands, trial, number, (*name[:2], name[2] + MENDED * attempt)
-        )
-        found += WRONG * _wrong(folder, hands, trial)
+        trial, where = first.copy(), (*name[:2], name[2] + MENDED * attempt)
+        found = _try(folder, window, beads, hands, trial, number, where)
         better = found < energy
         energy[better], positions[better] = found[better], trial[better]
-    return np.asarray(energy, np.float64)
+    return energy
 
 
 def _invert(positions: FloatArray, centre: IntArray) -> None:
@@ -425,10 +459,11 @@ def _shapes(folder: Folder, number: int, hands: SignArray, dice: np.random.Gener
     found = np.empty((len(hands), len(atoms), 3))
     for k, pattern in enumerate(patterns):
         key = (piece.key, tuple(pattern.tolist()))
-        if key not in folder.pools:
-            folder.pools[key] = draw_conformers(
-                piece, tuple(pattern.tolist()), kt=folder.target.kt, count=CONFORMERS, seed=folder.seed
-            )
+        with folder.drawing:  # frames side by side share the pools
+            if key not in folder.pools:
+                folder.pools[key] = draw_conformers(
+                    piece, tuple(pattern.tolist()), kt=folder.target.kt, count=CONFORMERS, seed=folder.seed
+                )
         rows = np.flatnonzero(which.reshape(-1) == k)
         found[rows] = folder.pools[key][dice.integers(CONFORMERS, size=len(rows))]
     return found
@@ -450,6 +485,3 @@ def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:
     flip = np.ones((len(points), 3))
     flip[:, 2] = np.sign(np.linalg.det(turned))
     return np.asarray(np.einsum("cji,cj,ckj->cik", vt, flip, u), np.float64)
-
-
-__all__ = ["Folded", "Folder", "IntArray", "fold", "make_folder"]

@@ -6,13 +6,10 @@ import logging
 import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +27,7 @@ from dbm_gmx.frame import Frame, minimum_image, whole_molecules
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match
 from dbm_gmx.options import AtomInputs, RelaxSettings
+from dbm_gmx.parallel import side_by_side
 from dbm_gmx.relaxed import Failure, Relaxation, RelaxTally, Success
 from dbm_gmx.topology import Topology
 
@@ -190,7 +188,8 @@ def relax_frames(
     folder = output.with_name(f"{output.name}.work")
     tally = RelaxTally(protocol, atoms.matches)
     begin = time.monotonic()
-    work = _side_by_side(partial(_relaxed, protocol, folder), _tasks(atoms), settings.jobs)
+    frame = partial(_relaxed, protocol, folder)
+    work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=IN_HAND, abandon=stop_all)
     with open_writer(output, atoms.topology) as writer, closing(work) as done:
         for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
             tally.add(task, result)
@@ -235,38 +234,3 @@ def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Succes
         return task, Failure(index, task.frame.time, str(error))
     keep(folder, index, key, positions=relaxed.positions, potential=relaxed.potential)
     return task, Success(relaxed, known=False)
-
-
-Done = tuple[Task, Success | Failure]
-
-
-def _side_by_side(
-    work: Callable[[Task], Done], tasks: Iterator[Task], jobs: int
-) -> Generator[Done, None, None]:
-    """Yield what is done in the order of the tasks, so many of which are worked on at a time.
-
-    When it is left early the commands that run are ended.
-    """
-    pending: deque[Future[Done]] = deque()
-    damage: InputError | None = None
-    with ThreadPoolExecutor(jobs) as pool:
-        try:
-            while True:
-                try:
-                    pending.extend(
-                        pool.submit(work, task) for task in islice(tasks, IN_HAND * jobs - len(pending))
-                    )
-                except InputError as error:  # those before it are finished first
-                    damage, tasks = error, iter(())
-                if not pending:
-                    break
-                done = pending[0].result()  # still pending, should we be interrupted here
-                pending.popleft()
-                yield done
-        finally:
-            for future in pending:
-                future.cancel()
-            while wait(pending, timeout=0.1).not_done:
-                stop_all()
-    if damage is not None:
-        raise damage

@@ -382,21 +382,27 @@ def pair_energy(numbers: Any, p: Any, c6: float, c12: float, qq: float, r2: floa
 
 
 @compiled(forceinline=True)
+def _term(tables: Any, t: int, positions: Any, first: int) -> float:
+    """Energy of a term of the molecule that begins with atom ``first``."""
+    return term_energy(
+        tables.form[t],
+        tables.parameters[t],
+        positions,
+        first + tables.atoms[t, 0],
+        first + tables.atoms[t, 1],
+        first + max(tables.atoms[t, 2], 0),
+        first + max(tables.atoms[t, 3], 0),
+    )
+
+
+@compiled(forceinline=True)
 def _inner(place: Any, tables: Any, numbers: Any, one: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
     first_atom, positions = tables.atom[one], place.positions
     total = 0.0
     for q in range(tables.term_start[move], tables.term_start[move + 1]):
         t = tables.term[q]
-        total += term_energy(
-            tables.form[t],
-            tables.parameters[t],
-            positions,
-            first_atom + tables.atoms[t, 0],
-            first_atom + tables.atoms[t, 1],
-            first_atom + max(tables.atoms[t, 2], 0),
-            first_atom + max(tables.atoms[t, 3], 0),
-        )
+        total += _term(tables, t, positions, first_atom)
     for q in range(tables.pair_start[move], tables.pair_start[move + 1]):
         i, j = first_atom + tables.pair[q, 0], first_atom + tables.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
@@ -821,15 +827,7 @@ def full_energy(place: Any, tables: Any, numbers: Any) -> Any:
     for molecule in range(len(tables.begin)):
         sort, first = tables.sort_of[molecule], tables.begin[molecule]
         for t in range(tables.force_start[sort], tables.force_start[sort + 1]):
-            total[0] += term_energy(
-                tables.form[t],
-                tables.parameters[t],
-                positions,
-                first + tables.atoms[t, 0],
-                first + tables.atoms[t, 1],
-                first + max(tables.atoms[t, 2], 0),
-                first + max(tables.atoms[t, 3], 0),
-            )
+            total[0] += _term(tables, t, positions, first)
         for s in range(tables.special_start[sort], tables.special_start[sort + 1]):
             i, j = first + tables.special[s, 0], first + tables.special[s, 1]
             r2 = 0.0

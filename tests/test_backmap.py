@@ -24,6 +24,7 @@ from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
 from dbm_gmx.frame import Frame
 from dbm_gmx.options import Settings
+from dbm_gmx.parallel import side_by_side
 from dbm_gmx.quality import Report, Stereo, Tally
 from dbm_gmx.sample import Convergence
 
@@ -450,7 +451,7 @@ def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:
     for workers in (1, 2, 5):
         found: list[int] = []
         with pytest.raises(InputError, match="damaged"):
-            found.extend(job._side_by_side(lambda k: k * k, jobs(3), workers))
+            found.extend(side_by_side(lambda k: k * k, jobs(3), workers))
         assert found == [0, 1, 4]
 
 
@@ -464,7 +465,7 @@ def refuse_two(k: int) -> int:
 def test_nothing_comes_after_a_job_that_fails(workers: int) -> None:
     found: list[int] = []
     with pytest.raises(InputError, match="no two"):
-        found.extend(job._side_by_side(refuse_two, iter(range(9)), workers))
+        found.extend(side_by_side(refuse_two, iter(range(9)), workers))
     assert found == [0, 1]
 
 
