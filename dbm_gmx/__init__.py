@@ -19,7 +19,7 @@ Flow
     files  -read->  Topology, Mapping   -plan->  Plan (order of placing, once per molecule type)
     files  -read->  Frame of beads
     Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
-    Frame of beads -fold, settle, sweep (Target, Blocks)-> Frame of atoms
+    Frame of beads -fold, choose, settle, sweep (Target, Blocks)-> Frame of atoms
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
     Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
     Frame of atoms  -map->   Frame of beads
@@ -41,6 +41,7 @@ Flow
 ``target``             what is sampled: force field, temperature and beads, as arrays
 ``fragments, moves``   pieces of a molecule, what is moved together
 ``conformers, embed``  shapes of fragments; molecules folded onto their beads
+``crowd``              their shapes chosen among each other
 ``anneal``             the dynamics that folds them
 ``forces, settle``     Langevin dynamics that packs them
 ``tables, kernels``    arrays and arithmetic of the compiled sweeps

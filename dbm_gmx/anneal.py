@@ -28,7 +28,8 @@ MASS = 12.0  # amu, of all atoms: only positions matter
 TIGHT = 0.006  # nm, spread of the mapped centres at the end
 COLD = 0.2  # times the temperature, at the end of the dynamics
 LONGEST_STEP = 0.01  # nm
-LONGEST_TIME_STEP = 0.006  # ps, on the way to the minimum
+SOFTEST = 1e-6  # nm^2 mol/kJ, to begin the way to the minimum with
+MEMORY = 6  # steps that the way to the minimum is planned from
 
 
 class Schedule(NamedTuple):
@@ -191,48 +192,52 @@ def _anneal(
                 v = max(-limit, min(limit, v))
                 velocity[i, d] = v
                 x[i, d] += TIME_STEP * v
-    _descend(script, window, schedule.descent, kt, beads, hands, x, velocity, force)
+    _descend(script, window, schedule.descent, kt, beads, hands, x, force)
 
 
 @compiled()
 def _descend(
-    script: Any,
-    window: int,
-    steps: int,
-    kt: float,
-    beads: Any,
-    hands: Any,
-    x: Any,
-    velocity: Any,
-    force: Any,
+    script: Any, window: int, steps: int, kt: float, beads: Any, hands: Any, x: Any, force: Any
 ) -> None:
-    """Go down to the minimum (FIRE: Bitzek et al., Phys. Rev. Lett. 97, 170201, 2006)."""
+    """Go down to the minimum (limited-memory BFGS: Liu, Nocedal, Math. Program. 45, 503, 1989)."""
     begin, end = script.free_start[window], script.free_start[window + 1]
-    velocity[:] = 0.0
-    time_step, mixed, downhill = TIME_STEP, 0.1, 0
-    for _ in range(steps):
+    n = 3 * (end - begin)
+    moved, turned = np.zeros((MEMORY, n)), np.zeros((MEMORY, n))
+    curvature, share = np.zeros(MEMORY), np.zeros(MEMORY)
+    slope, before, step = np.zeros(n), np.zeros(n), np.zeros(n)
+    known, scale = 0, SOFTEST
+    for number in range(steps):
         _forces(script, window, x, beads, hands, 1.0, kt / TIGHT**2, force)
-        power = speed = strength = 0.0
-        for q in range(begin, end):
-            i = script.free[q]
-            for d in range(3):
-                power += force[i, d] * velocity[i, d]
-                speed += velocity[i, d] ** 2
-                strength += force[i, d] ** 2
-        if power > 0.0:
-            downhill += 1
-            turn = mixed * math.sqrt(speed / strength)
-            keep = 1.0 - mixed
-            if downhill > 5:
-                time_step, mixed = min(1.1 * time_step, LONGEST_TIME_STEP), 0.99 * mixed
-        else:
-            time_step, mixed, downhill, turn, keep = 0.5 * time_step, 0.1, 0, 0.0, 0.0
-        for q in range(begin, end):
-            i = script.free[q]
-            for d in range(3):
-                v = keep * velocity[i, d] + turn * force[i, d] + time_step * force[i, d] / MASS
-                velocity[i, d] = v
-                x[i, d] += max(-LONGEST_STEP, min(LONGEST_STEP, time_step * v))
+        for q in range(n):
+            before[q] = slope[q]
+            slope[q] = -force[script.free[begin + q // 3], q % 3]
+        if number > 0:
+            row = known % MEMORY
+            moved[row] = step
+            turned[row] = slope - before
+            along, squared = 0.0, 0.0
+            for q in range(n):
+                along += moved[row, q] * turned[row, q]
+                squared += turned[row, q] ** 2
+            if along > 1e-12 * squared and along > 0.0:
+                curvature[row], scale = along, along / squared
+                known += 1
+            else:  # curved upwards: what is remembered is of no use here
+                known, scale = 0, SOFTEST
+        step[:] = slope
+        first = max(0, known - MEMORY)
+        for k in range(known - 1, first - 1, -1):
+            row = k % MEMORY
+            share[row] = np.dot(moved[row], step) / curvature[row]
+            step -= share[row] * turned[row]
+        step *= scale
+        for k in range(first, known):
+            row = k % MEMORY
+            step += (share[row] - np.dot(turned[row], step) / curvature[row]) * moved[row]
+        longest = np.abs(step).max()
+        step *= -min(1.0, LONGEST_STEP / longest) if longest > 0.0 else 0.0
+        for q in range(n):
+            x[script.free[begin + q // 3], q % 3] += step[q]
 
 
 @compiled(parallel=True)

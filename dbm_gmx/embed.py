@@ -31,10 +31,10 @@ CONFORMERS = 64
 TRIES = 6
 """Times a molecule is folded, if it does not come out well."""
 
-FOLDING = Schedule(steps=250, descent=50, hot=4.0, loose=0.06, soft=0.1)
-MENDING = Schedule(steps=200, descent=100, hot=8.0, loose=0.1, soft=0.02)
+FOLDING = Schedule(steps=60, descent=100, hot=8.0, loose=0.06, soft=0.1)
+MENDING = Schedule(steps=60, descent=120, hot=8.0, loose=0.06, soft=0.1)
 
-MOST = 12
+MOST = 16
 """Times a window is annealed anew, at most."""
 
 ENOUGH = 30
@@ -45,6 +45,9 @@ DISTINCT = 2.0
 
 RADIUS = 3
 """Fragments of a window are so many bonds from the one in its middle."""
+
+SHORT = 10
+"""Molecules of so many fragments are one window."""
 
 STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are folded again."""
@@ -74,6 +77,8 @@ class Folder:
         Of each fragment, for its conformers.
     pools
         Conformers drawn so far, by piece and hands.
+    skeleton
+        Atoms with several bonds; the others follow them.
     seed
         Of the conformers.
     drawing
@@ -90,6 +95,7 @@ class Folder:
     inverted: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: dict[tuple[Any, ...], FloatArray]
+    skeleton: IntArray
     seed: int
     drawing: Lock = field(default_factory=Lock)
 
@@ -121,7 +127,7 @@ def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> F
     tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
     around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
     whole = np.arange(molecule.kind.n_atoms)
-    mended = [around[k] for k in _middles(tree)]
+    mended = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
     middles = [home[int(c[0])] for c in stereocentres(molecule.kind)]
     turned = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
@@ -139,6 +145,7 @@ def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> F
         tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.kind)),
         tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments),
         {},
+        np.array([i for i, bonds in chemical_graph(molecule.kind).degree if bonds > 1], np.int64),
         seed,
     )
 
@@ -234,7 +241,7 @@ def _fold_once(
     dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
     positions = _arrange(folder, beads, hands, dice)
     anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
-    for window in range(1, 1 + folder.windows):
+    for window in range(1, 1 + folder.windows) if len(folder.fragments) > SHORT else ():
         _mend_all(folder, window, beads, hands, positions, number, name, dice)
     return positions, _cost(folder, 0, beads, hands, positions)
 
@@ -249,37 +256,79 @@ def _mend_all(
     name: tuple[int, int, int],
     dice: np.random.Generator,
 ) -> None:
-    """Anneal a window of all molecules anew, until no trial finds a better shape (in place)."""
-    rows, quiet = np.arange(len(beads)), 0  # trials since one found a better shape
+    """Fold a window of all molecules anew until no trial finds a better shape (in place).
+
+    Trials know nothing of the shape there is, so none is out of reach; short annealing finds the low
+    shapes as often as long annealing does, but what is compared must have come down to its minimum.
+    """
+    kt, quiet = folder.target.kt, 0  # trials since one found a better shape
+    energy = _cost(folder, window, beads, hands, positions)
+    free = _free(folder, window)
     for attempt in range(MOST):
         where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
-        part = positions[rows]
-        rise, energy = _mend(folder, window, beads[rows], hands[rows], part, number[rows], where, dice)
-        positions[rows] = part
-        quiet = 0 if (rise < -DISTINCT * folder.target.kt).any() else quiet + len(rows)
-        if quiet >= min(ENOUGH, MOST * len(rows)):
+        trial = positions.copy()
+        trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
+        cost = _try(folder, window, beads, hands, trial, number, where)
+        rise = cost - energy
+        taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
+        positions[taken], energy[taken] = trial[taken], cost[taken]
+        quiet = 0 if (rise < -DISTINCT * kt).any() else quiet + len(rise)
+        if quiet >= min(ENOUGH, MOST * len(rise)):
             break
-        # the better half is left alone: what is wrong has the higher energy
-        rows = rows[energy >= np.median(energy)] if attempt in (0, 2) else rows
 
 
-def _mend(
+def offer(
     folder: Folder,
     window: int,
     beads: FloatArray,
     hands: SignArray,
     positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-    dice: np.random.Generator,
-) -> tuple[FloatArray, FloatArray]:
-    """Anneal a window anew, and keep it with the probability its energy says; rises, energies."""
-    kt, trial = folder.target.kt, positions.copy()
-    energy = _cost(folder, window, beads, hands, positions)
-    rise = _try(folder, window, beads, hands, trial, number, name) - energy
-    taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
-    positions[taken] = trial[taken]
-    return rise, energy + np.where(taken, rise, 0.0)
+    *,
+    seed: int,
+    frame: int,
+    sample: int,
+    count: int,
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Shapes that a window of each molecule might have, the present one first.
+
+    Parameters
+    ----------
+    folder, window, beads, hands, seed, frame, sample
+        As for :func:`fold`; windows count from 1.
+    positions
+        (copies, n, 3) nm, folded.
+    count
+        Shapes to look for.
+
+    Returns
+    -------
+    (a,) atoms of the window; (copies, count + 1, a, 3) nm; (copies, count + 1) energies, kJ/mol, infinite
+    for a shape that was found before: what is found often need not be likely.
+    """
+    free = _free(folder, window)
+    inner = np.isin(free, folder.skeleton)
+    name = (seed, frame * 65536 + sample, OFFERED + window)
+    dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
+    copies = np.arange(len(beads))
+    shapes, cost = [positions[:, free]], [_cost(folder, window, beads, hands, positions)]
+    for attempt in range(count):
+        trial = positions.copy()
+        trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
+        where = (*name[:2], name[2] + MENDED * attempt)
+        energy = _try(folder, window, beads, hands, trial, copies, where)
+        shape = trial[:, free]
+        for other, known in zip(shapes, cost, strict=True):
+            apart = np.linalg.norm(shape[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
+            energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
+        shapes.append(shape)
+        cost.append(energy)
+    return free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
+
+
+def _free(folder: Folder, window: int) -> IntArray:
+    """Atoms of a window."""
+    script = folder.script
+    return np.asarray(script.free[script.free_start[window] : script.free_start[window + 1]])
 
 
 def _try(
@@ -312,6 +361,8 @@ def _penalty(folder: Folder, hands: SignArray, positions: FloatArray) -> FloatAr
 
 
 WRONG = 1e6  # kJ/mol, for each hand that came out wrong
+SAME = 0.05  # nm, atoms of one shape are less far apart
+OFFERED = 1 << 21
 MENDED = 1 << 24  # sets these random numbers apart
 
 

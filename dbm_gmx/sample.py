@@ -13,7 +13,8 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from dbm_gmx.embed import Folder, fold, make_folder
+from dbm_gmx.crowd import choose
+from dbm_gmx.embed import Folder, fold, make_folder, offer
 from dbm_gmx.fragments import chemical_graph
 from dbm_gmx.frame import Float32Array, FloatArray, Frame, IntArray
 from dbm_gmx.moves import KINDS, SHIFT, SPIN, SWING, TURN, TWIST
@@ -40,6 +41,9 @@ LIMIT = 300
 
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
+
+OFFERS, FEW = 24, 1
+"""Shapes offered to a molecule that is folded as a whole, and to each window of one that is not."""
 
 CANDIDATES = 24
 """Rotations a ``TURN`` chooses from, at least."""
@@ -145,7 +149,7 @@ class Sampler:
         (n, 3) nm whole molecules, and how the chain went.
         """
         places = beads.positions.astype(np.float64)
-        positions, regrown = self._start(places, start, beads.index, sample)
+        positions, regrown = self._start(places, start, beads.box.astype(np.float64), beads.index, sample)
         name = (self.settings.seed, beads.index * 65536 + sample)
         chain = Chain(self, positions, places, beads.box, settled=name)
         if self.settings.refine == "exact":
@@ -156,11 +160,12 @@ class Sampler:
         return positions.astype(np.float32), chain.summary(regrown)
 
     def _start(
-        self, beads: FloatArray, start: Float32Array | None, frame: int, sample: int
+        self, beads: FloatArray, start: Float32Array | None, box: FloatArray, frame: int, sample: int
     ) -> tuple[FloatArray, int]:
         """Atoms to begin with, and how many molecules were grown more than once."""
         positions = np.empty((self.system.n_atoms, 3))
         regrown = 0
+        grown = []
         for number, match in enumerate(self.system.matches):
             n, m = match.kind.n_atoms, len(match.mapping.names)
             atoms = slice(match.first_atom, match.first_atom + match.count * n)
@@ -182,7 +187,36 @@ class Sampler:
                 )
                 positions[atoms].reshape(-1, n, 3)[wanted] = folded.positions
                 regrown += folded.again
+                grown.append((number, np.flatnonzero(wanted)))
+        place = make_place(positions, np.zeros_like(beads), beads, self.widened(positions, beads), box)
+        for number, copies in grown:
+            self._choose(place, number, copies, frame, sample)
         return positions, regrown
+
+    def _choose(self, place: Place, number: int, copies: IntArray, frame: int, sample: int) -> None:
+        """Let molecules of a match that were folded alone choose their shapes among the others."""
+        match = self.system.matches[number]
+        n, m, folder = match.kind.n_atoms, len(match.mapping.names), self._folder(match.kind.name)
+        first_atoms, first_beads = match.first_atom + n * copies, match.first_bead + m * copies
+        beads = place.beads[first_beads[:, None] + np.arange(m)]
+        hands = np.broadcast_to(self._hands(number), (match.count, len(stereocentres(match.kind))))
+        for window in range(1, 1 + folder.windows):
+            positions = place.positions[first_atoms[:, None] + np.arange(n)]
+            known = handedness(positions, stereocentres(match.kind))
+            free, shapes, cost = offer(
+                folder,
+                window,
+                beads,
+                np.where(hands[copies] == 0, known, hands[copies]),
+                positions,
+                seed=self.settings.seed,
+                frame=frame,
+                sample=sample,
+                count=OFFERS if folder.windows == 1 else FEW,
+            )
+            owners = first_beads[:, None] + np.unique(match.mapping.owner[free])
+            name = (self.settings.seed, frame * 65536 + sample, CHOOSING + 64 * window)
+            choose(place, self.tables, self.numbers, first_atoms, owners, free, shapes, cost, name)
 
     def _folder(self, name: str) -> Folder:
         if name not in self._folders:
@@ -200,6 +234,14 @@ class Sampler:
             return hands
         before = sum(m.count for m in self.system.matches[:number] if m.kind.name == name)
         return hands[before : before + match.count]
+
+    def widened(self, positions: FloatArray, beads: FloatArray) -> FloatArray:
+        """Radii of the beads' spheres, widened where the start has an atom further away."""
+        radius = self.radius.copy()
+        owner = np.repeat(np.arange(len(beads)), np.diff(self.tables.holder_start))
+        far = np.linalg.norm(positions[self.tables.holder] - beads[owner], axis=1)
+        np.maximum.at(radius, owner, far * 1.05)
+        return radius
 
     def held(self, positions: FloatArray) -> tuple[NDArray[np.int8], IntArray]:
         """Hands that stereocentres have or should have: (k,) and (k, 5) atoms of the system."""
@@ -287,15 +329,7 @@ class Chain:
 
     def _place(self, positions: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
         off = mapped_beads(self.sampler.system, positions) - beads
-        return make_place(positions, off, beads, self._radius(positions, beads), box)
-
-    def _radius(self, positions: FloatArray, beads: FloatArray) -> FloatArray:
-        """Radii of the beads' spheres, widened where the start has an atom further away."""
-        tables, radius = self.sampler.tables, self.sampler.radius.copy()
-        owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))
-        far = np.linalg.norm(positions[tables.holder] - beads[owner], axis=1)
-        np.maximum.at(radius, owner, far * 1.05)
-        return radius
+        return make_place(positions, off, beads, self.sampler.widened(positions, beads), box)
 
     def advance(self, name: tuple[int, int]) -> None:
         """One sweep; ``name`` tells the random numbers of this chain from those of others."""
@@ -409,5 +443,6 @@ def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
     return reach
 
 
+CHOOSING = 1 << 22  # sets these random numbers apart
 UNKNOWN_BOND = 0.2  # nm, where the topology gives a bond no length
 DISJOINT = 1.0  # nm, between parts of a molecule that no bond joins
