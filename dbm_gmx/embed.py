@@ -2,8 +2,9 @@
 
 Fragments are put where the beads want them, as conformers of the right hands turned towards their
 neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.anneal`).  Then one part of the molecule after
-the other is annealed anew while the rest stands still; what comes out replaces what was there with the
-probability its energy says.  Molecules do not see each other; that is for what comes after.
+the other is folded anew while the rest stands still; what comes out replaces what was there with the
+probability its energy says.  Molecules do not see each other here; but the shapes found can be offered to
+who lets them choose (:mod:`~dbm_gmx.crowd`).
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ CONFORMERS = 64
 TRIES = 6
 """Times a molecule is folded, if it does not come out well."""
 
-FOLDING = Schedule(steps=60, descent=100, hot=8.0, loose=0.06, soft=0.1)
-MENDING = Schedule(steps=60, descent=120, hot=8.0, loose=0.06, soft=0.1)
+FOLDING = Schedule(steps=60, descent=120, hot=8.0, loose=0.06, soft=0.1)
+"""Short, for long annealing finds the low shapes no more often; but what is compared must have come down."""
 
 MOST = 16
 """Times a window is annealed anew, at most."""
@@ -47,7 +48,7 @@ RADIUS = 3
 """Fragments of a window are so many bonds from the one in its middle."""
 
 SHORT = 10
-"""Molecules of so many fragments are one window."""
+"""Molecules of so many fragments are one window, which is folded anew only when shapes are offered."""
 
 STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are folded again."""
@@ -98,6 +99,11 @@ class Folder:
     skeleton: IntArray
     seed: int
     drawing: Lock = field(default_factory=Lock)
+
+    @property
+    def short(self) -> bool:
+        """Whether one window holds all of the molecule."""
+        return len(self.fragments) <= SHORT
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +226,7 @@ def fold(
     copies = len(beads)
     best, energy = np.zeros((copies, folder.molecule.kind.n_atoms, 3)), np.full(copies, np.inf)
     waiting, again = np.arange(copies), 0
-    for attempt in range(TRIES):
+    for attempt in range(1 if folder.short else TRIES):
         name = (seed, frame * 65536 + sample, attempt)
         positions, found = _fold_once(folder, beads[waiting], hands[waiting], waiting, name)
         better = found < energy[waiting]
@@ -241,8 +247,9 @@ def _fold_once(
     dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
     positions = _arrange(folder, beads, hands, dice)
     anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
-    for window in range(1, 1 + folder.windows) if len(folder.fragments) > SHORT else ():
-        _mend_all(folder, window, beads, hands, positions, number, name, dice)
+    if not folder.short:
+        for window in range(1, 1 + folder.windows):
+            _mend_all(folder, window, beads, hands, positions, number, name, dice)
     return positions, _cost(folder, 0, beads, hands, positions)
 
 
@@ -258,17 +265,13 @@ def _mend_all(
 ) -> None:
     """Fold a window of all molecules anew until no trial finds a better shape (in place).
 
-    Trials know nothing of the shape there is, so none is out of reach; short annealing finds the low
-    shapes as often as long annealing does, but what is compared must have come down to its minimum.
+    Trials know nothing of the shape there is, so none is out of reach.
     """
     kt, quiet = folder.target.kt, 0  # trials since one found a better shape
     energy = _cost(folder, window, beads, hands, positions)
-    free = _free(folder, window)
     for attempt in range(MOST):
         where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
-        trial = positions.copy()
-        trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
-        cost = _try(folder, window, beads, hands, trial, number, where)
+        trial, cost = _trial(folder, window, beads, hands, positions, number, where, dice)
         rise = cost - energy
         taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
         positions[taken], energy[taken] = trial[taken], cost[taken]
@@ -312,10 +315,8 @@ def offer(
     copies = np.arange(len(beads))
     shapes, cost = [positions[:, free]], [_cost(folder, window, beads, hands, positions)]
     for attempt in range(count):
-        trial = positions.copy()
-        trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
         where = (*name[:2], name[2] + MENDED * attempt)
-        energy = _try(folder, window, beads, hands, trial, copies, where)
+        trial, energy = _trial(folder, window, beads, hands, positions, copies, where, dice)
         shape = trial[:, free]
         for other, known in zip(shapes, cost, strict=True):
             apart = np.linalg.norm(shape[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
@@ -323,6 +324,22 @@ def offer(
         shapes.append(shape)
         cost.append(energy)
     return free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
+
+
+def _trial(
+    folder: Folder,
+    window: int,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    number: IntArray,
+    name: tuple[int, int, int],
+    dice: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """Molecules with a window folded from nothing, and what it costs."""
+    trial, free = positions.copy(), _free(folder, window)
+    trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
+    return trial, _try(folder, window, beads, hands, trial, number, name)
 
 
 def _free(folder: Folder, window: int) -> IntArray:
@@ -341,7 +358,7 @@ def _try(
     name: tuple[int, int, int],
 ) -> FloatArray:
     """Anneal a window (in place); what it costs then."""
-    energy = anneal(folder.script, window, MENDING, folder.target.kt, beads, hands, positions, number, name)
+    energy = anneal(folder.script, window, FOLDING, folder.target.kt, beads, hands, positions, number, name)
     return energy + _penalty(folder, hands, positions)
 
 

@@ -1,6 +1,7 @@
 """Atoms of a frame of beads, from the Boltzmann distribution of the force field.
 
-Molecules are folded onto their beads (:mod:`~dbm_gmx.embed`) or taken from elsewhere, then swept
+Molecules are folded onto their beads (:mod:`~dbm_gmx.embed`) and choose their shapes among each other
+(:mod:`~dbm_gmx.crowd`), or are taken from elsewhere; they are packed (:mod:`~dbm_gmx.settle`) and swept
 (:mod:`~dbm_gmx.sweep`) until the energy is stationary; at last bonds of fixed length get that length.
 """
 
@@ -42,7 +43,7 @@ LIMIT = 300
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
 
-OFFERS, FEW = 24, 1
+OFFERS, FEW = 32, 1
 """Shapes offered to a molecule that is folded as a whole, and to each window of one that is not."""
 
 CANDIDATES = 24
@@ -212,7 +213,7 @@ class Sampler:
                 seed=self.settings.seed,
                 frame=frame,
                 sample=sample,
-                count=OFFERS if folder.windows == 1 else FEW,
+                count=OFFERS if folder.short else FEW,
             )
             owners = first_beads[:, None] + np.unique(match.mapping.owner[free])
             name = (self.settings.seed, frame * 65536 + sample, CHOOSING + 64 * window)
