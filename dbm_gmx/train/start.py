@@ -1,0 +1,60 @@
+"""The model a training begins with: from nothing, or from another one with channels added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dbm_gmx.channels import Channels
+from dbm_gmx.model import Model, load_model
+from dbm_gmx.train.settings import TrainSettings
+
+
+def first_model(settings: TrainSettings, channels: Channels) -> Model:
+    """The model to begin with: ``settings.start`` widened to ``channels``, or one without weights."""
+    if not settings.start:
+        return Model(settings.grid, channels, settings.network, {})
+    known = load_model(settings.start)
+    return widen(known, merged(known.channels, channels))
+
+
+def merged(known: Channels, wanted: Channels) -> Channels:
+    """The known channels, and after them in each group those for what no known one shows."""
+
+    def group(name: str) -> dict[str, Sequence[str]]:
+        old, new = getattr(known, name), getattr(wanted, name)
+        shown = {tuple(patterns) for patterns in old.values()}
+        return dict(old) | {
+            key: patterns for key, patterns in new.items() if key not in old and tuple(patterns) not in shown
+        }
+
+    return Channels(
+        atoms=group("atoms"),
+        bonded=group("bonded"),
+        lennard_jones=group("lennard_jones"),
+        beads=group("beads"),
+        classes={**wanted.classes, **known.classes},
+    )
+
+
+def widen(model: Model, channels: Channels) -> Model:
+    """The model with more channels; the new ones are silent at first, so that it does what it did."""
+    names, old = channels.names, model.channels.names
+    columns = torch.tensor([old.index(name) if name in old else -1 for name in names])
+
+    def widened(weight: Tensor) -> Tensor:
+        """Input channels of a layer, which come first in its second dimension, by name."""
+        rest = weight[:, len(old) :]
+        chosen = torch.where(
+            (columns >= 0).reshape(-1, *[1] * (weight.ndim - 2)), weight[:, columns.clamp(min=0)], 0.0
+        )
+        return torch.cat([chosen, rest], 1)
+
+    state: Mapping[str, Tensor] = {
+        key: widened(value) if key in ("fold.weight", "condition.0.weight") else value
+        for key, value in model.state.items()
+    }
+    return replace(model, channels=channels, state=state)
