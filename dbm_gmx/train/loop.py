@@ -141,6 +141,7 @@ class Course:
         self.lesson, self.group, self.journal = lesson, group, journal
         self.scores: dict[str, dict[str, float]] = {}
         self.scored = -1
+        self.widest = 0.0
         self.best = float("inf")
         self.sums: dict[str, float] = {}
         self.noted = 0
@@ -221,7 +222,8 @@ class Course:
             "hours": learner.seconds / 3600,
             "hours_left": (settings.steps - learner.step) / rate / 3600,
         }
-        found = worries(means)
+        found = worries(means, widest=self.widest)
+        self.widest = max(self.widest, means["spread"])
         for worry in found if self.group.first else []:
             log.warning("step %d: %s", learner.step, worry)
         warnings = {"warnings": found} if found else {}
@@ -285,6 +287,7 @@ class Course:
             "noted": self.noted,
             "scores": self.scores,
             "best": self.best,
+            "widest": self.widest,
         }
         fresh = self.checkpoint.with_suffix(".new")
         torch.save(state, fresh)
@@ -318,7 +321,7 @@ class Course:
             )
         restore(learner, state["learner"], state["dice"][self.group.rank])
         self.sums, self.noted = state["sums"], state["noted"]
-        self.scores, self.best = state["scores"], state["best"]
+        self.scores, self.best, self.widest = state["scores"], state["best"], state["widest"]
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

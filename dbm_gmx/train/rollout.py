@@ -134,7 +134,10 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
         own = corpus.sequence[atoms] == batch.sequence[which][:, None]
         shift = moved[which[:, None], torch.where(own, corpus.slot[atoms], 0)] * own[..., None]
         points = corpus.truth[atoms] + shift
-        energy = group.form.potential(*group.form.measure(points), *group.parameters[term].unbind(-1))
+        measured = group.form.measure(points)
+        if group.part == "lennard_jones":
+            measured = tuple(distance.clamp(min=CLOSEST) for distance in measured)
+        energy = group.form.potential(*measured, *group.parameters[term].unbind(-1))
         total[group.part] = total[group.part].index_add(0, which, soften(energy, ceiling))
     begin = 0
     for k, view in enumerate(rollout.views):

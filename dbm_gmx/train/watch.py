@@ -19,7 +19,7 @@ from dbm_gmx.errors import InputError
 
 log = logging.getLogger(__name__)
 
-COLLAPSED = 3e-4  # nm; atoms at room temperature move a hundred times as far
+COLLAPSED = 0.1  # of the widest spread so far
 AHEAD = 100.0  # scores of the critic; with gradients of norm one they differ by far less
 WORSE = 2.0  # times the best score so far
 
@@ -127,12 +127,19 @@ def check_finite(parts: Mapping[str, float], step: int) -> None:
         )
 
 
-def worries(means: Mapping[str, float]) -> list[str]:
-    """What in a line of the log (means over its steps) looks as if the training goes wrong."""
+def worries(means: Mapping[str, float], *, widest: float) -> list[str]:
+    """What in a line of the log (means over its steps) looks as if the training goes wrong.
+
+    Parameters
+    ----------
+    widest
+        nm, largest spread between draws for the same atom so far.
+    """
     found = []
-    if means.get("spread", math.inf) < COLLAPSED:
+    if means.get("spread", math.inf) < COLLAPSED * widest:
         found.append(
-            f"two draws for the same atom are {means['spread']:.1e} nm apart: the generator has collapsed"
+            f"two draws for the same atom are {means['spread']:.1e} nm apart, which were {widest:.1e} nm: "
+            "the generator has collapsed"
         )
     if abs(means.get("critic", 0.0)) > AHEAD:
         found.append(
