@@ -344,7 +344,7 @@ def test_frames_score_nothing_against_themselves(octane: Example) -> None:
 
 
 def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Example) -> None:
-    """The atoms of each bead, placed one after the other amid those of the others, come out where they were."""
+    """The atoms of each bead, placed one by one amid those of the others, come out where they were."""
     molecule = share_path("molecules", "OCT")
     one = read_topology(molecule / "topol.top")
     with open_writer(tmp_path / "one.gro", one) as writer:
