@@ -30,7 +30,8 @@ from dbm_gmx.frame import Frame
 from dbm_gmx.generator import Generator, Shape
 from dbm_gmx.grid import Grid, collapse
 from dbm_gmx.model import Model, build_generator, describe_models, load_model, save_model
-from dbm_gmx.train.data import Corpus, draw_batch, make_corpus, make_pair, read_training_system
+from dbm_gmx.train.corpus import Corpus, make_corpus
+from dbm_gmx.train.frames import make_pair, read_training_system
 from dbm_gmx.train.loop import CHECKPOINT, train
 from dbm_gmx.train.rollout import roll_out
 from dbm_gmx.train.scores import jensen_shannon, overall, score_frames
@@ -44,6 +45,7 @@ from dbm_gmx.train.settings import (
     WarmSettings,
 )
 from dbm_gmx.train.start import merged, widen
+from dbm_gmx.train.views import draw_batch
 from dbm_gmx.train.watch import Journal, check_finite, worries, worse
 
 OCTANE = share_path("examples", "octane")

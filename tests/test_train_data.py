@@ -15,23 +15,11 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.frame import Frame
 from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.judge import Judge
-from dbm_gmx.train.data import (
-    GROWTH,
-    SWEEP,
-    Batch,
-    Corpus,
-    TrainingSystem,
-    channels_for,
-    draw_atoms,
-    draw_batch,
-    local_place,
-    look,
-    make_corpus,
-    make_pair,
-    read_training_system,
-)
+from dbm_gmx.train.corpus import GROWTH, SWEEP, Corpus, make_corpus
+from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
 from dbm_gmx.train.settings import SystemSettings
+from dbm_gmx.train.views import Batch, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
 

@@ -12,7 +12,9 @@ Flow
 
 ==============  =================================================================================
 ``settings``    what a training can be told
-``data``        frames, and the environments of all their atoms
+``frames``      frames of atoms with their beads
+``corpus``      all atoms of all frames and what they see
+``views``       what a batch of them sees; batches
 ``rollout``     the atoms of a bead placed one after the other, and their energies
 ``critic``      the network that tells data from what was generated
 ``losses``      losses and priors as functions of numbers

@@ -15,8 +15,8 @@ from dbm_gmx.environment import densities
 from dbm_gmx.generator import Generator
 from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.model import Model, best_dtype
+from dbm_gmx.train.corpus import Corpus
 from dbm_gmx.train.critic import Critic
-from dbm_gmx.train.data import Corpus, draw_atoms, draw_batch, local_place, look
 from dbm_gmx.train.group import Group, average_gradients
 from dbm_gmx.train.losses import (
     critic_loss,
@@ -28,6 +28,7 @@ from dbm_gmx.train.losses import (
 )
 from dbm_gmx.train.rollout import Place, energies, roll_out, true_place
 from dbm_gmx.train.settings import TrainSettings, WarmSettings
+from dbm_gmx.train.views import draw_atoms, draw_batch, local_place, look
 
 RISE = 30  # the learning rate of the warm start rises in the first thirtieth of its steps
 STEEPEST = 5.0  # norm to which the gradients of the generator are cut

@@ -20,8 +20,9 @@ from dbm_gmx.channels import read_channels
 from dbm_gmx.errors import InputError
 from dbm_gmx.generator import operations
 from dbm_gmx.model import Model, save_model
+from dbm_gmx.train.corpus import Corpus, make_corpus
 from dbm_gmx.train.critic import critic_operations
-from dbm_gmx.train.data import Corpus, TrainingSystem, channels_for, make_corpus, read_training_system
+from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
 from dbm_gmx.train.group import Group, any_of, from_all, joined
 from dbm_gmx.train.learner import (
     Learner,

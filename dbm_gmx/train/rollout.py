@@ -11,8 +11,9 @@ from torch import Tensor
 from dbm_gmx.energy import lennard_jones
 from dbm_gmx.environment import densities, expand
 from dbm_gmx.judge import CLOSEST
-from dbm_gmx.train.data import Batch, Corpus, View, local_place, look, turns
+from dbm_gmx.train.corpus import Corpus
 from dbm_gmx.train.losses import soften, unit_density
+from dbm_gmx.train.views import Batch, View, local_place, look, turns
 
 Place = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Environments (b, channels, s, s, s), labels (b, channels) and true places (b, 3) to densities

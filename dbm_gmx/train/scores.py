@@ -18,7 +18,7 @@ from dbm_gmx.quality import bad_contacts, count_stereo, deviation, infer_handedn
 from dbm_gmx.reconstruct import reconstruct
 from dbm_gmx.system import System, system_layout
 from dbm_gmx.topology import FloatArray
-from dbm_gmx.train.data import Pair, TrainingSystem
+from dbm_gmx.train.frames import Pair, TrainingSystem
 
 RANGES = {
     "bond": (0.05, 0.35, 150),

@@ -3,45 +3,27 @@
 A :class:`Corpus` numbers the atoms of all frames of all systems through.  Atoms of one bead are learnt as
 a sequence, heavy atoms and hydrogens apart (paper, implementation details).  While a sequence is placed, what
 its atoms see differs from the data by the displacement of those already placed and by nothing else;
-so environments need to be gathered once only, see :func:`look`.
+so environments need to be gathered once only, see :func:`~dbm_gmx.train.views.look`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from math import pi
 
 import numpy as np
 import torch
 from scipy.linalg import block_diag
 from torch import Tensor
 
-from dbm_gmx.channels import Channels, FeatureTable, default_channels, feature_table
+from dbm_gmx.channels import Channels, FeatureTable, feature_table
 from dbm_gmx.energy import Form, atom_types
-from dbm_gmx.environment import (
-    EVERYTHING,
-    Environment,
-    Scene,
-    expand,
-    local_frames,
-    make_scene,
-    pad,
-    surround,
-)
-from dbm_gmx.errors import InputError
-from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.top import read_topology
-from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forward import mapped_molecules
-from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.environment import EVERYTHING, Scene, expand, local_frames, make_scene, surround
 from dbm_gmx.grid import Grid
 from dbm_gmx.judge import TermTable, excluded_atoms, term_tables
 from dbm_gmx.layout import make_layout
-from dbm_gmx.plan import make_plan
-from dbm_gmx.system import System, bead_types_of, classes_of, mapped_beads, whole_atoms
-from dbm_gmx.train.settings import SystemSettings
+from dbm_gmx.system import bead_types_of, classes_of
+from dbm_gmx.train.frames import Pair, TrainingSystem
 
 GROWTH, SWEEP = 0, 1
 """How an atom sees the others: those placed before it, or all."""
@@ -50,88 +32,6 @@ AT_ONCE = 2048  # environments worked out together
 
 BONDED = {"bonds": "bond", "angles": "angle", "dihedrals": "dihedral", "pairs": "lennard_jones"}
 """Part of the energy (paper, e_t) of each directive; others have no part in the prior."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A frame of atoms and its beads, molecules whole, nm."""
-
-    atoms: Tensor
-    beads: Tensor
-    box: np.ndarray
-    index: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSystem:
-    """A system and its frames.
-
-    Attributes
-    ----------
-    system
-        Topology, mapping, plan.
-    train, held_out
-        Frames.
-    share
-        Weight among the systems.
-    name
-        For reports.
-    """
-
-    system: System
-    train: tuple[Pair, ...]
-    held_out: tuple[Pair, ...]
-    share: float = 1.0
-    name: str = ""
-
-
-def read_training_system(settings: SystemSettings, *, order: str) -> TrainingSystem:
-    """Read the frames of one ``[[system]]``; beads are mapped from the atoms where none are given.
-
-    Raises
-    ------
-    InputError
-        If files cannot be read or do not go together, or nothing is left to train on.
-    """
-    topology = read_topology(settings.topology)
-    mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
-    matches = mapped_molecules(topology, mappings)
-    lost = sorted({name for name, _ in topology.molecules} - set(mappings))
-    if lost:
-        raise InputError(f"no mapping for {', '.join(lost)}", path=settings.topology)
-    plans = {m.kind.name: make_plan(m.kind, m.mapping, order=order) for m in matches}
-    system = System(topology, mappings, plans, matches)
-    frames = read_frames(settings.trajectory, n_atoms=system.n_atoms)
-    taken = list(islice(frames, settings.frames or None))
-    beads: Iterator[Frame | None] = iter([None] * len(taken))
-    if settings.beads is not None:
-        beads = iter(list(islice(read_frames(settings.beads, n_atoms=system.n_beads), len(taken))))
-    pairs = [make_pair(system, frame, next(beads, None), index=i) for i, frame in enumerate(taken)]
-    count = len(pairs) - settings.held_out
-    if count < 1:
-        raise InputError(
-            f"{len(pairs)} frames, of which {settings.held_out} are held out: none to train on",
-            path=settings.trajectory,
-        )
-    name = settings.topology.resolve().parent.name
-    return TrainingSystem(system, tuple(pairs[:count]), tuple(pairs[count:]), settings.share, name)
-
-
-def make_pair(system: System, frame: Frame, beads: Frame | None = None, *, index: int = 0) -> Pair:
-    """Atoms made whole and their beads: mapped from them, or those given, brought to their molecules."""
-    atoms = whole_atoms(system, frame)
-    mapped = mapped_beads(system, atoms)
-    if beads is not None:
-        mapped = mapped + minimum_image(beads.positions - mapped, frame.box)
-    return Pair(torch.from_numpy(atoms).float(), torch.from_numpy(mapped).float(), frame.box, index)
-
-
-def channels_for(systems: Sequence[System], given: Channels | None = None) -> Channels:
-    """The channels given, or one for everything that occurs."""
-    if given is not None:
-        return given
-    classes = {c for s in systems for names in classes_of(s).values() for c in names}
-    return default_channels(sorted(classes), sorted({b for s in systems for b in bead_types_of(s)}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -435,119 +335,3 @@ def _term_group(part: str, members: Sequence[tuple[LocalTerms, int, int]], total
         parameters=torch.cat([table.parameters for table in tables]),
         listed=Ragged(_starts(torch.bincount(key, minlength=total)), term[order]),
     )
-
-
-# --- what a batch of atoms sees ----------------------------------------------------------------------
-
-Displace = Callable[[Tensor, Tensor], Tensor]
-"""Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the samples' local frames."""
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What a batch of atoms (b) sees.
-
-    Attributes
-    ----------
-    environment
-        Local positions and feature rows of up to k entries, padded.
-    pair, source
-        (b, k) whether Lennard-Jones acts with the entry; the atom that is there, -1 for none.
-    """
-
-    environment: Environment
-    pair: Tensor
-    source: Tensor
-
-
-def look(
-    corpus: Corpus, atom: Tensor, *, mode: Tensor, azimuth: Tensor, displace: Displace | None = None
-) -> View:
-    """What atoms see when some of the others are not where the data have them.
-
-    Parameters
-    ----------
-    atom, mode
-        (b,) atoms of the corpus; growth or sweep.
-    azimuth
-        (b,) radian, turn of the local frame about its z axis.
-    displace
-        How far the others are off; not at all if not given.
-    """
-    which, entry = expand(corpus.views, mode * corpus.n_atoms + atom)
-    turn = turns(azimuth)
-    source = corpus.source[entry].long()
-    position = (turn[which] @ corpus.position[entry][..., None])[..., 0]
-    if displace is not None:
-        position = position + displace(which, source) * (source >= 0)[:, None]
-    batch = len(atom)
-    position, row, source, pair, real = pad(
-        which, batch, position, corpus.row[entry].long(), source, corpus.pair[entry]
-    )
-    environment = Environment(
-        atom=atom,
-        atom_class=corpus.atom_class[atom],
-        centre=torch.zeros(batch, 3),
-        rotation=turn,
-        positions=position,
-        rows=row,
-        weights=real,
-        neighbour=torch.where(real > 0, source, -1),
-    )
-    return View(environment, pair, environment.neighbour)
-
-
-def turns(azimuth: Tensor) -> Tensor:
-    """(b, 3, 3) rotations from the local frames at azimuth 0 to those at ``azimuth`` (b,), radian."""
-    cos, sin = torch.cos(azimuth), torch.sin(azimuth)
-    nought, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rows = [cos, sin, nought, -sin, cos, nought, nought, nought, one]
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
-
-
-def local_place(corpus: Corpus, atom: Tensor, azimuth: Tensor) -> Tensor:
-    """(b, 3) nm, where the data have the atoms, in their local frames."""
-    return (turns(azimuth) @ corpus.place[atom][..., None])[..., 0]
-
-
-# --- batches -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Sequences to be placed, the longest first, so that no step needs padding.
-
-    Attributes
-    ----------
-    sequence, mode, azimuth
-        (b,).
-    """
-
-    sequence: Tensor
-    mode: Tensor
-    azimuth: Tensor
-
-
-def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generator) -> Batch:
-    """Draw sequences by their weights, modes and turns of the frames (augmentation).
-
-    Parameters
-    ----------
-    sweeps
-        Probability of the mode in which all other atoms are seen.
-    """
-    sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=dice)
-    mode = (torch.rand(count, generator=dice) < sweeps).long()
-    azimuth = 2 * pi * torch.rand(count, generator=dice)
-    length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
-    order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], azimuth[order])
-
-
-def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
-    batch = draw_batch(corpus, count, sweeps=0.5, dice=dice)
-    start = corpus.sequences.start[batch.sequence]
-    length = corpus.sequences.start[batch.sequence + 1] - start
-    slot = (torch.rand(count, generator=dice) * length).long().clamp(max=length - 1)
-    return corpus.sequences.items[start + slot], batch.mode, batch.azimuth
