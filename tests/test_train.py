@@ -30,9 +30,10 @@ from dbm_gmx.frame import Frame
 from dbm_gmx.generator import Generator, Shape
 from dbm_gmx.grid import Grid, collapse
 from dbm_gmx.model import Model, build_generator, describe_models, load_model, save_model
+from dbm_gmx.train.checkpoint import NAME as CHECKPOINT
 from dbm_gmx.train.corpus import Corpus, make_corpus
 from dbm_gmx.train.frames import make_pair, read_training_system
-from dbm_gmx.train.loop import CHECKPOINT, train
+from dbm_gmx.train.loop import train
 from dbm_gmx.train.rollout import roll_out
 from dbm_gmx.train.scores import jensen_shannon, overall, score_frames
 from dbm_gmx.train.settings import (
@@ -110,7 +111,7 @@ def state_of(folder: Path) -> dict[str, Any]:
     """All of a checkpoint that must not depend on how often it was interrupted."""
     state = torch.load(folder / CHECKPOINT, weights_only=True)
     state["learner"].pop("seconds")
-    return {key: state[key] for key in ("learner", "dice", "sums", "noted", "widest")}
+    return {key: state[key] for key in ("learner", "dice", "progress")}
 
 
 def test_the_seed_decides_the_result(tmp_path: Path) -> None:

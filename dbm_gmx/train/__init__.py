@@ -21,6 +21,7 @@ Flow
 ``learner``     networks and optimisers; one step of either phase
 ``start``       the model to begin with, channels added
 ``scores``      free generation, compared with the data
+``checkpoint``  all that changes, saved and restored
 ``watch``       log, warnings, when to stop
 ``group``       several processes
 ``loop``        the whole training
