@@ -21,7 +21,7 @@ from systems import Example
 
 import dbm_gmx.train.learner as learner_module
 import dbm_gmx.train.loop as loop
-from dbm_gmx.channels import Channels
+from dbm_gmx.channels import Channels, default_channels
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
@@ -131,6 +131,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """Stopped by a signal in either phase, in the middle of a line of the log."""
+    before = signal.getsignal(signal.SIGTERM)
     whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
     train(whole)
 
@@ -150,7 +151,7 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert (second.step, second.stopped) == (8, "")
     assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
-    assert signal.getsignal(signal.SIGTERM) != loop.Stop  # handlers are put back
+    assert signal.getsignal(signal.SIGTERM) == before
     assert [line["event"] for line in log_of(tmp_path / "broken", "stop", "done")] == ["stop", "done"]
 
 
@@ -304,6 +305,17 @@ def test_new_channels_are_silent_at_first() -> None:
     # and they can learn
     after.square().sum().backward()
     assert float(network.fold.weight.grad[:, channels.names.index("bead:B")].abs().max()) > 0
+
+
+def test_what_a_pattern_shows_already_gets_no_channel_of_its_own() -> None:
+    known = Channels(
+        atoms={"carbon": ["C*"]}, bonded={}, lennard_jones={"heavy": ["[!H]*"]}, beads={"A": ["A"]}
+    )
+    wanted = default_channels(["C4", "O2"], ["A", "B"])
+    both = merged(known, wanted)
+    assert list(both.atoms) == ["carbon", "O2"]
+    assert list(both.lennard_jones) == ["heavy", "hydrogen"]
+    assert list(both.beads) == ["A", "B"]
 
 
 def test_fine_tuning_begins_with_the_model_and_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor
@@ -24,20 +25,28 @@ def first_model(settings: TrainSettings, channels: Channels) -> Model:
 def merged(known: Channels, wanted: Channels) -> Channels:
     """The known channels, and after them in each group those for what no known one shows."""
 
-    def group(name: str) -> dict[str, Sequence[str]]:
+    def group(name: str, *, named: bool) -> dict[str, Sequence[str]]:
+        """Channels of a group; those of atoms and beads are named by what they show."""
         old, new = getattr(known, name), getattr(wanted, name)
-        shown = {tuple(patterns) for patterns in old.values()}
-        return dict(old) | {
-            key: patterns for key, patterns in new.items() if key not in old and tuple(patterns) not in shown
-        }
+        patterns = [tuple(p) for p in old.values()]
+
+        def shown(key: str, wanted: Sequence[str]) -> bool:
+            matched = named and any(fnmatchcase(key, p) for some in patterns for p in some)
+            return key in old or tuple(wanted) in patterns or matched
+
+        return dict(old) | {key: values for key, values in new.items() if not shown(key, values)}
 
     return Channels(
-        atoms=group("atoms"),
-        bonded=group("bonded"),
-        lennard_jones=group("lennard_jones"),
-        beads=group("beads"),
+        atoms=group("atoms", named=True),
+        bonded=group("bonded", named=False),
+        lennard_jones=group("lennard_jones", named=False),
+        beads=group("beads", named=True),
         classes={**wanted.classes, **known.classes},
     )
+
+
+CHANNELLED = ("fold.weight", "condition.0.weight")
+"""Weights of the generator whose second dimension begins with the channels."""
 
 
 def widen(model: Model, channels: Channels) -> Model:
@@ -54,7 +63,6 @@ def widen(model: Model, channels: Channels) -> Model:
         return torch.cat([chosen, rest], 1)
 
     state: Mapping[str, Tensor] = {
-        key: widened(value) if key in ("fold.weight", "condition.0.weight") else value
-        for key, value in model.state.items()
+        key: widened(value) if key in CHANNELLED else value for key, value in model.state.items()
     }
     return replace(model, channels=channels, state=state)
