@@ -53,7 +53,7 @@ Flow
 ``dynamics``           a frame minimised and run by GROMACS, its centres on the beads
 ``relax, relaxed``     all frames, and what there is to say about them
 ``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
-``training``           how a model is made (never imported by backmapping)
+``train/``             how a model is made (never imported by backmapping)
 ``check, benchmark``   validation without conversion; speed and memory
 ``cli``                the command line: parses, calls one function
 =====================  ==========================================================================

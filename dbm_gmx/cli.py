@@ -50,6 +50,12 @@ def build_parser() -> Parser:
     _add_backmap(commands)
     _add_map(commands)
     _add_relax(commands)
+    _add_train(commands)
+    commands.add_parser(
+        "models",
+        help="list the models there are",
+        description="List the models that ship: what each knows and how it scores.",
+    ).set_defaults(quiet=False, verbose=False)
     check = commands.add_parser(
         "check",
         help="validate the input without converting",
@@ -172,6 +178,22 @@ def _add_relax(commands: Any) -> None:
     _add_conditions(command)
     _add_relaxing(command)
     add("--seed", type=_count(0), default=RelaxSettings.seed, help="of the random numbers (%(default)s)")
+    _add_process(command)
+
+
+def _add_train(commands: Any) -> None:
+    command = commands.add_parser(
+        "train",
+        help="train a model",
+        description="Train a model, or go on where the last run with the same output folder has stopped. "
+        "Several processes: torchrun --nproc-per-node N -m dbm_gmx train FILE",
+    )
+    add = command.add_argument
+    add("settings", type=Path, metavar="FILE", help="training file (.toml), see share/recipes/train")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="of checkpoint, log and model (that of FILE)")
+    add("--from", dest="start", metavar="MODEL", help="begin with this model, by name or path (as in FILE)")
+    add("--seed", type=_count(0), help="of the random numbers (that of FILE)")
+    add("--max-time", type=_positive("time in h"), metavar="H", help="stop after so many hours")
     _add_process(command)
 
 
@@ -578,6 +600,32 @@ def run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_train(options: argparse.Namespace) -> int:
+    """``dbm-gmx train``."""
+    from dbm_gmx.backmap import set_threads
+    from dbm_gmx.train.loop import train
+    from dbm_gmx.train.settings import read_settings
+
+    if options.threads:
+        set_threads(options.threads)
+    given = {key: getattr(options, key) for key in ("output", "start", "seed")}
+    settings = replace(
+        read_settings(options.settings), **{key: v for key, v in given.items() if v is not None}
+    )
+    trained = train(settings, max_hours=options.max_time, quiet=options.quiet)
+    if not options.quiet and trained.speaks:
+        print(trained.text())
+    return 0
+
+
+def run_models(options: argparse.Namespace) -> int:
+    """``dbm-gmx models``."""
+    from dbm_gmx.model import describe_models
+
+    print("\n\n".join(describe_models()))
+    return 0
+
+
 def run_benchmark(options: argparse.Namespace) -> int:
     """``dbm-gmx benchmark``."""
     from dbm_gmx.benchmark import benchmark
@@ -604,4 +652,6 @@ COMMANDS = {
     "check": run_check,
     "plan": run_plan,
     "benchmark": run_benchmark,
+    "train": run_train,
+    "models": run_models,
 }

@@ -69,7 +69,7 @@ class Environment:
     weights
         (b, k) 1, or 0 for padding.
     neighbour
-        (b, k) rows of the scene's atoms; -1 for beads, bonded second entries and padding.
+        (b, k) rows of the scene's atoms, those of bonded second entries too; -1 for beads and padding.
     """
 
     atom: Tensor
@@ -136,8 +136,11 @@ def expand(start: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
     return which, torch.arange(len(which), device=group.device) + (start[group] + count - ends)[which]
 
 
-def _pad(which: Tensor, batch: int, *values: Tensor) -> list[Tensor]:
-    """Ragged rows (sorted by ``which``) as (batch, longest, ...) arrays, and 1 where they are real."""
+def pad(which: Tensor, batch: int, *values: Tensor) -> list[Tensor]:
+    """Ragged rows (sorted by ``which``) as (batch, longest, ...) arrays, and 1 where they are real.
+
+    Differentiable by the values.
+    """
     count = torch.bincount(which, minlength=batch)
     width = max(1, int(count.max()))
     slot = torch.arange(len(which), device=which.device) - (torch.cumsum(count, 0) - count)[which]
@@ -246,7 +249,7 @@ def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tens
     sample, other, shift, vector = sample[keep], other[keep], shift[keep], vector[keep]
     keep = _visible(layout, other, atom[sample], now[sample], here=shift.square().sum(1) < SAME)
     sample, other, vector = sample[keep], other[keep], vector[keep]
-    vector, rows, other, real = _pad(sample, len(atom), vector, layout.atom_class[other], other)
+    vector, rows, other, real = pad(sample, len(atom), vector, layout.atom_class[other], other)
     return vector, rows, real, torch.where(real > 0, other, -1)
 
 
@@ -258,7 +261,7 @@ def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, g
     vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
     seen = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
     seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen))
-    return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.full_like(other, -1)
+    return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.where(seen, other, -1)
 
 
 def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
@@ -266,7 +269,7 @@ def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
     near = scene.link_bead[link]
     vector = scene.beads[near] + scene.link_shift[link] - scene.beads[bead][which]
     keep = vector.square().sum(1) < grid.cutoff**2
-    vector, rows, real = _pad(which[keep], len(bead), vector[keep], scene.layout.bead_row[near[keep]])
+    vector, rows, real = pad(which[keep], len(bead), vector[keep], scene.layout.bead_row[near[keep]])
     return vector, rows, real, torch.full_like(rows, -1)
 
 

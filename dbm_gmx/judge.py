@@ -25,6 +25,8 @@ class TermTable:
 
     Attributes
     ----------
+    name
+        Directive and function type.
     form
         The functional form.
     atoms, parameters
@@ -33,6 +35,7 @@ class TermTable:
         Ragged list: terms of bead b among heavy atoms at ``b``, those with hydrogens at ``b + m``.
     """
 
+    name: str
     form: Form
     atoms: Tensor
     parameters: Tensor
@@ -56,8 +59,8 @@ class Judge:
     def __init__(self, system: System, layout: Layout, *, grid: Grid, batch: int):
         frames, device = layout.n_atoms // system.n_atoms, layout.owner.device
         self.grid, self.batch = grid, batch
-        self.tables = _term_tables(system, layout, frames)
-        self.excluded = _excluded(system).to(device)
+        self.tables = term_tables(system, layout, frames)
+        self.excluded = excluded_atoms(system).to(device)
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
             raise ValueError("a topology without non-bonded parameters has no energy")
@@ -125,7 +128,7 @@ class Judge:
         return total
 
 
-def _term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
+def term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
     """Terms of all frames in hand, by functional form."""
     rows: dict[str, list[tuple[Form, np.ndarray, np.ndarray]]] = {}
     fudge = system.topology.nonbonded.fudge_qq if system.topology.nonbonded else 1.0
@@ -137,10 +140,10 @@ def _term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]
             parameters = np.tile(terms.parameters, (len(first), 1))
             key = f"{terms.directive} {terms.function}"
             rows.setdefault(key, []).append((form_of(terms), atoms, parameters))
-    return [_term_table(parts, layout) for parts in rows.values()]
+    return [_term_table(name, parts, layout) for name, parts in rows.items()]
 
 
-def _term_table(parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: Layout) -> TermTable:
+def _term_table(name: str, parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: Layout) -> TermTable:
     device = layout.owner.device
     atoms = torch.from_numpy(np.concatenate([a for _, a, _ in parts])).to(device)
     parameters = torch.from_numpy(np.concatenate([p for _, _, p in parts])).float().to(device)
@@ -150,10 +153,10 @@ def _term_table(parts: Sequence[tuple[Form, np.ndarray, np.ndarray]], layout: La
     entries = torch.stack([keys.flatten(), terms])
     entries = torch.unique(entries, dim=1)  # sorted by key; a term counts once for a bead
     start = torch.searchsorted(entries[0].contiguous(), torch.arange(2 * layout.n_beads + 1, device=device))
-    return TermTable(parts[0][0], atoms, parameters, start, entries[1])
+    return TermTable(name, parts[0][0], atoms, parameters, start, entries[1])
 
 
-def _excluded(system: System) -> Tensor:
+def excluded_atoms(system: System) -> Tensor:
     """(rows, x) where the atoms are that each is excluded from, itself (0) among them.
 
     Counted from the atom itself; rows as in :class:`~dbm_gmx.layout.Layout`.

@@ -106,6 +106,34 @@ def load_model(name: str | Path = MODEL) -> Model:
     return model
 
 
+def describe_models(folder: Path | None = None) -> list[str]:
+    """Say what each model in a folder, by default those that ship, knows and how it scores."""
+    paths = sorted((folder or share_path("models")).glob(f"*{SUFFIX}"))
+    return [_describe(path.stem, load_model(path)) for path in paths] or ["none"]
+
+
+def _describe(name: str, model: Model) -> str:
+    """A few lines on one model."""
+    channels, provenance = model.channels, model.provenance
+    weights = sum(value.numel() for value in model.state.values())
+    lines = [
+        name,
+        f"  atoms        {', '.join(channels.atoms)}",
+        f"  beads        {', '.join(channels.beads)}",
+        f"  network      {weights} weights, {channels.width} channels, grid of {model.grid.edge:g} nm",
+    ]
+    lines += [
+        f"  trained on   {s['name']}: {s['frames']} frames at {s['temperature']:g} K, "
+        f"{s['held_out']} more held out"
+        for s in provenance.get("systems", [])
+    ]
+    lines += [
+        f"  held out     {system}: " + ", ".join(f"{key} {value:.3g}" for key, value in scores.items())
+        for system, scores in provenance.get("scores", {}).items()
+    ]
+    return "\n".join(lines)
+
+
 def build_generator(model: Model) -> Generator:
     """The network with the model's weights."""
     network = Generator(model.channels.width, model.shape)

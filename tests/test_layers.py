@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import dbm_gmx
+import dbm_gmx.train
 
 PACKAGE = Path(dbm_gmx.__file__).parent
 CHEMISTRY = ("topology", "mapping", "frame", "plan", "channels", "options", "errors")
@@ -38,8 +39,30 @@ def test_the_network_knows_no_chemistry() -> None:
 
 
 def test_only_training_knows_training() -> None:
-    users = [p.stem for p in PACKAGE.rglob("*.py") if "dbm_gmx.training" in imported(p)]
-    assert users == []
+    users = {
+        p.relative_to(PACKAGE).as_posix()
+        for p in PACKAGE.rglob("*.py")
+        if any(m.startswith("dbm_gmx.train.") or m == "dbm_gmx.train" for m in imported(p))
+    }
+    outside = {name for name in users if not name.startswith("train/")}
+    assert outside == {"cli.py"}
+
+
+def test_training_settings_cost_no_tensors_of_their_own() -> None:
+    modules = imported(PACKAGE / "train" / "settings.py")
+    assert not {m for m in modules if m.split(".")[0] == "torch"}
+    assert {m for m in modules if m.startswith("dbm_gmx")} == {
+        "dbm_gmx.errors",
+        "dbm_gmx.generator",
+        "dbm_gmx.grid",
+    }
+
+
+def test_every_module_of_training_is_in_its_overview() -> None:
+    overview = dbm_gmx.train.__doc__ or ""
+    modules = {p.stem for p in (PACKAGE / "train").glob("*.py") if not p.stem.startswith("_")}
+    listed = {line.split("``")[1] for line in overview.splitlines() if line.startswith("``")}
+    assert listed == modules
 
 
 def test_every_module_is_in_the_overview() -> None:

@@ -1,0 +1,108 @@
+"""Checkpoints: all that changes in a training, so that it goes on as if it had never stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.train.group import Group, from_all
+from dbm_gmx.train.learner import Learner, learner_state, restore
+from dbm_gmx.train.settings import TrainSettings, plain
+
+NAME = "checkpoint.pt"
+FORMAT = "dbm_gmx checkpoint 1"
+FREE = ("run", "output", "name")
+"""Settings that may differ when a training goes on: they change nothing in what is learnt."""
+
+
+@dataclass
+class Progress:
+    """What has been seen of a training so far.
+
+    Attributes
+    ----------
+    sums, noted
+        Parts of the loss added up since the step of the last line of the log.
+    scores, scored
+        Of free generation by system, and the step they are of.
+    best
+        Lowest overall score so far.
+    widest
+        nm, largest spread between draws for the same atom so far.
+    """
+
+    sums: dict[str, float] = field(default_factory=dict)
+    noted: int = 0
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    scored: int = -1
+    best: float = float("inf")
+    widest: float = 0.0
+
+
+def save_checkpoint(learner: Learner, progress: Progress, settings: TrainSettings, group: Group) -> None:
+    """Write the checkpoint; a run that is killed meanwhile leaves the last one."""
+    dice = from_all(learner.dice.get_state(), group)
+    if not group.first:
+        return
+    state = {
+        "format": FORMAT,
+        "settings": plain(settings),
+        "learner": learner_state(learner),
+        "dice": dice,
+        "progress": asdict(progress),
+    }
+    fresh = settings.output / f"{NAME}.new"
+    torch.save(state, fresh)
+    fresh.replace(settings.output / NAME)
+
+
+def resume(learner: Learner, settings: TrainSettings, group: Group) -> Progress:
+    """Bring a learner to where the last run in the output folder has stopped, if there was one.
+
+    Raises
+    ------
+    InputError
+        If that was another training.
+    """
+    path = settings.output / NAME
+    if not path.is_file():
+        return Progress()
+    state = _read(path)
+    differ = sorted(_differences(state["settings"], plain(settings)))
+    if differ:
+        raise InputError(
+            f"a checkpoint of a training with other settings: {', '.join(differ)}; "
+            "give another output folder, or the same settings",
+            path=path,
+        )
+    count = len(state["dice"])
+    if count != group.size:
+        raise InputError(f"a checkpoint of {count} processes, these are {group.size}", path=path)
+    restore(learner, state["learner"], state["dice"][group.rank])
+    return Progress(**state["progress"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        raise InputError("not a checkpoint; remove it to begin anew", path=path) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"no checkpoint of this version ({FORMAT})", path=path)
+    return state
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of the settings that differ and may not."""
+    for key in a:
+        if not prefix and key in FREE:
+            continue
+        if isinstance(a[key], Mapping) and isinstance(b.get(key), Mapping):
+            yield from _differences(a[key], b[key], f"{prefix}{key}.")
+        elif a[key] != b.get(key):
+            yield f"{prefix}{key}"

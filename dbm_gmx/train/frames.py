@@ -1,0 +1,104 @@
+"""Frames of atoms with their beads, read from the user's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbm_gmx.channels import Channels, default_channels
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.top import read_topology
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.forward import mapped_molecules
+from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.plan import make_plan
+from dbm_gmx.system import System, bead_types_of, classes_of, mapped_beads, whole_atoms
+from dbm_gmx.train.settings import SystemSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A frame of atoms and its beads, molecules whole, nm."""
+
+    atoms: Tensor
+    beads: Tensor
+    box: np.ndarray
+    index: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSystem:
+    """A system and its frames.
+
+    Attributes
+    ----------
+    system
+        Topology, mapping, plan.
+    train, held_out
+        Frames.
+    share
+        Weight among the systems.
+    name
+        For reports.
+    """
+
+    system: System
+    train: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+    share: float = 1.0
+    name: str = ""
+
+
+def read_training_system(settings: SystemSettings, *, order: str) -> TrainingSystem:
+    """Read the frames of one ``[[system]]``; beads are mapped from the atoms where none are given.
+
+    Raises
+    ------
+    InputError
+        If files cannot be read or do not go together, or nothing is left to train on.
+    """
+    topology = read_topology(settings.topology)
+    mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
+    matches = mapped_molecules(topology, mappings)
+    lost = sorted({name for name, _ in topology.molecules} - set(mappings))
+    if lost:
+        raise InputError(f"no mapping for {', '.join(lost)}", path=settings.topology)
+    plans = {m.kind.name: make_plan(m.kind, m.mapping, order=order) for m in matches}
+    system = System(topology, mappings, plans, matches)
+    frames = read_frames(settings.trajectory, n_atoms=system.n_atoms)
+    taken = list(islice(frames, settings.frames or None))
+    beads: Iterator[Frame | None] = iter([None] * len(taken))
+    if settings.beads is not None:
+        beads = iter(list(islice(read_frames(settings.beads, n_atoms=system.n_beads), len(taken))))
+    pairs = [make_pair(system, frame, next(beads, None), index=i) for i, frame in enumerate(taken)]
+    count = len(pairs) - settings.held_out
+    if count < 1:
+        raise InputError(
+            f"{len(pairs)} frames, of which {settings.held_out} are held out: none to train on",
+            path=settings.trajectory,
+        )
+    name = settings.topology.resolve().parent.name
+    return TrainingSystem(system, tuple(pairs[:count]), tuple(pairs[count:]), settings.share, name)
+
+
+def make_pair(system: System, frame: Frame, beads: Frame | None = None, *, index: int = 0) -> Pair:
+    """Atoms made whole and their beads: mapped from them, or those given, brought to their molecules."""
+    atoms = whole_atoms(system, frame)
+    mapped = mapped_beads(system, atoms)
+    if beads is not None:
+        mapped = mapped + minimum_image(beads.positions - mapped, frame.box)
+    return Pair(torch.from_numpy(atoms).float(), torch.from_numpy(mapped).float(), frame.box, index)
+
+
+def channels_for(systems: Sequence[System], given: Channels | None = None) -> Channels:
+    """The channels given, or one for everything that occurs."""
+    if given is not None:
+        return given
+    classes = {c for s in systems for names in classes_of(s).values() for c in names}
+    return default_channels(sorted(classes), sorted({b for s in systems for b in bead_types_of(s)}))

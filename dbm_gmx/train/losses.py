@@ -1,0 +1,161 @@
+"""The losses, each a function of numbers that can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import floor
+
+import torch
+from torch import Tensor
+
+from dbm_gmx.channels import FeatureTable
+from dbm_gmx.environment import Environment
+from dbm_gmx.grid import Grid, collapse, density_of
+from dbm_gmx.train.settings import PriorSettings, WarmSettings
+
+# --- adversarial -------------------------------------------------------------------------------------
+
+
+def critic_loss(real: Tensor, generated: Tensor) -> Tensor:
+    """Wasserstein loss of the critic, from its scores (b,): E[C(u, G(u, z))] - E[C(u, gamma)]."""
+    return generated.mean() - real.mean()
+
+
+def generator_loss(generated: Tensor) -> Tensor:
+    """Adversarial loss of the generator, from the critic's scores (b,): -E[C(u, G(u, z))]."""
+    return -generated.mean()
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor, Tensor, Tensor], Tensor],
+    real: tuple[Tensor, Tensor],
+    generated: tuple[Tensor, Tensor],
+    label: Tensor,
+    mix: Tensor,
+) -> Tensor:
+    """E[(|grad C| - 1)^2] on the lines between pairs (u, gamma) and (u, G(u, z)).
+
+    Parameters
+    ----------
+    critic
+        Environment, label and density to scores.
+    real, generated
+        Environments (b, channels, s, s, s) and densities (b, s, s, s).
+    label
+        (b, channels).
+    mix
+        (b,) in 0 to 1, part of the data in each mixture.
+    """
+    points = [
+        torch.lerp(g.detach(), r.detach(), mix.reshape(-1, *[1] * (r.ndim - 1))).requires_grad_()
+        for r, g in zip(real, generated, strict=True)
+    ]
+    score = critic(points[0], label, points[1])
+    gradients = torch.autograd.grad(score.sum(), points, create_graph=True)
+    squares = torch.stack([g.float().flatten(1).square().sum(1) for g in gradients]).sum(0)
+    return ((squares + 1e-12).sqrt() - 1).square().mean()
+
+
+# --- prior -------------------------------------------------------------------------------------------
+
+
+def prior_loss(
+    kind: str, generated: Mapping[str, Tensor], reference: Mapping[str, Tensor], weights: Mapping[str, float]
+) -> Tensor:
+    """The physical prior p of the paper.
+
+    Parameters
+    ----------
+    kind
+        ``p1``, energy minimising: sum_t lambda_t e_t(generated); ``p2``, energy matching:
+        sum_t lambda_t abs(e_t(generated) - e_t(reference)).
+    generated, reference
+        By interaction type t, (b,) kJ/mol.
+    weights
+        lambda_t, mol/kJ.
+    """
+    parts = [
+        weights[t] * (energy if kind == "p1" else (energy - reference[t]).abs())
+        for t, energy in generated.items()
+    ]
+    return torch.stack(parts).sum(0).mean()
+
+
+def prior_weights(settings: PriorSettings, done: float) -> dict[str, float]:
+    """lambda_t when this part of the adversarial steps is done: up in equal increments, then constant."""
+    rise = min(1.0, done / settings.ramp) if settings.ramp else 1.0
+    step = floor(rise * settings.increments + 1e-9) / settings.increments
+    bonded = dict.fromkeys(("bond", "angle", "dihedral"), step * settings.bonded)
+    return bonded | {"lennard_jones": step * settings.lennard_jones}
+
+
+def soften(energy: Tensor, ceiling: float) -> Tensor:
+    """Energies as they are up to ``ceiling`` c, above it c (1 + log(e / c)): same slope, no overflow."""
+    return torch.where(energy > ceiling, ceiling * (1 + (energy.clamp(min=ceiling) / ceiling).log()), energy)
+
+
+# --- supervised --------------------------------------------------------------------------------------
+
+
+def unit_density(positions: Tensor, grid: Grid) -> Tensor:
+    """(..., s, s, s) densities of particles at (..., 3) nm, sum 1 as those of the generator."""
+    density = density_of(positions, grid)
+    return density / density.sum((-3, -2, -1), keepdim=True)
+
+
+def partner_distances(
+    environment: Environment, positions: Tensor, table: FeatureTable
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Distances to everything seen, and which of it is one and which two bonds away.
+
+    Parameters
+    ----------
+    positions
+        (..., b, 3) nm, local.
+
+    Returns
+    -------
+    (..., b, k) nm, (b, k) and (b, k) weights.
+    """
+    role = (environment.rows - table.bonded_row) // (2 * len(table.classes))
+    bonded = (environment.rows >= table.bonded_row) & (environment.rows < table.bead_row)
+    distance = (positions[..., None, :] - environment.positions).square().sum(-1).clamp(min=1e-6).sqrt()
+    near, next_near = (environment.weights * (bonded & (role == r)) for r in (0, 1))
+    return distance, near, next_near
+
+
+def supervised_losses(
+    drawn: Tensor,
+    environment: Environment,
+    truth: Tensor,
+    *,
+    table: FeatureTable,
+    grid: Grid,
+    settings: WarmSettings,
+) -> dict[str, Tensor]:
+    """Parts of the loss of the warm start.
+
+    Parameters
+    ----------
+    drawn
+        (draws, b, s, s, s) generated densities.
+    environment, truth
+        What the atoms see, and (b, 3) nm, where the data have them in their local frames.
+    """
+    positions = collapse(drawn, grid)
+    off = (positions - truth).square().sum(-1)
+    best, row = off.detach().argmin(0), torch.arange(len(truth))
+    target = unit_density(truth, grid).flatten(1)
+    divergence = (
+        target
+        * (target.clamp(min=1e-9).log() - drawn[best, row].flatten(1).clamp(min=1e-9).log())
+    ).sum(1)  # fmt: skip
+    found, near, next_near = partner_distances(environment, positions, table)
+    wanted, *_ = partner_distances(environment, truth, table)
+    strain = (found - wanted).square()
+    return {
+        "place": (off[best, row] / settings.place**2).mean(),
+        "shape": settings.shape * divergence.mean(),
+        "bond": ((strain * near).sum(-1) / settings.bond**2).mean(),
+        "angle": ((strain * next_near).sum(-1) / settings.angle**2).mean(),
+    }

@@ -1,0 +1,338 @@
+"""What a training can be told: one TOML file, small frozen records behind it.
+
+Every section of the file is a record here and every key a field, with the same name; a key that is
+none is refused with those there are.  Paths are relative to the file's folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.generator import Shape
+from dbm_gmx.grid import Grid
+
+PRIORS = ("none", "p1", "p2")
+JUDGED = ("density", "place")
+
+
+@dataclass(frozen=True)
+class SystemSettings:
+    """A ``[[system]]``: frames of atoms to learn from.
+
+    Attributes
+    ----------
+    topology, trajectory
+        Atoms: ``.top``, and ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.
+    mapping
+        VOTCA ``.xml`` or deepBackmap ``.map`` files; all molecules need one.
+    owners
+        Owners files, where none lies beside the mapping.
+    beads
+        Trajectory of the beads, frame by frame those of ``trajectory``; mapped from the atoms if not given.
+    temperature
+        K, at which the frames were sampled; noted in the model.
+    frames
+        Frames of the trajectory to use, the first ones; 0: all.
+    held_out
+        Of these the last so many, never trained on: free generation is judged on them.
+    share
+        Weight of the system among the others.
+    """
+
+    topology: Path
+    trajectory: Path
+    mapping: tuple[Path, ...]
+    owners: tuple[Path, ...] = ()
+    beads: Path | None = None
+    temperature: float = 300.0
+    frames: int = 0
+    held_out: int = 1
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class CriticSettings:
+    """``[critic]``.
+
+    Attributes
+    ----------
+    width, blocks
+        Size of the network.
+    penalty
+        Weight of the gradient penalty, lambda_gp of the paper; 0 leaves it out.
+    spectral
+        Whether all weights are divided by their largest singular value.
+    judges
+        ``density``: what the generator gives, as in the paper; ``place``: the particle's density at its first
+        moment, all that a reconstruction uses of it.
+    """
+
+    width: int = 32
+    blocks: int = 2
+    penalty: float = 0.1
+    spectral: bool = True
+    judges: str = "density"
+
+
+@dataclass(frozen=True)
+class WarmSettings:
+    """``[warm]``: supervised steps before the adversarial ones.
+
+    The generator draws several places for each atom; the one closest to the data learns (implicit
+    maximum likelihood, Li and Malik, arXiv:1809.09087), and all keep the distances to the atoms one and
+    two bonds away.
+
+    Attributes
+    ----------
+    steps
+        How many; 0 leaves the phase out.
+    batch, draws
+        Atoms per step and places drawn for each.
+    rate
+        Largest learning rate (Adam); it rises in the first thirtieth of the steps and falls to zero.
+    jitter
+        nm, largest displacement (one sigma) of the atoms seen; makes the generator forgiving to its
+        own errors.
+    place, bond, angle
+        nm, errors of the position and of distances to atoms one and two bonds away that cost 1.
+    shape
+        Weight of the divergence between generated and true density.
+    """
+
+    steps: int = 4000
+    batch: int = 96
+    draws: int = 3
+    rate: float = 1.5e-3
+    jitter: float = 0.012
+    place: float = 0.03
+    bond: float = 0.01
+    angle: float = 0.02
+    shape: float = 0.3
+
+
+@dataclass(frozen=True)
+class AdversarialSettings:
+    """``[adversarial]``: the paper's training.
+
+    Attributes
+    ----------
+    steps
+        Of the generator; 0 leaves the phase out.
+    batch
+        Atom sequences per step.
+    critic_steps
+        Of the critic for each of the generator.
+    generator_rate, critic_rate
+        Learning rates (Adam, betas 0 and 0.9).
+    sweeps
+        Share of the sequences in which the generator sees all other atoms, as in a sweep, the others
+        are as in growth.
+    """
+
+    steps: int = 4000
+    batch: int = 64
+    critic_steps: int = 5
+    generator_rate: float = 5e-5
+    critic_rate: float = 1e-4
+    sweeps: float = 0.5
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """``[prior]``: energies in the generator's loss.
+
+    Attributes
+    ----------
+    kind
+        ``none``, ``p1`` (energy minimising) or ``p2`` (energy matching).
+    bonded, lennard_jones
+        Weights in the end, mol/kJ; lambda_t of the paper.
+    ramp, increments
+        The weights rise from 0 in so many equal increments during this part of the adversarial steps.
+    ceiling
+        kJ/mol above which the energy of a term or pair counts with its logarithm only.
+    """
+
+    kind: str = "none"
+    bonded: float = 4e-3
+    lennard_jones: float = 4e-2
+    ramp: float = 0.5
+    increments: int = 10
+    ceiling: float = 100.0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """``[run]``: how the training is followed.
+
+    Attributes
+    ----------
+    checkpoint
+        Minutes between checkpoints.
+    log
+        Steps between lines of the log.
+    evaluate
+        Steps between free generations of held-out frames; 0: only at the end.
+    evaluate_frames
+        Held-out frames of each system that are generated.
+    sweeps
+        Of the free generation, after the growth.
+    average
+        Decay of the running average of the weights that is kept as the model.
+    precision
+        ``auto``, ``bf16`` or ``float32``.
+    """
+
+    checkpoint: float = 5.0
+    log: int = 50
+    evaluate: int = 1000
+    evaluate_frames: int = 1
+    sweeps: int = 4
+    average: float = 0.999
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The whole file.
+
+    Attributes
+    ----------
+    output
+        Folder of checkpoint, log and model.
+    name
+        Of the model: ``output/name.pt``.
+    seed
+        Of all random numbers.
+    start
+        Model to go on from, by path or name; empty: from nothing.  What it does not know gets channels
+        of its own.
+    channels
+        Channel file; else a channel for each atom class, bonded role and bead type.
+    order
+        In which atoms are placed, see :func:`~dbm_gmx.plan.make_plan`.
+    system, grid, network, critic, warm, adversarial, prior, run
+        The sections.  ``grid`` and ``network`` are those of ``start`` where it is given.
+    """
+
+    output: Path
+    system: tuple[SystemSettings, ...]
+    name: str = "model"
+    seed: int = 1
+    start: str = ""
+    channels: Path | None = None
+    order: str = "depth-first"
+    grid: Grid = field(default_factory=Grid)
+    network: Shape = field(default_factory=Shape)
+    critic: CriticSettings = field(default_factory=CriticSettings)
+    warm: WarmSettings = field(default_factory=WarmSettings)
+    adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
+    prior: PriorSettings = field(default_factory=PriorSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+
+    @property
+    def steps(self) -> int:
+        """Of both phases."""
+        return self.warm.steps + self.adversarial.steps
+
+
+def read_settings(path: str | Path) -> TrainSettings:
+    """Read a training file.
+
+    Raises
+    ------
+    InputError
+        If it is no TOML, or a key is unknown, missing or of the wrong type.
+    """
+    path = Path(path)
+    try:
+        plain = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"not a training file: {error}", path=path) from error
+    settings: TrainSettings = _record(TrainSettings, plain, where="", path=path)
+    _check(settings, path)
+    return settings
+
+
+def _record(kind: type[Any], plain: object, *, where: str, path: Path) -> Any:
+    """A record from a table of the file, its fields from those within."""
+    if not isinstance(plain, Mapping):
+        raise InputError(f"{where} is a section, not {plain!r}", path=path)
+    known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
+    unknown = sorted(set(plain) - set(known))
+    if unknown:
+        section = f" in [{where}]" if where else ""
+        raise InputError(
+            f"unknown key {', '.join(unknown)}{section}; known are {', '.join(known)}", path=path
+        )
+    missing = [
+        name
+        for name, f in known.items()
+        if name not in plain and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise InputError(f"no {', '.join(missing)}{f' in [{where}]' if where else ''}", path=path)
+    values = {
+        key: _value(hints[key], value, where=f"{where}.{key}" if where else key, path=path)
+        for key, value in plain.items()
+    }
+    return kind(**values)
+
+
+def _value(kind: Any, value: object, *, where: str, path: Path) -> Any:
+    """A value of the type a field has."""
+    if isinstance(kind, types.UnionType):  # optional
+        kind = next(k for k in get_args(kind) if k is not types.NoneType)
+    if is_dataclass(kind):
+        return _record(kind, value, where=where, path=path)  # type: ignore[arg-type]
+    if get_origin(kind) is tuple:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_value(get_args(kind)[0], item, where=where, path=path) for item in items)
+    if kind is Path and isinstance(value, str):
+        return path.parent / Path(value).expanduser()
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
+    raise InputError(f"{where} = {value!r}; it takes {wanted}", path=path)
+
+
+def _check(settings: TrainSettings, path: Path) -> None:
+    """Refuse values that cannot be meant."""
+    choices = (
+        ("prior.kind", settings.prior.kind, PRIORS),
+        ("critic.judges", settings.critic.judges, JUDGED),
+        ("run.precision", settings.run.precision, ("auto", "bf16", "float32")),
+    )
+    for name, value, possible in choices:
+        if value not in possible:
+            raise InputError(f"{name} = {value!r}; possible are {', '.join(possible)}", path=path)
+    positive = {
+        "warm.batch": settings.warm.batch,
+        "warm.draws": settings.warm.draws,
+        "adversarial.batch": settings.adversarial.batch,
+        "adversarial.critic_steps": settings.adversarial.critic_steps,
+        "prior.increments": settings.prior.increments,
+        "run.log": settings.run.log,
+        "system": len(settings.system),
+        "warm.steps + adversarial.steps": settings.steps,
+    }
+    for name, number in positive.items():
+        if number < 1:
+            raise InputError(f"{name} = {number}; it takes at least 1", path=path)
+
+
+def plain(record: Any) -> Any:
+    """A record as plain types, for files that must not need this package to be read."""
+    if is_dataclass(record):
+        return {f.name: plain(getattr(record, f.name)) for f in fields(record)}
+    if isinstance(record, tuple):
+        return [plain(item) for item in record]
+    return str(record) if isinstance(record, Path) else record

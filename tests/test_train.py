@@ -1,0 +1,448 @@
+"""Whole trainings of tiny networks: seeds, resuming, stopping, fine-tuning, several processes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mixed import command
+from systems import Example
+
+import dbm_gmx.train.learner as learner_module
+import dbm_gmx.train.loop as loop
+from dbm_gmx.channels import Channels, default_channels
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.share import share_path
+from dbm_gmx.files.top import read_topology
+from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.frame import Frame
+from dbm_gmx.generator import Generator, Shape
+from dbm_gmx.grid import Grid, collapse
+from dbm_gmx.model import Model, build_generator, describe_models, load_model, save_model
+from dbm_gmx.train.checkpoint import NAME as CHECKPOINT
+from dbm_gmx.train.corpus import Corpus, make_corpus
+from dbm_gmx.train.frames import make_pair, read_training_system
+from dbm_gmx.train.loop import train
+from dbm_gmx.train.rollout import roll_out
+from dbm_gmx.train.scores import jensen_shannon, overall, score_frames
+from dbm_gmx.train.settings import (
+    AdversarialSettings,
+    CriticSettings,
+    PriorSettings,
+    RunSettings,
+    SystemSettings,
+    TrainSettings,
+    WarmSettings,
+)
+from dbm_gmx.train.start import merged, widen
+from dbm_gmx.train.views import draw_batch
+from dbm_gmx.train.watch import Journal, check_finite, worries, worse
+
+OCTANE = share_path("examples", "octane")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tiny_settings(output: Path, **changes: Any) -> TrainSettings:
+    """Four steps of each phase on a frame of octane, all losses switched on, nothing held out."""
+    system = SystemSettings(
+        topology=OCTANE / "topol.top",
+        trajectory=OCTANE / "aa.xtc",
+        mapping=(OCTANE / "mapping.xml",),
+        temperature=350.0,
+        frames=1,
+        held_out=0,
+    )
+    settings = TrainSettings(
+        output=output,
+        system=(system,),
+        network=Shape(width=8, blocks=1, noise=4),
+        critic=CriticSettings(width=8, blocks=1),
+        warm=WarmSettings(steps=4, batch=16, draws=2),
+        adversarial=AdversarialSettings(steps=4, batch=6, critic_steps=2),
+        prior=PriorSettings("p2", ramp=0.0),
+        run=RunSettings(log=2, evaluate=0, sweeps=0),
+    )
+    return replace(settings, **changes)
+
+
+def log_of(folder: Path, *events: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["event"] in events]
+
+
+LOSSES = ("place", "bond", "critic", "penalty", "generator", "prior", "spread")
+
+
+def losses(folder: Path) -> list[dict[str, float]]:
+    lines = log_of(folder, "warm", "adversarial")
+    return [{key: line[key] for key in ("step", *LOSSES) if key in line} for line in lines]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether nested states hold the same numbers."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    """All of a checkpoint that must not depend on how often it was interrupted."""
+    state = torch.load(folder / CHECKPOINT, weights_only=True)
+    state["learner"].pop("seconds")
+    return {key: state[key] for key in ("learner", "dice", "progress")}
+
+
+def test_the_seed_decides_the_result(tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        train(tiny_settings(tmp_path / name, seed=seed))
+    states = [state_of(tmp_path / name) for name in ("one", "again", "other")]
+    assert same(states[0], states[1])
+    assert losses(tmp_path / "one") == losses(tmp_path / "again")
+    assert not same(states[0]["learner"], states[2]["learner"])
+    first, last = losses(tmp_path / "one")[0], losses(tmp_path / "one")[-1]
+    assert {"place", "bond", "spread"} < set(first)
+    assert {"critic", "penalty", "generator", "prior", "spread"} < set(last)
+
+
+@pytest.mark.parametrize("after", [3, 6])
+def test_a_resumed_run_equals_an_unbroken_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """Stopped by a signal in either phase, in the middle of a line of the log."""
+    before = signal.getsignal(signal.SIGTERM)
+    whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
+    train(whole)
+
+    def interrupted(learner: Any, lesson: Any) -> dict[str, float]:
+        parts = learner_module.take_step(learner, lesson)
+        if learner.step == after:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return parts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "take_step", interrupted)
+        first = train(broken)
+    assert (first.step, first.stopped) == (after, "SIGTERM")
+    assert "the same command goes on" in first.text()
+    assert load_model(first.path).provenance["steps"] == after
+    second = train(broken)
+    assert (second.step, second.stopped) == (8, "")
+    assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert [line["event"] for line in log_of(tmp_path / "broken", "stop", "done")] == ["stop", "done"]
+
+
+def test_the_time_limit_stops_a_run(tmp_path: Path) -> None:
+    done = train(tiny_settings(tmp_path), max_hours=1e-9)
+    assert (done.step, done.stopped) == (0, "the time is up")
+    assert train(tiny_settings(tmp_path)).step == 8
+
+
+def test_another_training_is_not_continued(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    train(settings, max_hours=1e-9)
+    with pytest.raises(InputError, match=r"other settings: critic.spectral, seed; give another output"):
+        train(replace(settings, seed=2, critic=replace(settings.critic, spectral=False)))
+    train(
+        replace(settings, run=replace(settings.run, log=1)), max_hours=1e-9
+    )  # changes nothing that is learnt
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path)
+    train(settings, max_hours=1e-9)
+    before = state_of(tmp_path)
+    monkeypatch.setattr(loop, "take_step", lambda learner, lesson: {"place": 1.0, "prior": math.nan})
+    with pytest.raises(InputError, match=r"the loss \(prior\) is no number any more; the last checkpoint"):
+        train(settings)
+    assert same(before, state_of(tmp_path))
+
+
+def test_warnings() -> None:
+    check_finite({"place": 1.0}, 1)
+    assert worries({"spread": 0.01, "critic": -1.0}, widest=0.02) == []
+    assert worries({"spread": 1e-5}, widest=2e-5) == []  # it has not begun to tell draws apart
+    assert "collapsed" in worries({"spread": 1e-5}, widest=0.01)[0]
+    assert "ahead of the generator" in worries({"spread": 0.01, "critic": -3000.0}, widest=0.01)[0]
+    assert worse(0.19, 0.1) == []
+    assert worse(0.3, math.inf) == []
+    assert worse(0.3, 0.1) == ["free generation scores 0.3, the best so far was 0.1"]
+
+
+def test_a_journal_writes_lines_and_curves(tmp_path: Path) -> None:
+    curves: list[tuple[str, float, int]] = []
+
+    class Board:
+        def add_scalar(self, *curve: Any) -> None:
+            curves.append(curve)
+
+    journal = Journal(tmp_path)
+    journal.board = Board()
+    journal.write("scores", 5, {"octane": {"bond": 0.123456789}, "overall": 1.0, "warnings": []})
+    assert log_of(tmp_path, "scores")[0]["octane"] == {"bond": 0.123457}
+    assert curves == [("scores/octane/bond", 0.123456789, 5), ("scores/overall", 1.0, 5)]
+    Journal(None).write("scores", 5, {})
+
+
+# --- the model that comes out --------------------------------------------------------------------------
+
+
+def test_the_model_tells_where_it_comes_from_and_rebuilds_atoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the command line, from the training file to atoms."""
+    (tmp_path / "train.toml").write_text(
+        f"""
+        output = "out"
+        name = "mine"
+        network = {{ width = 8, blocks = 1, noise = 4 }}
+        critic = {{ width = 8, blocks = 1 }}
+        warm = {{ steps = 2, batch = 8 }}
+        adversarial = {{ steps = 2, batch = 4, critic_steps = 1 }}
+        run = {{ log = 1, evaluate = 2, sweeps = 1 }}
+        [[system]]
+        topology = "{OCTANE / "topol.top"}"
+        trajectory = "{OCTANE / "aa.xtc"}"
+        mapping = "{OCTANE / "mapping.xml"}"
+        temperature = 350
+        frames = 2
+        """
+    )
+    done = command("train", {str(tmp_path / "train.toml"): None, "--threads": 1, "--seed": 5})
+    assert done.code == 0, done.err
+    assert "steps          4 of 4" in done.out
+    model = load_model(tmp_path / "out" / "mine.pt")
+    origin = model.provenance
+    assert origin["settings"]["seed"] == 5
+    assert origin["steps"] == 4
+    assert origin["systems"] == [{"name": "octane", "frames": 1, "held_out": 1, "temperature": 350.0}]
+    assert set(origin["scores"]["octane"]) == {"bond", "angle", "dihedral", "contacts", "flipped", "beads"}
+    assert (tmp_path / "out" / "mine_best.pt").is_file()
+    speed = log_of(tmp_path / "out", "adversarial")[-1]
+    assert speed["gflops"] > 0
+    assert speed["hours_left"] == 0
+    assert [line["step"] for line in log_of(tmp_path / "out", "scores")] == [2, 4]
+    rebuilt = command(
+        "backmap",
+        {"-s": OCTANE / "cg.tpr", "-o": tmp_path / "aa.gro", "--model": tmp_path / "out" / "mine.pt"}
+        | {"--refine": "gibbs", "--sweeps": 0, "--allow-flips": None},
+    )
+    assert rebuilt.code == 0, rebuilt.err
+    assert (tmp_path / "aa.gro").is_file()
+    assert describe_models(tmp_path) == ["none"]
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "out" / "mine.pt").rename(tmp_path / "shelf" / "mine.pt")
+    said = "\n".join(describe_models(tmp_path / "shelf"))
+    assert said.startswith("mine\n  atoms        C4, H@C4\n  beads        A\n")
+    assert "trained on   octane: 1 frames at 350 K, 1 more held out" in said
+    assert "held out     octane: bond " in said
+
+
+def test_the_models_command_lists_what_ships() -> None:
+    done = command("models")
+    assert done.code == 0
+    assert "provisional\n  atoms        C3a, C4, H@C3a, H@C4\n  beads        A, B\n" in done.out
+
+
+# --- fine-tuning ---------------------------------------------------------------------------------------
+
+
+def small_model() -> Model:
+    channels = Channels(
+        atoms={"C4": ["C4"], "H@C4": ["H@C4"]},
+        bonded={"bond": ["bond"]},
+        lennard_jones={"heavy": ["[!H]*"]},
+        beads={"A": ["A"]},
+    )
+    torch.manual_seed(3)
+    network = Generator(channels.width, Shape(width=8, blocks=1, noise=4))
+    torch.nn.init.normal_(network.blocks[0].second.weight, std=0.1)
+    return Model(Grid(), channels, network.shape, network.state_dict(), {"name": "small"})
+
+
+def test_new_channels_are_silent_at_first() -> None:
+    model = small_model()
+    wanted = Channels(
+        atoms={"C3a": ["C3a"], "C4": ["C4"]}, bonded={}, lennard_jones={}, beads={"A": ["A"], "B": ["B"]}
+    )
+    channels = merged(model.channels, wanted)
+    assert channels.names == (
+        "atom:C4", "atom:H@C4", "atom:C3a", "bonded:bond", "lj:heavy", "bead:A", "bead:B",
+    )  # fmt: skip
+    wide = widen(model, channels)
+    old = [channels.names.index(name) for name in model.channels.names]
+    seen, noise = torch.rand(3, 7, 8, 8, 8), torch.randn(3, 4)
+    label = torch.rand(3, 7)
+    before = build_generator(model)(seen[:, old], label[:, old], noise)
+    network = build_generator(wide)
+    after = network(seen, label, noise)
+    torch.testing.assert_close(after, before, atol=1e-6, rtol=1e-4)
+    # and they can learn
+    after.square().sum().backward()
+    assert float(network.fold.weight.grad[:, channels.names.index("bead:B")].abs().max()) > 0
+
+
+def test_what_a_pattern_shows_already_gets_no_channel_of_its_own() -> None:
+    known = Channels(
+        atoms={"carbon": ["C*"]}, bonded={}, lennard_jones={"heavy": ["[!H]*"]}, beads={"A": ["A"]}
+    )
+    wanted = default_channels(["C4", "O2"], ["A", "B"])
+    both = merged(known, wanted)
+    assert list(both.atoms) == ["carbon", "O2"]
+    assert list(both.lennard_jones) == ["heavy", "hydrogen"]
+    assert list(both.beads) == ["A", "B"]
+
+
+def test_fine_tuning_begins_with_the_model_and_says_so(tmp_path: Path) -> None:
+    save_model(small_model(), tmp_path / "small.pt")
+    settings = tiny_settings(tmp_path / "out", start=str(tmp_path / "small.pt"))
+    done = train(settings, max_hours=1e-9)
+    model = load_model(done.path)
+    assert set(model.channels.names) > set(small_model().channels.names)
+    assert model.shape == small_model().shape
+    assert model.provenance["start"] == {"name": "small"}
+    k = model.channels.names.index("bead:A")
+    expected = small_model().state["fold.weight"][:, -1].bfloat16().float()
+    assert torch.equal(model.state["fold.weight"][:, k], expected)
+    assert train(settings).step == 8
+
+
+# --- scores --------------------------------------------------------------------------------------------
+
+
+def test_divergences_by_hand() -> None:
+    half = np.array([1.0, 1.0])
+    assert jensen_shannon(np.array([2.0, 0.0]), np.array([0.0, 5.0])) == pytest.approx(1.0)
+    assert jensen_shannon(half, 3 * half) == pytest.approx(0.0)
+    by_hand = 0.5 * math.log2(1 / 0.75) + 0.5 * (0.5 * math.log2(0.5 / 0.75) + 0.5 * math.log2(0.5 / 0.25))
+    assert jensen_shannon(np.array([1.0, 0.0]), half) == pytest.approx(by_hand)
+    assert overall({"a": {"bond": 0.1, "flipped": 0.3, "contacts": 80.0}}) == pytest.approx(0.2)
+
+
+def test_frames_score_nothing_against_themselves(octane: Example) -> None:
+    pair = make_pair(octane.system, Frame(octane.atoms.astype(np.float32), octane.box))
+    perfect = score_frames(octane.system, [octane.atoms], [pair])
+    assert perfect == pytest.approx(dict.fromkeys(perfect, 0.0), abs=1e-4)
+    dice = np.random.default_rng(1)
+    noisy = octane.atoms + 0.01 * dice.normal(size=octane.atoms.shape)
+    found = score_frames(octane.system, [noisy], [pair])
+    assert found["bond"] > 0.1
+    assert 0.005 < found["beads"] < 0.02
+
+
+# --- learning ------------------------------------------------------------------------------------------
+
+
+def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Example) -> None:
+    """The atoms of each bead, placed one by one amid those of the others, come out where they were."""
+    molecule = share_path("molecules", "OCT")
+    one = read_topology(molecule / "topol.top")
+    with open_writer(tmp_path / "one.gro", one) as writer:
+        writer.write(Frame(octane.atoms[: one.n_atoms].astype(np.float32), octane.box))
+    system = SystemSettings(
+        topology=molecule / "topol.top",
+        trajectory=tmp_path / "one.gro",
+        mapping=(molecule / "mapping.xml",),
+        held_out=0,
+    )
+    settings = tiny_settings(
+        tmp_path,
+        system=(system,),
+        network=Shape(width=24, blocks=2, noise=2),
+        warm=WarmSettings(steps=1000, batch=16, draws=1, rate=1e-2, jitter=0.0),
+        adversarial=AdversarialSettings(steps=5, batch=4, critic_steps=2),
+        run=RunSettings(log=500, evaluate=0, average=0.98),
+    )
+    model = load_model(train(settings).path)
+    data = read_training_system(system, order=settings.order)
+    corpus = make_corpus([data], model.channels, grid=model.grid)
+    untrained = replace(model, state=Generator(model.channels.width, model.shape).state_dict())
+    assert distance_off(corpus, untrained) > 0.1
+    assert distance_off(corpus, model) < 0.025
+
+
+@torch.no_grad()
+def distance_off(corpus: Corpus, model: Model) -> float:
+    """How far a model places atoms off the data, all others in place, nm (rms)."""
+    network, dice = build_generator(model), torch.Generator().manual_seed(1)
+
+    def place(
+        seen: torch.Tensor, label: torch.Tensor, truth: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        density = network(seen, label, torch.randn(len(label), model.shape.noise, generator=dice))
+        return density, collapse(density, corpus.grid)
+
+    batch = draw_batch(corpus, 64, sweeps=1.0, dice=dice)
+    rolled = roll_out(corpus, batch, torch.from_numpy(corpus.table.features), place)
+    off = rolled.moved.square().sum(-1)
+    return float(off[off > 0].mean().sqrt())
+
+
+# --- several processes ---------------------------------------------------------------------------------
+
+TWO = """
+import sys, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_train import tiny_settings
+import dbm_gmx.train.loop as loop
+torch.set_num_threads(1)
+kept = []
+make = loop.make_learner
+def keep(settings, model, group):
+    kept.append((make(settings, model, group), group.rank))
+    return kept[-1][0]
+loop.make_learner = keep
+loop.train(tiny_settings(Path({folder!r}) / "out"))
+learner, rank = kept[0]
+torch.save({{"generator": learner.generator.state_dict(), "critic": learner.critic.state_dict(),
+             "dice": learner.dice.get_state()}}, Path({folder!r}) / f"rank{{rank}}.pt")
+"""
+
+
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
+    assert same(first["generator"], second["generator"])
+    assert same(first["critic"], second["critic"])
+    assert not torch.equal(first["dice"], second["dice"])  # each looks at data of its own
+    state = torch.load(tmp_path / "out" / CHECKPOINT, weights_only=True)
+    assert len(state["dice"]) == 2
+    assert log_of(tmp_path / "out", "start")[0]["processes"] == 2
+    assert len(log_of(tmp_path / "out", "done")) == 1  # one of them writes
+    with pytest.raises(InputError, match="a checkpoint of 2 processes, these are 1"):
+        train(tiny_settings(tmp_path / "out"))

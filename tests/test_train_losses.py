@@ -1,0 +1,163 @@
+"""Every loss against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from dbm_gmx.channels import default_channels, feature_table
+from dbm_gmx.environment import Environment
+from dbm_gmx.grid import Grid, density_of
+from dbm_gmx.train.critic import Critic, critic_operations
+from dbm_gmx.train.learner import shown, warm_rate
+from dbm_gmx.train.losses import (
+    critic_loss,
+    generator_loss,
+    gradient_penalty,
+    prior_loss,
+    prior_weights,
+    soften,
+    supervised_losses,
+    unit_density,
+)
+from dbm_gmx.train.settings import CriticSettings, PriorSettings, WarmSettings
+
+
+def test_wasserstein_losses() -> None:
+    real, made = torch.tensor([1.0, 3.0, 5.0]), torch.tensor([2.0, 0.0, 1.0])
+    assert float(critic_loss(real, made)) == pytest.approx(1.0 - 3.0)
+    assert float(generator_loss(made)) == pytest.approx(-1.0)
+
+
+def pairs(batch: int, *, u: float, density: float) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((batch, 1, 1, 1, 1), u), torch.full((batch, 1, 1, 1), density)
+
+
+def test_gradient_penalty_of_a_linear_critic() -> None:
+    """C = 3 u + 4 gamma has a gradient of norm 5 everywhere: (5 - 1)^2."""
+
+    def critic(u: torch.Tensor, label: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+        return 3 * u.flatten(1).sum(1) + 4 * density.flatten(1).sum(1)
+
+    label, mix = torch.zeros(6, 1), torch.rand(6)
+    penalty = gradient_penalty(critic, pairs(6, u=0.0, density=1.0), pairs(6, u=2.0, density=5.0), label, mix)
+    assert float(penalty) == pytest.approx(16.0, rel=1e-5)
+
+
+def test_gradient_penalty_is_taken_between_data_and_generated() -> None:
+    """C = gamma^2 has the gradient 2 gamma; gamma is 1 in the data, 5 generated, and a quarter data is 4."""
+    factor = torch.tensor(1.0, requires_grad=True)
+
+    def critic(u: torch.Tensor, label: torch.Tensor, density: torch.Tensor) -> torch.Tensor:
+        return factor * density.square().flatten(1).sum(1) + 0 * u.flatten(1).sum(1)
+
+    mix = torch.tensor([1.0, 0.0, 0.25])
+    penalty = gradient_penalty(
+        critic, pairs(3, u=0.0, density=1.0), pairs(3, u=0.0, density=5.0), torch.zeros(3, 1), mix
+    )
+    assert float(penalty.detach()) == pytest.approx(
+        ((2 - 1) ** 2 + (10 - 1) ** 2 + (8 - 1) ** 2) / 3, rel=1e-4
+    )
+    penalty.backward()  # differentiable by the critic's weights: mean of 2 (n f - 1) n
+    assert float(factor.grad) == pytest.approx((2 * 2 + 18 * 10 + 14 * 8) / 3, rel=1e-4)
+
+
+def test_priors() -> None:
+    made = {"bond": torch.tensor([10.0, 20.0]), "lennard_jones": torch.tensor([-5.0, 1.0])}
+    data = {"bond": torch.tensor([12.0, 12.0]), "lennard_jones": torch.tensor([-7.0, -7.0])}
+    weights = {"bond": 0.1, "lennard_jones": 2.0}
+    # mean of 1 - 10 and 2 + 2; mean of 0.2 + 4 and 0.8 + 16
+    assert float(prior_loss("p1", made, data, weights)) == pytest.approx(-2.5)
+    assert float(prior_loss("p2", made, data, weights)) == pytest.approx(10.5)
+
+
+def test_prior_weights_rise_in_increments() -> None:
+    settings = PriorSettings("p1", bonded=0.004, lennard_jones=0.04, ramp=0.5, increments=4)
+    found = [prior_weights(settings, done) for done in (0.0, 0.12, 0.125, 0.3, 0.5, 1.0)]
+    assert [w["lennard_jones"] for w in found] == pytest.approx([0, 0, 0.01, 0.02, 0.04, 0.04])
+    assert [w["angle"] for w in found] == pytest.approx([0, 0, 0.001, 0.002, 0.004, 0.004])
+    assert prior_weights(PriorSettings(ramp=0.0), 0.0)["bond"] == pytest.approx(0.004)
+
+
+def test_high_energies_count_with_their_logarithm() -> None:
+    energy = torch.tensor([-3.0, 50.0, 100.0 * math.e, 1e12], requires_grad=True)
+    soft = soften(energy, 100.0)
+    assert soft.tolist() == pytest.approx([-3.0, 50.0, 200.0, 100 * (1 + math.log(1e10))])
+    soft.sum().backward()
+    assert energy.grad.tolist() == pytest.approx([1.0, 1.0, 1 / math.e, 1e-10])
+
+
+def test_supervised_losses() -> None:
+    """An atom bonded to one at the centre and two bonds from one at (0, 0.2, 0); draws are off along x.
+
+    It belongs at (0.1, 0, 0); draws put it at 0.12 (off by 0.02, the best) and at 0.16.
+    """
+    grid = Grid(size=16, edge=1.6)
+    table = feature_table(default_channels(["C4"], ["A"]), ["C4"], ["A"])
+    bond, angle = (table.bonded_row + 2 * role for role in (0, 1))
+    environment = Environment(
+        atom=torch.tensor([0]),
+        atom_class=torch.tensor([0]),
+        centre=torch.zeros(1, 3),
+        rotation=torch.eye(3)[None],
+        positions=torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.2, 0.0], [0.3, 0.3, 0.3]]]),
+        rows=torch.tensor([[bond, angle, 0]]),
+        weights=torch.ones(1, 3),
+        neighbour=torch.full((1, 3), -1),
+    )
+    truth = torch.tensor([[0.1, 0.0, 0.0]])
+    drawn = unit_density(torch.tensor([[[0.12, 0.0, 0.0]], [[0.16, 0.0, 0.0]]]), grid)
+    settings = WarmSettings(place=0.01, bond=0.005, angle=0.02, shape=0.5)
+    found = supervised_losses(drawn, environment, truth, table=table, grid=grid, settings=settings)
+    assert float(found["place"]) == pytest.approx(4.0, rel=1e-3)
+    # two Gaussians of sigma 0.1 nm, d apart: d^2 / (2 sigma^2)
+    assert float(found["shape"]) == pytest.approx(0.5 * 0.02, rel=0.02)
+    # mean over the draws of (0.02^2, 0.06^2) / 0.005^2
+    assert float(found["bond"]) == pytest.approx((16 + 144) / 2, rel=1e-3)
+    off = [math.hypot(0.2, x) - math.hypot(0.2, 0.1) for x in (0.12, 0.16)]
+    assert float(found["angle"]) == pytest.approx(sum(o**2 for o in off) / 2 / 0.02**2, rel=1e-2)
+
+
+def test_the_warm_rate_rises_and_falls() -> None:
+    rates = [warm_rate(WarmSettings(steps=300, rate=1.0), step) for step in range(300)]
+    assert rates[0] < 0.1
+    assert max(rates) == pytest.approx(1.0, abs=0.01)
+    assert rates.index(max(rates)) in (9, 10)  # a thirtieth
+    assert rates[149] == pytest.approx(0.5, abs=0.01)
+    assert rates[-1] < 1e-3
+
+
+def test_the_critic_sees_densities_or_places() -> None:
+    grid = Grid()
+    place = torch.tensor([[0.05, -0.1, 0.02]])
+    blob = density_of(place, grid)
+    assert torch.allclose(
+        shown(unit_density(place, grid), grid, judges="density"), blob, rtol=0.02, atol=1e-3
+    )
+    # two halves at 0.1 nm on either side are seen as one particle in the middle
+    sides = [unit_density(place + torch.tensor([[x, 0.0, 0.0]]), grid) for x in (-0.1, 0.1)]
+    halves = (sides[0] + sides[1]) / 2
+    assert torch.allclose(shown(halves, grid, judges="place"), blob, atol=0.01)
+    assert not torch.allclose(shown(halves, grid, judges="density"), blob, atol=0.1)
+
+
+@pytest.mark.parametrize("spectral", [True, False])
+def test_spectral_normalisation_can_be_switched(spectral: bool) -> None:
+    torch.manual_seed(1)
+    critic = Critic(5, CriticSettings(width=8, blocks=1, spectral=spectral))
+    inputs = torch.rand(2, 5, 8, 8, 8), torch.rand(2, 5), torch.rand(2, 8, 8, 8)
+    for _ in range(60):  # power iteration, one step each time
+        critic(*inputs)
+    layers = [critic.fold, critic.label, critic.out, critic.blocks[0].first, critic.blocks[0].second]
+    largest = [float(torch.linalg.matrix_norm(m.weight.detach().flatten(1), 2)) for m in layers]
+    assert (largest == pytest.approx([1.0] * 5, abs=0.02)) == spectral
+    with torch.no_grad():
+        assert critic(*inputs).shape == (2,)
+
+
+def test_operations_of_the_critic() -> None:
+    """By hand: 64 voxels; fold 3 x 8 inputs to 4, a block twice 27 x 4 inputs to 4."""
+    settings = CriticSettings(width=4, blocks=1)
+    assert critic_operations(2, settings, 8) == 2 * 64 * (24 * 4 + 2 * 27 * 4 * 4)
