@@ -78,6 +78,8 @@ class Folder:
         Of each fragment, for its conformers.
     pools
         Conformers drawn so far, by piece and hands.
+    within
+        Stereocentres whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
     seed
@@ -96,6 +98,7 @@ class Folder:
     inverted: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: dict[tuple[Any, ...], FloatArray]
+    within: tuple[tuple[int, ...], ...]
     skeleton: IntArray
     seed: int
     drawing: Lock = field(default_factory=Lock)
@@ -151,6 +154,10 @@ def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> F
         tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.kind)),
         tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments),
         {},
+        tuple(
+            tuple(k for k, c in enumerate(stereocentres(molecule.kind)) if np.isin(c[c >= 0], f.atoms).all())
+            for f in fragments
+        ),
         np.array([i for i, bonds in chemical_graph(molecule.kind).degree if bonds > 1], np.int64),
         seed,
     )
@@ -245,7 +252,8 @@ def _fold_once(
 ) -> tuple[FloatArray, FloatArray]:
     """Fold molecules with the random numbers of ``number`` and ``name``: positions, energies."""
     dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
-    positions = _arrange(folder, beads, hands, dice)
+    positions = np.zeros((len(beads), folder.molecule.kind.n_atoms, 3))
+    _arrange(folder, beads, hands, positions, _free(folder, 0), dice)
     anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
     if not folder.short:
         for window in range(1, 1 + folder.windows):
@@ -338,7 +346,7 @@ def _trial(
 ) -> tuple[FloatArray, FloatArray]:
     """Molecules with a window folded from nothing, and what it costs."""
     trial, free = positions.copy(), _free(folder, window)
-    trial[:, free] = _arrange(folder, beads, hands, dice)[:, free]
+    _arrange(folder, beads, hands, trial, free, dice)
     return trial, _try(folder, window, beads, hands, trial, number, name)
 
 
@@ -496,13 +504,23 @@ DOUBTFUL = 6.0  # kT, what is surer than this is not asked again
 SEARCHES = 2  # times a window is annealed for the lowest energy
 
 
-def _arrange(folder: Folder, beads: FloatArray, hands: SignArray, dice: np.random.Generator) -> FloatArray:
-    """Put conformers of all fragments near their beads, turned towards their neighbours: (copies, n, 3)."""
+def _arrange(
+    folder: Folder,
+    beads: FloatArray,
+    hands: SignArray,
+    positions: FloatArray,
+    free: IntArray,
+    dice: np.random.Generator,
+) -> None:
+    """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
+
+    Changes ``positions`` (copies, n, 3) in place.
+    """
     copies = len(beads)
     middles = np.einsum("fb,cbd->cfd", folder.layout, beads)
-    positions = np.zeros((copies, folder.molecule.kind.n_atoms, 3))
     home = {int(i): k for k, f in enumerate(folder.fragments) for i in f.own}
-    for number, fragment in enumerate(folder.fragments):
+    for number in sorted({home[int(i)] for i in free}):
+        fragment = folder.fragments[number]
         atoms = fragment.atoms
         shapes = _shapes(folder, number, hands, dice)
         centre = np.isin(atoms, fragment.centre)
@@ -515,14 +533,13 @@ def _arrange(folder: Folder, beads: FloatArray, hands: SignArray, dice: np.rando
             shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, shell], towards), shapes)
         own = np.isin(atoms, fragment.own)
         positions[:, atoms[own]] = middles[:, number, None] + shapes[:, own]
-    return positions + 0.005 * dice.normal(size=positions.shape)
+    positions[:, free] += 0.005 * dice.normal(size=(copies, len(free), 3))
 
 
 def _shapes(folder: Folder, number: int, hands: SignArray, dice: np.random.Generator) -> FloatArray:
     """A conformer of one fragment for each copy, of the copy's hands: (copies, m, 3)."""
     atoms, piece = folder.fragments[number].atoms, folder.pieces[number]
-    centres = stereocentres(folder.molecule.kind)
-    inside = [k for k, c in enumerate(centres) if np.isin(c[c >= 0], atoms).all()]
+    inside = list(folder.within[number])
     patterns, which = np.unique(hands[:, inside], axis=0, return_inverse=True)
     found = np.empty((len(hands), len(atoms), 3))
     for k, pattern in enumerate(patterns):
