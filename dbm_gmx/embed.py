@@ -233,7 +233,7 @@ def fold(
     copies = len(beads)
     best, energy = np.zeros((copies, folder.molecule.kind.n_atoms, 3)), np.full(copies, np.inf)
     waiting, again = np.arange(copies), 0
-    for attempt in range(1 if folder.short else TRIES):
+    for attempt in range(TRIES):
         name = (seed, frame * 65536 + sample, attempt)
         positions, found = _fold_once(folder, beads[waiting], hands[waiting], waiting, name)
         better = found < energy[waiting]
@@ -241,7 +241,7 @@ def fold(
         middle = np.median(energy)
         spread = max(1.5 * float(np.median(np.abs(energy - middle))), 5 * folder.target.kt)
         waiting = np.flatnonzero(energy > middle + STRAINED * spread)
-        if not len(waiting):
+        if not len(waiting) or folder.short:
             break
         again = again or len(waiting)
     return Folded(best, energy, again)

@@ -24,6 +24,7 @@ from dbm_gmx.system import System, read_system, whole_atoms
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullLocator
 
 CUTOFF = 0.9  # nm, of the energies that are compared
 STIFF = ("Bond", "LJ-14", "Coulomb-14")  # left out of the energy of angles and torsions
@@ -79,31 +80,38 @@ def main() -> None:
     wanted = energies(system, folder / "aa.xtc", last)
     molecules = sum(match.count for match in system.matches)
     error = wanted.std(axis=0, ddof=1) / np.sqrt(len(wanted)) / molecules
-    fig, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    results: dict[str, list[tuple[float, ...]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "out.xtc"
         seconds(folder, out, ["--sweeps", "1"], times[0])  # so that all is compiled
         for name, (choice, numbers) in LINES.items():
-            points = []
             for sweeps in numbers:
                 more = [] if sweeps is None else ["--sweeps", str(sweeps)]
                 time = seconds(folder, out, [*choice, *more], last)
                 off = (energies(system, out, last) - wanted).mean(axis=0) / molecules
-                points.append((time, *off))
                 print(
                     f"{name:16s} sweeps {sweeps!s:5s} {time:6.2f} s  {off[0]:+10.2f} {off[1]:+10.2f}",
                     flush=True,
                 )
-            time, *offs = np.array(points).T
-            for panel, off in zip(panels, offs, strict=True):
-                panel.plot(time, np.abs(off), "o-", label=name)
+                results.setdefault(name, []).append((time, *off))
+    draw(results, error, options.out)
+
+
+def draw(results: dict[str, list[tuple[float, ...]]], error: np.ndarray, out: Path) -> None:
+    """Plot rows of seconds and the two differences, kJ/mol, with the errors (2,) of the reference."""
+    fig, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     titles = ("Lennard-Jones", "angles and torsions")
-    for panel, title, floor in zip(panels, titles, error, strict=True):
+    for column, (panel, title, floor) in enumerate(zip(panels, titles, error, strict=True), start=1):
+        for name, rows in results.items():
+            time, *offs = np.array(rows).T
+            panel.plot(time, np.abs(offs[column - 1]), "o-", label=name)
         panel.axhspan(1e-6, floor, color="0.85", label="error of the reference's mean")
         panel.set(xscale="log", yscale="log", xlabel="seconds a frame", title=title)
         panel.set(ylabel="off the reference, kJ/mol per molecule", ylim=(floor / 5, None))
+        panel.set_xticks([1, 2, 3, 4, 6, 8], labels=["1", "2", "3", "4", "6", "8"])
+        panel.xaxis.set_minor_locator(NullLocator())
     panels[1].legend(fontsize=7)
-    fig.savefig(options.out, dpi=120)
+    fig.savefig(out, dpi=120)
 
 
 if __name__ == "__main__":
