@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import MDAnalysis
@@ -566,8 +567,9 @@ def test_ctrl_c_keeps_the_finished_frames(tmp_path: Path, model: Path, out: Path
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & does not
     return subprocess.Popen(
-        [sys.executable, *arguments], stdout=pipe, stderr=pipe, text=True, env=environment
+        [sys.executable, *arguments], stdout=pipe, stderr=pipe, text=True, env=environment, preexec_fn=listens
     )
 
 
