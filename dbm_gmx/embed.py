@@ -38,8 +38,8 @@ FOLDING = Schedule(steps=60, descent=120, hot=8.0, loose=0.06, soft=0.1)
 MOST = 16
 """Times a window is annealed anew, at most."""
 
-ENOUGH = 30
-"""Trials without a better shape, of all copies together, after which a window is left."""
+ENOUGH = 21
+"""Trials of all copies together that a better shape is worth: with fewer of these, a window is left."""
 
 DISTINCT = 2.0
 """Difference in energy that tells one shape of a window from another, kT."""
@@ -271,11 +271,11 @@ def _mend_all(
     name: tuple[int, int, int],
     dice: np.random.Generator,
 ) -> None:
-    """Fold a window of all molecules anew until no trial finds a better shape (in place).
+    """Fold a window of all molecules anew until hardly a trial finds a better shape (in place).
 
     Trials know nothing of the shape there is, so none is out of reach.
     """
-    kt, quiet = folder.target.kt, 0  # trials since one found a better shape
+    kt, quiet = folder.target.kt, 0  # trials less those that a better shape is worth
     energy = _cost(folder, window, beads, hands, positions)
     for attempt in range(MOST):
         where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
@@ -283,7 +283,7 @@ def _mend_all(
         rise = cost - energy
         taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
         positions[taken], energy[taken] = trial[taken], cost[taken]
-        quiet = 0 if (rise < -DISTINCT * kt).any() else quiet + len(rise)
+        quiet = max(0, quiet + len(rise) - ENOUGH * int((rise < -DISTINCT * kt).sum()))
         if quiet >= min(ENOUGH, MOST * len(rise)):
             break
 
