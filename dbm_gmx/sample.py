@@ -171,7 +171,7 @@ class Sampler:
             n, m = match.kind.n_atoms, len(match.mapping.names)
             atoms = slice(match.first_atom, match.first_atom + match.count * n)
             rows = beads[match.first_bead : match.first_bead + match.count * m].reshape(-1, m, 3)
-            hands = np.broadcast_to(self._hands(number), (match.count, len(stereocentres(match.kind))))
+            hands = self._hands(number)
             wanted = np.ones(match.count, bool)
             if start is not None:
                 given = start[atoms].reshape(-1, n, 3).astype(np.float64)
@@ -200,7 +200,7 @@ class Sampler:
         n, m, folder = match.kind.n_atoms, len(match.mapping.names), self._folder(match.kind.name)
         first_atoms, first_beads = match.first_atom + n * copies, match.first_bead + m * copies
         beads = place.beads[first_beads[:, None] + np.arange(m)]
-        hands = np.broadcast_to(self._hands(number), (match.count, len(stereocentres(match.kind))))
+        hands = self._hands(number)[copies]
         for window in range(1, 1 + folder.windows):
             positions = place.positions[first_atoms[:, None] + np.arange(n)]
             known = handedness(positions, stereocentres(match.kind))
@@ -208,7 +208,7 @@ class Sampler:
                 folder,
                 window,
                 beads,
-                np.where(hands[copies] == 0, known, hands[copies]),
+                np.where(hands == 0, known, hands),
                 positions,
                 seed=self.settings.seed,
                 frame=frame,
@@ -227,12 +227,12 @@ class Sampler:
         return self._folders[name]
 
     def _hands(self, number: int) -> NDArray[np.int8]:
-        """Hands of the molecules of a match; equal types may come in several."""
+        """Hands (copies, c) of the molecules of a match; equal types may come in several."""
         match = self.system.matches[number]
         name, centres = match.kind.name, len(stereocentres(match.kind))
         hands = self.hands.get(name, np.zeros((1, centres), np.int8))
         if len(hands) == 1:
-            return hands
+            return np.broadcast_to(hands, (match.count, centres))
         before = sum(m.count for m in self.system.matches[:number] if m.kind.name == name)
         return hands[before : before + match.count]
 
@@ -251,7 +251,7 @@ class Sampler:
             n, centres = match.kind.n_atoms, stereocentres(match.kind)
             first = match.first_atom + n * np.arange(match.count)
             atoms = positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
-            wanted = np.broadcast_to(self._hands(number), (match.count, len(centres)))
+            wanted = self._hands(number)
             hands.append(np.where(wanted == 0, handedness(atoms, centres), wanted).reshape(-1))
             rows.append(np.where(centres < 0, -1, centres + first[:, None, None]).reshape(-1, 5))
         return np.concatenate(hands), np.concatenate(rows)
