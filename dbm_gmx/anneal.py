@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
+from dbm_gmx.field import NOTHING, Field, feel
 from dbm_gmx.forces import STIFFEST, term_force, upright
 from dbm_gmx.frame import FloatArray, IntArray
 from dbm_gmx.kernels import compiled, gaussian, seeded, term_energy
@@ -29,6 +30,7 @@ TIGHT = 0.006  # nm, spread of the mapped centres at the end
 COLD = 0.2  # times the temperature, at the end of the dynamics
 LONGEST_STEP = 0.01  # nm
 SOFTEST = 1e-6  # nm^2 mol/kJ, to begin the way to the minimum with
+SOFT = 0.3  # of sigma^6, cores in the beginning of the way
 MEMORY = 6  # steps that the way to the minimum is planned from
 
 
@@ -150,7 +152,7 @@ def _forces(
 
 
 @compiled()
-def _energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> float:
+def window_energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> float:
     """Energy of the terms and beads of a window, bonds as soft as in the dynamics, kJ/mol."""
     energy = 0.0
     for n in range(script.term_start[window], script.term_start[window + 1]):
@@ -171,7 +173,7 @@ def _energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> float:
 
 @compiled()
 def _anneal(
-    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, x: Any, dice: Any
+    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, field: Field, x: Any, dice: Any
 ) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff, then to the minimum."""
     n = len(x)
@@ -192,25 +194,30 @@ def _anneal(
                 v = max(-limit, min(limit, v))
                 velocity[i, d] = v
                 x[i, d] += TIME_STEP * v
-    _descend(script, window, schedule.descent, kt, beads, hands, x, force)
+    descend(script, window, schedule.descent, kt, beads, hands, field, x)
 
 
 @compiled()
-def _descend(
-    script: Any, window: int, steps: int, kt: float, beads: Any, hands: Any, x: Any, force: Any
+def descend(
+    script: Any, window: int, steps: int, kt: float, beads: Any, hands: Any, field: Field, x: Any
 ) -> None:
-    """Go down to the minimum (limited-memory BFGS: Liu, Nocedal, Math. Program. 45, 503, 1989)."""
+    """Go down to the minimum (limited-memory BFGS: Liu, Nocedal, Math. Program. 45, 503, 1989).
+
+    The cores of the ``field`` are soft in the first half of the steps.
+    """
     begin, end = script.free_start[window], script.free_start[window + 1]
-    n = 3 * (end - begin)
+    free, force = script.free[begin:end], np.zeros((len(x), 3))
+    n = 3 * len(free)
     moved, turned = np.zeros((MEMORY, n)), np.zeros((MEMORY, n))
     curvature, share = np.zeros(MEMORY), np.zeros(MEMORY)
     slope, before, step = np.zeros(n), np.zeros(n), np.zeros(n)
     known, scale = 0, SOFTEST
     for number in range(steps):
         _forces(script, window, x, beads, hands, 1.0, kt / TIGHT**2, force)
+        feel(field, free, x, SOFT * max(0.0, 1.0 - 2.0 * number / steps), force)
         for q in range(n):
             before[q] = slope[q]
-            slope[q] = -force[script.free[begin + q // 3], q % 3]
+            slope[q] = -force[free[q // 3], q % 3]
         if number > 0:
             row = known % MEMORY
             moved[row] = step
@@ -237,7 +244,7 @@ def _descend(
         longest = np.abs(step).max()
         step *= -min(1.0, LONGEST_STEP / longest) if longest > 0.0 else 0.0
         for q in range(n):
-            x[script.free[begin + q // 3], q % 3] += step[q]
+            x[free[q // 3], q % 3] += step[q]
 
 
 @compiled(parallel=True)
@@ -248,6 +255,7 @@ def _anneal_all(
     kt: float,
     beads: Any,
     hands: Any,
+    field: Field,
     positions: Any,
     number: Any,
     name: Any,
@@ -256,8 +264,8 @@ def _anneal_all(
     for copy in nb.prange(len(positions)):
         dice = np.empty(1, np.uint64)
         seeded(dice, name[0], name[1], name[2], number[copy])
-        _anneal(script, window, schedule, kt, beads[copy], hands[copy], positions[copy], dice)
-        energy[copy] = _energy(script, window, kt, positions[copy], beads[copy])
+        _anneal(script, window, schedule, kt, beads[copy], hands[copy], field, positions[copy], dice)
+        energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
 
 
 def anneal(
@@ -295,14 +303,14 @@ def anneal(
     energy = np.empty(len(positions))
     wanted = np.ascontiguousarray(hands, np.float64)
     stream = np.array(name, np.int64)
-    _anneal_all(script, window, schedule, kt, beads, wanted, positions, number, stream, energy)
+    _anneal_all(script, window, schedule, kt, beads, wanted, NOTHING, positions, number, stream, energy)
     return energy
 
 
 @compiled()
 def _energies(script: Any, window: int, kt: float, positions: Any, beads: Any, energy: Any) -> None:
     for copy in range(len(positions)):
-        energy[copy] = _energy(script, window, kt, positions[copy], beads[copy])
+        energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
 
 
 def window_energies(

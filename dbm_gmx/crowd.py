@@ -2,8 +2,9 @@
 
 Beads that allow several shapes of a molecule leave the choice to its energy and to the molecules around
 it.  Of the shapes each one was offered one is drawn, molecule after molecule, with the probability that
-its energy has among the shapes the others have just then (Gibbs sampling).  Shapes are stiff here:
-a contact costs no more than what moving a little apart would, hence the bounds on the energies of pairs.
+its energy has among the shapes the others have just then (Gibbs sampling).  Each shape is first brought
+to its minimum there, neighbours standing still: the energies compared are those of inherent structures
+(Stillinger and Weber, Phys. Rev. A 25, 978, 1982).
 """
 
 # numba knows the types in here
@@ -13,17 +14,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numba as nb
 import numpy as np
 
-from dbm_gmx.frame import FloatArray, IntArray
-from dbm_gmx.kernels import compiled, seeded, uniform
+from dbm_gmx.anneal import descend, window_energy
+from dbm_gmx.embed import Offer
+from dbm_gmx.field import REACH, SKIN, feel, make_field
+from dbm_gmx.frame import IntArray
+from dbm_gmx.kernels import compiled
 from dbm_gmx.sweep import Place, beads_around
 from dbm_gmx.tables import Numbers, Tables
 
-REACH = 0.6  # nm, within which neighbours count
-BOUND = 2.0  # kT, the most a pair of atoms can cost or gain
-ROUNDS = 5  # times every molecule chooses
-
+WORTH = 6.0  # kT above the lowest, of shapes that are tried
+STEPS = 60  # to the minimum
+NEAR = 0.6  # nm, within which neighbours count for shapes as they are
+BOUND = 2.0  # kT, the most a pair of atoms can cost or gain these
+ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and brought to their minima
 
 @compiled()
 def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, shift: Any, around: Any) -> int:
@@ -40,7 +46,7 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, sh
         dy = place.beads[bead, 1] - place.beads[home, 1]
         dz = place.beads[bead, 2] - place.beads[home, 2]
         extent = max(extent, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[bead])
-    n = beads_around(place, home, extent + place.widest + REACH, found, shift)
+    n = beads_around(place, home, extent + place.widest + REACH + SKIN, found, shift)
     if n > len(found):
         return -n
     k = 0
@@ -57,7 +63,7 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, sh
             dx = place.beads[found[q], 0] + sx - place.beads[bead, 0]
             dy = place.beads[found[q], 1] + sy - place.beads[bead, 1]
             dz = place.beads[found[q], 2] + sz - place.beads[bead, 2]
-            far = place.radius[bead] + place.radius[found[q]] + REACH
+            far = place.radius[bead] + place.radius[found[q]] + REACH + SKIN
             near |= dx * dx + dy * dy + dz * dz < far * far
         if not near:
             continue
@@ -72,6 +78,7 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, sh
     return k
 
 
+
 @compiled()
 def _pairs(tables: Any, numbers: Any, atoms: Any, shape: Any, around: Any, n: int) -> float:
     """Energy of ``atoms`` at ``shape`` with those around, pair by pair within bounds, kJ/mol."""
@@ -81,7 +88,7 @@ def _pairs(tables: Any, numbers: Any, atoms: Any, shape: Any, around: Any, n: in
         for j in range(n):
             dx, dy, dz = around[j, 0] - shape[q, 0], around[j, 1] - shape[q, 1], around[j, 2] - shape[q, 2]
             r2 = dx * dx + dy * dy + dz * dz
-            if r2 >= REACH * REACH:
+            if r2 >= NEAR * NEAR:
                 continue
             other = int(around[j, 3])
             i6 = 1.0 / max(r2, 1e-3) ** 3
@@ -94,47 +101,43 @@ def _pairs(tables: Any, numbers: Any, atoms: Any, shape: Any, around: Any, n: in
 
 
 @compiled()
-def _choose(
-    place: Any,
-    tables: Any,
-    numbers: Any,
-    firsts: Any,
-    owned: Any,
-    free: Any,
-    shapes: Any,
-    cost: Any,
-    name: Any,
+def _bounded(
+    tables: Any, numbers: Any, first: int, free: Any, around: Any, n: int, shapes: Any, energy: Any
 ) -> None:
-    copies, offered = cost.shape
-    found, shift = np.empty(512, np.int64), np.empty((512, 3), np.int64)
-    around = np.empty((2048, 4))
-    weight, dice = np.empty(offered), np.empty(1, np.uint64)
-    for turn in range(ROUNDS):
-        for copy in range(copies):
-            atoms, owners = firsts[copy] + free, owned[copy]
-            n = _neighbours(place, tables, firsts[copy], owners, found, shift, around)
-            if n < 0:
-                found, shift = np.empty(-2 * n, np.int64), np.empty((-2 * n, 3), np.int64)
-                n = _neighbours(place, tables, firsts[copy], owners, found, shift, around)
-            if n > len(around):
-                around = np.empty((2 * n, 4))
-                n = _neighbours(place, tables, firsts[copy], owners, found, shift, around)
-            for k in range(offered):
-                weight[k] = cost[copy, k]
-                if cost[copy, k] < np.inf:
-                    weight[k] += _pairs(tables, numbers, atoms, shapes[copy, k], around, n)
-            lowest, total = weight.min(), 0.0
-            for k in range(offered):
-                weight[k] = math.exp((lowest - weight[k]) / numbers.kt)
-                total += weight[k]
-            seeded(dice, name[0], name[1], name[2] + turn, firsts[copy])
-            left, k = uniform(dice) * total - weight[0], 0
-            while left >= 0.0 and k + 1 < offered:
-                k += 1
-                left -= weight[k]
-            for q in range(len(atoms)):
-                for d in range(3):
-                    place.positions[atoms[q], d] = shapes[copy, k, q, d]
+    """Add the bounded energies of shapes with the n atoms around to their own."""
+    for k in range(len(shapes)):
+        energy[k] += _pairs(tables, numbers, first + free, shapes[k], around, n)
+
+
+def _relax(
+    tables: Any,
+    script: Any,
+    window: int,
+    kt: float,
+    molecule: int,
+    beads: Any,
+    hands: Any,
+    free: Any,
+    x: Any,
+    around: Any,
+    n: int,
+    shapes: Any,
+    energy: Any,
+) -> None:
+    """Bring shapes of a molecule to their minima among the n atoms around, in place."""
+    for k in nb.prange(len(shapes)):
+        y, unused = x.copy(), np.zeros((len(x), 3))
+        for q in range(len(free)):
+            y[free[q]] = shapes[k, q]
+        field = make_field(tables, molecule, free, y, around, n)
+        descend(script, window, STEPS, kt, beads, hands, field, y)
+        energy[k] = window_energy(script, window, kt, y, beads) + feel(field, free, y, 0.0, unused)
+        for q in range(len(free)):
+            shapes[k, q] = y[free[q]]
+
+
+_relax_alone = compiled()(_relax)
+_relax_together = compiled(parallel=True)(_relax)
 
 
 def choose(
@@ -143,10 +146,10 @@ def choose(
     numbers: Numbers,
     firsts: IntArray,
     owners: IntArray,
-    free: IntArray,
-    shapes: FloatArray,
-    cost: FloatArray,
-    name: tuple[int, int, int],
+    offer: Offer,
+    name: tuple[int, ...],
+    *,
+    together: bool = True,
 ) -> None:
     """Give molecules of one type the shapes they have among each other; ``place.positions`` change.
 
@@ -155,13 +158,38 @@ def choose(
     place, tables, numbers
         The frame with all its molecules, and the system.
     firsts, owners
-        (copies,) first atom of each molecule; (copies, m) beads that own its atoms ``free``.
-    free
-        (a,) atoms, within a molecule, whose places are offered.
-    shapes, cost
-        (copies, k, a, 3) nm and (copies, k) kJ/mol: what each may be, and its energy alone; infinite for
-        what is not to be chosen.
+        (copies,) first atom of each molecule; (copies, m) beads that own the atoms in question.
+    offer
+        What each may be.
     name
         Tells the random numbers from others.
+    together
+        On all threads, or on the one that calls, with the same result.
     """
-    _choose(place, tables, numbers, firsts, owners, free, shapes, cost, np.array(name, np.int64))
+    dice = np.random.default_rng(name)
+    relax, hands = _relax_together if together else _relax_alone, offer.hands.astype(np.float64)
+    found, shift, around = np.empty(512, np.int64), np.empty((512, 3), np.int64), np.empty((2048, 4))
+    tried = offer.cost < offer.cost.min(axis=1, keepdims=True) + WORTH * numbers.kt
+    for turn in range(sum(ROUNDS)):
+        for copy, first in enumerate(firsts):
+            n = _neighbours(place, tables, first, owners[copy], found, shift, around)
+            if n < 0:
+                found, shift = np.empty(-2 * n, np.int64), np.empty((-2 * n, 3), np.int64)
+                n = _neighbours(place, tables, first, owners[copy], found, shift, around)
+            if n > len(around):
+                around = np.empty((2 * n, 4))
+                n = _neighbours(place, tables, first, owners[copy], found, shift, around)
+            shapes = offer.shapes[copy, tried[copy]]
+            energy = offer.cost[copy, tried[copy]]
+            molecule = tables.molecule[first]
+            end = tables.begin[molecule + 1] if molecule + 1 < len(tables.begin) else len(place.positions)
+            x = place.positions[first:end]
+            if turn < ROUNDS[0]:
+                _bounded(tables, numbers, first, offer.free, around, n, shapes, energy)
+            else:
+                relax(
+                    tables, offer.script, offer.window, numbers.kt, molecule, offer.beads[copy], hands[copy],
+                    offer.free, x, around, n, shapes, energy,
+                )  # fmt: skip
+            weight = np.exp((energy.min() - energy) / numbers.kt)
+            x[offer.free] = shapes[dice.choice(len(weight), p=weight / weight.sum())]

@@ -32,7 +32,7 @@ CONFORMERS = 64
 TRIES = 6
 """Times a molecule is folded, if it does not come out well."""
 
-FOLDING = Schedule(steps=60, descent=120, hot=8.0, loose=0.06, soft=0.1)
+FOLDING = Schedule(steps=60, descent=120, hot=16.0, loose=0.06, soft=0.1)
 """Short, for long annealing finds the low shapes no more often; but what is compared must have come down."""
 
 MOST = 16
@@ -126,6 +126,32 @@ class Folded:
     positions: FloatArray
     energy: FloatArray
     again: int
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """Shapes that molecules may have, each for itself.
+
+    Attributes
+    ----------
+    script, window
+        Where the terms of the atoms in question are.
+    beads, hands
+        (copies, beads, 3) nm and (copies, c), of the molecules.
+    free
+        (a,) atoms whose places are offered.
+    shapes, cost
+        (copies, k, a, 3) nm, the present one first, and (copies, k) energy, kJ/mol; infinite for a shape
+        that was found before: what is found often need not be likely.
+    """
+
+    script: Script
+    window: int
+    beads: FloatArray
+    hands: SignArray
+    free: IntArray
+    shapes: FloatArray
+    cost: FloatArray
 
 
 def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> Folder:
@@ -299,7 +325,7 @@ def offer(
     frame: int,
     sample: int,
     count: int,
-) -> tuple[IntArray, FloatArray, FloatArray]:
+) -> Offer:
     """Shapes that a window of each molecule might have, the present one first.
 
     Parameters
@@ -310,11 +336,6 @@ def offer(
         (copies, n, 3) nm, folded.
     count
         Shapes to look for.
-
-    Returns
-    -------
-    (a,) atoms of the window; (copies, count + 1, a, 3) nm; (copies, count + 1) energies, kJ/mol, infinite
-    for a shape that was found before: what is found often need not be likely.
     """
     free = _free(folder, window)
     inner = np.isin(free, folder.skeleton)
@@ -331,7 +352,9 @@ def offer(
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
         shapes.append(shape)
         cost.append(energy)
-    return free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
+    return Offer(
+        folder.script, window, beads, hands, free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
+    )
 
 
 def _trial(

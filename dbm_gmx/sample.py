@@ -204,7 +204,7 @@ class Sampler:
         for window in range(1, 1 + folder.windows):
             positions = place.positions[first_atoms[:, None] + np.arange(n)]
             known = handedness(positions, stereocentres(match.kind))
-            free, shapes, cost = offer(
+            offered = offer(
                 folder,
                 window,
                 beads,
@@ -215,9 +215,18 @@ class Sampler:
                 sample=sample,
                 count=OFFERS if folder.short else FEW,
             )
-            owners = first_beads[:, None] + np.unique(match.mapping.owner[free])
-            name = (self.settings.seed, frame * 65536 + sample, CHOOSING + 64 * window)
-            choose(place, self.tables, self.numbers, first_atoms, owners, free, shapes, cost, name)
+            owners = first_beads[:, None] + np.unique(match.mapping.owner[offered.free])
+            name = (self.settings.seed, frame * 65536 + sample, CHOOSING, window, number)
+            choose(
+                place,
+                self.tables,
+                self.numbers,
+                first_atoms,
+                owners,
+                offered,
+                name,
+                together=self.together,
+            )
 
     def _folder(self, name: str) -> Folder:
         if name not in self._folders:
