@@ -43,6 +43,7 @@ Flow
 ``conformers, embed``  shapes of fragments; molecules folded onto their beads
 ``crowd``              their shapes chosen among each other
 ``anneal``             the dynamics that folds them
+``field``              what they feel of those around on the way to a minimum
 ``forces, settle``     Langevin dynamics that packs them
 ``tables, kernels``    arrays and arithmetic of the compiled sweeps
 ``sweep, sample``      the Markov chain; the atoms of a frame

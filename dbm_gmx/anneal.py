@@ -173,7 +173,15 @@ def window_energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> fl
 
 @compiled()
 def _anneal(
-    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, field: Field, x: Any, dice: Any
+    script: Any,
+    window: int,
+    schedule: Any,
+    kt: float,
+    beads: Any,
+    hands: Any,
+    field: Field,
+    x: Any,
+    dice: Any,
 ) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff, then to the minimum."""
     n = len(x)

@@ -31,6 +31,7 @@ NEAR = 0.6  # nm, within which neighbours count for shapes as they are
 BOUND = 2.0  # kT, the most a pair of atoms can cost or gain these
 ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and brought to their minima
 
+
 @compiled()
 def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, shift: Any, around: Any) -> int:
     """Atoms of other molecules near those that the beads ``owners`` own.
@@ -76,7 +77,6 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, sh
                 around[k, 3] = atom
             k += 1
     return k
-
 
 
 @compiled()

@@ -352,9 +352,7 @@ def offer(
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
         shapes.append(shape)
         cost.append(energy)
-    return Offer(
-        folder.script, window, beads, hands, free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
-    )
+    return Offer(folder.script, window, beads, hands, free, np.stack(shapes, axis=1), np.stack(cost, axis=1))
 
 
 def _trial(

@@ -14,8 +14,8 @@ import numpy as np
 
 from dbm_gmx.kernels import compiled
 
-REACH = 0.7  # nm, at which pairs are cut off
-SKIN = 0.1  # nm, that distances change by after pairs were listed
+REACH = 0.6  # nm, at which pairs are cut off
+SKIN = 0.08  # nm, that distances change by after pairs were listed
 CLOSEST = 0.01  # nm^2, squares of distances are no smaller
 
 
@@ -28,8 +28,10 @@ class Field(NamedTuple):
         (3,) nm, of ``place``.
     start
         (m + 1,) where the neighbours of each atom that moves begin.
-    place, c6, c12, qq
-        (3, p) nm and (p,) coefficients with each, float32.
+    place, c6, c12, core, qq
+        (3, p) nm and (p,) coefficients with each, float32; ``core`` is sigma^6, c12 / c6.
+    charged
+        Whether any of ``qq`` is not zero.
     pair, inner
         (q, 2) atoms of the molecule and (q, 3) their c6, c12 and qq.
     """
@@ -39,7 +41,9 @@ class Field(NamedTuple):
     place: Any
     c6: Any
     c12: Any
+    core: Any
     qq: Any
+    charged: bool
     pair: Any
     inner: Any
 
@@ -51,6 +55,8 @@ NOTHING = Field(
     np.zeros(0, np.float32),
     np.zeros(0, np.float32),
     np.zeros(0, np.float32),
+    np.zeros(0, np.float32),
+    False,
     np.zeros((0, 2), np.int64),
     np.zeros((0, 3)),
 )
@@ -72,8 +78,9 @@ def make_field(tables: Any, molecule: int, free: Any, x: Any, around: Any, n: in
             start[q + 1] += _square(around[j], x[free[q]]) < limit
     size = start[-1]
     place = np.empty((3, size), np.float32)
-    c6, c12, qq = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
-    k = 0
+    c6, c12 = np.empty(size, np.float32), np.empty(size, np.float32)
+    core, qq = np.empty(size, np.float32), np.empty(size, np.float32)
+    k, charged = 0, False
     for q in range(len(free)):
         atom = begin + free[q]
         kind, charge = tables.type[atom], tables.charge[atom]
@@ -83,10 +90,12 @@ def make_field(tables: Any, molecule: int, free: Any, x: Any, around: Any, n: in
                 for d in range(3):
                     place[d, k] = around[j, d] - origin[d]
                 c6[k], c12[k] = tables.c6[kind, tables.type[other]], tables.c12[kind, tables.type[other]]
+                core[k] = c12[k] / c6[k] if c6[k] > 0.0 else 0.0
                 qq[k] = charge * tables.charge[other]
+                charged |= qq[k] != 0.0
                 k += 1
     pair, inner = _inner_pairs(tables, molecule, free, x, limit)
-    return Field(origin, start, place, c6, c12, qq, pair, inner)
+    return Field(origin, start, place, c6, c12, core, qq, charged, pair, inner)
 
 
 @compiled(forceinline=True)
@@ -146,18 +155,16 @@ def feel(field: Field, free: Any, x: Any, soft: float, force: Any) -> float:
     total = 0.0
     for q in range(len(field.start) - 1):
         i = free[q]
-        fx, fy, fz, energy = _of_neighbours(
-            np.float32(x[i, 0] - field.origin[0]),
-            np.float32(x[i, 1] - field.origin[1]),
-            np.float32(x[i, 2] - field.origin[2]),
-            field.place,
-            field.c6,
-            field.c12,
-            field.qq,
-            field.start[q],
-            field.start[q + 1],
-            np.float32(soft),
+        px = np.float32(x[i, 0] - field.origin[0])
+        py = np.float32(x[i, 1] - field.origin[1])
+        pz = np.float32(x[i, 2] - field.origin[2])
+        begin, end = field.start[q], field.start[q + 1]
+        fx, fy, fz, energy = _dispersion(
+            px, py, pz, field.place, field.c6, field.c12, field.core, begin, end, np.float32(soft)
         )
+        if field.charged and soft == 0.0:
+            gx, gy, gz, more = _charges(px, py, pz, field.place, field.qq, begin, end)
+            fx, fy, fz, energy = fx + gx, fy + gy, fz + gz, energy + more
         force[i, 0] += fx
         force[i, 1] += fy
         force[i, 2] += fz
@@ -191,31 +198,45 @@ def _pair(c6: float, c12: float, qq: float, r2: float, soft: float) -> Any:
 
 
 @compiled()
-def _of_neighbours(
-    x: Any, y: Any, z: Any, place: Any, c6: Any, c12: Any, qq: Any, begin: int, end: int, soft: Any
+def _dispersion(
+    x: Any, y: Any, z: Any, place: Any, c6: Any, c12: Any, core: Any, begin: int, end: int, soft: Any
 ) -> Any:
-    """Force on one place by its neighbours, and the energy."""
+    """Lennard-Jones force on one place by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
     one, two, six = np.float32(1.0), np.float32(2.0), np.float32(6.0)
     limit, closest = np.float32(REACH * REACH), np.float32(CLOSEST)
-    k_rf, c_rf = np.float32(0.5 / REACH**3), np.float32(1.5 / REACH)
-    bare = one if soft == 0.0 else np.float32(0.0)
     ax, ay, az = place[0], place[1], place[2]
     for j in range(begin, end):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         square = max(r2, closest)
         quartic = square * square
-        core = soft * c12[j] / c6[j] if c6[j] > np.float32(0.0) else np.float32(0.0)
-        i6 = one / (quartic * square + core)
+        i6 = one / (quartic * square + soft * core[j])
+        inside = i6 if r2 < limit else np.float32(0.0)
+        energy += inside * (c12[j] * i6 - c6[j])
+        push = six * quartic * i6 * inside * (two * c12[j] * i6 - c6[j])
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz, energy
+
+
+@compiled()
+def _charges(x: Any, y: Any, z: Any, place: Any, qq: Any, begin: int, end: int) -> Any:
+    """Electrostatic force on one place by its neighbours, and the energy."""
+    fx = fy = fz = energy = np.float32(0.0)
+    one, two, zero = np.float32(1.0), np.float32(2.0), np.float32(0.0)
+    limit, closest = np.float32(REACH * REACH), np.float32(CLOSEST)
+    k_rf, c_rf = np.float32(0.5 / REACH**3), np.float32(1.5 / REACH)
+    ax, ay, az = place[0], place[1], place[2]
+    for j in range(begin, end):
+        dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        square = max(r2, closest)
         root = one / np.sqrt(square)
-        charge = bare * qq[j]
-        push = six * quartic * i6 * i6 * (two * c12[j] * i6 - c6[j])
-        push += charge * (root / square - two * k_rf)
-        value = (c12[j] * i6 - c6[j]) * i6 + charge * (root + k_rf * square - c_rf)
-        inside = one if r2 < limit else np.float32(0.0)
-        push *= inside
-        energy += inside * value
+        charge = qq[j] if r2 < limit else zero
+        energy += charge * (root + k_rf * square - c_rf)
+        push = charge * (root / square - two * k_rf)
         fx += push * dx
         fy += push * dy
         fz += push * dz

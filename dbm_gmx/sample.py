@@ -43,7 +43,7 @@ LIMIT = 300
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
 
-OFFERS, FEW = 32, 1
+OFFERS, FEW = 48, 1
 """Shapes offered to a molecule that is folded as a whole, and to each window of one that is not."""
 
 CANDIDATES = 24

@@ -2,61 +2,115 @@
 
 import numpy as np
 import pytest
-from exact import beads_of, lattice, molecule, system
+from exact import beads_of, molecule, system
 
-from dbm_gmx.crowd import BOUND, choose
+from dbm_gmx.anneal import make_script
+from dbm_gmx.crowd import choose
+from dbm_gmx.embed import Offer
 from dbm_gmx.options import Conditions
 from dbm_gmx.sweep import make_place
 from dbm_gmx.tables import make_numbers, make_tables
 from dbm_gmx.target import make_target
 
-SIGMA, TRIES = 0.3, 4000
+SIGMA, TRIES, BOX = 0.3, 1500, 4.0 * np.eye(3)
+CONTACT = 2 ** (1 / 6) * SIGMA
+CONDITIONS = Conditions(temperature=300.0)
+
+# A chain whose last atom, which weighs nothing, is above the plane of the others or below it.
+ABOVE = np.array([[0.05, 0.14, 0.0], [0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.15, 0.0, 0.15]])
+BELOW = ABOVE * [1, 1, -1]
+PLACE = np.array([0.3, 2.0, 3.8])  # so that the neighbour is seen through a wall of the box
 
 
-def populations(costs: list[float], distances: list[float], epsilon: float = 1.0) -> np.ndarray:
-    """How often an atom is put at each distance (nm) from another; costs and epsilon in kT."""
-    conditions = Conditions(temperature=300.0)
-    atom = molecule("A", [("A", 40.0, 0.0)], [])
-    kt = make_target(system([(atom, beads_of(atom, [0]), 2)], {"A": (SIGMA, 1.0)}), conditions).kt
-    pair = system([(atom, beads_of(atom, [0]), 2)], {"A": (SIGMA, epsilon * kt)})
-    target = make_target(pair, conditions)
-    tables, numbers = make_tables(target), make_numbers(target)
-    _, box = lattice(1, 4.0)
-    # the neighbour is seen through the walls of the box
-    beads = np.array([[0.1, 2.0, 2.0], [3.9, 2.0, 2.0]])
-    shapes = np.stack([[d - 0.1, 2.0, 2.0] for d in distances])
-    place = make_place(beads.copy(), np.zeros((2, 3)), beads, np.full(2, 0.6), box)
-    counts = np.zeros(len(costs))
-    for attempt in range(TRIES):
-        one = np.zeros(1, np.int64)
-        offered = shapes[None, :, None], kt * np.array([costs])
-        choose(place, tables, numbers, one, one[None], one, *offered, (1, attempt, 0))
-        counts[np.abs(place.positions[0] - shapes).max(axis=1).argmin()] += 1
-    return counts / TRIES
+class Case:
+    """A chain and one atom; dihedral energies (kT) above and below, depth of the pair in kT."""
+
+    def __init__(self, above: float, below: float, epsilon: float):
+        sites = [("C", 12.0, 0.0)] * 3 + [("H", 1e-6, 0.0)]
+        lengths = np.linalg.norm(np.diff(ABOVE, axis=0), axis=1)
+        bonds = [("bonds", 1, (i, i + 1), (float(lengths[i]), 2e5)) for i in range(3)]
+        tight = [("angles", 1, (0, 1, 2), (70.346, 2000.0)), ("angles", 1, (1, 2, 3), (90.0, 2000.0))]
+        atom = molecule("N", [("N", 40.0, 0.0)], [])
+        self.kt = make_target(system([(atom, beads_of(atom, [0]), 1)], {"N": (SIGMA, 1.0)}), CONDITIONS).kt
+        # two minima, at +90 and -90 degrees: cos 2 phi parts them, sin phi tells them apart
+        turned = [
+            ("dihedrals", 1, (0, 1, 2, 3), (0.0, 20 * self.kt, 2.0)),
+            ("dihedrals", 1, (0, 1, 2, 3), (90.0, 0.5 * (above - below) * self.kt, 1.0)),
+        ]
+        chain = molecule("M", sites, [*bonds, *tight, *turned])
+        pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
+        depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
+        target = make_target(system(pair, depth), CONDITIONS)
+        self.tables, self.numbers = make_tables(target), make_numbers(target)
+        self.script = make_script(target.molecules["M"], [np.arange(4)])
+        self.bead = PLACE + ABOVE[:3].mean(axis=0)
+
+    def choose(
+        self,
+        neighbour: np.ndarray,
+        attempt: int,
+        cost: tuple[float, ...] = (0.0, 0.0),
+        together: bool = False,
+    ) -> np.ndarray:
+        """Where the last atom is put, relative to the chain."""
+        atoms = np.concatenate([PLACE + ABOVE, (PLACE + neighbour)[None]])
+        atoms[4, 2] -= 4.0 * (atoms[4, 2] > 4.0)
+        beads = np.array([self.bead, atoms[4]])
+        place = make_place(atoms, np.zeros((2, 3)), beads, np.full(2, 0.4), BOX)
+        shapes = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
+        offer = Offer(
+            self.script,
+            0,
+            self.bead[None, None],
+            np.zeros((1, 0), np.int8),
+            np.arange(4),
+            shapes,
+            self.kt * np.array([cost]),
+        )
+        zero = np.zeros(1, np.int64)
+        choose(place, self.tables, self.numbers, zero, zero[None], offer, (1, attempt), together=together)
+        return place.positions[3] - PLACE
+
+    def above(self, neighbour: np.ndarray, cost: tuple[float, ...] = (0.0, 0.0)) -> float:
+        """How often it is put above."""
+        return float(np.mean([self.choose(neighbour, n, cost)[2] > 0 for n in range(TRIES)]))
 
 
-def error(p: np.ndarray) -> float:
-    return 4 * float(np.sqrt(p * (1 - p) / TRIES).max())
+FAR = np.array([0.0, 1.5, 0.0])
 
 
-def test_alone_the_energy_of_a_shape_decides():
-    expected = np.exp([0.0, -1.0, -2.0]) / np.exp([0.0, -1.0, -2.0]).sum()
-    found = populations([0.0, 1.0, 2.0], [0.7, 0.8, 0.9])
-    assert found == pytest.approx(expected, abs=error(expected))
+def error(p: float) -> float:
+    return 4 * float(np.sqrt(p * (1 - p) / TRIES))
 
 
-def test_a_shape_that_was_found_before_is_never_chosen():
-    assert populations([0.0, np.inf], [0.7, 0.8])[1] == 0
+def test_alone_the_energy_decides() -> None:
+    expected = 1 / (1 + np.exp(-1.5))
+    assert Case(0.0, 1.5, 0.0).above(FAR) == pytest.approx(expected, abs=error(expected) + 0.01)
 
 
-def test_a_good_contact_is_preferred():
-    """At the minimum of the Lennard-Jones energy, -1 kT, against out of reach."""
-    expected = np.exp([1.0, 0.0]) / np.exp([1.0, 0.0]).sum()
-    found = populations([0.0, 0.0], [2 ** (1 / 6) * SIGMA, 0.8])
-    assert found == pytest.approx(expected, abs=error(expected))
+def test_a_shape_that_was_found_before_is_never_chosen() -> None:
+    assert Case(1.0, 0.0, 0.0).above(FAR, (0.0, np.inf)) == 1
 
 
-def test_an_overlap_costs_no_more_than_its_bound():
-    expected = np.exp([-BOUND, 0.0]) / np.exp([-BOUND, 0.0]).sum()
-    found = populations([0.0, 0.0], [0.1, 0.8])
-    assert found == pytest.approx(expected, abs=error(expected))
+def test_a_good_contact_is_preferred() -> None:
+    expected = 1 / (1 + np.exp(-1.0))
+    found = Case(0.0, 0.0, 1.0).above(ABOVE[3] + [0, 0, CONTACT])
+    # the other shape feels a little of it too
+    assert found == pytest.approx(expected, abs=error(expected) + 0.02)
+
+
+def test_a_shape_gets_out_of_an_overlap_and_counts_with_what_it_has_then() -> None:
+    """Before it gives way it would cost hundreds of kT."""
+    case, neighbour = Case(0.0, 0.0, 1.0), ABOVE[3] + [0.05, 0.19, 0.05]
+    assert np.linalg.norm(ABOVE[3] - neighbour) < 0.7 * SIGMA
+    moved = case.choose(neighbour, 0, (0.0,))
+    assert np.linalg.norm(moved - neighbour) > 0.9 * SIGMA
+    assert np.linalg.norm(moved - ABOVE[3]) > 0.02
+    assert case.above(neighbour) > 0.2
+
+
+def test_threads_change_nothing() -> None:
+    case, neighbour = Case(0.0, 0.3, 1.0), ABOVE[3] + [0, 0, CONTACT]
+    for attempt in range(5):
+        alone = case.choose(neighbour, attempt)
+        assert np.array_equal(case.choose(neighbour, attempt, together=True), alone)

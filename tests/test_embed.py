@@ -54,7 +54,7 @@ def test_folded_molecules_are_on_their_beads_in_one_piece(liquid: Liquid) -> Non
 
 def test_shapes_as_low_as_those_of_equilibrium_are_among_the_offered(liquid: Liquid) -> None:
     start = fold(liquid.folder, liquid.beads, liquid.hands, **names(0)).positions
-    _, _, cost = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=24)
+    cost = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=24).cost
     excess = cost / liquid.folder.target.kt - liquid.cost[:, None]
     assert (excess.min(axis=1) < 2).mean() > 0.8
     # where one trial alone often ends higher
@@ -63,11 +63,11 @@ def test_shapes_as_low_as_those_of_equilibrium_are_among_the_offered(liquid: Liq
 
 def test_what_was_found_before_is_not_offered_again(liquid: Liquid) -> None:
     start = fold(liquid.folder, liquid.beads, liquid.hands, **names(0)).positions
-    free, shapes, cost = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=12)
-    inner = np.isin(free, liquid.folder.skeleton)
-    for molecule, energies in zip(shapes[:, :, inner], cost, strict=True):
+    found = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=12)
+    inner = np.isin(found.free, liquid.folder.skeleton)
+    for molecule, energies in zip(found.shapes[:, :, inner], found.cost, strict=True):
         offered = molecule[np.isfinite(energies)]
         apart = np.linalg.norm(offered[:, None] - offered[None], axis=-1).max(axis=-1)
         assert (apart[~np.eye(len(offered), dtype=bool)] >= 0.05).all()
-    assert np.isinf(cost).any()
-    assert np.isfinite(cost[:, 0]).all()
+    assert np.isinf(found.cost).any()
+    assert np.isfinite(found.cost[:, 0]).all()
