@@ -2,9 +2,10 @@
 
 Beads that allow several shapes of a molecule leave the choice to its energy and to the molecules around
 it.  Of the shapes each one was offered one is drawn, molecule after molecule, with the probability that
-its energy has among the shapes the others have just then (Gibbs sampling).  Each shape is first brought
-to its minimum there, neighbours standing still: the energies compared are those of inherent structures
-(Stillinger and Weber, Phys. Rev. A 25, 978, 1982).
+its energy has among the shapes the others have just then (Gibbs sampling).  First shapes are taken as they
+are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
+would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
+are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).
 """
 
 # numba knows the types in here
@@ -27,8 +28,7 @@ from dbm_gmx.tables import Numbers, Tables
 
 WORTH = 6.0  # kT above the lowest, of shapes that are tried
 STEPS = 60  # to the minimum
-NEAR = 0.6  # nm, within which neighbours count for shapes as they are
-BOUND = 2.0  # kT, the most a pair of atoms can cost or gain these
+NEAR, BOUND = 0.6, 2.0  # nm, kT: how far pairs count for shapes as they are, and the most one does
 ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and brought to their minima
 
 
@@ -191,5 +191,6 @@ def choose(
                     tables, offer.script, offer.window, numbers.kt, molecule, offer.beads[copy], hands[copy],
                     offer.free, x, around, n, shapes, energy,
                 )  # fmt: skip
-            weight = np.exp((energy.min() - energy) / numbers.kt)
+            weight = np.exp((np.nanmin(energy) - energy) / numbers.kt)
+            weight[np.isnan(weight)] = 0.0  # lost on the way down
             x[offer.free] = shapes[dice.choice(len(weight), p=weight / weight.sum())]
