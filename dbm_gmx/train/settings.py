@@ -101,6 +101,8 @@ class WarmSettings:
         own errors.
     place, bond, angle
         nm, errors of the position and of distances to atoms one and two bonds away that cost 1.
+    contact
+        nm, how much too close to an atom not bonded costs 1.
     shape
         Weight of the divergence between generated and true density.
     """
@@ -113,6 +115,7 @@ class WarmSettings:
     place: float = 0.03
     bond: float = 0.01
     angle: float = 0.02
+    contact: float = 0.02
     shape: float = 0.3
 
 
@@ -133,6 +136,8 @@ class AdversarialSettings:
     sweeps
         Share of the sequences in which the generator sees all other atoms, as in a sweep, the others
         are as in growth.
+    supervised
+        Weight of the loss of the warm start, on a batch of its own, in the generator's; the paper has none.
     """
 
     steps: int = 4000
@@ -141,6 +146,7 @@ class AdversarialSettings:
     generator_rate: float = 5e-5
     critic_rate: float = 1e-4
     sweeps: float = 0.5
+    supervised: float = 0.0
 
 
 @dataclass(frozen=True)
