@@ -2,13 +2,14 @@
 
     table.py FOLDER OUT MODEL... --held-out 3 --meter METER.py [--mdp NVT.mdp] [--column NAME=SCORES.json]
 
-``FOLDER`` holds ``cg.tpr``, ``cg.xtc``, ``cg.gro``, ``aa.xtc``, ``aa.gro``, ``topol.top`` and ``mapping.xml``,
-as those in ``share/reference``.  The last ``--held-out`` frames of the trajectories, and with ``--single`` that
-of the two ``.gro``, are generated from their beads by each model (path or name) at equal sweeps.  ``METER`` is
-any script called as ``METER TOPOL.top AA.gro REFERENCE.xtc CANDIDATE.xtc --json SCORES.json``; without it the
-scores are those a training shows.  The column *floor* is the mean over as many frames of the training, as
-often as there are: what a perfect method would score.  With ``--mdp`` every frame is started under
-``gmx mdrun`` as it is, and the frames are counted that come to the end (``nsteps`` of the file).
+``FOLDER`` holds ``cg.tpr``, ``cg.xtc``, ``cg.gro``, ``aa.xtc``, ``aa.gro``, ``topol.top`` and
+``mapping.xml``, as those in ``share/reference``. The last ``--held-out`` frames of the trajectories, and
+with ``--single`` that of the two ``.gro``, are generated from their beads by each model (path or name) at
+equal sweeps. ``METER`` is any script called as ``METER TOPOL.top AA.gro REFERENCE.xtc CANDIDATE.xtc
+--json SCORES.json``; without it the scores are those a training shows. The column *floor* is the mean
+over as many frames of the training, as often as there are: what a perfect method would score. With
+``--mdp`` every frame is started under ``gmx mdrun`` as it is, and the frames are counted that come to the
+end (``nsteps`` of the file).
 
 Everything is kept in ``OUT``; what is there is not made again.  Needs MDAnalysis; ``gmx`` for ``--mdp``.
 """
