@@ -130,16 +130,16 @@ def test_supervised_losses() -> None:
     assert float(found["place"]) == pytest.approx(4.0, rel=1e-3)
     # two Gaussians of sigma 0.1 nm, d apart: d^2 / (2 sigma^2)
     assert float(found["shape"]) == pytest.approx(0.5 * 0.02, rel=0.02)
-    # mean over the draws of (0.02^2, 0.06^2) / 0.005^2
-    assert float(found["bond"]) == pytest.approx((16 + 144) / 2, rel=1e-3)
+    # mean over the draws of log(1 + e^2), with e^2 = (0.02^2, 0.06^2) / 0.005^2
+    assert float(found["bond"]) == pytest.approx((math.log(17) + math.log(145)) / 2, rel=1e-3)
     off = [math.hypot(0.2, x) - math.hypot(0.2, 0.1) for x in (0.12, 0.16)]
-    assert float(found["angle"]) == pytest.approx(sum(o**2 for o in off) / 2 / 0.02**2, rel=1e-2)
+    assert float(found["angle"]) == pytest.approx(sum(math.log1p((o / 0.02) ** 2) for o in off) / 2, rel=1e-2)
     # 0.18 and 0.14 away where 0.19 is wanted
     assert float(found["contact"]) == pytest.approx((1 + 25) / 2, rel=1e-3)
     # the bonded atom is seen 0.05 to the left: the bond still wants its 0.1, here it has 0.17 and 0.21
     shifted = environment.positions - torch.tensor([[[0.05, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
     moved = losses(replace(environment, positions=shifted))
-    assert float(moved["bond"]) == pytest.approx((196 + 484) / 2, rel=1e-3)
+    assert float(moved["bond"]) == pytest.approx((math.log(197) + math.log(485)) / 2, rel=1e-3)
     assert float(moved["place"]) == pytest.approx(4.0, rel=1e-3)
 
 

@@ -172,7 +172,7 @@ def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     """Parts of the supervised loss on a fresh batch."""
     settings, corpus, dice = lesson.settings.warm, lesson.corpus, learner.dice
     atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
-    scale = settings.jitter * torch.rand(1, generator=dice)
+    scale = settings.jitter * torch.rand(1, generator=dice).square()
     pool = scale * torch.randn(POOL, 3, generator=dice)
     view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
     data = look(corpus, atom, mode=mode, azimuth=azimuth).environment

@@ -166,8 +166,8 @@ def supervised_losses(
     return {
         "place": (off[best, row] / settings.place**2).mean(),
         "shape": settings.shape * divergence.mean(),
-        "bond": ((strain * near).sum(-1) / settings.bond**2).mean(),
-        "angle": ((strain * next_near).sum(-1) / settings.angle**2).mean(),
+        "bond": ((strain / settings.bond**2).log1p() * near).sum(-1).mean(),
+        "angle": ((strain / settings.angle**2).log1p() * next_near).sum(-1).mean(),
         "contact": (overlap.sum(-1) / settings.contact**2).mean(),
     }
 

@@ -97,10 +97,13 @@ class WarmSettings:
     rate
         Largest learning rate (Adam); it rises in the first thirtieth of the steps and falls to zero.
     jitter
-        nm, largest displacement (one sigma) of the atoms seen; makes the generator forgiving to its
-        own errors.
-    place, bond, angle
-        nm, errors of the position and of distances to atoms one and two bonds away that cost 1.
+        nm, largest displacement (one sigma) of the atoms seen, most steps have far less; makes the generator
+        forgiving to its own errors.
+    place
+        nm, error of the position that costs 1.
+    bond, angle
+        nm, errors of the distances to atoms one and two bonds away that cost log 2; larger ones cost little
+        more.  So an atom follows neighbours that are a little off, and leaves those that are lost.
     contact
         nm, how much too close to an atom not bonded costs 1.
     shape
