@@ -110,14 +110,14 @@ class WarmSettings:
         Weight of the divergence between generated and true density.
     """
 
-    steps: int = 4000
-    batch: int = 96
+    steps: int = 10000
+    batch: int = 64
     draws: int = 3
     rate: float = 1.5e-3
-    jitter: float = 0.012
-    place: float = 0.03
-    bond: float = 0.01
-    angle: float = 0.02
+    jitter: float = 0.04
+    place: float = 0.015
+    bond: float = 0.005
+    angle: float = 0.01
     contact: float = 0.02
     shape: float = 0.3
 
