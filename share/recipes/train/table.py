@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--orientations", type=int, default=1)
     parser.add_argument("--meter", type=Path)
     parser.add_argument("--mdp", type=Path)
+    parser.add_argument("--timeout", type=float, default=300.0, help="s, of mdrun, which may hang")
     parser.add_argument("--column", action="append", default=[], help="NAME=JSON of rows and numbers")
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module="MDAnalysis")
@@ -183,7 +184,7 @@ def dynamics(given: argparse.Namespace, made: Path) -> Scores:
         ends = []
         for index, _ in enumerate(universe.trajectory):
             universe.atoms.write(str(work / f"frame{index}.gro"))
-            ends.append(run(work, f"frame{index}", given.mdp, given.folder / "topol.top"))
+            ends.append(run(work, f"frame{index}", given.mdp, given.folder / "topol.top", given.timeout))
         alive = [kelvin for kelvin in ends if kelvin is not None]
         found = {"mdrun survives": len(alive) / len(ends)}
         if alive:
@@ -193,16 +194,24 @@ def dynamics(given: argparse.Namespace, made: Path) -> Scores:
     return scores
 
 
-def run(work: Path, name: str, mdp: Path, topology: Path) -> float | None:
+def run(work: Path, name: str, mdp: Path, topology: Path, timeout: float) -> float | None:
     """Temperature at the end of a run (K); ``None`` if it does not get there."""
     commands = [
         ["grompp", "-f", mdp.resolve(), "-c", f"{name}.gro", "-p", topology.resolve(), "-o", f"{name}.tpr"],
         ["mdrun", "-deffnm", name, "-ntmpi", "1", "-ntomp", "1", "-pin", "off"],
     ]  # fmt: skip
     for command in commands:
-        done = subprocess.run(
-            ["gmx", *map(str, command)], cwd=work, capture_output=True, text=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                ["gmx", *map(str, command)],
+                cwd=work,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            return None
         if done.returncode and command[0] == "grompp":
             raise SystemExit(done.stderr[-2000:])
         if done.returncode:
