@@ -76,7 +76,7 @@ def tiny_settings(output: Path, **changes: Any) -> TrainSettings:
         network=Shape(width=8, blocks=1, noise=4),
         critic=CriticSettings(width=8, blocks=1),
         warm=WarmSettings(steps=4, batch=16, draws=2),
-        adversarial=AdversarialSettings(steps=4, batch=6, critic_steps=2),
+        adversarial=AdversarialSettings(steps=4, batch=6, critic_steps=2, supervised=0.5),
         prior=PriorSettings("p2", ramp=0.0),
         run=RunSettings(log=2, evaluate=0, sweeps=0),
     )
@@ -88,7 +88,7 @@ def log_of(folder: Path, *events: str) -> list[dict[str, Any]]:
     return [line for line in lines if line["event"] in events]
 
 
-LOSSES = ("place", "bond", "critic", "penalty", "generator", "prior", "spread")
+LOSSES = ("place", "bond", "critic", "penalty", "generator", "prior", "supervised", "spread")
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
@@ -123,7 +123,23 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
     assert not same(states[0]["learner"], states[2]["learner"])
     first, last = losses(tmp_path / "one")[0], losses(tmp_path / "one")[-1]
     assert {"place", "bond", "spread"} < set(first)
-    assert {"critic", "penalty", "generator", "prior", "spread"} < set(last)
+    assert {"critic", "penalty", "generator", "prior", "supervised", "spread"} < set(last)
+
+
+def test_the_supervised_loss_goes_on_with_its_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of 3 + 4; left out without a weight."""
+    parts = {"place": torch.tensor(3.0), "bond": torch.tensor(4.0)}
+    monkeypatch.setattr(learner_module, "supervise", lambda learner, lesson: parts)
+    for name, weight in (("with", 0.5), ("without", 0.0)):
+        train(
+            tiny_settings(
+                tmp_path / name,
+                warm=WarmSettings(steps=0),
+                adversarial=AdversarialSettings(steps=2, batch=4, critic_steps=1, supervised=weight),
+            )
+        )
+    assert [line["supervised"] for line in losses(tmp_path / "with")] == [3.5]
+    assert "supervised" not in losses(tmp_path / "without")[0]
 
 
 @pytest.mark.parametrize("after", [3, 6])

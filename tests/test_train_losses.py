@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from dbm_gmx.grid import Grid, density_of
 from dbm_gmx.train.critic import Critic, critic_operations
 from dbm_gmx.train.learner import shown, warm_rate
 from dbm_gmx.train.losses import (
+    closest_distance,
     critic_loss,
     generator_loss,
     gradient_penalty,
@@ -92,7 +94,8 @@ def test_high_energies_count_with_their_logarithm() -> None:
 def test_supervised_losses() -> None:
     """An atom bonded to one at the centre and two bonds from one at (0, 0.2, 0); draws are off along x.
 
-    It belongs at (0.1, 0, 0); draws put it at 0.12 (off by 0.02, the best) and at 0.16.
+    It belongs at (0.1, 0, 0); draws put it at 0.12 (off by 0.02, the best) and at 0.16.  A third atom at
+    (0.3, 0, 0) is too close below 0.19.
     """
     grid = Grid(size=16, edge=1.6)
     table = feature_table(default_channels(["C4"], ["A"]), ["C4"], ["A"])
@@ -102,22 +105,49 @@ def test_supervised_losses() -> None:
         atom_class=torch.tensor([0]),
         centre=torch.zeros(1, 3),
         rotation=torch.eye(3)[None],
-        positions=torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.2, 0.0], [0.3, 0.3, 0.3]]]),
+        positions=torch.tensor([[[0.0, 0.0, 0.0], [0.0, 0.2, 0.0], [0.3, 0.0, 0.0]]]),
         rows=torch.tensor([[bond, angle, 0]]),
         weights=torch.ones(1, 3),
         neighbour=torch.full((1, 3), -1),
     )
     truth = torch.tensor([[0.1, 0.0, 0.0]])
     drawn = unit_density(torch.tensor([[[0.12, 0.0, 0.0]], [[0.16, 0.0, 0.0]]]), grid)
-    settings = WarmSettings(place=0.01, bond=0.005, angle=0.02, shape=0.5)
-    found = supervised_losses(drawn, environment, truth, table=table, grid=grid, settings=settings)
+    settings = WarmSettings(place=0.01, bond=0.005, angle=0.02, shape=0.5, contact=0.01)
+
+    def losses(seen: Environment) -> dict[str, torch.Tensor]:
+        return supervised_losses(
+            drawn,
+            seen,
+            truth,
+            data=environment,
+            closest=torch.tensor([[0.0, 0.0, 0.19]]),
+            table=table,
+            grid=grid,
+            settings=settings,
+        )
+
+    found = losses(environment)
     assert float(found["place"]) == pytest.approx(4.0, rel=1e-3)
     # two Gaussians of sigma 0.1 nm, d apart: d^2 / (2 sigma^2)
     assert float(found["shape"]) == pytest.approx(0.5 * 0.02, rel=0.02)
-    # mean over the draws of (0.02^2, 0.06^2) / 0.005^2
-    assert float(found["bond"]) == pytest.approx((16 + 144) / 2, rel=1e-3)
+    # mean over the draws of log(1 + e^2), with e^2 = (0.02^2, 0.06^2) / 0.005^2
+    assert float(found["bond"]) == pytest.approx((math.log(17) + math.log(145)) / 2, rel=1e-3)
     off = [math.hypot(0.2, x) - math.hypot(0.2, 0.1) for x in (0.12, 0.16)]
-    assert float(found["angle"]) == pytest.approx(sum(o**2 for o in off) / 2 / 0.02**2, rel=1e-2)
+    assert float(found["angle"]) == pytest.approx(sum(math.log1p((o / 0.02) ** 2) for o in off) / 2, rel=1e-2)
+    # 0.18 and 0.14 away where 0.19 is wanted
+    assert float(found["contact"]) == pytest.approx((1 + 25) / 2, rel=1e-3)
+    # the bonded atom is seen 0.05 to the left: the bond still wants its 0.1, here it has 0.17 and 0.21
+    shifted = environment.positions - torch.tensor([[[0.05, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    moved = losses(replace(environment, positions=shifted))
+    assert float(moved["bond"]) == pytest.approx((math.log(197) + math.log(485)) / 2, rel=1e-3)
+    assert float(moved["place"]) == pytest.approx(4.0, rel=1e-3)
+
+
+def test_what_is_too_close() -> None:
+    """The lowest energy of 4 e ((s / r)^12 - (s / r)^6) is at 2^(1/6) s; no Lennard-Jones, no distance."""
+    s6 = 0.3**6
+    found = closest_distance(torch.tensor([4 * s6, 0.0]), torch.tensor([4 * s6 * s6, 0.0]))
+    assert found.tolist() == pytest.approx([0.8 * 2 ** (1 / 6) * 0.3, 0.0], rel=1e-4)
 
 
 def test_the_warm_rate_rises_and_falls() -> None:

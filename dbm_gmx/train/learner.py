@@ -19,6 +19,7 @@ from dbm_gmx.train.corpus import Corpus
 from dbm_gmx.train.critic import Critic
 from dbm_gmx.train.group import Group, average_gradients
 from dbm_gmx.train.losses import (
+    closest_distance,
     critic_loss,
     generator_loss,
     gradient_penalty,
@@ -28,7 +29,7 @@ from dbm_gmx.train.losses import (
 )
 from dbm_gmx.train.rollout import Place, energies, roll_out, true_place
 from dbm_gmx.train.settings import TrainSettings, WarmSettings
-from dbm_gmx.train.views import draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.views import View, draw_atoms, draw_batch, local_place, look
 
 RISE = 30  # the learning rate of the warm start rises in the first thirtieth of its steps
 STEEPEST = 5.0  # norm to which the gradients of the generator are cut
@@ -160,11 +161,21 @@ def warm_rate(settings: WarmSettings, step: int) -> float:
 
 def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
     """Supervised: the best of several draws learns, see :class:`~dbm_gmx.train.settings.WarmSettings`."""
+    parts = supervise(learner, lesson)
+    for group in learner.warm.param_groups:
+        group["lr"] = warm_rate(lesson.settings.warm, learner.step)
+    _descend(torch.stack(list(parts.values())).sum(), learner.generator, learner.warm, lesson)
+    return {key: float(value.detach()) for key, value in parts.items()}
+
+
+def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
+    """Parts of the supervised loss on a fresh batch."""
     settings, corpus, dice = lesson.settings.warm, lesson.corpus, learner.dice
     atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
-    scale = settings.jitter * torch.rand(1, generator=dice)
+    scale = settings.jitter * torch.rand(1, generator=dice).square()
     pool = scale * torch.randn(POOL, 3, generator=dice)
     view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
+    data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
     seen = densities(view.environment, lesson.features, corpus.grid)
     label, draws = lesson.features[view.environment.atom_class], settings.draws
     noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=dice)
@@ -174,18 +185,22 @@ def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
             label.repeat(draws, 1),
             noise,
         )
-    parts = supervised_losses(
+    return supervised_losses(
         drawn.unflatten(0, (draws, len(atom))),
         view.environment,
         local_place(corpus, atom, azimuth),
+        data=data,
+        closest=too_close(corpus, view),
         table=corpus.table,
         grid=corpus.grid,
         settings=settings,
     )
-    for group in learner.warm.param_groups:
-        group["lr"] = warm_rate(settings, learner.step)
-    _descend(torch.stack(list(parts.values())).sum(), learner.generator, learner.warm, lesson)
-    return {key: float(value.detach()) for key, value in parts.items()}
+
+
+def too_close(corpus: Corpus, view: View) -> Tensor:
+    """(b, k) nm, distance to each entry below which an atom is too close; 0 where no Lennard-Jones acts."""
+    kinds = corpus.kind[view.environment.atom][:, None], corpus.kind[view.source.clamp(min=0)]
+    return torch.where(view.pair, closest_distance(corpus.c6[kinds], corpus.c12[kinds]), 0.0)
 
 
 def adversarial_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
@@ -261,6 +276,9 @@ def generate_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
             reference = energies(corpus, batch, data, ceiling=ceiling)
         weights = prior_weights(settings.prior, adversarial_part(learner.step, settings))
         parts["prior"] = prior_loss(settings.prior.kind, made, reference, weights)
+    if settings.adversarial.supervised:
+        supervised = torch.stack(list(supervise(learner, lesson).values())).sum()
+        parts["supervised"] = settings.adversarial.supervised * supervised
     _descend(torch.stack(list(parts.values())).sum(), learner.generator, learner.adversarial, lesson)
     off = rolled.moved.detach().square().sum(-1)
     error = {"off": float(off[off > 0].mean().sqrt())}

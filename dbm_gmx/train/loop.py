@@ -276,7 +276,10 @@ def operations_per_step(course: Course) -> dict[str, float]:
         "adversarial": course.group.share(settings.adversarial.batch) * length,
     }
     cost = operations_per_sample(settings, course.model)
-    return {phase: count * cost[phase] for phase, count in atoms.items()}
+    total = {phase: count * cost[phase] for phase, count in atoms.items()}
+    if settings.adversarial.supervised:
+        total["adversarial"] += total["warm"]
+    return total
 
 
 def operations_per_sample(settings: TrainSettings, model: Model) -> dict[str, float]:

@@ -94,6 +94,8 @@ def soften(energy: Tensor, ceiling: float) -> Tensor:
     return torch.where(energy > ceiling, ceiling * (1 + (energy.clamp(min=ceiling) / ceiling).log()), energy)
 
 
+CLOSE = 0.8  # of the distance of lowest Lennard-Jones energy
+
 # --- supervised --------------------------------------------------------------------------------------
 
 
@@ -129,6 +131,8 @@ def supervised_losses(
     environment: Environment,
     truth: Tensor,
     *,
+    data: Environment,
+    closest: Tensor,
     table: FeatureTable,
     grid: Grid,
     settings: WarmSettings,
@@ -139,8 +143,13 @@ def supervised_losses(
     ----------
     drawn
         (draws, b, s, s, s) generated densities.
-    environment, truth
-        What the atoms see, and (b, 3) nm, where the data have them in their local frames.
+    environment, data
+        What the atoms see, which may be displaced, and the same where the data have it: whatever is
+        displaced, the distances of the data are to be kept to it.
+    truth
+        (b, 3) nm, where the data have the atoms in their local frames.
+    closest
+        (b, k) nm, distance to each entry below which an atom is too close, if it is not in the data.
     """
     positions = collapse(drawn, grid)
     off = (positions - truth).square().sum(-1)
@@ -151,11 +160,19 @@ def supervised_losses(
         * (target.clamp(min=1e-9).log() - drawn[best, row].flatten(1).clamp(min=1e-9).log())
     ).sum(1)  # fmt: skip
     found, near, next_near = partner_distances(environment, positions, table)
-    wanted, *_ = partner_distances(environment, truth, table)
+    wanted, *_ = partner_distances(data, truth, table)
     strain = (found - wanted).square()
+    overlap = (torch.minimum(closest, wanted) - found).clamp(min=0).square()
     return {
         "place": (off[best, row] / settings.place**2).mean(),
         "shape": settings.shape * divergence.mean(),
-        "bond": ((strain * near).sum(-1) / settings.bond**2).mean(),
-        "angle": ((strain * next_near).sum(-1) / settings.angle**2).mean(),
+        "bond": ((strain / settings.bond**2).log1p() * near).sum(-1).mean(),
+        "angle": ((strain / settings.angle**2).log1p() * next_near).sum(-1).mean(),
+        "contact": (overlap.sum(-1) / settings.contact**2).mean(),
     }
+
+
+def closest_distance(c6: Tensor, c12: Tensor) -> Tensor:
+    """Distance (nm) below which a pair of these Lennard-Jones parameters counts as too close; 0 for none."""
+    minimum = (2 * c12 / c6.clamp(min=1e-12)) ** (1 / 6)
+    return torch.where(c6 > 0, CLOSE * minimum, 0.0)

@@ -97,22 +97,28 @@ class WarmSettings:
     rate
         Largest learning rate (Adam); it rises in the first thirtieth of the steps and falls to zero.
     jitter
-        nm, largest displacement (one sigma) of the atoms seen; makes the generator forgiving to its
-        own errors.
-    place, bond, angle
-        nm, errors of the position and of distances to atoms one and two bonds away that cost 1.
+        nm, largest displacement (one sigma) of the atoms seen, most steps have far less; makes the generator
+        forgiving to its own errors.
+    place
+        nm, error of the position that costs 1.
+    bond, angle
+        nm, errors of the distances to atoms one and two bonds away that cost log 2; larger ones cost little
+        more.  So an atom follows neighbours that are a little off, and leaves those that are lost.
+    contact
+        nm, how much too close to an atom not bonded costs 1.
     shape
         Weight of the divergence between generated and true density.
     """
 
-    steps: int = 4000
-    batch: int = 96
+    steps: int = 10000
+    batch: int = 64
     draws: int = 3
     rate: float = 1.5e-3
-    jitter: float = 0.012
-    place: float = 0.03
-    bond: float = 0.01
-    angle: float = 0.02
+    jitter: float = 0.04
+    place: float = 0.015
+    bond: float = 0.005
+    angle: float = 0.01
+    contact: float = 0.02
     shape: float = 0.3
 
 
@@ -133,6 +139,8 @@ class AdversarialSettings:
     sweeps
         Share of the sequences in which the generator sees all other atoms, as in a sweep, the others
         are as in growth.
+    supervised
+        Weight of the loss of the warm start, on a batch of its own, in the generator's; the paper has none.
     """
 
     steps: int = 4000
@@ -141,6 +149,7 @@ class AdversarialSettings:
     generator_rate: float = 5e-5
     critic_rate: float = 1e-4
     sweeps: float = 0.5
+    supervised: float = 0.0
 
 
 @dataclass(frozen=True)
