@@ -33,8 +33,10 @@ ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and bro
 
 
 @compiled()
-def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, shift: Any, around: Any) -> int:
-    """Atoms of other molecules near those that the beads ``owners`` own.
+def _neighbours(
+    place: Any, tables: Any, first: int, owners: Any, low: Any, high: Any, found: Any, shift: Any, around: Any
+) -> int:
+    """Atoms of other molecules near those that the beads ``owners`` own, between two corners.
 
     Fills ``around`` with rows of x, y, z and the atom.  Returns how many there are, or minus the number of
     beads if these do not fit.
@@ -70,11 +72,13 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, found: Any, sh
             continue
         for r in range(begin, end):
             atom = tables.holder[r]
+            x = place.positions[atom, 0] + sx
+            y = place.positions[atom, 1] + sy
+            z = place.positions[atom, 2] + sz
+            if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
+                continue
             if k < len(around):
-                around[k, 0] = place.positions[atom, 0] + sx
-                around[k, 1] = place.positions[atom, 1] + sy
-                around[k, 2] = place.positions[atom, 2] + sz
-                around[k, 3] = atom
+                around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
             k += 1
     return k
 
@@ -172,14 +176,15 @@ def choose(
     tried = offer.cost < offer.cost.min(axis=1, keepdims=True) + WORTH * numbers.kt
     for turn in range(sum(ROUNDS)):
         for copy, first in enumerate(firsts):
-            n = _neighbours(place, tables, first, owners[copy], found, shift, around)
+            shapes = offer.shapes[copy, tried[copy]]
+            corners = shapes.min(axis=(0, 1)) - REACH - SKIN, shapes.max(axis=(0, 1)) + REACH + SKIN
+            n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
             if n < 0:
                 found, shift = np.empty(-2 * n, np.int64), np.empty((-2 * n, 3), np.int64)
-                n = _neighbours(place, tables, first, owners[copy], found, shift, around)
+                n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
             if n > len(around):
                 around = np.empty((2 * n, 4))
-                n = _neighbours(place, tables, first, owners[copy], found, shift, around)
-            shapes = offer.shapes[copy, tried[copy]]
+                n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
             energy = offer.cost[copy, tried[copy]]
             molecule = tables.molecule[first]
             end = tables.begin[molecule + 1] if molecule + 1 < len(tables.begin) else len(place.positions)
