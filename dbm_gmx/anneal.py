@@ -173,17 +173,9 @@ def window_energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> fl
 
 @compiled()
 def _anneal(
-    script: Any,
-    window: int,
-    schedule: Any,
-    kt: float,
-    beads: Any,
-    hands: Any,
-    field: Field,
-    x: Any,
-    dice: Any,
+    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, x: Any, dice: Any
 ) -> None:
-    """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff, then to the minimum."""
+    """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     n = len(x)
     velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
     kept = math.exp(-FRICTION * TIME_STEP)
@@ -202,7 +194,6 @@ def _anneal(
                 v = max(-limit, min(limit, v))
                 velocity[i, d] = v
                 x[i, d] += TIME_STEP * v
-    descend(script, window, schedule.descent, kt, beads, hands, field, x)
 
 
 @compiled()
@@ -272,7 +263,8 @@ def _anneal_all(
     for copy in nb.prange(len(positions)):
         dice = np.empty(1, np.uint64)
         seeded(dice, name[0], name[1], name[2], number[copy])
-        _anneal(script, window, schedule, kt, beads[copy], hands[copy], field, positions[copy], dice)
+        _anneal(script, window, schedule, kt, beads[copy], hands[copy], positions[copy], dice)
+        descend(script, window, schedule.descent, kt, beads[copy], hands[copy], field, positions[copy])
         energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
 
 

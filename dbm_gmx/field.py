@@ -7,16 +7,15 @@ For the way to a minimum: neighbours stand still, lists are made once, and cores
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from dbm_gmx.forces import CLOSEST, pair_force, special_pair
 from dbm_gmx.kernels import compiled
 
 REACH = 0.6  # nm, at which pairs are cut off
 SKIN = 0.08  # nm, that distances change by after pairs were listed
-CLOSEST = 0.01  # nm^2, squares of distances are no smaller
 
 
 class Field(NamedTuple):
@@ -120,12 +119,8 @@ def _inner_pairs(tables: Any, molecule: int, free: Any, x: Any, limit: float) ->
         i, j, p = tables.special[s, 0], tables.special[s, 1], tables.special_parameters[s]
         if not (moves[i] or moves[j]) or (p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0):
             continue
-        usual = 1.0 if p[4] > 0.0 else 0.0
-        a, b = begin + i, begin + j
         pair[k, 0], pair[k, 1] = i, j
-        inner[k, 0] = p[0] + usual * tables.c6[tables.type[a], tables.type[b]]
-        inner[k, 1] = p[1] + usual * tables.c12[tables.type[a], tables.type[b]]
-        inner[k, 2] = p[2] + usual * tables.charge[a] * tables.charge[b]
+        inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(tables, p, begin + i, begin + j)
         k += 1
     for i in free:
         for j in range(len(x)):
@@ -172,7 +167,7 @@ def feel(field: Field, free: Any, x: Any, soft: float, force: Any) -> float:
     for k in range(len(field.pair)):
         i, j = field.pair[k, 0], field.pair[k, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        push, energy = _pair(
+        push, energy = pair_force(
             field.inner[k, 0], field.inner[k, 1], field.inner[k, 2], dx * dx + dy * dy + dz * dz, soft
         )
         total += energy
@@ -180,21 +175,6 @@ def feel(field: Field, free: Any, x: Any, soft: float, force: Any) -> float:
             force[i, d] += push * along
             force[j, d] -= push * along
     return total
-
-
-@compiled(forceinline=True)
-def _pair(c6: float, c12: float, qq: float, r2: float, soft: float) -> Any:
-    """Force over distance, and energy, of a pair of one molecule, without cut-off."""
-    if soft > 0.0 and (c6 <= 0.0 or c12 <= 0.0):
-        return 0.0, 0.0
-    square = max(r2, CLOSEST)
-    quartic = square * square
-    i6 = 1.0 / (quartic * square + (soft * c12 / c6 if soft > 0.0 else 0.0))
-    push, energy = 6.0 * quartic * i6 * i6 * (2.0 * c12 * i6 - c6), (c12 * i6 - c6) * i6
-    if qq != 0.0 and soft == 0.0:
-        energy += qq / math.sqrt(square)
-        push += qq / (math.sqrt(square) * square)
-    return push, energy
 
 
 @compiled()

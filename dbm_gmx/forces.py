@@ -16,6 +16,7 @@ from dbm_gmx.target import ANGLE, COSINE, DISTANCE, HARMONIC, PERIODIC, QUARTIC
 
 STIFFEST = 2e5  # kJ/mol nm^-2, of bonds
 UPRIGHT = 400.0  # kJ/mol, holds the hand of a stereocentre
+CLOSEST = 0.01  # nm^2, squares of distances are no smaller
 VOLUME = 0.77  # of unit vectors to three neighbours of a tetrahedral atom
 
 
@@ -112,3 +113,28 @@ def upright(x: Any, centre: Any, hand: float, force: Any) -> None:
     _add(force, j, push * qx, push * qy, push * qz)
     _add(force, k, push * rx, push * ry, push * rz)
     _add(force, c, -push * (px + qx + rx), -push * (py + qy + ry), -push * (pz + qz + rz))
+
+
+@compiled(forceinline=True)
+def special_pair(tables: Any, p: Any, i: int, j: int) -> Any:
+    """c6, c12 and qq of a special pair ``p``, see :class:`~dbm_gmx.target.MoleculeTarget`."""
+    usual, a, b = p[4] > 0.0, tables.type[i], tables.type[j]
+    c6 = p[0] + (tables.c6[a, b] if usual else 0.0)
+    c12 = p[1] + (tables.c12[a, b] if usual else 0.0)
+    qq = p[2] + (tables.charge[i] * tables.charge[j] if usual else 0.0)
+    return c6, c12, qq
+
+
+@compiled(forceinline=True)
+def pair_force(c6: float, c12: float, qq: float, r2: float, soft: float) -> Any:
+    """Force over distance, and energy, of a pair of one molecule, without cut-off."""
+    if soft > 0.0 and (c6 <= 0.0 or c12 <= 0.0):
+        return 0.0, 0.0
+    square = max(r2, CLOSEST)
+    quartic = square * square
+    i6 = 1.0 / (quartic * square + (soft * c12 / c6 if soft > 0.0 else 0.0))
+    push, energy = 6.0 * quartic * i6 * i6 * (2.0 * c12 * i6 - c6), (c12 * i6 - c6) * i6
+    if qq != 0.0 and soft == 0.0:
+        energy += qq / math.sqrt(square)
+        push += qq / (math.sqrt(square) * square)
+    return push, energy

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from dbm_gmx.forces import term_force, upright
+from dbm_gmx.forces import pair_force, special_pair, term_force, upright
 from dbm_gmx.frame import FloatArray
 from dbm_gmx.kernels import compiled, gaussian, seeded
 from dbm_gmx.sweep import beads_around
@@ -218,20 +218,6 @@ _list_alone = compiled()(_list_all)
 _list_together = compiled(parallel=True)(_list_all)
 
 
-@compiled(forceinline=True)
-def _push(c6: float, c12: float, qq: float, r2: float, soft: float, k_rf: float) -> float:
-    """Force of a pair over its distance; ``soft`` cores have no charge."""
-    if soft > 0.0 and (c12 <= 0.0 or c6 <= 0.0):
-        return 0.0
-    square = max(r2, 0.01)
-    quartic = square * square
-    i6 = 1.0 / (quartic * square + (soft * c12 / c6 if soft > 0.0 else 0.0))
-    push = 6.0 * quartic * i6 * i6 * (2.0 * c12 * i6 - c6)
-    if qq != 0.0 and soft == 0.0:
-        push += qq * (1.0 / (math.sqrt(square) * square) - 2.0 * k_rf)
-    return push
-
-
 @compiled()
 def _pushes(
     x: Any, y: Any, z: Any, around: Any, begin: int, end: int, limit: Any, c6: Any, c12: Any, core: Any
@@ -345,12 +331,9 @@ def _molecule_forces(place: Any, tables: Any, numbers: Any, molecule: int, soft:
         if p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0:
             continue
         i, j = first + tables.special[s, 0], first + tables.special[s, 1]
-        a, b, usual = tables.type[i], tables.type[j], p[4] > 0.0
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        c6 = p[0] + (tables.c6[a, b] if usual else 0.0)
-        c12 = p[1] + (tables.c12[a, b] if usual else 0.0)
-        qq = p[2] + (tables.charge[i] * tables.charge[j] if usual else 0.0)
-        push = _push(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft, 0.0)
+        c6, c12, qq = special_pair(tables, p, i, j)
+        push, _ = pair_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft)
         for d, along in enumerate((dx, dy, dz)):
             force[i, d] += push * along
             force[j, d] -= push * along
