@@ -39,6 +39,7 @@ Flow
 ``judge``              local energies that choose between orientations
 ``reconstruct``        grow and sweep: a scene of beads to atoms
 ``target``             what is sampled: force field, temperature and beads, as arrays
+``place``              a frame: atoms, beads, and which beads are near each other
 ``fragments, moves``   pieces of a molecule, what is moved together
 ``conformers, embed``  shapes of fragments; molecules folded onto their beads
 ``crowd``              their shapes chosen among each other

@@ -31,6 +31,7 @@ COLD = 0.2  # times the temperature, at the end of the dynamics
 LONGEST_STEP = 0.01  # nm
 SOFTEST = 1e-6  # nm^2 mol/kJ, to begin the way to the minimum with
 SOFT = 0.3  # of sigma^6, cores in the beginning of the way
+DOWN = 0.002  # kJ/mol: with less than this to gain, the minimum is reached
 MEMORY = 6  # steps that the way to the minimum is planned from
 
 
@@ -240,6 +241,8 @@ def descend(
         for k in range(first, known):
             row = k % MEMORY
             step += (share[row] - np.dot(turned[row], step) / curvature[row]) * moved[row]
+        if np.dot(slope, step) < DOWN and (2 * number > steps or len(field.start) == 0):
+            return
         longest = np.abs(step).max()
         step *= -min(1.0, LONGEST_STEP / longest) if longest > 0.0 else 0.0
         for q in range(n):

@@ -5,7 +5,8 @@ it.  Of the shapes each one was offered one is drawn, molecule after molecule, w
 its energy has among the shapes the others have just then (Gibbs sampling).  First shapes are taken as they
 are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
 would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
-are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).
+are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
+shape only stays as it is.
 """
 
 # numba knows the types in here
@@ -23,7 +24,7 @@ from dbm_gmx.embed import Offer
 from dbm_gmx.field import REACH, SKIN, feel, make_field
 from dbm_gmx.frame import IntArray
 from dbm_gmx.kernels import compiled
-from dbm_gmx.sweep import Place, beads_around
+from dbm_gmx.place import Place, image, within
 from dbm_gmx.tables import Numbers, Tables
 
 WORTH = 6.0  # kT above the lowest, of shapes that are tried
@@ -33,53 +34,34 @@ ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and bro
 
 
 @compiled()
-def _neighbours(
-    place: Any, tables: Any, first: int, owners: Any, low: Any, high: Any, found: Any, shift: Any, around: Any
-) -> int:
+def _neighbours(place: Any, tables: Any, first: int, owners: Any, low: Any, high: Any, around: Any) -> int:
     """Atoms of other molecules near those that the beads ``owners`` own, between two corners.
 
-    Fills ``around`` with rows of x, y, z and the atom.  Returns how many there are, or minus the number of
-    beads if these do not fit.
+    Fills ``around`` with rows of x, y, z and the atom, as far as it reaches.  Returns how many there are.
     """
-    molecule, cell = tables.molecule[first], place.cell
-    home = owners[0]
-    extent = 0.0
-    for bead in owners:
-        dx = place.beads[bead, 0] - place.beads[home, 0]
-        dy = place.beads[bead, 1] - place.beads[home, 1]
-        dz = place.beads[bead, 2] - place.beads[home, 2]
-        extent = max(extent, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[bead])
-    n = beads_around(place, home, extent + place.widest + REACH + SKIN, found, shift)
-    if n > len(found):
-        return -n
-    k = 0
-    for q in range(n):
-        begin, end = tables.holder_start[found[q]], tables.holder_start[found[q] + 1]
-        if begin == end or tables.molecule[tables.holder[begin]] == molecule:
-            continue
-        a, b, c = shift[q, 0], shift[q, 1], shift[q, 2]
-        sx = a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0]
-        sy = a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1]
-        sz = a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2]
-        near = False
-        for bead in owners:
-            dx = place.beads[found[q], 0] + sx - place.beads[bead, 0]
-            dy = place.beads[found[q], 1] + sy - place.beads[bead, 1]
-            dz = place.beads[found[q], 2] + sz - place.beads[bead, 2]
-            far = place.radius[bead] + place.radius[found[q]] + REACH + SKIN
-            near |= dx * dx + dy * dy + dz * dz < far * far
-        if not near:
-            continue
-        for r in range(begin, end):
-            atom = tables.holder[r]
-            x = place.positions[atom, 0] + sx
-            y = place.positions[atom, 1] + sy
-            z = place.positions[atom, 2] + sz
-            if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
+    molecule, k = tables.molecule[first], 0
+    for b in range(len(owners)):
+        for q in range(place.near_start[owners[b]], place.near_start[owners[b] + 1]):
+            other = place.near[q]
+            begin, end = tables.holder_start[other], tables.holder_start[other + 1]
+            if begin == end or tables.molecule[tables.holder[begin]] == molecule:
                 continue
-            if k < len(around):
-                around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
-            k += 1
+            sx, sy, sz = image(place, place.shift[q])
+            before = False  # it is near one that was looked at
+            for earlier in range(b):
+                before |= within(place, owners[earlier], other, sx, sy, sz, place.reach)
+            if before:
+                continue
+            for r in range(begin, end):
+                atom = tables.holder[r]
+                x = place.positions[atom, 0] + sx
+                y = place.positions[atom, 1] + sy
+                z = place.positions[atom, 2] + sz
+                if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
+                    continue
+                if k < len(around):
+                    around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
+                k += 1
     return k
 
 
@@ -172,19 +154,18 @@ def choose(
     """
     dice = np.random.default_rng(name)
     relax, hands = _relax_together if together else _relax_alone, offer.hands.astype(np.float64)
-    found, shift, around = np.empty(512, np.int64), np.empty((512, 3), np.int64), np.empty((2048, 4))
+    around = np.empty((2048, 4))
     tried = offer.cost < offer.cost.min(axis=1, keepdims=True) + WORTH * numbers.kt
+    choosy = np.flatnonzero(tried.sum(axis=1) > 1)
     for turn in range(sum(ROUNDS)):
-        for copy, first in enumerate(firsts):
+        for copy in choosy:
+            first = firsts[copy]
             shapes = offer.shapes[copy, tried[copy]]
             corners = shapes.min(axis=(0, 1)) - REACH - SKIN, shapes.max(axis=(0, 1)) + REACH + SKIN
-            n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
-            if n < 0:
-                found, shift = np.empty(-2 * n, np.int64), np.empty((-2 * n, 3), np.int64)
-                n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
+            n = _neighbours(place, tables, first, owners[copy], *corners, around)
             if n > len(around):
                 around = np.empty((2 * n, 4))
-                n = _neighbours(place, tables, first, owners[copy], *corners, found, shift, around)
+                n = _neighbours(place, tables, first, owners[copy], *corners, around)
             energy = offer.cost[copy, tried[copy]]
             molecule = tables.molecule[first]
             end = tables.begin[molecule + 1] if molecule + 1 < len(tables.begin) else len(place.positions)

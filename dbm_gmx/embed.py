@@ -16,6 +16,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from dbm_gmx.anneal import Schedule, Script, anneal, make_script, window_energies
 from dbm_gmx.conformers import Piece, draw_conformers, make_piece
@@ -577,10 +578,7 @@ def _shapes(folder: Folder, number: int, hands: SignArray, dice: np.random.Gener
 
 def _random_rotations(count: int, dice: np.random.Generator) -> FloatArray:
     """(count, 3, 3), all orientations equally likely."""
-    q, r = np.linalg.qr(dice.normal(size=(count, 3, 3)))
-    q = q * np.sign(np.diagonal(r, axis1=1, axis2=2))[:, None, :]
-    q[np.linalg.det(q) < 0] *= -1
-    return np.asarray(q, np.float64)
+    return np.asarray(Rotation.from_quat(dice.normal(size=(count, 4))).as_matrix(), np.float64)
 
 
 def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:

@@ -20,14 +20,14 @@ CLOSEST = 0.01  # nm^2, squares of distances are no smaller
 VOLUME = 0.77  # of unit vectors to three neighbours of a tetrahedral atom
 
 
-@compiled()
+@compiled(forceinline=True)
 def _add(force: Any, i: int, x: float, y: float, z: float) -> None:
     force[i, 0] += x
     force[i, 1] += y
     force[i, 2] += z
 
 
-@compiled()
+@compiled(forceinline=True)
 def term_force(form: int, p: Any, scale: float, x: Any, i: int, j: int, k: int, m: int, force: Any) -> None:
     """Add the force of a term; bonds no stiffer than :data:`STIFFEST`."""
     ax, ay, az = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]

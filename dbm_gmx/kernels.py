@@ -58,7 +58,7 @@ def uniform(dice: Any) -> float:
     return float(scramble(dice[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@compiled()
+@compiled(forceinline=True)
 def gaussian(dice: Any) -> float:
     """A number of mean 0 and variance 1 (Box and Muller)."""
     u, v = 1.0 - uniform(dice), uniform(dice)
@@ -94,7 +94,7 @@ def random_matrix(dice: Any, matrix: Any) -> None:
 # --- terms -----------------------------------------------------------------------------------------
 
 
-@compiled()
+@compiled(forceinline=True)
 def term_energy(form: int, p: Any, positions: Any, i: int, j: int, k: int, m: int) -> float:
     """Energy of a term in a form of :class:`~dbm_gmx.target.Force`; rows of ``positions``."""
     ax = positions[j, 0] - positions[i, 0]

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from dbm_gmx.crowd import choose
 from dbm_gmx.embed import Folder, fold, make_folder, offer
+from dbm_gmx.field import REACH, SKIN
 from dbm_gmx.fragments import chemical_graph
 from dbm_gmx.frame import Float32Array, FloatArray, Frame, IntArray
 from dbm_gmx.moves import KINDS, SHIFT, SPIN, SWING, TURN, TWIST
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.place import Place, make_place
 from dbm_gmx.quality import handedness, stereocentres
 from dbm_gmx.settle import settle
 from dbm_gmx.sweep import (
-    Place,
     blocks_of_beads,
     colour_blocks,
     colour_order,
     full_energy,
-    make_place,
     project,
     sweep_alone,
     sweep_together,
@@ -189,7 +189,7 @@ class Sampler:
                 positions[atoms].reshape(-1, n, 3)[wanted] = folded.positions
                 regrown += folded.again
                 grown.append((number, np.flatnonzero(wanted)))
-        place = make_place(positions, np.zeros_like(beads), beads, self.widened(positions, beads), box)
+        place = self.place(positions, np.zeros_like(beads), beads, box)
         for number, copies in grown:
             self._choose(place, number, copies, frame, sample)
         return positions, regrown
@@ -244,6 +244,11 @@ class Sampler:
             return np.broadcast_to(hands, (match.count, centres))
         before = sum(m.count for m in self.system.matches[:number] if m.kind.name == name)
         return hands[before : before + match.count]
+
+    def place(self, positions: FloatArray, off: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
+        """The frame, with all neighbours that growth, packing and sweeps look for."""
+        reach = max(self.numbers.reach, REACH + SKIN)
+        return make_place(positions, off, beads, self.widened(positions, beads), box, reach)
 
     def widened(self, positions: FloatArray, beads: FloatArray) -> FloatArray:
         """Radii of the beads' spheres, widened where the start has an atom further away."""
@@ -314,7 +319,7 @@ class Chain:
             settle(self.place, tables, numbers, *sampler.held(positions), settled, together=sampler.together)
         project(positions, tables)  # hydrogens turn in the sweeps, their bonds do not stretch
         self.place = self._place(positions, beads, box)
-        colour = colour_blocks(self.place, tables, numbers.reach, *sampler.blocks_of_beads)
+        colour = colour_blocks(self.place, tables, *sampler.blocks_of_beads)
         self.colours = colour_order(colour)
         self.energies = [self._energy()]
         self.steps = np.array([FIRST_STEP[kind] for kind in tables.kind.tolist()])
@@ -339,7 +344,7 @@ class Chain:
 
     def _place(self, positions: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
         off = mapped_beads(self.sampler.system, positions) - beads
-        return make_place(positions, off, beads, self.sampler.widened(positions, beads), box)
+        return self.sampler.place(positions, off, beads, box)
 
     def advance(self, name: tuple[int, int]) -> None:
         """One sweep; ``name`` tells the random numbers of this chain from those of others."""
@@ -384,7 +389,7 @@ class Chain:
         The second half of the chain so far is cut in two; their means must agree within twice the
         error that the autocorrelation of the energy allows for.
         """
-        if self.sampler.settings.sweeps is not None or self.sweeps < 3 * LEARNING or self.sweeps % 8:
+        if self.sampler.settings.sweeps is not None or self.sweeps < 2 * LEARNING or self.sweeps % 8:
             return False
         return is_stationary(np.array(self.energies))
 
@@ -405,7 +410,7 @@ class Chain:
 def is_stationary(energies: FloatArray) -> bool:
     """Whether the two halves of the second half of a series have the same mean within their errors."""
     series = energies[len(energies) // 2 :]
-    if len(series) < 10:
+    if len(series) < LEARNING:
         return False
     first, second = np.array_split(series, 2)
     error = np.hypot(_error_of_mean(first), _error_of_mean(second))

@@ -16,12 +16,14 @@ import numba as nb
 import numpy as np
 
 from dbm_gmx.forces import pair_force, special_pair, term_force, upright
-from dbm_gmx.frame import FloatArray
 from dbm_gmx.kernels import compiled, gaussian, seeded
-from dbm_gmx.sweep import beads_around
+from dbm_gmx.place import image, within
 
 STEPS = 500
 TIME_STEP = 0.006  # ps
+EVERY = 2
+"""Steps from one look at the other atoms to the next, which counts for all of them (Tuckerman, Berne,
+Martyna, J. Chem. Phys. 97, 1990, 1992); within bonds, angles and beads every step."""
 FRICTION = 2.0  # ps^-1
 MASS = 12.0  # amu, of all atoms: only positions matter
 HOT = 1.6
@@ -33,7 +35,6 @@ CUTOFF = 0.6  # nm, at most
 SKIN = 0.08  # nm
 RENEWED = 20  # steps between two lists of neighbours
 LONGEST_STEP = 0.02  # nm
-IMAGES = 9  # periods to either side that an image's number can tell
 
 
 def settle(
@@ -64,23 +65,22 @@ def settle(
     """
     n = len(place.positions)
     cutoff = min(numbers.reach, CUTOFF)
-    images = image_vectors(place.cell)
     velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
     forces = _forces_together if together else _forces_alone
     list_all = _list_together if together else _list_alone
-    lists = make_lists(place, tables, 0)
+    lists, wanted = make_lists(place, tables, 0), np.asarray(hands, np.float64)
     for step in range(steps):
         if step % RENEWED == 0:
-            list_all(place, tables, cutoff + SKIN, images, lists)
+            list_all(place, tables, cutoff + SKIN, lists)
             if lists.size.max() > lists.other.shape[1]:
                 lists = make_lists(place, tables, int(1.2 * lists.size.max()) + 16)
-                list_all(place, tables, cutoff + SKIN, images, lists)
+                list_all(place, tables, cutoff + SKIN, lists)
         done = step / (SOFTENED * steps)
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / steps)
-        forces(place, tables, numbers, cutoff, soft, lists, images, force)
-        for c in range(len(hands)):
-            upright(place.positions, centres[c], float(hands[c]), force)
+        weight = EVERY if step % EVERY == 0 else 0
+        forces(place, tables, numbers, cutoff, soft, weight, lists, force)
+        _upright_all(place.positions, centres, wanted, force)
         _step(place.positions, velocity, force, numbers.kt * heat, np.array([*name, step], np.int64))
 
 
@@ -91,8 +91,8 @@ class Lists(NamedTuple):
     ----------
     size
         (m,) of each bead, also where there is no room for all.
-    other, image
-        (m, room) atoms, and numbers of their images.
+    other, row
+        (m, room) atoms, and the rows of ``place.near`` that tell their images.
     begin
         (m, types + 1) where each type begins.
     skipped, hidden
@@ -101,7 +101,7 @@ class Lists(NamedTuple):
 
     size: Any
     other: Any
-    image: Any
+    row: Any
     begin: Any
     skipped: Any
     hidden: Any
@@ -113,62 +113,45 @@ def make_lists(place: Any, tables: Any, room: int) -> Lists:
     return Lists(
         np.zeros(beads, np.int64),
         np.empty((beads, room), np.int32),
-        np.empty((beads, room), np.int16),
+        np.empty((beads, room), np.int32),
         np.zeros((beads, len(tables.c6) + 1), np.int64),
         np.zeros(len(place.positions), np.int64),
         np.empty((len(place.positions), most), np.int32),
     )
 
 
-def image_vectors(cell: FloatArray) -> FloatArray:
-    """Lattice vectors by the number of an image, see :func:`_number`."""
-    along = np.arange(-IMAGES, IMAGES + 1)
-    steps = np.stack(np.meshgrid(along, along, along, indexing="ij"), axis=-1).reshape(-1, 3)
-    return np.asarray(steps @ cell, np.float64)
-
-
-@compiled(forceinline=True)
-def _number(a: int, b: int, c: int) -> int:
-    """Number of an image; one so far away that it has none gets -1."""
-    if max(abs(a), abs(b), abs(c)) > IMAGES:
-        return -1
-    side = 2 * IMAGES + 1
-    return ((a + IMAGES) * side + b + IMAGES) * side + c + IMAGES
-
-
-def _list_all(place: Any, tables: Any, reach: float, images: Any, lists: Any) -> None:
+def _list_all(place: Any, tables: Any, reach: float, lists: Any) -> None:
     for bead in nb.prange(len(place.beads)):
-        _list(place, tables, bead, reach, images, lists)
+        _list(place, tables, bead, reach, lists)
 
 
 @compiled()
-def _list(place: Any, tables: Any, bead: int, reach: float, images: Any, lists: Any) -> None:
+def _list(place: Any, tables: Any, bead: int, reach: float, lists: Any) -> None:
     """List the atoms within reach of those of a bead, and count them; their own are among them."""
     begin, end = tables.holder_start[bead], tables.holder_start[bead + 1]
     if begin == end:
         return
-    found, shift = np.empty(2048, np.int64), np.empty((2048, 3), np.int64)
-    distance = place.radius[bead] + place.widest + reach
-    n = beads_around(place, bead, distance, found, shift)
-    if n > len(found):
-        found, shift = np.empty(n, np.int64), np.empty((n, 3), np.int64)
-        n = beads_around(place, bead, distance, found, shift)
     positions, counts = place.positions, lists.begin[bead]
     counts[:] = 0
     size, room = 0, lists.other.shape[1]
-    atom, number = np.empty(room, np.int32), np.empty(room, np.int16)
-    for q in range(n):
-        image = _number(shift[q, 0], shift[q, 1], shift[q, 2])
-        far = place.radius[bead] + place.radius[found[q]] + reach
-        if image < 0 or _square(place.beads[found[q]], images[image], place.beads[bead]) > far * far:
+    atom, row = np.empty(room, np.int32), np.empty(room, np.int32)
+    for q in range(place.near_start[bead], place.near_start[bead + 1]):
+        other = place.near[q]
+        sx, sy, sz = image(place, place.shift[q])
+        if not within(place, bead, other, sx, sy, sz, reach):
             continue
-        for t in range(tables.holder_start[found[q]], tables.holder_start[found[q] + 1]):
+        for t in range(tables.holder_start[other], tables.holder_start[other + 1]):
             j, near = tables.holder[t], False
+            x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
             for r in range(begin, end):
-                near |= _square(positions[j], images[image], positions[tables.holder[r]]) < reach * reach
+                i = tables.holder[r]
+                dx, dy, dz = x - positions[i, 0], y - positions[i, 1], z - positions[i, 2]
+                if dx * dx + dy * dy + dz * dz < reach * reach:
+                    near = True
+                    break
             if near:
                 if size < room:
-                    atom[size], number[size] = j, image
+                    atom[size], row[size] = j, q
                 counts[tables.type[j] + 1] += 1
                 size += 1
     lists.size[bead] = size
@@ -178,30 +161,23 @@ def _list(place: Any, tables: Any, bead: int, reach: float, images: Any, lists: 
         counts[k] += counts[k - 1]
     free = counts[:-1].copy()
     for q in range(size):
-        row = free[tables.type[atom[q]]]
-        lists.other[bead, row], lists.image[bead, row] = atom[q], number[q]
+        slot = free[tables.type[atom[q]]]
+        lists.other[bead, slot], lists.row[bead, slot] = atom[q], row[q]
         free[tables.type[atom[q]]] += 1
-    _hide(tables, bead, size, lists)
+    _hide(place, tables, bead, size, lists)
 
 
 @compiled(forceinline=True)
-def _square(x: Any, shift: Any, y: Any) -> float:
-    """Square of the distance between a shifted place and another."""
-    dx, dy, dz = x[0] + shift[0] - y[0], x[1] + shift[1] - y[1], x[2] + shift[2] - y[2]
-    return dx * dx + dy * dy + dz * dz
-
-
-@compiled(forceinline=True)
-def _hide(tables: Any, bead: int, size: int, lists: Any) -> None:
+def _hide(place: Any, tables: Any, bead: int, size: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
     begin, end = tables.holder_start[bead], tables.holder_start[bead + 1]
-    molecule, home = tables.molecule[tables.holder[begin]], _number(0, 0, 0)
+    molecule = tables.molecule[tables.holder[begin]]
     first, mass = tables.begin[molecule], tables.mass_start[tables.sort_of[molecule]]
     for r in range(begin, end):
         lists.skipped[tables.holder[r]] = 0
     for q in range(size):
-        j = lists.other[bead, q]
-        if tables.molecule[j] != molecule or lists.image[bead, q] != home:
+        j, shift = lists.other[bead, q], place.shift[lists.row[bead, q]]
+        if tables.molecule[j] != molecule or shift[0] != 0 or shift[1] != 0 or shift[2] != 0:
             continue
         for r in range(begin, end):
             i = tables.holder[r]
@@ -267,17 +243,19 @@ def _bead_forces(
     bead: int,
     cutoff: float,
     soft: float,
+    weight: int,
     lists: Any,
-    images: Any,
     force: Any,
 ) -> None:
-    """Forces on the atoms of a bead by all but their special partners."""
+    """Forces on the atoms of a bead by all but their special partners, ``weight`` times."""
     positions, centre, n = place.positions, place.beads[bead], lists.size[bead]
     around = np.empty((4, n), np.float32)
     for q in range(n):
-        j, shift = lists.other[bead, q], images[lists.image[bead, q]]
-        for d in range(3):
-            around[d, q] = positions[j, d] + shift[d] - centre[d]
+        j = lists.other[bead, q]
+        sx, sy, sz = image(place, place.shift[lists.row[bead, q]])
+        around[0, q] = positions[j, 0] + sx - centre[0]
+        around[1, q] = positions[j, 1] + sy - centre[1]
+        around[2, q] = positions[j, 2] + sz - centre[2]
         around[3, q] = tables.charge[j]
     limit, k_rf = np.float32(cutoff * cutoff), np.float32(numbers.k_rf)
     kept = np.empty(lists.hidden.shape[1], np.float32)
@@ -306,14 +284,25 @@ def _bead_forces(
             fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
         for q in range(lists.skipped[i]):
             around[0, lists.hidden[i, q]] = kept[q]
-        force[i, 0], force[i, 1], force[i, 2] = fx, fy, fz
+        force[i, 0], force[i, 1], force[i, 2] = weight * fx, weight * fy, weight * fz
 
 
 def _forces(
-    place: Any, tables: Any, numbers: Any, cutoff: float, soft: float, lists: Any, images: Any, force: Any
+    place: Any,
+    tables: Any,
+    numbers: Any,
+    cutoff: float,
+    soft: float,
+    weight: int,
+    lists: Any,
+    force: Any,
 ) -> None:
-    for bead in nb.prange(len(place.beads)):
-        _bead_forces(place, tables, numbers, bead, cutoff, soft, lists, images, force)
+    """Forces on all atoms, those between beads' atoms ``weight`` times."""
+    if weight == 0:
+        force[:] = 0.0
+    else:
+        for bead in nb.prange(len(place.beads)):
+            _bead_forces(place, tables, numbers, bead, cutoff, soft, weight, lists, force)
     for molecule in nb.prange(len(tables.begin)):
         _molecule_forces(place, tables, numbers, molecule, soft, force)
 
@@ -346,6 +335,13 @@ def _molecule_forces(place: Any, tables: Any, numbers: Any, molecule: int, soft:
             place.off[bead + b - tables.site_start[sort], d] = off
             for q in range(tables.weighed_start[b], tables.weighed_start[b + 1]):
                 force[first + tables.weighed[q], d] -= numbers.stiffness * tables.weight[q] * off
+
+
+@compiled()
+def _upright_all(x: Any, centres: Any, hands: Any, force: Any) -> None:
+    """Add the forces that give stereocentres their hands."""
+    for c in range(len(hands)):
+        upright(x, centres[c], hands[c], force)
 
 
 _forces_alone = compiled()(_forces)

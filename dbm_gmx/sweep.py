@@ -1,9 +1,8 @@
 """Sweeps: the Markov chain that leaves the target unchanged, compiled.
 
-A *visit* gathers the atoms around a block once and tries its moves.  Where an atom can be is
-bounded by a sphere about the bead that owns it; blocks whose spheres are further apart than the cut-off do
-not see each other, have the same *colour*, and are visited side by side.  Beads never move, so cells and
-colours are made once for a frame.
+A *visit* gathers the atoms around a block once and tries its moves.  Blocks whose beads' spheres
+(:mod:`~dbm_gmx.place`) are further apart than the cut-off do not see each other, have the same *colour*,
+and are visited side by side.
 """
 
 # numba knows the types in here
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from dbm_gmx.frame import FloatArray, IntArray, reduced_cell
+from dbm_gmx.frame import IntArray
 from dbm_gmx.kernels import (
     compiled,
     gaussian,
@@ -27,45 +26,10 @@ from dbm_gmx.kernels import (
     uniform,
 )
 from dbm_gmx.moves import SHIFT, SPIN, SWING, TURN
+from dbm_gmx.place import image, within
 from dbm_gmx.tables import Tables
 
-CELL = 0.6  # width of the cells of beads, nm
 CLOSEST = np.float32(1e-4)  # nm^2: closer than 0.01 nm the energy no longer grows
-
-
-class Place(NamedTuple):
-    """One frame: where things are.
-
-    Attributes
-    ----------
-    positions
-        (n, 3) nm, molecules whole.
-    off
-        (m, 3) mapped centres minus beads, nm.
-    beads, radius
-        (m, 3), (m,) nm: beads, and how far from them their atoms may be.
-    cell, inverse, counts
-        (3, 3) reduced cell and its inverse, (3,) number of cells of beads along each vector.
-    home, start, order
-        (m, 3) cells by which each bead lies outside the box; ranges of ``order`` (beads) in each cell.
-    inside
-        (m, 3) beads in the box, nm.
-    widest
-        Largest radius, nm.
-    """
-
-    positions: Any
-    off: Any
-    beads: Any
-    radius: Any
-    cell: Any
-    inverse: Any
-    counts: Any
-    home: Any
-    start: Any
-    order: Any
-    inside: Any
-    widest: float
 
 
 class Sight(NamedTuple):
@@ -99,102 +63,7 @@ class Scratch(NamedTuple):
     pivot: Any
 
 
-def make_place(
-    positions: FloatArray, off: FloatArray, beads: FloatArray, radius: FloatArray, box: FloatArray
-) -> Place:
-    """Sort the beads of a frame into cells; ``positions`` and ``off`` are changed by the sweeps."""
-    cell = reduced_cell(box)
-    inverse = np.linalg.inv(cell)
-    counts = np.maximum(1, (1 / np.linalg.norm(inverse, axis=0) / CELL).astype(np.int64))
-    beads = np.ascontiguousarray(beads, np.float64)
-    scaled = beads @ inverse
-    home = np.floor(scaled).astype(np.int64)
-    part = np.minimum(((scaled - home) * counts).astype(np.int64), counts - 1)
-    number = (part[:, 0] * counts[1] + part[:, 1]) * counts[2] + part[:, 2]
-    order = np.argsort(number, kind="stable")
-    start = np.searchsorted(number[order], np.arange(counts.prod() + 1))
-    inside = beads - home @ cell
-    return Place(
-        positions,
-        off,
-        beads,
-        radius,
-        np.ascontiguousarray(cell),
-        np.ascontiguousarray(inverse),
-        counts,
-        home,
-        start,
-        order,
-        inside,
-        float(radius.max()),
-    )
-
-
 # --- neighbours ------------------------------------------------------------------------------------
-
-
-@compiled()
-def beads_around(place: Any, bead: int, distance: float, found: Any, shift: Any) -> int:
-    """Beads and their images within ``distance`` of a bead, itself too; how many there are.
-
-    Fills ``found`` (beads) and ``shift`` (whole cells to add to the image's given position) as far as
-    they reach.
-    """
-    counts, cell, inverse = place.counts, place.cell, place.inverse
-    span = np.empty(3, np.int64)
-    at = np.empty(3, np.int64)
-    x, y, z = place.inside[bead, 0], place.inside[bead, 1], place.inside[bead, 2]
-    for d in range(3):
-        height = 1.0 / math.sqrt(inverse[0, d] ** 2 + inverse[1, d] ** 2 + inverse[2, d] ** 2)
-        span[d] = math.ceil(distance / (height / counts[d]))
-        at[d] = min(
-            int((x * inverse[0, d] + y * inverse[1, d] + z * inverse[2, d]) * counts[d]), counts[d] - 1
-        )
-    n = 0
-    limit = distance * distance
-    for i in range(at[0] - span[0], at[0] + span[0] + 1):
-        a = i // counts[0]
-        for j in range(at[1] - span[1], at[1] + span[1] + 1):
-            b = j // counts[1]
-            for k in range(at[2] - span[2], at[2] + span[2] + 1):
-                c = k // counts[2]
-                number = ((i - a * counts[0]) * counts[1] + j - b * counts[1]) * counts[2] + k - c * counts[2]
-                if place.start[number] == place.start[number + 1]:
-                    continue
-                sx = a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0] - x
-                sy = a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1] - y
-                sz = a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2] - z
-                for q in range(place.start[number], place.start[number + 1]):
-                    other = place.order[q]
-                    dx = place.inside[other, 0] + sx
-                    dy = place.inside[other, 1] + sy
-                    dz = place.inside[other, 2] + sz
-                    if dx * dx + dy * dy + dz * dz < limit:
-                        if n < len(found):
-                            found[n] = other
-                            shift[n, 0] = a + place.home[bead, 0] - place.home[other, 0]
-                            shift[n, 1] = b + place.home[bead, 1] - place.home[other, 1]
-                            shift[n, 2] = c + place.home[bead, 2] - place.home[other, 2]
-                        n += 1
-    return n
-
-
-@compiled(forceinline=True)
-def _reached(
-    place: Any, tables: Any, block: int, first_bead: int, other: int, shift: Any, reach: float
-) -> bool:
-    """Whether an atom of a bead's image can be within ``reach`` of an atom of a block."""
-    cell = place.cell
-    x = place.beads[other, 0] + shift[0] * cell[0, 0] + shift[1] * cell[1, 0] + shift[2] * cell[2, 0]
-    y = place.beads[other, 1] + shift[0] * cell[0, 1] + shift[1] * cell[1, 1] + shift[2] * cell[2, 1]
-    z = place.beads[other, 2] + shift[0] * cell[0, 2] + shift[1] * cell[1, 2] + shift[2] * cell[2, 2]
-    for q in range(tables.bead_start[block], tables.bead_start[block + 1]):
-        own = first_bead + tables.bead[q]
-        dx, dy, dz = x - place.beads[own, 0], y - place.beads[own, 1], z - place.beads[own, 2]
-        far = place.radius[own] + place.radius[other] + reach
-        if dx * dx + dy * dy + dz * dz < far * far:
-            return True
-    return False
 
 
 @compiled(forceinline=True)
@@ -212,13 +81,11 @@ def _extent(place: Any, tables: Any, block: int, first_bead: int) -> float:
 
 
 @compiled()
-def colour_blocks(place: Any, tables: Any, reach: float, bead_blocks_start: Any, bead_blocks: Any) -> Any:
+def colour_blocks(place: Any, tables: Any, bead_blocks_start: Any, bead_blocks: Any) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
     Parameters
     ----------
-    reach
-        The cut-off, nm.
     bead_blocks_start, bead_blocks
         Instances that move atoms of each bead.
 
@@ -229,26 +96,20 @@ def colour_blocks(place: Any, tables: Any, reach: float, bead_blocks_start: Any,
     count = len(tables.instance)
     colour = np.full(count, -1, np.int64)
     used = np.full(1024, -1, np.int64)
-    found, shift = np.empty(4096, np.int64), np.empty((4096, 3), np.int64)
     for one in range(count):
         block, first_bead = tables.instance[one], tables.bead_of[one]
-        home = first_bead + tables.bead[tables.bead_start[block]]
-        distance = _extent(place, tables, block, first_bead) + place.widest + reach
-        n = beads_around(place, home, distance, found, shift)
-        if n > len(found):
-            found, shift = np.empty(2 * n, np.int64), np.empty((2 * n, 3), np.int64)
-            n = beads_around(place, home, distance, found, shift)
-        for q in range(n):
-            if not _reached(place, tables, block, first_bead, found[q], shift[q], reach):
-                continue
-            for r in range(bead_blocks_start[found[q]], bead_blocks_start[found[q] + 1]):
-                taken = colour[bead_blocks[r]]
-                if taken >= 0:
-                    if taken >= len(used):
-                        longer = np.full(2 * taken, -1, np.int64)
-                        longer[: len(used)] = used
-                        used = longer
-                    used[taken] = one
+        for b in range(tables.bead_start[block], tables.bead_start[block + 1]):
+            bead = first_bead + tables.bead[b]
+            for q in range(place.near_start[bead], place.near_start[bead + 1]):
+                other = place.near[q]
+                for r in range(bead_blocks_start[other], bead_blocks_start[other + 1]):
+                    taken = colour[bead_blocks[r]]
+                    if taken >= 0:
+                        if taken >= len(used):
+                            longer = np.full(2 * taken, -1, np.int64)
+                            longer[: len(used)] = used
+                            used = longer
+                        used[taken] = one
         free = 0
         while free < len(used) and used[free] == one:
             free += 1
@@ -273,62 +134,67 @@ def blocks_of_beads(tables: Tables, n_beads: int) -> tuple[IntArray, IntArray]:
 
 
 @compiled()
-def _gather(
-    place: Any,
-    tables: Any,
-    one: int,
-    centre: Any,
-    radius: float,
-    reach: float,
-    around: Any,
-    near: Any,
-    near_shift: Any,
-) -> int:
-    """Collect the atoms a block can see, relative to ``centre``; how many there are.
+def _seen(place: Any, tables: Any, one: int, rows: Any) -> Any:
+    """Beads near those of an instance, each image once, as rows of ``place.near``, and all their atoms.
 
-    Left out are its own atoms and those of its list of special partners.  Fills ``around`` (5, k) as
-    far as it reaches: x, y, z, charge, type.
+    Fills ``rows`` as far as it reaches; returns how many rows and atoms there are.
     """
-    block, first_bead, first_atom = tables.instance[one], tables.bead_of[one], tables.atom[one]
-    home = first_bead + tables.bead[tables.bead_start[block]]
-    distance = _extent(place, tables, block, first_bead) + place.widest + reach
-    n = beads_around(place, home, distance, near, near_shift)
-    if n > len(near):
-        return -n
+    block, first_bead = tables.instance[one], tables.bead_of[one]
+    begin, n, atoms = tables.bead_start[block], 0, 0
+    for b in range(begin, tables.bead_start[block + 1]):
+        bead = first_bead + tables.bead[b]
+        for q in range(place.near_start[bead], place.near_start[bead + 1]):
+            other, before = place.near[q], False
+            if b > begin:
+                sx, sy, sz = image(place, place.shift[q])
+                for earlier in range(begin, b):
+                    before |= within(place, first_bead + tables.bead[earlier], other, sx, sy, sz, place.reach)
+            if before:
+                continue
+            if n < len(rows):
+                rows[n] = q
+            n += 1
+            atoms += tables.holder_start[other + 1] - tables.holder_start[other]
+    return n, atoms
+
+
+@compiled()
+def _gather(
+    place: Any, tables: Any, one: int, centre: Any, radius: float, reach: float, rows: Any, around: Any
+) -> int:
+    """Collect the atoms of beads that a block can see, relative to ``centre``; how many there are.
+
+    Left out are its own atoms and those of its list of special partners.  Fills ``around`` (5, k): x, y, z,
+    charge, type.
+    """
+    block, first_atom = tables.instance[one], tables.atom[one]
     own, own_end = tables.own_start[block], tables.own_start[block + 1]
     special, special_end = tables.near_start[block], tables.near_start[block + 1]
     molecule = tables.molecule[first_atom + tables.own[own]]
-    limit = (radius + reach) ** 2
-    cell, positions = place.cell, place.positions
+    limit, positions = (radius + reach) ** 2, place.positions
     k = 0
-    for q in range(n):
-        if not _reached(place, tables, block, first_bead, near[q], near_shift[q], reach):
-            continue
-        a, b, c = near_shift[q, 0], near_shift[q, 1], near_shift[q, 2]
-        sx = a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0] - centre[0]
-        sy = a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1] - centre[1]
-        sz = a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2] - centre[2]
-        same = a == 0 and b == 0 and c == 0
-        for r in range(tables.holder_start[near[q]], tables.holder_start[near[q] + 1]):
+    for q in rows:
+        sx, sy, sz = image(place, place.shift[q])
+        sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
+        first, last = tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]
+        same = place.shift[q, 0] == 0 and place.shift[q, 1] == 0 and place.shift[q, 2] == 0
+        related = first < last and tables.molecule[tables.holder[first]] == molecule
+        for r in range(first, last):
             atom = tables.holder[r]
             x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
-            if x * x + y * y + z * z >= limit:
-                continue
-            if tables.molecule[atom] == molecule:
+            # written in any case: whether it is kept no processor can guess
+            around[0, k], around[1, k], around[2, k] = x, y, z
+            around[3, k] = tables.charge[atom]
+            around[4, k] = tables.type[atom]
+            kept = x * x + y * y + z * z < limit
+            if related:
                 row = atom - first_atom
-                listed = False
                 for s in range(own, own_end):
-                    listed |= tables.own[s] == row
-                if same and not listed:
+                    kept &= tables.own[s] != row
+                if same:
                     for s in range(special, special_end):
-                        listed |= tables.near[s] == row
-                if listed:
-                    continue
-            if k < around.shape[1]:
-                around[0, k], around[1, k], around[2, k] = x, y, z
-                around[3, k] = tables.charge[atom]
-                around[4, k] = tables.type[atom]
-            k += 1
+                        kept &= tables.near[s] != row
+            k += kept
     return k
 
 
@@ -564,15 +430,13 @@ def _look(place: Any, tables: Any, numbers: Any, one: int) -> Any:
     block, first_bead = tables.instance[one], tables.bead_of[one]
     centre = place.beads[first_bead + tables.bead[tables.bead_start[block]]]
     radius = _extent(place, tables, block, first_bead)
-    around = np.empty((5, 1536), np.float32)
-    near, near_shift = np.empty(2048, np.int64), np.empty((2048, 3), np.int64)
-    n = _gather(place, tables, one, centre, radius, numbers.reach, around, near, near_shift)
-    if n < 0:
-        near, near_shift = np.empty(-n, np.int64), np.empty((-n, 3), np.int64)
-        n = _gather(place, tables, one, centre, radius, numbers.reach, around, near, near_shift)
-    if n > around.shape[1]:
-        around = np.empty((5, n), np.float32)
-        n = _gather(place, tables, one, centre, radius, numbers.reach, around, near, near_shift)
+    rows = np.empty(1024, np.int64)
+    n, atoms = _seen(place, tables, one, rows)
+    if n > len(rows):
+        rows = np.empty(n, np.int64)
+        n, atoms = _seen(place, tables, one, rows)
+    around = np.empty((5, atoms + 1), np.float32)
+    n = _gather(place, tables, one, centre, radius, numbers.reach, rows[:n], around)
     sorts = tables.sort_start[block + 1] - tables.sort_start[block]
     c6, c12 = np.empty((sorts, n), np.float32), np.empty((sorts, n), np.float32)
     for s in range(sorts):
@@ -848,17 +712,10 @@ def full_energy(place: Any, tables: Any, numbers: Any) -> Any:
 @compiled()
 def _bead_energy(place: Any, tables: Any, numbers: Any, bead: int) -> float:
     """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
-    positions, cell, centre = place.positions, place.cell, place.beads[bead]
-    radius = place.radius[bead]
-    found, shift = np.empty(2048, np.int64), np.empty((2048, 3), np.int64)
-    distance = radius + place.widest + numbers.reach
-    n = beads_around(place, bead, distance, found, shift)
-    if n > len(found):
-        found, shift = np.empty(n, np.int64), np.empty((n, 3), np.int64)
-        n = beads_around(place, bead, distance, found, shift)
-    size = 0
-    for q in range(n):
-        size += tables.holder_start[found[q] + 1] - tables.holder_start[found[q]]
+    positions, centre, radius = place.positions, place.beads[bead], place.radius[bead]
+    begin, end, size = place.near_start[bead], place.near_start[bead + 1], 0
+    for q in range(begin, end):
+        size += tables.holder_start[place.near[q] + 1] - tables.holder_start[place.near[q]]
     around, kind = np.empty((4, size), np.float32), np.empty(size, np.int64)
     molecule = tables.molecule[tables.holder[tables.holder_start[bead]]]
     first, sort = tables.begin[molecule], tables.sort_of[molecule]
@@ -866,18 +723,17 @@ def _bead_energy(place: Any, tables: Any, numbers: Any, bead: int) -> float:
     # where the atoms of the same molecule are in the list
     place_of = np.full(tables.mass_start[sort + 1] - mass, -1, np.int64)
     limit, k = (radius + numbers.reach) ** 2, 0
-    for q in range(n):
-        a, b, c = shift[q, 0], shift[q, 1], shift[q, 2]
-        sx = a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0] - centre[0]
-        sy = a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1] - centre[1]
-        sz = a * cell[0, 2] + b * cell[1, 2] + c * cell[2, 2] - centre[2]
-        for r in range(tables.holder_start[found[q]], tables.holder_start[found[q] + 1]):
+    for q in range(begin, end):
+        sx, sy, sz = image(place, place.shift[q])
+        sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
+        same = place.shift[q, 0] == 0 and place.shift[q, 1] == 0 and place.shift[q, 2] == 0
+        for r in range(tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]):
             j = tables.holder[r]
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
             if x * x + y * y + z * z < limit:
                 around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, tables.charge[j]
                 kind[k] = tables.type[j]
-                if a == 0 and b == 0 and c == 0 and tables.molecule[j] == molecule:
+                if same and tables.molecule[j] == molecule:
                     place_of[j - first] = k
                 k += 1
     lj2, s6, s12 = np.float32(numbers.lj2), np.float32(numbers.shift6), np.float32(numbers.shift12)

@@ -23,8 +23,9 @@ from dbm_gmx.frame import Frame, minimum_image
 from dbm_gmx.mapping import Mapping as BeadMapping
 from dbm_gmx.mapping import Match
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.place import make_place
 from dbm_gmx.sample import Chain, Sampler
-from dbm_gmx.sweep import full_energy, make_place
+from dbm_gmx.sweep import full_energy
 from dbm_gmx.system import System, mapped_beads
 from dbm_gmx.tables import make_numbers, make_tables
 from dbm_gmx.target import BOND_SPREAD, GAS, fixed_bonds, make_target
@@ -130,7 +131,7 @@ def own_energies(
     owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))
     radius = np.full(len(beads), 0.05)
     np.maximum.at(radius, owner, np.linalg.norm(atoms[tables.holder] - beads[owner], axis=1) + 0.01)
-    place = make_place(atoms, np.zeros_like(beads), beads, radius, box)
+    place = make_place(atoms, np.zeros_like(beads), beads, radius, box, numbers.reach)
     terms, special, others = full_energy(place, tables, numbers)
     return terms, special + others
 

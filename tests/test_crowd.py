@@ -7,8 +7,9 @@ from exact import beads_of, molecule, system
 from dbm_gmx.anneal import make_script
 from dbm_gmx.crowd import choose
 from dbm_gmx.embed import Offer
+from dbm_gmx.field import REACH, SKIN
 from dbm_gmx.options import Conditions
-from dbm_gmx.sweep import make_place
+from dbm_gmx.place import make_place
 from dbm_gmx.tables import make_numbers, make_tables
 from dbm_gmx.target import make_target
 
@@ -56,7 +57,7 @@ class Case:
         atoms = np.concatenate([PLACE + ABOVE, (PLACE + neighbour)[None]])
         atoms[4, 2] -= 4.0 * (atoms[4, 2] > 4.0)
         beads = np.array([self.bead, atoms[4]])
-        place = make_place(atoms, np.zeros((2, 3)), beads, np.full(2, 0.4), BOX)
+        place = make_place(atoms, np.zeros((2, 3)), beads, np.full(2, 0.4), BOX, REACH + SKIN)
         shapes = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
         offer = Offer(
             self.script,
@@ -103,10 +104,14 @@ def test_a_shape_gets_out_of_an_overlap_and_counts_with_what_it_has_then() -> No
     """Before it gives way it would cost hundreds of kT."""
     case, neighbour = Case(0.0, 0.0, 1.0), ABOVE[3] + [0.05, 0.19, 0.05]
     assert np.linalg.norm(ABOVE[3] - neighbour) < 0.7 * SIGMA
-    moved = case.choose(neighbour, 0, (0.0,))
+    moved = next(x for x in (case.choose(neighbour, n) for n in range(TRIES)) if x[2] > 0)
     assert np.linalg.norm(moved - neighbour) > 0.9 * SIGMA
     assert np.linalg.norm(moved - ABOVE[3]) > 0.02
     assert case.above(neighbour) > 0.2
+
+
+def test_who_has_no_choice_stays() -> None:
+    assert np.array_equal(Case(0.0, 0.0, 1.0).choose(ABOVE[3] + [0, 0, CONTACT], 0, (0.0,)), ABOVE[3])
 
 
 def test_threads_change_nothing() -> None:
