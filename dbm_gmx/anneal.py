@@ -197,6 +197,22 @@ def _anneal(
                 x[i, d] += TIME_STEP * v
 
 
+@compiled(forceinline=True)
+def _dot(a: Any, i: int, b: Any, j: int) -> float:
+    """Product of a row of one array and a row of another."""
+    total = 0.0
+    for q in range(a.shape[1]):
+        total += a[i, q] * b[j, q]
+    return total
+
+
+@compiled(forceinline=True)
+def _add(step: Any, share: float, rows: Any, row: int) -> None:
+    """Add a share of a row."""
+    for q in range(len(step)):
+        step[q] += share * rows[row, q]
+
+
 @compiled()
 def descend(
     script: Any, window: int, steps: int, kt: float, beads: Any, hands: Any, field: Field, x: Any
@@ -210,7 +226,8 @@ def descend(
     n = 3 * len(free)
     moved, turned = np.zeros((MEMORY, n)), np.zeros((MEMORY, n))
     curvature, share = np.zeros(MEMORY), np.zeros(MEMORY)
-    slope, before, step = np.zeros(n), np.zeros(n), np.zeros(n)
+    slope, before, way = np.zeros(n), np.zeros(n), np.zeros((1, n))
+    step = way[0]
     known, scale = 0, SOFTEST
     for number in range(steps):
         _forces(script, window, x, beads, hands, 1.0, kt / TIGHT**2, force)
@@ -220,32 +237,34 @@ def descend(
             slope[q] = -force[free[q // 3], q % 3]
         if number > 0:
             row = known % MEMORY
-            moved[row] = step
-            turned[row] = slope - before
-            along, squared = 0.0, 0.0
             for q in range(n):
-                along += moved[row, q] * turned[row, q]
-                squared += turned[row, q] ** 2
+                moved[row, q], turned[row, q] = step[q], slope[q] - before[q]
+            along, squared = _dot(moved, row, turned, row), _dot(turned, row, turned, row)
             if along > 1e-12 * squared and along > 0.0:
                 curvature[row], scale = along, along / squared
                 known += 1
             else:  # curved upwards: what is remembered is of no use here
                 known, scale = 0, SOFTEST
-        step[:] = slope
+        way[0] = slope
         first = max(0, known - MEMORY)
         for k in range(known - 1, first - 1, -1):
             row = k % MEMORY
-            share[row] = np.dot(moved[row], step) / curvature[row]
-            step -= share[row] * turned[row]
-        step *= scale
+            share[row] = _dot(moved, row, way, 0) / curvature[row]
+            _add(step, -share[row], turned, row)
+        for q in range(n):
+            step[q] *= scale
         for k in range(first, known):
             row = k % MEMORY
-            step += (share[row] - np.dot(turned[row], step) / curvature[row]) * moved[row]
-        if np.dot(slope, step) < DOWN and (2 * number > steps or len(field.start) == 0):
-            return
-        longest = np.abs(step).max()
-        step *= -min(1.0, LONGEST_STEP / longest) if longest > 0.0 else 0.0
+            _add(step, share[row] - _dot(turned, row, way, 0) / curvature[row], moved, row)
+        gain = longest = 0.0
         for q in range(n):
+            gain += slope[q] * step[q]
+            longest = max(longest, abs(step[q]))
+        if longest == 0.0 or (gain < DOWN and (2 * number > steps or len(field.start) == 0)):
+            return
+        shorter = -min(1.0, LONGEST_STEP / longest)
+        for q in range(n):
+            step[q] *= shorter
             x[free[q // 3], q % 3] += step[q]
 
 
