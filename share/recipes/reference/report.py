@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,45 +12,45 @@ from frames import GAS, whole
 from gromacs import System, gmx
 from molecule import Array, Molecule, hands
 
+Vectors = Callable[[Molecule, Array], Array]
+
 
 def report(system: System, molecule: Molecule, times: list[float]) -> str:
-    """Return a page of text about a run, or the rests of cycles, and the frames at some times."""
+    """Return a page of text about a run, or about cycles, and the frames at some times."""
     temperature, pressure, _ = system["run"]
-    numbers = range(1, system["frames"] + 1)
-    cycles = "hot" in system
     lines = [f"{system['title']}: {system['molecules']} molecules, {temperature} K, {pressure} bar"]
-    if cycles:
-        lines += [schedule(system), *energies_of_rests(system, [f"rest{k}" for k in numbers])]
-    else:
-        lines += energies(system)
-    lines += drift(system, len(molecule.atoms))
-    skip, names = system["skip"], ["run"]
-    if cycles:
-        skip, names = skip + system["cool"], [f"rest{k}" for k in numbers]
-    clock, places = trajectory(molecule, names, skip)
-    squares = (end_to_end(molecule, places)[:, :, 0] ** 2).sum(axis=-1)
-    error = standard_error(squares.mean(axis=0))  # molecules are independent
-    lines.append(f"mean square end-to-end distance: {squares.mean():.3f} +- {error:.3f} nm2")
-    if cycles:
-        lines.append(f"by cycles: {row(np.split(squares, len(names), axis=1), '.2f')}")
-    else:
-        lines.append(f"by fifths: {row(np.array_split(squares, 5), '.3f')}")
-    kinds = {"end-to-end vector": end_to_end}
-    if any(group.ring for group in molecule.groups):
-        kinds["vectors along rings"] = along_rings
-    for kind, vectors in kinds.items():
-        if cycles:
-            lines += between(kind, molecule, vectors, times)
-        else:
-            lines += relaxation(kind, clock, vectors(molecule, places), times[1] - times[0])
-    if cycles:
-        hot = trajectory(molecule, [f"hot{k}" for k in numbers], 0)
-        for kind, vectors in kinds.items():
-            lines += relaxation(f"{kind}, hot", hot[0], vectors(molecule, hot[1]))
-            lines += relaxation(f"{kind}, at rest", clock, vectors(molecule, places))
-    if len(molecule.groups) > 3 and len(kinds) > 1:
-        lines += stereocentres(molecule, places)
+    lines += (of_cycles if "hot" in system else of_run)(system, molecule, times)
     return "\n".join(lines) + "\n"
+
+
+def of_run(system: System, molecule: Molecule, times: list[float]) -> list[str]:
+    """Describe one run."""
+    lines = energies(system) + drift(system, len(molecule.atoms))
+    clock, places = trajectory(molecule, ["run"], system["skip"])
+    found, squares = end_to_end_squares(molecule, places)
+    lines += [found, f"by fifths: {row(np.array_split(squares, 5), '.3f')}"]
+    for kind, vectors in kinds(molecule).items():
+        lines += relaxation(kind, clock, vectors(molecule, places), times[1] - times[0])
+    return lines + stereocentres(molecule, places)
+
+
+def of_cycles(system: System, molecule: Molecule, times: list[float]) -> list[str]:
+    """Describe the rests of cycles, and how the hot parts make them forget each other."""
+    hot, rest = ([f"{part}{k}" for k in range(1, len(times) + 1)] for part in ("hot", "rest"))
+    lines = [schedule(system), *energies_of_rests(system, rest), *drift(system, len(molecule.atoms))]
+    clock, places = trajectory(molecule, rest, system["cool"] + system["skip"])
+    found, squares = end_to_end_squares(molecule, places)
+    lines += [found, f"  by cycles: {row(np.split(squares, len(rest), axis=1), '.2f')}"]
+    part = trans(molecule, places)
+    error = standard_error(part.mean(axis=0))
+    lines.append(f"trans torsions of the chain: {part.mean():.3f} +- {error:.3f}")
+    lines.append(f"  by fifths of the rests: {row(np.array_split(part, 5), '.3f')}")
+    hot_clock, hot_places = trajectory(molecule, hot, 0)
+    for kind, vectors in kinds(molecule).items():
+        lines += between(kind, molecule, vectors, times)
+        lines += relaxation(f"{kind}, hot", hot_clock, vectors(molecule, hot_places))
+        lines += relaxation(f"{kind}, at rest", clock, vectors(molecule, places))
+    return lines + stereocentres(molecule, places)
 
 
 def row(parts: list[Array], form: str) -> str:
@@ -68,10 +69,8 @@ def standard_error(values: Array) -> float:
 def schedule(system: System) -> str:
     """Say what a cycle is."""
     (warm, pressure, length), (cold, _, rest), cool = system["hot"], system["run"], system["cool"]
-    first = f"{length:g} ps at {warm} K and {pressure} bar, {cool:g} ps down to {cold} K"
-    return (
-        f"{system['frames']} cycles: {first}, {rest:g} ps of rest, {system['skip']:g} ps of it left out below"
-    )
+    first = f"{length:g} ps at {warm} K and {pressure} bar, {cool:g} ps of cooling to {cold} K"
+    return f"{system['frames']} cycles: {first}, {rest:g} ps of rest, less its first {system['skip']:g} ps:"
 
 
 def energies_of_rests(system: System, names: list[str]) -> list[str]:
@@ -136,6 +135,19 @@ def trajectory(molecule: Molecule, names: list[str], skip: float) -> tuple[Array
     return np.array([time for time, _ in frames]), np.concatenate(found, axis=1)
 
 
+def kinds(molecule: Molecule) -> Mapping[str, Vectors]:
+    """Return the vectors to look at."""
+    rings = {"vectors along rings": along_rings} if any(g.ring for g in molecule.groups) else {}
+    return {"end-to-end vector": end_to_end} | rings
+
+
+def end_to_end_squares(molecule: Molecule, places: Array) -> tuple[str, Array]:
+    """Describe the squares of the end-to-end distances, and return them: (t, copies)."""
+    squares = (end_to_end(molecule, places)[:, :, 0] ** 2).sum(axis=-1)
+    error = standard_error(squares.mean(axis=0))  # molecules are independent
+    return f"mean square end-to-end distance: {squares.mean():.3f} +- {error:.3f} nm2", squares
+
+
 def end_to_end(molecule: Molecule, places: Array) -> Array:
     """Return vectors (..., copies, 1, 3) from the first to the last carbon."""
     first, last = (molecule.groups[k].carbon for k in (0, -1))
@@ -146,6 +158,14 @@ def along_rings(molecule: Molecule, places: Array) -> Array:
     """Return vectors (..., copies, rings, 3) from the chain to the far end of rings."""
     rings = [group for group in molecule.groups if group.ring]
     return places[..., [g.ring[3] for g in rings], :] - places[..., [g.carbon for g in rings], :]
+
+
+def trans(molecule: Molecule, places: Array) -> Array:
+    """Return (..., copies): the part of the torsions along the chain that is beyond 120 degrees."""
+    steps = np.diff(places[..., [g.carbon for g in molecule.groups], :], axis=-2)
+    normals = np.cross(steps[..., :-1, :], steps[..., 1:, :])
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return ((normals[..., :-1, :] * normals[..., 1:, :]).sum(axis=-1) < -0.5).mean(axis=-1)
 
 
 def relaxation(kind: str, clock: Array, vectors: Array, spacing: float | None = None) -> list[str]:
@@ -162,7 +182,7 @@ def relaxation(kind: str, clock: Array, vectors: Array, spacing: float | None = 
     return [line, "  " + "  ".join(f"{k * apart:.3g} ps {c[k]:.2f}" for k in steps)]
 
 
-def between(kind: str, molecule: Molecule, vectors, times: list[float]) -> list[str]:
+def between(kind: str, molecule: Molecule, vectors: Vectors, times: list[float]) -> list[str]:
     """Describe the correlation between frames, with errors of independent chains."""
     frames = [mda.Universe(f"free{time:g}.gro") for time in times]
     places = [whole(molecule, frame.atoms.positions, frame.dimensions[:3]) / 10 for frame in frames]
@@ -180,7 +200,9 @@ def between(kind: str, molecule: Molecule, vectors, times: list[float]) -> list[
 
 
 def stereocentres(molecule: Molecule, places: Array) -> list[str]:
-    """Compare the hands in every frame with those of start.gro."""
+    """Compare the hands in every frame with those of start.gro, if there are several in a chain."""
+    if sum(bool(group.ring) for group in molecule.groups) < 2:
+        return []
     start = mda.Universe("start.gro")
     built = [hands(molecule, x) for x in whole(molecule, start.atoms.positions, start.dimensions[:3])]
     wanted = built * (places.shape[1] // len(built))
