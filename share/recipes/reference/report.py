@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def of_cycles(system: System, molecule: Molecule, times: list[float]) -> list[st
     return lines + stereocentres(molecule, places)
 
 
-def row(parts: list[Array], form: str) -> str:
+def row(parts: Iterable[Array], form: str) -> str:
     """Return the means of parts, one after the other."""
     return "  ".join(f"{np.mean(part):{form}}" for part in parts)
 
@@ -79,11 +79,12 @@ def energies_of_rests(system: System, names: list[str]) -> list[str]:
     tables = [energy_table(name, "Density\nPotential\n\n", skip)[1] for name in names]
     lines = []
     for what, unit, column, form in [("potential", "kJ/mol", 1, ".0f"), ("density", "kg/m3", 2, ".1f")]:
-        each = [table[column] for table in tables]
-        means = np.array([x.mean() for x in each])
-        change = np.array([x[len(x) // 2 :].mean() - x[: len(x) // 2].mean() for x in each])
+        each = np.array([table[column] for table in tables])
+        means, half = each.mean(axis=1), each.shape[1] // 2
+        change = each[:, half:].mean(axis=1) - each[:, :half].mean(axis=1)
         lines.append(f"{what}, {unit}: {means.mean():{form}} +- {standard_error(means):{form}}")
         lines.append(f"  by cycles: {row(each, form)}")
+        lines.append(f"  by fifths of the rests: {row(np.array_split(each, 5, axis=1), form)}")
         later = f"{change.mean():{form}} +- {standard_error(change):{form}}"
         lines.append(f"  second half of a rest less the first: {later}")
     return [*lines, f"  experiment {system['experiment']}"]
