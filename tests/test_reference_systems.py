@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
@@ -164,6 +165,17 @@ def test_stereocentres_never_change_and_are_those_of_the_tacticity(shipped):
     else:
         assert 0.35 < meso < 0.65
         assert len(set(letters[0])) == shipped.copies
+
+
+@polystyrene
+def test_every_frame_of_a_melt_has_other_chains(shipped):
+    first, last = (made(shipped).groups[k].carbon for k in (0, -1))
+    ends = shipped.whole[:, :, last] - shipped.whole[:, :, first]
+    neighbours = (ends[1:] * ends[:-1]).sum(axis=-1).mean() / (ends**2).sum(axis=-1).mean()
+    assert abs(neighbours) < 0.3
+    values = tomllib.loads((share_path("recipes", "reference") / "systems.toml").read_text())[shipped.folder]
+    cycle = values["hot"][2] + values["cool"] + values["run"][2]
+    assert [frame.time for frame in shipped.atoms] == [cycle * k for k in range(1, 11)]
 
 
 @polystyrene

@@ -1,8 +1,9 @@
 """Make a reference system from nothing: ``make.py NAME FOLDER`` for a system of systems.toml.
 
 Topology and mapping are written, molecules put at random into a dilute box, compressed, equilibrated and run;
-frames of the run are relaxed without constraints and mapped; report.txt says what the run was like.  What is
-finished is not done again: start it once more after an interruption, or with a longer ``--run`` to go on.
+frames of the run, or ends of cycles of heat, cooling and rest, are relaxed without constraints and mapped;
+report.txt says what the run was like.  What is finished is not done again: start it once more after an
+interruption, or with a longer ``--run`` (of a liquid) or more ``--frames`` (of a melt) to go on.
 ``--start aa.gro`` runs from an equilibrated system instead.  The folder system holds what ships in
 share/reference, the folder named as the molecule what ships in share/molecules.
 
@@ -28,8 +29,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 AMU = 1.66054  # kg/m3 of 1 amu/nm3
-HEAVY = 2.0  # times their mass have hydrogens in the long run
-EVERY = 15.0  # ps between full coordinates, of which the frames are taken
+EVERY = 15.0  # ps between full coordinates, of which the frames of one run are taken
 
 
 def sides(system: System, rng: np.random.Generator) -> list[str]:
@@ -44,7 +44,7 @@ def sides(system: System, rng: np.random.Generator) -> list[str]:
 def write_topologies(system: System, molecule: Molecule, mapped: list[Bead]) -> None:
     """Write topol.top, heavy.top (the same with heavy hydrogens), mapping.xml and owners.txt."""
     title, name, count = system["title"], molecule.name, system["molecules"]
-    for file, heavy in [("topol.top", 1.0), ("heavy.top", HEAVY)]:
+    for file, heavy in [("topol.top", 1.0), ("heavy.top", system["heavy"])]:
         parts = [f"; {title}", (HERE / "opls.top").read_text(), topology(molecule, heavy=heavy)]
         parts += ["[ system ]", title, "", "[ molecules ]", f"{name}  {count}"]
         Path(file).write_text("\n".join(parts) + "\n")
@@ -83,13 +83,32 @@ def simulate_all(system: System, *, only_run: bool) -> None:
                 values = STAGE | state(*stage, dt=STAGE["dt"], seed=seed)
                 simulate(f"stage{number}", before, title=title, values=values)
             before = f"stage{number}.gro"
-    values = LONG | state(*system["run"], dt=LONG["dt"], seed=seed)
-    simulate("run", before, top="heavy.top", title=title, values=values)
+    if "hot" in system:
+        last = cycles(system, before)
+    else:
+        last, values = "run", LONG | state(*system["run"], dt=LONG["dt"], seed=seed)
+        simulate(last, before, top="heavy.top", title=title, values=values)
     # what the integrator loses is seen at constant volume: with this barostat the conserved energy is not
-    alone = {"pcoupl": "no", "nsteps": 5000, "nstxout": 0, "ld-seed": seed}
-    values = {key: value for key, value in LONG.items() if key not in ("tau-p", "compressibility")} | alone
-    values |= {"ref-t": system["run"][0]}
-    simulate("volume", "run.gro", "-t", "run.cpt", top="heavy.top", title=title, values=values)
+    alone = {"pcoupl": "no", "nsteps": 5000, "nstxout": 0, "ld-seed": seed, "ref-t": system["run"][0]}
+    values = {k: v for k, v in LONG.items() if k not in ("tau-p", "compressibility")} | alone
+    simulate("volume", f"{last}.gro", "-t", f"{last}.cpt", top="heavy.top", title=title, values=values)
+
+
+def cycles(system: System, before: str) -> str:
+    """Heat, cool and rest once for every frame: hot1, rest1, hot2, ...; return the name of the last run."""
+    hot, (cold, pressure, length), cool = system["hot"], system["run"], system["cool"]
+    cooling = {
+        **{"gen-temp": hot[0], "annealing": "single", "annealing-npoints": 2},
+        **{"annealing-time": f"0 {cool}", "annealing-temp": f"{hot[0]} {cold}"},
+    }
+    for number in range(1, system["frames"] + 1):
+        rest, seed = (cold, pressure, cool + length), 1000 * system["seed"] + number
+        for name, wanted, more in [(f"hot{number}", hot, {}), (f"rest{number}", rest, cooling)]:
+            if not Path(f"{name}.gro").exists():
+                values = LONG | state(*wanted, dt=LONG["dt"], seed=seed) | more
+                simulate(name, before, top="heavy.top", title=system["title"], values=values)
+            before = f"{name}.gro"
+    return name
 
 
 def state(temperature: float, pressure: float, length: float, *, dt: float, seed: int) -> dict[str, object]:
@@ -100,8 +119,10 @@ def state(temperature: float, pressure: float, length: float, *, dt: float, seed
 
 
 def frame_times(system: System) -> list[float]:
-    """Return the times of the frames: equally spaced, the last at the end of the run."""
+    """Return the times of the frames: ends of cycles, or equally spaced, the last at the end of the run."""
     length, count = system["run"][2], system["frames"]
+    if "hot" in system:
+        return [(system["hot"][2] + system["cool"] + length) * number for number in range(1, count + 1)]
     spacing = (length - system["skip"]) / (count - 1) // EVERY * EVERY
     if spacing <= 0:
         sys.exit(f"{count} frames need {(count - 1) * EVERY:g} ps of run after skip: see --run and --skip")
@@ -109,17 +130,20 @@ def frame_times(system: System) -> list[float]:
 
 
 def free_frames(system: System, times: list[float]) -> None:
-    """Run 1 ps without constraints from frames of the run, so that bonds get their spread: free{time}.gro."""
-    done = mda.Universe("run.tpr", "run.trr").trajectory[-1].time
-    if done < times[-1]:
-        sys.exit(f"the run is at {done:g} ps, frames are wanted to {times[-1]:g} ps: see --run")
+    """Run 1 ps without constraints from every frame, so that bonds get their spread: free{time}.gro."""
+    if "hot" in system:
+        starts = [[f"rest{number}.gro"] for number in range(1, len(times) + 1)]
+    else:
+        done = mda.Universe("run.tpr", "run.trr").trajectory[-1].time
+        if done < times[-1]:
+            sys.exit(f"the run is at {done:g} ps, frames are wanted to {times[-1]:g} ps: see --run")
+        starts = [["run.tpr", "-t", "run.trr", "-time", time] for time in times]
     temperature = system["run"][0]
-    for time in times:
+    for time, start in zip(times, starts, strict=True):
         if not Path(f"free{time:g}.gro").exists():
             seed = 1 + round(time)
             values = FREE | {"ref-t": temperature, "gen-temp": temperature, "gen-seed": seed, "ld-seed": seed}
-            options = ("-t", "run.trr", "-time", time)
-            simulate(f"free{time:g}", "run.tpr", *options, title=system["title"], values=values)
+            simulate(f"free{time:g}", *start, title=system["title"], values=values)
 
 
 def main() -> None:
@@ -130,8 +154,9 @@ def main() -> None:
     )
     parser.add_argument("name", choices=systems)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--run", type=float, metavar="PS", help="length of the last stage")
+    parser.add_argument("--run", type=float, metavar="PS", help="length of the run, of a melt of each rest")
     parser.add_argument("--skip", type=float, metavar="PS", help="how much of it is left out")
+    parser.add_argument("--frames", type=int, metavar="N", help="how many, of a melt so many cycles")
     parser.add_argument("--whole-ends", action="store_true", help="end beads made like the others")
     parser.add_argument("--no-run", action="store_true", help="take the frames of what is there")
     parser.add_argument("--start", type=Path, metavar="GRO", help="no stages: run from this frame")
@@ -140,6 +165,7 @@ def main() -> None:
     system = systems[options.name]
     system["run"][2] = options.run or system["run"][2]
     system["skip"] = system["skip"] if options.skip is None else options.skip
+    system["frames"] = options.frames or system["frames"]
     system["seed"] = options.seed or system["seed"]
     times = frame_times(system)
     options.folder.mkdir(parents=True, exist_ok=True)
