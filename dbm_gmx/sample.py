@@ -40,6 +40,9 @@ from dbm_gmx.target import DISTANCE, QUARTIC, MoleculeTarget, make_target
 LIMIT = 300
 """Sweeps after which the sampler gives up waiting for a stationary energy."""
 
+DRIFT = 0.001
+"""Change of the energy, kT per atom, that counts as none: so little is seen in very large systems only."""
+
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
 
@@ -387,11 +390,11 @@ class Chain:
         """Whether the energy no longer drifts; looked at every eighth sweep.
 
         The second half of the chain so far is cut in two; their means must agree within twice the
-        error that the autocorrelation of the energy allows for.
+        error that the autocorrelation of the energy allows for, or within :data:`DRIFT`.
         """
         if self.sampler.settings.sweeps is not None or self.sweeps < 2 * LEARNING or self.sweeps % 8:
             return False
-        return is_stationary(np.array(self.energies))
+        return is_stationary(np.array(self.energies), self._drift())
 
     def summary(self, regrown: int) -> Convergence:
         """What is to be said of it."""
@@ -404,17 +407,22 @@ class Chain:
                 if number in (TURN, SPIN):
                     effective[name] = float(candidates / tries)
         energies = np.array(self.energies)
-        return Convergence(is_stationary(energies), energies, acceptance, effective, regrown)
+        converged = is_stationary(energies, self._drift())
+        return Convergence(converged, energies, acceptance, effective, regrown)
+
+    def _drift(self) -> float:
+        """Change of the energy that does not matter, kJ/mol."""
+        return DRIFT * float(self.sampler.numbers.kt) * len(self.place.positions)
 
 
-def is_stationary(energies: FloatArray) -> bool:
-    """Whether the two halves of the second half of a series have the same mean within their errors."""
+def is_stationary(energies: FloatArray, drift: float = 0.0) -> bool:
+    """Whether the halves of the second half of a series have the same mean, within errors or ``drift``."""
     series = energies[len(energies) // 2 :]
     if len(series) < LEARNING:
         return False
     first, second = np.array_split(series, 2)
     error = np.hypot(_error_of_mean(first), _error_of_mean(second))
-    return bool(abs(second.mean() - first.mean()) < 2 * error)
+    return bool(abs(second.mean() - first.mean()) < max(2 * error, drift))
 
 
 def _error_of_mean(series: FloatArray) -> float:

@@ -42,7 +42,7 @@ from dbm_gmx.energy import (
 from dbm_gmx.frame import minimum_image
 from dbm_gmx.moves import SHIFT, SPIN, SWING, TURN, TWIST
 from dbm_gmx.options import Conditions
-from dbm_gmx.sample import Chain
+from dbm_gmx.sample import Chain, is_stationary
 from dbm_gmx.sweep import full_energy
 from dbm_gmx.system import System, mapped_beads
 from dbm_gmx.target import BOND_SPREAD
@@ -612,3 +612,13 @@ def test_parts_of_a_molecule_in_one_bead_spin_about_themselves() -> None:
         accepted.append(chain.summary(0).acceptance["spin"])
     assert accepted[0] > 0.8
     assert accepted[1] == pytest.approx(accepted[0], abs=0.05)
+
+
+def test_a_drift_is_seen_beyond_noise_and_beyond_what_matters() -> None:
+    noise = np.random.default_rng(1).normal(size=200)
+    rising = noise + 0.1 * np.arange(200)
+    assert is_stationary(noise)
+    assert not is_stationary(rising)
+    between = 0.1 * 50  # the halves of the second half
+    assert is_stationary(rising, 1.1 * between)
+    assert not is_stationary(rising, 0.9 * between)
