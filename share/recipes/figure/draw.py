@@ -166,7 +166,7 @@ def main() -> None:
     for name in ("tpr", "xtc", "gro", "out"):
         parser.add_argument(name, type=Path)
     parser.add_argument(
-        "--molecule", type=int, default=4, help="in full colours, from 0; VIEW is chosen for 4"
+        "--molecule", type=int, default=19, help="in full colours, from 0; VIEW shows 19 of sps"
     )
     given = parser.parse_args()
     (system, _), (cg, _) = read_system(given.tpr), read_tpr(given.tpr)
