@@ -24,7 +24,7 @@ from dbm_gmx.embed import Offer
 from dbm_gmx.field import REACH, SKIN, feel, make_field
 from dbm_gmx.frame import IntArray
 from dbm_gmx.kernels import compiled
-from dbm_gmx.place import Place, image, within
+from dbm_gmx.place import Place, image, near_any
 from dbm_gmx.tables import Numbers, Tables
 
 WORTH = 6.0  # kT above the lowest, of shapes that are tried
@@ -40,28 +40,21 @@ def _neighbours(place: Any, tables: Any, first: int, owners: Any, low: Any, high
     Fills ``around`` with rows of x, y, z and the atom, as far as it reaches.  Returns how many there are.
     """
     molecule, k = tables.molecule[first], 0
-    for b in range(len(owners)):
-        for q in range(place.near_start[owners[b]], place.near_start[owners[b] + 1]):
-            other = place.near[q]
-            begin, end = tables.holder_start[other], tables.holder_start[other + 1]
-            if begin == end or tables.molecule[tables.holder[begin]] == molecule:
+    for q in near_any(place, owners):
+        begin, end = tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]
+        if begin == end or tables.molecule[tables.holder[begin]] == molecule:
+            continue
+        sx, sy, sz = image(place, place.shift[q])
+        for r in range(begin, end):
+            atom = tables.holder[r]
+            x = place.positions[atom, 0] + sx
+            y = place.positions[atom, 1] + sy
+            z = place.positions[atom, 2] + sz
+            if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
                 continue
-            sx, sy, sz = image(place, place.shift[q])
-            before = False  # it is near one that was looked at
-            for earlier in range(b):
-                before |= within(place, owners[earlier], other, sx, sy, sz, place.reach)
-            if before:
-                continue
-            for r in range(begin, end):
-                atom = tables.holder[r]
-                x = place.positions[atom, 0] + sx
-                y = place.positions[atom, 1] + sy
-                z = place.positions[atom, 2] + sz
-                if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
-                    continue
-                if k < len(around):
-                    around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
-                k += 1
+            if k < len(around):
+                around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
+            k += 1
     return k
 
 

@@ -127,6 +127,32 @@ def within(place: Any, bead: int, other: int, sx: float, sy: float, sz: float, r
     return dx * dx + dy * dy + dz * dz < far * far
 
 
+@compiled(forceinline=True)
+def at_home(shift: Any) -> bool:
+    """Whether an image is no other than what it is of."""
+    return shift[0] == 0 and shift[1] == 0 and shift[2] == 0
+
+
+@compiled()
+def near_any(place: Any, beads: Any) -> Any:
+    """Rows of ``place.near`` with all that is near one of some beads of a molecule, each image once."""
+    room, n = 0, 0
+    for bead in beads:
+        room += place.near_start[bead + 1] - place.near_start[bead]
+    rows = np.empty(room, np.int64)
+    for b in range(len(beads)):
+        for q in range(place.near_start[beads[b]], place.near_start[beads[b] + 1]):
+            before = False  # it is near one that was looked at
+            if b > 0:
+                sx, sy, sz = image(place, place.shift[q])
+                for earlier in range(b):
+                    before |= within(place, beads[earlier], place.near[q], sx, sy, sz, place.reach)
+            if not before:
+                rows[n] = q
+                n += 1
+    return rows[:n]
+
+
 @compiled()
 def _list_near(
     cells: Any, beads: Any, radius: Any, widest: float, reach: float, start: Any, near: Any, shift: Any

@@ -17,7 +17,7 @@ import numpy as np
 
 from dbm_gmx.forces import pair_force, special_pair, term_force, upright
 from dbm_gmx.kernels import compiled, gaussian, seeded
-from dbm_gmx.place import image, within
+from dbm_gmx.place import at_home, image, within
 
 STEPS = 500
 TIME_STEP = 0.006  # ps
@@ -176,8 +176,8 @@ def _hide(place: Any, tables: Any, bead: int, size: int, lists: Any) -> None:
     for r in range(begin, end):
         lists.skipped[tables.holder[r]] = 0
     for q in range(size):
-        j, shift = lists.other[bead, q], place.shift[lists.row[bead, q]]
-        if tables.molecule[j] != molecule or shift[0] != 0 or shift[1] != 0 or shift[2] != 0:
+        j = lists.other[bead, q]
+        if tables.molecule[j] != molecule or not at_home(place.shift[lists.row[bead, q]]):
             continue
         for r in range(begin, end):
             i = tables.holder[r]

@@ -26,7 +26,7 @@ from dbm_gmx.kernels import (
     uniform,
 )
 from dbm_gmx.moves import SHIFT, SPIN, SWING, TURN
-from dbm_gmx.place import image, within
+from dbm_gmx.place import at_home, image, near_any
 from dbm_gmx.tables import Tables
 
 CLOSEST = np.float32(1e-4)  # nm^2: closer than 0.01 nm the energy no longer grows
@@ -134,31 +134,6 @@ def blocks_of_beads(tables: Tables, n_beads: int) -> tuple[IntArray, IntArray]:
 
 
 @compiled()
-def _seen(place: Any, tables: Any, one: int, rows: Any) -> Any:
-    """Beads near those of an instance, each image once, as rows of ``place.near``, and all their atoms.
-
-    Fills ``rows`` as far as it reaches; returns how many rows and atoms there are.
-    """
-    block, first_bead = tables.instance[one], tables.bead_of[one]
-    begin, n, atoms = tables.bead_start[block], 0, 0
-    for b in range(begin, tables.bead_start[block + 1]):
-        bead = first_bead + tables.bead[b]
-        for q in range(place.near_start[bead], place.near_start[bead + 1]):
-            other, before = place.near[q], False
-            if b > begin:
-                sx, sy, sz = image(place, place.shift[q])
-                for earlier in range(begin, b):
-                    before |= within(place, first_bead + tables.bead[earlier], other, sx, sy, sz, place.reach)
-            if before:
-                continue
-            if n < len(rows):
-                rows[n] = q
-            n += 1
-            atoms += tables.holder_start[other + 1] - tables.holder_start[other]
-    return n, atoms
-
-
-@compiled()
 def _gather(
     place: Any, tables: Any, one: int, centre: Any, radius: float, reach: float, rows: Any, around: Any
 ) -> int:
@@ -177,7 +152,7 @@ def _gather(
         sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
         first, last = tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]
-        same = place.shift[q, 0] == 0 and place.shift[q, 1] == 0 and place.shift[q, 2] == 0
+        same = at_home(place.shift[q])
         related = first < last and tables.molecule[tables.holder[first]] == molecule
         for r in range(first, last):
             atom = tables.holder[r]
@@ -428,15 +403,14 @@ def _look(place: Any, tables: Any, numbers: Any, one: int) -> Any:
     """All that a block sees."""
     # a sphere that no move can change: about a bead, around all places the atoms may be at
     block, first_bead = tables.instance[one], tables.bead_of[one]
-    centre = place.beads[first_bead + tables.bead[tables.bead_start[block]]]
+    begin = tables.bead_start[block]
+    centre = place.beads[first_bead + tables.bead[begin]]
     radius = _extent(place, tables, block, first_bead)
-    rows = np.empty(1024, np.int64)
-    n, atoms = _seen(place, tables, one, rows)
-    if n > len(rows):
-        rows = np.empty(n, np.int64)
-        n, atoms = _seen(place, tables, one, rows)
+    rows, atoms = near_any(place, first_bead + tables.bead[begin : tables.bead_start[block + 1]]), 0
+    for q in rows:
+        atoms += tables.holder_start[place.near[q] + 1] - tables.holder_start[place.near[q]]
     around = np.empty((5, atoms + 1), np.float32)
-    n = _gather(place, tables, one, centre, radius, numbers.reach, rows[:n], around)
+    n = _gather(place, tables, one, centre, radius, numbers.reach, rows, around)
     sorts = tables.sort_start[block + 1] - tables.sort_start[block]
     c6, c12 = np.empty((sorts, n), np.float32), np.empty((sorts, n), np.float32)
     for s in range(sorts):
@@ -726,7 +700,7 @@ def _bead_energy(place: Any, tables: Any, numbers: Any, bead: int) -> float:
     for q in range(begin, end):
         sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        same = place.shift[q, 0] == 0 and place.shift[q, 1] == 0 and place.shift[q, 2] == 0
+        same = at_home(place.shift[q])
         for r in range(tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]):
             j = tables.holder[r]
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
