@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
@@ -44,7 +44,9 @@ class Channels:
         Channel name -> atom classes whose non-bonded atoms it shows (no exclusion joins them to
         the atom to be placed).
     beads
-        Channel name -> bead types.  The current bead is the one in the centre.
+        Channel name -> bead types.
+    current
+        Channel name -> bead types of which the current bead, the one that owns the atom, is shown once more.
     classes
         Force-field atom type -> atom class, where the graph's class is not wanted.
     """
@@ -53,6 +55,7 @@ class Channels:
     bonded: Mapping[str, Sequence[str]]
     lennard_jones: Mapping[str, Sequence[str]]
     beads: Mapping[str, Sequence[str]]
+    current: Mapping[str, Sequence[str]] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -63,6 +66,7 @@ class Channels:
             ("bonded", self.bonded),
             ("lj", self.lennard_jones),
             ("bead", self.beads),
+            ("current", self.current),
         )
         return tuple(f"{group}:{name}" for group, members in groups for name in members)
 
@@ -87,7 +91,7 @@ def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -
     InputError
         Naming an unknown section or role, and the known ones; or what is no list of names.
     """
-    sections = ("atoms", "bonded", "lennard_jones", "beads", "classes")
+    sections = tuple(f.name for f in fields(Channels))
     unknown = sorted(set(plain) - set(sections))
     if unknown:
         raise InputError(
@@ -120,8 +124,8 @@ def _check_section(section: str, group: object, *, path: Path | None) -> None:
 def read_channels(path: str | Path) -> Channels:
     """Read a channel file.
 
-    The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``
-    (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
+    The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``,
+    ``[current]`` (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
     """
     try:
         return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
@@ -130,12 +134,15 @@ def read_channels(path: str | Path) -> Channels:
 
 
 def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:
-    """A channel for every class, bonded role and bead type; Lennard-Jones by heavy and hydrogen."""
+    """A channel for every class, bonded role and bead type, one for the current bead (paper); Lennard-Jones by
+    heavy and hydrogen.
+    """
     return Channels(
         atoms={c: [escape(c)] for c in sorted(set(classes))},
         bonded={r: [r] for r in ROLES},
         lennard_jones={"heavy": ["[!H]*"], "hydrogen": ["H*"]},
         beads={b: [escape(b)] for b in sorted(set(bead_types))},
+        current={"bead": ["*"]},
     )
 
 
@@ -229,7 +236,7 @@ class FeatureTable:
         Known names; their order numbers them.
     features
         (rows, channels) float32: first a row per class, then per role (last: none, further than all
-        roles), exclusion (no, yes) and class, then per bead type.
+        roles), exclusion (no, yes) and class, then per bead type, then per type of the current bead.
     """
 
     classes: tuple[str, ...]
@@ -245,6 +252,11 @@ class FeatureTable:
     def bead_row(self) -> int:
         """First row of the beads."""
         return self.bonded_row + 2 * (len(ROLES) + 1) * len(self.classes)
+
+    @property
+    def current_row(self) -> int:
+        """First row of the current bead."""
+        return self.bead_row + len(self.bead_types)
 
 
 def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequence[str]) -> FeatureTable:
@@ -278,7 +290,12 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
                 + excluded * _row(column, lj=_shown(channels.lennard_jones, c))
                 for c in classes
             ]
-    rows += [_row(column, bead=_shown(channels.beads, b)) for b in bead_types]
+    beads = [_shown(channels.beads, b) for b in bead_types]
+    rows += [_row(column, bead=shown) for shown in beads]
+    rows += [
+        _row(column, bead=shown, current=_shown(channels.current, b))
+        for b, shown in zip(bead_types, beads, strict=True)
+    ]
     return FeatureTable(classes, bead_types, np.array(rows, np.float32))
 
 

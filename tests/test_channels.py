@@ -183,7 +183,7 @@ def test_channel_files_are_read_and_written_as_plain_types(tmp_path):
         (
             "[beads]",
             "[bead]",
-            "unknown section bead; possible are atoms, bonded, lennard_jones, beads, classes",
+            "unknown section bead; possible are atoms, bonded, lennard_jones, beads, current, classes",
         ),
         ('"angle"]', '"pair"]', "unknown bonded role pair; possible are bond, angle, dihedral"),
         ('["C*"]', '"C*"', r"\[atoms\] carbon = 'C\*'; it takes a list of names"),
@@ -225,7 +225,15 @@ def test_patterns_put_several_classes_on_a_channel_and_a_class_on_several(tmp_pa
     assert vector(channels, rows["C4"]) == {"atom:carbon": 1, "lj:all": 1}
     assert vector(channels, rows["C3a"]) == {"atom:carbon": 1, "atom:aromatic": 1, "lj:all": 1}
     beads = table.features[table.bead_row :]
-    assert [vector(channels, row) for row in beads] == [{"bead:A": 1}] * 2
+    assert [vector(channels, row) for row in beads] == [{"bead:A": 1}] * 4  # no channel for the current one
+
+
+def test_the_current_bead_is_shown_once_more():
+    table = feature_table(channels := default_channels(["C4"], ["A", "B"]), ["C4"], ["A", "B"])
+    beads = [vector(channels, row) for row in table.features[table.bead_row :]]
+    assert beads[:2] == [{"bead:A": 1}, {"bead:B": 1}]
+    assert beads[2:] == [{"bead:A": 1, "current:bead": 1}, {"bead:B": 1, "current:bead": 1}]
+    assert table.current_row == table.bead_row + 2
 
 
 def test_bonded_rows_show_the_role_and_take_excluded_lennard_jones_away():

@@ -9,29 +9,29 @@ import pytest
 import torch
 from systems import Example
 
-from dbm_gmx.environment import EVERYTHING, densities, surround
+from dbm_gmx.environment import EVERYTHING, Environment, densities, surround
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.frame import Frame
-from dbm_gmx.grid import Grid, collapse, density_of
+from dbm_gmx.grid import CENTRES, Grid, collapse, density_of
 from dbm_gmx.judge import Judge
 from dbm_gmx.train.corpus import GROWTH, SWEEP, Corpus, make_corpus
 from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
 from dbm_gmx.train.settings import SystemSettings
-from dbm_gmx.train.views import Batch, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.views import Batch, Turn, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
 
 
-@pytest.fixture(scope="module")
-def corpus(octane: Example) -> Corpus:
+@pytest.fixture(scope="module", params=CENTRES)
+def corpus(octane: Example, request: pytest.FixtureRequest) -> Corpus:
     """Two frames of the liquid: the same one, the second time pulled apart by a tenth."""
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
     wide = Frame(frame.positions * np.float32(1.1), octane.box * 1.1)
     pairs = tuple(make_pair(octane.system, f, index=i) for i, f in enumerate((frame, wide)))
     system = TrainingSystem(octane.system, pairs, ())
-    return make_corpus([system], octane.channels, grid=GRID)
+    return make_corpus([system], octane.channels, grid=replace(GRID, centre=request.param))
 
 
 def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
@@ -41,7 +41,7 @@ def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
     mode = torch.tensor([GROWTH, SWEEP]).repeat_interleave(40)
     length = corpus.sequences.start.diff()[sequence]
     order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], torch.full((80,), azimuth))
+    return Batch(sequence[order], mode[order], Turn(torch.full((80,), azimuth), torch.ones(80)))
 
 
 def scene_of_second(octane: Example):  # type: ignore[no-untyped-def]
@@ -60,20 +60,20 @@ def test_true_places_give_the_environments_of_the_scene(octane: Example, corpus:
         now=torch.where(mode == GROWTH, octane.layout.growth[atom], EVERYTHING),
         azimuth=torch.full((len(atom),), 0.7),
         replica=torch.zeros_like(atom),
-        grid=GRID,
+        grid=corpus.grid,
     )
     torch.testing.assert_close(
         rolled.environment, densities(seen, octane.features, GRID), atol=1e-3, rtol=1e-3
     )
     there = (seen.rotation @ (scene.positions[0, atom] - seen.centre)[..., None])[..., 0]
     torch.testing.assert_close(
-        local_place(corpus, rolled.atom, torch.full((len(atom),), 0.7)), there, atol=1e-5, rtol=0
+        local_place(corpus, rolled.atom, batch.turn[rolled.sample]), there, atol=1e-5, rtol=0
     )
-    assert float(rolled.moved.abs().max()) == 0.0
+    assert float(rolled.moved.abs().max()) < 2e-6
 
 
 def test_later_atoms_see_earlier_ones_where_they_were_placed(octane: Example, corpus: Corpus) -> None:
-    """A generator that is 0.03 nm off in z shifts what later atoms see by just that."""
+    """A generator that is 0.03 nm off in z shifts what later atoms see by just that, and their frames."""
     batch = both_modes(corpus, azimuth=0.0)
     off = torch.tensor([0.0, 0.0, 0.03])
 
@@ -89,17 +89,38 @@ def test_later_atoms_see_earlier_ones_where_they_were_placed(octane: Example, co
         corpus,
         second.environment.atom,
         mode=batch.mode[: len(second.pair)],
-        azimuth=batch.azimuth[: len(second.pair)],
+        turn=batch.turn[: len(second.pair)],
     )
-    moved = second.environment.positions - plain.environment.positions
+    moved = laboratory(second.environment) - laboratory(plain.environment)
     source = second.source
     first_of = corpus.sequences.items[corpus.sequences.start[batch.sequence[: len(source)]]]
     is_first = source == first_of[:, None]
     assert int(is_first.sum()) > len(source)  # as a neighbour and as a bonded one
-    torch.testing.assert_close(
-        moved[is_first][:, 2], torch.full_like(moved[is_first][:, 2], 0.03), atol=3e-3, rtol=0
-    )
-    assert float(moved[~is_first].abs().max()) == 0.0
+    there = rolled.views[0].environment.rotation[: len(source)].transpose(1, 2) @ off
+    expected = torch.where(is_first[..., None], there[:, None], 0.0)
+    torch.testing.assert_close(moved[is_first], expected[is_first], atol=3e-3, rtol=0)
+    seen = plain.environment.weights > 0
+    assert float(moved[~is_first & seen].abs().max()) < 2e-6
+    if corpus.grid.centre == "parent":
+        stands_on = corpus.parent[second.environment.atom] == first_of
+        assert stands_on.any()
+        middle = second.environment.centre - plain.environment.centre
+        torch.testing.assert_close(middle[stands_on], there[stands_on], atol=3e-3, rtol=0)
+        assert float(middle[~stands_on].abs().max()) == 0.0
+
+
+def laboratory(environment: Environment) -> torch.Tensor:
+    """(b, k, 3) nm, from the bead."""
+    return environment.positions @ environment.rotation + environment.centre[:, None]
+
+
+def test_a_mirror_turns_over_y(corpus: Corpus) -> None:
+    atom, mode, turn = draw_atoms(corpus, 64, dice=torch.Generator().manual_seed(5))
+    seen = [look(corpus, atom, mode=mode, turn=Turn(turn.azimuth, torch.full((64,), m))) for m in (1.0, -1.0)]
+    flipped = seen[0].environment.positions * torch.tensor([1.0, -1.0, 1.0])
+    torch.testing.assert_close(seen[1].environment.positions, flipped)
+    places = [local_place(corpus, atom, Turn(turn.azimuth, torch.full((64,), m))) for m in (1.0, -1.0)]
+    torch.testing.assert_close(places[1], places[0] * torch.tensor([1.0, -1.0, 1.0]))
 
 
 def atoms_of(corpus: Corpus, sequence: torch.Tensor) -> torch.Tensor:
@@ -109,7 +130,7 @@ def atoms_of(corpus: Corpus, sequence: torch.Tensor) -> torch.Tensor:
 def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> None:
     batch, scene = both_modes(corpus, azimuth=1.1), scene_of_second(octane)
     found = energies(corpus, batch, roll_out(corpus, batch, octane.features, true_place(corpus)), ceiling=1e9)
-    judge = Judge(octane.system, octane.layout, grid=GRID, batch=512)
+    judge = Judge(octane.system, octane.layout, grid=corpus.grid, batch=512)
     known = [t for t in judge.tables if not t.name.startswith("coulomb14")]  # not in the prior
     judge.tables = known
     # in growth the judge looks back at a whole stage, so at atoms of other molecules that are later here
@@ -133,8 +154,9 @@ def test_batches_follow_weights_and_modes(corpus: Corpus) -> None:
     length = corpus.sequences.start.diff()[batch.sequence]
     assert (length.diff() <= 0).all()
     assert float((batch.mode == SWEEP).float().mean()) == pytest.approx(0.25, abs=0.03)
-    assert float(batch.azimuth.min()) < 0.1
-    assert float(batch.azimuth.max()) > 6.1
+    assert float(batch.turn.azimuth.min()) < 0.1
+    assert float(batch.turn.azimuth.max()) > 6.1
+    assert float(batch.turn.mirror.mean()) == pytest.approx(0.0, abs=0.05)
     atom, *_ = draw_atoms(corpus, 3000, dice=dice)
     assert set(corpus.slot[atom].unique().tolist()) == set(corpus.slot.unique().tolist())
 
@@ -171,4 +193,4 @@ def test_frames_are_read_mapped_and_held_out() -> None:
     assert not torch.equal(given.train[1].beads, mapped.train[1].beads)
     with pytest.raises(InputError, match="3 frames, of which 3 are held out: none to train on"):
         read_training_system(SystemSettings(**files, frames=3, held_out=3), order="depth-first")
-    assert channels_for([mapped.system]).width == 2 + 3 + 2 + 1
+    assert channels_for([mapped.system]).width == 2 + 3 + 2 + 1 + 1

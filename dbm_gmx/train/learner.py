@@ -171,11 +171,11 @@ def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
 def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     """Parts of the supervised loss on a fresh batch."""
     settings, corpus, dice = lesson.settings.warm, lesson.corpus, learner.dice
-    atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
+    atom, mode, turn = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
     scale = settings.jitter * torch.rand(1, generator=dice).square()
     pool = scale * torch.randn(POOL, 3, generator=dice)
-    view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
-    data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
+    view = look(corpus, atom, mode=mode, turn=turn, displace=lambda _, source: pool[source % POOL])
+    data = look(corpus, atom, mode=mode, turn=turn).environment
     seen = densities(view.environment, lesson.features, corpus.grid)
     label, draws = lesson.features[view.environment.atom_class], settings.draws
     noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=dice)
@@ -188,7 +188,7 @@ def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     return supervised_losses(
         drawn.unflatten(0, (draws, len(atom))),
         view.environment,
-        local_place(corpus, atom, azimuth),
+        local_place(corpus, atom, turn),
         data=data,
         closest=too_close(corpus, view),
         table=corpus.table,
@@ -305,8 +305,8 @@ def spread(learner: Learner, lesson: Lesson, *, count: int = 64) -> float:
     Draws its own random numbers, so that looking does not change the training.
     """
     corpus, dice = lesson.corpus, torch.Generator().manual_seed(learner.step)
-    atom, mode, azimuth = draw_atoms(corpus, count, dice=dice)
-    view = look(corpus, atom, mode=mode, azimuth=azimuth)
+    atom, mode, turn = draw_atoms(corpus, count, dice=dice)
+    view = look(corpus, atom, mode=mode, turn=turn)
     seen = densities(view.environment, lesson.features, corpus.grid)
     label = lesson.features[view.environment.atom_class]
     seen, label = seen.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)

@@ -41,6 +41,7 @@ def merged(known: Channels, wanted: Channels) -> Channels:
         bonded=group("bonded", named=False),
         lennard_jones=group("lennard_jones", named=False),
         beads=group("beads", named=True),
+        current=group("current", named=False),
         classes={**wanted.classes, **known.classes},
     )
 

@@ -9,11 +9,11 @@ from math import pi
 import torch
 from torch import Tensor
 
-from dbm_gmx.environment import Environment, expand, pad
+from dbm_gmx.environment import Environment, around, expand, pad, rotations
 from dbm_gmx.train.corpus import Corpus
 
 Displace = Callable[[Tensor, Tensor], Tensor]
-"""Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the samples' local frames."""
+"""Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the laboratory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,26 +33,47 @@ class View:
     source: Tensor
 
 
-def look(
-    corpus: Corpus, atom: Tensor, *, mode: Tensor, azimuth: Tensor, displace: Displace | None = None
-) -> View:
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """How local frames are turned: augmentation, for the atoms do not care.
+
+    Attributes
+    ----------
+    azimuth
+        (b,) radian, about z.
+    mirror
+        (b,) -1 where y is turned over afterwards, else 1: energies do not know left from right.
+    """
+
+    azimuth: Tensor
+    mirror: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> Turn:
+        """Return the turns of some of the frames."""
+        return Turn(self.azimuth[rows], self.mirror[rows])
+
+
+def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Displace | None = None) -> View:
     """What atoms see when some of the others are not where the data have them.
+
+    The frame goes with the atoms that fix it; the middle of the environment's grid counts from the bead.
 
     Parameters
     ----------
     atom, mode
         (b,) atoms of the corpus; growth or sweep.
-    azimuth
-        (b,) radian, turn of the local frame about its z axis.
+    turn
+        Of the frames (b).
     displace
         How far the others are off; not at all if not given.
     """
     which, entry = expand(corpus.views, mode * corpus.n_atoms + atom)
-    turn = turns(azimuth)
+    centre, rotation = frames(corpus, atom, turn=turn, displace=displace)
     source = corpus.source[entry].long()
-    position = (turn[which] @ corpus.position[entry][..., None])[..., 0]
+    position = corpus.position[entry]
     if displace is not None:
         position = position + displace(which, source) * (source >= 0)[:, None]
+    position = (rotation[which] @ (position - centre[which])[..., None])[..., 0]
     batch = len(atom)
     position, row, source, pair, real = pad(
         which, batch, position, corpus.row[entry].long(), source, corpus.pair[entry]
@@ -60,8 +81,8 @@ def look(
     environment = Environment(
         atom=atom,
         atom_class=corpus.atom_class[atom],
-        centre=torch.zeros(batch, 3),
-        rotation=turn,
+        centre=centre,
+        rotation=rotation,
         positions=position,
         rows=row,
         weights=real,
@@ -70,17 +91,36 @@ def look(
     return View(environment, pair, environment.neighbour)
 
 
-def turns(azimuth: Tensor) -> Tensor:
-    """(b, 3, 3) rotations from the local frames at azimuth 0 to those at ``azimuth`` (b,), radian."""
-    cos, sin = torch.cos(azimuth), torch.sin(azimuth)
-    nought, one = torch.zeros_like(cos), torch.ones_like(cos)
-    rows = [cos, sin, nought, -sin, cos, nought, nought, nought, one]
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
+def frames(
+    corpus: Corpus, atom: Tensor, *, turn: Turn, displace: Displace | None = None
+) -> tuple[Tensor, Tensor]:
+    """Middles of the grids (b, 3), nm from the beads, and the rotations (b, 3, 3) to the local frames."""
+    sequence, rows = corpus.sequence[atom], torch.arange(len(atom))
+
+    def there(other: Tensor) -> Tensor:
+        place = corpus.truth[other] - corpus.bead[sequence]
+        return place if displace is None else place + displace(rows, other.clamp(min=0))
+
+    parent, before = corpus.parent[atom], corpus.before[atom]
+    centre, along, towards = around(
+        parent >= 0,
+        before >= 0,
+        there(parent),
+        there(before),
+        corpus.along[sequence],
+        corpus.towards[sequence],
+    )
+    rotation = rotations(along, towards, turn.azimuth)
+    return centre, torch.cat(
+        [rotation[:, :1], turn.mirror[:, None, None] * rotation[:, 1:2], rotation[:, 2:]], 1
+    )
 
 
-def local_place(corpus: Corpus, atom: Tensor, azimuth: Tensor) -> Tensor:
+def local_place(corpus: Corpus, atom: Tensor, turn: Turn) -> Tensor:
     """(b, 3) nm, where the data have the atoms, in their local frames."""
-    return (turns(azimuth) @ corpus.place[atom][..., None])[..., 0]
+    centre, rotation = frames(corpus, atom, turn=turn)
+    away = corpus.truth[atom] - corpus.bead[corpus.sequence[atom]] - centre
+    return (rotation @ away[..., None])[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +129,15 @@ class Batch:
 
     Attributes
     ----------
-    sequence, mode, azimuth
+    sequence, mode
         (b,).
+    turn
+        Of the frames (b).
     """
 
     sequence: Tensor
     mode: Tensor
-    azimuth: Tensor
+    turn: Turn
 
 
 def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generator) -> Batch:
@@ -109,15 +151,16 @@ def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generat
     sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=dice)
     mode = (torch.rand(count, generator=dice) < sweeps).long()
     azimuth = 2 * pi * torch.rand(count, generator=dice)
+    mirror = 1 - 2 * torch.randint(2, (count,), generator=dice).float()
     length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], azimuth[order])
+    return Batch(sequence[order], mode[order], Turn(azimuth, mirror)[order])
 
 
-def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Turn]:
     """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
     batch = draw_batch(corpus, count, sweeps=0.5, dice=dice)
     start = corpus.sequences.start[batch.sequence]
     length = corpus.sequences.start[batch.sequence + 1] - start
     slot = (torch.rand(count, generator=dice) * length).long().clamp(max=length - 1)
-    return corpus.sequences.items[start + slot], batch.mode, batch.azimuth
+    return corpus.sequences.items[start + slot], batch.mode, batch.turn
