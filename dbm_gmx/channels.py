@@ -134,8 +134,9 @@ def read_channels(path: str | Path) -> Channels:
 
 
 def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:
-    """A channel for every class, bonded role and bead type, one for the current bead (paper); Lennard-Jones by
-    heavy and hydrogen.
+    """A channel for every class, bonded role and bead type, and for the current bead (paper).
+
+    Those of Lennard-Jones are two: for heavy atoms and for hydrogens.
     """
     return Channels(
         atoms={c: [escape(c)] for c in sorted(set(classes))},

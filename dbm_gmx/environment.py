@@ -181,7 +181,7 @@ def local_frames(
     parent, before = attached(layout, atom, grid)
     points = (scene.positions[replica, other] - here for other in (parent, before))
     along, towards = bead_axes(scene, layout.owner[atom])
-    centre, along, towards = around(parent >= 0, before >= 0, *points, along, towards)
+    centre, along, towards = around(parent >= 0, before >= 0, *points, along=along, towards=towards)
     return centre, rotations(along, towards, azimuth)
 
 
@@ -201,7 +201,7 @@ def attached(layout: Layout, atom: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
 
 
 def bead_axes(scene: Scene, bead: Tensor) -> tuple[Tensor, Tensor]:
-    """(b, 3) twice, nm: from beads to the alignment bead and to the second one; lab axes where there is none."""
+    """(b, 3) twice, nm: from beads to the alignment and the second bead; where there is none, lab axes."""
     here, align, second = scene.beads[bead], scene.layout.align[bead], scene.layout.second[bead]
     lab = torch.eye(3, device=bead.device).expand(len(bead), 3, 3)
     return (
@@ -214,7 +214,7 @@ IN_LINE = 0.01  # squared sine of an angle below which two vectors count as para
 
 
 def around(
-    has_parent: Tensor, has_before: Tensor, parent: Tensor, before: Tensor, along: Tensor, towards: Tensor
+    has_parent: Tensor, has_before: Tensor, parent: Tensor, before: Tensor, *, along: Tensor, towards: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Middle of the grid and the two vectors that fix its frame; positions count from the bead.
 

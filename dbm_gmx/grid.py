@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-
 CENTRES = ("bead", "parent")
 
 
@@ -18,8 +17,8 @@ class Grid:
     Attributes
     ----------
     centre
-        Where its middle is: ``bead``, the current bead, as in the paper; ``parent``, the atom placed before to
-        which the current one is bonded (the bead where there is none).
+        Where its middle is: ``bead``, the current bead, as in the paper; ``parent``, the atom placed before
+        to which the current one is bonded (the bead where there is none).
     size
         Voxels along an edge.
     edge

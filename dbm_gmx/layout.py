@@ -178,7 +178,7 @@ def _ranks(plan: Plan, heavy_stages: Sequence[np.ndarray], stages: int) -> np.nd
 
 
 def _attached(graph: nx.Graph, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) for each atom the first placed of its neighbours, and the first placed of that one's; -1 for none."""
+    """(n,) for each atom the first placed of its neighbours, and the first placed of that one's; -1: none."""
     parent, before = np.full((2, len(rank)), -1)
 
     def first(of: int, atom: int) -> int:

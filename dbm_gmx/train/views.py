@@ -107,13 +107,11 @@ def frames(
         before >= 0,
         there(parent),
         there(before),
-        corpus.along[sequence],
-        corpus.towards[sequence],
+        along=corpus.along[sequence],
+        towards=corpus.towards[sequence],
     )
-    rotation = rotations(along, towards, turn.azimuth)
-    return centre, torch.cat(
-        [rotation[:, :1], turn.mirror[:, None, None] * rotation[:, 1:2], rotation[:, 2:]], 1
-    )
+    x, y, z = rotations(along, towards, turn.azimuth).unbind(1)
+    return centre, torch.stack([x, turn.mirror[:, None] * y, z], 1)
 
 
 def local_place(corpus: Corpus, atom: Tensor, turn: Turn) -> Tensor:
