@@ -159,7 +159,7 @@ class Backmapper:
                 [one.beads.positions for one in batch],
                 [one.beads.box for one in batch],
                 grid=grid,
-                replicas=settings.orientations,
+                replicas=min(2, settings.orientations),
                 device=self.device,
             )
             judge = None

@@ -121,7 +121,7 @@ def _add_backmap(commands: Any) -> None:
         "--orientations",
         type=_count(1),
         default=settings.orientations,
-        help="orientations the network tries for each bead, the one of lowest energy is kept (%(default)s)",
+        help="orientations the network tries for a bead whose energy is out of line (%(default)s)",
     )
     add("--seed", type=_count(0), default=settings.seed, help="of the random numbers (%(default)s)")
     add(

@@ -67,13 +67,13 @@ class Judge:
         self.types = torch.from_numpy(atom_types(system.topology)).repeat(frames).to(device)
         self.c6, self.c12 = (torch.from_numpy(c).float().to(device) for c in (nonbonded.c6, nonbonded.c12))
 
-    def __call__(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int) -> Tensor:
+    def __call__(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
         """Energies of the beads of a stage.
 
         Parameters
         ----------
         scene
-            With one copy of the atoms for each orientation.
+            The atoms.
         beads
             (b,) beads of the stage.
         atoms
@@ -81,17 +81,15 @@ class Judge:
         now
             Growth rank from which the scene is seen.
 
+        replica
+            Which copy of the atoms is judged.
+
         Returns
         -------
-        (replicas, b) kJ/mol.
+        (b, 2) bonded and Lennard-Jones energies, kJ/mol.
         """
-        replicas = range(len(scene.positions))
-        return torch.stack(
-            [
-                self._bonded(scene, beads, atoms, now, r) + self._pairs(scene, beads, atoms, now, r)
-                for r in replicas
-            ]
-        )
+        parts = (self._bonded, self._pairs)
+        return torch.stack([part(scene, beads, atoms, now, replica) for part in parts], 1)
 
     def _bonded(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
         layout, total = scene.layout, scene.positions.new_zeros(len(beads))

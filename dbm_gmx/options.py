@@ -141,7 +141,8 @@ class Settings:
     samples
         Independent reconstructions of each frame.
     orientations
-        Turns of the local frame tried for each bead by the network; the one of lowest energy is kept.
+        Turns of the local frame the network tries at most for each bead: more than one where the energy is
+        out of line with that of the other beads of its type.
     seed
         Of all random numbers, together with the index of the frame and of the sample.
     batch

@@ -7,6 +7,7 @@ All atoms of a step see the state before it, so the result does not depend on ho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from math import pi
 
@@ -22,17 +23,26 @@ from dbm_gmx.options import Settings
 Generate = Callable[[Environment, Tensor], Tensor]
 """Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
 
-Judge = Callable[[Scene, Tensor, Tensor, int], Tensor]
-"""Scene, beads of a stage, atoms it has placed, growth rank to energies (replicas, beads), kJ/mol."""
+Judge = Callable[[Scene, Tensor, Tensor, int, int], Tensor]
+"""Scene, beads, atoms placed in them, growth rank and replica to energies (beads, parts), kJ/mol."""
 
 
 class Dice:
     """Random numbers of each frame in hand, drawn in an order that does not depend on the others."""
 
-    def __init__(self, frames: Sequence[int], samples: Sequence[int] | None = None, *, seed: int):
+    def __init__(self, seeds: Sequence[int]):
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    @classmethod
+    def of(cls, frames: Sequence[int], samples: Sequence[int] | None = None, *, seed: int) -> Dice:
+        """Return the dice of frames, and of independent repeats of one."""
         names = zip(frames, samples or [0] * len(frames), strict=True)
         states = [np.random.SeedSequence([seed, *n]).generate_state(1, np.uint64)[0] for n in names]
-        self.generators = [torch.Generator().manual_seed(int(s >> np.uint64(1))) for s in states]
+        return cls([int(s >> np.uint64(1)) for s in states])
+
+    def children(self) -> Dice:
+        """Return dice of their own for what one frame may need more often than another."""
+        return Dice([int(torch.randint(2**62, (1,), generator=g)) for g in self.generators])
 
     def normal(self, rows: int, columns: int) -> Tensor:
         """(rows, columns) standard normal, an equal share of the rows for each frame."""
@@ -55,6 +65,10 @@ def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
     return [list(stage) for _, stage in groupby(steps, key=lambda step: step[0] // MOST_ATOMS)]
 
 
+Stage = Sequence[tuple[int, Tensor]]
+"""Steps: the growth rank and the atoms of each."""
+
+
 def reconstruct(
     scene: Scene,
     frames: Sequence[int],
@@ -72,13 +86,13 @@ def reconstruct(
     Parameters
     ----------
     scene
-        Of one or several frames, with as many replicas as there are orientations.
+        Of one or several frames; with two replicas if there is a judge.
     frames
         Indices of the frames; with the seed they decide the random numbers.
     generate, noise
         The generator and the length of its random vector.
     judge
-        Chooses between orientations; needed for more than one.
+        Says which beads are to be tried again, up to the number of orientations.
     start
         (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
     samples
@@ -88,73 +102,140 @@ def reconstruct(
     -------
     (n, 3) nm, near the beads.
     """
-    dice = Dice(frames, samples, seed=settings.seed)
+    dice = Dice.of(frames, samples, seed=settings.seed)
+    brush = Brush(scene, generate, noise, grid, settings.batch)
 
-    def visit(stages: list[list[tuple[int, Tensor]]], *, growing: bool) -> None:
+    def visit(stages: Sequence[Stage], *, growing: bool) -> None:
         for stage in stages:
-            for step, atoms in stage:
-                now = step if growing else EVERYTHING
-                _place(
-                    scene,
-                    atoms,
-                    now,
-                    generate=generate,
-                    noise=noise,
-                    grid=grid,
-                    dice=dice,
-                    batch=settings.batch,
-                )
+            brush.draw(stage, growing=growing, dice=dice)
             if judge is not None:
-                beads = scene.layout.owner[stage[0][1]]
-                placed = torch.cat([atoms for _, atoms in stage])
-                last = stage[-1][0] + 1 if growing else EVERYTHING
-                _keep_lowest(scene, beads, placed, judge(scene, beads, placed, last))
+                more = dice.children()
+                try_again(brush, stage, judge, growing=growing, dice=more, tries=settings.orientations - 1)
 
     with torch.inference_mode():
         if start is None:
             visit(schedule(scene.layout.growth), growing=True)
         else:
             scene.positions[:] = start
-        again = schedule(scene.layout.sweep)
+        order = schedule(scene.layout.sweep)
         for _ in range(settings.network_sweeps):
-            visit(again, growing=False)
+            visit(order, growing=False)
     return scene.positions[0]
 
 
-def _place(
-    scene: Scene,
-    atoms: Tensor,
-    now: int,
-    *,
-    generate: Generate,
-    noise: int,
-    grid: Grid,
-    dice: Dice,
-    batch: int,
-) -> None:
-    """Draw the positions of some atoms, in all replicas, and set them."""
-    replicas, device = len(scene.positions), atoms.device
-    turns = dice.angle(len(atoms)) + 2 * pi / replicas * torch.arange(replicas)[:, None]
-    numbers = torch.stack([dice.normal(len(atoms), noise) for _ in range(replicas)])
-    copies = torch.arange(replicas, device=device).repeat_interleave(len(atoms))
-    columns = atoms.repeat(replicas), copies, turns.flatten().to(device), numbers.flatten(0, 1).to(device)
-    jobs = zip(*(torch.split(column, batch) for column in columns), strict=True)
-    drawn = []
-    for atom, replica, azimuth, z in jobs:
+@dataclass(frozen=True, eq=False)
+class Brush:
+    """What draws atoms of a scene.
+
+    Attributes
+    ----------
+    scene, grid
+        Where.
+    generate, noise
+        The generator and the length of its random vector.
+    batch
+        Environments held in memory at once.
+    """
+
+    scene: Scene
+    generate: Generate
+    noise: int
+    grid: Grid
+    batch: int
+
+    def draw(
+        self, stage: Stage, *, growing: bool, dice: Dice, replica: int = 0, beads: Tensor | None = None
+    ) -> None:
+        """Draw the atoms of a stage in one of the copies; of all its beads, or only of some.
+
+        Random numbers are drawn for all, so that those of a frame do not depend on the others.
+        """
+        for step, every in stage:
+            columns = [every, dice.angle(len(every)), dice.normal(len(every), self.noise)]
+            columns = [column.to(every.device) for column in columns]
+            if beads is not None:
+                chosen = torch.isin(self.scene.layout.owner[every], beads)
+                columns = [column[chosen] for column in columns]
+            now = step if growing else EVERYTHING
+            jobs = zip(*(torch.split(column, self.batch) for column in columns), strict=True)
+            drawn = [self._placed(*job, now=now, replica=replica) for job in jobs if len(job[0])]
+            if drawn:
+                self.scene.positions[replica, columns[0]] = torch.cat(drawn)
+
+    def _placed(self, atom: Tensor, azimuth: Tensor, noise: Tensor, *, now: int, replica: int) -> Tensor:
+        """(b, 3) nm, where some atoms are drawn."""
         seen = surround(
-            scene, atom, now=torch.full_like(atom, now), azimuth=azimuth, replica=replica, grid=grid
+            self.scene,
+            atom,
+            now=torch.full_like(atom, now),
+            azimuth=azimuth,
+            replica=torch.full_like(atom, replica),
+            grid=self.grid,
         )
-        drawn.append(to_laboratory(seen, collapse(generate(seen, z).float(), grid)))
-    scene.positions[:, atoms] = torch.cat(drawn).reshape(replicas, len(atoms), 3)
+        return to_laboratory(seen, collapse(self.generate(seen, noise).float(), self.grid))
+
+
+def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: Dice, tries: int) -> None:
+    """Draw beads whose energies are out of line with those of the others anew, and keep what is better.
+
+    All draws within the limits are as good: to take the lowest would give a structure too cold.
+    """
+    scene, owner = brush.scene, brush.scene.layout.owner
+    now = stage[-1][0] + 1 if growing else EVERYTHING
+    bead, placed = owner[stage[0][1]], torch.cat([atoms for _, atoms in stage])
+    energies = judge(scene, bead, placed, now, 0)
+    limits = usual_limits(energies, kinds_of(scene, bead, frames=len(dice.generators)))
+    for _ in range(tries):
+        excess = (energies - limits).clamp(min=0).sum(1)
+        bad = ~(excess <= 0)  # what is no number is bad
+        bead, limits, excess = bead[bad], limits[bad], excess[bad]
+        if not len(bead):
+            return
+        placed = placed[torch.isin(owner[placed], bead)]
+        scene.positions[1] = scene.positions[0]
+        brush.draw(stage, growing=growing, dice=dice, replica=1, beads=bead)
+        better = ~((judge(scene, bead, placed, now, 1) - limits).clamp(min=0).sum(1) >= excess)
+        taken = placed[torch.isin(owner[placed], bead[better])]
+        scene.positions[0, taken] = scene.positions[1, taken]
+        # neighbours were tried together, and one of them may have stayed
+        energies = judge(scene, bead, placed, now, 0)
+
+
+def kinds_of(scene: Scene, bead: Tensor, *, frames: int) -> Tensor:
+    """(b,) the same number for beads of one type in one frame."""
+    layout = scene.layout
+    frame = bead // (layout.n_beads // frames)
+    return frame * (int(layout.bead_row.max()) + 1) + layout.bead_row[bead]
+
+
+LOW = 0.1  # part of the beads that is below the lower end of what is usual
+ENOUGH = 10  # beads of a kind, to say what is usual
+OVERLAP = 20.0  # kJ/mol, the limit where there are fewer
+
+
+def usual_limits(energies: Tensor, kind: Tensor) -> Tensor:
+    """Highest energies that are in line with those of the other beads of the kind.
+
+    What the network draws is right but for some beads that overlap with others or are torn, so the lower
+    half of the energies says how wide their distribution is: the limit is as far above the median as a
+    tenth of all is below.
+
+    Parameters
+    ----------
+    energies
+        (b, e) kJ/mol, parts of the energy of each bead.
+    kind
+        (b,) beads of the same number are compared.
+    """
+    limits = torch.full_like(energies, OVERLAP)
+    for k in set(kind.tolist()):
+        mine = torch.nan_to_num(energies[kind == k], nan=torch.inf)
+        if len(mine) >= ENOUGH:
+            low, middle = (mine.quantile(q, 0, interpolation="lower") for q in (LOW, 0.5))
+            limits[kind == k] = 2 * middle - low
+    return limits
 
 
 def to_laboratory(environment: Environment, local: Tensor) -> Tensor:
     """(b, 3) positions of the laboratory from (b, 3) of the local frames, nm."""
     return (local[:, None] @ environment.rotation)[:, 0] + environment.centre
-
-
-def _keep_lowest(scene: Scene, beads: Tensor, placed: Tensor, energies: Tensor) -> None:
-    """Give all replicas the placed atoms of the replica in which their bead has the lowest energy."""
-    best = torch.zeros(scene.layout.n_beads, dtype=torch.long, device=beads.device)
-    best[beads] = torch.nan_to_num(energies, nan=torch.inf).argmin(0)
-    scene.positions[:, placed] = scene.positions[best[scene.layout.owner[placed]], placed]

@@ -37,7 +37,8 @@ def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
     scene.positions[1, hydrogen] += torch.tensor([0.01, -0.02, 0.015])
     bead = layout.owner[hydrogen][None]
     placed = ((layout.owner == bead) & layout.hydrogen).nonzero()[:, 0]
-    judged = Judge(system, layout, grid=grid, batch=100)(scene, bead, placed, EVERYTHING)[:, 0]
+    judge = Judge(system, layout, grid=grid, batch=100)
+    judged = [judge(scene, bead, placed, EVERYTHING, copy).sum() for copy in range(2)]
 
     def energy(positions: torch.Tensor) -> float:
         bonded = bonded_energies(system.topology, positions.double())

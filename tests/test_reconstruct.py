@@ -18,7 +18,7 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.frame import Frame, minimum_image
 from dbm_gmx.grid import Grid
 from dbm_gmx.options import Settings
-from dbm_gmx.reconstruct import Dice, reconstruct, schedule
+from dbm_gmx.reconstruct import Dice, reconstruct, schedule, usual_limits
 from dbm_gmx.system import System, read_system, system_layout, whole_beads
 
 PICOMETRE = 0.001
@@ -178,42 +178,74 @@ def test_every_atom_is_placed_once_a_pass_and_hydrogens_last(
         assert not light[: int((~light).sum())].any()
 
 
-def test_the_orientation_of_lowest_energy_is_kept(octane: tuple[System, list[Frame], list[Frame]]) -> None:
-    """Of three orientations one is true, another for each bead; a judge that knows must find all."""
+def test_beads_out_of_line_are_tried_again(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+    """A generator that is wrong at first, for one bead in ten; a judge that sees it, and nothing else."""
     system, beads, atoms = octane
-    grid = Grid()
-    oracle = Oracle(system, beads[:1], atoms[:1], grid=grid)
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
     truth = torch.from_numpy(oracle.truth(0)).float()
     layout, _ = system_layout(system, untrained(system).channels)
-    scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=grid, replicas=3)
+    wrong = torch.arange(layout.n_beads) % 10 == 3
+    count = torch.zeros(system.n_atoms, dtype=torch.long)
 
-    def one_in_three(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+    def at_first_wrong(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+        atom = environment.atom
+        late = ~wrong[layout.owner[atom]] | (count[atom] >= 2)
+        count[atom] += 1
         right = oracle(environment, noise)
-        copy = torch.arange(3).repeat_interleave(len(environment.atom) // 3)
-        chosen = layout.owner[environment.atom] % 3 == copy
-        return torch.where(chosen[:, None, None, None], right, torch.roll(right, 1, 1))
+        return torch.where(late[:, None, None, None], right, torch.roll(right, 1, 1))
 
-    def judge(scene: Scene, beads: torch.Tensor, atoms: torch.Tensor, now: int) -> torch.Tensor:
-        off = (scene.positions[:, atoms] - truth[atoms]).norm(dim=2)
-        return torch.zeros(3, layout.n_beads).index_add_(1, layout.owner[atoms], off)[:, beads]
+    def judge(scene: Scene, beads: torch.Tensor, atoms: torch.Tensor, now: int, copy: int) -> torch.Tensor:
+        off = (scene.positions[copy, atoms] - truth[atoms]).norm(dim=1)
+        spread = torch.arange(layout.n_beads) % 3  # what is no reason to try again
+        total = torch.zeros(layout.n_beads).index_add_(0, layout.owner[atoms], 1000 * off * (off > 0.02))
+        return (total + spread)[beads, None]
 
-    settings = gibbs(0, orientations=3, batch=10**6)
-    result = reconstruct(
-        scene, [0], generate=one_in_three, noise=1, grid=grid, settings=settings, judge=judge
-    )
-    assert (result - truth).norm(dim=1).max() < PICOMETRE
+    def result(orientations: int) -> torch.Tensor:
+        count[:] = 0
+        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid(), replicas=2)
+        return reconstruct(
+            scene,
+            [0],
+            generate=at_first_wrong,
+            noise=1,
+            grid=Grid(),
+            settings=gibbs(0, orientations=orientations, batch=10**6),
+            judge=judge,
+        )
+
+    assert (result(2) - truth).norm(dim=1).max() > 0.1
+    assert (result(3) - truth).norm(dim=1).max() < PICOMETRE
+    expected = torch.where(wrong[layout.owner], 3, 1)
+    torch.testing.assert_close(count, expected)  # the others are drawn once
+    assert (result(8) - truth).norm(dim=1).max() < PICOMETRE
+    torch.testing.assert_close(count, expected)  # and nobody is drawn longer than necessary
+
+
+def test_what_is_usual_is_said_by_the_lower_half() -> None:
+    energies = torch.linspace(-10, 10, 101)[:, None]
+    kind = torch.zeros(101, dtype=torch.long)
+    assert float(usual_limits(energies, kind)[0]) == pytest.approx(8.0, abs=0.01)
+    raised = torch.where(energies > 2, energies + 1e6, energies)  # overlaps, and one that is no number
+    raised[-1] = torch.nan
+    assert float(usual_limits(raised, kind)[0]) == pytest.approx(8.0, abs=0.01)
+    both = usual_limits(torch.cat([energies, 3 * energies]), torch.cat([kind, kind + 1]))
+    assert both[[0, -1], 0].tolist() == pytest.approx([8.0, 24.0], abs=0.01)
+    few = usual_limits(energies[:5], kind[:5])
+    assert few.unique().tolist() == [20.0]
 
 
 def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:
-    both, one = Dice([3, 8], seed=5), Dice([8], seed=5)
+    both, one = Dice.of([3, 8], seed=5), Dice.of([8], seed=5)
     torch.testing.assert_close(both.normal(8, 4)[4:], one.normal(4, 4))
     torch.testing.assert_close(both.angle(6)[3:], one.angle(3))
-    assert not torch.equal(Dice([8], seed=6).normal(4, 4), Dice([8], seed=5).normal(4, 4))
+    torch.testing.assert_close(both.children().angle(4)[2:], one.children().angle(2))
+    assert not torch.equal(one.children().angle(2), one.children().angle(2))
+    assert not torch.equal(Dice.of([8], seed=6).normal(4, 4), Dice.of([8], seed=5).normal(4, 4))
 
 
 def test_dice_of_samples_are_of_their_own() -> None:
     """The first sample has the numbers of a run without others."""
-    both, first = Dice([8, 8], [0, 1], seed=5), Dice([8], seed=5)
+    both, first = Dice.of([8, 8], [0, 1], seed=5), Dice.of([8], seed=5)
     numbers = both.normal(8, 4)
     torch.testing.assert_close(numbers[:4], first.normal(4, 4))
     assert not torch.equal(numbers[4:], numbers[:4])

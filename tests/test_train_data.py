@@ -18,7 +18,7 @@ from dbm_gmx.judge import Judge
 from dbm_gmx.train.corpus import GROWTH, SWEEP, Corpus, make_corpus
 from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
-from dbm_gmx.train.settings import SystemSettings
+from dbm_gmx.train.settings import AugmentSettings, SystemSettings
 from dbm_gmx.train.views import Batch, Turn, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
@@ -34,6 +34,11 @@ def corpus(octane: Example, request: pytest.FixtureRequest) -> Corpus:
     return make_corpus([system], octane.channels, grid=replace(GRID, centre=request.param))
 
 
+def plain(azimuth: torch.Tensor, mirror: float = 1.0) -> Turn:
+    """Frames turned, mirrored or not, all beads shown."""
+    return Turn(azimuth, torch.full_like(azimuth, mirror), torch.zeros(len(azimuth), dtype=torch.bool))
+
+
 def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
     """Sequences of the second frame, from a molecule in the middle, in either mode."""
     first = len(corpus.weight) // 2
@@ -41,7 +46,7 @@ def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
     mode = torch.tensor([GROWTH, SWEEP]).repeat_interleave(40)
     length = corpus.sequences.start.diff()[sequence]
     order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], Turn(torch.full((80,), azimuth), torch.ones(80)))
+    return Batch(sequence[order], mode[order], plain(torch.full((80,), azimuth)))
 
 
 def scene_of_second(octane: Example):  # type: ignore[no-untyped-def]
@@ -115,16 +120,32 @@ def laboratory(environment: Environment) -> torch.Tensor:
 
 
 def test_a_mirror_turns_over_y(corpus: Corpus) -> None:
-    atom, mode, turn = draw_atoms(corpus, 64, dice=torch.Generator().manual_seed(5))
-    seen = [look(corpus, atom, mode=mode, turn=Turn(turn.azimuth, torch.full((64,), m))) for m in (1.0, -1.0)]
+    atom, mode, turn = draw_atoms(
+        corpus, 64, augment=AugmentSettings(), dice=torch.Generator().manual_seed(5)
+    )
+    turns = [plain(turn.azimuth, m) for m in (1.0, -1.0)]
+    seen = [look(corpus, atom, mode=mode, turn=t) for t in turns]
     flipped = seen[0].environment.positions * torch.tensor([1.0, -1.0, 1.0])
     torch.testing.assert_close(seen[1].environment.positions, flipped)
-    places = [local_place(corpus, atom, Turn(turn.azimuth, torch.full((64,), m))) for m in (1.0, -1.0)]
+    places = [local_place(corpus, atom, t) for t in turns]
     torch.testing.assert_close(places[1], places[0] * torch.tensor([1.0, -1.0, 1.0]))
 
 
 def atoms_of(corpus: Corpus, sequence: torch.Tensor) -> torch.Tensor:
     return corpus.sequences.items[corpus.sequences.start[sequence] : corpus.sequences.start[sequence + 1]]
+
+
+def test_hidden_beads_are_all_but_the_current_one(corpus: Corpus) -> None:
+    atom, mode, turn = draw_atoms(
+        corpus, 64, augment=AugmentSettings(hide=1.0), dice=torch.Generator().manual_seed(6)
+    )
+    hidden = look(corpus, atom, mode=mode, turn=turn).environment
+    shown = look(corpus, atom, mode=mode, turn=plain(turn.azimuth)).environment
+    beads = (shown.neighbour < 0) & (shown.weights > 0)
+    current = beads & (shown.rows == corpus.table.current_row)
+    assert (current.sum(1) == 1).all()
+    assert (beads.sum(1) > 1).any()
+    assert torch.equal(hidden.weights > 0, (shown.weights > 0) & (~beads | current))
 
 
 def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> None:
@@ -140,24 +161,27 @@ def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> Non
         atoms = atoms_of(corpus, batch.sequence[k]) - octane.layout.n_atoms
         bead = octane.layout.owner[atoms[:1]]
         if batch.mode[k] == SWEEP:
-            expected = judge(scene, bead, atoms, EVERYTHING)
+            expected = judge(scene, bead, atoms, EVERYTHING, 0)
             energy = sum(part[k] for part in found.values())
         else:
-            expected = bonded(scene, bead, atoms, int(octane.layout.growth[atoms].max()) + 1)
+            expected = bonded(scene, bead, atoms, int(octane.layout.growth[atoms].max()) + 1, 0)
             energy = sum(found[part][k] for part in ("bond", "angle", "dihedral"))
-        assert float(energy) == pytest.approx(float(expected[0, 0]), rel=1e-3, abs=0.02)
+        assert float(energy) == pytest.approx(float(expected.sum()), rel=1e-3, abs=0.02)
 
 
 def test_batches_follow_weights_and_modes(corpus: Corpus) -> None:
     dice = torch.Generator().manual_seed(3)
-    batch = draw_batch(corpus, 4000, sweeps=0.25, dice=dice)
+    batch = draw_batch(corpus, 4000, sweeps=0.25, augment=AugmentSettings(mirror=True, hide=0.3), dice=dice)
     length = corpus.sequences.start.diff()[batch.sequence]
     assert (length.diff() <= 0).all()
     assert float((batch.mode == SWEEP).float().mean()) == pytest.approx(0.25, abs=0.03)
     assert float(batch.turn.azimuth.min()) < 0.1
     assert float(batch.turn.azimuth.max()) > 6.1
     assert float(batch.turn.mirror.mean()) == pytest.approx(0.0, abs=0.05)
-    atom, *_ = draw_atoms(corpus, 3000, dice=dice)
+    assert float(batch.turn.hide.float().mean()) == pytest.approx(0.3, abs=0.03)
+    atom, _, turn = draw_atoms(corpus, 3000, augment=AugmentSettings(), dice=dice)
+    assert turn.mirror.unique().tolist() == [1.0]
+    assert not turn.hide.any()
     assert set(corpus.slot[atom].unique().tolist()) == set(corpus.slot.unique().tolist())
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dbm_gmx.environment import Environment, around, expand, pad, rotations
 from dbm_gmx.train.corpus import Corpus
+from dbm_gmx.train.settings import AugmentSettings
 
 Displace = Callable[[Tensor, Tensor], Tensor]
 """Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the laboratory."""
@@ -35,22 +36,32 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """How local frames are turned: augmentation, for the atoms do not care.
+    """How local frames are shown: augmentation, for the atoms do not care.
 
     Attributes
     ----------
     azimuth
         (b,) radian, about z.
     mirror
-        (b,) -1 where y is turned over afterwards, else 1: energies do not know left from right.
+        (b,) -1 where y is turned over afterwards, else 1.
+    hide
+        (b,) whether all beads but the current one are left out.
     """
 
     azimuth: Tensor
     mirror: Tensor
+    hide: Tensor
 
     def __getitem__(self, rows: slice | Tensor) -> Turn:
         """Return the turns of some of the frames."""
-        return Turn(self.azimuth[rows], self.mirror[rows])
+        return Turn(self.azimuth[rows], self.mirror[rows], self.hide[rows])
+
+
+def draw_turns(count: int, augment: AugmentSettings, *, dice: torch.Generator) -> Turn:
+    """Draw turns of so many frames."""
+    azimuth = 2 * pi * torch.rand(count, generator=dice)
+    flipped = torch.rand(count, generator=dice) < 0.5 * augment.mirror
+    return Turn(azimuth, 1 - 2 * flipped.float(), torch.rand(count, generator=dice) < augment.hide)
 
 
 def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Displace | None = None) -> View:
@@ -75,8 +86,10 @@ def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Di
         position = position + displace(which, source) * (source >= 0)[:, None]
     position = (rotation[which] @ (position - centre[which])[..., None])[..., 0]
     batch = len(atom)
-    position, row, source, pair, real = pad(
-        which, batch, position, corpus.row[entry].long(), source, corpus.pair[entry]
+    other = (source < 0) & (corpus.row[entry] < corpus.table.current_row)
+    shown = (~(turn.hide[which] & other)).to(position.dtype)
+    position, row, source, pair, shown, real = pad(
+        which, batch, position, corpus.row[entry].long(), source, corpus.pair[entry], shown
     )
     environment = Environment(
         atom=atom,
@@ -85,7 +98,7 @@ def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Di
         rotation=rotation,
         positions=position,
         rows=row,
-        weights=real,
+        weights=shown,
         neighbour=torch.where(real > 0, source, -1),
     )
     return View(environment, pair, environment.neighbour)
@@ -138,8 +151,10 @@ class Batch:
     turn: Turn
 
 
-def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generator) -> Batch:
-    """Draw sequences by their weights, modes and turns of the frames (augmentation).
+def draw_batch(
+    corpus: Corpus, count: int, *, sweeps: float, augment: AugmentSettings, dice: torch.Generator
+) -> Batch:
+    """Draw sequences by their weights, modes and turns of the frames.
 
     Parameters
     ----------
@@ -148,16 +163,17 @@ def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generat
     """
     sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=dice)
     mode = (torch.rand(count, generator=dice) < sweeps).long()
-    azimuth = 2 * pi * torch.rand(count, generator=dice)
-    mirror = 1 - 2 * torch.randint(2, (count,), generator=dice).float()
+    turn = draw_turns(count, augment, dice=dice)
     length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], Turn(azimuth, mirror)[order])
+    return Batch(sequence[order], mode[order], turn[order])
 
 
-def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Turn]:
+def draw_atoms(
+    corpus: Corpus, count: int, *, augment: AugmentSettings, dice: torch.Generator
+) -> tuple[Tensor, Tensor, Turn]:
     """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
-    batch = draw_batch(corpus, count, sweeps=0.5, dice=dice)
+    batch = draw_batch(corpus, count, sweeps=0.5, augment=augment, dice=dice)
     start = corpus.sequences.start[batch.sequence]
     length = corpus.sequences.start[batch.sequence + 1] - start
     slot = (torch.rand(count, generator=dice) * length).long().clamp(max=length - 1)
