@@ -164,7 +164,7 @@ class Backmapper:
             )
             judge = None
             if settings.orientations > 1:
-                judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch)
+                judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch, hands=self.hands)
             start = [one.positions for one in batch if one.positions is not None]
             atoms = reconstruct(
                 scene,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from dbm_gmx.energy import Form, atom_types, energy_terms, form_of, lennard_jone
 from dbm_gmx.environment import Scene, expand, middles, neighbouring_atoms
 from dbm_gmx.grid import Grid
 from dbm_gmx.layout import Layout
+from dbm_gmx.quality import FLAT, Handedness, hands_of_copies, stereocentres
 from dbm_gmx.system import System
 from dbm_gmx.topology import excluded_pairs
 
@@ -54,13 +56,25 @@ class Judge:
         Its cut-off is that of the Lennard-Jones energy, counted from its middle.
     batch
         Atoms looked at together.
+    hands
+        What is expected of the stereocentres, see :func:`~dbm_gmx.quality.expected_handedness`.
     """
 
-    def __init__(self, system: System, layout: Layout, *, grid: Grid, batch: int):
+    def __init__(
+        self,
+        system: System,
+        layout: Layout,
+        *,
+        grid: Grid,
+        batch: int,
+        hands: Handedness | None = None,
+    ):
         frames, device = layout.n_atoms // system.n_atoms, layout.owner.device
         self.grid, self.batch = grid, batch
         self.tables = term_tables(system, layout, frames)
         self.excluded = excluded_atoms(system).to(device)
+        centres, signs = _expected_centres(system, hands or {}, frames)
+        self.centres, self.signs = centres.to(device), signs.to(device)
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
             raise ValueError("a topology without non-bonded parameters has no energy")
@@ -86,9 +100,10 @@ class Judge:
 
         Returns
         -------
-        (b, 2) bonded and Lennard-Jones energies, kJ/mol.
+        (b, 3) bonded and Lennard-Jones energies, kJ/mol, and :data:`WRONG` for each stereocentre with an atom
+        in the bead that has the other hand or none.
         """
-        parts = (self._bonded, self._pairs)
+        parts = (self._bonded, self._pairs, self._hands)
         return torch.stack([part(scene, beads, atoms, now, replica) for part in parts], 1)
 
     def _bonded(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
@@ -125,6 +140,64 @@ class Judge:
             energies = weight * lennard_jones(distance, self.c6[pair], self.c12[pair])
             total.index_add_(0, place[layout.owner[atom]], torch.where(same, energies / 2, energies).sum(1))
         return total
+
+    def _hands(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
+        layout = scene.layout
+        known = (self.centres >= 0) & (layout.growth[self.centres] < now)
+        if not layout.hydrogen[atoms[0]]:  # hydrogens are placed after the heavy atoms, and go with them
+            known &= ~layout.hydrogen[self.centres]
+        volume = triple_products(scene.positions[replica][self.centres], known[:, 1:])
+        # one product spreads more than the mean of four
+        wrong = known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
+        members = self.centres[wrong]
+        bead = layout.owner[members[members >= 0]]
+        total = scene.positions.new_zeros(layout.n_beads)
+        total.index_add_(0, bead, total.new_full((len(bead),), WRONG))
+        return total[beads]
+
+
+WRONG = 1000.0  # kJ/mol, far more than any error that more turns of the frame could mend
+
+
+def triple_products(points: Tensor, known: Tensor) -> Tensor:
+    """Mean triple product of unit vectors to any three known neighbours, signed as a hand.
+
+    As :func:`~dbm_gmx.quality.handedness` does, which knows all four.
+
+    Parameters
+    ----------
+    points
+        (c, 5, 3) centres and their neighbours.
+    known
+        (c, 4) which neighbours are there.
+
+    Returns
+    -------
+    (c,); not a number where fewer than three are known.
+    """
+    arms = torch.nn.functional.normalize(points[:, 1:] - points[:, :1], dim=2)
+    products, counted = [], []
+    for left_out in range(4):
+        rest = [k for k in range(4) if k != left_out]
+        a, b, c = arms[:, rest].unbind(1)
+        products.append((-1) ** (left_out + 1) * (torch.linalg.cross(a, b) * c).sum(1))
+        counted.append(known[:, rest].all(1))
+    there = torch.stack(counted, 1)
+    return (torch.stack(products, 1) * there).sum(1) / there.sum(1)
+
+
+def _expected_centres(system: System, hands: Handedness, frames: int) -> tuple[Tensor, Tensor]:
+    """(c, 5) stereocentres and their neighbours (-1: none) of which a hand is expected, (c,) that hand."""
+    rows, signs = [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int8)]
+    for f, (match, expected) in product(
+        range(frames), zip(system.matches, hands_of_copies(system, hands), strict=True)
+    ):
+        first = f * system.n_atoms + match.first_atom + match.kind.n_atoms * np.arange(match.count)
+        centres = stereocentres(match.kind)
+        atoms = np.where(centres < 0, -1, centres + first[:, None, None])
+        rows.append(atoms[expected != 0])
+        signs.append(expected[expected != 0])
+    return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(signs)).float()
 
 
 def term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:

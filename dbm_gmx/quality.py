@@ -368,6 +368,15 @@ def _of_copies(
     return np.broadcast_to(signs if len(signs) == 1 else signs[copies], shape)
 
 
+def hands_of_copies(system: System, hands: Handedness) -> list[SignArray]:
+    """(copies, c) expected hands of each run of molecules of a type; 0 where none is expected."""
+    nothing = np.zeros((system.n_atoms, 3))
+    return [
+        np.array(_of_copies(hands, kind, copies, (len(rows), len(stereocentres(kind)))))
+        for kind, copies, rows in _molecules(system, nothing)
+    ]
+
+
 @dataclass(frozen=True)
 class Stereo:
     """How many stereocentres are as they should be.

@@ -10,9 +10,11 @@ from oracle import example, untrained
 
 from dbm_gmx.energy import bonded_energies, lennard_jones
 from dbm_gmx.environment import EVERYTHING, make_scene
+from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.grid import Grid
-from dbm_gmx.judge import Judge
+from dbm_gmx.judge import WRONG, Judge, triple_products
+from dbm_gmx.quality import handedness, infer_handedness, stereocentres
 from dbm_gmx.system import mapped_beads, read_system, system_layout, whole_atoms
 from dbm_gmx.topology import excluded_pairs
 
@@ -66,3 +68,35 @@ def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
     wanted += coulomb14(scene.positions[1]) - coulomb14(scene.positions[0])
     assert abs(wanted) > 5
     np.testing.assert_allclose(float(judged[1] - judged[0]), wanted, rtol=2e-3)
+
+
+def test_beads_of_wrong_stereocentres_are_out_of_line() -> None:
+    """The mirror image of a chain is wrong at every centre, in every bead that has an atom of it."""
+    folder = share_path("reference", "sps")
+    system, _ = read_system(
+        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+    )
+    frame = next(iter(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)))
+    atoms = whole_atoms(system, frame).astype(np.float32)
+    hands = infer_handedness(system, atoms, {})
+    kind, n = system.matches[0].kind, system.matches[0].kind.n_atoms
+    atoms[n : 2 * n, 0] *= -1
+    grid = Grid()
+    layout, _ = system_layout(system, untrained(system).channels)
+    scene = make_scene(layout, [mapped_beads(system, atoms)], [frame.box], grid=grid)
+    scene.positions[0] = torch.from_numpy(atoms)
+    judge = Judge(system, layout, grid=grid, batch=1024, hands=hands)
+    centres = torch.tensor(stereocentres(kind))
+    assert len(centres) == 9
+    expected = torch.bincount(layout.owner[n + centres.flatten()], minlength=layout.n_beads) * WRONG
+    for hydrogen in (False, True):
+        placed = (layout.hydrogen == hydrogen).nonzero()[:, 0]
+        found = judge(scene, torch.arange(layout.n_beads), placed, EVERYTHING, 0)[:, 2]
+        torch.testing.assert_close(found, expected.float())
+    points = torch.from_numpy(atoms)[centres]
+    heavy = torch.tensor([[kind.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
+    assert (heavy.sum(1) == 3).all()
+    signs = torch.from_numpy(handedness(atoms[None, :n], centres.numpy())[0])
+    for known in (heavy, torch.ones_like(heavy)):  # three arms say what four do
+        assert torch.equal(torch.sign(triple_products(points, known)), signs.float())
+    assert triple_products(points, heavy & (torch.arange(4) > 1)).isnan().all()
