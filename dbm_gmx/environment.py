@@ -59,7 +59,7 @@ class Environment:
     atom_class
         (b,) their classes.
     centre
-        (b, 3) nm, middle of the grid: the current bead, or the atom the current one is bonded to.
+        (b, 3) nm, position of the current bead.
     rotation
         (b, 3, 3) from the laboratory to the local frame: ``local = rotation @ (r - centre)``.
     positions
@@ -105,10 +105,8 @@ def make_scene(
         Copies of the atoms, one per orientation.
     """
     m, starts, near, shifts = layout.n_beads, [0], [], []
-    # atoms are away from their beads, and the middle of the grid may be, too
-    middles = 2 if grid.centre == "parent" else 1
     for f, (points, box) in enumerate(zip(beads, boxes, strict=True)):
-        i, j, shift = neighbour_pairs(points, points, box, grid.cutoff + middles * REACH)
+        i, j, shift = neighbour_pairs(points, points, box, grid.cutoff + REACH)
         order = np.argsort(i, kind="stable")
         near.append(j[order].astype(np.int64) + f * m)
         shifts.append(shift[order].astype(np.float32))
@@ -154,95 +152,29 @@ def pad(which: Tensor, batch: int, *values: Tensor) -> list[Tensor]:
     ]
 
 
-def local_frames(
-    scene: Scene, atom: Tensor, *, azimuth: Tensor, replica: Tensor, grid: Grid
-) -> tuple[Tensor, Tensor]:
-    """Middles of the grids of some atoms and the rotations to their local frames.
+def local_frames(scene: Scene, bead: Tensor, azimuth: Tensor) -> Tensor:
+    """Rotations that lay the local z axis along the alignment bead.
 
-    Around a bead, z points to its alignment bead and x towards a second bead of the molecule.  Around
-    the atom the current one is bonded to, z points to the atom before and x towards the bead or along its
-    vector to the alignment bead.  So a rotated system gives rotated atoms.  Then all is turned about z by
-    ``azimuth``.
+    The axis x is fixed by a second bead of the molecule, so that a rotated system gives rotated
+    atoms, and then turned about z by ``azimuth``.
 
     Parameters
     ----------
-    atom, replica
-        (b,) atoms to be placed, and in which of the scene's copies.
+    bead
+        (b,) current beads.
     azimuth
         (b,) radian.
 
     Returns
     -------
-    (b, 3) nm, from the bead of each atom to the middle; (b, 3, 3) rotation matrices, rows are the local
-    axes.
+    (b, 3, 3) rotation matrices, rows are the local axes.
     """
-    layout = scene.layout
-    here = scene.beads[layout.owner[atom]]
-    parent, before = attached(layout, atom, grid)
-    points = (scene.positions[replica, other] - here for other in (parent, before))
-    along, towards = bead_axes(scene, layout.owner[atom])
-    centre, along, towards = around(parent >= 0, before >= 0, *points, along=along, towards=towards)
-    return centre, rotations(along, towards, azimuth)
-
-
-def middles(scene: Scene, atom: Tensor, *, replica: Tensor, grid: Grid) -> Tensor:
-    """(b, 3) nm, from the bead of each atom to the middle of its grid."""
-    parent, _ = attached(scene.layout, atom, grid)
-    away = scene.positions[replica, parent] - scene.beads[scene.layout.owner[atom]]
-    return torch.where((parent >= 0)[:, None], away, 0.0)
-
-
-def attached(layout: Layout, atom: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
-    """(b,) the atom in the middle of the grid and the one before it, -1 where there is none."""
-    if grid.centre == "bead":
-        none = torch.full_like(atom, -1)
-        return none, none
-    return layout.parent[atom], layout.before[atom]
-
-
-def bead_axes(scene: Scene, bead: Tensor) -> tuple[Tensor, Tensor]:
-    """(b, 3) twice, nm: from beads to the alignment and the second bead; where there is none, lab axes."""
     here, align, second = scene.beads[bead], scene.layout.align[bead], scene.layout.second[bead]
     lab = torch.eye(3, device=bead.device).expand(len(bead), 3, 3)
-    return (
-        torch.where((align >= 0)[:, None], scene.beads[align] - here, lab[:, 2]),
-        torch.where((second >= 0)[:, None], scene.beads[second] - here, lab[:, 0]),
-    )
-
-
-IN_LINE = 0.01  # squared sine of an angle below which two vectors count as parallel
-
-
-def around(
-    has_parent: Tensor, has_before: Tensor, parent: Tensor, before: Tensor, *, along: Tensor, towards: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Middle of the grid and the two vectors that fix its frame; positions count from the bead.
-
-    Parameters
-    ----------
-    has_parent, has_before
-        (b,) whether there are such atoms; without, the middle is the bead.
-    parent, before
-        (b, 3) nm, where they are.
-    along, towards
-        (b, 3) nm, the vectors around the bead.
-    """
-    centre = torch.where(has_parent[:, None], parent, 0.0)
-    z = torch.where(has_before[:, None], before - centre, along)
-    # the bead may lie on the line of the two atoms, one of which may be all of it
-    aside, most = torch.linalg.cross(z, centre).square().sum(1), z.square().sum(1) * centre.square().sum(1)
-    x = torch.where((aside > IN_LINE * most)[:, None], -centre, along)
-    return centre, z, torch.where(has_parent[:, None] & has_before[:, None], x, towards)
-
-
-def rotations(along: Tensor, towards: Tensor, azimuth: Tensor) -> Tensor:
-    """(b, 3, 3) rotations that lay z along one vector and x towards another, then turn about z.
-
-    The axis of the laboratory furthest from z serves where the two vectors (b, 3) lie on a line.
-    """
-    lab = torch.eye(3, device=along.device).expand(len(along), 3, 3)
-    z = _unit(along, lab[:, 2])
-    spare = torch.nn.functional.one_hot(z.detach().abs().argmin(1), 3).to(z.dtype)
+    z = _unit(torch.where((align >= 0)[:, None], scene.beads[align] - here, lab[:, 2]), lab[:, 2])
+    towards = torch.where((second >= 0)[:, None], scene.beads[second] - here, lab[:, 0])
+    # the axis of the laboratory furthest from z serves where three beads lie on a line or are missing
+    spare = torch.nn.functional.one_hot(z.abs().argmin(1), 3).to(z.dtype)
     spare = _unit(spare - (spare * z).sum(1, keepdim=True) * z, lab[:, 0])
     x = _unit(towards - (towards * z).sum(1, keepdim=True) * z, spare)
     y = torch.linalg.cross(z, x)
@@ -282,17 +214,18 @@ def surround(
         (b,) which of the scene's copies of the atoms is seen.
     """
     layout = scene.layout
-    centre, rotation = local_frames(scene, atom, azimuth=azimuth, replica=replica, grid=grid)
+    bead = layout.owner[atom]
+    centre, rotation = scene.beads[bead], local_frames(scene, bead, azimuth)
     shown = [
-        neighbouring_atoms(scene, atom, centre=centre, now=now, replica=replica, grid=grid),
-        _bonded_atoms(scene, atom, centre=centre, now=now, replica=replica, grid=grid),
-        _neighbouring_beads(scene, atom, centre=centre, grid=grid),
+        neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid),
+        _bonded_atoms(scene, atom, now=now, replica=replica, grid=grid),
+        _neighbouring_beads(scene, bead, grid=grid),
     ]
     positions, rows, weights, neighbour = (torch.cat(parts, 1) for parts in zip(*shown, strict=True))
     return Environment(
         atom=atom,
         atom_class=layout.atom_class[atom],
-        centre=scene.beads[layout.owner[atom]] + centre,
+        centre=centre,
         rotation=rotation,
         positions=positions @ rotation.transpose(1, 2),
         rows=rows,
@@ -305,15 +238,13 @@ Shown = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions relative to the centre (b, k, 3), feature rows, weights and atoms (b, k)."""
 
 
-def neighbouring_atoms(
-    scene: Scene, atom: Tensor, *, centre: Tensor, now: Tensor, replica: Tensor, grid: Grid
-) -> Shown:
-    """All known atoms inside the cut-off around ``centre`` (b, 3), found through the beads that own them."""
+def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
+    """All known atoms inside the cut-off, found through the beads that own them."""
     layout, bead = scene.layout, scene.layout.owner[atom]
     which, link = expand(scene.link_start, bead)
     member, place = expand(layout.own_start, scene.link_bead[link])
     sample, other, shift = which[member], layout.own[place], scene.link_shift[link][member]
-    vector = scene.positions[replica[sample], other] + shift - (scene.beads[bead] + centre)[sample]
+    vector = scene.positions[replica[sample], other] + shift - scene.beads[bead][sample]
     keep = vector.square().sum(1) < grid.cutoff**2
     sample, other, shift, vector = sample[keep], other[keep], shift[keep], vector[keep]
     keep = _visible(layout, other, atom[sample], now[sample], here=shift.square().sum(1) < SAME)
@@ -322,24 +253,21 @@ def neighbouring_atoms(
     return vector, rows, real, torch.where(real > 0, other, -1)
 
 
-def _bonded_atoms(
-    scene: Scene, atom: Tensor, *, centre: Tensor, now: Tensor, replica: Tensor, grid: Grid
-) -> Shown:
+def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
     """Bonded and excluded atoms once more, for the channels that say what they are to the current one."""
     layout = scene.layout
     step = layout.partners[layout.row[atom]]
     other = atom[:, None] + step
-    vector = scene.positions[replica[:, None], other] - (scene.beads[layout.owner[atom]] + centre)[:, None]
+    vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
     seen = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
     seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen))
     return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.where(seen, other, -1)
 
 
-def _neighbouring_beads(scene: Scene, atom: Tensor, *, centre: Tensor, grid: Grid) -> Shown:
-    bead = scene.layout.owner[atom]
+def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
     which, link = expand(scene.link_start, bead)
     near, shift = scene.link_bead[link], scene.link_shift[link]
-    vector = scene.beads[near] + shift - (scene.beads[bead] + centre)[which]
+    vector = scene.beads[near] + shift - scene.beads[bead][which]
     current = (near == bead[which]) & (shift.square().sum(1) < SAME)
     rows = torch.where(current, scene.layout.current_row[near], scene.layout.bead_row[near])
     keep = vector.square().sum(1) < grid.cutoff**2

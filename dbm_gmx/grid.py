@@ -7,18 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CENTRES = ("bead", "parent")
-
 
 @dataclass(frozen=True)
 class Grid:
-    """The cubic grid an atom is placed on and the density of one particle on it.
+    """The cubic grid around the current bead and the density of one particle on it.
 
     Attributes
     ----------
-    centre
-        Where its middle is: ``bead``, the current bead, as in the paper; ``parent``, the atom placed before
-        to which the current one is bonded (the bead where there is none).
     size
         Voxels along an edge.
     edge
@@ -26,14 +21,13 @@ class Grid:
     sigma
         nm, standard deviation of the Gaussian density (2 sigma^2 = 0.02 nm^2 in the paper).
     cutoff
-        nm, particles further from the middle are not seen.
+        nm, particles further from the bead's centre are not seen.
     """
 
     size: int = 8
     edge: float = 1.2
     sigma: float = 0.1
     cutoff: float = 0.7
-    centre: str = "bead"
 
     def axis(self) -> Tensor:
         """(size,) centres of the voxels along one axis, nm."""

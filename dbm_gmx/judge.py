@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.energy import Form, atom_types, energy_terms, form_of, lennard_jones
-from dbm_gmx.environment import Scene, expand, middles, neighbouring_atoms
+from dbm_gmx.environment import Scene, expand, neighbouring_atoms
 from dbm_gmx.grid import Grid
 from dbm_gmx.layout import Layout
 from dbm_gmx.quality import FLAT, Handedness, hands_of_copies, stereocentres
@@ -53,7 +53,7 @@ class Judge:
     system, layout
         The system and the arrays of the frames in hand.
     grid
-        Its cut-off is that of the Lennard-Jones energy, counted from its middle.
+        Its cut-off is that of the Lennard-Jones energy, counted from the bead.
     batch
         Atoms looked at together.
     hands
@@ -125,11 +125,10 @@ class Judge:
         place[beads] = torch.arange(len(beads), device=beads.device)
         for atom in torch.split(atoms, self.batch):
             copy = torch.full_like(atom, replica)
-            centre = middles(scene, atom, replica=copy, grid=self.grid)
             vector, _, real, other = neighbouring_atoms(
-                scene, atom, centre=centre, now=torch.full_like(atom, now), replica=copy, grid=self.grid
+                scene, atom, now=torch.full_like(atom, now), replica=copy, grid=self.grid
             )
-            here = scene.positions[replica, atom] - scene.beads[layout.owner[atom]] - centre
+            here = scene.positions[replica, atom] - scene.beads[layout.owner[atom]]
             distance = (vector - here[:, None]).square().sum(2).sqrt().clamp(min=CLOSEST)
             apart = (other - atom[:, None])[:, :, None] != self.excluded[layout.row[atom]][:, None]
             weight = real * apart.all(2)

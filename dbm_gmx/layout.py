@@ -29,9 +29,6 @@ class Layout:
         rank; in a sweep it sees all others.
     row
         (n,) row of the atom among the atoms of one molecule of each type, in the order of the types.
-    parent, before
-        (n,) the bonded atom an atom is attached to, the one of lowest growth rank among those placed before,
-        and the one among its neighbours; -1 where there is none.
     partners, partner_row
         (rows, p) where the atoms within three bonds or excluded are, counted from the atom itself
         (0: none), and their rows of the feature table.
@@ -51,8 +48,6 @@ class Layout:
     growth: Tensor
     sweep: Tensor
     row: Tensor
-    parent: Tensor
-    before: Tensor
     partners: Tensor
     partner_row: Tensor
     align: Tensor
@@ -118,8 +113,7 @@ def _tile(arrays: dict[str, np.ndarray], match: Match) -> dict[str, np.ndarray]:
     """Arrays of all copies of a molecule type from those of one, rows counted through the system."""
     atom = match.first_atom + match.kind.n_atoms * np.arange(match.count)
     bead = match.first_bead + len(match.mapping.names) * np.arange(match.count)
-    step = {"owner": bead, "align": bead, "second": bead}
-    step |= dict.fromkeys(("own", "own_start", "parent", "before"), atom)
+    step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom}
 
     def tiled(key: str, values: np.ndarray) -> np.ndarray:
         copies = np.broadcast_to(values, (match.count, len(values)))
@@ -142,16 +136,12 @@ def _kind_arrays(
     order = np.argsort(mapping.owner, kind="stable")
     hydrogen = np.zeros(kind.n_atoms, bool)
     hydrogen[np.concatenate([np.zeros(0, np.int64), *plan.hydrogen])] = True
-    growth = _ranks(plan, plan.growth, stages[0])
-    parent, before = _attached(kind.graph, growth)
     return {
         "owner": mapping.owner,
         "atom_class": atom_class,
         "hydrogen": hydrogen,
-        "growth": growth,
+        "growth": _ranks(plan, plan.growth, stages[0]),
         "sweep": _ranks(plan, plan.colours, stages[1]),
-        "parent": parent,
-        "before": before,
         "partners": partners,
         "partner_row": partner_row,
         "align": mapping.align,
@@ -175,21 +165,6 @@ def _ranks(plan: Plan, heavy_stages: Sequence[np.ndarray], stages: int) -> np.nd
             for b in beads:
                 rank[atoms_of[b]] = (phase * stages + s) * MOST_ATOMS + np.arange(len(atoms_of[b]))
     return rank
-
-
-def _attached(graph: nx.Graph, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) for each atom the first placed of its neighbours, and the first placed of that one's; -1: none."""
-    parent, before = np.full((2, len(rank)), -1)
-
-    def first(of: int, atom: int) -> int:
-        known = [(rank[j], j) for j in graph[of] if rank[j] < rank[atom]]
-        return int(min(known, default=(0, -1))[1])
-
-    for i in range(len(rank)):
-        parent[i] = first(i, i)
-        if parent[i] >= 0:
-            before[i] = first(int(parent[i]), i)
-    return parent, before
 
 
 MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
@@ -239,7 +214,7 @@ def repeat(layout: Layout, frames: int) -> Layout:
     """Return the layout of several frames, one after the other."""
     n, m = layout.n_atoms, layout.n_beads
     molecules = int(layout.molecule.max()) + 1
-    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n, "parent": n, "before": n}
+    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n}
 
     def tiled(key: str) -> Tensor:
         values: Tensor = getattr(layout, key)

@@ -18,7 +18,6 @@ from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.topology import MoleculeType, excluded_pairs
 
 GRID = Grid()
-AROUND_PARENT = Grid(centre="parent", cutoff=0.6)
 
 
 def look(
@@ -222,18 +221,9 @@ def lined_up(points: list[list[float]]) -> Example:
 
 
 def frames(example: Example, azimuth: torch.Tensor | None = None, **moved) -> torch.Tensor:
-    """Rotations to the frames of all beads."""
-    layout = example.layout
-    turn = torch.zeros(layout.n_beads) if azimuth is None else azimuth
-    first = layout.own[layout.own_start[:-1]]  # an atom of each
-    return frames_of(example, first, azimuth=turn, grid=GRID, **moved)[1]
-
-
-def frames_of(
-    example: Example, atom: torch.Tensor, *, azimuth: torch.Tensor, grid: Grid, **moved
-) -> tuple[torch.Tensor, torch.Tensor]:
-    replica = torch.zeros_like(atom)
-    return local_frames(example.scene(**moved), atom, azimuth=azimuth, replica=replica, grid=grid)
+    bead = torch.arange(example.layout.n_beads)
+    turn = torch.zeros(len(bead)) if azimuth is None else azimuth
+    return local_frames(example.scene(**moved), bead, turn)
 
 
 def assert_proper(rotation: torch.Tensor) -> None:
@@ -250,53 +240,6 @@ def test_frames_are_rotations_with_z_towards_the_alignment_bead(octane):
     towards = (rotation @ (beads[octane.layout.align] - beads)[..., None])[..., 0]
     assert torch.allclose(towards[:, :2], torch.zeros(len(beads), 2), atol=1e-5)
     assert float(towards[:, 2].min()) > 0.1
-
-
-def test_frames_of_bonded_atoms_stand_on_them(octane):
-    """The middle is a bonded atom placed before; z points to one placed before that is bonded to it."""
-    layout, graph = octane.layout, octane.system.matches[0].kind.graph
-    atom = torch.arange(layout.n_atoms)
-    centre, rotation = frames_of(octane, atom, azimuth=0.1 * atom, grid=AROUND_PARENT)
-    assert_proper(rotation)
-    atoms, beads = (torch.from_numpy(x).float() for x in (octane.atoms, octane.beads))
-    first = layout.parent < 0
-    assert first.sum() == 80  # one a molecule
-    assert float(centre[first].abs().max()) == 0.0
-    middle = beads[layout.owner] + centre
-    torch.testing.assert_close(middle[~first], atoms[layout.parent[~first]], atol=2e-6, rtol=0)
-    for i in range(len(graph)):
-        parent, before = int(layout.parent[i]), int(layout.before[i])
-        known = [j for j in graph[i] if layout.growth[j] < layout.growth[i]]
-        assert (parent in known) if known else parent == -1
-        assert before == -1 or (before in graph[parent] and layout.growth[before] < layout.growth[i])
-    second = layout.before >= 0
-    assert second.sum() == layout.n_atoms - 2 * 80  # all but the first two of a molecule
-    towards = (rotation @ (atoms[layout.before] - middle)[..., None])[second, :, 0]
-    assert float(towards[:, :2].abs().max()) < 1e-5
-    assert float(towards[:, 2].min()) > 0.1
-    turn = Rotation.random(random_state=7).as_matrix()
-    turned, again = frames_of(
-        octane,
-        atom,
-        azimuth=0.1 * atom,
-        grid=AROUND_PARENT,
-        atoms=octane.atoms @ turn.T,
-        box=octane.box @ turn.T,
-    )
-    assert np.abs(turned.numpy() @ turn - centre.numpy()).max() < 1e-5
-    assert np.abs(again.numpy() @ turn - rotation.numpy()).max() < 1e-3
-
-
-def test_around_an_atom_all_is_seen_that_is_near_it(octane):
-    layout, atom = octane.layout, torch.arange(3, octane.layout.n_atoms, 97)
-    found = look(octane.scene(), atom, growing=False, grid=AROUND_PARENT)
-    for k, i in enumerate(atom.tolist()):
-        away = octane.atoms - found.centre[k].numpy()
-        away -= np.rint(away @ np.linalg.inv(octane.box)) @ octane.box
-        near = set(np.flatnonzero((away**2).sum(1) < AROUND_PARENT.cutoff**2).tolist()) - {i}
-        if not layout.hydrogen[i]:
-            near = {j for j in near if layout.molecule[j] != layout.molecule[i] or not layout.hydrogen[j]}
-        assert set(found.neighbour[k][found.weights[k] > 0].tolist()) - {-1} == near
 
 
 def test_second_bead_is_near_and_lies_in_the_xz_plane(octane):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dbm_gmx.channels import Channels, FeatureTable, feature_table
 from dbm_gmx.energy import Form, atom_types
-from dbm_gmx.environment import EVERYTHING, Scene, attached, bead_axes, expand, make_scene, surround
+from dbm_gmx.environment import EVERYTHING, Scene, expand, local_frames, make_scene, surround
 from dbm_gmx.grid import Grid
 from dbm_gmx.judge import TermTable, excluded_atoms, term_tables
 from dbm_gmx.layout import make_layout
@@ -75,24 +75,22 @@ class Corpus:
         Representation.
     truth
         (n, 3) nm, in the laboratory, molecules whole.
-    parent, before
-        (n,) atoms that fix the local frame, -1 where there is none, see
-        :func:`~dbm_gmx.environment.attached`.
+    place
+        (n, 3) nm, in the local frame of the bead that owns the atom, at azimuth 0.
     atom_class, kind
         (n,) row of the feature table, row of the Lennard-Jones parameters.
     sequence, slot
         (n,) which sequence an atom belongs to and its place in it.
     sequences
         Atoms of each sequence (s).
-    bead, along, towards
-        (s, 3) nm, in the laboratory: the bead of each sequence, and from there the vectors that fix its
-        frame, see :func:`~dbm_gmx.environment.bead_axes`.
+    rotation
+        (s, 3, 3) from the laboratory to the local frame at azimuth 0.
     weight
         (s,) how likely a sequence is drawn: multiplicity of its bead, share of its system.
     views
         (2 n + 1,) entries (e) of atom a in mode m: ``views[n m + a]`` to the next.
     position
-        (e, 3) nm, in the laboratory, from the bead.
+        (e, 3) nm, local, azimuth 0.
     row, source
         (e,) row of the feature table; the atom that is there, -1 for a bead.
     pair
@@ -107,16 +105,13 @@ class Corpus:
     channels: Channels
     table: FeatureTable
     truth: Tensor
-    parent: Tensor
-    before: Tensor
+    place: Tensor
     atom_class: Tensor
     kind: Tensor
     sequence: Tensor
     slot: Tensor
     sequences: Ragged
-    bead: Tensor
-    along: Tensor
-    towards: Tensor
+    rotation: Tensor
     weight: Tensor
     views: Tensor
     position: Tensor
@@ -141,22 +136,23 @@ def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: 
     made = [_frame_part(s, pair, channels, table, grid) for s in systems for pair in s.train]
     parts = [part for part, _ in made]
     first = np.cumsum([0] + [len(part["truth"]) for part in parts])
-    first_sequence = np.cumsum([0] + [len(part["weight"]) for part in parts])
+    first_sequence = np.cumsum([0] + [len(part["rotation"]) for part in parts])
     kinds, c6, c12 = _lennard_jones(systems)
     kind = np.concatenate([k for s, k in zip(systems, kinds, strict=True) for _ in s.train])
     joined = {
         key: torch.cat([part[key] for part in parts])
-        for key in ("truth", "atom_class", "slot", "bead", "along", "towards")
+        for key in ("truth", "place", "atom_class", "slot", "rotation")
     }
     weight = torch.cat([part["weight"] for part in parts])
     views, order = _by_mode([part["views"] for part in parts])
     entries = {key: _pick([part[key] for part in parts], order) for key in ("position", "row", "pair")}
     numbered = zip(parts, first, first_sequence, strict=False)
-    numbers = [
-        {
-            key: torch.where(part[key] < 0, -1, part[key] + int(s if key == "sequence" else a))
-            for key in ("source", "sequence", "sequence_atoms", "parent", "before")
-        }
+    moved = [
+        (
+            torch.where(part["source"] < 0, -1, part["source"] + int(a)),
+            part["sequence"] + int(s),
+            part["sequence_atoms"] + int(a),
+        )
         for part, a, s in numbered
     ]
     counts = torch.cat([part["sequence_length"] for part in parts])
@@ -165,13 +161,11 @@ def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: 
         channels=channels,
         table=table,
         kind=torch.from_numpy(kind),
-        sequence=torch.cat([part["sequence"] for part in numbers]),
-        sequences=Ragged(_starts(counts), torch.cat([part["sequence_atoms"] for part in numbers])),
-        parent=torch.cat([part["parent"] for part in numbers]),
-        before=torch.cat([part["before"] for part in numbers]),
+        sequence=torch.cat([sequence for _, sequence, _ in moved]),
+        sequences=Ragged(_starts(counts), torch.cat([atoms for *_, atoms in moved])),
         weight=weight / weight.sum(),
         views=views,
-        source=_pick([part["source"].int() for part in numbers], order),
+        source=_pick([source.int() for source, *_ in moved], order),
         terms=_term_groups(parts, [terms for _, terms in made], first, first_sequence),
         c6=c6,
         c12=c12,
@@ -205,16 +199,15 @@ def _frame_part(
     slot = torch.empty_like(order)
     slot[order] = torch.arange(len(order)) - start[sequence[order]]
     bead = keys // 2
-    along, towards = bead_axes(scene, bead)
-    parent, before = attached(layout, torch.arange(layout.n_atoms), grid)
+    rotation = local_frames(scene, bead, torch.zeros(len(bead)))
+    away = pair.atoms - scene.beads[layout.owner]
     multiplicity = torch.cat(
         [torch.from_numpy(np.tile(m.mapping.multiplicity, m.count)) for m in what.matches]
     )
     weight = multiplicity[bead].double()
     part = {
         "truth": pair.atoms,
-        "parent": parent,
-        "before": before,
+        "place": (rotation[sequence] @ away[..., None])[..., 0],
         "atom_class": layout.atom_class,
         "sequence": sequence,
         "slot": slot,
@@ -223,9 +216,7 @@ def _frame_part(
         "sequence_key": keys,
         "last": layout.growth[order[start[1:] - 1]],
         "growth": layout.growth,
-        "bead": scene.beads[bead],
-        "along": along,
-        "towards": towards,
+        "rotation": rotation,
         "weight": system.share * weight / weight.sum() / len(system.train),
         "views": entries.pop("count"),
         **entries,
@@ -247,12 +238,11 @@ def _entries(
         grid=grid,
     )
     real = seen.weights > 0
-    position = seen.positions @ seen.rotation + (seen.centre - scene.beads[layout.owner[atom]])[:, None]
     step = (seen.neighbour - atom[:, None])[..., None]
     apart = (step != excluded[layout.row[atom]][:, None]).all(2)
     return {
         "count": real.sum(1),
-        "position": position[real],
+        "position": seen.positions[real],
         "row": seen.rows[real].short(),
         "source": seen.neighbour[real],
         "pair": (apart & (seen.neighbour >= 0) & (seen.rows < table.bonded_row))[real],

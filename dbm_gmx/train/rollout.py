@@ -35,7 +35,7 @@ class Rollout:
     density, position
         (m, s, s, s) sum 1, (m, 3) nm, local: what was placed.
     moved
-        (b, l, 3) nm, in the laboratory: how far each atom of a sequence is off the data; 0 beyond its end.
+        (b, l, 3) nm, local: how far each atom of a sequence is off the data; 0 beyond its end.
     views
         Of each step.
     """
@@ -79,19 +79,11 @@ def roll_out(corpus: Corpus, batch: Batch, features: Tensor, place: Place) -> Ro
         environment = densities(view.environment, features, corpus.grid)
         label, truth = features[view.environment.atom_class], local_place(corpus, atom, turn)
         density, position = place(environment, label, truth)
-        off = _away(corpus, view, position)
-        moved.append(torch.nn.functional.pad(off, (0, 0, 0, len(length) - active)))
+        moved.append(torch.nn.functional.pad(position - truth, (0, 0, 0, len(length) - active)))
         steps.append((torch.arange(active), atom, environment, label, density, position))
         views.append(view)
     sample, atoms, seen, labels, drawn, places = (torch.cat(column) for column in zip(*steps, strict=True))
     return Rollout(sample, atoms, seen, labels, drawn, places, torch.stack(moved, 1), tuple(views))
-
-
-def _away(corpus: Corpus, view: View, position: Tensor) -> Tensor:
-    """(b, 3) nm, in the laboratory: how far atoms at these places of their local frames are off the data."""
-    seen = view.environment
-    there = (position[:, None] @ seen.rotation)[:, 0] + seen.centre + corpus.bead[corpus.sequence[seen.atom]]
-    return there - corpus.truth[seen.atom]
 
 
 def _displacement(
@@ -133,12 +125,15 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
     """
     count = len(batch.sequence)
     total = {t: torch.zeros(count) for t in ("bond", "angle", "dihedral", "lennard_jones")}
+    # displacements turned back from the local frames to the laboratory
+    frames = batch.turn.matrix @ corpus.rotation[batch.sequence]
+    moved = rollout.moved @ frames
     for group in corpus.terms:
         which, place = expand(group.listed.start, 2 * batch.sequence + batch.mode)
         term = group.listed.items[place]
         atoms = group.atoms[term]
         own = corpus.sequence[atoms] == batch.sequence[which][:, None]
-        shift = rollout.moved[which[:, None], torch.where(own, corpus.slot[atoms], 0)] * own[..., None]
+        shift = moved[which[:, None], torch.where(own, corpus.slot[atoms], 0)] * own[..., None]
         points = corpus.truth[atoms] + shift
         measured = group.form.measure(points)
         if group.part == "lennard_jones":

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.generator import Shape
-from dbm_gmx.grid import CENTRES, Grid
+from dbm_gmx.grid import Grid
 
 PRIORS = ("none", "p1", "p2")
 JUDGED = ("density", "place")
@@ -334,7 +334,6 @@ def _value(kind: Any, value: object, *, where: str, path: Path) -> Any:
 def _check(settings: TrainSettings, path: Path) -> None:
     """Refuse values that cannot be meant."""
     choices = (
-        ("grid.centre", settings.grid.centre, CENTRES),
         ("prior.kind", settings.prior.kind, PRIORS),
         ("critic.judges", settings.critic.judges, JUDGED),
         ("run.precision", settings.run.precision, ("auto", "bf16", "float32")),

@@ -9,12 +9,12 @@ from math import pi
 import torch
 from torch import Tensor
 
-from dbm_gmx.environment import Environment, around, expand, pad, rotations
+from dbm_gmx.environment import Environment, expand, pad
 from dbm_gmx.train.corpus import Corpus
 from dbm_gmx.train.settings import AugmentSettings
 
 Displace = Callable[[Tensor, Tensor], Tensor]
-"""Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the laboratory."""
+"""Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the samples' local frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,14 @@ class Turn:
         """Return the turns of some of the frames."""
         return Turn(self.azimuth[rows], self.mirror[rows], self.hide[rows])
 
+    @property
+    def matrix(self) -> Tensor:
+        """(b, 3, 3) from the local frames at azimuth 0 to those shown."""
+        cos, sin, one = torch.cos(self.azimuth), torch.sin(self.azimuth), torch.ones_like(self.azimuth)
+        nought, y = 0 * one, self.mirror
+        rows = [cos, sin, nought, -y * sin, y * cos, nought, nought, nought, one]
+        return torch.stack(rows, -1).reshape(-1, 3, 3)
+
 
 def draw_turns(count: int, augment: AugmentSettings, *, dice: torch.Generator) -> Turn:
     """Draw turns of so many frames."""
@@ -67,8 +75,6 @@ def draw_turns(count: int, augment: AugmentSettings, *, dice: torch.Generator) -
 def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Displace | None = None) -> View:
     """What atoms see when some of the others are not where the data have them.
 
-    The frame goes with the atoms that fix it; the middle of the environment's grid counts from the bead.
-
     Parameters
     ----------
     atom, mode
@@ -79,12 +85,11 @@ def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Di
         How far the others are off; not at all if not given.
     """
     which, entry = expand(corpus.views, mode * corpus.n_atoms + atom)
-    centre, rotation = frames(corpus, atom, turn=turn, displace=displace)
+    rotation = turn.matrix
     source = corpus.source[entry].long()
-    position = corpus.position[entry]
+    position = (rotation[which] @ corpus.position[entry][..., None])[..., 0]
     if displace is not None:
         position = position + displace(which, source) * (source >= 0)[:, None]
-    position = (rotation[which] @ (position - centre[which])[..., None])[..., 0]
     batch = len(atom)
     other = (source < 0) & (corpus.row[entry] < corpus.table.current_row)
     shown = (~(turn.hide[which] & other)).to(position.dtype)
@@ -94,7 +99,7 @@ def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Di
     environment = Environment(
         atom=atom,
         atom_class=corpus.atom_class[atom],
-        centre=centre,
+        centre=torch.zeros(batch, 3),
         rotation=rotation,
         positions=position,
         rows=row,
@@ -104,34 +109,9 @@ def look(corpus: Corpus, atom: Tensor, *, mode: Tensor, turn: Turn, displace: Di
     return View(environment, pair, environment.neighbour)
 
 
-def frames(
-    corpus: Corpus, atom: Tensor, *, turn: Turn, displace: Displace | None = None
-) -> tuple[Tensor, Tensor]:
-    """Middles of the grids (b, 3), nm from the beads, and the rotations (b, 3, 3) to the local frames."""
-    sequence, rows = corpus.sequence[atom], torch.arange(len(atom))
-
-    def there(other: Tensor) -> Tensor:
-        place = corpus.truth[other] - corpus.bead[sequence]
-        return place if displace is None else place + displace(rows, other.clamp(min=0))
-
-    parent, before = corpus.parent[atom], corpus.before[atom]
-    centre, along, towards = around(
-        parent >= 0,
-        before >= 0,
-        there(parent),
-        there(before),
-        along=corpus.along[sequence],
-        towards=corpus.towards[sequence],
-    )
-    x, y, z = rotations(along, towards, turn.azimuth).unbind(1)
-    return centre, torch.stack([x, turn.mirror[:, None] * y, z], 1)
-
-
 def local_place(corpus: Corpus, atom: Tensor, turn: Turn) -> Tensor:
     """(b, 3) nm, where the data have the atoms, in their local frames."""
-    centre, rotation = frames(corpus, atom, turn=turn)
-    away = corpus.truth[atom] - corpus.bead[corpus.sequence[atom]] - centre
-    return (rotation @ away[..., None])[..., 0]
+    return (turn.matrix @ corpus.place[atom][..., None])[..., 0]
 
 
 @dataclass(frozen=True, eq=False)
