@@ -36,7 +36,8 @@ Flow
 ``layout``             the same as arrays over atoms and beads
 ``grid, environment``  what one atom sees: neighbours, local frame, smooth densities
 ``generator, model``   the network; the file that holds it with all needed to use it
-``judge``              local energies that choose between orientations
+``judge``              local energies and hands: what is to be tried again
+``bonds``              bonds of fixed length, kept by what the network places
 ``reconstruct``        grow and sweep: a scene of beads to atoms
 ``target``             what is sampled: force field, temperature and beads, as arrays
 ``place``              a frame: atoms, beads, and which beads are near each other

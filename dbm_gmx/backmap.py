@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from dbm_gmx.bonds import find_bonds
 from dbm_gmx.channels import read_channels
 from dbm_gmx.environment import make_scene
 from dbm_gmx.errors import InputError
@@ -34,7 +35,7 @@ from dbm_gmx.model import (
     load_model,
     network_generator,
 )
-from dbm_gmx.options import ASSUMED, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
+from dbm_gmx.options import ASSUMED, BONDS, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
 from dbm_gmx.parallel import Job, side_by_side
 from dbm_gmx.quality import Handedness, Refinement, Report, Tally, expected_handedness, infer_handedness
 from dbm_gmx.reconstruct import Generate, reconstruct
@@ -165,6 +166,9 @@ class Backmapper:
             judge = None
             if settings.orientations > 1:
                 judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch, hands=self.hands)
+            bonds = None
+            if settings.bonds == "fixed":
+                bonds = find_bonds(self.system, self.conditions.constraints)
             start = [one.positions for one in batch if one.positions is not None]
             atoms = reconstruct(
                 scene,
@@ -176,6 +180,7 @@ class Backmapper:
                 grid=grid,
                 settings=settings,
                 judge=judge,
+                bonds=bonds,
             )
             split = atoms.cpu().numpy().reshape(len(batch), -1, 3)
             for one, positions in zip(batch, split, strict=True):
@@ -345,6 +350,8 @@ def _check_settings(settings: Settings) -> None:
         raise InputError(f"no refinement {settings.refine!r}; there are {', '.join(REFINEMENTS)}")
     if settings.start not in (None, *STARTS):
         raise InputError(f"no start {settings.start!r}; there are {', '.join(STARTS)}")
+    if settings.bonds not in BONDS:
+        raise InputError(f"no bonds {settings.bonds!r}; there are {', '.join(BONDS)}")
     if settings.refine == "none" and settings.sweeps:
         raise InputError("sweeps need a refinement: gibbs or exact")
     if settings.orientations > 1 and not settings.uses_network:

@@ -18,6 +18,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.options import (
     ASSUMED,
+    BONDS,
     MODEL,
     REFINEMENTS,
     STARTS,
@@ -122,6 +123,13 @@ def _add_backmap(commands: Any) -> None:
         type=_count(1),
         default=settings.orientations,
         help="orientations the network tries for a bead whose energy is out of line (%(default)s)",
+    )
+    add(
+        "--bonds",
+        choices=BONDS,
+        default=settings.bonds,
+        help="of atoms the network places, fixed: those that the constraints hold have their length; "
+        "network: as it makes them (%(default)s)",
     )
     add("--seed", type=_count(0), default=settings.seed, help="of the random numbers (%(default)s)")
     add(

@@ -10,6 +10,7 @@ MODEL = "provisional"
 
 REFINEMENTS = ("none", "gibbs", "exact")
 STARTS = ("growth", "network")
+BONDS = ("fixed", "network")
 CONSTRAINTS = ("none", "h-bonds", "all-bonds")
 
 ASSUMED = "assumed"
@@ -143,6 +144,9 @@ class Settings:
     orientations
         Turns of the local frame the network tries at most for each bead: more than one where the energy is
         out of line with that of the other beads of its type.
+    bonds
+        Of the atoms the network places: ``fixed``, those that the constraints hold have their length;
+        ``network``, as long as it makes them.
     seed
         Of all random numbers, together with the index of the frame and of the sample.
     batch
@@ -154,6 +158,7 @@ class Settings:
     sweeps: int | None = None
     samples: int = 1
     orientations: int = 1
+    bonds: str = "fixed"
     seed: int = 1
     batch: int = 1024
 

@@ -7,7 +7,7 @@ All atoms of a step see the state before it, so the result does not depend on ho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import pi
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbm_gmx.bonds import Bonds, hold
 from dbm_gmx.environment import EVERYTHING, Environment, Scene, surround
 from dbm_gmx.grid import Grid, collapse
 from dbm_gmx.layout import MOST_ATOMS
@@ -78,6 +79,7 @@ def reconstruct(
     grid: Grid,
     settings: Settings,
     judge: Judge | None = None,
+    bonds: Bonds | None = None,
     start: Tensor | None = None,
     samples: Sequence[int] | None = None,
 ) -> Tensor:
@@ -93,6 +95,8 @@ def reconstruct(
         The generator and the length of its random vector.
     judge
         Says which beads are to be tried again, up to the number of orientations.
+    bonds
+        Of fixed length, kept by every atom placed.
     start
         (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
     samples
@@ -105,7 +109,7 @@ def reconstruct(
     dice = Dice.of(frames, samples, seed=settings.seed)
     brush = Brush(scene, generate, noise, grid, settings.batch)
 
-    def visit(stages: Sequence[Stage], *, growing: bool) -> None:
+    def visit(brush: Brush, stages: Sequence[Stage], *, growing: bool) -> None:
         for stage in stages:
             brush.draw(stage, growing=growing, dice=dice)
             if judge is not None:
@@ -114,12 +118,14 @@ def reconstruct(
 
     with torch.inference_mode():
         if start is None:
-            visit(schedule(scene.layout.growth), growing=True)
+            visit(brush, schedule(scene.layout.growth), growing=True)
         else:
             scene.positions[:] = start
         order = schedule(scene.layout.sweep)
-        for _ in range(settings.network_sweeps):
-            visit(order, growing=False)
+        for sweep in range(settings.network_sweeps):
+            if sweep == settings.network_sweeps - 1:
+                brush = replace(brush, bonds=bonds)
+            visit(brush, order, growing=False)
     return scene.positions[0]
 
 
@@ -135,6 +141,8 @@ class Brush:
         The generator and the length of its random vector.
     batch
         Environments held in memory at once.
+    bonds
+        Of fixed length.
     """
 
     scene: Scene
@@ -142,6 +150,7 @@ class Brush:
     noise: int
     grid: Grid
     batch: int
+    bonds: Bonds | None = None
 
     def draw(
         self, stage: Stage, *, growing: bool, dice: Dice, replica: int = 0, beads: Tensor | None = None
@@ -172,7 +181,10 @@ class Brush:
             replica=torch.full_like(atom, replica),
             grid=self.grid,
         )
-        return to_laboratory(seen, collapse(self.generate(seen, noise).float(), self.grid))
+        place = to_laboratory(seen, collapse(self.generate(seen, noise).float(), self.grid))
+        if self.bonds is None:
+            return place
+        return hold(self.bonds, self.scene, atom, place, now=now, replica=replica)
 
 
 def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: Dice, tries: int) -> None:

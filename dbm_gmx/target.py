@@ -159,7 +159,7 @@ def _molecule(
             f"molecule type {kind.name} has virtual sites, which the exact refinement cannot treat yet; "
             "possible are --refine gibbs and none"
         )
-    if any((t.directive, t.function) == ("bonds", 5) for t in kind.terms):
+    if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in kind.terms):
         raise InputError(
             f"molecule type {kind.name} has [ bonds ] of type 5, which have no length; the exact refinement "
             "needs one"
@@ -214,7 +214,7 @@ def fixed_bonds(kind: MoleculeType, constraints: str) -> tuple[IntArray, FloatAr
     found: dict[tuple[int, int], float] = {}
     for terms in kind.terms:
         pairs, values = terms.atoms, terms.parameters
-        if terms.directive == "bonds":
+        if terms.directive == "bonds" and terms.function != NO_LENGTH:
             every = constraints == "all-bonds"
             chosen = hydrogen[pairs].any(axis=1) if constraints == "h-bonds" else np.full(len(pairs), every)
             pairs, values = pairs[chosen], values[chosen]
@@ -228,6 +228,9 @@ def fixed_bonds(kind: MoleculeType, constraints: str) -> tuple[IntArray, FloatAr
         }
     ordered = sorted(found)
     return np.array(ordered, np.int64).reshape(-1, 2), np.array([found[p] for p in ordered], np.float64)
+
+
+NO_LENGTH = 5  # function type of bonds that are a link and nothing else
 
 
 def _without(terms: Terms, held: set[tuple[int, int]]) -> Terms:

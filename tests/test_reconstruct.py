@@ -27,7 +27,7 @@ GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 def gibbs(sweeps: int, **more: int) -> Settings:
     """Growth and sweeps of the network."""
-    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
+    return Settings(refine="gibbs", start="network", bonds="network", sweeps=sweeps, **more)
 
 
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:

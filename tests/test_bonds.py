@@ -1,0 +1,72 @@
+"""Bonds of fixed length: the atoms placed keep them, and move no further than needed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from systems import Example
+
+from dbm_gmx.bonds import find_bonds, hold
+from dbm_gmx.environment import EVERYTHING
+
+
+def lengths(example: Example, atoms: torch.Tensor) -> torch.Tensor:
+    """Lengths of all bonds of the first molecule, nm."""
+    i, j = np.array(example.system.matches[0].kind.graph.edges).T
+    return (atoms[i] - atoms[j]).norm(dim=1)
+
+
+def wanted(example: Example) -> torch.Tensor:
+    kind = example.system.matches[0].kind
+    known = {
+        frozenset(pair): float(p[0])
+        for terms in kind.terms
+        if terms.directive == "bonds"
+        for pair, p in zip(terms.atoms.tolist(), terms.parameters, strict=True)
+    }
+    return torch.tensor([known[frozenset(edge)] for edge in kind.graph.edges])
+
+
+def test_atoms_placed_one_after_the_other_have_bonds_of_the_topology(octane: Example) -> None:
+    bonds, scene, layout = find_bonds(octane.system, "all-bonds"), octane.scene(), octane.layout
+    truth, dice = scene.positions[0].clone(), torch.Generator().manual_seed(1)
+    drawn = truth + 0.02 * torch.randn(truth.shape, generator=dice)
+    scene.positions[0] = drawn
+    assert float((lengths(octane, drawn) - wanted(octane)).abs().max()) > 0.01
+    for rank in layout.growth.unique().tolist():
+        atom = (layout.growth == rank).nonzero()[:, 0]
+        placed = hold(bonds, scene, atom, drawn[atom], now=rank, replica=0)
+        assert float((placed - drawn[atom]).norm(dim=1).max()) < 0.15
+        scene.positions[0, atom] = placed
+    torch.testing.assert_close(lengths(octane, scene.positions[0]), wanted(octane), atol=2e-4, rtol=0)
+
+
+def test_the_way_is_along_the_bond(octane: Example) -> None:
+    """An atom with one bond keeps its direction, one of two bonds the plane and the side."""
+    bonds, scene, layout = find_bonds(octane.system, "all-bonds"), octane.scene(), octane.layout
+    graph = octane.system.matches[0].kind.graph
+    hydrogen = next(i for i in graph if graph.degree(i) == 1)
+    parent = next(iter(graph[hydrogen]))
+    middle = next(i for i in graph if sum(not layout.hydrogen[j] for j in graph[i]) == 2)
+    before, after = (j for j in graph[middle] if not layout.hydrogen[j])
+    x = scene.positions[0]
+    drawn = torch.stack([x[parent] + 1.3 * (x[hydrogen] - x[parent]), x[middle]])
+    placed = hold(bonds, scene, torch.tensor([hydrogen, middle]), drawn, now=EVERYTHING, replica=0)
+    way = torch.nn.functional.normalize(torch.stack([x[hydrogen], placed[0]]) - x[parent], dim=1)
+    assert float(way[0] @ way[1]) == pytest.approx(1.0, abs=1e-5)
+    normal = torch.linalg.cross(x[before] - x[middle], x[after] - x[middle])
+    assert float((placed[1] - x[middle]) @ normal) == pytest.approx(0.0, abs=1e-6)
+    for j in (before, after):
+        assert float((placed[1] - x[j]).norm()) == pytest.approx(float(bonds.length[middle].max()), abs=1e-4)
+
+
+def test_only_bonds_that_the_constraints_hold_are_kept(octane: Example) -> None:
+    scene, atom = octane.scene(), torch.arange(octane.layout.n_atoms)
+    drawn = scene.positions[0] + 0.01
+    free = hold(find_bonds(octane.system, "none"), scene, atom, drawn, now=EVERYTHING, replica=0)
+    torch.testing.assert_close(free, drawn, atol=1e-6, rtol=0)
+    some = hold(find_bonds(octane.system, "h-bonds"), scene, atom, drawn, now=EVERYTHING, replica=0)
+    moved = (some - drawn).norm(dim=1) > 1e-5
+    assert torch.equal(moved, octane.layout.hydrogen & moved)
+    assert moved.any()
