@@ -584,13 +584,38 @@ def nonbonded_energies(
     """
     _check_size(topology, len(frame.positions))
     close, lengths = close_pairs(frame, cutoff)
-    charges, excluded = atom_charges(topology), is_excluded(topology, close)
+    excluded = is_excluded(topology, close)
+    field = {"cutoff": cutoff, "epsilon_r": epsilon_r, "epsilon_rf": epsilon_rf}
+    return {
+        "LJ (SR)": pair_energies(topology, close[~excluded], torch.as_tensor(lengths[~excluded])).sum(),
+        "Coulomb (SR)": coulomb_energy(topology, close, lengths, excluded, **field),
+    }
+
+
+def coulomb_energy(
+    topology: Topology,
+    pairs: IntArray,
+    distances: FloatArray,
+    excluded: NDArray[np.bool_],
+    *,
+    cutoff: float,
+    epsilon_r: float = 1.0,
+    epsilon_rf: float | None = None,
+) -> Tensor:
+    """Coulomb energy of a frame, kJ/mol, as in :func:`nonbonded_energies`.
+
+    Parameters
+    ----------
+    pairs, distances, excluded
+        (k, 2), (k,) nm and (k,): all pairs closer than the cut-off, those further apart do not count; which
+        of them are excluded.
+    """
+    near = distances < cutoff
+    charges = atom_charges(topology)
     field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
-    r, qq = torch.as_tensor(lengths), torch.as_tensor(charges[close].prod(1) / epsilon_r)
-    apart = torch.as_tensor(~excluded)
+    r = torch.as_tensor(distances[near])
+    qq = torch.as_tensor(charges[pairs[near]].prod(1) / epsilon_r)
+    apart = torch.as_tensor(~excluded[near])
     # the field acts on excluded pairs as well, and half on each atom itself: an excluded pair at distance 0
     own = 0.5 * field_energy(torch.zeros(1).double(), torch.as_tensor(charges @ charges / epsilon_r), *field)
-    return {
-        "LJ (SR)": pair_energies(topology, close[~excluded], r[apart]).sum(),
-        "Coulomb (SR)": coulomb(r[apart], qq[apart]).sum() + field_energy(r, qq, *field).sum() + own.sum(),
-    }
+    return coulomb(r[apart], qq[apart]).sum() + field_energy(r, qq, *field).sum() + own.sum()
