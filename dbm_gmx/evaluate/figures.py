@@ -1,0 +1,156 @@
+"""The plots: panels of a figure as one SVG, to be put into a page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dbm_gmx.evaluate.evaluation import REFERENCE
+from dbm_gmx.evaluate.tables import TERM_ALONE, Panel
+
+COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#117a65", "#884ea0", "#5d6d7e")
+STYLE = {
+    **{"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 8},
+    **{"xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.1, "axes.linewidth": 0.6},
+    **{"svg.fonttype": "none", "svg.hashsalt": "dbm-gmx", "font.family": "sans-serif"},
+}
+WIDTH, HEIGHT, ACROSS = 2.35, 1.75, 4
+"""Size of a panel, inches, and how many stand beside each other at most."""
+
+MOST_POINTS = 1200
+"""Points of a trajectory that are drawn on the map; the data has all."""
+
+
+def draw_figures(panels: Sequence[Panel], labels: Sequence[str]) -> dict[str, str]:
+    """Draw all figures.
+
+    Parameters
+    ----------
+    panels
+        Those of a figure one after the other.
+    labels
+        Of the candidates, in the order of their colours.
+
+    Returns
+    -------
+    SVG by figure.
+    """
+    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+    colours |= {REFERENCE: "#000000", TERM_ALONE: "#888888"}
+    return {name: _figure(list(group), colours) for name, group in groupby(panels, key=lambda p: p.figure)}
+
+
+def _figure(panels: Sequence[Panel], colours: Mapping[str, str]) -> str:
+    across = min(ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    scale = 1.5 if len(panels) == 1 else 1.25 if len(panels) == 2 else 1.0
+    with mpl.rc_context(STYLE):
+        figure = Figure((across * WIDTH * scale, down * HEIGHT * scale + 0.3), layout="constrained")
+        for place, panel in enumerate(panels):
+            axes = figure.add_subplot(down, across, place + 1)
+            DRAW[panel.kind](axes, panel, colours)
+            axes.set_title(panel.title)
+            axes.set(xlabel=panel.x, ylabel=panel.y if place % across == 0 else "")
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        if names:
+            figure.legend(handles, names, loc="outside upper left", ncols=6, frameon=False)
+        return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    # names inside must not clash with those of other figures of the page
+    unique = f"f{abs(hash(text)) % 10**8}"
+    text = re.sub(r'id="([^"]+)"', rf'id="{unique}-\1"', text)
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{unique}-", text)
+    return re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+
+
+def _curves_of(panel: Panel, colours: Mapping[str, str]) -> list[str]:
+    """Columns that are curves, the reference on top of what does not hide it."""
+    return [name for name in panel.columns if name in colours]
+
+
+def _line(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    x = np.asarray(next(iter(panel.columns.values())), float)
+    some = np.zeros(len(x), bool)
+    for name in _curves_of(panel, colours):
+        y = np.asarray(panel.columns[name], float)
+        if not y.any():
+            continue
+        style: dict[str, Any] = {"ls": "--", "zorder": 3} if name == TERM_ALONE else {}
+        style |= {"lw": 1.8, "alpha": 0.75} if name == REFERENCE else {}
+        error = panel.columns.get(f"{name} error")
+        if error is not None:
+            wide = np.asarray(error, float)
+            axes.fill_between(x, y - wide, y + wide, color=colours[name], alpha=0.2, lw=0)
+        axes.plot(x, y, color=colours[name], label=name, **style)
+        some |= y > 0.002 * y.max()
+    if some.any():
+        shown = x[some]
+        margin = 2 * (x[1] - x[0])
+        axes.set_xlim(shown[0] - margin, shown[-1] + margin)
+    axes.set_ylim(bottom=0)
+
+
+def _points(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    x = np.asarray(next(iter(panel.columns.values())), float)
+    for name in _curves_of(panel, colours):
+        y = np.asarray(panel.columns[name], float)
+        some = np.isfinite(y)
+        axes.plot(x[some], y[some], "o-", ms=2.5, lw=0.7, color=colours[name], label=name)
+
+
+def _scatter(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    label = np.asarray(panel.columns["trajectory"])
+    x, y = (np.asarray(panel.columns[name], float) for name in ("x", "y"))
+    for name in dict.fromkeys(label.tolist()):
+        rows = np.flatnonzero(label == name)
+        rows = rows[:: -(-len(rows) // MOST_POINTS)]
+        size, alpha = (3.0, 0.35) if name == REFERENCE else (2.0, 0.6)
+        points = axes.scatter(
+            x[rows], y[rows], s=size, alpha=alpha, color=colours[name], label=name, lw=0
+        )
+        points.set_rasterized(True)  # thousands of points are lighter as an image
+    axes.set(xticks=[], yticks=[])
+
+
+def _matrix(axes: Axes, panel: Panel, _colours: Mapping[str, str]) -> None:
+    cells = np.array([column for name, column in panel.columns.items() if name.isdigit()], float).T
+    axes.imshow(cells, cmap="Greys", vmin=0, vmax=max(1e-9, float(cells.max())), aspect="equal")
+    ticks = range(0, len(cells), max(1, len(cells) // 5))
+    axes.set_xticks(list(ticks), labels=[str(k + 1) for k in ticks])
+    axes.set_yticks(list(ticks), labels=[str(k + 1) for k in ticks])
+
+
+def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    x = np.asarray(next(iter(panel.columns.values())), float)
+    names = _curves_of(panel, colours)
+    width = 0.8 / max(1, len(names))
+    for place, name in enumerate(names):
+        error = panel.columns.get(f"{name} error")
+        axes.bar(
+            x + (place - (len(names) - 1) / 2) * width,
+            np.asarray(panel.columns[name], float),
+            width,
+            yerr=error,
+            color=colours[name],
+            label=name,
+            error_kw={"lw": 0.7},
+        )
+
+
+DRAW = {"line": _line, "points": _points, "scatter": _scatter, "matrix": _matrix, "bars": _bars}
+"""How each kind of panel is drawn."""

@@ -1,0 +1,337 @@
+"""The report: one page that opens without a network, its numbers as JSON, the data of its plots as CSV."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+
+from dbm_gmx import __version__
+from dbm_gmx.errors import InputError
+from dbm_gmx.evaluate.compare import METRICS, RESAMPLES, SPLITS, Score
+from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, Trajectory
+from dbm_gmx.evaluate.tables import PARTS, TERM_ALONE, Panel, panels, plain_scores, rule_rows, term_table
+from dbm_gmx.evaluate.worst import Place, slug, write_worst
+from dbm_gmx.files.output import backup
+
+TITLES = {
+    "bond": "Bonds",
+    "angle": "Angles",
+    "dihedral": "Dihedrals",
+    "improper": "Impropers",
+    "Lennard-Jones": "Lennard-Jones energy of molecules",
+    "energy": "Energies of frames",
+    "g(r)": "Pair distributions",
+    "shape": "Size of molecules",
+    "deviation": "Distance from the beads",
+    "map": "Conformational space",
+    "confusion": "Which cluster environments come to",
+    "populations": "Populations of the clusters",
+}
+"""Headings of the figures, in the order of the page."""
+
+CAPTIONS = {
+    "bond": "Lengths by the types of their atoms.",
+    "angle": "Angles by the types of their atoms (Fig 2 of the paper).",
+    "dihedral": "Proper dihedrals by the types of their atoms (Fig 3 of the paper).",
+    "improper": "Improper dihedrals, without their sign (Fig 3 of the paper).",
+    "Lennard-Jones": "Energy of every molecule with all atoms that the topology does not exclude, half of a pair to "
+    "either molecule; cut off, not shifted (Fig 4 a-d of the paper).",
+    "energy": "Potential energy and its terms, frame by frame.",
+    "g(r)": "Atoms that the topology does not exclude from each other: all heavy ones, then pairs of classes "
+    "(element, neighbours, a: aromatic, @: sits on; Fig 4 e, f of the paper).",
+    "shape": "Radius of gyration, and distance between the ends of the longest chain outside rings.",
+    "deviation": "Mapped atoms of the candidates from the beads they were made for.",
+    "map": "Environments by their similarity, in two dimensions (Fig 5 of the paper).",
+    "confusion": "Clusters of environments in the reference and in the candidate at the same time and place (Fig 6).",
+    "populations": "Part of the environments in each cluster (Fig 6 of the paper).",
+}
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> Path:
+    """Write the page, ``scores.json``, ``data/`` and ``worst/``; an older report is backed up.
+
+    Returns
+    -------
+    The page.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is missing, or the folder holds something that is no report.
+    """
+    check_folder(folder)
+    from dbm_gmx.evaluate.figures import draw_figures
+
+    part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
+    try:
+        (part / "data").mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=folder) from error
+    try:
+        plots = panels(evaluation)
+        for panel in plots:
+            (part / "data" / f"{slug(panel.name)}.csv").write_text(panel.csv())
+        places = write_worst(evaluation, part / "worst")
+        figures = draw_figures(plots, [c.label for c in evaluation.candidates])
+        (part / "scores.json").write_text(scores_text(evaluation))
+        (part / "index.html").write_text(page(evaluation, plots, figures, places))
+        backup(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder / "index.html"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot become a report, before any work.
+
+    Raises
+    ------
+    InputError
+        See :func:`write_report`.
+    """
+    if find_spec("matplotlib") is None:
+        raise InputError("a report needs matplotlib: pip install 'dbm-gmx[report]'; or --json alone")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "scores.json").exists()):
+        raise InputError("holds something else than a report; give another folder (-o)", path=folder)
+
+
+def scores_text(evaluation: Evaluation) -> str:
+    """All scores as JSON."""
+    return json.dumps(plain_scores(evaluation), indent=1, allow_nan=False) + "\n"
+
+
+def summary(evaluation: Evaluation, page: Path | None) -> str:
+    """Say the main things in a few lines, for the end of a run."""
+    lines = []
+    for candidate in evaluation.candidates:
+        counts = {rule: sum(c) for rule, c in candidate.verdict.counts.items()}
+        said = ", ".join(f"{n} {rule}" for rule, n in counts.items() if n) or candidate.verdict.differing
+        lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no hard rule broken'}")
+        scores = evaluation.scores.get(candidate.label, {})
+        for group, name in _main(scores):
+            score = scores[group, name]
+            lines.append(f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})")
+    lines += [f"note: {note}" for note in evaluation.notes]
+    return "\n".join([*lines, *([f"report         {page}"] if page else [])])
+
+
+# --- page --------------------------------------------------------------------------------------------
+
+
+def page(
+    evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, str], places: Sequence[Place]
+) -> str:
+    """The page."""
+    names = ", ".join(c.label for c in evaluation.candidates)
+    system = evaluation.system.topology
+    kinds = ", ".join(f"{count} {name}" for name, count in system.molecules)
+    reference = evaluation.reference
+    beside = f"beside {len(reference.frames)} frames of {reference.path}" if reference else "without a reference"
+    frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path}" for c in evaluation.candidates)
+    lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
+    parts = [_rules(evaluation), _summary(evaluation), _expected(evaluation)]
+    parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
+    parts.append(_worst(places))
+    template = Template((files("dbm_gmx.evaluate") / "report.html").read_text())
+    return template.substitute(
+        title=escape(f"Evaluation of {names}"),
+        lead=escape(lead),
+        body="\n".join(part for part in parts if part),
+        method=_method(evaluation),
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML."""
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(
+        "<tr>" + "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _rules(evaluation: Evaluation) -> str:
+    broken = evaluation.broken
+    if broken:
+        said = "; ".join(f"{escape(label)}: {', '.join(rules)}" for label, rules in broken.items())
+        verdict = f'<p class="verdict broken">Hard rules are broken. {said}.</p>'
+    else:
+        verdict = '<p class="verdict">No hard rule is broken.</p>'
+    shown = evaluation.everything
+    rows = [
+        [words, *(_counts(counts[t.label], t) for t in shown)] for words, counts in rule_rows(evaluation)
+    ]
+    rows += _facts(shown)
+    differing = [c for c in evaluation.candidates if c.verdict.differing]
+    other = "".join(
+        f"<p>{escape(c.label)} is not of this topology: {escape(c.verdict.differing)}.</p>" for c in differing
+    )
+    head = ["in all frames", *(escape(t.label) for t in shown)]
+    return f"<h2>Hard rules</h2>{verdict}{other}{table(head, rows) if shown else ''}"
+
+
+def _counts(counts: Sequence[int], trajectory: Trajectory) -> str:
+    total = sum(counts)
+    bad = total and trajectory.label != REFERENCE
+    most = max(range(len(counts)), key=lambda k: counts[k])
+    where = f" <small>most at {trajectory.frames[most].time:g} ps: {counts[most]}</small>" if total else ""
+    return f"<td{' class=off' if bad else ''}>{total}{where}</td>"
+
+
+def _facts(shown: Sequence[Trajectory]) -> list[list[str]]:
+    """Rows on what no rule is about: beads and tacticity."""
+    rows = []
+    if any(len(m.deviation) for t in shown for m in t.measured):
+        rows.append(["mapped atoms from the beads, rms and largest, nm", *map(_deviation, shown)])
+    if any(len(m.racemo) for t in shown for m in t.measured):
+        rows.append(["racemo dyads", *map(_racemo, shown)])
+    return rows
+
+
+def _deviation(trajectory: Trajectory) -> str:
+    values = [float(x) for m in trajectory.measured for x in m.deviation]
+    if not values:
+        return ""
+    return f"{math.sqrt(sum(x * x for x in values) / len(values)):.4f}, {max(values):.4f}"
+
+
+def _racemo(trajectory: Trajectory) -> str:
+    values = [float(x) for m in trajectory.measured for x in m.racemo]
+    return f"{100 * sum(values) / len(values):.1f} % of {len(values)}" if values else ""
+
+
+MAIN = (
+    *((part, "mean") for part in PARTS),
+    ("Lennard-Jones", ""),
+    ("energy", "Potential"),
+    ("g(r)", "first"),
+    ("shape", ""),
+    ("racemo dyads", ""),
+)
+"""Groups of scores in the summary: a name in them, all (nothing) or the first."""
+
+
+def _summary(evaluation: Evaluation) -> str:
+    if not evaluation.scores:
+        return ""
+    chosen = _main(next(iter(evaluation.scores.values())))
+    return (
+        "<h2>How far from the reference</h2>"
+        "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the reference. "
+        "Red where the value is above the floor by more than two errors.</p>"
+        + _score_table(evaluation, chosen, metric=True)
+    )
+
+
+def _main(scores: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the summary."""
+    keys, chosen = list(scores), []
+    for group, wanted in MAIN:
+        names = [name for g, name in keys if g == group]
+        names = names[:1] if wanted == "first" else [n for n in names if wanted in ("", n)]
+        chosen += [(group, name) for name in names]
+    return chosen
+
+
+def _score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metric: bool) -> str:
+    labels = list(evaluation.scores)
+    rows = []
+    for group, name in keys:
+        first = f"{group}, {name}" if metric else name
+        what = f" <small>{METRICS[group]}</small>" if metric else ""
+        cells = [score_cell(evaluation.scores[label][group, name]) for label in labels]
+        rows.append([escape(first) + what, *cells])
+    return table(["", *map(escape, labels)], rows)
+
+
+def score_cell(score: Score) -> str:
+    """A score as a cell of a table."""
+    error = f" &plusmn; {score.error:.2g}" if math.isfinite(score.error) else ""
+    floor = f" <small>({score.floor:.2g})</small>" if math.isfinite(score.floor) else ""
+    off = abs(score.value) > score.floor + 2 * score.error
+    return f"<td{' class=off' if off else ''}>{score.value:.3g}{error}{floor}</td>"
+
+
+def _expected(evaluation: Evaluation) -> str:
+    """Without a reference: means and spreads beside those of the terms alone."""
+    if evaluation.reference is not None or not evaluation.everything:
+        return ""
+    rows = []
+    tables = {t.label: term_table(evaluation, t) for t in evaluation.everything}
+    for part, name in evaluation.expected:
+        cells = [tables[t.label][part][name] for t in evaluation.everything]
+        if part == "dihedral":
+            texts = [f"<td><small>divergence {c['divergence']:.3g}</small></td>" for c in cells]
+            rows.append([f"{part} {escape(name)}", "", *texts])
+            continue
+        digits = 4 if part == "bond" else 1
+        wanted = f"{cells[0]['expected mean']:.{digits}f} &plusmn; {cells[0]['expected spread']:.{digits}f}"
+        texts = [
+            f"{c['mean']:.{digits}f} &plusmn; {c['spread']:.{digits}f} <small>divergence {c['divergence']:.3g}</small>"
+            for c in cells
+        ]
+        rows.append([f"{part} {escape(name)}", wanted, *texts])
+    head = ["", TERM_ALONE, *(escape(t.label) for t in evaluation.everything)]
+    return (
+        "<h2>Beside what the force field's terms make</h2>"
+        "<p>Mean and standard deviation, and the Jensen-Shannon divergence from the Boltzmann distribution of each term "
+        "alone. Neighbouring terms, rings and surroundings shift and narrow what a term would make alone, and "
+        "dihedrals depend on them most: this tells broken geometry from sound, not good from perfect. "
+        f"Bonds: constraints = {evaluation.conditions.constraints}.</p>" + table(head, rows)
+    )
+
+
+def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel]) -> str:
+    links = ", ".join(
+        f'<a href="data/{slug(p.name)}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name
+    )
+    keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
+    scores = ""
+    if keys:
+        inner = _score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
+        scores = f"<details><summary>scores: {METRICS[keys[0][0]]}</summary>{inner}</details>"
+    return (
+        f"<h2>{TITLES[name]}</h2><figure>{svg}<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption></figure>{scores}"
+    )
+
+
+def _worst(places: Sequence[Place]) -> str:
+    if not places:
+        return ""
+    rows = [
+        [escape(p.label), f"{p.time:g}", escape(p.words), f'<a href="worst/{p.file}">{p.file}</a>']
+        for p in places
+    ]
+    return (
+        "<h2>The worst places</h2><p>Molecules as small files in <code>worst/</code>; "
+        "<code>vmd -e look.tcl</code> or <code>pymol look.pml</code> there show them.</p>"
+        + table(["", "ps", "what", "file"], rows)
+    )
+
+
+def _method(evaluation: Evaluation) -> str:
+    conditions, (rest, part) = evaluation.conditions, evaluation.floor
+    lines = [
+        f"Lennard-Jones within {conditions.rvdw:g} nm, electrostatics as a reaction field within {conditions.rcoulomb:g} nm; "
+        "both are cut off, not shifted. Molecules are made whole first.",
+        f"Errors are standard deviations when frames are drawn anew, {RESAMPLES} times; bands in the figures are "
+        "standard errors over frames.",
+    ]
+    if part:
+        lines.append(
+            f"The floor is the mean over {SPLITS} ways to compare {rest} frames of the reference with {part} others."
+        )
+    space = evaluation.conformations
+    if space is not None:
+        lines += list(space.notes)
+    lines += [*evaluation.notes, f"dbm-gmx {__version__}; the numbers are in scores.json."]
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
