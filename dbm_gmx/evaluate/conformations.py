@@ -3,9 +3,10 @@
 The environment of a monomer is described by the smooth overlap of atomic positions (SOAP; Bartok,
 Kondor and Csanyi, Phys. Rev. B 87, 184115, 2013) around those of its heavy atoms that end a bond it
 can turn about, with the heavy atoms of its own molecule as the neighbours: what a conformation is made
-of.  Two monomers of the same graph are as similar as these atoms are on average, each compared with its
-counterpart.  Landmarks among the reference's monomers span a map onto which all others are put; clusters
-in the map are the conformations.
+of.  Only monomers of the same molecular graph are compared, so each atom has its counterpart and
+elements need not be told apart; two monomers are as similar as these atoms are on average.  Landmarks
+among the reference's monomers span a map onto which all others are put; clusters in the map are the
+conformations.
 
 Needs the extra ``report`` (dscribe, scikit-learn).
 """
@@ -21,7 +22,8 @@ import networkx as nx
 import numpy as np
 from ase import Atoms
 from dscribe.descriptors import SOAP
-from scipy.spatial.distance import jensenshannon
+from scipy.sparse import SparseEfficiencyWarning
+from scipy.special import rel_entr
 from sklearn.cluster import KMeans
 from sklearn.decomposition import KernelPCA
 from sklearn.manifold import Isomap
@@ -181,7 +183,7 @@ def _repeating_units(heavy: nx.Graph) -> list[list[int]]:
 
     Atoms with the same neighbours are seeds, each with all that is nearest to it along the bonds; the
     seeds that make most of the molecule into parts of the same composition are taken, the fewer ones
-    if there is a choice.
+    if there is a choice.  An atom halfway between two seeds goes to the first of them.
     """
     nodes = heavy.nodes
     seeds = defaultdict(list)
@@ -220,13 +222,12 @@ def environments(topology: Topology, monomers: Monomers, frame: Frame, chosen: I
     """
     atoms = 10.0 * np.asarray(whole_molecules(topology, frame), np.float64)  # Angstrom
     heavy = np.array(sorted(_heavy(monomers.kind)), np.int64)
-    elements = [monomers.kind.elements[i] for i in heavy]
     soap = SOAP(
         r_cut=10 * CUTOFF,
         n_max=RADIAL,
         l_max=ANGULAR,
         sigma=10 * WIDTH,
-        species=sorted(set(elements)),
+        species=["C"],
         periodic=False,
     )
     columns = [np.flatnonzero(monomers.groups == g) for g in np.unique(monomers.groups)]
@@ -234,7 +235,9 @@ def environments(topology: Topology, monomers: Monomers, frame: Frame, chosen: I
     for first in np.unique(monomers.first[chosen]):
         members = np.flatnonzero(monomers.first[chosen] == first)
         centres = np.searchsorted(heavy, monomers.joints[chosen[members]])
-        powers = _unit(soap.create(Atoms(elements, atoms[first + heavy]), centers=centres.ravel().tolist()))
+        powers = _unit(
+            soap.create(Atoms(f"C{len(heavy)}", atoms[first + heavy]), centers=centres.ravel().tolist())
+        )
         powers = powers.reshape(*centres.shape, -1)
         for member, power in zip(members, powers, strict=True):
             # equal weight for each atom of a group's mean
@@ -290,9 +293,15 @@ class Conformations:
         (frames * m,) cluster of each; 0 is the most frequent one of the reference.
     centres
         (k, 2) of the clusters in the map.
+    silhouette
+        How far apart the clusters of the landmarks are: 1 well, 0 not at all.
     populations, errors
         (k,) part of the monomers in each cluster, and its standard error from resampled frames, which is
         not a number for a single frame.
+    shifts, shift_errors
+        Of candidates: (k,) populations less the reference's, and its standard error.  Frames of the time
+        and the box of one of the reference are compared with that one, which takes out what both owe to
+        the same beads.
     confusion
         Of candidates: (k, k) part of the reference's monomers of cluster i that are of cluster j in the
         candidate, ``None`` where no frame has the time and the box of one of the reference.
@@ -316,8 +325,11 @@ class Conformations:
     landmarks: IntArray
     labels: Mapping[str, IntArray]
     centres: FloatArray
+    silhouette: float
     populations: Mapping[str, FloatArray]
     errors: Mapping[str, FloatArray]
+    shifts: Mapping[str, FloatArray]
+    shift_errors: Mapping[str, FloatArray]
     confusion: Mapping[str, FloatArray | None]
     divergence: Mapping[str, float]
     floor: Mapping[str, tuple[float, float]]
@@ -367,7 +379,11 @@ def conformations(
     places = _geodesic_map(kernels, marks)
     k = clusters or _best_number(places[REFERENCE][marks], seed)
     labels, centres = _clusters(places, k, seed)
+    silhouette = float(silhouette_score(places[REFERENCE][marks], labels[REFERENCE][marks]))
     counted = _count(labels, k, len(chosen))
+    errors = {label: _resampled(parts, len(parts), dice).std(axis=0) for label, parts in counted.items()}
+    pairs = {label: _same_frames(reference, some) for label, some in candidates.items()}
+    shifts = {label: _shift(counted, errors, label, pairs[label], dice) for label in candidates}
     others = _other_choices(kernels, places, marks, k)
     return Conformations(
         monomers=monomers,
@@ -376,19 +392,19 @@ def conformations(
         landmarks=marks,
         labels=labels,
         centres=centres,
+        silhouette=silhouette,
         populations={label: parts.mean(axis=0) for label, parts in counted.items()},
-        errors={label: _resampled(parts, len(parts), dice).std(axis=0) for label, parts in counted.items()},
-        confusion={
-            label: _confusion(labels, label, _same_frames(reference, some), len(chosen), k)
-            for label, some in candidates.items()
-        },
+        errors=errors,
+        shifts={label: shift for label, (shift, _) in shifts.items()},
+        shift_errors={label: error for label, (_, error) in shifts.items()},
+        confusion={label: _confusion(labels, label, pairs[label], len(chosen), k) for label in candidates},
         divergence=_divergences(counted),
         floor={label: _floor(counted[REFERENCE], len(some), dice) for label, some in candidates.items()},
         outside=_outside(kernels, marks),
         robustness=tuple(
             _choice(name, *other, labels[REFERENCE], len(chosen), seed) for name, other in others.items()
         ),
-        notes=_notes(monomers, len(chosen), len(marks), k),
+        notes=_notes(monomers, len(chosen), len(marks), k, silhouette),
     )
 
 
@@ -423,6 +439,7 @@ def _geodesic_map(kernels: Mapping[str, FloatArray], marks: IntArray) -> dict[st
     with warnings.catch_warnings():
         # landmarks that fall into separate groups are joined by the shortest link, as they should be
         warnings.filterwarnings("ignore", message="The number of connected components")
+        warnings.simplefilter("ignore", SparseEfficiencyWarning)
         isomap.fit(between)
     return {label: np.asarray(isomap.transform(d), np.float64) for label, d in distances.items()}
 
@@ -483,7 +500,9 @@ def _floor(parts: FloatArray, frames: int, dice: np.random.Generator) -> tuple[f
 
 def _divergence(first: FloatArray, second: FloatArray) -> FloatArray:
     """Jensen-Shannon divergence (base 2) along the last axis."""
-    return np.asarray(jensenshannon(first, second, base=2, axis=-1) ** 2)
+    mean = (first + second) / 2
+    twice = (rel_entr(first, mean) + rel_entr(second, mean)).sum(axis=-1) / np.log(2)
+    return np.maximum(np.asarray(twice, np.float64) / 2, 0)
 
 
 def _divergences(counted: Mapping[str, FloatArray]) -> dict[str, float]:
@@ -494,6 +513,22 @@ def _divergences(counted: Mapping[str, FloatArray]) -> dict[str, float]:
         for label, parts in counted.items()
         if label != REFERENCE
     }
+
+
+def _shift(
+    counted: Mapping[str, FloatArray],
+    errors: Mapping[str, FloatArray],
+    label: str,
+    pairs: list[tuple[int, int]],
+    dice: np.random.Generator,
+) -> tuple[FloatArray, FloatArray]:
+    """(k,) a candidate's populations less the reference's, and the standard error of that."""
+    if not pairs:
+        means = counted[label].mean(axis=0), counted[REFERENCE].mean(axis=0)
+        return means[0] - means[1], np.hypot(errors[label], errors[REFERENCE])
+    i, j = np.array(pairs).T
+    parts = counted[label][j] - counted[REFERENCE][i]
+    return parts.mean(axis=0), _resampled(parts, len(parts), dice).std(axis=0)
 
 
 def _same_frames(reference: Sequence[Frame], candidate: Sequence[Frame]) -> list[tuple[int, int]]:
@@ -564,7 +599,7 @@ def _choice(
     )
 
 
-def _notes(monomers: Monomers, chosen: int, marks: int, k: int) -> tuple[str, ...]:
+def _notes(monomers: Monomers, chosen: int, marks: int, k: int, silhouette: float) -> tuple[str, ...]:
     """Say what was done."""
     kind, n, joints = monomers.kind, len(monomers.first), monomers.joints[0]
     atoms = ", ".join(kind.names[i] for i in joints)
@@ -575,11 +610,12 @@ def _notes(monomers: Monomers, chosen: int, marks: int, k: int) -> tuple[str, ..
         f"The environment of a monomer is SOAP (reach {CUTOFF:g} nm, Gaussians of {WIDTH:g} nm, "
         f"n_max = {RADIAL}, l_max = {ANGULAR}; DScribe) of the heavy atoms of its molecule around those at "
         f"bonds that turn (in the first one {atoms}); two monomers are as similar as these are on average, "
-        "each with its counterpart. Mirror images are the same to it.",
+        "each with its counterpart. Mirror images and elements are not told apart.",
         f"The map keeps the distances along near neighbours of {marks} monomers of the reference, onto which "
         "all others are put (Isomap; scikit-learn). It takes the place of Sketch-map, of which there is no "
         "maintained package.",
-        f"{k} clusters by k-means on the reference in the map; errors from {RESAMPLED} resamplings of the "
+        f"{k} clusters by k-means on the reference in the map (mean silhouette {silhouette:.2f}; 1 is well "
+        f"apart, 0 not at all); errors from {RESAMPLED} resamplings of the "
         "frames. The floor is the divergence of two samples of the reference.",
         "Many conformations belong to the same beads: the confusion matrix need not be diagonal, the "
         "populations should be the same.",
