@@ -18,6 +18,7 @@ Flow
 ``rules``          hard rules
 ``measure``        all of that for a frame
 ``compare``        distances of frames from those of the reference, errors, floor
+``conformations``  environments of monomers, map, clusters, populations (needs the extra ``report``)
 ``evaluation``     the whole of it, from the files
 ``tables``         the result as numbers: scores, and the data of each plot
 ``figures``        the plots

@@ -344,7 +344,7 @@ def _with_conformations(evaluation: Evaluation, seed: int) -> Evaluation:
 
     candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
     try:
-        found = conformations(evaluation.system, reference.frames, candidates, seed=seed)
+        found = conformations(evaluation.system.topology, reference.frames, candidates, seed=seed)
     except InputError as error:
         notes.append(f"without the conformational space: {error}")
         return replace(evaluation, notes=tuple(notes))

@@ -60,10 +60,20 @@ def _figure(panels: Sequence[Panel], colours: Mapping[str, str]) -> str:
             axes.set_title(panel.title)
             axes.set(xlabel=panel.x, ylabel=panel.y if place % across == 0 else "")
             axes.spines[["top", "right"]].set_visible(False)
+        if panels[0].kind == "scatter":
+            _same_limits(figure.axes)
         handles, names = figure.axes[0].get_legend_handles_labels()
         if names:
             figure.legend(handles, names, loc="outside upper left", ncols=6, frameon=False)
         return _svg(figure)
+
+
+def _same_limits(panels: Sequence[Axes]) -> None:
+    """Give panels the limits that show what is in any of them."""
+    for axis in ("x", "y"):
+        limits = np.array([getattr(panel, f"get_{axis}lim")() for panel in panels])
+        for panel in panels:
+            panel.set(**{f"{axis}lim": (limits[:, 0].min(), limits[:, 1].max())})
 
 
 def _svg(figure: Figure) -> str:
@@ -114,16 +124,13 @@ def _points(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
 
 
 def _scatter(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
-    label = np.asarray(panel.columns["trajectory"])
-    x, y = (np.asarray(panel.columns[name], float) for name in ("x", "y"))
-    for name in dict.fromkeys(label.tolist()):
-        rows = np.flatnonzero(label == name)
-        rows = rows[:: -(-len(rows) // MOST_POINTS)]
-        size, alpha = (3.0, 0.35) if name == REFERENCE else (2.0, 0.6)
-        points = axes.scatter(
-            x[rows], y[rows], s=size, alpha=alpha, color=colours[name], label=name, lw=0
-        )
-        points.set_rasterized(True)  # thousands of points are lighter as an image
+    x, y, cluster = (np.asarray(column) for column in panel.columns.values())
+    some = slice(None, None, -(-len(x) // MOST_POINTS))
+    points = axes.scatter(x[some], y[some], s=3, alpha=0.5, color=colours[panel.title], lw=0)
+    points.set_rasterized(True)  # thousands of points are lighter as an image
+    for k in np.unique(cluster):
+        here = cluster == k
+        axes.text(x[here].mean(), y[here].mean(), str(k), ha="center", va="center", weight="bold")
     axes.set(xticks=[], yticks=[])
 
 

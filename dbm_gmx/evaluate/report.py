@@ -32,7 +32,7 @@ TITLES = {
     "shape": "Size of molecules",
     "deviation": "Distance from the beads",
     "map": "Conformational space",
-    "confusion": "Which cluster environments come to",
+    "confusion": "Clusters: reference and candidate",
     "populations": "Populations of the clusters",
 }
 """Headings of the figures, in the order of the page."""
@@ -49,9 +49,12 @@ CAPTIONS = {
     "(element, neighbours, a: aromatic, @: sits on; Fig 4 e, f of the paper).",
     "shape": "Radius of gyration, and distance between the ends of the longest chain outside rings.",
     "deviation": "Mapped atoms of the candidates from the beads they were made for.",
-    "map": "Environments by their similarity, in two dimensions (Fig 5 of the paper).",
-    "confusion": "Clusters of environments in the reference and in the candidate at the same time and place (Fig 6).",
-    "populations": "Part of the environments in each cluster (Fig 6 of the paper).",
+    "map": "Monomers by the similarity of their conformations; numbers are clusters of the reference (Fig 5 of the "
+    "paper).",
+    "confusion": "Of the monomers in a cluster of the reference (rows), the part that is in each cluster in the "
+    "candidate, in frames of the same beads (Fig 6 of the paper). Many conformations belong to the same beads: the "
+    "populations must agree, not each monomer.",
+    "populations": "Part of the monomers in each cluster (Fig 6 of the paper).",
 }
 
 
@@ -294,13 +297,38 @@ def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel])
     links = ", ".join(
         f'<a href="data/{slug(p.name)}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name
     )
+    scores = _conformations(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
-    scores = ""
     if keys:
         inner = _score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
         scores = f"<details><summary>scores: {METRICS[keys[0][0]]}</summary>{inner}</details>"
     return (
         f"<h2>{TITLES[name]}</h2><figure>{svg}<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption></figure>{scores}"
+    )
+
+
+def _conformations(evaluation: Evaluation) -> str:
+    """Divergence of the populations, also with other choices of the method."""
+    space = evaluation.conformations
+    if space is None:
+        return ""
+
+    def cell(divergence: float, floor: float, most: float) -> str:
+        return f"<td{' class=off' if divergence > most else ''}>{divergence:.3g} <small>({floor:.2g})</small></td>"
+
+    labels = list(space.divergence)
+    rows = [["as shown", f"{len(space.centres)}", "1", *(cell(space.divergence[x], *space.floor[x]) for x in labels)]]
+    rows += [
+        [escape(c.name), f"{c.clusters}", f"{c.agreement:.2f}", *(cell(c.divergence[x], *c.floor) for x in labels)]
+        for c in space.robustness
+    ]
+    outside = [f"{100 * space.outside[x]:.1f} %" for x in labels]
+    rows.append(["monomers unlike any of the reference <small>(reference 1 %)</small>", "", "", *outside])
+    head = ["", "clusters", "<small>agreement of labels</small>", *map(escape, labels)]
+    return (
+        "<p>Jensen-Shannon divergence of the populations from those of the reference, in brackets the floor (red: above "
+        "its 95th percentile), and whether it hangs on the map, the landmarks or the number of clusters:</p>"
+        + table(head, rows)
     )
 
 

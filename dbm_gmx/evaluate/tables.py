@@ -6,8 +6,8 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, Trajectory
 from dbm_gmx.evaluate.pairs import centres, pair_names
 from dbm_gmx.evaluate.rules import RULES
 from dbm_gmx.topology import FloatArray
+
+if TYPE_CHECKING:
+    from dbm_gmx.evaluate.conformations import Conformations
 
 PAIR_PANELS = 15
 """Pairs of classes of which g(r) is shown."""
@@ -40,7 +43,7 @@ class Panel:
         Labels.
     kind
         ``line`` (curves over the first column), ``points`` (the same, a mark for each row), ``bars``,
-        ``scatter`` (x and y of every label in a row) or ``matrix``.
+        ``scatter`` (x, y and cluster of each point) or ``matrix``.
     columns
         By name.  Besides the curves, ``LABEL error`` holds standard errors.
     """
@@ -52,7 +55,6 @@ class Panel:
     y: str
     kind: str
     columns: Mapping[str, Sequence[Any] | FloatArray]
-    labels: tuple[str, ...] = field(default_factory=tuple)
 
     def csv(self) -> str:
         """The data as comma separated values."""
@@ -200,42 +202,21 @@ def _conformations(evaluation: Evaluation) -> Iterator[Panel]:
     found = evaluation.conformations
     if found is None:
         return
-    maps = {REFERENCE: found.map_reference, **found.map_candidates}
-    clusters = {REFERENCE: found.labels_reference, **found.labels_candidates}
-    rows = [
-        (label, float(x), float(y), int(k) + 1)
-        for label, points in maps.items()
-        for (x, y), k in zip(points, clusters[label], strict=True)
-    ]
-    names = ("trajectory", "x", "y", "cluster")
-    yield Panel(
-        "map",
-        "map",
-        "environments",
-        "",
-        "",
-        "scatter",
-        dict(zip(names, zip(*rows, strict=True), strict=True)),
-    )
+    for label, points in found.places.items():
+        columns: dict[str, Any] = {"x": points[:, 0], "y": points[:, 1], "cluster": found.labels[label] + 1}
+        yield Panel("map", f"map_{label}", label, "", "", "scatter", columns)
     for label, matrix in found.confusion.items():
+        if matrix is None:
+            continue
         k = len(matrix)
         columns = {"cluster of the reference": list(range(1, k + 1))}
-        columns |= {str(j + 1): list(map(float, matrix[:, j])) for j in range(k)}
-        yield Panel(
-            "confusion",
-            f"confusion_{label}",
-            label,
-            "cluster of the candidate",
-            "cluster of the reference",
-            "matrix",
-            columns,
-        )
-    k = len(found.populations[REFERENCE])
+        columns |= {str(j + 1): matrix[:, j] for j in range(k)}
+        names = ("cluster of the candidate", "cluster of the reference")
+        yield Panel("confusion", f"confusion_{label}", label, *names, "matrix", columns)
+    k = len(found.centres)
     columns = {"cluster": list(range(1, k + 1))}
     for label, population in found.populations.items():
-        columns[label] = list(map(float, population))
-        if label in found.errors:
-            columns[f"{label} error"] = list(map(float, np.asarray(found.errors[label])))
+        columns |= {label: population, f"{label} error": found.errors[label]}
     yield Panel("populations", "populations", "clusters", "cluster", "population", "bars", columns)
 
 
@@ -282,13 +263,35 @@ def _candidate(evaluation: Evaluation, candidate: Trajectory) -> dict[str, Any]:
     if dyads:
         found["racemo dyads"] = float(np.concatenate(dyads).mean())
     space = evaluation.conformations
-    if space is not None and candidate.label in space.populations:
-        found["conformations"] = {
-            "populations": _numbers(space.populations[candidate.label]),
-            "reference": _numbers(space.populations[REFERENCE]),
-            "confusion": [_numbers(row) for row in space.confusion[candidate.label]],
-        }
+    if space is not None and candidate.label in space.divergence:
+        found["conformations"] = _conformation_scores(space, candidate.label)
     return found
+
+
+def _conformation_scores(space: Conformations, label: str) -> dict[str, Any]:
+    """What there is to say about the conformational space of a candidate."""
+    confusion = space.confusion[label]
+    mean, most = space.floor[label]
+    return {
+        "divergence": number(space.divergence[label]),
+        "floor": {"mean": number(mean), "95th percentile": number(most)},
+        "outside": number(space.outside[label]),
+        "populations": _numbers(space.populations[label]),
+        "errors": _numbers(space.errors[label]),
+        "reference": _numbers(space.populations[REFERENCE]),
+        "shifts": _numbers(space.shifts[label]),
+        "shift errors": _numbers(space.shift_errors[label]),
+        "confusion": None if confusion is None else [_numbers(row) for row in confusion],
+        "other choices": {
+            choice.name: {
+                "clusters": choice.clusters,
+                "agreement": number(choice.agreement),
+                "divergence": number(choice.divergence[label]),
+                "floor": number(choice.floor[0]),
+            }
+            for choice in space.robustness
+        },
+    }
 
 
 def _numbers(values: FloatArray) -> list[float | None]:
