@@ -187,8 +187,8 @@ def _add_evaluate(commands: Any) -> None:
     command = commands.add_parser(
         "evaluate",
         help="see what you got: distributions, energies, hard rules, beside a reference if there is one",
-        description="Write a report on atomistic trajectories: hard rules, distributions, energies, structure, "
-        "beside a reference or what the force field's terms make.",
+        description="Write a report on atomistic trajectories: hard rules, distributions, energies, "
+        "structure, beside a reference or what the force field's terms make.",
     )
     add = command.add_argument
     add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
@@ -209,7 +209,9 @@ def _add_evaluate(commands: Any) -> None:
         metavar="FILE",
         help="atoms to compare with, or one molecule that defines the stereocentres",
     )
-    add("--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m")
+    add(
+        "--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m"
+    )
     _add_mapping(command)
     _add_times(command)
     _add_preprocessor(command)
@@ -481,7 +483,8 @@ def with_conditions(options: argparse.Namespace) -> tuple[Inputs, Conditions]:
 
 def conditions_from(options: argparse.Namespace) -> tuple[Conditions, tuple[str, ...]]:
     """The ensemble among the options, and what the ``.mdp`` defines for the topology."""
-    conditions, defines = Conditions(source=ASSUMED), ()
+    conditions = Conditions(source=ASSUMED)
+    defines: tuple[str, ...] = ()
     if options.mdp is not None:
         conditions, defines = read_mdp(options.mdp)
     if options.temperature is not None:

@@ -585,10 +585,11 @@ def nonbonded_energies(
     _check_size(topology, len(frame.positions))
     close, lengths = close_pairs(frame, cutoff)
     excluded = is_excluded(topology, close)
-    field = {"cutoff": cutoff, "epsilon_r": epsilon_r, "epsilon_rf": epsilon_rf}
     return {
         "LJ (SR)": pair_energies(topology, close[~excluded], torch.as_tensor(lengths[~excluded])).sum(),
-        "Coulomb (SR)": coulomb_energy(topology, close, lengths, excluded, **field),
+        "Coulomb (SR)": coulomb_energy(
+            topology, close, lengths, excluded, cutoff=cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf
+        ),
     }
 
 

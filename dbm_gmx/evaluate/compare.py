@@ -36,7 +36,7 @@ SPLITS = 20
 """Ways the reference is taken in two for the floor."""
 
 FARTHEST = 10.0
-"""Spreads of the reference that a single value counts as being off, at most: one atom on another is not all."""
+"""Spreads of the reference that a single value counts as being off, at most."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def compare(reference: Frames, candidate: Frames) -> Scores:
 def wasserstein(reference: FloatArray, candidate: FloatArray) -> float:
     """Distance of two distributions in standard deviations of the first, see :data:`FARTHEST`."""
     wide = max(float(reference.std()), 1e-9)
-    places = (np.linspace(0, 1, len(values)) for values in (reference, candidate))
-    other = np.interp(*places, np.sort(candidate))
+    ours, theirs = (np.linspace(0, 1, len(values)) for values in (reference, candidate))
+    other = np.interp(ours, theirs, np.sort(candidate))
     return float(np.abs(np.sort(reference) - other).clip(0, FARTHEST * wide).mean() / wide)
 
 

@@ -204,7 +204,8 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice or REFERENCE in labels:
         raise InputError(
-            f"candidates need labels (--labels) of their own, other than {REFERENCE!r}; found {', '.join(labels)}"
+            f"candidates need labels (--labels) of their own, other than {REFERENCE!r}; "
+            f"found {', '.join(labels)}"
         )
     return labels
 
@@ -245,9 +246,7 @@ def _one_bead(kind: MoleculeType) -> BeadMapping:
     weights = sp.csr_matrix(kind.masses[None] / kind.masses.sum())
     owner = np.zeros(kind.n_atoms, np.int64)
     align = default_alignment(weights, owner, kind.graph)
-    return BeadMapping(
-        kind.name, (kind.name,), (kind.name,), weights, owner, align, np.ones(1, np.int64)
-    )
+    return BeadMapping(kind.name, (kind.name,), (kind.name,), weights, owner, align, np.ones(1, np.int64))
 
 
 def _is_conformer(path: Path, system: System) -> bool:
@@ -318,8 +317,8 @@ def _floor_notes(reference: Trajectory, candidates: Sequence[Trajectory]) -> lis
         return []
     rest, part = floor_frames(n, most)
     return [
-        f"the floor compares {rest} frames of the reference with {part} others, as there are no more: with {most} "
-        "others it would be lower, and candidates can be below it"
+        f"the floor compares {rest} frames of the reference with {part} others, as there are no more: "
+        f"with {most} others it would be lower, and candidates can be below it"
     ]
 
 

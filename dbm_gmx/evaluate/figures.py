@@ -116,11 +116,16 @@ def _line(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
 
 
 def _points(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
+    high, usual = 0.0, np.inf
     x = np.asarray(next(iter(panel.columns.values())), float)
     for name in _curves_of(panel, colours):
         y = np.asarray(panel.columns[name], float)
         some = np.isfinite(y)
         axes.plot(x[some], y[some], "o-", ms=2.5, lw=0.7, color=colours[name], label=name)
+        high = max(high, float(np.abs(y[some]).max(initial=0)))
+        usual = min(usual, float(np.median(np.abs(y[some]))))
+    if high > 100 * usual:
+        axes.set_yscale("symlog", linthresh=max(usual, 1e-6))
 
 
 def _scatter(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
@@ -136,8 +141,11 @@ def _scatter(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
 
 def _matrix(axes: Axes, panel: Panel, _colours: Mapping[str, str]) -> None:
     cells = np.array([column for name, column in panel.columns.items() if name.isdigit()], float).T
-    axes.imshow(cells, cmap="Greys", vmin=0, vmax=max(1e-9, float(cells.max())), aspect="equal")
-    ticks = range(0, len(cells), max(1, len(cells) // 5))
+    axes.imshow(cells, cmap="Greys", vmin=0, vmax=1, aspect="equal")
+    for (i, j), value in np.ndenumerate(cells):
+        colour = "white" if value > 0.6 else "black"
+        axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=colour)
+    ticks = range(len(cells))
     axes.set_xticks(list(ticks), labels=[str(k + 1) for k in ticks])
     axes.set_yticks(list(ticks), labels=[str(k + 1) for k in ticks])
 
@@ -157,6 +165,7 @@ def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
             label=name,
             error_kw={"lw": 0.7},
         )
+    axes.set_xticks(x)
 
 
 DRAW = {"line": _line, "points": _points, "scatter": _scatter, "matrix": _matrix, "bars": _bars}

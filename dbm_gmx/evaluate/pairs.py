@@ -88,7 +88,7 @@ class Pairs:
     Attributes
     ----------
     lennard_jones
-        (molecules,) kJ/mol, half of each pair to either molecule: of ``all`` atoms and of pairs of heavy ones.
+        (molecules,) kJ/mol, half of each pair to either molecule: of ``all`` atoms and of the heavy ones.
     distributions
         (:data:`BINS`,) g(r) of the heavy atoms, and of each pair of classes that occurs.
     energies
@@ -106,7 +106,7 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     Raises
     ------
     InputError
-        If a cut-off exceeds half of the shortest lattice vector, or the topology has no Lennard-Jones parameters.
+        If a cut-off exceeds half of the shortest lattice vector, or the topology has no parameters.
     """
     topology, atoms = system.topology, atoms_of(system.topology)
     half = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min()) / 2
@@ -115,9 +115,7 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     excluded = is_excluded(topology, close)
     pairs, distances = close[~excluded], lengths[~excluded]
     within = distances < conditions.rvdw
-    energy = pair_energies(
-        topology, pairs[within], torch.from_numpy(distances[within].clip(CLOSEST))
-    ).numpy()
+    energy = pair_energies(topology, pairs[within], torch.from_numpy(distances[within].clip(CLOSEST))).numpy()
     charged = coulomb_energy(
         topology,
         close,
@@ -141,7 +139,9 @@ def _per_molecule(atoms: Atoms, pairs: IntArray, energy: FloatArray) -> dict[str
     found = {}
     for name, rows in (("all", slice(None)), (atoms.name, heavy)):
         halves = np.repeat(energy[rows] / 2, 2)
-        found[name] = np.bincount(atoms.molecule[pairs[rows]].ravel(), halves, molecules)
+        found[name] = np.asarray(
+            np.bincount(atoms.molecule[pairs[rows]].ravel(), halves, molecules), np.float64
+        )
     return found
 
 
@@ -153,7 +153,7 @@ def _distributions(
     shells = 4 / 3 * np.pi * np.diff(grid**3)
     bins = np.minimum((distances / REACH * BINS).astype(np.int64), BINS)  # the last one is thrown away
     heavy = np.bincount(bins[atoms.heavy[pairs].all(axis=1)], minlength=BINS + 1)[:BINS]
-    found = {atoms.name: heavy * volume / (shells * atoms.heavy.sum() ** 2 / 2)}
+    found: dict[str, FloatArray] = {atoms.name: heavy * volume / (shells * atoms.heavy.sum() ** 2 / 2)}
     n = len(atoms.classes)
     rows = np.sort(atoms.row[pairs], axis=1)
     counts = np.bincount((rows @ [n, 1]) * (BINS + 1) + bins, minlength=n * n * (BINS + 1))

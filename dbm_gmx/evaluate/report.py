@@ -42,18 +42,18 @@ CAPTIONS = {
     "angle": "Angles by the types of their atoms (Fig 2 of the paper).",
     "dihedral": "Proper dihedrals by the types of their atoms (Fig 3 of the paper).",
     "improper": "Improper dihedrals, without their sign (Fig 3 of the paper).",
-    "Lennard-Jones": "Energy of every molecule with all atoms that the topology does not exclude, half of a pair to "
-    "either molecule; cut off, not shifted (Fig 4 a-d of the paper).",
+    "Lennard-Jones": "Energy of every molecule with all atoms that the topology does not exclude, half of "
+    "a pair to either molecule; cut off, not shifted (Fig 4 a-d of the paper).",
     "energy": "Potential energy and its terms, frame by frame.",
     "g(r)": "Atoms that the topology does not exclude from each other: all heavy ones, then pairs of classes "
     "(element, neighbours, a: aromatic, @: sits on; Fig 4 e, f of the paper).",
     "shape": "Radius of gyration, and distance between the ends of the longest chain outside rings.",
     "deviation": "Mapped atoms of the candidates from the beads they were made for.",
-    "map": "Monomers by the similarity of their conformations; numbers are clusters of the reference (Fig 5 of the "
-    "paper).",
-    "confusion": "Of the monomers in a cluster of the reference (rows), the part that is in each cluster in the "
-    "candidate, in frames of the same beads (Fig 6 of the paper). Many conformations belong to the same beads: the "
-    "populations must agree, not each monomer.",
+    "map": "Monomers by the similarity of their conformations; numbers are clusters of the reference (Fig 5 "
+    "of the paper).",
+    "confusion": "Of the monomers in a cluster of the reference (rows), the part (%) in each cluster in the "
+    "candidate, in frames of the same beads (Fig 6 of the paper). Many conformations belong to the same "
+    "beads: the populations must agree, not each monomer.",
     "populations": "Part of the monomers in each cluster (Fig 6 of the paper).",
 }
 
@@ -103,7 +103,9 @@ def check_folder(folder: Path) -> None:
     """
     if find_spec("matplotlib") is None:
         raise InputError("a report needs matplotlib: pip install 'dbm-gmx[report]'; or --json alone")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "scores.json").exists()):
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / "scores.json").exists()
+    ):
         raise InputError("holds something else than a report; give another folder (-o)", path=folder)
 
 
@@ -122,7 +124,9 @@ def summary(evaluation: Evaluation, page: Path | None) -> str:
         scores = evaluation.scores.get(candidate.label, {})
         for group, name in _main(scores):
             score = scores[group, name]
-            lines.append(f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})")
+            lines.append(
+                f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})"
+            )
     lines += [f"note: {note}" for note in evaluation.notes]
     return "\n".join([*lines, *([f"report         {page}"] if page else [])])
 
@@ -138,7 +142,9 @@ def page(
     system = evaluation.system.topology
     kinds = ", ".join(f"{count} {name}" for name, count in system.molecules)
     reference = evaluation.reference
-    beside = f"beside {len(reference.frames)} frames of {reference.path}" if reference else "without a reference"
+    beside = (
+        f"beside {len(reference.frames)} frames of {reference.path}" if reference else "without a reference"
+    )
     frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path}" for c in evaluation.candidates)
     lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
     parts = [_rules(evaluation), _summary(evaluation), _expected(evaluation)]
@@ -170,9 +176,7 @@ def _rules(evaluation: Evaluation) -> str:
     else:
         verdict = '<p class="verdict">No hard rule is broken.</p>'
     shown = evaluation.everything
-    rows = [
-        [words, *(_counts(counts[t.label], t) for t in shown)] for words, counts in rule_rows(evaluation)
-    ]
+    rows = [[words, *(_counts(counts[t.label], t) for t in shown)] for words, counts in rule_rows(evaluation)]
     rows += _facts(shown)
     differing = [c for c in evaluation.candidates if c.verdict.differing]
     other = "".join(
@@ -229,8 +233,8 @@ def _summary(evaluation: Evaluation) -> str:
     chosen = _main(next(iter(evaluation.scores.values())))
     return (
         "<h2>How far from the reference</h2>"
-        "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the reference. "
-        "Red where the value is above the floor by more than two errors.</p>"
+        "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the "
+        "reference. Red where the value is above the floor by more than two errors.</p>"
         + _score_table(evaluation, chosen, metric=True)
     )
 
@@ -279,15 +283,16 @@ def _expected(evaluation: Evaluation) -> str:
         digits = 4 if part == "bond" else 1
         wanted = f"{cells[0]['expected mean']:.{digits}f} &plusmn; {cells[0]['expected spread']:.{digits}f}"
         texts = [
-            f"{c['mean']:.{digits}f} &plusmn; {c['spread']:.{digits}f} <small>divergence {c['divergence']:.3g}</small>"
+            f"{c['mean']:.{digits}f} &plusmn; {c['spread']:.{digits}f} "
+            f"<small>divergence {c['divergence']:.3g}</small>"
             for c in cells
         ]
         rows.append([f"{part} {escape(name)}", wanted, *texts])
     head = ["", TERM_ALONE, *(escape(t.label) for t in evaluation.everything)]
     return (
         "<h2>Beside what the force field's terms make</h2>"
-        "<p>Mean and standard deviation, and the Jensen-Shannon divergence from the Boltzmann distribution of each term "
-        "alone. Neighbouring terms, rings and surroundings shift and narrow what a term would make alone, and "
+        "<p>Mean and standard deviation, and the Jensen-Shannon divergence from the Boltzmann distribution "
+        "of each term alone. Neighbouring terms, rings and surroundings shift and narrow that, and "
         "dihedrals depend on them most: this tells broken geometry from sound, not good from perfect. "
         f"Bonds: constraints = {evaluation.conditions.constraints}.</p>" + table(head, rows)
     )
@@ -302,9 +307,8 @@ def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel])
     if keys:
         inner = _score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
         scores = f"<details><summary>scores: {METRICS[keys[0][0]]}</summary>{inner}</details>"
-    return (
-        f"<h2>{TITLES[name]}</h2><figure>{svg}<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption></figure>{scores}"
-    )
+    caption = f"<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption>"
+    return f"<h2>{TITLES[name]}</h2><figure>{svg}{caption}</figure>{scores}"
 
 
 def _conformations(evaluation: Evaluation) -> str:
@@ -314,21 +318,34 @@ def _conformations(evaluation: Evaluation) -> str:
         return ""
 
     def cell(divergence: float, floor: float, most: float) -> str:
-        return f"<td{' class=off' if divergence > most else ''}>{divergence:.3g} <small>({floor:.2g})</small></td>"
+        off = " class=off" if divergence > most else ""
+        return f"<td{off}>{divergence:.3g} <small>({floor:.2g})</small></td>"
 
     labels = list(space.divergence)
-    rows = [["as shown", f"{len(space.centres)}", "1", *(cell(space.divergence[x], *space.floor[x]) for x in labels)]]
+    rows = [
+        [
+            "as shown",
+            f"{len(space.centres)}",
+            "1",
+            *(cell(space.divergence[x], *space.floor[x]) for x in labels),
+        ]
+    ]
     rows += [
-        [escape(c.name), f"{c.clusters}", f"{c.agreement:.2f}", *(cell(c.divergence[x], *c.floor) for x in labels)]
+        [
+            escape(c.name),
+            f"{c.clusters}",
+            f"{c.agreement:.2f}",
+            *(cell(c.divergence[x], *c.floor) for x in labels),
+        ]
         for c in space.robustness
     ]
     outside = [f"{100 * space.outside[x]:.1f} %" for x in labels]
     rows.append(["monomers unlike any of the reference <small>(reference 1 %)</small>", "", "", *outside])
     head = ["", "clusters", "<small>agreement of labels</small>", *map(escape, labels)]
     return (
-        "<p>Jensen-Shannon divergence of the populations from those of the reference, in brackets the floor (red: above "
-        "its 95th percentile), and whether it hangs on the map, the landmarks or the number of clusters:</p>"
-        + table(head, rows)
+        "<p>Jensen-Shannon divergence of the populations from those of the reference, in brackets the floor "
+        "(red: above its 95th percentile), and whether it hangs on the map, the landmarks or the number of "
+        "clusters:</p>" + table(head, rows)
     )
 
 
@@ -349,14 +366,15 @@ def _worst(places: Sequence[Place]) -> str:
 def _method(evaluation: Evaluation) -> str:
     conditions, (rest, part) = evaluation.conditions, evaluation.floor
     lines = [
-        f"Lennard-Jones within {conditions.rvdw:g} nm, electrostatics as a reaction field within {conditions.rcoulomb:g} nm; "
-        "both are cut off, not shifted. Molecules are made whole first.",
-        f"Errors are standard deviations when frames are drawn anew, {RESAMPLES} times; bands in the figures are "
-        "standard errors over frames.",
+        f"Lennard-Jones within {conditions.rvdw:g} nm, electrostatics as a reaction field within "
+        f"{conditions.rcoulomb:g} nm; both are cut off, not shifted. Molecules are made whole first.",
+        f"Errors are standard deviations when frames are drawn anew, {RESAMPLES} times; bands in the figures "
+        "are standard errors over frames.",
     ]
     if part:
         lines.append(
-            f"The floor is the mean over {SPLITS} ways to compare {rest} frames of the reference with {part} others."
+            f"The floor is the mean over {SPLITS} ways to compare {rest} frames of the reference with "
+            f"{part} others."
         )
     space = evaluation.conformations
     if space is not None:

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.frame import FloatArray, Float32Array, neighbour_pairs
+from dbm_gmx.frame import Float32Array, FloatArray, neighbour_pairs
 from dbm_gmx.system import System
 from dbm_gmx.topology import IntArray, MoleculeType
 

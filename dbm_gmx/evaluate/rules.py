@@ -135,7 +135,7 @@ def verdict(found: Sequence[tuple[Fault, ...]], differing: str = "") -> Verdict:
 
 
 def differing_names(topology: Topology, path: Path) -> str:
-    """Say where the atoms of a ``.gro`` or ``.pdb`` are not named as in the topology; other files hold no names."""
+    """Say where atoms are not named as in the topology; only ``.gro`` and ``.pdb`` hold names."""
     if path.suffix not in (".gro", ".pdb"):
         return ""
     found = [str(name) for name in mda.Universe(str(path), to_guess=()).atoms.names]

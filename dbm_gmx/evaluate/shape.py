@@ -42,7 +42,7 @@ def chain(kind: MoleculeType) -> tuple[int, ...]:
 
 def _farthest(graph: nx.Graph, start: int) -> int:
     lengths = nx.single_source_shortest_path_length(graph, start)
-    return min(lengths, key=lambda i: (-lengths[i], i))
+    return int(min(lengths, key=lambda i: (-lengths[i], i)))
 
 
 @lru_cache(maxsize=64)

@@ -78,9 +78,7 @@ def panels(evaluation: Evaluation) -> list[Panel]:
     return [*found, *_shapes(evaluation), *_deviations(evaluation), *_conformations(evaluation)]
 
 
-def _curves(
-    trajectories: Sequence[Trajectory], frames: Mapping[str, FloatArray]
-) -> dict[str, FloatArray]:
+def _curves(trajectories: Sequence[Trajectory], frames: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Mean over the frames (frames, k) of each trajectory, with standard errors."""
     columns = {}
     for t in trajectories:
@@ -93,7 +91,7 @@ def _curves(
 
 def _density(counts: FloatArray, width: float) -> FloatArray:
     """(frames, bins) densities of histograms (frames, bins), weighed so that their mean is that of all."""
-    return counts * len(counts) / (counts.sum() * width)
+    return np.asarray(counts * len(counts) / (counts.sum() * width))
 
 
 def _terms(evaluation: Evaluation) -> Iterator[Panel]:
@@ -154,9 +152,7 @@ def _energies(evaluation: Evaluation) -> Iterator[Panel]:
             found = {m.time: m.energies[name] / len(m.radius) for m in t.measured}
             columns[t.label] = np.array([found.get(time, np.nan) for time in times])
         slug = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-        yield Panel(
-            "energy", f"energy_{slug}", name, "time, ps", "kJ/mol per molecule", "points", columns
-        )
+        yield Panel("energy", f"energy_{slug}", name, "time, ps", "kJ/mol per molecule", "points", columns)
 
 
 def _pairs(evaluation: Evaluation) -> Iterator[Panel]:
@@ -185,9 +181,7 @@ def _shapes(evaluation: Evaluation) -> Iterator[Panel]:
 
 
 def _deviations(evaluation: Evaluation) -> Iterator[Panel]:
-    shown = [
-        c for c in evaluation.candidates if c.measured and all(len(m.deviation) for m in c.measured)
-    ]
+    shown = [c for c in evaluation.candidates if c.measured and all(len(m.deviation) for m in c.measured)]
     if not shown:
         return
     values = {t.label: np.array([m.deviation for m in t.measured]) for t in shown}

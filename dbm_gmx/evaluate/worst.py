@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,7 +128,7 @@ def _words(topology: Topology, fault: Fault) -> str:
         kind: MoleculeType = topology.molecule_types[name]
         return f"{kind.names[i - first]} {i + 1}"
 
-    texts = {
+    texts: dict[str, Callable[..., str]] = {
         "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",
         "broken": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",

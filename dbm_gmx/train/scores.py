@@ -25,6 +25,7 @@ from dbm_gmx.reconstruct import reconstruct
 from dbm_gmx.system import System, system_layout
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
+
 def generate_frames(
     model: Model, system: TrainingSystem, *, frames: int, sweeps: int, seed: int
 ) -> list[np.ndarray]:
