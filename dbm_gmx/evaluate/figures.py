@@ -85,7 +85,8 @@ def _svg(figure: Figure) -> str:
     unique = f"f{abs(hash(text)) % 10**8}"
     text = re.sub(r'id="([^"]+)"', rf'id="{unique}-\1"', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{unique}-", text)
-    return re.sub(r"(\d+\.\d{2})\d+", r"\1", text)
+    # a hundredth of a point is as fine as anybody sees, and half of the size
+    return re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\d+\.\d{2})\d+", r"\1", path[0]), text)
 
 
 def _curves_of(panel: Panel, colours: Mapping[str, str]) -> list[str]:

@@ -143,9 +143,11 @@ def page(
     kinds = ", ".join(f"{count} {name}" for name, count in system.molecules)
     reference = evaluation.reference
     beside = (
-        f"beside {len(reference.frames)} frames of {reference.path}" if reference else "without a reference"
+        f"beside {len(reference.frames)} frames of {reference.path.name}"
+        if reference
+        else "without a reference"
     )
-    frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path}" for c in evaluation.candidates)
+    frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
     lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
     parts = [_rules(evaluation), _summary(evaluation), _expected(evaluation)]
     parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]

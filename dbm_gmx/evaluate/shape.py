@@ -29,7 +29,7 @@ def end_to_end(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
 def chain(kind: MoleculeType) -> tuple[int, ...]:
     """The longest path of heavy atoms outside rings; through rings where there are no others.
 
-    Of several equally long the one that comes first in the file.
+    Of several equally long the one that comes first in the file, its end with the lower number first.
     """
     graph = chemical_graph(kind)
     heavy = {i for i in graph if kind.elements[i] != "H" and kind.masses[i] > 0} or set(graph)
@@ -37,7 +37,8 @@ def chain(kind: MoleculeType) -> tuple[int, ...]:
     outside = graph.subgraph(heavy - rings or heavy)
     part = graph.subgraph(max(nx.connected_components(outside), key=len))
     first = _farthest(part, min(part))
-    return tuple(nx.shortest_path(part, first, _farthest(part, first)))
+    path = nx.shortest_path(part, first, _farthest(part, first))
+    return tuple(path if path[0] <= path[-1] else path[::-1])
 
 
 def _farthest(graph: nx.Graph, start: int) -> int:

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,7 @@ def _terms(evaluation: Evaluation) -> Iterator[Panel]:
         )
         if evaluation.reference is None:
             curves[TERM_ALONE] = evaluation.expected[key].weights / width
-        unit = f"{part}, {UNITS[part]}"
+        unit = f"{part} ({UNITS[part]})"
         yield Panel(part, f"{part}_{name}", name, unit, "density", "line", {unit: middle} | curves)
 
 
@@ -121,7 +122,7 @@ def _lennard_jones(evaluation: Evaluation) -> Iterator[Panel]:
         title = "all atoms" if name == "all" else f"pairs of {name} atoms"
         bins = energy_range(values[shown[0].label].ravel())
         yield _distribution(
-            shown, values, bins, "Lennard-Jones", f"lj_{name}", title, "energy of a molecule, kJ/mol"
+            shown, values, bins, "Lennard-Jones", f"lj_{name}", title, "energy of a molecule (kJ/mol)"
         )
 
 
@@ -147,12 +148,12 @@ def _energies(evaluation: Evaluation) -> Iterator[Panel]:
         return
     for name in ("Potential", *(n for n in shown[0].measured[0].energies if n != "Potential")):
         times = sorted({m.time for t in shown for m in t.measured})
-        columns: dict[str, Any] = {"time, ps": np.array(times)}
+        columns: dict[str, Any] = {"time (ps)": np.array(times)}
         for t in shown:
             found = {m.time: m.energies[name] / len(m.radius) for m in t.measured}
             columns[t.label] = np.array([found.get(time, np.nan) for time in times])
         slug = "".join(c if c.isalnum() else "_" for c in name).strip("_")
-        yield Panel("energy", f"energy_{slug}", name, "time, ps", "kJ/mol per molecule", "points", columns)
+        yield Panel("energy", f"energy_{slug}", name, "time (ps)", "kJ/mol per molecule", "points", columns)
 
 
 def _pairs(evaluation: Evaluation) -> Iterator[Panel]:
@@ -164,12 +165,12 @@ def _pairs(evaluation: Evaluation) -> Iterator[Panel]:
         curves = _curves(shown, {t.label: np.array([m.pairs[name] for m in t.measured]) for t in shown})
         title = f"{name} atoms" if first else name
         first = False
-        yield Panel("g(r)", f"gr_{name}", title, "r, nm", "g(r)", "line", {"r, nm": centres()} | curves)
+        yield Panel("g(r)", f"gr_{name}", title, "r (nm)", "g(r)", "line", {"r (nm)": centres()} | curves)
 
 
 def _shapes(evaluation: Evaluation) -> Iterator[Panel]:
     shown = evaluation.everything
-    for name, x in (("radius", "radius of gyration, nm"), ("ends", "end-to-end distance, nm")):
+    for name, x in (("radius", "radius of gyration (nm)"), ("ends", "end-to-end distance (nm)")):
         values = {t.label: np.array([getattr(m, name) for m in t.measured]) for t in shown}
         if not values:
             return
@@ -186,7 +187,7 @@ def _deviations(evaluation: Evaluation) -> Iterator[Panel]:
         return
     values = {t.label: np.array([m.deviation for m in t.measured]) for t in shown}
     most = max(float(np.percentile(v, 99.9)) for v in values.values())
-    x = "distance from the bead, nm"
+    x = "distance from the bead (nm)"
     yield _distribution(
         shown, values, (0.0, max(1.2 * most, 1e-3), 60), "deviation", "deviation", "mapped atoms", x
     )
@@ -222,11 +223,11 @@ def plain_scores(evaluation: Evaluation) -> dict[str, Any]:
     reference = evaluation.reference
     return {
         "dbm_gmx": __version__,
-        "topology": str(evaluation.system.topology.path),
+        "topology": Path(evaluation.system.topology.path or "").name,
         "temperature": evaluation.conditions.temperature,
         "reference": None
         if reference is None
-        else {"file": str(reference.path), "frames": len(reference.frames)},
+        else {"file": reference.path.name, "frames": len(reference.frames)},
         "floor": {"frames": list(evaluation.floor)},
         "metrics": METRICS,
         "candidates": {c.label: _candidate(evaluation, c) for c in evaluation.candidates},
@@ -241,7 +242,7 @@ def _candidate(evaluation: Evaluation, candidate: Trajectory) -> dict[str, Any]:
         values = {"value": score.value, "error": score.error, "floor": score.floor}
         scores.setdefault(group, {})[name] = {key: number(v) for key, v in values.items()}
     found: dict[str, Any] = {
-        "file": str(candidate.path),
+        "file": candidate.path.name,
         "frames": len(candidate.frames),
         "scores": scores,
         "terms": term_table(evaluation, candidate),

@@ -106,6 +106,8 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
     atoms = (np.concatenate(positions) - anchor).astype(np.float32)
     with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule]}") as writer:
         writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step))
+    with path.open("a") as stream:  # programs would guess bonds where atoms are too close
+        stream.writelines(f"CONECT{i + 1:5d}{j + 1:5d}\n" for i, j in np.concatenate(bonds).tolist())
     every = np.concatenate(rows).tolist()
     shown = tuple(every.index(i) + 1 for i in fault.atoms)
     words = _words(topology, fault)
@@ -147,8 +149,6 @@ def _pymol(places: Sequence[Place]) -> str:
         name = Path(place.file).stem
         chosen = f"{name} and id {'+'.join(map(str, place.atoms))}"
         lines += [f"# {place.label}, {place.time:g} ps: {place.words}", f"load {place.file}, {name}"]
-        lines += [f"unbond {name}, {name}"]
-        lines += [f"bond {name} and id {i + 1}, {name} and id {j + 1}" for i, j in place.bonds.tolist()]
         lines += [f"show sticks, {name}", f"show spheres, {chosen}"]
         lines += [f"set sphere_scale, 0.35, {name}", f"color red, {chosen} and elem C", f"disable {name}"]
     first = Path(places[0].file).stem
