@@ -29,27 +29,38 @@ MOST_POINTS = 1200
 """Points of a trajectory that are drawn on the map; the data has all."""
 
 
-def draw_figures(panels: Sequence[Panel], labels: Sequence[str]) -> dict[str, str]:
+def draw_figures(
+    panels: Sequence[Panel], colours: Mapping[str, str], *, across: int = ACROSS, same: bool = False
+) -> dict[str, str]:
     """Draw all figures.
 
     Parameters
     ----------
     panels
         Those of a figure one after the other.
-    labels
-        Of the candidates, in the order of their colours.
+    colours
+        Of the candidates, see :func:`colours_of`.
+    across
+        Panels beside each other, at most.
+    same
+        Whether those in a row have the same axes.
 
     Returns
     -------
     SVG by figure.
     """
-    colours = {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
-    colours |= {REFERENCE: "#000000", TERM_ALONE: "#888888"}
-    return {name: _figure(list(group), colours) for name, group in groupby(panels, key=lambda p: p.figure)}
+    colours = {**colours, REFERENCE: "#000000", TERM_ALONE: "#888888"}
+    figures = groupby(panels, key=lambda panel: panel.figure)
+    return {name: _figure(list(group), colours, across, same) for name, group in figures}
 
 
-def _figure(panels: Sequence[Panel], colours: Mapping[str, str]) -> str:
-    across = min(ACROSS, len(panels))
+def colours_of(labels: Sequence[str]) -> dict[str, str]:
+    """Colours of candidates by their place."""
+    return {label: COLOURS[i % len(COLOURS)] for i, label in enumerate(labels)}
+
+
+def _figure(panels: Sequence[Panel], colours: Mapping[str, str], across: int, same: bool) -> str:
+    across = min(across, len(panels))
     down = -(-len(panels) // across)
     scale = 1.5 if len(panels) == 1 else 1.25 if len(panels) == 2 else 1.0
     with mpl.rc_context(STYLE):
@@ -60,11 +71,17 @@ def _figure(panels: Sequence[Panel], colours: Mapping[str, str]) -> str:
             axes.set_title(panel.title)
             axes.set(xlabel=panel.x, ylabel=panel.y if place % across == 0 else "")
             axes.spines[["top", "right"]].set_visible(False)
-        if panels[0].kind == "scatter":
-            _same_limits(figure.axes)
-        handles, names = figure.axes[0].get_legend_handles_labels()
-        if names:
-            figure.legend(handles, names, loc="outside upper left", ncols=6, frameon=False)
+        drawn = list(figure.axes)
+        rows = [drawn[k : k + across] for k in range(0, len(drawn), across)] if same else []
+        for row in [drawn] if panels[0].kind == "scatter" else rows:
+            _same_limits(row)
+        named = {
+            name: handle
+            for axes in figure.axes
+            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        if named:
+            figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=6, frameon=False)
         return _svg(figure)
 
 

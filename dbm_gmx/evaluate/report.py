@@ -71,7 +71,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
         If matplotlib is missing, or the folder holds something that is no report.
     """
     check_folder(folder)
-    from dbm_gmx.evaluate.figures import draw_figures
+    from dbm_gmx.evaluate.figures import colours_of, draw_figures
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
     try:
@@ -83,7 +83,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
         for panel in plots:
             (part / "data" / f"{slug(panel.name)}.csv").write_text(panel.csv())
         places = write_worst(evaluation, part / "worst")
-        figures = draw_figures(plots, [c.label for c in evaluation.candidates])
+        figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation))
         (part / "index.html").write_text(page(evaluation, plots, figures, places))
         backup(folder)
@@ -149,16 +149,17 @@ def page(
     )
     frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
     lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
-    parts = [_rules(evaluation), _summary(evaluation), _expected(evaluation)]
+    parts = [rule_table(evaluation), _summary(evaluation), _expected(evaluation)]
     parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
     parts.append(_worst(places))
+    body = "\n".join(part for part in parts if part)
+    return fill_page(escape(f"Evaluation of {names}"), escape(lead), body, method(evaluation))
+
+
+def fill_page(title: str, lead: str, body: str, method: str) -> str:
+    """A whole page from its parts, which are HTML."""
     template = Template((files("dbm_gmx.evaluate") / "report.html").read_text())
-    return template.substitute(
-        title=escape(f"Evaluation of {names}"),
-        lead=escape(lead),
-        body="\n".join(part for part in parts if part),
-        method=_method(evaluation),
-    )
+    return template.substitute(title=title, lead=lead, body=body, method=method)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -170,7 +171,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _rules(evaluation: Evaluation) -> str:
+def rule_table(evaluation: Evaluation) -> str:
+    """The hard rules, and what else is counted."""
     broken = evaluation.broken
     if broken:
         said = "; ".join(f"{escape(label)}: {', '.join(rules)}" for label, rules in broken.items())
@@ -237,7 +239,7 @@ def _summary(evaluation: Evaluation) -> str:
         "<h2>How far from the reference</h2>"
         "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the "
         "reference. Red where the value is above the floor by more than two errors.</p>"
-        + _score_table(evaluation, chosen, metric=True)
+        + score_table(evaluation, chosen, metric=True)
     )
 
 
@@ -251,7 +253,8 @@ def _main(scores: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return chosen
 
 
-def _score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metric: bool) -> str:
+def score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metric: bool) -> str:
+    """Scores of all candidates, a row for each group and name; ``metric`` says what they are."""
     labels = list(evaluation.scores)
     rows = []
     for group, name in keys:
@@ -304,16 +307,16 @@ def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel])
     links = ", ".join(
         f'<a href="data/{slug(p.name)}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name
     )
-    scores = _conformations(evaluation) if name == "populations" else ""
+    scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
     if keys:
-        inner = _score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
+        inner = score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
         scores = f"<details><summary>scores: {METRICS[keys[0][0]]}</summary>{inner}</details>"
     caption = f"<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption>"
     return f"<h2>{TITLES[name]}</h2><figure>{svg}{caption}</figure>{scores}"
 
 
-def _conformations(evaluation: Evaluation) -> str:
+def conformation_table(evaluation: Evaluation) -> str:
     """Divergence of the populations, also with other choices of the method."""
     space = evaluation.conformations
     if space is None:
@@ -365,7 +368,8 @@ def _worst(places: Sequence[Place]) -> str:
     )
 
 
-def _method(evaluation: Evaluation) -> str:
+def method(evaluation: Evaluation) -> str:
+    """How it was measured, as a list."""
     conditions, (rest, part) = evaluation.conditions, evaluation.floor
     lines = [
         f"Lennard-Jones within {conditions.rvdw:g} nm, electrostatics as a reaction field within "

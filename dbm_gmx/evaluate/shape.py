@@ -7,7 +7,7 @@ from functools import lru_cache
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.channels import atom_classes
+from dbm_gmx.evaluate.pairs import class_names
 from dbm_gmx.fragments import chemical_graph
 from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
 
@@ -54,7 +54,7 @@ def dyad_centres(kind: MoleculeType) -> IntArray:
     neighbours, which are of different classes.
     """
     graph, path = chemical_graph(kind), chain(kind)
-    classes, rows = atom_classes(kind), []
+    classes, rows = class_names(kind), []
     for before, centre, after in zip(path, path[1:], path[2:], strict=False):
         sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-kind.masses[i], i))
         if len(sides) == 2 and classes[sides[0]] != classes[sides[1]]:
