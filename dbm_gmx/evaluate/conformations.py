@@ -182,20 +182,20 @@ def _repeating_units(heavy: nx.Graph) -> list[list[int]]:
     """Cut a molecule where it repeats.
 
     Atoms with the same neighbours are seeds, each with all that is nearest to it along the bonds; the
-    seeds that make most of the molecule into parts of the same composition are taken, the fewer ones
-    if there is a choice.  An atom halfway between two seeds goes to the first of them.
+    first seeds that make most of the molecule into parts of the same composition are taken.  An atom
+    halfway between two seeds goes to the first of them.
     """
     nodes = heavy.nodes
     seeds = defaultdict(list)
     for i in sorted(heavy):
         around = sorted((nodes[j]["element"], nodes[j]["ring"]) for j in heavy[i])
         seeds[nodes[i]["sort"], tuple(around)].append(i)
-    best, units = (REPEATING, 0), [sorted(heavy)]
+    best, units = REPEATING, [sorted(heavy)]
     for chosen in seeds.values():
         cells = [sorted(cell) for cell in nx.voronoi_cells(heavy, chosen).values() if cell]
         made_of = Counter(tuple(sorted(nodes[i]["sort"] for i in cell)) for cell in cells)
         composition, alike = made_of.most_common(1)[0]
-        quality = (alike * len(composition) / len(heavy), -len(chosen))
+        quality = alike * len(composition) / len(heavy)
         if len(chosen) > 2 and quality > best:
             best, units = quality, cells
     return units
