@@ -265,7 +265,7 @@ class Choice:
     agreement
         Adjusted Rand index of the reference's labels with those of the report: 1 the same, 0 by chance.
     divergence, floor
-        As in :class:`Conformations`.
+        As in :class:`Conformations`; the floor is that of as many frames as the reference has.
     """
 
     name: str
@@ -312,7 +312,8 @@ class Conformations:
         and as the candidate has, all drawn from the reference's.  Not a number for a single frame.
     outside
         Of candidates: part of the monomers less similar to every landmark than 99 of 100 of the
-        reference's are.  These are conformations the reference has not, which clusters do not show.
+        reference's are: conformations the reference has not, or distorted ones, which the populations do
+        not show because every monomer counts to its nearest cluster.
     robustness
         The same with other choices.
     notes
@@ -617,6 +618,8 @@ def _notes(monomers: Monomers, chosen: int, marks: int, k: int, silhouette: floa
         f"{k} clusters by k-means on the reference in the map (mean silhouette {silhouette:.2f}; 1 is well "
         f"apart, 0 not at all); errors from {RESAMPLED} resamplings of the "
         "frames. The floor is the divergence of two samples of the reference.",
+        f"Every monomer counts to its nearest cluster; outside are those less similar to all landmarks than "
+        f"{1 - STRANGE:.0%} of the reference's: conformations it has not, or distorted ones.",
         "Many conformations belong to the same beads: the confusion matrix need not be diagonal, the "
         "populations should be the same.",
     )
