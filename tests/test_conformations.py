@@ -181,6 +181,17 @@ def test_mirror_images_are_one_conformation(topology: Topology) -> None:
     mirrored = [replace(f, box=BOX * [[1, 1, 1], [-1, 1, 1], [-1, 1, 1]]) for f in mirrored]
     found = conformations(topology, reference, {"mirror": mirrored}, seed=1)
     assert np.array_equal(found.labels["mirror"], found.labels["reference"])
+    assert found.confusion["mirror"] is None  # another box
+
+
+def test_either_end_of_a_symmetric_molecule_comes_first(topology: Topology) -> None:
+    reference, truth = liquid(0.33, 1, other=(60.0, 180.0, 180.0))
+    turned = [
+        replace(f, positions=f.positions.reshape(COPIES, 6, 3)[:, ::-1].reshape(-1, 3)) for f in reference
+    ]
+    found = conformations(topology, reference, {"turned": turned}, seed=1, clusters=2)
+    assert np.array_equal(found.labels["reference"], truth)
+    assert np.array_equal(found.labels["turned"], truth)
 
 
 def test_the_seed_decides_everything(topology: Topology) -> None:

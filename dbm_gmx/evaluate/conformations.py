@@ -182,20 +182,20 @@ def _repeating_units(heavy: nx.Graph) -> list[list[int]]:
     """Cut a molecule where it repeats.
 
     Atoms with the same neighbours are seeds, each with all that is nearest to it along the bonds; the
-    seeds that make most of the molecule into parts of the same composition are taken, the fewer ones
-    if there is a choice.  An atom halfway between two seeds goes to the first of them.
+    first seeds that make most of the molecule into parts of the same composition are taken.  An atom
+    halfway between two seeds goes to the first of them.
     """
     nodes = heavy.nodes
     seeds = defaultdict(list)
     for i in sorted(heavy):
         around = sorted((nodes[j]["element"], nodes[j]["ring"]) for j in heavy[i])
         seeds[nodes[i]["sort"], tuple(around)].append(i)
-    best, units = (REPEATING, 0), [sorted(heavy)]
+    best, units = REPEATING, [sorted(heavy)]
     for chosen in seeds.values():
         cells = [sorted(cell) for cell in nx.voronoi_cells(heavy, chosen).values() if cell]
         made_of = Counter(tuple(sorted(nodes[i]["sort"] for i in cell)) for cell in cells)
         composition, alike = made_of.most_common(1)[0]
-        quality = (alike * len(composition) / len(heavy), -len(chosen))
+        quality = alike * len(composition) / len(heavy)
         if len(chosen) > 2 and quality > best:
             best, units = quality, cells
     return units
@@ -265,7 +265,7 @@ class Choice:
     agreement
         Adjusted Rand index of the reference's labels with those of the report: 1 the same, 0 by chance.
     divergence, floor
-        As in :class:`Conformations`.
+        As in :class:`Conformations`; the floor is that of as many frames as the reference has.
     """
 
     name: str
@@ -312,7 +312,8 @@ class Conformations:
         and as the candidate has, all drawn from the reference's.  Not a number for a single frame.
     outside
         Of candidates: part of the monomers less similar to every landmark than 99 of 100 of the
-        reference's are.  These are conformations the reference has not, which clusters do not show.
+        reference's are: conformations the reference has not, or distorted ones, which the populations do
+        not show because every monomer counts to its nearest cluster.
     robustness
         The same with other choices.
     notes
@@ -617,6 +618,8 @@ def _notes(monomers: Monomers, chosen: int, marks: int, k: int, silhouette: floa
         f"{k} clusters by k-means on the reference in the map (mean silhouette {silhouette:.2f}; 1 is well "
         f"apart, 0 not at all); errors from {RESAMPLED} resamplings of the "
         "frames. The floor is the divergence of two samples of the reference.",
+        f"Every monomer counts to its nearest cluster; outside are those less similar to all landmarks than "
+        f"{1 - STRANGE:.0%} of the reference's: conformations it has not, or distorted ones.",
         "Many conformations belong to the same beads: the confusion matrix need not be diagonal, the "
         "populations should be the same.",
     )
