@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import re
@@ -432,7 +433,7 @@ def test_structures_of_the_worst_places_show_them(report: Path) -> None:
     assert (worst / "look.tcl").read_text().count("mol new") == script.count("load ")
 
 
-def browser() -> str:
+def installed_browser() -> str:
     """The path of a browser."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if path := shutil.which(name):
@@ -441,7 +442,7 @@ def browser() -> str:
 
 
 def test_a_browser_draws_every_figure_without_an_error(report: Path) -> None:
-    path = browser()
+    path = installed_browser()
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     said: list[str] = []
     asked: list[str] = []
@@ -495,6 +496,37 @@ def test_an_older_report_is_kept_and_nothing_else_is_touched(tmp_path: Path) -> 
     words[words.index("-o") + 1] = str(tmp_path / "mine")
     assert main(words) == 1
     assert (tmp_path / "mine" / "precious").exists()
+
+
+def test_a_conformer_says_which_hand_is_right(tmp_path: Path) -> None:
+    """Of the other hand, all is wrong without any frame of a reference."""
+    text = (share_path("molecules", "SPS") / "conf.gro").read_text().splitlines()
+    mirrored = [*text[:2], *(f"{x[:20]}{-float(x[20:28]):8.3f}{x[28:]}" for x in text[2:-1]), text[-1]]
+    (tmp_path / "other.gro").write_text("\n".join(mirrored) + "\n")
+    wanted = {"conf.gro": 0, "other.gro": 180}
+    for path in (share_path("molecules", "SPS") / "conf.gro", tmp_path / "other.gro"):
+        files = EvaluateInputs(SPS / "topol.top", (SPS / "aa.gro",), reference=path)
+        found = evaluate(files, conformational=False)
+        assert found.reference is None
+        assert sum(found.candidates[0].verdict.counts["flipped"]) == wanted[path.name]
+
+
+def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
+    path = share_path("recipes", "report") / "paper.py"
+    spec = importlib.util.spec_from_file_location("paper", path)
+    paper = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(paper)
+    (tmp_path / "warm.mdp").write_text("ref-t = 350\nrvdw = 0.9\nrcoulomb = 0.9\n")
+    candidates = [f"{label}={OCTANE / 'aa.xtc'}" for label in ("sPS/none", "sPS/p1", "transferred/p1")]
+    paper.main([*map(str, [OCTANE, tmp_path / "out", *candidates, "--mdp", tmp_path / "warm.mdp"])])
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert str(tmp_path) not in page
+    assert str(OCTANE) not in page
+    pytest.importorskip("dscribe", reason="the extra 'report' is not installed")
+    headings = re.findall(r"<h2>(Fig \d|Table S1)", page)
+    assert headings == ["Fig 2", "Fig 3", "Fig 4", "Fig 4", "Fig 5", "Fig 6", "Fig 6", "Table S1"]
+    assert page.count("<svg") == 7
 
 
 @pytest.mark.parametrize(

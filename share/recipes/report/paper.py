@@ -89,7 +89,7 @@ ONE_OF_PAIRS = ("gr_carbon", "gr_heavy")
 """Of the pair distributions the paper has that of all carbons only."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Make the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("candidates", nargs="+", metavar="LABEL=XTC")
     parser.add_argument("--mdp", type=Path, help="temperature and cut-offs (run.mdp of the folder)")
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
+    given = parser.parse_args(words)
     named = dict(text.split("=", 1) for text in given.candidates)
     folder, mdp = given.folder, given.mdp or given.folder / "run.mdp"
     conditions = read_mdp(mdp)[0] if mdp.exists() else Conditions()
@@ -174,9 +174,9 @@ def page(evaluation: Evaluation) -> str:
     reference = evaluation.reference
     assert reference is not None
     kinds = ", ".join(f"{count} {name}" for name, count in evaluation.system.topology.molecules)
+    frames = f"{len(reference.frames)} frames of an atomistic run ({REFERENCE})"
     lead = (
-        f"{kinds}, {evaluation.conditions.temperature:g} K, {len(reference.frames)} frames of an atomistic run "
-        f"({REFERENCE}); beads of the same frames put back. The paper: Stieffenhofer, Bereau, Wand, "
+        f"{kinds}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames put back. The paper: Stieffenhofer, Bereau, Wand, "
         "APL Materials 9, 031107 (2021)."
     )
     return fill_page("The figures of the paper", escape(lead), "\n".join(parts), method(evaluation))
