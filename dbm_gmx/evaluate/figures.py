@@ -21,6 +21,7 @@ STYLE = {
     **{"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 8},
     **{"xtick.labelsize": 7, "ytick.labelsize": 7, "lines.linewidth": 1.1, "axes.linewidth": 0.6},
     **{"svg.fonttype": "none", "svg.hashsalt": "dbm-gmx", "font.family": "sans-serif"},
+    **{"text.parse_math": False},  # names of types and candidates are no formulas
 }
 WIDTH, HEIGHT, ACROSS = 2.35, 1.75, 4
 """Size of a panel, inches, and how many stand beside each other at most."""

@@ -18,7 +18,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import METRICS, RESAMPLES, SPLITS, Score
 from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, Trajectory
 from dbm_gmx.evaluate.tables import PARTS, TERM_ALONE, Panel, panels, plain_scores, rule_rows, term_table
-from dbm_gmx.evaluate.worst import Place, slug, write_worst
+from dbm_gmx.evaluate.worst import Place, write_worst
 from dbm_gmx.files.output import backup
 
 TITLES = {
@@ -43,7 +43,8 @@ CAPTIONS = {
     "dihedral": "Proper dihedrals by the types of their atoms (Fig 3 of the paper).",
     "improper": "Improper dihedrals, without their sign (Fig 3 of the paper).",
     "Lennard-Jones": "Energy of every molecule with all atoms that the topology does not exclude, half of "
-    "a pair to either molecule; cut off, not shifted (Fig 4 a-d of the paper).",
+    "a pair to either molecule; cut off, not shifted. What is beyond the last bin is counted in it (Fig 4 "
+    "a-d of the paper).",
     "energy": "Potential energy and its terms, frame by frame.",
     "g(r)": "Atoms that the topology does not exclude from each other: all heavy ones, then pairs of classes "
     "(element, neighbours, a: aromatic, @: sits on; Fig 4 e, f of the paper).",
@@ -81,7 +82,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     try:
         plots = panels(evaluation)
         for panel in plots:
-            (part / "data" / f"{slug(panel.name)}.csv").write_text(panel.csv())
+            (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation))
@@ -304,9 +305,7 @@ def _expected(evaluation: Evaluation) -> str:
 
 
 def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel]) -> str:
-    links = ", ".join(
-        f'<a href="data/{slug(p.name)}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name
-    )
+    links = ", ".join(f'<a href="data/{p.name}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name)
     scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
     if keys:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +78,21 @@ def _cell(value: Any) -> str:
 def panels(evaluation: Evaluation) -> list[Panel]:
     """All plots there are, in the order of the report."""
     found = [*_terms(evaluation), *_lennard_jones(evaluation), *_energies(evaluation), *_pairs(evaluation)]
-    return [*found, *_shapes(evaluation), *_deviations(evaluation), *_conformations(evaluation)]
+    found += [*_shapes(evaluation), *_deviations(evaluation), *_conformations(evaluation)]
+    taken: set[str] = set()
+    return [replace(panel, name=_free(slug(panel.name), taken)) for panel in found]
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name."""
+    return re.sub(r"[^\w.+-]+", "_", text)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """A name that is not taken yet: atom types may differ by what no file name can hold."""
+    free = next(n for n in chain([name], (f"{name}_{k}" for k in count(2))) if n not in taken)
+    taken.add(free)
+    return free
 
 
 def _curves(trajectories: Sequence[Trajectory], frames: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

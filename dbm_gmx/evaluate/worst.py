@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.rules import RULES, Fault
+from dbm_gmx.evaluate.tables import slug
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.fragments import chemical_graph
 from dbm_gmx.frame import Frame, minimum_image
@@ -65,11 +65,6 @@ def write_worst(evaluation: Evaluation, folder: Path) -> list[Place]:
         (folder / "look.pml").write_text(_pymol(places))
         (folder / "look.tcl").write_text(_vmd(places))
     return places
-
-
-def slug(text: str) -> str:
-    """A text as part of a file name."""
-    return re.sub(r"[^\w.+-]+", "_", text)
 
 
 def _worst(candidate: Trajectory, rule: str) -> list[tuple[Frame, Fault]]:

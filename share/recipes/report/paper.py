@@ -176,8 +176,8 @@ def page(evaluation: Evaluation) -> str:
     kinds = ", ".join(f"{count} {name}" for name, count in evaluation.system.topology.molecules)
     frames = f"{len(reference.frames)} frames of an atomistic run ({REFERENCE})"
     lead = (
-        f"{kinds}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames put back. The paper: Stieffenhofer, Bereau, Wand, "
-        "APL Materials 9, 031107 (2021)."
+        f"{kinds}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames "
+        "put back. The paper: Stieffenhofer, Bereau, Wand, APL Materials 9, 031107 (2021)."
     )
     return fill_page("The figures of the paper", escape(lead), "\n".join(parts), method(evaluation))
 
