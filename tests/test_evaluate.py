@@ -511,15 +511,18 @@ def test_a_conformer_says_which_hand_is_right(tmp_path: Path) -> None:
         assert sum(found.candidates[0].verdict.counts["flipped"]) == wanted[path.name]
 
 
-def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path) -> None:
+def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path, octane: systems.Example) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
     path = share_path("recipes", "report") / "paper.py"
     spec = importlib.util.spec_from_file_location("paper", path)
     paper = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(paper)
-    (tmp_path / "warm.mdp").write_text("ref-t = 350\nrvdw = 0.9\nrcoulomb = 0.9\n")
-    candidates = [f"{label}={OCTANE / 'aa.xtc'}" for label in ("sPS/none", "sPS/p1", "transferred/p1")]
-    paper.main([*map(str, [OCTANE, tmp_path / "out", *candidates, "--mdp", tmp_path / "warm.mdp"])])
+    short = tmp_path / "short"
+    shutil.copytree(OCTANE, short)
+    (short / "run.mdp").write_text("ref-t = 350\nrvdw = 0.9\nrcoulomb = 0.9\n")
+    rattled(short / "aa.xtc", OCTANE / "aa.xtc", octane.system, width=0.0)
+    candidates = [f"{label}={short / 'aa.xtc'}" for label in ("sPS/none", "sPS/p1", "transferred/p1")]
+    paper.main([*map(str, [short, tmp_path / "out", *candidates])])
     page = (tmp_path / "out" / "index.html").read_text()
     assert str(tmp_path) not in page
     assert str(OCTANE) not in page

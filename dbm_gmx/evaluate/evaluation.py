@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -146,45 +146,66 @@ def evaluate(
     InputError
         If files cannot be read.
     """
-    conditions = conditions or Conditions()
-    labels = candidate_labels(inputs)
-    system, notes = evaluated_system(inputs)
+    conditions, labels = conditions or Conditions(), candidate_labels(inputs)
+    system = evaluated_system(inputs)
     beads = _beads(inputs, system)
-    reader = partial(_measured, system, conditions, beads, inputs=inputs, threads=threads, quiet=quiet)
-    hands = expected_handedness(system)
-    reference = None
-    if inputs.reference is not None and _is_conformer(inputs.reference, system):
-        hands = expected_handedness(system, inputs.reference)
-        notes.append(f"{inputs.reference.name} says which hand the stereocentres should have, nothing else")
-    elif inputs.reference is not None:
-        reference = reader(REFERENCE, inputs.reference, {})
-        hands = infer_handedness(system, reference.frames[0].positions, {})
-    candidates = []
-    for label, path in zip(labels, inputs.trajectories, strict=True):
-        differing = _differing(system.topology, path)
-        if differing:
-            candidates.append(Trajectory(label, path, (), (), Verdict(differing=differing)))
-        else:
-            candidates.append(reader(label, path, hands))
-    scores = {}
-    if reference is not None:
-        kept = [c for c in candidates if c.frames]
-        scores = {c.label: scored(reference.measured, c.measured, seed=seed) for c in kept}
-        notes += _floor_notes(reference, kept)
+    read = partial(_measured, system, conditions, beads, inputs=inputs, threads=threads, quiet=quiet)
+    reference, hands, notes = _reference(inputs, system, read)
+    candidates = tuple(
+        _candidate(system, label, path, hands, read)
+        for label, path in zip(labels, inputs.trajectories, strict=True)
+    )
+    kept = [c for c in candidates if c.frames]
+    if any((signs == 0).any() for signs in hands.values()):
+        notes.append("where nothing says the hand of a stereocentre, the first frame of a candidate does")
     if beads is not None:
-        notes += [_bead_note(c) for c in candidates if any(not len(m.deviation) for m in c.measured)]
-    most = max((len(c.frames) for c in candidates), default=0)
+        notes += [_bead_note(c) for c in kept if any(not len(m.deviation) for m in c.measured)]
+    if reference is not None:
+        notes += _floor_notes(reference, kept)
     evaluation = Evaluation(
         system,
         conditions,
         reference,
-        tuple(candidates),
-        scores,
-        floor_frames(len(reference.frames), most) if reference else (0, 0),
+        candidates,
+        {c.label: scored(reference.measured, c.measured, seed=seed) for c in kept} if reference else {},
+        floor_frames(len(reference.frames), _most(kept)) if reference else (0, 0),
         expected_distributions(system, conditions),
         notes=tuple(notes),
     )
     return _with_conformations(evaluation, seed) if conformational else evaluation
+
+
+def _most(trajectories: Sequence[Trajectory]) -> int:
+    """Largest number of frames."""
+    return max((len(t.frames) for t in trajectories), default=0)
+
+
+def _reference(
+    inputs: EvaluateInputs, system: System, read: Callable[[str, Path, Handedness], Trajectory]
+) -> tuple[Trajectory | None, Handedness, list[str]]:
+    """Read the reference, if there is one, and which hands the stereocentres should have."""
+    path = inputs.reference
+    if path is None:
+        return None, expected_handedness(system), []
+    if _is_conformer(path, system):
+        note = f"{path.name} says which hand the stereocentres should have, nothing else"
+        return None, expected_handedness(system, path), [note]
+    reference = read(REFERENCE, path, {})
+    return reference, infer_handedness(system, reference.frames[0].positions, {}), []
+
+
+def _candidate(
+    system: System,
+    label: str,
+    path: Path,
+    hands: Handedness,
+    read: Callable[[str, Path, Handedness], Trajectory],
+) -> Trajectory:
+    """Read a candidate, unless its atoms are not those of the topology."""
+    differing = _differing(system.topology, path)
+    if differing:
+        return Trajectory(label, path, (), (), Verdict(differing=differing))
+    return read(label, path, hands)
 
 
 def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
@@ -210,11 +231,8 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     return labels
 
 
-def evaluated_system(inputs: EvaluateInputs) -> tuple[System, list[str]]:
-    """Read the system, and say what the reader should know about it.
-
-    Without mapping files a molecule counts as a single bead.
-    """
+def evaluated_system(inputs: EvaluateInputs) -> System:
+    """Read the system; without mapping files a molecule counts as a single bead."""
     if inputs.cg is not None:
         if not inputs.mappings:
             raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
@@ -225,10 +243,10 @@ def evaluated_system(inputs: EvaluateInputs) -> tuple[System, list[str]]:
             defines=inputs.defines,
             include=inputs.include,
         )
-        return system, []
+        return system
     topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
     mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
-    return atomistic_system(topology, mappings), []
+    return atomistic_system(topology, mappings)
 
 
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
@@ -310,7 +328,7 @@ def _at(beads: Sequence[Frame] | None, time: float) -> Frame | None:
 
 def _floor_notes(reference: Trajectory, candidates: Sequence[Trajectory]) -> list[str]:
     """Say where the floor is measured with fewer frames than there are."""
-    n, most = len(reference.frames), max((len(c.frames) for c in candidates), default=0)
+    n, most = len(reference.frames), _most(candidates)
     if n < 2:
         return ["the reference is a single frame: there is no floor"]
     if most <= n // 2:

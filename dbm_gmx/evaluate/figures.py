@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from dbm_gmx.evaluate.evaluation import REFERENCE
 from dbm_gmx.evaluate.tables import TERM_ALONE, Panel
+from dbm_gmx.evaluate.worst import Place
 
 COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#117a65", "#884ea0", "#5d6d7e")
 STYLE = {
@@ -185,6 +186,50 @@ def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
             error_kw={"lw": 0.7},
         )
     axes.set_xticks(x)
+
+
+# --- places ------------------------------------------------------------------------------------------
+
+AROUND = 0.45
+"""What is within this distance of a place is drawn, nm."""
+
+ELEMENTS = {"H": "#cccccc", "C": "#555555", "N": "#2e5cb8", "O": "#cc2222", "S": "#c8a415"}
+FOCUS = "#e67e22"
+
+
+def draw_places(places: Sequence[Place]) -> str:
+    """Draw still pictures of places, each seen so that as much as can be lies in the plane: SVG."""
+    across = min(ACROSS, len(places))
+    down = -(-len(places) // across)
+    with mpl.rc_context(STYLE):
+        figure = Figure((across * WIDTH, down * WIDTH), layout="constrained")
+        for number, place in enumerate(places, 1):
+            axes = figure.add_subplot(down, across, number, aspect="equal")
+            _place(axes, place)
+            axes.set_title(f"{place.label}, {place.time:g} ps: {place.fault.rule}")
+            axes.set_axis_off()
+        return _svg(figure)
+
+
+def _place(axes: Axes, place: Place) -> None:
+    focus = np.array(place.atoms) - 1
+    points = place.positions - place.positions[focus].mean(axis=0)
+    near = np.linalg.norm(points, axis=1) < AROUND
+    near[focus] = True
+    # the directions in which what is near extends most and second most are the page
+    _, _, directions = np.linalg.svd(points[near] - points[near].mean(axis=0))
+    seen = points @ directions.T
+    bonds = [(i, j) for i, j in place.bonds.tolist() if near[i] and near[j]]
+    for i, j in bonds:
+        order = 2 * seen[[i, j], 2].mean()
+        middle = seen[[i, j]].mean(axis=0)
+        for k in (i, j):
+            colour = ELEMENTS.get(place.elements[k], "#777777")
+            half = np.array([seen[k], middle])
+            axes.plot(half[:, 0], half[:, 1], color=colour, lw=2.5, zorder=order, solid_capstyle="round")
+    axes.scatter(seen[focus, 0], seen[focus, 1], s=45, color=FOCUS, zorder=10, alpha=0.85, lw=0)
+    if place.fault.rule in ("contacts", "broken"):
+        axes.plot(seen[focus, 0], seen[focus, 1], color=FOCUS, lw=1, ls=":", zorder=9)
 
 
 DRAW = {"line": _line, "points": _points, "scatter": _scatter, "matrix": _matrix, "bars": _bars}

@@ -72,7 +72,7 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
         If matplotlib is missing, or the folder holds something that is no report.
     """
     check_folder(folder)
-    from dbm_gmx.evaluate.figures import colours_of, draw_figures
+    from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
     try:
@@ -86,7 +86,9 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation))
-        (part / "index.html").write_text(page(evaluation, plots, figures, places))
+        pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
+        text = page(evaluation, plots, figures, _worst(places, pictures))
+        (part / "index.html").write_text(text)
         backup(folder)
         part.rename(folder)
     finally:
@@ -135,10 +137,8 @@ def summary(evaluation: Evaluation, page: Path | None) -> str:
 # --- page --------------------------------------------------------------------------------------------
 
 
-def page(
-    evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, str], places: Sequence[Place]
-) -> str:
-    """The page."""
+def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, str], worst: str) -> str:
+    """The page; ``worst`` is its last section."""
     names = ", ".join(c.label for c in evaluation.candidates)
     system = evaluation.system.topology
     kinds = ", ".join(f"{count} {name}" for name, count in system.molecules)
@@ -152,7 +152,7 @@ def page(
     lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
     parts = [rule_table(evaluation), _summary(evaluation), _expected(evaluation)]
     parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
-    parts.append(_worst(places))
+    parts.append(worst)
     body = "\n".join(part for part in parts if part)
     return fill_page(escape(f"Evaluation of {names}"), escape(lead), body, method(evaluation))
 
@@ -268,7 +268,8 @@ def score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metr
 
 def score_cell(score: Score) -> str:
     """A score as a cell of a table."""
-    error = f" &plusmn; {score.error:.2g}" if math.isfinite(score.error) else ""
+    scatter = round(score.error, 9)  # what is below is rounding
+    error = f" &plusmn; {scatter:.2g}" if math.isfinite(scatter) else ""
     floor = f" <small>({score.floor:.2g})</small>" if math.isfinite(score.floor) else ""
     off = abs(score.value) > score.floor + 2 * score.error
     return f"<td{' class=off' if off else ''}>{score.value:.3g}{error}{floor}</td>"
@@ -276,32 +277,51 @@ def score_cell(score: Score) -> str:
 
 def _expected(evaluation: Evaluation) -> str:
     """Without a reference: means and spreads beside those of the terms alone."""
-    if evaluation.reference is not None or not evaluation.everything:
+    shown = evaluation.everything
+    if evaluation.reference is not None or not shown:
         return ""
-    rows = []
-    tables = {t.label: term_table(evaluation, t) for t in evaluation.everything}
-    for part, name in evaluation.expected:
-        cells = [tables[t.label][part][name] for t in evaluation.everything]
-        if part == "dihedral":
-            texts = [f"<td><small>divergence {c['divergence']:.3g}</small></td>" for c in cells]
-            rows.append([f"{part} {escape(name)}", "", *texts])
-            continue
-        digits = 4 if part == "bond" else 1
-        wanted = f"{cells[0]['expected mean']:.{digits}f} &plusmn; {cells[0]['expected spread']:.{digits}f}"
-        texts = [
-            f"{c['mean']:.{digits}f} &plusmn; {c['spread']:.{digits}f} "
-            f"<small>divergence {c['divergence']:.3g}</small>"
-            for c in cells
-        ]
-        rows.append([f"{part} {escape(name)}", wanted, *texts])
-    head = ["", TERM_ALONE, *(escape(t.label) for t in evaluation.everything)]
+    tables = [term_table(evaluation, t) for t in shown]
+    rows = [
+        _expected_row(part, name, [found[part][name] for found in tables])
+        for part, name in evaluation.expected
+    ]
     return (
         "<h2>Beside what the force field's terms make</h2>"
         "<p>Mean and standard deviation, and the Jensen-Shannon divergence from the Boltzmann distribution "
         "of each term alone. Neighbouring terms, rings and surroundings shift and narrow that, and "
-        "dihedrals depend on them most: this tells broken geometry from sound, not good from perfect. "
-        f"Bonds: constraints = {evaluation.conditions.constraints}.</p>" + table(head, rows)
+        "dihedrals depend on them most: this tells broken geometry from sound, not good from perfect. Red "
+        "where a mean is off by more than the width of its term, or a width more than half as large again. "
+        f"Bonds: constraints = {evaluation.conditions.constraints}.</p>"
+        + table(["", TERM_ALONE, *(escape(t.label) for t in shown)], rows)
     )
+
+
+def _expected_row(part: str, name: str, found: Sequence[Mapping[str, float]]) -> list[str]:
+    """A class: what its terms make, and each trajectory."""
+
+    def text(mean: float, spread: float) -> str:
+        digits = 4 if part == "bond" else 1
+        return f"{mean:.{digits}f} &plusmn; {spread:.{digits}f}"
+
+    cells = [f"<small>divergence {c['divergence']:.3g}</small>" for c in found]
+    wanted = ""
+    if part != "dihedral":
+        off = [" class=off" if _strange(c, part) else "" for c in found]
+        values = [text(c["mean"], c["spread"]) for c in found]
+        cells = [f"<td{o}>{v} {c}</td>" for o, v, c in zip(off, values, cells, strict=True)]
+        wanted = text(found[0]["expected mean"], found[0]["expected spread"])
+    return [f"{part} {escape(name)}", wanted, *cells]
+
+
+SLACK = {"bond": 0.002, "angle": 2.0, "improper": 2.0}
+"""What a mean or a width may be off in any case, nm or degrees."""
+
+
+def _strange(found: Mapping[str, float], part: str) -> bool:
+    """Whether a class is not what its terms can explain."""
+    slack, wanted = SLACK[part], found["expected spread"]
+    off = abs(found["mean"] - found["expected mean"])
+    return off > max(wanted, slack) or found["spread"] > 1.5 * wanted + slack
 
 
 def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel]) -> str:
@@ -353,9 +373,18 @@ def conformation_table(evaluation: Evaluation) -> str:
     )
 
 
-def _worst(places: Sequence[Place]) -> str:
+def worst_of_each(places: Sequence[Place]) -> list[Place]:
+    """The first place of each rule of each candidate."""
+    found: dict[tuple[str, str], Place] = {}
+    for place in places:
+        found.setdefault((place.label, place.fault.rule), place)
+    return list(found.values())
+
+
+def _worst(places: Sequence[Place], pictures: str) -> str:
     if not places:
         return ""
+    shown = "; ".join(escape(f"{p.label}: {p.words}") for p in worst_of_each(places))
     rows = [
         [escape(p.label), f"{p.time:g}", escape(p.words), f'<a href="worst/{p.file}">{p.file}</a>']
         for p in places
@@ -363,6 +392,7 @@ def _worst(places: Sequence[Place]) -> str:
     return (
         "<h2>The worst places</h2><p>Molecules as small files in <code>worst/</code>; "
         "<code>vmd -e look.tcl</code> or <code>pymol look.pml</code> there show them.</p>"
+        f"<figure>{pictures}<figcaption>The worst of each kind. {shown}.</figcaption></figure>"
         + table(["", "ps", "what", "file"], rows)
     )
 

@@ -13,8 +13,8 @@ from dbm_gmx.evaluate.rules import RULES, Fault
 from dbm_gmx.evaluate.tables import slug
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.topology import MoleculeType, Topology, blocks
+from dbm_gmx.frame import Float32Array, Frame, minimum_image
+from dbm_gmx.topology import IntArray, MoleculeType, Topology, blocks
 
 MOST = 3
 """Places of each rule that are shown of a trajectory."""
@@ -36,6 +36,10 @@ class Place:
         Numbers of the atoms in that file, from 1.
     bonds
         (b, 2) rows of that file, from 0.
+    positions
+        (n, 3) nm, the first of these atoms in the origin.
+    elements
+        Of its atoms.
     words
         What is wrong, for people.
     """
@@ -45,7 +49,9 @@ class Place:
     fault: Fault
     file: str
     atoms: tuple[int, ...]
-    bonds: np.ndarray
+    bonds: IntArray
+    positions: Float32Array
+    elements: tuple[str, ...]
     words: str
 
 
@@ -106,7 +112,18 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
     every = np.concatenate(rows).tolist()
     shown = tuple(every.index(i) + 1 for i in fault.atoms)
     words = _words(topology, fault)
-    return Place(candidate.label, frame.time, fault, path.name, shown, np.concatenate(bonds), words)
+    elements = tuple(element for kind in kinds for element in kind.elements)
+    return Place(
+        candidate.label,
+        frame.time,
+        fault,
+        path.name,
+        shown,
+        np.concatenate(bonds),
+        atoms,
+        elements,
+        words,
+    )
 
 
 def molecule_of(topology: Topology, atom: int) -> tuple[int, str]:
