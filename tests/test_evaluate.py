@@ -26,7 +26,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from dbm_gmx.cli import main
-from dbm_gmx.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.energy import bonded_energies, close_pairs, nonbonded_energies
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import compare, floor_frames, scored
 from dbm_gmx.evaluate.distributions import (
@@ -40,6 +40,7 @@ from dbm_gmx.evaluate.distributions import (
 )
 from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluate.measure import Measured, measure
+from dbm_gmx.evaluate.pairs import measure_pairs, pairs_in_parts
 from dbm_gmx.evaluate.rings import pierced_rings
 from dbm_gmx.evaluate.rules import faults
 from dbm_gmx.evaluate.shape import chain, dyad_centres, end_to_end, racemo, radius_of_gyration
@@ -211,6 +212,22 @@ def test_pairs_are_those_of_an_independent_computation(
         half = np.repeat(energy[some] / 2, 2)
         wanted = np.bincount(pairs[some].ravel() // n, half, 80)
         np.testing.assert_allclose(found.lennard_jones[name], wanted, rtol=2e-3, atol=0.02)
+
+
+def test_pairs_of_a_large_frame_are_not_all_held_at_once(
+    octane: systems.Example, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = Frame(octane.atoms.astype(np.float32), octane.box)
+    whole = measure_pairs(octane.system, frame, WARM)
+    monkeypatch.setattr("dbm_gmx.evaluate.pairs.AT_ONCE", 700)
+    most = max(len(pairs) for pairs, _ in pairs_in_parts(frame, 1.0))
+    assert most < 0.6 * len(close_pairs(frame, 1.0)[0])
+    parts = measure_pairs(octane.system, frame, WARM)
+    assert parts.energies == pytest.approx(whole.energies, rel=1e-5)
+    for name in whole.lennard_jones:
+        np.testing.assert_allclose(parts.lennard_jones[name], whole.lennard_jones[name], rtol=1e-4, atol=1e-3)
+    for name in whole.distributions:
+        np.testing.assert_allclose(parts.distributions[name], whole.distributions[name], atol=0.02)
 
 
 def test_energies_are_those_of_the_package(octane: systems.Example) -> None:

@@ -14,9 +14,16 @@ import numpy as np
 import torch
 
 from dbm_gmx.channels import atom_classes
-from dbm_gmx.energy import atom_charges, close_pairs, coulomb_energy, is_excluded, pair_energies
+from dbm_gmx.energy import (
+    atom_charges,
+    close_pairs,
+    coulomb_energy,
+    is_excluded,
+    own_field_energy,
+    pair_energies,
+)
 from dbm_gmx.errors import InputError
-from dbm_gmx.frame import Frame, box_volume, reduced_cell
+from dbm_gmx.frame import Frame, box_volume, neighbour_pairs, reduced_cell
 from dbm_gmx.options import Conditions
 from dbm_gmx.system import System
 from dbm_gmx.topology import FloatArray, IntArray, MoleculeType, Topology, blocks
@@ -26,6 +33,9 @@ REACH = 1.0
 
 BINS = 100
 """Bins of pair distributions, from 0 to :data:`REACH`."""
+
+AT_ONCE = 60_000
+"""Atoms whose pairs are looked at together; each has some two hundred."""
 
 CLOSEST = 0.02
 """Atoms nearer than this count as this far apart, nm, so that energies stay numbers."""
@@ -41,8 +51,8 @@ class Atoms:
         (n,) number of its molecule.
     heavy
         (n,) whether no hydrogen and no virtual site.
-    classes
-        Names of the classes of atoms.
+    classes, solid
+        Names of the classes of atoms, and which of them are heavy.
     row
         (n,) row of each atom among them.
     name
@@ -52,6 +62,7 @@ class Atoms:
     molecule: IntArray
     heavy: np.ndarray
     classes: tuple[str, ...]
+    solid: np.ndarray
     row: IntArray
     name: str
 
@@ -68,9 +79,10 @@ def atoms_of(topology: Topology) -> Atoms:
         heavy.append(np.tile(solid, count))
         names += class_names(kind) * count
         before += count
-    classes, row = np.unique(names, return_inverse=True)
+    classes, first, row = np.unique(names, return_index=True, return_inverse=True)
     name = "carbon" if elements == {"C"} else "heavy"
-    return Atoms(np.concatenate(molecule), np.concatenate(heavy), tuple(map(str, classes)), row, name)
+    every = np.concatenate(heavy)
+    return Atoms(np.concatenate(molecule), every, tuple(map(str, classes)), every[first], row, name)
 
 
 def class_names(kind: MoleculeType) -> list[str]:
@@ -111,57 +123,93 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     topology, atoms = system.topology, atoms_of(system.topology)
     half = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min()) / 2
     reach = max(conditions.rvdw, conditions.rcoulomb, min(REACH, half * (1 - 1e-9)))
-    close, lengths = close_pairs(frame, reach)
+    parts = [_part(topology, conditions, *pairs) for pairs in pairs_in_parts(frame, reach)]
+    molecular, counts, energy = (sum(arrays[1:], arrays[0]) for arrays in zip(*parts, strict=True))
+    energies = {"LJ (SR)": float(energy[0])}
+    if atom_charges(topology).any():
+        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, **_field(conditions)))
+    names = ("all", atoms.name)
+    return Pairs(
+        dict(zip(names, molecular, strict=True)),
+        _distributions(atoms, counts, box_volume(frame.box)),
+        energies,
+    )
+
+
+def pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Yield all pairs as :func:`~dbm_gmx.energy.close_pairs` has them, those of many atoms not at once."""
+    n = len(frame.positions)
+    if n <= AT_ONCE:
+        yield close_pairs(frame, cutoff)
+        return
+    points = frame.positions
+    for start in range(0, n, AT_ONCE):
+        i, j, shift = neighbour_pairs(points[start : start + AT_ONCE], points, frame.box, cutoff)
+        once = i + start < j
+        i, j, shift = i[once] + start, j[once], shift[once]
+        apart = points[j].astype(np.float64) + shift - points[i]
+        yield np.stack([i, j], axis=1).astype(np.int64), np.linalg.norm(apart, axis=1)
+
+
+def _field(conditions: Conditions) -> dict[str, float]:
+    return {
+        "cutoff": conditions.rcoulomb,
+        "epsilon_r": conditions.epsilon_r,
+        "epsilon_rf": conditions.epsilon_rf,
+    }
+
+
+def _part(
+    topology: Topology, conditions: Conditions, close: IntArray, lengths: FloatArray
+) -> tuple[FloatArray, IntArray, FloatArray]:
+    """What some pairs add.
+
+    Returns
+    -------
+    (2, molecules) Lennard-Jones energies of all and of heavy atoms, (classes, classes, bins + 1) distances
+    counted, and the (2,) Lennard-Jones and Coulomb energy, kJ/mol.
+    """
+    atoms = atoms_of(topology)
     excluded = is_excluded(topology, close)
     pairs, distances = close[~excluded], lengths[~excluded]
-    within = distances < conditions.rvdw
-    energy = pair_energies(topology, pairs[within], torch.from_numpy(distances[within].clip(CLOSEST))).numpy()
-    charged = coulomb_energy(
-        topology,
-        close,
-        lengths.clip(CLOSEST),
-        excluded,
-        cutoff=conditions.rcoulomb,
-        epsilon_r=conditions.epsilon_r,
-        epsilon_rf=conditions.epsilon_rf,
-    )
-    return Pairs(
-        _per_molecule(atoms, pairs[within], energy),
-        _distributions(atoms, pairs, distances, box_volume(frame.box)),
-        {"LJ (SR)": float(energy.sum())}
-        | ({"Coulomb (SR)": float(charged)} if atom_charges(topology).any() else {}),
+    near = distances < conditions.rvdw
+    energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near].clip(CLOSEST))).numpy()
+    charged = coulomb_energy(topology, close, lengths.clip(CLOSEST), excluded, **_field(conditions))
+    return (
+        _per_molecule(atoms, pairs[near], energy),
+        _counts(atoms, pairs, distances),
+        np.array([energy.sum(), float(charged)]),
     )
 
 
-def _per_molecule(atoms: Atoms, pairs: IntArray, energy: FloatArray) -> dict[str, FloatArray]:
+def _per_molecule(atoms: Atoms, pairs: IntArray, energy: FloatArray) -> FloatArray:
     molecules = int(atoms.molecule.max()) + 1
     heavy = atoms.heavy[pairs].all(axis=1)
-    found = {}
-    for name, rows in (("all", slice(None)), (atoms.name, heavy)):
-        halves = np.repeat(energy[rows] / 2, 2)
-        found[name] = np.asarray(
-            np.bincount(atoms.molecule[pairs[rows]].ravel(), halves, molecules), np.float64
-        )
-    return found
+    halves = (np.where(some, energy, 0).repeat(2) / 2 for some in (True, heavy))
+    owners = atoms.molecule[pairs].ravel()
+    return np.array([np.bincount(owners, half, molecules) for half in halves])
 
 
-def _distributions(
-    atoms: Atoms, pairs: IntArray, distances: FloatArray, volume: float
-) -> dict[str, FloatArray]:
+def _counts(atoms: Atoms, pairs: IntArray, distances: FloatArray) -> IntArray:
+    """(classes, classes, bins + 1) pairs of classes by distance; the last bin holds what is too far."""
+    n = len(atoms.classes)
+    bins = np.minimum((distances / REACH * BINS).astype(np.int64), BINS)
+    rows = np.sort(atoms.row[pairs], axis=1) @ [n, 1]
+    counts = np.bincount(rows * (BINS + 1) + bins, minlength=n * n * (BINS + 1))
+    return np.asarray(counts.reshape(n, n, BINS + 1), np.int64)
+
+
+def _distributions(atoms: Atoms, counts: IntArray, volume: float) -> dict[str, FloatArray]:
     """g(r) of the heavy atoms and of all pairs of classes."""
     grid = np.linspace(0, REACH, BINS + 1)
-    shells = 4 / 3 * np.pi * np.diff(grid**3)
-    bins = np.minimum((distances / REACH * BINS).astype(np.int64), BINS)  # the last one is thrown away
-    heavy = np.bincount(bins[atoms.heavy[pairs].all(axis=1)], minlength=BINS + 1)[:BINS]
-    found: dict[str, FloatArray] = {atoms.name: heavy * volume / (shells * atoms.heavy.sum() ** 2 / 2)}
-    n = len(atoms.classes)
-    rows = np.sort(atoms.row[pairs], axis=1)
-    counts = np.bincount((rows @ [n, 1]) * (BINS + 1) + bins, minlength=n * n * (BINS + 1))
-    counts = counts.reshape(n, n, BINS + 1)[..., :BINS]
-    members = np.bincount(atoms.row, minlength=n)
-    for i, j in combinations_with_replacement(range(n), 2):
+    shells = 4 / 3 * np.pi * np.diff(grid**3) / volume
+    counts = counts[..., :BINS]
+    heavy = counts[np.ix_(atoms.solid, atoms.solid)].sum(axis=(0, 1))
+    found: dict[str, FloatArray] = {atoms.name: heavy / (shells * atoms.heavy.sum() ** 2 / 2)}
+    members = np.bincount(atoms.row)
+    for i, j in combinations_with_replacement(range(len(members)), 2):
         number = members[i] * members[j] / (1 + (i == j))
-        found[f"{atoms.classes[i]}-{atoms.classes[j]}"] = counts[i, j] * volume / (shells * number)
+        found[f"{atoms.classes[i]}-{atoms.classes[j]}"] = counts[i, j] / (shells * number)
     return found
 
 

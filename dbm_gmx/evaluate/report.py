@@ -240,7 +240,7 @@ def _summary(evaluation: Evaluation) -> str:
         "<h2>How far from the reference</h2>"
         "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the "
         "reference. Red where the value is above the floor by more than two errors.</p>"
-        + score_table(evaluation, chosen, metric=True)
+        + score_table(evaluation, chosen, metric=True, more=_populations(evaluation))
     )
 
 
@@ -254,8 +254,30 @@ def _main(scores: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return chosen
 
 
-def score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metric: bool) -> str:
-    """Scores of all candidates, a row for each group and name; ``metric`` says what they are."""
+def _populations(evaluation: Evaluation) -> list[list[str]]:
+    """The conformational space as a row of the summary."""
+    space = evaluation.conformations
+    if space is None:
+        return []
+    found = [(space.divergence[label], *space.floor[label]) for label in evaluation.scores]
+    cells = [population_cell(*values) for values in found]
+    return [["populations of conformations <small>Jensen-Shannon divergence</small>", *cells]]
+
+
+def population_cell(divergence: float, floor: float, most: float) -> str:
+    """A divergence of populations as a cell: floor, and the most that is compatible with it."""
+    off = " class=off" if divergence > most else ""
+    return f"<td{off}>{divergence:.3g} <small>({floor:.2g})</small></td>"
+
+
+def score_table(
+    evaluation: Evaluation,
+    keys: Sequence[tuple[str, str]],
+    *,
+    metric: bool,
+    more: Sequence[Sequence[str]] = (),
+) -> str:
+    """Scores of all candidates, a row for each group and name, then ``more``; with ``metric`` what they are."""
     labels = list(evaluation.scores)
     rows = []
     for group, name in keys:
@@ -263,7 +285,7 @@ def score_table(evaluation: Evaluation, keys: Sequence[tuple[str, str]], *, metr
         what = f" <small>{METRICS[group]}</small>" if metric else ""
         cells = [score_cell(evaluation.scores[label][group, name]) for label in labels]
         rows.append([escape(first) + what, *cells])
-    return table(["", *map(escape, labels)], rows)
+    return table(["", *map(escape, labels)], [*rows, *more])
 
 
 def score_cell(score: Score) -> str:
@@ -341,17 +363,13 @@ def conformation_table(evaluation: Evaluation) -> str:
     if space is None:
         return ""
 
-    def cell(divergence: float, floor: float, most: float) -> str:
-        off = " class=off" if divergence > most else ""
-        return f"<td{off}>{divergence:.3g} <small>({floor:.2g})</small></td>"
-
     labels = list(space.divergence)
     rows = [
         [
             "as shown",
             f"{len(space.centres)}",
             "1",
-            *(cell(space.divergence[x], *space.floor[x]) for x in labels),
+            *(population_cell(space.divergence[x], *space.floor[x]) for x in labels),
         ]
     ]
     rows += [
@@ -359,7 +377,7 @@ def conformation_table(evaluation: Evaluation) -> str:
             escape(c.name),
             f"{c.clusters}",
             f"{c.agreement:.2f}",
-            *(cell(c.divergence[x], *c.floor) for x in labels),
+            *(population_cell(c.divergence[x], *c.floor) for x in labels),
         ]
         for c in space.robustness
     ]
