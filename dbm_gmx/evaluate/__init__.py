@@ -23,6 +23,7 @@ Flow
 ``tables``         the result as numbers: scores, and the data of each plot
 ``figures``        the plots
 ``worst``          structures of the worst places
-``report``         the page
+``page``           tables and figures as a page
+``report``         the folder with all of it
 =================  ==============================================================================
 """

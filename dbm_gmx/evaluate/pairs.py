@@ -34,7 +34,7 @@ REACH = 1.0
 BINS = 100
 """Bins of pair distributions, from 0 to :data:`REACH`."""
 
-AT_ONCE = 60_000
+AT_ONCE = 20_000
 """Atoms whose pairs are looked at together; each has some two hundred."""
 
 CLOSEST = 0.02

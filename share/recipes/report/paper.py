@@ -23,14 +23,8 @@ from pathlib import Path
 
 from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, evaluate
 from dbm_gmx.evaluate.figures import colours_of, draw_figures
-from dbm_gmx.evaluate.report import (
-    conformation_table,
-    fill_page,
-    method,
-    rule_table,
-    score_table,
-    scores_text,
-)
+from dbm_gmx.evaluate.page import conformation_table, fill_page, method, rule_table, score_table
+from dbm_gmx.evaluate.report import scores_text
 from dbm_gmx.evaluate.tables import PARTS, Panel, panels
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.options import Conditions, EvaluateInputs
