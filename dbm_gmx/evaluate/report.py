@@ -77,7 +77,7 @@ def scores_text(evaluation: Evaluation) -> str:
 
 def summary(evaluation: Evaluation, index: Path | None) -> str:
     """Say the main things in a few lines, for the end of a run."""
-    lines = []
+    lines, space = [], evaluation.conformations
     for candidate in evaluation.candidates:
         counts = {rule: sum(c) for rule, c in candidate.verdict.counts.items()}
         said = ", ".join(f"{n} {rule}" for rule, n in counts.items() if n) or candidate.verdict.differing
@@ -88,5 +88,8 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
             lines.append(
                 f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})"
             )
+        if space is not None and candidate.label in space.divergence:
+            value, (floor, _) = space.divergence[candidate.label], space.floor[candidate.label]
+            lines.append(f"  {'populations of conformations':28} {value:9.4f} ({floor:.4f})")
     lines += [f"note: {note}" for note in evaluation.notes]
     return "\n".join([*lines, *([f"report         {index}"] if index else [])])
