@@ -348,6 +348,86 @@ def test_atoms_of_another_topology_break_a_rule(tmp_path: Path) -> None:
     assert list(found.scores) == ["a"]
 
 
+MIXTURE = """
+[ defaults ]
+1 2 yes 0.5 0.8333
+[ atomtypes ]
+CX 6 12.011 0.0 A 0.34 0.36
+OW 8 15.999 0.0 A 0.316 0.65
+HW 1 1.008 0.0 A 0.0 0.0
+MW 0 0.0 0.0 D 0.0 0.0
+NA 11 22.99 0.0 A 0.26 0.36
+[ moleculetype ]
+BUT 3
+[ atoms ]
+1 CX 1 BUT C1 1 0.1 15.035
+2 CX 1 BUT C2 1 -0.1 14.027
+3 CX 1 BUT C3 1 -0.1 14.027
+4 CX 1 BUT C4 1 0.1 15.035
+[ bonds ]
+1 2 1 0.153 200000
+2 3 1 0.153 200000
+3 4 1 0.153 200000
+[ angles ]
+1 2 3 5 112 500 0.254 5000
+2 3 4 5 112 500 0.254 5000
+[ dihedrals ]
+1 2 3 4 9 0 5.0 1
+1 2 3 4 9 0 3.0 3
+[ moleculetype ]
+SOL 2
+[ atoms ]
+1 OW 1 SOL OW 1 0.0 15.999
+2 HW 1 SOL HW1 1 0.52 1.008
+3 HW 1 SOL HW2 1 0.52 1.008
+4 MW 1 SOL MW 1 -1.04 0.0
+[ settles ]
+1 1 0.09572 0.15139
+[ virtual_sites3 ]
+4 1 2 3 1 0.128 0.128
+[ exclusions ]
+1 2 3 4
+2 1 3 4
+3 1 2 4
+4 1 2 3
+[ moleculetype ]
+NA 1
+[ atoms ]
+1 NA 1 NA NA 1 0.0 22.99
+[ system ]
+mixture
+[ molecules ]
+BUT 8
+SOL 20
+NA 1
+"""
+
+
+def test_water_ions_and_torsions_of_several_terms(tmp_path: Path) -> None:
+    """Whatever a topology holds; a torsion of two terms is one torsion, of the sum of their energies."""
+    (tmp_path / "topol.top").write_text(MIXTURE)
+    topology = read_topology(tmp_path / "topol.top")
+    butane = np.array([[0, 0, 0], [0.153, 0, 0], [0.21, 0.142, 0], [0.363, 0.142, 0]])
+    water = np.array([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0], [0.009, 0.012, 0]])
+    places = 0.75 * np.array(list(np.ndindex(3, 3, 4)))[:29]
+    parts = [*(p + butane for p in places[:8]), *(p + water for p in places[8:28]), places[28:]]
+    frame = Frame(np.concatenate(parts).astype(np.float32), np.diag([2.25, 2.25, 3.0]))
+    with open_writer(tmp_path / "aa.gro", topology) as writer:
+        writer.write(frame)
+    conditions = Conditions(temperature=300.0, rvdw=0.9, rcoulomb=0.9)
+    files = EvaluateInputs(tmp_path / "topol.top", (tmp_path / "aa.gro",))
+    found = evaluate(files, conditions=conditions, conformational=False)
+    assert found.broken == {}
+    (measured,) = found.candidates[0].measured
+    key = ("dihedral", "CX-CX-CX-CX")
+    assert measured.terms[key].sum() == 8
+    phi = np.radians(np.linspace(-180, 180, 121)[:-1] + 1.5)
+    boltzmann = np.exp(-(5 * (1 + np.cos(phi)) + 3 * (1 + np.cos(3 * phi))) / (GAS * 300))
+    np.testing.assert_allclose(found.expected[key].weights, boltzmann / boltzmann.sum(), atol=3e-4)
+    assert measured.energies["LJ (SR)"] < 0
+    assert "Coulomb (SR)" in measured.energies
+
+
 # --- comparison --------------------------------------------------------------------------------------
 
 

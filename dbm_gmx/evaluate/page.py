@@ -208,7 +208,8 @@ def score_cell(score: Score) -> str:
     scatter = round(score.error, 9)  # what is below is rounding
     error = f" &plusmn; {scatter:.2g}" if math.isfinite(scatter) else ""
     floor = f" <small>({score.floor:.2g})</small>" if math.isfinite(score.floor) else ""
-    off = abs(score.value) > score.floor + 2 * score.error
+    # of a single frame nothing says the error: then the floor must be exceeded twice
+    off = abs(score.value) > score.floor + (2 * scatter if math.isfinite(scatter) else score.floor)
     return f"<td{' class=off' if off else ''}>{score.value:.3g}{error}{floor}</td>"
 
 
