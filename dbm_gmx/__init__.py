@@ -23,6 +23,7 @@ Flow
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
     Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
     Frame of atoms  -map->   Frame of beads
+    Frames of atoms, and of a reference  -evaluate->  Evaluation  -write->  a page, scores, data
 
 =====================  ==========================================================================
 ``options``            what a user can choose
@@ -56,6 +57,7 @@ Flow
 ``dynamics``           a frame minimised and run by GROMACS, its centres on the beads
 ``relax, relaxed``     all frames, and what there is to say about them
 ``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
+``evaluate/``          what was got, beside a reference or what the force field lets expect
 ``train/``             how a model is made (never imported by backmapping)
 ``check, benchmark``   validation without conversion; speed and memory
 ``cli``                the command line: parses, calls one function

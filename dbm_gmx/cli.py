@@ -24,6 +24,7 @@ from dbm_gmx.options import (
     STARTS,
     AtomInputs,
     Conditions,
+    EvaluateInputs,
     Inputs,
     RelaxSettings,
     Settings,
@@ -51,6 +52,7 @@ def build_parser() -> Parser:
     _add_backmap(commands)
     _add_map(commands)
     _add_relax(commands)
+    _add_evaluate(commands)
     _add_train(commands)
     commands.add_parser(
         "models",
@@ -186,6 +188,51 @@ def _add_relax(commands: Any) -> None:
     _add_conditions(command)
     _add_relaxing(command)
     add("--seed", type=_count(0), default=RelaxSettings.seed, help="of the random numbers (%(default)s)")
+    _add_process(command)
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = commands.add_parser(
+        "evaluate",
+        help="see what you got: distributions, energies, hard rules, beside a reference if there is one",
+        description="Write a report on atomistic trajectories: hard rules, distributions, energies, "
+        "structure, beside a reference or what the force field's terms make.",
+    )
+    add = command.add_argument
+    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
+    add(
+        "-f",
+        "--trajectories",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="atoms to evaluate: .xtc, .trr, .gro, .pdb",
+    )
+    add("--labels", nargs="+", default=[], metavar="NAME", help="what these are called (their file names)")
+    add(
+        "-r",
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="atoms to compare with, or one molecule that defines the stereocentres",
+    )
+    add(
+        "--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m"
+    )
+    _add_mapping(command)
+    _add_times(command)
+    _add_preprocessor(command)
+    _add_ensemble(command)
+    add("-o", "--output", type=Path, metavar="FOLDER", help="index.html, scores.json, data, worst (report)")
+    add("--json", action="store_true", help="print the scores as JSON; no report, unless -o is given too")
+    add(
+        "--no-conformations",
+        action="store_false",
+        dest="conformational",
+        help="leave out the conformational space, which takes longest",
+    )
+    add("--seed", type=_count(0), default=1, help="of errors, floor and clusters (%(default)s)")
     _add_process(command)
 
 
@@ -327,6 +374,17 @@ def _add_preprocessor(command: argparse.ArgumentParser) -> None:
 
 
 def _add_conditions(command: argparse.ArgumentParser) -> None:
+    _add_ensemble(command)
+    command.add_argument(
+        "--spread",
+        type=_positive("length in nm"),
+        default=Conditions().spread,
+        metavar="NM",
+        help="how far mapped atoms may be off the beads, standard deviation (%(default)s)",
+    )
+
+
+def _add_ensemble(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add(
         "-t",
@@ -341,13 +399,6 @@ def _add_conditions(command: argparse.ArgumentParser) -> None:
         type=_positive("length in nm"),
         metavar="NM",
         help="of Lennard-Jones and electrostatics (those of --mdp, else 1)",
-    )
-    add(
-        "--spread",
-        type=_positive("length in nm"),
-        default=Conditions().spread,
-        metavar="NM",
-        help="how far mapped atoms may be off the beads, standard deviation (%(default)s)",
     )
 
 
@@ -410,7 +461,7 @@ def _step(text: str) -> float:
     return step
 
 
-Record = TypeVar("Record", Inputs, AtomInputs, Settings, RelaxSettings)
+Record = TypeVar("Record", Inputs, AtomInputs, EvaluateInputs, Settings, RelaxSettings)
 
 
 def record_from(options: argparse.Namespace, kind: type[Record]) -> Record:
@@ -433,16 +484,22 @@ def with_conditions(options: argparse.Namespace) -> tuple[Inputs, Conditions]:
 
     What the ``.mdp`` defines is defined in the topology too.
     """
-    inputs, conditions = inputs_from(options), Conditions(source=ASSUMED)
+    conditions, defines = conditions_from(options)
+    inputs = inputs_from(options)
+    return replace(inputs, defines=(*defines, *inputs.defines)), replace(conditions, spread=options.spread)
+
+
+def conditions_from(options: argparse.Namespace) -> tuple[Conditions, tuple[str, ...]]:
+    """The ensemble among the options, and what the ``.mdp`` defines for the topology."""
+    conditions = Conditions(source=ASSUMED)
+    defines: tuple[str, ...] = ()
     if options.mdp is not None:
         conditions, defines = read_mdp(options.mdp)
-        inputs = replace(inputs, defines=(*defines, *inputs.defines))
-    conditions = replace(conditions, spread=options.spread)
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
         conditions = replace(conditions, rvdw=options.cutoff, rcoulomb=options.cutoff)
-    return inputs, conditions
+    return conditions, defines
 
 
 def settings_from(options: argparse.Namespace) -> Settings:
@@ -581,6 +638,43 @@ def run_relax(options: argparse.Namespace) -> int:
     return int(_said(options, relaxation))
 
 
+def run_evaluate(options: argparse.Namespace) -> int:
+    """``dbm-gmx evaluate``."""
+    from dbm_gmx.backmap import set_threads
+    from dbm_gmx.evaluate.evaluation import evaluate
+    from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+
+    threads = options.threads or len(os.sched_getaffinity(0))
+    set_threads(1)  # frames are what is worked on side by side
+    folder = options.output if options.output or options.json else Path("report")
+    if folder is not None:
+        check_folder(folder)
+    conditions, defines = conditions_from(options)
+    inputs = record_from(options, EvaluateInputs)
+    evaluation = evaluate(
+        replace(inputs, defines=(*defines, *inputs.defines)),
+        conditions=conditions,
+        conformational=options.conformational,
+        seed=options.seed,
+        threads=threads,
+        quiet=options.quiet or options.json,
+    )
+    page = None if folder is None else write_report(evaluation, folder)
+    if options.json:
+        print(scores_text(evaluation), end="")
+    elif not options.quiet:
+        print(summary(evaluation, page))
+    if evaluation.broken:
+        said = "; ".join(f"{label}: {', '.join(rules)}" for label, rules in evaluation.broken.items())
+        print(f"dbm-gmx: error: hard rules are broken ({said})", file=sys.stderr)
+        return BROKEN
+    return 0
+
+
+BROKEN = 2
+"""Exit code of ``dbm-gmx evaluate`` if a hard rule is broken."""
+
+
 def run_check(options: argparse.Namespace) -> int:
     """``dbm-gmx check``."""
     from dbm_gmx.check import check
@@ -657,6 +751,7 @@ COMMANDS = {
     "backmap": run_backmap,
     "map": run_map,
     "relax": run_relax,
+    "evaluate": run_evaluate,
     "check": run_check,
     "plan": run_plan,
     "benchmark": run_benchmark,

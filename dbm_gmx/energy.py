@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -584,13 +585,47 @@ def nonbonded_energies(
     """
     _check_size(topology, len(frame.positions))
     close, lengths = close_pairs(frame, cutoff)
-    charges, excluded = atom_charges(topology), is_excluded(topology, close)
-    field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
-    r, qq = torch.as_tensor(lengths), torch.as_tensor(charges[close].prod(1) / epsilon_r)
-    apart = torch.as_tensor(~excluded)
-    # the field acts on excluded pairs as well, and half on each atom itself: an excluded pair at distance 0
-    own = 0.5 * field_energy(torch.zeros(1).double(), torch.as_tensor(charges @ charges / epsilon_r), *field)
+    excluded = is_excluded(topology, close)
+    field: dict[str, Any] = {"cutoff": cutoff, "epsilon_r": epsilon_r, "epsilon_rf": epsilon_rf}
     return {
-        "LJ (SR)": pair_energies(topology, close[~excluded], r[apart]).sum(),
-        "Coulomb (SR)": coulomb(r[apart], qq[apart]).sum() + field_energy(r, qq, *field).sum() + own.sum(),
+        "LJ (SR)": pair_energies(topology, close[~excluded], torch.as_tensor(lengths[~excluded])).sum(),
+        "Coulomb (SR)": coulomb_energy(topology, close, lengths, excluded, **field)
+        + own_field_energy(topology, **field),
     }
+
+
+def coulomb_energy(
+    topology: Topology,
+    pairs: IntArray,
+    distances: FloatArray,
+    excluded: NDArray[np.bool_],
+    *,
+    cutoff: float,
+    epsilon_r: float = 1.0,
+    epsilon_rf: float | None = None,
+) -> Tensor:
+    """Coulomb energy of pairs of a frame, kJ/mol, with the reaction field between them.
+
+    Parameters
+    ----------
+    pairs, distances, excluded
+        (k, 2), (k,) nm and (k,): pairs, of which those beyond the cut-off do not count, and which of them
+        are excluded: on these the field acts as well.
+    """
+    near = distances < cutoff
+    charges = atom_charges(topology)
+    field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
+    r = torch.as_tensor(distances[near])
+    qq = torch.as_tensor(charges[pairs[near]].prod(1) / epsilon_r)
+    apart = torch.as_tensor(~excluded[near])
+    return coulomb(r[apart], qq[apart]).sum() + field_energy(r, qq, *field).sum()
+
+
+def own_field_energy(
+    topology: Topology, *, cutoff: float, epsilon_r: float = 1.0, epsilon_rf: float | None = None
+) -> Tensor:
+    """Energy of all atoms in the reaction field of their own, kJ/mol: half an excluded pair at distance 0."""
+    charges = atom_charges(topology)
+    field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
+    qq = torch.as_tensor(charges @ charges / epsilon_r)
+    return 0.5 * field_energy(torch.zeros(1).double(), qq, *field).sum()

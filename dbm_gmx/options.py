@@ -89,6 +89,41 @@ class AtomInputs:
 
 
 @dataclass(frozen=True)
+class EvaluateInputs:
+    """The files of an evaluation.
+
+    Attributes
+    ----------
+    topology
+        Atomistic ``.top``.
+    trajectories, labels
+        Candidates, and what they are called; their file names if not given.
+    reference
+        Atomistic trajectory to compare with, or a conformer that only says the hands of stereocentres.
+    cg
+        Structure and trajectory of the beads the candidates were made for.
+    mappings
+        Mapping files.
+    begin, end, dt
+        ps, frames to take of all trajectories, as in ``gmx trjconv``.
+    defines, include
+        For the preprocessor of the ``.top``.
+    """
+
+    topology: Path
+    trajectories: tuple[Path, ...]
+    labels: tuple[str, ...] = ()
+    reference: Path | None = None
+    cg: tuple[Path, Path] | None = None
+    mappings: tuple[Path, ...] = ()
+    begin: float | None = None
+    end: float | None = None
+    dt: float | None = None
+    defines: tuple[str, ...] = ()
+    include: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Conditions:
     """The ensemble the atoms are to belong to: temperature and cut-offs of the user's own runs.
 

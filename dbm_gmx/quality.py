@@ -447,6 +447,26 @@ def count_stereo(
     return total
 
 
+def wrong_centres(system: System, atoms: Positions, expected: Handedness) -> tuple[IntArray, IntArray]:
+    """Rows of the stereocentres of whole atoms (n, 3) that have the other hand, and of those that have none.
+
+    Parameters
+    ----------
+    expected
+        See :func:`expected_handedness`; centres of which nothing is known are passed over.
+    """
+    wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for match, (kind, copies, rows) in zip(system.matches, _molecules(system, atoms), strict=True):
+        centres = stereocentres(kind)
+        found = handedness(rows, centres)
+        wanted = _of_copies(expected, kind, copies, found.shape)
+        first = match.first_atom + kind.n_atoms * np.arange(match.count)
+        places = first[:, None] + centres[:, 0]
+        wrong.append(places[(wanted != 0) & (found == -wanted)])
+        flat.append(places[(wanted != 0) & (found == 0)])
+    return np.concatenate(wrong), np.concatenate(flat)
+
+
 # --- beads and bonds -------------------------------------------------------------------------------
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import dbm_gmx
+import dbm_gmx.evaluate
 import dbm_gmx.train
 
 PACKAGE = Path(dbm_gmx.__file__).parent
@@ -48,6 +50,23 @@ def test_only_training_knows_training() -> None:
     assert outside == {"cli.py"}
 
 
+def test_only_training_and_the_command_line_know_the_evaluation() -> None:
+    users = {
+        p.relative_to(PACKAGE).parts[0]
+        for p in PACKAGE.rglob("*.py")
+        if any(m.startswith("dbm_gmx.evaluate") for m in imported(p))
+    }
+    assert users == {"cli.py", "evaluate", "train"}
+
+
+def test_the_evaluation_needs_its_extra_for_pictures_and_conformations_only() -> None:
+    extra = {"matplotlib", "dscribe", "sklearn", "ase"}
+    users = {
+        p.stem for p in (PACKAGE / "evaluate").glob("*.py") if extra & {m.split(".")[0] for m in imported(p)}
+    }
+    assert users == {"figures", "conformations"}
+
+
 def test_training_settings_cost_no_tensors_of_their_own() -> None:
     modules = imported(PACKAGE / "train" / "settings.py")
     assert not {m for m in modules if m.split(".")[0] == "torch"}
@@ -58,9 +77,11 @@ def test_training_settings_cost_no_tensors_of_their_own() -> None:
     }
 
 
-def test_every_module_of_training_is_in_its_overview() -> None:
-    overview = dbm_gmx.train.__doc__ or ""
-    modules = {p.stem for p in (PACKAGE / "train").glob("*.py") if not p.stem.startswith("_")}
+@pytest.mark.parametrize("package", [dbm_gmx.train, dbm_gmx.evaluate])
+def test_every_module_of_a_package_is_in_its_overview(package: ModuleType) -> None:
+    overview = package.__doc__ or ""
+    folder = PACKAGE / package.__name__.split(".")[-1]
+    modules = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
     listed = {line.split("``")[1] for line in overview.splitlines() if line.startswith("``")}
     assert listed == modules
 

@@ -16,4 +16,4 @@ def test_every_command_can_be_given_so() -> None:
     lines = [line.rpartition("&& ")[2] for block in blocks for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if "dbm-gmx " in line]
     used = {build_parser().parse_args(words[1:]).command for words in commands}
-    assert used >= {"backmap", "map", "relax", "check", "plan", "benchmark"}
+    assert used >= {"backmap", "map", "relax", "check", "plan", "benchmark", "evaluate"}

@@ -1,0 +1,248 @@
+"""Distributions of bonds, angles and dihedrals per class of interaction, and how far two are apart.
+
+A class is a kind of term between the same atom types (Figs 2 and 3 of the paper, Table S1): all angles
+C-C-H, whatever their parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from dbm_gmx.energy import FORMS, harmonic_angle
+from dbm_gmx.options import Conditions
+from dbm_gmx.system import System
+from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
+
+GAS = 0.00831446261815324
+"""Gas constant, kJ/mol K^-1."""
+
+RANGES = {
+    "bond": (0.05, 0.35, 150),
+    "angle": (60.0, 180.0, 120),
+    "dihedral": (-180.0, 180.0, 120),
+    "improper": (-180.0, 180.0, 120),
+}
+"""Bins of the histograms: from, to (nm, degrees), how many; what lies outside goes to the last ones."""
+
+UNITS = {"bond": "nm", "angle": "degrees", "dihedral": "degrees", "improper": "degrees"}
+
+MEASURES = {
+    "bond": FORMS["bonds", 1].measure,
+    "angle": FORMS["angles", 1].measure,
+    "dihedral": FORMS["dihedrals", 1].measure,
+    "improper": FORMS["dihedrals", 1].measure,
+}
+
+TermClass = tuple[str, str]
+"""Part (one of :data:`RANGES`) and atom types joined by ``-``."""
+
+Potential = tuple[tuple[str, int, tuple[float, ...]], ...]
+"""All terms between the same atoms: directive, function, parameters."""
+
+
+@dataclass(frozen=True, eq=False)
+class Members:
+    """Terms of one class in a molecule type.
+
+    Attributes
+    ----------
+    atoms
+        (k, m) rows, each interaction once however many terms it has.
+    potentials
+        Their force field, and how many interactions have it.
+    """
+
+    atoms: IntArray
+    potentials: dict[Potential, int]
+
+
+@lru_cache(maxsize=64)
+def term_classes(kind: MoleculeType) -> dict[TermClass, Members]:
+    """Terms of a molecule type by their classes, in the order of the file."""
+    types = [str(t) for t in kind.attribute("type")]
+    found: dict[TermClass, dict[tuple[int, ...], list[tuple[str, int, tuple[float, ...]]]]] = {}
+    for terms in kind.terms:
+        part = part_of(terms.directive, terms.function)
+        if not part:
+            continue
+        for atoms, parameters in zip(terms.atoms.tolist(), terms.parameters.tolist(), strict=True):
+            names = [types[i] for i in atoms]
+            row = tuple(atoms if names <= names[::-1] else atoms[::-1])
+            key = part, "-".join(min(names, names[::-1]))
+            term = (terms.directive, terms.function, tuple(parameters))
+            found.setdefault(key, {}).setdefault(row, []).append(term)
+    return {key: _members(rows) for key, rows in found.items()}
+
+
+def _members(rows: dict[tuple[int, ...], list[tuple[str, int, tuple[float, ...]]]]) -> Members:
+    potentials: dict[Potential, int] = {}
+    for terms in rows.values():
+        potentials[tuple(terms)] = potentials.get(tuple(terms), 0) + 1
+    return Members(np.array(list(rows), np.int64), potentials)
+
+
+def part_of(directive: str, function: int) -> str:
+    """Where a term belongs among the distributions; nowhere: the empty text."""
+    if directive == "dihedrals":
+        return "improper" if function in (2, 4) else "dihedral"
+    return {"bonds": "bond", "constraints": "bond", "angles": "angle"}.get(directive, "")
+
+
+def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArray]:
+    """Lengths (nm) and angles (degrees) of all terms of a frame, by class.
+
+    Parameters
+    ----------
+    system
+        The system.
+    atoms
+        (n, 3) nm, molecules whole.
+
+    Returns
+    -------
+    (k,) each.  Impropers are without sign, which says nothing but the order of the atoms: mirror images
+    are what stereocentres are judged by.
+    """
+    found: dict[TermClass, list[FloatArray]] = {}
+    for match in system.matches:
+        n = match.kind.n_atoms
+        rows = atoms[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
+        for key, members in term_classes(match.kind).items():
+            (values,) = MEASURES[key[0]](rows[:, torch.as_tensor(members.atoms)])
+            values = values if key[0] == "bond" else torch.rad2deg(values)
+            values = values.abs() if key[0] == "improper" else values
+            found.setdefault(key, []).append(values.flatten().numpy())
+    return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def edges(part: str) -> FloatArray:
+    """Edges of the bins of a part (:data:`RANGES`)."""
+    low, high, bins = RANGES[part]
+    return np.linspace(low, high, bins + 1)
+
+
+def histogram(values: FloatArray, low: float, high: float, bins: int) -> FloatArray:
+    """(bins,) counts; what lies outside goes to the first or last bin."""
+    inside = np.clip(values, low, high - 1e-9 * (high - low))
+    return np.histogram(inside, bins, (low, high))[0].astype(np.float64)
+
+
+def term_histograms(values: dict[TermClass, FloatArray]) -> dict[TermClass, FloatArray]:
+    """Histograms of :func:`term_values`."""
+    return {key: histogram(v, *RANGES[key[0]]) for key, v in values.items()}
+
+
+def jensen_shannon(p: FloatArray, q: FloatArray) -> float:
+    """Jensen-Shannon divergence of two histograms, base 2: 0 for the same, 1 for disjoint ones."""
+    p, q = p / p.sum(), q / q.sum()
+    mean = (p + q) / 2
+
+    def from_mean(a: FloatArray) -> float:
+        some = a > 0
+        return float((a[some] * np.log2(a[some] / mean[some])).sum())
+
+    return (from_mean(p) + from_mean(q)) / 2
+
+
+def divergences(
+    one: Sequence[dict[TermClass, FloatArray]], other: Sequence[dict[TermClass, FloatArray]]
+) -> dict[TermClass, float]:
+    """Divergence of each class between the histograms of some frames and those of some others."""
+    sums = [{key: sum(frame[key] for frame in frames) for key in frames[0]} for frames in (one, other)]
+    return {key: jensen_shannon(np.asarray(p), np.asarray(sums[1][key])) for key, p in sums[0].items()}
+
+
+def mean_divergences(found: dict[TermClass, float]) -> dict[str, float]:
+    """Mean over the classes of each part."""
+    parts = dict.fromkeys(part for part, _ in found)
+    return {p: float(np.mean([v for (part, _), v in found.items() if part == p])) for p in parts}
+
+
+# --- what the terms alone would make of it -----------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """The distribution of a class if each of its terms were alone.
+
+    Attributes
+    ----------
+    weights
+        (bins,) adding up to one.
+    mean, spread
+        nm or degrees; of dihedrals they say little.
+    """
+
+    weights: FloatArray
+    mean: float
+    spread: float
+
+
+FINE = 20
+"""Points in a bin on which the Boltzmann factor is taken."""
+
+
+def expected_distributions(system: System, conditions: Conditions) -> dict[TermClass, Expected]:
+    """Boltzmann distributions of the terms alone at the temperature of the conditions, by class.
+
+    The density of states goes with r^2 for a bond and with sin(theta) for an angle.  Bonds that the
+    conditions or the topology constrain are at their length.
+    """
+    kt = GAS * conditions.temperature
+    potentials: dict[TermClass, dict[Potential, int]] = {}
+    for match in system.matches:
+        for key, members in term_classes(match.kind).items():
+            counts = potentials.setdefault(key, {})
+            fixed = key[0] == "bond" and _is_fixed(match.kind, members, conditions.constraints)
+            for potential, count in members.potentials.items():
+                held = tuple(("constraints", 1, term[2]) for term in potential) if fixed else potential
+                counts[held] = counts.get(held, 0) + count * match.count
+    return {key: _expected(key[0], counts, kt) for key, counts in potentials.items()}
+
+
+def _is_fixed(kind: MoleculeType, members: Members, constraints: str) -> bool:
+    """Whether bonds of a class keep their length (``constraints`` of an ``.mdp``)."""
+    hydrogen = any(kind.elements[i] == "H" for i in members.atoms[0])
+    return constraints == "all-bonds" or (constraints == "h-bonds" and hydrogen)
+
+
+def _expected(part: str, potentials: dict[Potential, int], kt: float) -> Expected:
+    low, high, bins = RANGES[part]
+    x = low + (np.arange(bins * FINE) + 0.5) * (high - low) / (bins * FINE)
+    total = np.zeros_like(x)
+    for potential, count in potentials.items():
+        total += count * _boltzmann(part, potential, x, kt)
+    shown = np.abs(x) if part == "improper" else x
+    total /= total.sum()
+    mean = float(total @ shown)
+    weights = np.histogram(shown, bins, (low, high), weights=total)[0]
+    return Expected(weights, mean, float(np.sqrt(total @ (shown - mean) ** 2)))
+
+
+def _boltzmann(part: str, potential: Potential, x: FloatArray, kt: float) -> FloatArray:
+    """(k,) Boltzmann weights, adding up to one, of a length (nm) or an angle (degrees)."""
+    if all(directive == "constraints" for directive, *_ in potential):
+        return np.asarray(np.eye(len(x))[np.abs(x - potential[0][2][0]).argmin()])
+    value = torch.from_numpy(x if part == "bond" else np.radians(x))
+    energy = sum((_energy(term, value) for term in potential), torch.zeros_like(value)).numpy()
+    factor = np.exp((energy.min() - energy) / kt)
+    states = {"bond": x**2, "angle": np.sin(np.radians(x))}.get(part, np.ones_like(x))
+    return np.asarray(factor * states / (factor * states).sum())
+
+
+def _energy(term: tuple[str, int, tuple[float, ...]], value: torch.Tensor) -> torch.Tensor:
+    """Energy of a term by its length or angle (radians)."""
+    directive, function, parameters = term
+    given = [torch.tensor(p, dtype=value.dtype) for p in parameters]
+    if (directive, function) == ("angles", 5):  # without the distance of the ends
+        return harmonic_angle(value, *given[:2])
+    if (directive, function) not in FORMS:
+        return torch.zeros_like(value)
+    return FORMS[directive, function].potential(
+        value.cos() if (directive, function) == ("angles", 2) else value, *given
+    )

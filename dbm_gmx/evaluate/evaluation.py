@@ -1,0 +1,368 @@
+"""The whole evaluation: files in, everything that is known about the candidates out."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from tqdm import tqdm
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.evaluate.compare import Score, floor_frames, scored
+from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
+from dbm_gmx.evaluate.measure import Measured, measure
+from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
+from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.top import read_topology
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.frame import Frame
+from dbm_gmx.mapping import Mapping as BeadMapping
+from dbm_gmx.mapping import Match, default_alignment
+from dbm_gmx.options import Conditions, EvaluateInputs
+from dbm_gmx.parallel import side_by_side
+from dbm_gmx.quality import Handedness, expected_handedness, infer_handedness
+from dbm_gmx.system import System, read_system, whole_atoms
+from dbm_gmx.topology import MoleculeType, Topology, blocks
+
+if TYPE_CHECKING:
+    from dbm_gmx.evaluate.conformations import Conformations
+
+log = logging.getLogger(__name__)
+
+REFERENCE = "reference"
+"""Label of the reference."""
+
+EXTRA = ("dscribe", "sklearn")
+"""What the conformational space needs (``pip install 'dbm-gmx[report]'``)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Frames of one kind and what was measured in them.
+
+    Attributes
+    ----------
+    label
+        What it is called.
+    path
+        Its file.
+    frames
+        Molecules whole.
+    measured
+        Of each frame.
+    verdict
+        On the hard rules.
+    """
+
+    label: str
+    path: Path
+    frames: tuple[Frame, ...]
+    measured: tuple[Measured, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """All that is known.
+
+    Attributes
+    ----------
+    system, conditions
+        What was evaluated, at which temperature and cut-offs.
+    reference
+        ``None`` where there is none.
+    candidates
+        In the order given; those whose atoms are not of the topology have no frames.
+    scores
+        By candidate, then by group and name, see :data:`~dbm_gmx.evaluate.compare.METRICS`.
+    floor
+        Frames of the two parts of the reference that the floor was measured between.
+    expected
+        What the terms alone would make of the distributions.
+    conformations
+        The conformational space; ``None`` where it was left out.
+    notes
+        What the reader should know.
+    """
+
+    system: System
+    conditions: Conditions
+    reference: Trajectory | None
+    candidates: tuple[Trajectory, ...]
+    scores: Mapping[str, Mapping[tuple[str, str], Score]]
+    floor: tuple[int, int]
+    expected: Mapping[TermClass, Expected]
+    conformations: Conformations | None = None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def everything(self) -> tuple[Trajectory, ...]:
+        """All trajectories with frames, the reference first."""
+        first = (self.reference,) if self.reference else ()
+        return (*first, *(c for c in self.candidates if c.frames))
+
+    @property
+    def broken(self) -> dict[str, tuple[str, ...]]:
+        """Hard rules that candidates break, by their labels."""
+        return {c.label: c.verdict.broken for c in self.candidates if c.verdict.broken}
+
+
+def evaluate(
+    inputs: EvaluateInputs,
+    *,
+    conditions: Conditions | None = None,
+    conformational: bool = True,
+    seed: int = 1,
+    threads: int = 1,
+    quiet: bool = True,
+) -> Evaluation:
+    """Evaluate candidates, against a reference if there is one.
+
+    Parameters
+    ----------
+    inputs
+        The files.
+    conditions
+        Temperature and cut-offs.
+    conformational
+        Whether to look at the conformational space too, which takes longest and needs the extra ``report``.
+    seed
+        Of the error bars, the floor and the conformational space.
+    threads
+        Frames measured at a time.
+    quiet
+        Show no progress.
+
+    Raises
+    ------
+    InputError
+        If files cannot be read.
+    """
+    conditions, labels = conditions or Conditions(), candidate_labels(inputs)
+    system = evaluated_system(inputs)
+    beads = _beads(inputs, system)
+    read = partial(_measured, system, conditions, beads, inputs=inputs, threads=threads, quiet=quiet)
+    reference, hands, notes = _reference(inputs, system, read)
+    candidates = tuple(
+        _candidate(system, label, path, hands, read)
+        for label, path in zip(labels, inputs.trajectories, strict=True)
+    )
+    kept = [c for c in candidates if c.frames]
+    if any((signs == 0).any() for signs in hands.values()):
+        notes.append("where nothing says the hand of a stereocentre, the first frame of a candidate does")
+    if beads is not None:
+        notes += [_bead_note(c) for c in kept if any(not len(m.deviation) for m in c.measured)]
+    if reference is not None:
+        notes += _floor_notes(reference, kept)
+    evaluation = Evaluation(
+        system,
+        conditions,
+        reference,
+        candidates,
+        {c.label: scored(reference.measured, c.measured, seed=seed) for c in kept} if reference else {},
+        floor_frames(len(reference.frames), _most(kept)) if reference else (0, 0),
+        expected_distributions(system, conditions),
+        notes=tuple(notes),
+    )
+    return _with_conformations(evaluation, seed) if conformational else evaluation
+
+
+def _most(trajectories: Sequence[Trajectory]) -> int:
+    """Largest number of frames."""
+    return max((len(t.frames) for t in trajectories), default=0)
+
+
+def _reference(
+    inputs: EvaluateInputs, system: System, read: Callable[[str, Path, Handedness], Trajectory]
+) -> tuple[Trajectory | None, Handedness, list[str]]:
+    """Read the reference, if there is one, and which hands the stereocentres should have."""
+    path = inputs.reference
+    if path is None:
+        return None, expected_handedness(system), []
+    if _is_conformer(path, system):
+        note = f"{path.name} says which hand the stereocentres should have, nothing else"
+        return None, expected_handedness(system, path), [note]
+    reference = read(REFERENCE, path, {})
+    return reference, infer_handedness(system, reference.frames[0].positions, {}), []
+
+
+def _candidate(
+    system: System,
+    label: str,
+    path: Path,
+    hands: Handedness,
+    read: Callable[[str, Path, Handedness], Trajectory],
+) -> Trajectory:
+    """Read a candidate, unless its atoms are not those of the topology."""
+    differing = _differing(system.topology, path)
+    if differing:
+        return Trajectory(label, path, (), (), Verdict(differing=differing))
+    return read(label, path, hands)
+
+
+def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
+    """Labels of the candidates: those given, else the names of their files.
+
+    Raises
+    ------
+    InputError
+        Another number than that of the trajectories, the same twice, or that of the reference.
+    """
+    paths = inputs.trajectories
+    labels = inputs.labels or tuple(path.stem for path in paths)
+    if not inputs.labels and len(set(labels)) < len(labels):
+        labels = tuple(f"{path.resolve().parent.name}/{path.stem}" for path in paths)
+    if len(labels) != len(paths):
+        raise InputError(f"{len(labels)} labels (--labels) for {len(paths)} trajectories (-f)")
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice or REFERENCE in labels:
+        raise InputError(
+            f"candidates need labels (--labels) of their own, other than {REFERENCE!r}; "
+            f"found {', '.join(labels)}"
+        )
+    return labels
+
+
+def evaluated_system(inputs: EvaluateInputs) -> System:
+    """Read the system; without mapping files a molecule counts as a single bead."""
+    if inputs.cg is not None:
+        if not inputs.mappings:
+            raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
+        system, _ = read_system(
+            inputs.cg[0],
+            topology=inputs.topology,
+            mappings=inputs.mappings,
+            defines=inputs.defines,
+            include=inputs.include,
+        )
+        return system
+    topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+    mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
+    return atomistic_system(topology, mappings)
+
+
+def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
+    """A system of atoms, of which no beads are known but those of the mappings."""
+    matches, bead = [], 0
+    chosen = {name: mappings.get(name) or _one_bead(kind) for name, kind in topology.molecule_types.items()}
+    for kind, first, count in blocks(topology):
+        matches.append(Match(kind, chosen[kind.name], count, first_bead=bead, first_atom=first))
+        bead += count * len(chosen[kind.name].names)
+    return System(topology, chosen, {}, tuple(matches))
+
+
+def _one_bead(kind: MoleculeType) -> BeadMapping:
+    """A whole molecule as a bead, at its centre of mass."""
+    weights = sp.csr_matrix(kind.masses[None] / kind.masses.sum())
+    owner = np.zeros(kind.n_atoms, np.int64)
+    align = default_alignment(weights, owner, kind.graph)
+    return BeadMapping(kind.name, (kind.name,), (kind.name,), weights, owner, align, np.ones(1, np.int64))
+
+
+def _is_conformer(path: Path, system: System) -> bool:
+    """Whether a structure is of fewer atoms than the system: one molecule that stands for its type."""
+    if path.suffix not in (".gro", ".pdb"):
+        return False
+    return len(next(structure_frames(path)).positions) != system.n_atoms
+
+
+def _differing(topology: Topology, path: Path) -> str:
+    """Say what of a candidate is not as in the topology."""
+    try:
+        read_frames(path, n_atoms=topology.n_atoms).close()  # type: ignore[attr-defined]
+    except InputError as error:
+        if "are expected" in error.message:
+            return error.message
+        raise
+    return differing_names(topology, path)
+
+
+def _beads(inputs: EvaluateInputs, system: System) -> list[Frame] | None:
+    """Read the beads of the candidates."""
+    if inputs.cg is None:
+        return None
+    times = {"begin": inputs.begin, "end": inputs.end}
+    return list(read_frames(inputs.cg[1], n_atoms=system.n_beads, **times))
+
+
+def _measured(
+    system: System,
+    conditions: Conditions,
+    beads: Sequence[Frame] | None,
+    label: str,
+    path: Path,
+    hands: Handedness,
+    *,
+    inputs: EvaluateInputs,
+    threads: int,
+    quiet: bool,
+) -> Trajectory:
+    """Read a trajectory and measure its frames; what nothing says of hands its first frame does."""
+    times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
+    frames = tuple(
+        replace(frame, positions=whole_atoms(system, frame))
+        for frame in read_frames(path, n_atoms=system.n_atoms, **times)
+    )
+    hands = infer_handedness(system, frames[0].positions, hands)
+
+    def one(frame: Frame) -> Measured:
+        return measure(system, frame, conditions, hands=hands, beads=_at(beads, frame.time))
+
+    shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=quiet or None)
+    measured = tuple(side_by_side(one, iter(shown), threads))
+    return Trajectory(label, path, frames, measured, verdict([m.faults for m in measured]))
+
+
+def _at(beads: Sequence[Frame] | None, time: float) -> Frame | None:
+    """The beads of a time."""
+    return next((b for b in beads or () if abs(b.time - time) <= 1e-5 * max(1.0, abs(time))), None)
+
+
+def _floor_notes(reference: Trajectory, candidates: Sequence[Trajectory]) -> list[str]:
+    """Say where the floor is measured with fewer frames than there are."""
+    n, most = len(reference.frames), _most(candidates)
+    if n < 2:
+        return ["the reference is a single frame: there is no floor"]
+    if most <= n // 2:
+        return []
+    rest, part = floor_frames(n, most)
+    return [
+        f"the floor compares {rest} frames of the reference with {part} others, as there are no more: "
+        f"with {most} others it would be lower, and candidates can be below it"
+    ]
+
+
+def _bead_note(candidate: Trajectory) -> str:
+    lost = sum(not len(m.deviation) for m in candidate.measured)
+    return f"{candidate.label}: {lost} frames are at times of which there are no beads (--cg)"
+
+
+def _with_conformations(evaluation: Evaluation, seed: int) -> Evaluation:
+    """Add the conformational space, or say why not."""
+    reference, notes = evaluation.reference, list(evaluation.notes)
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if reference is None:
+        return evaluation
+    if missing:
+        notes.append(
+            f"without the conformational space, as {' and '.join(missing)} is not installed: "
+            "pip install 'dbm-gmx[report]'"
+        )
+        return replace(evaluation, notes=tuple(notes))
+    from dbm_gmx.evaluate.conformations import conformations
+
+    candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
+    try:
+        found = conformations(evaluation.system.topology, reference.frames, candidates, seed=seed)
+    except InputError as error:
+        notes.append(f"without the conformational space: {error}")
+        return replace(evaluation, notes=tuple(notes))
+    return replace(evaluation, conformations=found, notes=tuple(notes))

@@ -1,0 +1,95 @@
+"""The report: a folder with the page, its numbers as JSON, the data of its plots as CSV, the worst places."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+from dbm_gmx.errors import InputError
+from dbm_gmx.evaluate.evaluation import Evaluation
+from dbm_gmx.evaluate.page import main_scores, page, worst_of_each, worst_places
+from dbm_gmx.evaluate.tables import panels, plain_scores
+from dbm_gmx.evaluate.worst import write_worst
+from dbm_gmx.files.output import backup
+
+
+def write_report(evaluation: Evaluation, folder: Path) -> Path:
+    """Write the page, ``scores.json``, ``data/`` and ``worst/``; an older report is backed up.
+
+    Returns
+    -------
+    The page.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is missing, or the folder holds something that is no report.
+    """
+    check_folder(folder)
+    folder = folder if folder.name else folder.resolve()
+    from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
+
+    part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
+    try:
+        (part / "data").mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=folder) from error
+    try:
+        plots = panels(evaluation)
+        for panel in plots:
+            (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
+        places = write_worst(evaluation, part / "worst")
+        figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
+        (part / "scores.json").write_text(scores_text(evaluation))
+        pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
+        text = page(evaluation, plots, figures, worst_places(places, pictures))
+        (part / "index.html").write_text(text)
+        backup(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder / "index.html"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot become a report, before any work.
+
+    Raises
+    ------
+    InputError
+        See :func:`write_report`.
+    """
+    if find_spec("matplotlib") is None:
+        raise InputError("a report needs matplotlib: pip install 'dbm-gmx[report]'; or --json alone")
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / "scores.json").exists()
+    ):
+        raise InputError("holds something else than a report; give another folder (-o)", path=folder)
+
+
+def scores_text(evaluation: Evaluation) -> str:
+    """All scores as JSON."""
+    return json.dumps(plain_scores(evaluation), indent=1, allow_nan=False) + "\n"
+
+
+def summary(evaluation: Evaluation, index: Path | None) -> str:
+    """Say the main things in a few lines, for the end of a run."""
+    lines, space = [], evaluation.conformations
+    for candidate in evaluation.candidates:
+        counts = {rule: sum(c) for rule, c in candidate.verdict.counts.items()}
+        said = ", ".join(f"{n} {rule}" for rule, n in counts.items() if n) or candidate.verdict.differing
+        lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no hard rule broken'}")
+        scores = evaluation.scores.get(candidate.label, {})
+        for group, name in main_scores(scores):
+            score = scores[group, name]
+            lines.append(
+                f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})"
+            )
+        if space is not None and candidate.label in space.divergence:
+            value, (floor, _) = space.divergence[candidate.label], space.floor[candidate.label]
+            lines.append(f"  {'populations of conformations':28} {value:9.4f} ({floor:.4f})")
+    lines += [f"note: {note}" for note in evaluation.notes]
+    return "\n".join([*lines, *([f"report         {index}"] if index else [])])

@@ -1,0 +1,94 @@
+"""Rings that a bond goes through, which no molecule can get into or out of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import networkx as nx
+import numpy as np
+
+from dbm_gmx.fragments import chemical_graph
+from dbm_gmx.frame import Float32Array, FloatArray, neighbour_pairs
+from dbm_gmx.system import System
+from dbm_gmx.topology import IntArray, MoleculeType
+
+LARGEST = 8
+"""Atoms of the largest ring that is looked at; larger ones let chains through."""
+
+
+@lru_cache(maxsize=64)
+def rings_of(kind: MoleculeType) -> tuple[IntArray, ...]:
+    """Rings of a molecule type: by size, (r, size) rows in the order around the ring."""
+    cycles = nx.minimum_cycle_basis(chemical_graph(kind))
+    sizes = sorted({len(c) for c in cycles if len(c) <= LARGEST})
+    return tuple(np.array([c for c in cycles if len(c) == size], np.int64) for size in sizes)
+
+
+def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatArray) -> list[tuple[int, ...]]:
+    """Find bonds that go through the area of a ring.
+
+    Parameters
+    ----------
+    atoms
+        (n, 3) nm, molecules whole.
+    box
+        (3, 3) nm.
+
+    Returns
+    -------
+    Rows of atoms: the two of the bond, then those of the ring.
+    """
+    places = np.asarray(atoms, np.float64)
+    bonds = _everywhere(system, lambda kind: (_bonds(kind),))
+    if not bonds:
+        return []
+    ends, found = bonds[0], []
+    middle = places[ends].mean(axis=1)
+    half = np.linalg.norm(places[ends[:, 1]] - places[ends[:, 0]], axis=1).max(initial=0.0) / 2
+    for ring in _everywhere(system, rings_of):
+        corners = places[ring]
+        centre = corners.mean(axis=1)
+        reach = np.linalg.norm(corners - centre[:, None], axis=-1).max() + half
+        # a broken molecule is none of this function's business
+        r, b, shift = neighbour_pairs(centre, middle, box, min(reach, 0.5))
+        apart = ~(ring[r][:, :, None] == ends[b][:, None, :]).any((1, 2))
+        r, b, shift = r[apart], b[apart], shift[apart]
+        hit = _through(corners[r] - centre[r][:, None], places[ends[b]] + (shift - centre[r])[:, None])
+        found += [(*ends[j], *ring[i]) for i, j in zip(r[hit], b[hit], strict=True)]
+    return [tuple(int(i) for i in row) for row in found]
+
+
+def _through(corners: FloatArray, ends: FloatArray) -> np.ndarray:
+    """(k,) whether the segments (k, 2, 3) cross the triangles from the origin to the sides (k, m, 3).
+
+    Moeller and Trumbore, J. Graphics Tools 2, 21 (1997).
+    """
+    a, b = corners, np.roll(corners, -1, axis=1)
+    start, along = ends[:, :1], (ends[:, 1] - ends[:, 0])[:, None]
+    normal = np.cross(along, b)
+    scale = (a * normal).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = (start * normal).sum(-1) / scale
+        other = np.cross(start, a)
+        v = (along * other).sum(-1) / scale
+        t = (b * other).sum(-1) / scale
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (t >= 0) & (t <= 1)
+    return np.asarray(inside.any(axis=1))
+
+
+def _bonds(kind: MoleculeType) -> IntArray:
+    return np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2)
+
+
+def _everywhere(system: System, rows_of: Callable[[MoleculeType], tuple[IntArray, ...]]) -> list[IntArray]:
+    """Rows of a molecule type in all its copies, those of the same length together."""
+    found: dict[int, list[IntArray]] = {}
+    for match in system.matches:
+        first = match.first_atom + match.kind.n_atoms * np.arange(match.count)
+        for rows in rows_of(match.kind):
+            if len(rows):
+                found.setdefault(rows.shape[1], []).append(
+                    (rows + first[:, None, None]).reshape(-1, rows.shape[1])
+                )
+    return [np.concatenate(parts) for parts in found.values()]

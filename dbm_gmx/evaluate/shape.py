@@ -1,0 +1,74 @@
+"""The shape of whole molecules: radius of gyration, ends, tacticity."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import networkx as nx
+import numpy as np
+
+from dbm_gmx.evaluate.pairs import class_names
+from dbm_gmx.fragments import chemical_graph
+from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
+
+
+def radius_of_gyration(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+    """(copies,) root mean square distance of the mass from its centre, nm, of molecules (copies, n, 3)."""
+    weights = kind.masses / kind.masses.sum()
+    centred = atoms - np.einsum("i,cix->cx", weights, atoms)[:, None]
+    return np.asarray(np.sqrt(np.einsum("i,cix,cix->c", weights, centred, centred)))
+
+
+def end_to_end(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+    """(copies,) distance of the ends of the chain, nm, of molecules (copies, n, 3)."""
+    path = chain(kind)
+    return np.asarray(np.linalg.norm(atoms[:, path[-1]] - atoms[:, path[0]], axis=-1))
+
+
+@lru_cache(maxsize=64)
+def chain(kind: MoleculeType) -> tuple[int, ...]:
+    """The longest path of heavy atoms outside rings; through rings where there are no others.
+
+    Of several equally long the one that comes first in the file, its end with the lower number first.
+    """
+    graph = chemical_graph(kind)
+    heavy = {i for i in graph if kind.elements[i] != "H" and kind.masses[i] > 0} or set(graph)
+    rings = {i for block in nx.biconnected_components(graph) if len(block) > 2 for i in block}
+    outside = graph.subgraph(heavy - rings or heavy)
+    part = graph.subgraph(max(nx.connected_components(outside), key=len))
+    first = _farthest(part, min(part))
+    path = nx.shortest_path(part, first, _farthest(part, first))
+    return tuple(path if path[0] <= path[-1] else path[::-1])
+
+
+def _farthest(graph: nx.Graph, start: int) -> int:
+    lengths = nx.single_source_shortest_path_length(graph, start)
+    return int(min(lengths, key=lambda i: (-lengths[i], i)))
+
+
+@lru_cache(maxsize=64)
+def dyad_centres(kind: MoleculeType) -> IntArray:
+    """(c, 4) atoms along the chain that can be meso or racemo to each other.
+
+    Each with the one before and the one after it on the chain and the heavier of its two other
+    neighbours, which are of different classes.
+    """
+    graph, path = chemical_graph(kind), chain(kind)
+    classes, rows = class_names(kind), []
+    for before, centre, after in zip(path, path[1:], path[2:], strict=False):
+        sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-kind.masses[i], i))
+        if len(sides) == 2 and classes[sides[0]] != classes[sides[1]]:
+            rows.append((centre, before, after, sides[0]))
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def racemo(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+    """(copies, dyads) whether neighbouring centres along the chain are racemo (1) or meso (0).
+
+    Seen along the chain, the four neighbours of two centres of a meso dyad turn the same way: the
+    mirror between them turns the way round and the direction of the chain.
+    """
+    centres = dyad_centres(kind)
+    arms = atoms[:, centres[:, 1:]] - atoms[:, centres[:, :1]]
+    turns = np.sign((np.cross(arms[:, :, 0], arms[:, :, 1]) * arms[:, :, 2]).sum(-1))
+    return np.asarray(turns[:, 1:] != turns[:, :-1], np.float64)

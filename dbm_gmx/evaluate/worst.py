@@ -1,0 +1,200 @@
+"""Structures of the worst places as small files, with scripts that show them in VMD and PyMOL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
+from dbm_gmx.evaluate.rules import RULES, Fault
+from dbm_gmx.evaluate.tables import slug
+from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.fragments import chemical_graph
+from dbm_gmx.frame import Float32Array, Frame, minimum_image
+from dbm_gmx.topology import IntArray, MoleculeType, Topology, blocks
+
+MOST = 3
+"""Places of each rule that are shown of a trajectory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A place to look at.
+
+    Attributes
+    ----------
+    label, time
+        Of the trajectory and the frame (ps).
+    fault
+        What is wrong there.
+    file
+        Name of its structure.
+    atoms
+        Numbers of the atoms in that file, from 1.
+    bonds
+        (b, 2) rows of that file, from 0.
+    positions
+        (n, 3) nm, the first of these atoms in the origin.
+    elements
+        Of its atoms.
+    words
+        What is wrong, for people.
+    """
+
+    label: str
+    time: float
+    fault: Fault
+    file: str
+    atoms: tuple[int, ...]
+    bonds: IntArray
+    positions: Float32Array
+    elements: tuple[str, ...]
+    words: str
+
+
+def write_worst(evaluation: Evaluation, folder: Path) -> list[Place]:
+    """Write the structures of the worst places of all candidates, and the scripts.
+
+    Each file has the whole molecules a fault is about, next to each other.
+    """
+    places = []
+    for candidate in evaluation.candidates:
+        for rule in RULES:
+            for number, (frame, fault) in enumerate(_worst(candidate, rule), 1):
+                folder.mkdir(exist_ok=True)
+                name = f"{slug(candidate.label)}_{rule}_{number}.pdb"
+                places.append(_write(evaluation.system.topology, candidate, frame, fault, folder / name))
+    if places:
+        (folder / "look.pml").write_text(_pymol(places))
+        (folder / "look.tcl").write_text(_vmd(places))
+    return places
+
+
+def _worst(candidate: Trajectory, rule: str) -> list[tuple[Frame, Fault]]:
+    """The worst faults of a rule, no two of them in the same frame if that can be had."""
+    found = [
+        (f"{place}", frame, fault)
+        for frame, m in zip(candidate.frames, candidate.measured, strict=True)
+        for place, fault in enumerate(sorted((f for f in m.faults if f.rule == rule), key=badness))
+    ]
+    found.sort(key=lambda item: (int(item[0]), badness(item[2])))
+    return [(frame, fault) for _, frame, fault in found[:MOST]]
+
+
+def badness(fault: Fault) -> float:
+    """Number that is the smaller the worse a fault is among those of its rule."""
+    return -fault.size if fault.rule == "broken" else fault.size
+
+
+def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault, path: Path) -> Place:
+    molecules = dict.fromkeys(molecule_of(topology, i) for i in fault.atoms)
+    anchor, rows, kinds, bonds = frame.positions[fault.atoms[0]], [], [], []
+    positions, offset = [], 0
+    for first, name in molecules:
+        kind = topology.molecule_types[name]
+        own = np.arange(first, first + kind.n_atoms)
+        nearest = next(i for i in fault.atoms if i in own)
+        apart = (frame.positions[nearest] - anchor).astype(np.float64)
+        positions.append(frame.positions[own] + minimum_image(apart, frame.box) - apart)
+        bonds.append(np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2) + offset)
+        rows.append(own)
+        kinds.append(kind)
+        offset += kind.n_atoms
+    part = Topology({kind.name: kind for kind in kinds}, tuple((kind.name, 1) for kind in kinds))
+    atoms = (np.concatenate(positions) - anchor).astype(np.float32)
+    with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule]}") as writer:
+        writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step))
+    with path.open("a") as stream:  # programs would guess bonds where atoms are too close
+        stream.writelines(f"CONECT{i + 1:5d}{j + 1:5d}\n" for i, j in np.concatenate(bonds).tolist())
+    every = np.concatenate(rows).tolist()
+    shown = tuple(every.index(i) + 1 for i in fault.atoms)
+    words = _words(topology, fault)
+    elements = tuple(element for kind in kinds for element in kind.elements)
+    return Place(
+        candidate.label,
+        frame.time,
+        fault,
+        path.name,
+        shown,
+        np.concatenate(bonds),
+        atoms,
+        elements,
+        words,
+    )
+
+
+def molecule_of(topology: Topology, atom: int) -> tuple[int, str]:
+    """First atom and type of the molecule an atom (row) belongs to."""
+    for kind, first, count in blocks(topology):
+        if atom < first + count * kind.n_atoms:
+            return first + (atom - first) // kind.n_atoms * kind.n_atoms, kind.name
+    raise IndexError(atom)
+
+
+def _words(topology: Topology, fault: Fault) -> str:
+    """A fault in words, with the numbers of its atoms in the whole system."""
+
+    def named(i: int) -> str:
+        first, name = molecule_of(topology, i)
+        kind: MoleculeType = topology.molecule_types[name]
+        return f"{kind.names[i - first]} {i + 1}"
+
+    texts: dict[str, Callable[..., str]] = {
+        "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",
+        "broken": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
+        "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
+        "flipped": lambda a: f"{named(a)} has the other hand",
+        "undefined": lambda a: f"the neighbours of {named(a)} make no tetrahedron",
+    }
+    return texts[fault.rule](*fault.atoms)
+
+
+# --- scripts -----------------------------------------------------------------------------------------
+
+
+def _pymol(places: Sequence[Place]) -> str:
+    lines = ["# pymol look.pml (in this folder)", "set connect_mode, 1", "bg_color white"]
+    for place in places:
+        name = Path(place.file).stem
+        chosen = f"{name} and id {'+'.join(map(str, place.atoms))}"
+        lines += [f"# {place.label}, {place.time:g} ps: {place.words}", f"load {place.file}, {name}"]
+        lines += [f"show sticks, {name}", f"show spheres, {chosen}"]
+        lines += [f"set sphere_scale, 0.35, {name}", f"color red, {chosen} and elem C", f"disable {name}"]
+    first = Path(places[0].file).stem
+    return "\n".join([*lines, f"enable {first}", f"zoom {first} and id {places[0].atoms[0]}, 8", ""])
+
+
+def _vmd(places: Sequence[Place]) -> str:
+    return "\n".join(["# vmd -e look.tcl (in this folder)", *_vmd_lines(places), "display resetview", ""])
+
+
+def _vmd_lines(places: Sequence[Place]) -> Iterator[str]:
+    for number, place in enumerate(places):
+        yield f"# {place.label}, {place.time:g} ps: {place.words}"
+        yield f"set m [mol new {place.file} type pdb waitfor all autobonds off]"
+        yield "set all [atomselect $m all]"
+        yield f"$all setbonds {{{' '.join(f'{{{row}}}' for row in _neighbours(place))}}}"
+        yield "mol delrep 0 $m"
+        for how, what in (("Licorice 0.12", "all"), ("VDW 0.35", _serials(place))):
+            yield f"mol representation {how}"
+            yield f"mol selection {{{what}}}"
+            yield f"mol color {'Name' if what == 'all' else 'ColorID 1'}"
+            yield "mol addrep $m"
+        if number:
+            yield "mol off $m"
+
+
+def _serials(place: Place) -> str:
+    return f"serial {' '.join(map(str, place.atoms))}"
+
+
+def _neighbours(place: Place) -> list[str]:
+    """Bonded rows of each atom, as VMD has them."""
+    found: dict[int, list[str]] = {i: [] for i in range(int(place.bonds.max(initial=0)) + 1)}
+    for i, j in place.bonds.tolist():
+        found[i].append(str(j))
+        found[j].append(str(i))
+    return [" ".join(rows) for rows in found.values()]
