@@ -220,7 +220,7 @@ def kinds_of(scene: Scene, bead: Tensor, *, frames: int) -> Tensor:
     return frame * (int(layout.bead_row.max()) + 1) + layout.bead_row[bead]
 
 
-LOW = 0.1  # part of the beads that is below the lower end of what is usual
+LOW = 0.25  # part of the beads that is below the lower end of what is usual
 ENOUGH = 10  # beads of a kind, to say what is usual
 OVERLAP = 20.0  # kJ/mol, the limit where there are fewer
 
@@ -230,7 +230,7 @@ def usual_limits(energies: Tensor, kind: Tensor) -> Tensor:
 
     What the network draws is right but for some beads that overlap with others or are torn, so the lower
     half of the energies says how wide their distribution is: the limit is as far above the median as a
-    tenth of all is below.
+    quarter of all is below.
 
     Parameters
     ----------
