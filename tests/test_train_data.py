@@ -18,8 +18,8 @@ from dbm_gmx.judge import Judge
 from dbm_gmx.train.corpus import GROWTH, SWEEP, Corpus, make_corpus
 from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
-from dbm_gmx.train.settings import AugmentSettings, SystemSettings
-from dbm_gmx.train.views import Batch, Turn, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.settings import SystemSettings
+from dbm_gmx.train.views import Batch, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
 
@@ -34,11 +34,6 @@ def corpus(octane: Example) -> Corpus:
     return make_corpus([system], octane.channels, grid=GRID)
 
 
-def plain(azimuth: torch.Tensor, mirror: float = 1.0) -> Turn:
-    """Frames turned, mirrored or not, all beads shown."""
-    return Turn(azimuth, torch.full_like(azimuth, mirror), torch.zeros(len(azimuth), dtype=torch.bool))
-
-
 def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
     """Sequences of the second frame, from a molecule in the middle, in either mode."""
     first = len(corpus.weight) // 2
@@ -46,7 +41,7 @@ def both_modes(corpus: Corpus, *, azimuth: float) -> Batch:
     mode = torch.tensor([GROWTH, SWEEP]).repeat_interleave(40)
     length = corpus.sequences.start.diff()[sequence]
     order = torch.argsort(length, descending=True, stable=True)
-    return Batch(sequence[order], mode[order], plain(torch.full((80,), azimuth)))
+    return Batch(sequence[order], mode[order], torch.full((80,), azimuth))
 
 
 def scene_of_second(octane: Example):  # type: ignore[no-untyped-def]
@@ -72,7 +67,7 @@ def test_true_places_give_the_environments_of_the_scene(octane: Example, corpus:
     )
     there = (seen.rotation @ (scene.positions[0, atom] - seen.centre)[..., None])[..., 0]
     torch.testing.assert_close(
-        local_place(corpus, rolled.atom, batch.turn[rolled.sample]), there, atol=1e-5, rtol=0
+        local_place(corpus, rolled.atom, torch.full((len(atom),), 0.7)), there, atol=1e-5, rtol=0
     )
     assert float(rolled.moved.abs().max()) == 0.0
 
@@ -94,7 +89,7 @@ def test_later_atoms_see_earlier_ones_where_they_were_placed(octane: Example, co
         corpus,
         second.environment.atom,
         mode=batch.mode[: len(second.pair)],
-        turn=batch.turn[: len(second.pair)],
+        azimuth=batch.azimuth[: len(second.pair)],
     )
     moved = second.environment.positions - plain.environment.positions
     source = second.source
@@ -109,54 +104,6 @@ def test_later_atoms_see_earlier_ones_where_they_were_placed(octane: Example, co
 
 def atoms_of(corpus: Corpus, sequence: torch.Tensor) -> torch.Tensor:
     return corpus.sequences.items[corpus.sequences.start[sequence] : corpus.sequences.start[sequence + 1]]
-
-
-def test_a_mirror_turns_over_y(corpus: Corpus) -> None:
-    dice = torch.Generator().manual_seed(5)
-    atom, mode, turn = draw_atoms(corpus, 64, augment=AugmentSettings(), dice=dice)
-    turns = [plain(turn.azimuth, m) for m in (1.0, -1.0)]
-    seen = [look(corpus, atom, mode=mode, turn=t) for t in turns]
-    flipped = seen[0].environment.positions * torch.tensor([1.0, -1.0, 1.0])
-    torch.testing.assert_close(seen[1].environment.positions, flipped)
-    places = [local_place(corpus, atom, t) for t in turns]
-    torch.testing.assert_close(places[1], places[0] * torch.tensor([1.0, -1.0, 1.0]))
-
-
-def test_energies_do_not_care_how_frames_are_shown(octane: Example, corpus: Corpus) -> None:
-    """Places that are off by the same in the laboratory have the same energies in any frame."""
-    batch = both_modes(corpus, azimuth=0.4)
-    off = 0.02 * torch.randn(corpus.n_atoms, 3, generator=torch.Generator().manual_seed(7))
-    found = []
-    for mirror in (1.0, -1.0):
-        turn = plain(batch.turn.azimuth, mirror)
-        frames = turn.matrix @ corpus.rotation[batch.sequence]
-        step = iter(range(100))
-
-        def place(
-            environment: torch.Tensor, label: torch.Tensor, truth: torch.Tensor, frames=frames, step=step
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            k = next(step)
-            active = len(truth)
-            atom = corpus.sequences.items[corpus.sequences.start[batch.sequence[:active]] + k]
-            there = truth + (frames[:active] @ off[atom][..., None])[..., 0]
-            return density_of(there, GRID), there
-
-        shown = Batch(batch.sequence, batch.mode, turn)
-        found.append(energies(corpus, shown, roll_out(corpus, shown, octane.features, place), ceiling=1e9))
-    for part, energy in found[0].items():
-        torch.testing.assert_close(found[1][part], energy, rtol=1e-3, atol=0.05)
-
-
-def test_hidden_beads_are_all_but_the_current_one(corpus: Corpus) -> None:
-    dice = torch.Generator().manual_seed(6)
-    atom, mode, turn = draw_atoms(corpus, 64, augment=AugmentSettings(hide=1.0), dice=dice)
-    hidden = look(corpus, atom, mode=mode, turn=turn).environment
-    shown = look(corpus, atom, mode=mode, turn=plain(turn.azimuth)).environment
-    beads = (shown.neighbour < 0) & (shown.weights > 0)
-    current = beads & (shown.rows == corpus.table.current_row)
-    assert (current.sum(1) == 1).all()
-    assert (beads.sum(1) > 1).any()
-    assert torch.equal(hidden.weights > 0, (shown.weights > 0) & (~beads | current))
 
 
 def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> None:
@@ -182,17 +129,13 @@ def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> Non
 
 def test_batches_follow_weights_and_modes(corpus: Corpus) -> None:
     dice = torch.Generator().manual_seed(3)
-    batch = draw_batch(corpus, 4000, sweeps=0.25, augment=AugmentSettings(mirror=True, hide=0.3), dice=dice)
+    batch = draw_batch(corpus, 4000, sweeps=0.25, dice=dice)
     length = corpus.sequences.start.diff()[batch.sequence]
     assert (length.diff() <= 0).all()
     assert float((batch.mode == SWEEP).float().mean()) == pytest.approx(0.25, abs=0.03)
-    assert float(batch.turn.azimuth.min()) < 0.1
-    assert float(batch.turn.azimuth.max()) > 6.1
-    assert float(batch.turn.mirror.mean()) == pytest.approx(0.0, abs=0.05)
-    assert float(batch.turn.hide.float().mean()) == pytest.approx(0.3, abs=0.03)
-    atom, _, turn = draw_atoms(corpus, 3000, augment=AugmentSettings(), dice=dice)
-    assert turn.mirror.unique().tolist() == [1.0]
-    assert not turn.hide.any()
+    assert float(batch.azimuth.min()) < 0.1
+    assert float(batch.azimuth.max()) > 6.1
+    atom, *_ = draw_atoms(corpus, 3000, dice=dice)
     assert set(corpus.slot[atom].unique().tolist()) == set(corpus.slot.unique().tolist())
 
 

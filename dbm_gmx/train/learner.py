@@ -171,13 +171,11 @@ def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
 def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     """Parts of the supervised loss on a fresh batch."""
     settings, corpus, dice = lesson.settings.warm, lesson.corpus, learner.dice
-    atom, mode, turn = draw_atoms(
-        corpus, lesson.group.share(settings.batch), augment=lesson.settings.augment, dice=dice
-    )
+    atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
     scale = settings.jitter * torch.rand(1, generator=dice).square()
     pool = scale * torch.randn(POOL, 3, generator=dice)
-    view = look(corpus, atom, mode=mode, turn=turn, displace=lambda _, source: pool[source % POOL])
-    data = look(corpus, atom, mode=mode, turn=turn).environment
+    view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
+    data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
     seen = densities(view.environment, lesson.features, corpus.grid)
     label, draws = lesson.features[view.environment.atom_class], settings.draws
     noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=dice)
@@ -190,7 +188,7 @@ def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     return supervised_losses(
         drawn.unflatten(0, (draws, len(atom))),
         view.environment,
-        local_place(corpus, atom, turn),
+        local_place(corpus, atom, azimuth),
         data=data,
         closest=too_close(corpus, view),
         table=corpus.table,
@@ -240,7 +238,7 @@ def judge_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
     """One step of the critic."""
     settings, corpus, dice = lesson.settings, lesson.corpus, learner.dice
     count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, augment=settings.augment, dice=dice)
+    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, dice=dice)
     with torch.no_grad():
         rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
         data = roll_out(corpus, batch, lesson.features, true_place(corpus))
@@ -262,9 +260,7 @@ def generate_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
     """One step of the generator."""
     settings, corpus = lesson.settings, lesson.corpus
     count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(
-        corpus, count, sweeps=settings.adversarial.sweeps, augment=settings.augment, dice=learner.dice
-    )
+    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, dice=learner.dice)
     rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
     learner.critic.requires_grad_(False)
     with lesson.fast:
@@ -309,8 +305,8 @@ def spread(learner: Learner, lesson: Lesson, *, count: int = 64) -> float:
     Draws its own random numbers, so that looking does not change the training.
     """
     corpus, dice = lesson.corpus, torch.Generator().manual_seed(learner.step)
-    atom, mode, turn = draw_atoms(corpus, count, augment=lesson.settings.augment, dice=dice)
-    view = look(corpus, atom, mode=mode, turn=turn)
+    atom, mode, azimuth = draw_atoms(corpus, count, dice=dice)
+    view = look(corpus, atom, mode=mode, azimuth=azimuth)
     seen = densities(view.environment, lesson.features, corpus.grid)
     label = lesson.features[view.environment.atom_class]
     seen, label = seen.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)

@@ -13,7 +13,7 @@ from dbm_gmx.environment import densities, expand
 from dbm_gmx.judge import CLOSEST
 from dbm_gmx.train.corpus import Corpus
 from dbm_gmx.train.losses import soften, unit_density
-from dbm_gmx.train.views import Batch, View, local_place, look
+from dbm_gmx.train.views import Batch, View, local_place, look, turns
 
 Place = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Environments (b, channels, s, s, s), labels (b, channels) and true places (b, 3) to densities
@@ -68,16 +68,16 @@ def roll_out(corpus: Corpus, batch: Batch, features: Tensor, place: Place) -> Ro
     steps, views = [], []
     for k in range(int(length.max())):
         active = int((length > k).sum())  # the longest sequences come first
-        atom, turn = corpus.sequences.items[start[:active] + k], batch.turn[:active]
+        atom, azimuth = corpus.sequences.items[start[:active] + k], batch.azimuth[:active]
         view = look(
             corpus,
             atom,
             mode=batch.mode[:active],
-            turn=turn,
+            azimuth=azimuth,
             displace=_displacement(corpus, batch.sequence, moved) if moved else None,
         )
         environment = densities(view.environment, features, corpus.grid)
-        label, truth = features[view.environment.atom_class], local_place(corpus, atom, turn)
+        label, truth = features[view.environment.atom_class], local_place(corpus, atom, azimuth)
         density, position = place(environment, label, truth)
         moved.append(torch.nn.functional.pad(position - truth, (0, 0, 0, len(length) - active)))
         steps.append((torch.arange(active), atom, environment, label, density, position))
@@ -126,7 +126,7 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
     count = len(batch.sequence)
     total = {t: torch.zeros(count) for t in ("bond", "angle", "dihedral", "lennard_jones")}
     # displacements turned back from the local frames to the laboratory
-    frames = batch.turn.matrix @ corpus.rotation[batch.sequence]
+    frames = turns(batch.azimuth) @ corpus.rotation[batch.sequence]
     moved = rollout.moved @ frames
     for group in corpus.terms:
         which, place = expand(group.listed.start, 2 * batch.sequence + batch.mode)

@@ -57,23 +57,6 @@ class SystemSettings:
 
 
 @dataclass(frozen=True)
-class AugmentSettings:
-    """``[augment]``: how the same data are shown in other ways, besides turns about the local z axis.
-
-    Attributes
-    ----------
-    mirror
-        Whether half of the frames are mirrored.  Energies do not know left from right, but the numbers of
-        the two hydrogens of a CH2 do: a model for one system is better off without.
-    hide
-        Part of the atoms that see no bead but their own, so that less hangs on how beads lie.
-    """
-
-    mirror: bool = False
-    hide: float = 0.0
-
-
-@dataclass(frozen=True)
 class CriticSettings:
     """``[critic]``.
 
@@ -256,7 +239,6 @@ class TrainSettings:
     order: str = "depth-first"
     grid: Grid = field(default_factory=Grid)
     network: Shape = field(default_factory=Shape)
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
     critic: CriticSettings = field(default_factory=CriticSettings)
     warm: WarmSettings = field(default_factory=WarmSettings)
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
