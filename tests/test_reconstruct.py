@@ -13,10 +13,11 @@ import torch
 from oracle import Oracle, example, untrained
 
 from dbm_gmx.backmap import Backmapper
+from dbm_gmx.bonds import find_bonds
 from dbm_gmx.environment import Environment, Scene, make_scene
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.grid import Grid
+from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.options import Settings
 from dbm_gmx.reconstruct import Dice, reconstruct, schedule, usual_limits
 from dbm_gmx.system import System, read_system, system_layout, whole_beads
@@ -232,6 +233,33 @@ def test_what_is_usual_is_said_by_the_lower_half() -> None:
     assert both[[0, -1], 0].tolist() == pytest.approx([5.0, 15.0], abs=0.01)
     few = usual_limits(energies[:5], kind[:5])
     assert few.unique().tolist() == [20.0]
+
+
+def test_bonds_have_their_length_after_the_last_sweep(
+    octane: tuple[System, list[Frame], list[Frame]],
+) -> None:
+    """A generator that is some hundredths of an Angstrom off; growth alone leaves that as it is."""
+    system, beads, atoms = octane
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
+    layout, _ = system_layout(system, untrained(system).channels)
+    dice = torch.Generator().manual_seed(4)
+
+    def blurred(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+        there = collapse(oracle(environment, noise), Grid())
+        return density_of(there + 0.005 * torch.randn(there.shape, generator=dice), Grid())
+
+    bonds = find_bonds(system, "all-bonds")
+    partner, wanted = torch.arange(system.n_atoms)[:, None] + bonds.step[layout.row], bonds.length[layout.row]
+    off = []
+    for sweeps in (0, 1):
+        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
+        result = reconstruct(
+            scene, [0], generate=blurred, noise=1, grid=Grid(), settings=gibbs(sweeps), bonds=bonds
+        )
+        length = (result[partner] - result[:, None]).norm(dim=2)
+        off.append(((length - wanted) * (wanted > 0)).abs().max())
+    assert off[0] > 0.01
+    assert off[1] < 2e-4
 
 
 def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:
