@@ -96,7 +96,7 @@ def reconstruct(
     judge
         Says which beads are to be tried again, up to the number of orientations.
     bonds
-        Of fixed length, kept by every atom placed.
+        Of fixed length, kept by the atoms placed in the last sweeps.
     start
         (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
     samples
@@ -123,10 +123,13 @@ def reconstruct(
             scene.positions[:] = start
         order = schedule(scene.layout.sweep)
         for sweep in range(settings.network_sweeps):
-            if sweep == settings.network_sweeps - 1:
+            if sweep >= settings.network_sweeps - HELD:
                 brush = replace(brush, bonds=bonds)
             visit(brush, order, growing=False)
     return scene.positions[0]
+
+
+HELD = 2  # last sweeps, in which bonds have their length; in more, errors of places become errors of angles
 
 
 @dataclass(frozen=True, eq=False)
