@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,16 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.system import read_system, whole_atoms
 
 HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """Give back the log as it was: the command line, called in a test, takes it over."""
+    ours = logging.getLogger("dbm_gmx")
+    before = ours.handlers, ours.propagate, ours.level
+    yield
+    ours.handlers, ours.propagate = before[:2]
+    ours.setLevel(before[2])
 
 
 @pytest.fixture(scope="session")

@@ -316,7 +316,11 @@ def write_benzene(folder: Path) -> None:
     )
 
 
-@wrong("channels.toml: 2 channels, but model ", " has 8: atom:C4, atom:H@C4, bonded:bond, ", ", bead:A")
+@wrong(
+    "channels.toml: 2 channels, but model ",
+    " has 9: atom:C4, atom:H@C4, bonded:bond, ",
+    ", bead:A, current:bead",
+)
 def channel_file_of_another_width(files: Mixture, options: Options) -> None:
     options["--channels"] = files.folder / "channels.toml"
     (files.folder / "channels.toml").write_text('[atoms]\nall = ["*"]\n[beads]\nall = ["*"]\n')
