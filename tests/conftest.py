@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,11 @@ HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture(autouse=True)
-def own_log() -> Iterator[None]:
-    """Give back the log as it was: the command line, called in a test, takes it over."""
+def own_log() -> None:
+    """Begin with the log as it is at first: the command line, called in a test or fixture, takes it over."""
     ours = logging.getLogger("dbm_gmx")
-    before = ours.handlers, ours.propagate, ours.level
-    yield
-    ours.handlers, ours.propagate = before[:2]
-    ours.setLevel(before[2])
+    ours.handlers, ours.propagate = [], True
+    ours.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

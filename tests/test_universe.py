@@ -39,7 +39,7 @@ def beads(tmp_path_factory: pytest.TempPathFactory) -> mda.Universe:
 def test_universe_in_universe_out_is_the_same_as_files(
     model: Path, beads: mda.Universe, tmp_path: Path
 ) -> None:
-    settings = Settings(refine="gibbs", sweeps=1)
+    settings = Settings(refine="gibbs", sweeps=1, bonds="network")
     aa = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 4, 3))
     inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
     backmap(inputs, tmp_path / "aa.gro", model=model, settings=settings)
