@@ -154,6 +154,9 @@ class Backmapper:
             network = build_generator(self.model)
             dtype = best_dtype(self.device)
             generate = network_generator(network, table, grid, device=self.device, dtype=dtype)
+        bonds = None
+        if settings.bonds == "fixed":
+            bonds = find_bonds(self.system, self.conditions.constraints, device=self.device)
         for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
             scene = make_scene(
                 layout,
@@ -166,9 +169,6 @@ class Backmapper:
             judge = None
             if settings.orientations > 1:
                 judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch, hands=self.hands)
-            bonds = None
-            if settings.bonds == "fixed":
-                bonds = find_bonds(self.system, self.conditions.constraints)
             start = [one.positions for one in batch if one.positions is not None]
             atoms = reconstruct(
                 scene,

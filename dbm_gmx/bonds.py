@@ -32,7 +32,7 @@ class Bonds:
     length: Tensor
 
 
-def find_bonds(system: System, constraints: str) -> Bonds:
+def find_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> Bonds:
     """Bonds that runs with such ``constraints`` (as in an ``.mdp``) hold fixed.
 
     Raises
@@ -50,7 +50,7 @@ def find_bonds(system: System, constraints: str) -> Bonds:
         rows += own
     width = max(1, *map(len, rows))
     padded = torch.tensor([row + [(0, 0.0)] * (width - len(row)) for row in rows], dtype=torch.float64)
-    return Bonds(padded[..., 0].long(), padded[..., 1].float())
+    return Bonds(padded[..., 0].long().to(device), padded[..., 1].float().to(device))
 
 
 def hold(bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, replica: int) -> Tensor:
@@ -72,7 +72,7 @@ def hold(bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, r
     (b, 3) nm; where too many bonds contradict each other, the best there is (least squares).
     """
     layout = scene.layout
-    step, length = (values.to(atom.device)[layout.row[atom]] for values in (bonds.step, bonds.length))
+    step, length = (values[layout.row[atom]] for values in (bonds.step, bonds.length))
     other = atom[:, None] + step
     held = (step != 0) & (layout.growth[other] < now)
     held &= ~layout.hydrogen[other] | layout.hydrogen[atom][:, None]

@@ -102,7 +102,7 @@ def make_scene(
     boxes
         Per frame (3, 3) nm.
     replicas
-        Copies of the atoms, one per orientation.
+        Copies of the atoms.
     """
     m, starts, near, shifts = layout.n_beads, [0], [], []
     for f, (points, box) in enumerate(zip(beads, boxes, strict=True)):

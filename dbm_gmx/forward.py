@@ -191,8 +191,6 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
     """
     parts = []
     for match in matches:
-        n = match.kind.n_atoms
-        rows = frame.positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
-        whole = make_whole(rows, frame.box, match.kind.bonds)
+        whole = make_whole(match.molecules(frame.positions), frame.box, match.kind.bonds)
         parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
     return np.concatenate(parts).astype(np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from dbm_gmx.energy import Form, atom_types, energy_terms, form_of, lennard_jone
 from dbm_gmx.environment import Scene, expand, neighbouring_atoms
 from dbm_gmx.grid import Grid
 from dbm_gmx.layout import Layout
-from dbm_gmx.quality import FLAT, Handedness, hands_of_copies, stereocentres
+from dbm_gmx.quality import FLAT, Handedness, centre_rows, hands_of_copies, triple_products
 from dbm_gmx.system import System
 from dbm_gmx.topology import excluded_pairs
 
@@ -94,7 +93,6 @@ class Judge:
             (a,) atoms the stage has placed in them.
         now
             Growth rank from which the scene is seen.
-
         replica
             Which copy of the atoms is judged.
 
@@ -145,7 +143,8 @@ class Judge:
         known = (self.centres >= 0) & (layout.growth[self.centres] < now)
         if not layout.hydrogen[atoms[0]]:  # hydrogens are placed after the heavy atoms, and go with them
             known &= ~layout.hydrogen[self.centres]
-        volume = triple_products(scene.positions[replica][self.centres], known[:, 1:])
+        points = scene.positions[replica][self.centres].double().cpu().numpy()
+        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy())).to(self.signs)
         # one product spreads more than the mean of four
         wrong = known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
         members = self.centres[wrong]
@@ -158,45 +157,15 @@ class Judge:
 WRONG = 1000.0  # kJ/mol, far more than any error that more turns of the frame could mend
 
 
-def triple_products(points: Tensor, known: Tensor) -> Tensor:
-    """Mean triple product of unit vectors to any three known neighbours, signed as a hand.
-
-    As :func:`~dbm_gmx.quality.handedness` does, which knows all four.
-
-    Parameters
-    ----------
-    points
-        (c, 5, 3) centres and their neighbours.
-    known
-        (c, 4) which neighbours are there.
-
-    Returns
-    -------
-    (c,); not a number where fewer than three are known.
-    """
-    arms = torch.nn.functional.normalize(points[:, 1:] - points[:, :1], dim=2)
-    products, counted = [], []
-    for left_out in range(4):
-        rest = [k for k in range(4) if k != left_out]
-        a, b, c = arms[:, rest].unbind(1)
-        products.append((-1) ** (left_out + 1) * (torch.linalg.cross(a, b) * c).sum(1))
-        counted.append(known[:, rest].all(1))
-    there = torch.stack(counted, 1)
-    return (torch.stack(products, 1) * there).sum(1) / there.sum(1)
-
-
 def _expected_centres(system: System, hands: Handedness, frames: int) -> tuple[Tensor, Tensor]:
     """(c, 5) stereocentres and their neighbours (-1: none) of which a hand is expected, (c,) that hand."""
     rows, signs = [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int8)]
-    for f, (match, expected) in product(
-        range(frames), zip(system.matches, hands_of_copies(system, hands), strict=True)
-    ):
-        first = f * system.n_atoms + match.first_atom + match.kind.n_atoms * np.arange(match.count)
-        centres = stereocentres(match.kind)
-        atoms = np.where(centres < 0, -1, centres + first[:, None, None])
-        rows.append(atoms[expected != 0])
+    for match, expected in zip(system.matches, hands_of_copies(system, hands), strict=True):
+        rows.append(centre_rows(match)[expected != 0])
         signs.append(expected[expected != 0])
-    return torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(signs)).float()
+    one, step = np.concatenate(rows), np.arange(frames)[:, None, None] * system.n_atoms
+    every = np.where(one < 0, -1, one + step).reshape(-1, 5)
+    return torch.from_numpy(every), torch.from_numpy(np.tile(np.concatenate(signs), frames)).float()
 
 
 def term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
@@ -204,8 +173,7 @@ def term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
     rows: dict[str, list[tuple[Form, np.ndarray, np.ndarray]]] = {}
     fudge = system.topology.nonbonded.fudge_qq if system.topology.nonbonded else 1.0
     for match in system.matches:
-        copies = match.first_atom + match.kind.n_atoms * np.arange(match.count)
-        first = (np.arange(frames)[:, None] * system.n_atoms + copies).reshape(-1, 1, 1)
+        first = (np.arange(frames)[:, None] * system.n_atoms + match.first_atoms).reshape(-1, 1, 1)
         for terms in energy_terms(match.kind, fudge_qq=fudge):
             atoms = (terms.atoms + first).reshape(-1, terms.atoms.shape[1])
             parameters = np.tile(terms.parameters, (len(first), 1))

@@ -111,7 +111,7 @@ def _stacked(kinds: Sequence[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
 
 def _tile(arrays: dict[str, np.ndarray], match: Match) -> dict[str, np.ndarray]:
     """Arrays of all copies of a molecule type from those of one, rows counted through the system."""
-    atom = match.first_atom + match.kind.n_atoms * np.arange(match.count)
+    atom = match.first_atoms
     bead = match.first_bead + len(match.mapping.names) * np.arange(match.count)
     step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom}
 

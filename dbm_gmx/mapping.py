@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from itertools import chain, combinations, groupby
+from typing import Any, TypeVar
 
 import networkx as nx
 import numpy as np
@@ -80,6 +81,21 @@ class Match:
     count: int
     first_bead: int
     first_atom: int
+
+    @property
+    def first_atoms(self) -> IntArray:
+        """(count,) row of the first atom of each molecule."""
+        return self.first_atom + self.kind.n_atoms * np.arange(self.count)
+
+    def molecules(self, atoms: Array) -> Array:
+        """Of the atoms (n, 3) of the system those of the run, (count, atoms, 3); an array of any library."""
+        every: Any = atoms
+        n = self.kind.n_atoms
+        found: Array = every[self.first_atom : self.first_atom + self.count * n].reshape(-1, n, 3)
+        return found
+
+
+Array = TypeVar("Array")
 
 
 def derive_owners(weights: sp.csr_matrix, graph: nx.Graph) -> IntArray:

@@ -19,6 +19,7 @@ from dbm_gmx.energy import close_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.frame import Float32Array, FloatArray, Frame, make_whole, minimum_image
+from dbm_gmx.mapping import Match
 from dbm_gmx.system import System, mapped_beads
 from dbm_gmx.topology import IntArray, MoleculeType, excluded_pairs
 
@@ -197,13 +198,31 @@ def handedness(atoms: Positions, centres: IntArray) -> SignArray:
     (copies, c): 1 where the first three neighbours, seen from the centre, make a right-handed
     system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).
     """
-    places = np.asarray(atoms, np.float64)
-    arms = places[:, centres[:, 1:]] - places[:, centres[:, :1]]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        arms /= np.linalg.norm(arms, axis=-1, keepdims=True)
-    without = np.stack([(-1) ** (k + 1) * _triple(np.delete(arms, k, axis=2)) for k in range(4)])
-    volumes = np.where(centres[:, 4] < 0, without[3], without.mean(axis=0))
+    volumes = triple_products(np.asarray(atoms, np.float64)[:, centres], centres[:, 1:] >= 0)
     return np.where(volumes > FLAT, 1, np.where(volumes < -FLAT, -1, 0)).astype(np.int8)
+
+
+def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
+    """Mean triple product of unit vectors from centres to any three of their neighbours, signed as a hand.
+
+    Parameters
+    ----------
+    points
+        (..., 5, 3) centres and their neighbours.
+    known
+        (..., 4) which neighbours are there.
+
+    Returns
+    -------
+    (...); not a number where fewer than three are known.
+    """
+    arms = points[..., 1:, :] - points[..., :1, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        arms = arms / np.linalg.norm(arms, axis=-1, keepdims=True)
+        without = np.stack([(-1) ** (k + 1) * _triple(np.delete(arms, k, axis=-2)) for k in range(4)])
+        there = np.stack([np.delete(known, k, axis=-1).all(axis=-1) for k in range(4)])
+        there = there.reshape(*there.shape[:1], *[1] * (without.ndim - there.ndim), *there.shape[1:])
+        return np.asarray(np.where(there, without, 0.0).sum(axis=0) / there.sum(axis=0))
 
 
 def _triple(arms: FloatArray) -> FloatArray:
@@ -335,14 +354,19 @@ def _hands(kind: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
     return handedness(rows, stereocentres(kind))
 
 
-def _molecules(system: System, atoms: Positions) -> Iterator[tuple[MoleculeType, slice, Positions]]:
-    """Yield molecule type, which of its copies these are, and atoms (count, n, 3) of each run."""
+def _runs(system: System) -> Iterator[tuple[Match, slice]]:
+    """Yield each run of molecules and which of the copies of its type these are."""
     copies: dict[str, int] = {}
     for match in system.matches:
-        n, before = match.kind.n_atoms, copies.get(match.kind.name, 0)
+        before = copies.get(match.kind.name, 0)
         copies[match.kind.name] = before + match.count
-        rows = atoms[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
-        yield match.kind, slice(before, before + match.count), rows
+        yield match, slice(before, before + match.count)
+
+
+def _molecules(system: System, atoms: Positions) -> Iterator[tuple[MoleculeType, slice, Positions]]:
+    """Yield molecule type, which of its copies these are, and atoms (count, n, 3) of each run."""
+    for match, copies in _runs(system):
+        yield match.kind, copies, match.molecules(atoms)
 
 
 def infer_handedness(system: System, atoms: Positions, expected: Handedness) -> dict[str, SignArray]:
@@ -370,11 +394,16 @@ def _of_copies(
 
 def hands_of_copies(system: System, hands: Handedness) -> list[SignArray]:
     """(copies, c) expected hands of each run of molecules of a type; 0 where none is expected."""
-    nothing = np.zeros((system.n_atoms, 3))
     return [
-        np.array(_of_copies(hands, kind, copies, (len(rows), len(stereocentres(kind)))))
-        for kind, copies, rows in _molecules(system, nothing)
+        np.array(_of_copies(hands, match.kind, copies, (match.count, len(stereocentres(match.kind)))))
+        for match, copies in _runs(system)
     ]
+
+
+def centre_rows(match: Match) -> IntArray:
+    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for what has no place."""
+    centres = stereocentres(match.kind)
+    return np.where(centres < 0, -1, centres + match.first_atoms[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -456,12 +485,9 @@ def wrong_centres(system: System, atoms: Positions, expected: Handedness) -> tup
         See :func:`expected_handedness`; centres of which nothing is known are passed over.
     """
     wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for match, (kind, copies, rows) in zip(system.matches, _molecules(system, atoms), strict=True):
-        centres = stereocentres(kind)
-        found = handedness(rows, centres)
-        wanted = _of_copies(expected, kind, copies, found.shape)
-        first = match.first_atom + kind.n_atoms * np.arange(match.count)
-        places = first[:, None] + centres[:, 0]
+    for match, wanted in zip(system.matches, hands_of_copies(system, expected), strict=True):
+        found = handedness(match.molecules(atoms), stereocentres(match.kind))
+        places = centre_rows(match)[:, :, 0]
         wrong.append(places[(wanted != 0) & (found == -wanted)])
         flat.append(places[(wanted != 0) & (found == 0)])
     return np.concatenate(wrong), np.concatenate(flat)

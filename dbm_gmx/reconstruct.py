@@ -198,9 +198,12 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
     scene, owner = brush.scene, brush.scene.layout.owner
     now = stage[-1][0] + 1 if growing else EVERYTHING
     bead, placed = owner[stage[0][1]], torch.cat([atoms for _, atoms in stage])
-    energies = judge(scene, bead, placed, now, 0)
-    limits = usual_limits(energies, kinds_of(scene, bead, frames=len(dice.generators)))
+    limits: Tensor | None = None
     for _ in range(tries):
+        # again after each try: neighbours were tried together, and one of them may have stayed
+        energies = judge(scene, bead, placed, now, 0)
+        if limits is None:
+            limits = usual_limits(energies, kinds_of(scene, bead, frames=len(dice.generators)))
         excess = (energies - limits).clamp(min=0).sum(1)
         bad = ~(excess <= 0)  # what is no number is bad
         bead, limits, excess = bead[bad], limits[bad], excess[bad]
@@ -212,8 +215,6 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
         better = ~((judge(scene, bead, placed, now, 1) - limits).clamp(min=0).sum(1) >= excess)
         taken = placed[torch.isin(owner[placed], bead[better])]
         scene.positions[0, taken] = scene.positions[1, taken]
-        # neighbours were tried together, and one of them may have stayed
-        energies = judge(scene, bead, placed, now, 0)
 
 
 def kinds_of(scene: Scene, bead: Tensor, *, frames: int) -> Tensor:

@@ -22,7 +22,7 @@ from dbm_gmx.frame import Float32Array, FloatArray, Frame, IntArray
 from dbm_gmx.moves import KINDS, SHIFT, SPIN, SWING, TURN, TWIST
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.place import Place, make_place
-from dbm_gmx.quality import handedness, stereocentres
+from dbm_gmx.quality import centre_rows, handedness, hands_of_copies, stereocentres
 from dbm_gmx.settle import settle
 from dbm_gmx.sweep import (
     blocks_of_beads,
@@ -170,11 +170,12 @@ class Sampler:
         positions = np.empty((self.system.n_atoms, 3))
         regrown = 0
         grown = []
+        expected = self.expected
         for number, match in enumerate(self.system.matches):
             n, m = match.kind.n_atoms, len(match.mapping.names)
             atoms = slice(match.first_atom, match.first_atom + match.count * n)
             rows = beads[match.first_bead : match.first_bead + match.count * m].reshape(-1, m, 3)
-            hands = self._hands(number)
+            hands = expected[number]
             wanted = np.ones(match.count, bool)
             if start is not None:
                 given = start[atoms].reshape(-1, n, 3).astype(np.float64)
@@ -203,7 +204,7 @@ class Sampler:
         n, m, folder = match.kind.n_atoms, len(match.mapping.names), self._folder(match.kind.name)
         first_atoms, first_beads = match.first_atom + n * copies, match.first_bead + m * copies
         beads = place.beads[first_beads[:, None] + np.arange(m)]
-        hands = self._hands(number)[copies]
+        hands = self.expected[number][copies]
         for window in range(1, 1 + folder.windows):
             positions = place.positions[first_atoms[:, None] + np.arange(n)]
             known = handedness(positions, stereocentres(match.kind))
@@ -238,15 +239,10 @@ class Sampler:
             )
         return self._folders[name]
 
-    def _hands(self, number: int) -> NDArray[np.int8]:
-        """Hands (copies, c) of the molecules of a match; equal types may come in several."""
-        match = self.system.matches[number]
-        name, centres = match.kind.name, len(stereocentres(match.kind))
-        hands = self.hands.get(name, np.zeros((1, centres), np.int8))
-        if len(hands) == 1:
-            return np.broadcast_to(hands, (match.count, centres))
-        before = sum(m.count for m in self.system.matches[:number] if m.kind.name == name)
-        return hands[before : before + match.count]
+    @property
+    def expected(self) -> list[NDArray[np.int8]]:
+        """Hands (copies, c) of the molecules of each match."""
+        return hands_of_copies(self.system, self.hands)
 
     def place(self, positions: FloatArray, off: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
         """The frame, with all neighbours that growth, packing and sweeps look for."""
@@ -264,13 +260,10 @@ class Sampler:
     def held(self, positions: FloatArray) -> tuple[NDArray[np.int8], IntArray]:
         """Hands that stereocentres have or should have: (k,) and (k, 5) atoms of the system."""
         hands, rows = [np.zeros(0, np.int8)], [np.zeros((0, 5), np.int64)]
-        for number, match in enumerate(self.system.matches):
-            n, centres = match.kind.n_atoms, stereocentres(match.kind)
-            first = match.first_atom + n * np.arange(match.count)
-            atoms = positions[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
-            wanted = self._hands(number)
-            hands.append(np.where(wanted == 0, handedness(atoms, centres), wanted).reshape(-1))
-            rows.append(np.where(centres < 0, -1, centres + first[:, None, None]).reshape(-1, 5))
+        for match, wanted in zip(self.system.matches, self.expected, strict=True):
+            found = handedness(match.molecules(positions), stereocentres(match.kind))
+            hands.append(np.where(wanted == 0, found, wanted).reshape(-1))
+            rows.append(centre_rows(match).reshape(-1, 5))
         return np.concatenate(hands), np.concatenate(rows)
 
     def _usable(

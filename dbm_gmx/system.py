@@ -181,7 +181,5 @@ def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray
     """(m, 3) beads of whole atoms (n, 3), as the mapping weighs them."""
     parts = []
     for match in system.matches:
-        n = match.kind.n_atoms
-        rows = atoms[match.first_atom : match.first_atom + match.count * n]
-        parts.append(map_positions(match.mapping, rows.reshape(-1, n, 3)).reshape(-1, 3))
+        parts.append(map_positions(match.mapping, match.molecules(atoms)).reshape(-1, 3))
     return np.concatenate(parts)

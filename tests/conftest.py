@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -15,14 +14,6 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.system import read_system, whole_atoms
 
 HERE = Path(__file__).resolve().parent
-
-
-@pytest.fixture(autouse=True)
-def own_log() -> None:
-    """Begin with the log as it is at first: the command line, called in a test or fixture, takes it over."""
-    ours = logging.getLogger("dbm_gmx")
-    ours.handlers, ours.propagate = [], True
-    ours.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

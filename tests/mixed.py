@@ -218,6 +218,11 @@ class Result:
 
 
 def command(name: str, options: Mapping[str, object] | None = None) -> Result:
+    """Run a command with options by name."""
+    return run_words(name, *words(options or {}))
+
+
+def run_words(*given: object) -> Result:
     """Run a command in this process, whose logging and signals stay as they are."""
     out, err = StringIO(), StringIO()
     ours = logging.getLogger("dbm_gmx")
@@ -225,7 +230,7 @@ def command(name: str, options: Mapping[str, object] | None = None) -> Result:
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         with redirect_stdout(out), redirect_stderr(err):
-            code = main([name, *words(options or {})])
+            code = main([*map(str, given)])
     except SystemExit as stop:
         code = int(stop.code or 0)
     finally:

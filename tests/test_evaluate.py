@@ -22,10 +22,10 @@ import pytest
 import systems
 import torch
 from MDAnalysis.lib.distances import calc_angles, calc_bonds, calc_dihedrals, capped_distance
+from mixed import Result, run_words
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from dbm_gmx.cli import main
 from dbm_gmx.energy import bonded_energies, close_pairs, nonbonded_energies
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import compare, floor_frames, scored
@@ -484,6 +484,11 @@ def test_frames_of_the_floor() -> None:
 # --- command -----------------------------------------------------------------------------------------
 
 
+def evaluated(*options: object) -> Result:
+    """Run the command, with the conditions of the liquid of octane."""
+    return run_words("evaluate", *options, "-t", 350, "--cutoff", 0.9)
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with everything in it: two candidates, one of them spoilt."""
@@ -493,8 +498,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoilt = rattled(folder / "spoilt.trr", OCTANE / "aa.xtc", system, width=0.03)
     cg = ["--cg", OCTANE / "cg.tpr", OCTANE / "cg.xtc", "-m", OCTANE / "mapping.xml"]
     files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.xtc", spoilt, "-r", OCTANE / "aa.xtc", *cg]
-    words = ["evaluate", *files, "-t", 350, "--cutoff", 0.9, "-e", 300, "-o", folder / "out", "-q"]
-    assert main([*map(str, words)]) == 2
+    assert evaluated(*files, "-e", 300, "-o", folder / "out", "-q").code == 2
     return folder / "out"
 
 
@@ -568,13 +572,11 @@ def test_a_browser_draws_every_figure_without_an_error(report: Path) -> None:
     assert pdf.startswith(b"%PDF")
 
 
-def test_json_alone_needs_no_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_alone_needs_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["evaluate", "-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro", "-t", 350, "--cutoff", 0.9]
-    assert main([*map(str, words), "--json"]) == 0
-    scores = json.loads(capsys.readouterr().out)
+    result = evaluated("-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro", "--json")
+    assert result.code == 0
+    scores = json.loads(result.out)
     assert scores["reference"] is None
     assert list(tmp_path.iterdir()) == []
     angle = scores["candidates"]["aa"]["terms"]["angle"]["CT-CT-CT"]
@@ -584,14 +586,13 @@ def test_json_alone_needs_no_report(
 
 def test_an_older_report_is_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
-    files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro", "-o", tmp_path / "out"]
-    words = [*map(str, ["evaluate", *files, "-t", 350, "--cutoff", 0.9, "-q"])]
-    assert main(words) == main(words) == 0
+    files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro", "-q", "-o"]
+    for _ in range(2):
+        assert evaluated(*files, tmp_path / "out").code == 0
     assert {p.name for p in tmp_path.iterdir()} == {"out", "#out.1#"}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious").touch()
-    words[words.index("-o") + 1] = str(tmp_path / "mine")
-    assert main(words) == 1
+    assert evaluated(*files, tmp_path / "mine").code == 1
     assert (tmp_path / "mine" / "precious").exists()
 
 

@@ -13,8 +13,8 @@ from dbm_gmx.environment import EVERYTHING, make_scene
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.grid import Grid
-from dbm_gmx.judge import WRONG, Judge, triple_products
-from dbm_gmx.quality import handedness, infer_handedness, stereocentres
+from dbm_gmx.judge import WRONG, Judge
+from dbm_gmx.quality import handedness, infer_handedness, stereocentres, triple_products
 from dbm_gmx.system import mapped_beads, read_system, system_layout, whole_atoms
 from dbm_gmx.topology import excluded_pairs
 
@@ -93,10 +93,10 @@ def test_beads_of_wrong_stereocentres_are_out_of_line() -> None:
         placed = (layout.hydrogen == hydrogen).nonzero()[:, 0]
         found = judge(scene, torch.arange(layout.n_beads), placed, EVERYTHING, 0)[:, 2]
         torch.testing.assert_close(found, expected.float())
-    points = torch.from_numpy(atoms)[centres]
-    heavy = torch.tensor([[kind.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
+    points = atoms[centres].astype(np.float64)
+    heavy = np.array([[kind.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
     assert (heavy.sum(1) == 3).all()
-    signs = torch.from_numpy(handedness(atoms[None, :n], centres.numpy())[0])
-    for known in (heavy, torch.ones_like(heavy)):  # three arms say what four do
-        assert torch.equal(torch.sign(triple_products(points, known)), signs.float())
-    assert triple_products(points, heavy & (torch.arange(4) > 1)).isnan().all()
+    signs = handedness(atoms[None, :n], centres.numpy())[0]
+    for known in (heavy, np.ones_like(heavy)):  # three arms say what four do
+        assert np.array_equal(np.sign(triple_products(points, known)), signs)
+    assert np.isnan(triple_products(points, heavy & (np.arange(4) > 1))).all()

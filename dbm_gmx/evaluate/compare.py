@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from dbm_gmx.evaluate.distributions import divergences, histogram, jensen_shannon
+from dbm_gmx.evaluate.distributions import divergences, histogram, jensen_shannon, mean_divergences
 from dbm_gmx.evaluate.measure import Measured
 from dbm_gmx.topology import FloatArray
 
 Frames = Sequence[Measured]
 Scores = dict[tuple[str, str], float]
+
+REFERENCE = "reference"
+"""Label of the reference among those of the candidates."""
 
 METRICS = {
     "bond": "Jensen-Shannon divergence",
@@ -67,15 +70,15 @@ def compare(reference: Frames, candidate: Frames) -> Scores:
     """
     found = divergences([f.terms for f in reference], [f.terms for f in candidate])
     scores: Scores = dict(found)
-    for part in dict.fromkeys(part for part, _ in found):
-        scores[part, "mean"] = float(np.mean([v for (p, _), v in found.items() if p == part]))
+    scores |= {(part, "mean"): value for part, value in mean_divergences(found).items()}
     for name in reference[0].lennard_jones:
         ours, theirs = (
             np.concatenate([f.lennard_jones[name] for f in frames]) for frames in (reference, candidate)
         )
         scores["Lennard-Jones", name] = wasserstein(ours, theirs)
-        scores["Lennard-Jones, divergence", name] = jensen_shannon(
-            *(histogram(values, *energy_range(ours)) for values in (ours, theirs))
+        bins = energy_range(ours)
+        scores["Lennard-Jones, divergence", name] = float(
+            jensen_shannon(*(histogram(values, *bins) for values in (ours, theirs)))
         )
     for name in reference[0].pairs:
         ours, theirs = (np.mean([f.pairs[name] for f in frames], axis=0) for frames in (reference, candidate))

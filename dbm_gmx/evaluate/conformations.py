@@ -23,18 +23,16 @@ import numpy as np
 from ase import Atoms
 from dscribe.descriptors import SOAP
 from scipy.sparse import SparseEfficiencyWarning
-from scipy.special import rel_entr
 from sklearn.cluster import KMeans
 from sklearn.decomposition import KernelPCA
 from sklearn.manifold import Isomap
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.evaluate.compare import REFERENCE
+from dbm_gmx.evaluate.distributions import jensen_shannon
 from dbm_gmx.frame import FloatArray, Frame, whole_molecules
 from dbm_gmx.topology import IntArray, MoleculeType, Topology, blocks
-
-REFERENCE = "reference"
-"""Label of the reference among those of the candidates."""
 
 CUTOFF, WIDTH = 0.4, 0.03
 """Reach of an environment and width of an atom in it, nm.
@@ -495,22 +493,15 @@ def _resampled(parts: FloatArray, frames: int, dice: np.random.Generator) -> Flo
 
 def _floor(parts: FloatArray, frames: int, dice: np.random.Generator) -> tuple[float, float]:
     """Mean and 95th percentile of the divergence between two samples of the reference."""
-    found = _divergence(_resampled(parts, len(parts), dice), _resampled(parts, frames, dice))
+    found = jensen_shannon(_resampled(parts, len(parts), dice), _resampled(parts, frames, dice))
     return float(np.mean(found)), float(np.quantile(found, 0.95))
-
-
-def _divergence(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Jensen-Shannon divergence (base 2) along the last axis."""
-    mean = (first + second) / 2
-    twice = (rel_entr(first, mean) + rel_entr(second, mean)).sum(axis=-1) / np.log(2)
-    return np.maximum(np.asarray(twice, np.float64) / 2, 0)
 
 
 def _divergences(counted: Mapping[str, FloatArray]) -> dict[str, float]:
     """Divergence of the candidates' populations from the reference's."""
     reference = counted[REFERENCE].mean(axis=0)
     return {
-        label: float(_divergence(reference, parts.mean(axis=0)))
+        label: float(jensen_shannon(reference, parts.mean(axis=0)))
         for label, parts in counted.items()
         if label != REFERENCE
     }

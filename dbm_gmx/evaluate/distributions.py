@@ -12,14 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.special import rel_entr
 
 from dbm_gmx.energy import FORMS, harmonic_angle
 from dbm_gmx.options import Conditions
 from dbm_gmx.system import System
+from dbm_gmx.target import GAS, fixed_bonds
 from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
-
-GAS = 0.00831446261815324
-"""Gas constant, kJ/mol K^-1."""
 
 RANGES = {
     "bond": (0.05, 0.35, 150),
@@ -110,8 +109,7 @@ def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArr
     """
     found: dict[TermClass, list[FloatArray]] = {}
     for match in system.matches:
-        n = match.kind.n_atoms
-        rows = atoms[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
+        rows = match.molecules(atoms)
         for key, members in term_classes(match.kind).items():
             (values,) = MEASURES[key[0]](rows[:, torch.as_tensor(members.atoms)])
             values = values if key[0] == "bond" else torch.rad2deg(values)
@@ -137,16 +135,12 @@ def term_histograms(values: dict[TermClass, FloatArray]) -> dict[TermClass, Floa
     return {key: histogram(v, *RANGES[key[0]]) for key, v in values.items()}
 
 
-def jensen_shannon(p: FloatArray, q: FloatArray) -> float:
-    """Jensen-Shannon divergence of two histograms, base 2: 0 for the same, 1 for disjoint ones."""
-    p, q = p / p.sum(), q / q.sum()
+def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
+    """Jensen-Shannon divergence of histograms (..., k), base 2: 0 for the same, 1 for disjoint ones."""
+    p, q = (counts / counts.sum(axis=-1, keepdims=True) for counts in (p, q))
     mean = (p + q) / 2
-
-    def from_mean(a: FloatArray) -> float:
-        some = a > 0
-        return float((a[some] * np.log2(a[some] / mean[some])).sum())
-
-    return (from_mean(p) + from_mean(q)) / 2
+    twice = (rel_entr(p, mean) + rel_entr(q, mean)).sum(axis=-1) / np.log(2)
+    return np.maximum(np.asarray(twice, np.float64) / 2, 0)
 
 
 def divergences(
@@ -154,7 +148,7 @@ def divergences(
 ) -> dict[TermClass, float]:
     """Divergence of each class between the histograms of some frames and those of some others."""
     sums = [{key: sum(frame[key] for frame in frames) for key in frames[0]} for frames in (one, other)]
-    return {key: jensen_shannon(np.asarray(p), np.asarray(sums[1][key])) for key, p in sums[0].items()}
+    return {key: float(jensen_shannon(np.asarray(p), np.asarray(sums[1][key]))) for key, p in sums[0].items()}
 
 
 def mean_divergences(found: dict[TermClass, float]) -> dict[str, float]:
@@ -198,17 +192,17 @@ def expected_distributions(system: System, conditions: Conditions) -> dict[TermC
     for match in system.matches:
         for key, members in term_classes(match.kind).items():
             counts = potentials.setdefault(key, {})
-            fixed = key[0] == "bond" and _is_fixed(match.kind, members, conditions.constraints)
+            fixed = key[0] == "bond" and _are_fixed(match.kind, members, conditions.constraints)
             for potential, count in members.potentials.items():
                 held = tuple(("constraints", 1, term[2]) for term in potential) if fixed else potential
                 counts[held] = counts.get(held, 0) + count * match.count
     return {key: _expected(key[0], counts, kt) for key, counts in potentials.items()}
 
 
-def _is_fixed(kind: MoleculeType, members: Members, constraints: str) -> bool:
+def _are_fixed(kind: MoleculeType, members: Members, constraints: str) -> bool:
     """Whether bonds of a class keep their length (``constraints`` of an ``.mdp``)."""
-    hydrogen = any(kind.elements[i] == "H" for i in members.atoms[0])
-    return constraints == "all-bonds" or (constraints == "h-bonds" and hydrogen)
+    held, _ = fixed_bonds(kind, constraints)
+    return bool((held == np.sort(members.atoms[0])).all(axis=1).any())
 
 
 def _expected(part: str, potentials: dict[Potential, int], kt: float) -> Expected:

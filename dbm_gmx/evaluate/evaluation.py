@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from tqdm import tqdm
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import Score, floor_frames, scored
+from dbm_gmx.evaluate.compare import REFERENCE, Score, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
@@ -23,22 +23,20 @@ from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.forward import mapped_molecules
 from dbm_gmx.frame import Frame
 from dbm_gmx.mapping import Mapping as BeadMapping
-from dbm_gmx.mapping import Match, default_alignment
+from dbm_gmx.mapping import default_alignment
 from dbm_gmx.options import Conditions, EvaluateInputs
 from dbm_gmx.parallel import side_by_side
 from dbm_gmx.quality import Handedness, expected_handedness, infer_handedness
 from dbm_gmx.system import System, read_system, whole_atoms
-from dbm_gmx.topology import MoleculeType, Topology, blocks
+from dbm_gmx.topology import MoleculeType, Topology
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.conformations import Conformations
 
 log = logging.getLogger(__name__)
-
-REFERENCE = "reference"
-"""Label of the reference."""
 
 EXTRA = ("dscribe", "sklearn")
 """What the conformational space needs (``pip install 'dbm-gmx[report]'``)."""
@@ -251,12 +249,8 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
 
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
     """A system of atoms, of which no beads are known but those of the mappings."""
-    matches, bead = [], 0
     chosen = {name: mappings.get(name) or _one_bead(kind) for name, kind in topology.molecule_types.items()}
-    for kind, first, count in blocks(topology):
-        matches.append(Match(kind, chosen[kind.name], count, first_bead=bead, first_atom=first))
-        bead += count * len(chosen[kind.name].names)
-    return System(topology, chosen, {}, tuple(matches))
+    return System(topology, chosen, {}, mapped_molecules(topology, chosen))
 
 
 def _one_bead(kind: MoleculeType) -> BeadMapping:

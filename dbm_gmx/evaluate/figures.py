@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dbm_gmx.evaluate.evaluation import REFERENCE
+from dbm_gmx.evaluate.compare import REFERENCE
 from dbm_gmx.evaluate.tables import TERM_ALONE, Panel
 from dbm_gmx.evaluate.worst import Place
 

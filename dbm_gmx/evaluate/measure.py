@@ -102,9 +102,7 @@ def _shapes(system: System, atoms: FloatArray) -> tuple[FloatArray, FloatArray, 
     """Radius of gyration, distance of the ends, and dyads of all molecules."""
     parts = []
     for match in system.matches:
-        n = match.kind.n_atoms
-        rows = atoms[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
         measures = (radius_of_gyration, end_to_end, racemo)
-        parts.append([of(match.kind, rows).ravel() for of in measures])
+        parts.append([of(match.kind, match.molecules(atoms)).ravel() for of in measures])
     radius, ends, dyads = (np.concatenate(part) for part in zip(*parts, strict=True))
     return radius, ends, dyads

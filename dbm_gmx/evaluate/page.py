@@ -9,8 +9,8 @@ from importlib.resources import files
 from string import Template
 
 from dbm_gmx import __version__
-from dbm_gmx.evaluate.compare import METRICS, RESAMPLES, SPLITS, Score
-from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, Trajectory
+from dbm_gmx.evaluate.compare import METRICS, REFERENCE, RESAMPLES, SPLITS, Score
+from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.tables import PARTS, TERM_ALONE, Panel, rule_rows, term_table
 from dbm_gmx.evaluate.worst import Place
 

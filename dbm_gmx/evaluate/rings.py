@@ -85,10 +85,8 @@ def _everywhere(system: System, rows_of: Callable[[MoleculeType], tuple[IntArray
     """Rows of a molecule type in all its copies, those of the same length together."""
     found: dict[int, list[IntArray]] = {}
     for match in system.matches:
-        first = match.first_atom + match.kind.n_atoms * np.arange(match.count)
+        first = match.first_atoms[:, None, None]
         for rows in rows_of(match.kind):
             if len(rows):
-                found.setdefault(rows.shape[1], []).append(
-                    (rows + first[:, None, None]).reshape(-1, rows.shape[1])
-                )
+                found.setdefault(rows.shape[1], []).append((rows + first).reshape(-1, rows.shape[1]))
     return [np.concatenate(parts) for parts in found.values()]

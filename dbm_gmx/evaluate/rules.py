@@ -78,14 +78,13 @@ def _broken(system: System, atoms: FloatArray) -> list[Fault]:
     """Bonds of whole molecules that are far too long."""
     found = []
     for match in system.matches:
-        n = match.kind.n_atoms
-        rows = atoms[match.first_atom : match.first_atom + match.count * n].reshape(-1, n, 3)
+        rows, first = match.molecules(atoms), match.first_atoms
         lengths = bond_lengths(match.kind)
         bonds = np.array(list(lengths), np.int64).reshape(-1, 2)
         usual = np.array(list(lengths.values()))
         times = np.linalg.norm(rows[:, bonds[:, 1]] - rows[:, bonds[:, 0]], axis=-1) / usual
         for copy, bond in np.argwhere(times > STRETCHED):
-            i, j = match.first_atom + copy * n + bonds[bond]
+            i, j = first[copy] + bonds[bond]
             found.append(Fault("broken", (int(i), int(j)), float(times[copy, bond])))
     return found
 

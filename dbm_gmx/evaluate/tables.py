@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbm_gmx import __version__
-from dbm_gmx.evaluate.compare import METRICS, energy_range
+from dbm_gmx.evaluate.compare import METRICS, REFERENCE, energy_range
 from dbm_gmx.evaluate.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
-from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, Trajectory
+from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.pairs import centres, pair_names
 from dbm_gmx.evaluate.rules import RULES
 from dbm_gmx.topology import FloatArray
@@ -321,7 +321,7 @@ def term_table(evaluation: Evaluation, trajectory: Trajectory) -> dict[str, dict
         if not trajectory.measured:
             continue
         counts = np.sum([m.terms[key] for m in trajectory.measured], axis=0)
-        row = {"divergence": jensen_shannon(counts, expected.weights)}
+        row = {"divergence": float(jensen_shannon(counts, expected.weights))}
         if key[0] != "dihedral":
             mean, spread = moments(trajectory, key)
             row |= {"mean": mean, "spread": spread}

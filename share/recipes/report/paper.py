@@ -21,7 +21,8 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from dbm_gmx.evaluate.evaluation import REFERENCE, Evaluation, evaluate
+from dbm_gmx.evaluate.compare import REFERENCE
+from dbm_gmx.evaluate.evaluation import Evaluation, evaluate
 from dbm_gmx.evaluate.figures import colours_of, draw_figures
 from dbm_gmx.evaluate.page import conformation_table, fill_page, method, rule_table, score_table
 from dbm_gmx.evaluate.report import scores_text
