@@ -11,7 +11,16 @@ from string import Template
 from dbm_gmx import __version__
 from dbm_gmx.evaluate.compare import METRICS, REFERENCE, RESAMPLES, SPLITS, Score
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluate.tables import PARTS, TERM_ALONE, Panel, rule_rows, term_table
+from dbm_gmx.evaluate.tables import (
+    PARTS,
+    TERM_ALONE,
+    Panel,
+    deviations,
+    racemo_dyads,
+    root_mean_square,
+    rule_rows,
+    term_table,
+)
 from dbm_gmx.evaluate.worst import Place
 
 TITLES = {
@@ -117,23 +126,21 @@ def _counts(counts: Sequence[int], trajectory: Trajectory) -> str:
 def _facts(shown: Sequence[Trajectory]) -> list[list[str]]:
     """Rows on what no rule is about: beads and tacticity."""
     rows = []
-    if any(len(m.deviation) for t in shown for m in t.measured):
+    if any(len(deviations(t)) for t in shown):
         rows.append(["mapped atoms from the beads, rms and largest, nm", *map(_deviation, shown)])
-    if any(len(m.racemo) for t in shown for m in t.measured):
+    if any(len(racemo_dyads(t)) for t in shown):
         rows.append(["racemo dyads", *map(_racemo, shown)])
     return rows
 
 
 def _deviation(trajectory: Trajectory) -> str:
-    values = [float(x) for m in trajectory.measured for x in m.deviation]
-    if not values:
-        return ""
-    return f"{math.sqrt(sum(x * x for x in values) / len(values)):.4f}, {max(values):.4f}"
+    values = deviations(trajectory)
+    return f"{root_mean_square(values):.4f}, {values.max():.4f}" if len(values) else ""
 
 
 def _racemo(trajectory: Trajectory) -> str:
-    values = [float(x) for m in trajectory.measured for x in m.racemo]
-    return f"{100 * sum(values) / len(values):.1f} % of {len(values)}" if values else ""
+    values = racemo_dyads(trajectory)
+    return f"{100 * values.mean():.1f} % of {len(values)}" if len(values) else ""
 
 
 MAIN = (

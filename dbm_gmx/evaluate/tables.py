@@ -266,17 +266,30 @@ def _candidate(evaluation: Evaluation, candidate: Trajectory) -> dict[str, Any]:
     }
     if candidate.verdict.differing:
         found["differing"] = candidate.verdict.differing
-    apart = [m.deviation for m in candidate.measured if len(m.deviation)]
-    if apart:
-        every = np.concatenate(apart)
-        found["beads"] = {"rms": float(np.sqrt(np.mean(every**2))), "largest": float(every.max())}
-    dyads = [m.racemo for m in candidate.measured if len(m.racemo)]
-    if dyads:
-        found["racemo dyads"] = float(np.concatenate(dyads).mean())
+    apart, dyads = deviations(candidate), racemo_dyads(candidate)
+    if len(apart):
+        found["beads"] = {"rms": root_mean_square(apart), "largest": float(apart.max())}
+    if len(dyads):
+        found["racemo dyads"] = float(dyads.mean())
     space = evaluation.conformations
     if space is not None and candidate.label in space.divergence:
         found["conformations"] = _conformation_scores(space, candidate.label)
     return found
+
+
+def deviations(trajectory: Trajectory) -> FloatArray:
+    """(k,) nm, distances of all mapped atoms from their beads."""
+    return np.concatenate([np.zeros(0), *(m.deviation for m in trajectory.measured)])
+
+
+def root_mean_square(values: FloatArray) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def racemo_dyads(trajectory: Trajectory) -> FloatArray:
+    """(k,) 1 for every racemo dyad of all frames, 0 for every meso one."""
+    return np.concatenate([np.zeros(0), *(m.racemo for m in trajectory.measured)])
 
 
 def _conformation_scores(space: Conformations, label: str) -> dict[str, Any]:
