@@ -177,6 +177,7 @@ class Backmapper:
                 start=torch.from_numpy(np.concatenate(start)).to(self.device) if start else None,
                 generate=generate,
                 noise=self.model.shape.noise,
+                amplitude=self.model.amplitude,
                 grid=grid,
                 settings=settings,
                 judge=judge,

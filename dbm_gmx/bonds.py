@@ -1,4 +1,4 @@
-"""Bonds of fixed length, kept while the network places one atom after the other.
+"""Bonds of fixed length, kept while the network places one atom after the other, and made exact afterwards.
 
 A network is some hundredths of an Angstrom off at best; the topology says how long a bond is.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import networkx as nx
+import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.environment import Scene
+from dbm_gmx.environment import Scene, to_come
 from dbm_gmx.system import System
 from dbm_gmx.target import fixed_bonds
 
-ROUNDS = 4  # of Newton's method; each squares what is missing
+ROUNDS = 4  # of Newton's method
+STIFF = 0.2  # of a bond along its own direction: where bonds say less together, an atom stays as it was drawn
+ALONE = 0.1  # three bonds that say at least so much in every direction leave an atom no place of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +30,14 @@ class Bonds:
     step, length
         (rows, k) counted from the atom itself (0: none), and nm; rows as in
         :class:`~dbm_gmx.layout.Layout`.
+    apart
+        All bonds of a frame in groups in which no atom has two: (b, 2) atoms, (b, 1) nm, and (b, 2, 1) parts
+        of a stretch that either atom makes up for, by the mass of the other.
     """
 
     step: Tensor
     length: Tensor
+    apart: tuple[tuple[Tensor, Tensor, Tensor], ...]
 
 
 def find_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> Bonds:
@@ -41,22 +49,97 @@ def find_bonds(system: System, constraints: str, *, device: torch.device | str =
         If there are no such constraints.
     """
     rows: list[list[tuple[int, float]]] = []
+    found = {}
     for kind in {match.kind.name: match.kind for match in system.matches}.values():
         own: list[list[tuple[int, float]]] = [[] for _ in range(kind.n_atoms)]
-        pairs, lengths = fixed_bonds(kind, constraints)
+        pairs, lengths = found[kind.name] = fixed_bonds(kind, constraints)
         for (i, j), length in zip(pairs.tolist(), lengths.tolist(), strict=True):
             own[i].append((j - i, length))
             own[j].append((i - j, length))
         rows += own
     width = max(1, *map(len, rows))
     padded = torch.tensor([row + [(0, 0.0)] * (width - len(row)) for row in rows], dtype=torch.float64)
-    return Bonds(padded[..., 0].long().to(device), padded[..., 1].float().to(device))
+    groups: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for match in system.matches:
+        pairs, lengths = found[match.kind.name]
+        colour = _colours(pairs)
+        mass = np.asarray(match.kind.masses)[pairs][:, ::-1]
+        share = mass / mass.sum(1, keepdims=True)
+        for c in range(colour.max(initial=-1) + 1):
+            mine = colour == c
+            atoms = match.first_atoms[:, None, None] + pairs[mine]
+            copies = (len(atoms), 1)
+            groups.setdefault(c, []).append(
+                (atoms.reshape(-1, 2), np.tile(lengths[mine], copies[0]), np.tile(share[mine], copies))
+            )
+    return Bonds(
+        step=padded[..., 0].long().to(device),
+        length=padded[..., 1].float().to(device),
+        apart=tuple(_group(groups[c], device) for c in sorted(groups)),
+    )
 
 
-def hold(bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, replica: int) -> Tensor:
-    """Move atoms the shortest way to where their bonds to those known have their lengths.
+def _colours(pairs: np.ndarray) -> np.ndarray:
+    """(b,) numbers of the bonds, of which no two at an atom have the same."""
+    bonds = nx.Graph([tuple(pair) for pair in pairs.tolist()])
+    named = nx.greedy_color(nx.line_graph(bonds))
+    both = {frozenset(edge): colour for edge, colour in named.items()}
+    return np.array([both[frozenset(pair)] for pair in pairs.tolist()], int)
 
-    A heavy atom does not heed its hydrogens, which are placed after it.
+
+def _group(
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], device: torch.device | str
+) -> tuple[Tensor, Tensor, Tensor]:
+    atoms, lengths, share = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return (
+        torch.from_numpy(atoms).to(device),
+        torch.from_numpy(lengths).float()[:, None].to(device),
+        torch.from_numpy(share).float()[..., None].to(device),
+    )
+
+
+def straighten(bonds: Bonds, positions: Tensor) -> Tensor:
+    """Give all bonds their length, moving atoms as little as their masses ask.
+
+    Bonds are gone through in turn, those that share no atom together, until all fit (Ryckaert, Ciccotti,
+    Berendsen, J. Comput. Phys. 23, 327, 1977).
+
+    Parameters
+    ----------
+    positions
+        (frames, n, 3) nm, molecules whole.
+
+    Returns
+    -------
+    (frames, n, 3) nm.
+    """
+    positions = positions.clone()
+    for _ in range(TURNS):
+        worst = 0.0
+        for atoms, length, share in bonds.apart:
+            ends = positions[:, atoms]
+            vector = ends[:, :, 1] - ends[:, :, 0]
+            stretch = 1 - length / vector.norm(dim=2, keepdim=True).clamp(min=1e-3)
+            worst = max(worst, float(stretch.abs().max()))
+            way = (stretch * vector)[:, :, None] * share
+            positions[:, atoms] = ends + torch.stack([way[:, :, 0], -way[:, :, 1]], 2)
+        if worst < FITS:
+            break
+    return positions
+
+
+TURNS = 500  # through all bonds
+FITS = 1e-5  # relative error of a length that is none: that of a position in single precision
+
+
+def hold(
+    bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, replica: int, anew: bool = False
+) -> Tensor:
+    """Move atoms towards where their bonds to those known have their lengths.
+
+    A heavy atom does not heed its hydrogens, which are placed after it; one that three bonds pull in three
+    directions stays where it was drawn, for else its neighbours alone would say where it is, and the errors
+    of their places would become errors of its angles.
 
     Parameters
     ----------
@@ -66,23 +149,29 @@ def hold(bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, r
         Atoms of lower growth rank are known.
     replica
         Which of the scene's copies is looked at.
+    anew
+        Whether atoms of the bead that are to come are not known, either.
 
     Returns
     -------
-    (b, 3) nm; where too many bonds contradict each other, the best there is (least squares).
+    (b, 3) nm; where bonds contradict each other, about the best there is (least squares).
     """
     layout = scene.layout
     step, length = (values[layout.row[atom]] for values in (bonds.step, bonds.length))
     other = atom[:, None] + step
     held = (step != 0) & (layout.growth[other] < now)
     held &= ~layout.hydrogen[other] | layout.hydrogen[atom][:, None]
+    if anew:
+        held &= ~to_come(layout, other, atom[:, None])
     there, weight = scene.positions[replica, other], held.to(place.dtype)[..., None]
-    small = 1e-4 * torch.eye(3, device=place.device)  # leaves directions no bond says anything about
-    for _ in range(ROUNDS):
+    drawn, own = place, STIFF * torch.eye(3, device=place.device)
+    for k in range(ROUNDS):
         vector = place[:, None] - there
         distance = vector.norm(dim=2, keepdim=True).clamp(min=1e-3)
         along = weight * vector / distance
         missing = weight * (length[..., None] - distance)
-        square = along.transpose(1, 2) @ along + small
-        place = place + torch.linalg.solve(square, (along.transpose(1, 2) @ missing)[..., 0])
-    return place
+        square = along.transpose(1, 2) @ along
+        if not k:
+            free = torch.linalg.eigvalsh(square)[:, :1] < ALONE
+        place = place + torch.linalg.solve(square + own, (along.transpose(1, 2) @ missing)[..., 0])
+    return torch.where(free, place, drawn)

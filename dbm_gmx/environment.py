@@ -195,6 +195,7 @@ def surround(
     azimuth: Tensor,
     replica: Tensor,
     grid: Grid,
+    anew: bool = False,
 ) -> Environment:
     """Gather what each atom of a batch sees.
 
@@ -212,13 +213,15 @@ def surround(
         (b,) radian, turn of the local frame about its z axis.
     replica
         (b,) which of the scene's copies of the atoms is seen.
+    anew
+        Whether the beads of the atoms are drawn anew: those of their atoms that are to come are not seen.
     """
     layout = scene.layout
     bead = layout.owner[atom]
     centre, rotation = scene.beads[bead], local_frames(scene, bead, azimuth)
     shown = [
-        neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid),
-        _bonded_atoms(scene, atom, now=now, replica=replica, grid=grid),
+        neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid, anew=anew),
+        _bonded_atoms(scene, atom, now=now, replica=replica, grid=grid, anew=anew),
         _neighbouring_beads(scene, bead, grid=grid),
     ]
     positions, rows, weights, neighbour = (torch.cat(parts, 1) for parts in zip(*shown, strict=True))
@@ -238,7 +241,9 @@ Shown = tuple[Tensor, Tensor, Tensor, Tensor]
 """Positions relative to the centre (b, k, 3), feature rows, weights and atoms (b, k)."""
 
 
-def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
+def neighbouring_atoms(
+    scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid, anew: bool = False
+) -> Shown:
     """All known atoms inside the cut-off, found through the beads that own them."""
     layout, bead = scene.layout, scene.layout.owner[atom]
     which, link = expand(scene.link_start, bead)
@@ -247,20 +252,23 @@ def neighbouring_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tens
     vector = scene.positions[replica[sample], other] + shift - scene.beads[bead][sample]
     keep = vector.square().sum(1) < grid.cutoff**2
     sample, other, shift, vector = sample[keep], other[keep], shift[keep], vector[keep]
-    keep = _visible(layout, other, atom[sample], now[sample], here=shift.square().sum(1) < SAME)
+    here = shift.square().sum(1) < SAME
+    keep = _visible(layout, other, atom[sample], now[sample], here=here, anew=anew)
     sample, other, vector = sample[keep], other[keep], vector[keep]
     vector, rows, other, real = pad(sample, len(atom), vector, layout.atom_class[other], other)
     return vector, rows, real, torch.where(real > 0, other, -1)
 
 
-def _bonded_atoms(scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid) -> Shown:
+def _bonded_atoms(
+    scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid, anew: bool
+) -> Shown:
     """Bonded and excluded atoms once more, for the channels that say what they are to the current one."""
     layout = scene.layout
     step = layout.partners[layout.row[atom]]
     other = atom[:, None] + step
     vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
     seen = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
-    seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen))
+    seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen), anew=anew)
     return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.where(seen, other, -1)
 
 
@@ -278,14 +286,22 @@ def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
 SAME = 1e-6  # nm^2; a lattice vector shorter than this is none
 
 
-def _visible(layout: Layout, other: Tensor, atom: Tensor, now: Tensor, *, here: Tensor) -> Tensor:
+def _visible(layout: Layout, other: Tensor, atom: Tensor, now: Tensor, *, here: Tensor, anew: bool) -> Tensor:
     """Whether an atom shows another: placed, not itself, no hydrogen of its own molecule if it is heavy.
 
     ``here`` tells the molecule itself from its periodic images.
     """
     own_molecule = here & (layout.molecule[other] == layout.molecule[atom])
     hidden = own_molecule & layout.hydrogen[other] & ~layout.hydrogen[atom]
+    if anew:
+        hidden |= here & to_come(layout, other, atom)
     return (layout.growth[other] < now) & ~(here & (other == atom)) & ~hidden
+
+
+def to_come(layout: Layout, other: Tensor, atom: Tensor) -> Tensor:
+    """Whether an atom is placed after another of the same bead and stage."""
+    same = (layout.owner[other] == layout.owner[atom]) & (layout.hydrogen[other] == layout.hydrogen[atom])
+    return same & (layout.growth[other] > layout.growth[atom])
 
 
 def densities(environment: Environment, features: Tensor, grid: Grid) -> Tensor:

@@ -35,6 +35,9 @@ class Model:
         Weights.
     provenance
         What data, settings and scores it has; plain types.
+    amplitude
+        Standard deviation of the random vector when heavy atoms and when hydrogens are placed.  Less than 1
+        where the network knows less than there is to see: in sweeps, what it leaves open adds up.
     """
 
     grid: Grid
@@ -42,6 +45,7 @@ class Model:
     shape: Shape
     state: Mapping[str, Tensor]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    amplitude: tuple[float, float] = (1.0, 1.0)
 
 
 def save_model(model: Model, path: str | Path) -> None:
@@ -53,6 +57,7 @@ def save_model(model: Model, path: str | Path) -> None:
             "channels": model.channels.plain(),
             "shape": asdict(model.shape),
             "provenance": dict(model.provenance),
+            "amplitude": list(model.amplitude),
             "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
         },
         path,
@@ -99,6 +104,7 @@ def load_model(name: str | Path = MODEL) -> Model:
             shape=Shape(**plain["shape"]),
             state={key: value.float() for key, value in plain["state"].items()},
             provenance=plain["provenance"],
+            amplitude=tuple(plain.get("amplitude", (1.0, 1.0))),
         )
         build_generator(model)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.bonds import Bonds, hold
+from dbm_gmx.bonds import Bonds, hold, straighten
 from dbm_gmx.environment import EVERYTHING, Environment, Scene, surround
 from dbm_gmx.grid import Grid, collapse
 from dbm_gmx.layout import MOST_ATOMS
@@ -78,6 +78,7 @@ def reconstruct(
     noise: int,
     grid: Grid,
     settings: Settings,
+    amplitude: tuple[float, float] = (1.0, 1.0),
     judge: Judge | None = None,
     bonds: Bonds | None = None,
     start: Tensor | None = None,
@@ -93,6 +94,8 @@ def reconstruct(
         Indices of the frames; with the seed they decide the random numbers.
     generate, noise
         The generator and the length of its random vector.
+    amplitude
+        Standard deviation of that vector, for heavy atoms and for hydrogens.
     judge
         Says which beads are to be tried again, up to the number of orientations.
     bonds
@@ -107,7 +110,7 @@ def reconstruct(
     (n, 3) nm, near the beads.
     """
     dice = Dice.of(frames, samples, seed=settings.seed)
-    brush = Brush(scene, generate, noise, grid, settings.batch)
+    brush = Brush(scene, generate, noise, amplitude, grid, settings.batch)
 
     def visit(brush: Brush, stages: Sequence[Stage], *, growing: bool) -> None:
         for stage in stages:
@@ -126,6 +129,9 @@ def reconstruct(
             if sweep >= settings.network_sweeps - HELD:
                 brush = replace(brush, bonds=bonds)
             visit(brush, order, growing=False)
+            if brush.bonds is not None:
+                each = scene.positions[0].reshape(len(frames), -1, 3)
+                scene.positions[0] = straighten(brush.bonds, each).reshape(-1, 3)
     return scene.positions[0]
 
 
@@ -140,8 +146,8 @@ class Brush:
     ----------
     scene, grid
         Where.
-    generate, noise
-        The generator and the length of its random vector.
+    generate, noise, amplitude
+        The generator, the length of its random vector and its standard deviation.
     batch
         Environments held in memory at once.
     bonds
@@ -151,30 +157,44 @@ class Brush:
     scene: Scene
     generate: Generate
     noise: int
+    amplitude: tuple[float, float]
     grid: Grid
     batch: int
     bonds: Bonds | None = None
 
     def draw(
-        self, stage: Stage, *, growing: bool, dice: Dice, replica: int = 0, beads: Tensor | None = None
+        self,
+        stage: Stage,
+        *,
+        growing: bool,
+        dice: Dice,
+        replica: int = 0,
+        beads: Tensor | None = None,
+        anew: bool = False,
     ) -> None:
         """Draw the atoms of a stage in one of the copies; of all its beads, or only of some.
+
+        ``anew``: each bead as if none of its atoms of this stage were there.
 
         Random numbers are drawn for all, so that those of a frame do not depend on the others.
         """
         for step, every in stage:
-            columns = [every, dice.angle(len(every)), dice.normal(len(every), self.noise)]
+            hydrogen = self.scene.layout.hydrogen[every].cpu()
+            width = torch.where(hydrogen, self.amplitude[1], self.amplitude[0])[:, None]
+            columns = [every, dice.angle(len(every)), width * dice.normal(len(every), self.noise)]
             columns = [column.to(every.device) for column in columns]
             if beads is not None:
                 chosen = torch.isin(self.scene.layout.owner[every], beads)
                 columns = [column[chosen] for column in columns]
             now = step if growing else EVERYTHING
             jobs = zip(*(torch.split(column, self.batch) for column in columns), strict=True)
-            drawn = [self._placed(*job, now=now, replica=replica) for job in jobs if len(job[0])]
+            drawn = [self._placed(*job, now=now, replica=replica, anew=anew) for job in jobs if len(job[0])]
             if drawn:
                 self.scene.positions[replica, columns[0]] = torch.cat(drawn)
 
-    def _placed(self, atom: Tensor, azimuth: Tensor, noise: Tensor, *, now: int, replica: int) -> Tensor:
+    def _placed(
+        self, atom: Tensor, azimuth: Tensor, noise: Tensor, *, now: int, replica: int, anew: bool
+    ) -> Tensor:
         """(b, 3) nm, where some atoms are drawn."""
         seen = surround(
             self.scene,
@@ -183,11 +203,12 @@ class Brush:
             azimuth=azimuth,
             replica=torch.full_like(atom, replica),
             grid=self.grid,
+            anew=anew,
         )
         place = to_laboratory(seen, collapse(self.generate(seen, noise).float(), self.grid))
         if self.bonds is None:
             return place
-        return hold(self.bonds, self.scene, atom, place, now=now, replica=replica)
+        return hold(self.bonds, self.scene, atom, place, now=now, replica=replica, anew=anew)
 
 
 def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: Dice, tries: int) -> None:
@@ -199,7 +220,7 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
     now = stage[-1][0] + 1 if growing else EVERYTHING
     bead, placed = owner[stage[0][1]], torch.cat([atoms for _, atoms in stage])
     limits: Tensor | None = None
-    for _ in range(tries):
+    for attempt in range(tries):
         # again after each try: neighbours were tried together, and one of them may have stayed
         energies = judge(scene, bead, placed, now, 0)
         if limits is None:
@@ -211,7 +232,9 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
             return
         placed = placed[torch.isin(owner[placed], bead)]
         scene.positions[1] = scene.positions[0]
-        brush.draw(stage, growing=growing, dice=dice, replica=1, beads=bead)
+        # every other time: neighbours of its own may hold an atom where it should not be
+        anew = not growing and bool(attempt % 2)
+        brush.draw(stage, growing=growing, dice=dice, replica=1, beads=bead, anew=anew)
         better = ~((judge(scene, bead, placed, now, 1) - limits).clamp(min=0).sum(1) >= excess)
         taken = placed[torch.isin(owner[placed], bead[better])]
         scene.positions[0, taken] = scene.positions[1, taken]

@@ -137,8 +137,10 @@ def model() -> Model:
 
 def test_a_model_is_read_as_it_was_written(tmp_path, model):
     path = tmp_path / "small.pt"
+    model = replace(model, amplitude=(0.5, 0.75))
     save_model(model, path)
     again = load_model(path)
+    assert again.amplitude == (0.5, 0.75)
     assert again.grid == model.grid
     assert again.channels == model.channels
     assert isinstance(again.channels, Channels)
@@ -157,7 +159,7 @@ def test_a_model_file_holds_plain_types_only(tmp_path, model):
     path = tmp_path / "small.pt"
     save_model(model, path)
     plain = torch.load(path, weights_only=True)
-    assert set(plain) == {"format", "grid", "channels", "shape", "provenance", "state"}
+    assert set(plain) == {"format", "grid", "channels", "shape", "provenance", "amplitude", "state"}
     assert path.stat().st_size < 2.5 * sum(v.numel() for v in model.state.values()) + 20_000
 
 

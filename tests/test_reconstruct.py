@@ -259,7 +259,27 @@ def test_bonds_have_their_length_after_the_last_sweep(
         length = (result[partner] - result[:, None]).norm(dim=2)
         off.append(((length - wanted) * (wanted > 0)).abs().max())
     assert off[0] > 0.01
-    assert off[1] < 2e-4
+    assert off[1] < 5e-6
+
+
+def test_heavy_atoms_and_hydrogens_have_noise_of_their_own_width(
+    octane: tuple[System, list[Frame], list[Frame]],
+) -> None:
+    system, beads, atoms = octane
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
+    layout, _ = system_layout(system, untrained(system).channels)
+    seen: dict[bool, list[torch.Tensor]] = {False: [], True: []}
+
+    def listening(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+        (hydrogen,) = layout.hydrogen[environment.atom].unique().tolist()
+        seen[hydrogen].append(noise)
+        return oracle(environment, noise)
+
+    scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
+    common = {"noise": 16, "grid": Grid(), "settings": gibbs(1)}
+    reconstruct(scene, [0], generate=listening, amplitude=(0.5, 0.8), **common)
+    for hydrogen, width in ((False, 0.5), (True, 0.8)):
+        assert float(torch.cat(seen[hydrogen]).std()) == pytest.approx(width, rel=0.02)
 
 
 def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:

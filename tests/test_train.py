@@ -21,6 +21,7 @@ from systems import Example
 
 import dbm_gmx.train.learner as learner_module
 import dbm_gmx.train.loop as loop
+import dbm_gmx.train.scores as scores
 from dbm_gmx.channels import Channels, default_channels
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
@@ -35,7 +36,7 @@ from dbm_gmx.train.corpus import Corpus, make_corpus
 from dbm_gmx.train.frames import make_pair, read_training_system
 from dbm_gmx.train.loop import train
 from dbm_gmx.train.rollout import roll_out
-from dbm_gmx.train.scores import overall, score_frames
+from dbm_gmx.train.scores import AMPLITUDES, calibrated, overall, score_frames
 from dbm_gmx.train.settings import (
     AdversarialSettings,
     CriticSettings,
@@ -78,7 +79,7 @@ def tiny_settings(output: Path, **changes: Any) -> TrainSettings:
         warm=WarmSettings(steps=4, batch=16, draws=2),
         adversarial=AdversarialSettings(steps=4, batch=6, critic_steps=2, supervised=0.5),
         prior=PriorSettings("p2", ramp=0.0),
-        run=RunSettings(log=2, evaluate=0, sweeps=0),
+        run=RunSettings(log=2, evaluate=0, sweeps=0, calibrate=False),
     )
     return replace(settings, **changes)
 
@@ -185,6 +186,19 @@ def test_another_training_is_not_continued(tmp_path: Path) -> None:
     train(
         replace(settings, run=replace(settings.run, log=1)), max_hours=1e-9
     )  # changes nothing that is learnt
+
+
+def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path) -> None:
+    path, text = (
+        tmp_path / "channels.toml",
+        '[atoms]\nall = ["*"]\n[bonded]\nbond = ["bond"]\n[beads]\nall = ["*"]\n',
+    )
+    path.write_text(text)
+    settings = tiny_settings(tmp_path / "out", channels=path)
+    train(settings, max_hours=1e-9)
+    path.write_text(text + '[current]\nall = ["*"]\n')
+    with pytest.raises(InputError, match="a network of another size; give another output folder"):
+        train(settings)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
@@ -348,6 +362,34 @@ def test_fine_tuning_begins_with_the_model_and_says_so(tmp_path: Path) -> None:
     assert train(settings).step == 8
 
 
+# --- amplitude -----------------------------------------------------------------------------------------
+
+
+def test_the_amplitude_is_that_of_the_best_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of heavy atoms first; that of hydrogens is best where it goes with the one of heavy atoms."""
+
+    def off(model: Model, systems: Any, *, sweeps: int, seed: int) -> float:
+        heavy, hydrogens = model.amplitude
+        return 2 * abs(heavy - 0.5) + abs(hydrogens - heavy - 0.35)
+
+    monkeypatch.setattr(scores, "off_balance", off)
+    assert calibrated(small_model(), [], sweeps=0, seed=1).amplitude == (0.5, 0.85)
+
+
+def test_the_amplitude_is_found_in_the_end_and_kept(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    settings = replace(settings, run=replace(settings.run, calibrate=True, evaluate=8))
+    assert train(settings, max_hours=1e-9).step == 0
+    assert load_model(tmp_path / "model.pt").amplitude == (1.0, 1.0)
+    done = train(settings)
+    model, (line,) = load_model(done.path), log_of(tmp_path, "amplitude")
+    assert model.amplitude == (line["heavy"], line["hydrogens"])
+    assert set(model.amplitude) <= set(AMPLITUDES)
+    train(settings)  # nothing left to do
+    assert len(log_of(tmp_path, "amplitude")) == 1
+    assert load_model(done.path).amplitude == model.amplitude
+
+
 # --- scores --------------------------------------------------------------------------------------------
 
 
@@ -385,9 +427,9 @@ def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Exa
         tmp_path,
         system=(system,),
         network=Shape(width=24, blocks=2, noise=2),
-        warm=WarmSettings(steps=1000, batch=16, draws=1, rate=1e-2, jitter=0.0),
+        warm=WarmSettings(steps=1000, batch=32, draws=1, rate=5e-3, jitter=0.0),
         adversarial=AdversarialSettings(steps=5, batch=4, critic_steps=2),
-        run=RunSettings(log=500, evaluate=0, average=0.98),
+        run=RunSettings(log=500, evaluate=0, average=0.98, calibrate=False),
     )
     model = load_model(train(settings).path)
     data = read_training_system(system, order=settings.order)

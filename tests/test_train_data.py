@@ -15,11 +15,11 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.frame import Frame
 from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.judge import Judge
-from dbm_gmx.train.corpus import GROWTH, SWEEP, Corpus, make_corpus
+from dbm_gmx.train.corpus import ANEW, GROWTH, SWEEP, Corpus, make_corpus
 from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
 from dbm_gmx.train.settings import SystemSettings
-from dbm_gmx.train.views import Batch, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.views import Batch, blur, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
 
@@ -72,6 +72,28 @@ def test_true_places_give_the_environments_of_the_scene(octane: Example, corpus:
     assert float(rolled.moved.abs().max()) == 0.0
 
 
+def test_a_bead_drawn_anew_does_not_see_what_is_to_come(octane: Example, corpus: Corpus) -> None:
+    """Of its own atoms of the stage; all others it sees, in training as in a sweep."""
+    batch, scene = both_modes(corpus, azimuth=0.7), scene_of_second(octane)
+    anew = replace(batch, mode=torch.full_like(batch.mode, ANEW))
+    rolled = roll_out(corpus, anew, octane.features, true_place(corpus))
+    atom = rolled.atom - octane.layout.n_atoms
+    common = {
+        "now": torch.full_like(atom, EVERYTHING),
+        "azimuth": torch.full((len(atom),), 0.7),
+        "replica": torch.zeros_like(atom),
+        "grid": GRID,
+    }
+    seen, everything = (surround(scene, atom, anew=hide, **common) for hide in (True, False))
+    shown = [densities(view, octane.features, GRID) for view in (seen, everything)]
+    torch.testing.assert_close(rolled.environment, shown[0], atol=1e-3, rtol=1e-3)
+    slot = corpus.slot[rolled.atom]
+    last = slot + 1 == corpus.sequences.start.diff()[corpus.sequence[rolled.atom]]
+    torch.testing.assert_close(shown[0][last], shown[1][last])
+    missing = (everything.weights.sum(1) - seen.weights.sum(1))[~last]
+    assert (missing >= 2).all()  # as a neighbour and as a bonded one
+
+
 def test_later_atoms_see_earlier_ones_where_they_were_placed(octane: Example, corpus: Corpus) -> None:
     """A generator that is 0.03 nm off in z shifts what later atoms see by just that."""
     batch = both_modes(corpus, azimuth=0.0)
@@ -115,6 +137,10 @@ def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> Non
     # in growth the judge looks back at a whole stage, so at atoms of other molecules that are later here
     bonded = Judge(octane.system, octane.layout, grid=Grid(cutoff=1e-3), batch=512)
     bonded.tables = [t for t in known if not t.name.startswith("pairs")]
+    anew = replace(batch, mode=torch.where(batch.mode == SWEEP, ANEW, batch.mode))
+    rolled = roll_out(corpus, anew, octane.features, true_place(corpus))
+    for part, energy in energies(corpus, anew, rolled, ceiling=1e9).items():
+        torch.testing.assert_close(energy, found[part], atol=0.02, rtol=1e-3)
     for k in range(0, 80, 3):
         atoms = atoms_of(corpus, batch.sequence[k]) - octane.layout.n_atoms
         bead = octane.layout.owner[atoms[:1]]
@@ -132,7 +158,8 @@ def test_batches_follow_weights_and_modes(corpus: Corpus) -> None:
     batch = draw_batch(corpus, 4000, sweeps=0.25, dice=dice)
     length = corpus.sequences.start.diff()[batch.sequence]
     assert (length.diff() <= 0).all()
-    assert float((batch.mode == SWEEP).float().mean()) == pytest.approx(0.25, abs=0.03)
+    for mode, part in ((GROWTH, 0.75), (SWEEP, 0.125), (ANEW, 0.125)):
+        assert float((batch.mode == mode).float().mean()) == pytest.approx(part, abs=0.03)
     assert float(batch.azimuth.min()) < 0.1
     assert float(batch.azimuth.max()) > 6.1
     atom, *_ = draw_atoms(corpus, 3000, dice=dice)
@@ -172,3 +199,24 @@ def test_frames_are_read_mapped_and_held_out() -> None:
     with pytest.raises(InputError, match="3 frames, of which 3 are held out: none to train on"):
         read_training_system(SystemSettings(**files, frames=3, held_out=3), order="depth-first")
     assert channels_for([mapped.system]).width == 2 + 3 + 2 + 1 + 1
+
+
+def test_blurred_beads_leave_the_distances_between_atoms(octane: Example, corpus: Corpus) -> None:
+    """Atoms move together, by up to the width; the current bead stays in the middle."""
+    dice = torch.Generator().manual_seed(3)
+    atom, mode, azimuth = draw_atoms(corpus, 400, dice=dice)
+    seen = look(corpus, atom, mode=mode, azimuth=azimuth).environment
+    truth = local_place(corpus, atom, azimuth)
+    (one, other), moved = blur((seen, seen), truth, corpus.table, width=0.06, dice=dice)
+    torch.testing.assert_close(one.positions, other.positions)
+    is_atom = seen.neighbour >= 0
+    before = (truth[:, None] - seen.positions).norm(dim=2)[is_atom]
+    after = (moved[:, None] - one.positions).norm(dim=2)[is_atom]
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
+    current = seen.rows >= corpus.table.current_row
+    assert int(current.sum()) == 400
+    assert float(one.positions[current].abs().max()) == 0
+    bead = (seen.rows >= corpus.table.bead_row) & ~current
+    way = (one.positions - seen.positions)[bead].square().mean().sqrt()
+    assert float(way) == pytest.approx(0.06 / 3**0.5, rel=0.1)  # of widths that are uniform below
+    assert 0.03 < float((moved - truth).square().mean().sqrt()) < 0.06

@@ -34,6 +34,8 @@ class Progress:
         Lowest overall score so far.
     widest
         nm, largest spread between draws for the same atom so far.
+    amplitude
+        Of the random vector, see :class:`~dbm_gmx.model.Model`.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Progress:
     scored: int = -1
     best: float = float("inf")
     widest: float = 0.0
+    amplitude: tuple[float, float] = (1.0, 1.0)
 
 
 def save_checkpoint(learner: Learner, progress: Progress, settings: TrainSettings, group: Group) -> None:
@@ -83,7 +86,14 @@ def resume(learner: Learner, settings: TrainSettings, group: Group) -> Progress:
     count = len(state["dice"])
     if count != group.size:
         raise InputError(f"a checkpoint of {count} processes, these are {group.size}", path=path)
-    restore(learner, state["learner"], state["dice"][group.rank])
+    try:
+        restore(learner, state["learner"], state["dice"][group.rank])
+    except RuntimeError as error:  # the channel file or the model to begin with is not what it was
+        raise InputError(
+            "a checkpoint of a network of another size; give another output folder, or the same channels "
+            "and the same start",
+            path=path,
+        ) from error
     return Progress(**state["progress"])
 
 

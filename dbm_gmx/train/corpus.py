@@ -25,8 +25,8 @@ from dbm_gmx.layout import make_layout
 from dbm_gmx.system import bead_types_of, classes_of
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
-GROWTH, SWEEP = 0, 1
-"""How an atom sees the others: those placed before it, or all."""
+GROWTH, SWEEP, ANEW = 0, 1, 2
+"""How an atom sees the others: those placed before it, all, or all but those of its sequence yet to come."""
 
 AT_ONCE = 2048  # environments worked out together
 

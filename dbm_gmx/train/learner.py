@@ -29,7 +29,7 @@ from dbm_gmx.train.losses import (
 )
 from dbm_gmx.train.rollout import Place, energies, roll_out, true_place
 from dbm_gmx.train.settings import TrainSettings, WarmSettings
-from dbm_gmx.train.views import View, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.views import View, blur, draw_atoms, draw_batch, local_place, look
 
 RISE = 30  # the learning rate of the warm start rises in the first thirtieth of its steps
 STEEPEST = 5.0  # norm to which the gradients of the generator are cut
@@ -176,8 +176,12 @@ def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     pool = scale * torch.randn(POOL, 3, generator=dice)
     view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
     data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
-    seen = densities(view.environment, lesson.features, corpus.grid)
-    label, draws = lesson.features[view.environment.atom_class], settings.draws
+    environment, truth = view.environment, local_place(corpus, atom, azimuth)
+    if settings.blur:
+        both = (environment, data)
+        (environment, data), truth = blur(both, truth, corpus.table, width=settings.blur, dice=dice)
+    seen = densities(environment, lesson.features, corpus.grid)
+    label, draws = lesson.features[environment.atom_class], settings.draws
     noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=dice)
     with lesson.fast:
         drawn = learner.generator(
@@ -187,8 +191,8 @@ def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
         )
     return supervised_losses(
         drawn.unflatten(0, (draws, len(atom))),
-        view.environment,
-        local_place(corpus, atom, azimuth),
+        environment,
+        truth,
         data=data,
         closest=too_close(corpus, view),
         table=corpus.table,

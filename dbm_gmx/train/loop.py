@@ -25,7 +25,7 @@ from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
 from dbm_gmx.train.group import Group, any_of, joined
 from dbm_gmx.train.learner import Learner, Lesson, make_learner, make_lesson, spread, take_step
-from dbm_gmx.train.scores import overall, score
+from dbm_gmx.train.scores import calibrated, overall, score
 from dbm_gmx.train.settings import TrainSettings, plain, read_settings
 from dbm_gmx.train.start import first_model
 from dbm_gmx.train.watch import Journal, Stop, check_finite, peak, stopping, worries, worse
@@ -133,6 +133,7 @@ def train(settings: TrainSettings | Path, *, max_hours: float | None = None, qui
         journal.write("start", learner.step, profile(course))
         stopped = take_steps(course, learner, progress, stop, quiet=quiet or not group.first)
         if not stopped and progress.scored != learner.step:
+            calibrate(course, learner, progress)
             evaluate(course, learner, progress)
         save(course, learner, progress)
         ending = {"seconds": learner.seconds, "reason": stopped}
@@ -160,7 +161,7 @@ def take_steps(course: Course, learner: Learner, progress: Progress, stop: Stop,
             if learner.step % run.log == 0 or learner.step == settings.warm.steps:
                 note(course, learner, progress, rate=(learner.step - logged_step) / (now - logged))
                 logged, logged_step = now, learner.step
-            if run.evaluate and learner.step % run.evaluate == 0:
+            if run.evaluate and learner.step % run.evaluate == 0 and learner.step < settings.steps:
                 evaluate(course, learner, progress)
                 logged += time.monotonic() - now  # not time of the steps
             if any_of(now - saved > 60 * run.checkpoint, group):
@@ -196,6 +197,16 @@ def note(course: Course, learner: Learner, progress: Progress, *, rate: float) -
     speed = {"gflops": rate * operations_per_step(course)[phase] / 1e9}
     warnings = {"warnings": found} if found else {}
     course.journal.write(phase, learner.step, means | times | speed | warnings)
+
+
+def calibrate(course: Course, learner: Learner, progress: Progress) -> None:
+    """Find the amplitude of the random vector in the end."""
+    run, seed = course.settings.run, course.settings.seed
+    if run.calibrate and course.group.first:
+        model = calibrated(finished(course, learner, progress), course.systems, sweeps=run.sweeps, seed=seed)
+        progress.amplitude = model.amplitude
+        heavy, hydrogens = model.amplitude
+        course.journal.write("amplitude", learner.step, {"heavy": heavy, "hydrogens": hydrogens})
 
 
 def evaluate(course: Course, learner: Learner, progress: Progress) -> None:
@@ -241,7 +252,7 @@ def finished(course: Course, learner: Learner, progress: Progress) -> Model:
         "systems": systems,
         "scores": progress.scores,
     }
-    return replace(course.model, state=learner.average, provenance=provenance)
+    return replace(course.model, state=learner.average, provenance=provenance, amplitude=progress.amplitude)
 
 
 FILES = ("output", "system", "start", "channels")

@@ -8,7 +8,7 @@ from math import floor
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import FeatureTable
+from dbm_gmx.channels import ROLES, FeatureTable
 from dbm_gmx.environment import Environment
 from dbm_gmx.grid import Grid, collapse, density_of
 from dbm_gmx.train.settings import PriorSettings, WarmSettings
@@ -105,25 +105,41 @@ def unit_density(positions: Tensor, grid: Grid) -> Tensor:
     return density / density.sum((-3, -2, -1), keepdim=True)
 
 
-def partner_distances(
-    environment: Environment, positions: Tensor, table: FeatureTable
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Distances to everything seen, and which of it is one and which two bonds away.
+POWER = 1.5  # of distances of places: what is far off comes near sooner than with 1; 2 would see means only
+
+
+def spread_score(off: Tensor, apart: Tensor) -> Tensor:
+    """Score of several draws, the lower the better.
+
+    In the mean it is lowest where draws are distributed as the data are; draws that are all in the middle of
+    the data score worse (Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359, 2007, section 5).
 
     Parameters
     ----------
-    positions
-        (..., b, 3) nm, local.
+    off
+        (draws, ...) how far each draw is off the data, in a measure that is negative definite, as powers of
+        the distance below the second and log(1 + square) are.
+    apart
+        (draws, draws, ...) how far they are from each other, in the same measure.
 
     Returns
     -------
-    (..., b, k) nm, (b, k) and (b, k) weights.
+    (...), the mean of the one less half of the mean of the other, a draw and itself left out.
     """
+    draws = len(off)
+    return off.mean(0) - apart.sum((0, 1)) / max(1, 2 * draws * (draws - 1))
+
+
+def lengths(vectors: Tensor) -> Tensor:
+    """(...) of (..., 3), differentiable at 0."""
+    return vectors.square().sum(-1).clamp(min=1e-10).sqrt()
+
+
+def partners(environment: Environment, table: FeatureTable) -> Tensor:
+    """(roles, b, k) 1 for what is one, two and three bonds away."""
     role = (environment.rows - table.bonded_row) // (2 * len(table.classes))
     bonded = (environment.rows >= table.bonded_row) & (environment.rows < table.bead_row)
-    distance = (positions[..., None, :] - environment.positions).square().sum(-1).clamp(min=1e-6).sqrt()
-    near, next_near = (environment.weights * (bonded & (role == r)) for r in (0, 1))
-    return distance, near, next_near
+    return torch.stack([environment.weights * (bonded & (role == r)) for r in range(len(ROLES))])
 
 
 def supervised_losses(
@@ -152,22 +168,27 @@ def supervised_losses(
         (b, k) nm, distance to each entry below which an atom is too close, if it is not in the data.
     """
     positions = collapse(drawn, grid)
-    off = (positions - truth).square().sum(-1)
-    best, row = off.detach().argmin(0), torch.arange(len(truth))
-    target = unit_density(truth, grid).flatten(1)
-    divergence = (
-        target
-        * (target.clamp(min=1e-9).log() - drawn[best, row].flatten(1).clamp(min=1e-9).log())
-    ).sum(1)  # fmt: skip
-    found, near, next_near = partner_distances(environment, positions, table)
-    wanted, *_ = partner_distances(data, truth, table)
-    strain = (found - wanted).square()
+    wide, apart = (lengths(p) / settings.place for p in (positions - truth, positions[:, None] - positions))
+    found = lengths(positions[..., None, :] - environment.positions)
+    wanted = lengths(truth[:, None] - data.positions)
+    off, between = (found - wanted).square(), (found[:, None] - found[None]).square()
+    joined = {
+        role: (spread_score((off / width**2).log1p(), (between / width**2).log1p()) * weight).sum(-1).mean()
+        for role, weight, width in zip(
+            ROLES,
+            partners(environment, table),
+            (settings.bond, settings.angle, settings.dihedral),
+            strict=True,
+        )
+    }
+    # one draw is enough to say what a particle looks like, wherever it is
+    target = unit_density(positions[0].detach(), grid).flatten(1).clamp(min=1e-9).log()
+    divergence = (target.exp() * (target - drawn[0].flatten(1).clamp(min=1e-9).log())).sum(1)
     overlap = (torch.minimum(closest, wanted) - found).clamp(min=0).square()
     return {
-        "place": (off[best, row] / settings.place**2).mean(),
+        "place": spread_score(wide**POWER, apart**POWER).mean(),
         "shape": settings.shape * divergence.mean(),
-        "bond": ((strain / settings.bond**2).log1p() * near).sum(-1).mean(),
-        "angle": ((strain / settings.angle**2).log1p() * next_near).sum(-1).mean(),
+        **joined,
         "contact": (overlap.sum(-1) / settings.contact**2).mean(),
     }
 

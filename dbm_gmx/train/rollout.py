@@ -11,7 +11,7 @@ from torch import Tensor
 from dbm_gmx.energy import lennard_jones
 from dbm_gmx.environment import densities, expand
 from dbm_gmx.judge import CLOSEST
-from dbm_gmx.train.corpus import Corpus
+from dbm_gmx.train.corpus import SWEEP, Corpus
 from dbm_gmx.train.losses import soften, unit_density
 from dbm_gmx.train.views import Batch, View, local_place, look, turns
 
@@ -129,7 +129,7 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
     frames = turns(batch.azimuth) @ corpus.rotation[batch.sequence]
     moved = rollout.moved @ frames
     for group in corpus.terms:
-        which, place = expand(group.listed.start, 2 * batch.sequence + batch.mode)
+        which, place = expand(group.listed.start, 2 * batch.sequence + batch.mode.clamp(max=SWEEP))
         term = group.listed.items[place]
         atoms = group.atoms[term]
         own = corpus.sequence[atoms] == batch.sequence[which][:, None]

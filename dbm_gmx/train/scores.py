@@ -6,20 +6,23 @@ Losses look at atoms whose surroundings are those of the data; what errors add u
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from dbm_gmx.bonds import find_bonds
 from dbm_gmx.environment import make_scene
 from dbm_gmx.evaluate.distributions import (
     RANGES,
+    TermClass,
     divergences,
     mean_divergences,
     term_histograms,
     term_values,
 )
 from dbm_gmx.model import Model, best_dtype, build_generator, network_generator
-from dbm_gmx.options import Settings
+from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.quality import bad_contacts, count_stereo, deviation, infer_handedness
 from dbm_gmx.reconstruct import reconstruct
 from dbm_gmx.system import System, system_layout
@@ -27,10 +30,10 @@ from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
 def generate_frames(
-    model: Model, system: TrainingSystem, *, frames: int, sweeps: int, seed: int
+    model: Model, system: System, pairs: Sequence[Pair], *, sweeps: int, seed: int, constraints: str = "none"
 ) -> list[np.ndarray]:
-    """Atoms (n, 3) of the first held-out frames, each generated on its own."""
-    layout, table = system_layout(system.system, model.channels)
+    """Atoms (n, 3) of some frames, generated one by one; ``constraints`` hold bonds as in an ``.mdp``."""
+    layout, table = system_layout(system, model.channels)
     cpu = torch.device("cpu")
     generate = network_generator(build_generator(model), table, model.grid, device=cpu, dtype=best_dtype(cpu))
     return [
@@ -39,11 +42,45 @@ def generate_frames(
             [pair.index],
             generate=generate,
             noise=model.shape.noise,
+            amplitude=model.amplitude,
             grid=model.grid,
             settings=Settings(refine="gibbs", sweeps=sweeps, seed=seed),
+            bonds=find_bonds(system, constraints),
         ).numpy()
-        for pair in system.held_out[:frames]
+        for pair in pairs
     ]
+
+
+AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
+
+
+def calibrated(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> Model:
+    """Find the amplitude with which angles and impropers are distributed as in a frame of the training.
+
+    First that for hydrogens, which depend on heavy atoms, is left at 1, then the other is kept.
+    """
+    for atoms in (0, 1):  # heavy, hydrogens
+        found = {}
+        for width in AMPLITUDES:
+            amplitude = (width, 1.0) if atoms == 0 else (model.amplitude[0], width)
+            found[amplitude] = off_balance(
+                replace(model, amplitude=amplitude), systems, sweeps=sweeps, seed=seed
+            )
+        model = replace(model, amplitude=min(found, key=found.__getitem__))
+    return model
+
+
+def off_balance(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
+    """Mean divergence of angles and impropers in the first frame that each system is trained on."""
+    parts: list[float] = []
+    for system in systems:
+        pair, *_ = system.train
+        made = generate_frames(
+            model, system.system, [pair], sweeps=sweeps, seed=seed, constraints=Conditions().constraints
+        )
+        scores = mean_divergences(frame_divergences(system.system, made, [pair]))
+        parts += [scores[part] for part in ("angle", "improper") if part in scores]
+    return float(np.mean(parts or [0.0]))
 
 
 def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair]) -> dict[str, float]:
@@ -55,12 +92,7 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     distributions, mean over the kinds of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
     the stereocentres; ``beads``: nm (rms), mapped atoms to their beads.
     """
-    frames = [pair.atoms for pair in data[: len(made)]]
-    ours, theirs = (
-        [term_histograms(term_values(system, torch.as_tensor(atoms).double())) for atoms in some]
-        for some in (frames, made)
-    )
-    scores = mean_divergences(divergences(ours, theirs))
+    scores = mean_divergences(frame_divergences(system, made, data))
     contacts, flipped, square = [], [], []
     for atoms, pair in zip(made, data, strict=False):
         contacts.append(len(bad_contacts(system, atoms, pair.box)))
@@ -76,6 +108,18 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     }
 
 
+def frame_divergences(
+    system: System, made: Sequence[np.ndarray], data: Sequence[Pair]
+) -> dict[TermClass, float]:
+    """Divergence of each class of bonded terms between generated frames and those of the data."""
+    frames = [pair.atoms for pair in data[: len(made)]]
+    ours, theirs = (
+        [term_histograms(term_values(system, torch.as_tensor(atoms).double())) for atoms in some]
+        for some in (frames, made)
+    )
+    return divergences(ours, theirs)
+
+
 def score(
     model: Model, systems: Sequence[TrainingSystem], *, frames: int, sweeps: int, seed: int
 ) -> dict[str, dict[str, float]]:
@@ -83,8 +127,9 @@ def score(
     result = {}
     for system in systems:
         if system.held_out:
-            made = generate_frames(model, system, frames=frames, sweeps=sweeps, seed=seed)
-            result[system.name] = score_frames(system.system, made, system.held_out)
+            pairs = system.held_out[:frames]
+            made = generate_frames(model, system.system, pairs, sweeps=sweeps, seed=seed)
+            result[system.name] = score_frames(system.system, made, pairs)
     return result
 
 

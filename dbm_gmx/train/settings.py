@@ -84,30 +84,34 @@ class CriticSettings:
 class WarmSettings:
     """``[warm]``: supervised steps before the adversarial ones.
 
-    The generator draws several places for each atom; the one closest to the data learns (implicit
-    maximum likelihood, Li and Malik, arXiv:1809.09087), and all keep the distances to the atoms one and
-    two bonds away.
+    The generator draws several places for each atom, which are to be distributed as those of the data are:
+    a score that is lowest then is lowered, of the places and of the distances to the atoms up to three bonds
+    away, see :func:`~dbm_gmx.train.losses.spread_score`.
 
     Attributes
     ----------
     steps
         How many; 0 leaves the phase out.
     batch, draws
-        Atoms per step and places drawn for each.
+        Atoms per step and places drawn for each; a single draw goes to the middle of the data.
     rate
         Largest learning rate (Adam); it rises in the first thirtieth of the steps and falls to zero.
     jitter
         nm, largest displacement (one sigma) of the atoms seen, most steps have far less; makes the generator
         forgiving to its own errors.
+    blur
+        nm, how far (one sigma, at most) atoms are moved together against the beads, see
+        :func:`~dbm_gmx.train.views.blur`: the model learns to heed atoms rather than beads, which is what
+        other molecules have in common with those it sees.
     place
         nm, error of the position that costs 1.
-    bond, angle
-        nm, errors of the distances to atoms one and two bonds away that cost log 2; larger ones cost little
-        more.  So an atom follows neighbours that are a little off, and leaves those that are lost.
+    bond, angle, dihedral
+        nm, errors of the distances to atoms one, two and three bonds away that cost log 2; larger ones cost
+        little more.  So an atom follows neighbours that are a little off, and leaves those that are lost.
     contact
         nm, how much too close to an atom not bonded costs 1.
     shape
-        Weight of the divergence between generated and true density.
+        Weight of the divergence between generated density and that of a particle.
     """
 
     steps: int = 10000
@@ -115,9 +119,11 @@ class WarmSettings:
     draws: int = 3
     rate: float = 1.5e-3
     jitter: float = 0.04
+    blur: float = 0.0
     place: float = 0.015
     bond: float = 0.005
     angle: float = 0.01
+    dihedral: float = 0.02
     contact: float = 0.02
     shape: float = 0.3
 
@@ -192,6 +198,9 @@ class RunSettings:
         Held-out frames of each system that are generated.
     sweeps
         Of the free generation, after the growth.
+    calibrate
+        Whether in the end the amplitude of the random vector is found with which a frame of the training is
+        generated best, one of each system; it takes 14 generations.
     average
         Decay of the running average of the weights that is kept as the model.
     precision
@@ -203,6 +212,7 @@ class RunSettings:
     evaluate: int = 1000
     evaluate_frames: int = 1
     sweeps: int = 4
+    calibrate: bool = True
     average: float = 0.999
     precision: str = "auto"
 

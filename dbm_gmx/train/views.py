@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import pi
 
 import torch
 from torch import Tensor
 
+from dbm_gmx.channels import FeatureTable
 from dbm_gmx.environment import Environment, expand, pad
-from dbm_gmx.train.corpus import Corpus
+from dbm_gmx.train.corpus import ANEW, SWEEP, Corpus
 
 Displace = Callable[[Tensor, Tensor], Tensor]
 """Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the samples' local frames."""
@@ -41,15 +42,19 @@ def look(
     Parameters
     ----------
     atom, mode
-        (b,) atoms of the corpus; growth or sweep.
+        (b,) atoms of the corpus; growth, sweep or anew.
     azimuth
         (b,) radian, turn of the local frame about its z axis.
     displace
         How far the others are off; not at all if not given.
     """
-    which, entry = expand(corpus.views, mode * corpus.n_atoms + atom)
+    which, entry = expand(corpus.views, mode.clamp(max=SWEEP) * corpus.n_atoms + atom)
     turn = turns(azimuth)
     source = corpus.source[entry].long()
+    here, there = atom[which], source.clamp(min=0)
+    to_come = (corpus.sequence[there] == corpus.sequence[here]) & (corpus.slot[there] > corpus.slot[here])
+    kept = ~(to_come & (source >= 0) & (mode[which] == ANEW))
+    which, entry, source = which[kept], entry[kept], source[kept]
     position = (turn[which] @ corpus.position[entry][..., None])[..., 0]
     if displace is not None:
         position = position + displace(which, source) * (source >= 0)[:, None]
@@ -83,6 +88,40 @@ def local_place(corpus: Corpus, atom: Tensor, azimuth: Tensor) -> Tensor:
     return (turns(azimuth) @ corpus.place[atom][..., None])[..., 0]
 
 
+LEVER = 0.25  # nm from a bead at which a tilt moves an atom as far as a shift does
+
+
+def blur(
+    seen: Sequence[Environment], truth: Tensor, table: FeatureTable, *, width: float, dice: torch.Generator
+) -> tuple[list[Environment], Tensor]:
+    """Let beads say less precisely where atoms are: all atoms are moved together against them.
+
+    Each sample's atoms, the one to be placed among them, are shifted and turned about the current bead, and
+    the other beads are moved each on its own, so that only the atoms know the distances between atoms.
+
+    Parameters
+    ----------
+    seen, truth
+        What the atoms see, entry by entry the same in each; (b, 3) nm, where they belong.
+    width
+        nm, the most that the standard deviation of a shift can be; that of a sample is drawn below it.
+    """
+    batch = len(truth)
+    scale = width * torch.rand(batch, 1, 1, generator=dice)
+    shift = scale * torch.randn(batch, 1, 3, generator=dice)
+    axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=dice)
+    generators = torch.linalg.cross(torch.eye(3).expand(batch, 3, 3), axis[:, None].expand(batch, 3, 3))
+    turn = torch.linalg.matrix_exp(generators)
+    alone = scale * torch.randn(seen[0].positions.shape, generator=dice)
+    rows, atoms = seen[0].rows, (seen[0].neighbour >= 0)[..., None]
+    others = ((rows >= table.bead_row) & (rows < table.current_row))[..., None]
+    blurred = [
+        replace(s, positions=torch.where(atoms, s.positions @ turn + shift, s.positions + others * alone))
+        for s in seen
+    ]
+    return blurred, (truth[:, None] @ turn + shift)[:, 0]
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Sequences to be placed, the longest first, so that no step needs padding.
@@ -104,10 +143,12 @@ def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generat
     Parameters
     ----------
     sweeps
-        Probability of the mode in which all other atoms are seen.
+        Probability of the modes of a sweep: half of these see all other atoms, half do not see those
+        of their sequence that are to come.
     """
     sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=dice)
-    mode = (torch.rand(count, generator=dice) < sweeps).long()
+    chance = torch.rand(count, generator=dice)
+    mode = (chance < sweeps).long() + (chance < sweeps / 2).long()
     azimuth = 2 * pi * torch.rand(count, generator=dice)
     length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
@@ -116,7 +157,7 @@ def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generat
 
 def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
-    batch = draw_batch(corpus, count, sweeps=0.5, dice=dice)
+    batch = draw_batch(corpus, count, sweeps=2 / 3, dice=dice)
     start = corpus.sequences.start[batch.sequence]
     length = corpus.sequences.start[batch.sequence + 1] - start
     slot = (torch.rand(count, generator=dice) * length).long().clamp(max=length - 1)
