@@ -118,7 +118,7 @@ class WarmSettings:
     batch: int = 64
     draws: int = 3
     rate: float = 1.5e-3
-    jitter: float = 0.04
+    jitter: float = 0.02
     blur: float = 0.0
     place: float = 0.015
     bond: float = 0.005
