@@ -181,6 +181,7 @@ class Backmapper:
                 grid=grid,
                 settings=settings,
                 judge=judge,
+                turn_over=judge.turn_over if judge is not None else None,
                 bonds=bonds,
             )
             split = atoms.cpu().numpy().reshape(len(batch), -1, 3)

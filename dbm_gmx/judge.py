@@ -140,18 +140,48 @@ class Judge:
 
     def _hands(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
         layout = scene.layout
-        known = (self.centres >= 0) & (layout.growth[self.centres] < now)
-        if not layout.hydrogen[atoms[0]]:  # hydrogens are placed after the heavy atoms, and go with them
-            known &= ~layout.hydrogen[self.centres]
-        points = scene.positions[replica][self.centres].double().cpu().numpy()
-        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy())).to(self.signs)
-        # one product spreads more than the mean of four
-        wrong = known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
-        members = self.centres[wrong]
+        # hydrogens are placed after the heavy atoms, and go with them
+        members = self.centres[self._wrong(scene, now, replica, heavy=not layout.hydrogen[atoms[0]])]
         bead = layout.owner[members[members >= 0]]
         total = scene.positions.new_zeros(layout.n_beads)
         total.index_add_(0, bead, total.new_full((len(bead),), WRONG))
         return total[beads]
+
+    def _wrong(self, scene: Scene, now: int, replica: int, *, heavy: bool) -> Tensor:
+        """(c,) which stereocentres have the other hand or none, by what is known, or by its heavy atoms."""
+        layout = scene.layout
+        known = (self.centres >= 0) & (layout.growth[self.centres] < now)
+        if heavy:
+            known &= ~layout.hydrogen[self.centres]
+        points = scene.positions[replica][self.centres].double().cpu().numpy()
+        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy())).to(self.signs)
+        # one product spreads more than the mean of four
+        return known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
+
+    def turn_over(self, scene: Scene, now: int) -> None:
+        """Give stereocentres the right hand that no draw has given it, in place.
+
+        One with three heavy neighbours and a hydrogen goes through the plane of the three, and the hydrogen
+        with it; bonds keep their lengths, and the sweeps that follow see to the angles.
+
+        Parameters
+        ----------
+        now
+            Growth rank from which the scene is seen.
+        """
+        layout, positions = scene.layout, scene.positions[0]
+        rows = self.centres[self._wrong(scene, now, 0, heavy=True)]
+        heavy = (rows >= 0) & ~layout.hydrogen[rows] & (layout.growth[rows] < now)
+        rows, heavy = (values[heavy.sum(1) == 4] for values in (rows, heavy))  # the centre and three
+        if not len(rows):
+            return
+        first, second, third = positions[rows[:, 1:][heavy[:, 1:]].reshape(-1, 3)].unbind(1)
+        normal = torch.nn.functional.normalize(torch.linalg.cross(second - first, third - first), dim=1)
+        moved = torch.cat([rows[:, :1], rows[:, 1:][~heavy[:, 1:]].reshape(len(rows), -1)], 1)
+        for atom in moved.unbind(1):
+            real = atom >= 0
+            height = ((positions[atom] - first) * normal).sum(1, keepdim=True)
+            positions[atom[real]] = (positions[atom] - 2 * height * normal)[real]
 
 
 WRONG = 1000.0  # kJ/mol, far more than any error that more turns of the frame could mend

@@ -27,6 +27,9 @@ Generate = Callable[[Environment, Tensor], Tensor]
 Judge = Callable[[Scene, Tensor, Tensor, int, int], Tensor]
 """Scene, beads, atoms placed in them, growth rank and replica to energies (beads, parts), kJ/mol."""
 
+TurnOver = Callable[[Scene, int], None]
+"""Scene and growth rank from which it is seen."""
+
 
 class Dice:
     """Random numbers of each frame in hand, drawn in an order that does not depend on the others."""
@@ -80,6 +83,7 @@ def reconstruct(
     settings: Settings,
     amplitude: tuple[float, float] = (1.0, 1.0),
     judge: Judge | None = None,
+    turn_over: TurnOver | None = None,
     bonds: Bonds | None = None,
     start: Tensor | None = None,
     samples: Sequence[int] | None = None,
@@ -98,6 +102,8 @@ def reconstruct(
         Standard deviation of that vector, for heavy atoms and for hydrogens.
     judge
         Says which beads are to be tried again, up to the number of orientations.
+    turn_over
+        Turns stereocentres that are wrong even so, after each stage of heavy atoms.
     bonds
         Of fixed length, kept by the atoms placed in the last sweeps.
     start
@@ -118,6 +124,8 @@ def reconstruct(
             if judge is not None:
                 more = dice.children()
                 try_again(brush, stage, judge, growing=growing, dice=more, tries=settings.orientations - 1)
+            if turn_over is not None and not scene.layout.hydrogen[stage[0][1][0]]:
+                turn_over(scene, stage[-1][0] + 1 if growing else EVERYTHING)
 
     with torch.inference_mode():
         if start is None:

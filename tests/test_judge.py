@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import pytest
 import torch
 from oracle import example, untrained
 
 from dbm_gmx.energy import bonded_energies, lennard_jones
-from dbm_gmx.environment import EVERYTHING, make_scene
+from dbm_gmx.environment import EVERYTHING, Scene, make_scene
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.grid import Grid
 from dbm_gmx.judge import WRONG, Judge
+from dbm_gmx.layout import Layout
 from dbm_gmx.quality import handedness, infer_handedness, stereocentres, triple_products
-from dbm_gmx.system import mapped_beads, read_system, system_layout, whole_atoms
+from dbm_gmx.system import System, mapped_beads, read_system, system_layout, whole_atoms
 from dbm_gmx.topology import excluded_pairs
 
 
@@ -70,8 +73,29 @@ def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
     np.testing.assert_allclose(float(judged[1] - judged[0]), wanted, rtol=2e-3)
 
 
-def test_beads_of_wrong_stereocentres_are_out_of_line() -> None:
-    """The mirror image of a chain is wrong at every centre, in every bead that has an atom of it."""
+@dataclass(frozen=True)
+class Mirrored:
+    """Chains of polystyrene, the second of them the mirror image of what it should be."""
+
+    system: System
+    layout: Layout
+    scene: Scene
+    judge: Judge
+    centres: torch.Tensor
+
+    @property
+    def hands(self) -> np.ndarray:
+        """(chains, centres), 1 where the hand is the right one and -1 where it is the other."""
+        chains = self.system.matches[0].molecules(self.scene.positions[0].numpy())
+        return handedness(chains, self.centres.numpy()) * self.right
+
+    @property
+    def right(self) -> np.ndarray:
+        return self.judge.signs.reshape(-1, len(self.centres)).numpy()
+
+
+@pytest.fixture
+def mirrored() -> Mirrored:
     folder = share_path("reference", "sps")
     system, _ = read_system(
         folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
@@ -81,18 +105,25 @@ def test_beads_of_wrong_stereocentres_are_out_of_line() -> None:
     hands = infer_handedness(system, atoms, {})
     kind, n = system.matches[0].kind, system.matches[0].kind.n_atoms
     atoms[n : 2 * n, 0] *= -1
-    grid = Grid()
     layout, _ = system_layout(system, untrained(system).channels)
-    scene = make_scene(layout, [mapped_beads(system, atoms)], [frame.box], grid=grid)
+    scene = make_scene(layout, [mapped_beads(system, atoms)], [frame.box], grid=Grid())
     scene.positions[0] = torch.from_numpy(atoms)
-    judge = Judge(system, layout, grid=grid, batch=1024, hands=hands)
-    centres = torch.tensor(stereocentres(kind))
+    judge = Judge(system, layout, grid=Grid(), batch=1024, hands=hands)
+    return Mirrored(system, layout, scene, judge, torch.tensor(stereocentres(kind)))
+
+
+def test_beads_of_wrong_stereocentres_are_out_of_line(mirrored: Mirrored) -> None:
+    """The mirror image of a chain is wrong at every centre, in every bead that has an atom of it."""
+    layout, centres = mirrored.layout, mirrored.centres
+    kind, n = mirrored.system.matches[0].kind, mirrored.system.matches[0].kind.n_atoms
     assert len(centres) == 9
     expected = torch.bincount(layout.owner[n + centres.flatten()], minlength=layout.n_beads) * WRONG
     for hydrogen in (False, True):
         placed = (layout.hydrogen == hydrogen).nonzero()[:, 0]
-        found = judge(scene, torch.arange(layout.n_beads), placed, EVERYTHING, 0)[:, 2]
+        beads = torch.arange(layout.n_beads)
+        found = mirrored.judge(mirrored.scene, beads, placed, EVERYTHING, 0)[:, 2]
         torch.testing.assert_close(found, expected.float())
+    atoms = mirrored.scene.positions[0].numpy()
     points = atoms[centres].astype(np.float64)
     heavy = np.array([[kind.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
     assert (heavy.sum(1) == 3).all()
@@ -100,3 +131,23 @@ def test_beads_of_wrong_stereocentres_are_out_of_line() -> None:
     for known in (heavy, np.ones_like(heavy)):  # three arms say what four do
         assert np.array_equal(np.sign(triple_products(points, known)), signs)
     assert np.isnan(triple_products(points, heavy & (np.arange(4) > 1))).all()
+
+
+def test_stereocentres_are_turned_over(mirrored: Mirrored) -> None:
+    """Only those that are wrong, with their hydrogens; bonds to the three others keep their lengths."""
+    scene, centres = mirrored.scene, mirrored.centres
+    n = mirrored.system.matches[0].kind.n_atoms
+    before = scene.positions[0].clone()
+    assert (mirrored.hands[1] == -1).all()
+    mirrored.judge.turn_over(scene, int(mirrored.layout.growth.min()) + 1)  # neighbours are not yet there
+    torch.testing.assert_close(scene.positions[0], before)
+    mirrored.judge.turn_over(scene, EVERYTHING)
+    after = scene.positions[0]
+    assert (mirrored.hands == 1).all()
+    rows = n + centres
+    hydrogens = rows[mirrored.layout.hydrogen[rows]]
+    moved = ((after - before).norm(dim=1) > 1e-6).nonzero()[:, 0]
+    assert set(moved.tolist()) == set(rows[:, 0].tolist()) | set(hydrogens.tolist())
+    for neighbours in rows[:, 1:].T:
+        length = [(x[rows[:, 0]] - x[neighbours]).norm(dim=1) for x in (before, after)]
+        torch.testing.assert_close(*length, atol=1e-6, rtol=0)
