@@ -5,6 +5,7 @@ A network is some hundredths of an Angstrom off at best; the topology says how l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -13,12 +14,19 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.environment import Scene, to_come
+from dbm_gmx.mapping import FloatArray, IntArray, Match
 from dbm_gmx.system import System
 from dbm_gmx.target import fixed_bonds
 
 ROUNDS = 4  # of Newton's method
 STIFF = 0.2  # of a bond along its own direction: where bonds say less together, an atom stays as it was drawn
+TURNS = 500  # through all bonds
+FITS = 1e-5  # relative error of a length that is none: that of a position in single precision
 ALONE = 0.1  # three bonds that say at least so much in every direction leave an atom no place of its own
+
+
+Group = tuple[Tensor, Tensor, Tensor]
+"""Bonds that share no atom: (b, 2) atoms, (b, 1) nm, (b, 2, 1) parts of a stretch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +39,13 @@ class Bonds:
         (rows, k) counted from the atom itself (0: none), and nm; rows as in
         :class:`~dbm_gmx.layout.Layout`.
     apart
-        All bonds of a frame in groups in which no atom has two: (b, 2) atoms, (b, 1) nm, and (b, 2, 1) parts
-        of a stretch that either atom makes up for, by the mass of the other.
+        All bonds of a frame in groups in which no atom has two; of a stretch each of the two atoms makes up
+        for a part, by the mass of the other.
     """
 
     step: Tensor
     length: Tensor
-    apart: tuple[tuple[Tensor, Tensor, Tensor], ...]
+    apart: tuple[Group, ...]
 
 
 def find_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> Bonds:
@@ -48,54 +56,53 @@ def find_bonds(system: System, constraints: str, *, device: torch.device | str =
     InputError
         If there are no such constraints.
     """
+    kinds = {match.kind.name: match.kind for match in system.matches}
+    found = {name: fixed_bonds(kind, constraints) for name, kind in kinds.items()}
     rows: list[list[tuple[int, float]]] = []
-    found = {}
-    for kind in {match.kind.name: match.kind for match in system.matches}.values():
+    for kind in kinds.values():
         own: list[list[tuple[int, float]]] = [[] for _ in range(kind.n_atoms)]
-        pairs, lengths = found[kind.name] = fixed_bonds(kind, constraints)
+        pairs, lengths = found[kind.name]
         for (i, j), length in zip(pairs.tolist(), lengths.tolist(), strict=True):
             own[i].append((j - i, length))
             own[j].append((i - j, length))
         rows += own
     width = max(1, *map(len, rows))
     padded = torch.tensor([row + [(0, 0.0)] * (width - len(row)) for row in rows], dtype=torch.float64)
-    groups: dict[int, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
-    for match in system.matches:
-        pairs, lengths = found[match.kind.name]
-        colour = _colours(pairs)
-        mass = np.asarray(match.kind.masses)[pairs][:, ::-1]
-        share = mass / mass.sum(1, keepdims=True)
-        for c in range(colour.max(initial=-1) + 1):
-            mine = colour == c
-            atoms = match.first_atoms[:, None, None] + pairs[mine]
-            copies = (len(atoms), 1)
-            groups.setdefault(c, []).append(
-                (atoms.reshape(-1, 2), np.tile(lengths[mine], copies[0]), np.tile(share[mine], copies))
-            )
     return Bonds(
         step=padded[..., 0].long().to(device),
         length=padded[..., 1].float().to(device),
-        apart=tuple(_group(groups[c], device) for c in sorted(groups)),
+        apart=_apart([(match, *found[match.kind.name]) for match in system.matches], device),
     )
 
 
-def _colours(pairs: np.ndarray) -> np.ndarray:
-    """(b,) numbers of the bonds, of which no two at an atom have the same."""
-    bonds = nx.Graph([tuple(pair) for pair in pairs.tolist()])
-    named = nx.greedy_color(nx.line_graph(bonds))
-    both = {frozenset(edge): colour for edge, colour in named.items()}
-    return np.array([both[frozenset(pair)] for pair in pairs.tolist()], int)
-
-
-def _group(
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], device: torch.device | str
-) -> tuple[Tensor, Tensor, Tensor]:
-    atoms, lengths, share = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return (
-        torch.from_numpy(atoms).to(device),
-        torch.from_numpy(lengths).float()[:, None].to(device),
-        torch.from_numpy(share).float()[..., None].to(device),
+def _apart(
+    bonds: Sequence[tuple[Match, IntArray, FloatArray]], device: torch.device | str
+) -> tuple[Group, ...]:
+    """All bonds of the molecules, in groups."""
+    columns: list[list[np.ndarray]] = [[], [], [], []]
+    for match, pairs, lengths in bonds:
+        mass = np.asarray(match.kind.masses)[pairs][:, ::-1]
+        share = mass / mass.sum(1, keepdims=True)
+        columns[0].append((match.first_atoms[:, None, None] + pairs).reshape(-1, 2))
+        for column, values in zip(columns[1:], (_colours(pairs), lengths, share), strict=True):
+            column.append(np.concatenate([values] * match.count))
+    atoms, colour, length, part = map(np.concatenate, columns)
+    groups = [colour == c for c in range(colour.max(initial=-1) + 1)]
+    return tuple(
+        (
+            torch.from_numpy(atoms[mine]).to(device),
+            torch.from_numpy(length[mine]).float()[:, None].to(device),
+            torch.from_numpy(part[mine]).float()[..., None].to(device),
+        )
+        for mine in groups
     )
+
+
+def _colours(pairs: IntArray) -> IntArray:
+    """(b,) numbers of the bonds of a molecule; no two at an atom have the same."""
+    between = nx.line_graph(nx.Graph(pairs.tolist()))
+    named = {frozenset(pair): colour for pair, colour in nx.greedy_color(between).items()}
+    return np.array([named[frozenset(pair)] for pair in pairs.tolist()], int)
 
 
 def straighten(bonds: Bonds, positions: Tensor) -> Tensor:
@@ -126,10 +133,6 @@ def straighten(bonds: Bonds, positions: Tensor) -> Tensor:
         if worst < FITS:
             break
     return positions
-
-
-TURNS = 500  # through all bonds
-FITS = 1e-5  # relative error of a length that is none: that of a position in single precision
 
 
 def hold(

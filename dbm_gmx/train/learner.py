@@ -160,7 +160,7 @@ def warm_rate(settings: WarmSettings, step: int) -> float:
 
 
 def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
-    """Supervised: the best of several draws learns, see :class:`~dbm_gmx.train.settings.WarmSettings`."""
+    """Several draws are to be spread as the data are, see :class:`~dbm_gmx.train.settings.WarmSettings`."""
     parts = supervise(learner, lesson)
     for group in learner.warm.param_groups:
         group["lr"] = warm_rate(lesson.settings.warm, learner.step)
