@@ -187,8 +187,7 @@ class Brush:
         Random numbers are drawn for all, so that those of a frame do not depend on the others.
         """
         for step, every in stage:
-            hydrogen = self.scene.layout.hydrogen[every].cpu()
-            width = torch.where(hydrogen, self.amplitude[1], self.amplitude[0])[:, None]
+            width = self.amplitude[int(self.scene.layout.hydrogen[every[0]])]  # a step is of one kind
             columns = [every, dice.angle(len(every)), width * dice.normal(len(every), self.noise)]
             columns = [column.to(every.device) for column in columns]
             if beads is not None:

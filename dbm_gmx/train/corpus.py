@@ -127,6 +127,10 @@ class Corpus:
         """Atoms of all frames."""
         return len(self.truth)
 
+    def to_come(self, other: Tensor, atom: Tensor) -> Tensor:
+        """Whether an atom is placed after another of its sequence."""
+        return (self.sequence[other] == self.sequence[atom]) & (self.slot[other] > self.slot[atom])
+
 
 def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid) -> Corpus:
     """Work out all environments of all training frames."""

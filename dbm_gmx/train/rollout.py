@@ -141,22 +141,20 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
         energy = group.form.potential(*measured, *group.parameters[term].unbind(-1))
         total[group.part] = total[group.part].index_add(0, which, soften(energy, ceiling))
     begin = 0
-    for k, view in enumerate(rollout.views):
+    for view in rollout.views:
         active = len(view.pair)
         here = rollout.position[begin : begin + active]
-        pairs = _pair_energies(corpus, batch, view, here, k, ceiling)
+        pairs = _pair_energies(corpus, view, here, ceiling)
         total["lennard_jones"] = total["lennard_jones"].index_add(0, torch.arange(active), pairs)
         begin += active
     return total
 
 
-def _pair_energies(
-    corpus: Corpus, batch: Batch, view: View, here: Tensor, step: int, ceiling: float
-) -> Tensor:
+def _pair_energies(corpus: Corpus, view: View, here: Tensor, ceiling: float) -> Tensor:
     """(a,) Lennard-Jones energies of the atoms placed in a step with what they see, later ones left out."""
     environment, source = view.environment, view.source.clamp(min=0)
-    later = (corpus.sequence[source] == batch.sequence[: len(here), None]) & (corpus.slot[source] > step)
-    counted = view.pair & (environment.weights > 0) & ~later
+    to_come = corpus.to_come(source, environment.atom[:, None])
+    counted = view.pair & (environment.weights > 0) & ~to_come
     distance = (environment.positions - here[:, None]).square().sum(2).clamp(min=CLOSEST**2).sqrt()
     kinds = corpus.kind[environment.atom][:, None], corpus.kind[source]
     energy = soften(lennard_jones(distance, corpus.c6[kinds], corpus.c12[kinds]), ceiling)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from dbm_gmx.bonds import find_bonds
+from dbm_gmx.bonds import Bonds, find_bonds
 from dbm_gmx.environment import make_scene
 from dbm_gmx.evaluate.distributions import (
     RANGES,
@@ -30,9 +30,9 @@ from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
 def generate_frames(
-    model: Model, system: System, pairs: Sequence[Pair], *, sweeps: int, seed: int, constraints: str = "none"
+    model: Model, system: System, pairs: Sequence[Pair], *, sweeps: int, seed: int, bonds: Bonds | None = None
 ) -> list[np.ndarray]:
-    """Atoms (n, 3) of some frames, generated one by one; ``constraints`` hold bonds as in an ``.mdp``."""
+    """Atoms (n, 3) of some frames, generated one by one; without ``bonds`` these are the network's own."""
     layout, table = system_layout(system, model.channels)
     cpu = torch.device("cpu")
     generate = network_generator(build_generator(model), table, model.grid, device=cpu, dtype=best_dtype(cpu))
@@ -45,7 +45,7 @@ def generate_frames(
             amplitude=model.amplitude,
             grid=model.grid,
             settings=Settings(refine="gibbs", sweeps=sweeps, seed=seed),
-            bonds=find_bonds(system, constraints),
+            bonds=bonds,
         ).numpy()
         for pair in pairs
     ]
@@ -75,9 +75,8 @@ def off_balance(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int,
     parts: list[float] = []
     for system in systems:
         pair, *_ = system.train
-        made = generate_frames(
-            model, system.system, [pair], sweeps=sweeps, seed=seed, constraints=Conditions().constraints
-        )
+        bonds = find_bonds(system.system, Conditions().constraints)
+        made = generate_frames(model, system.system, [pair], sweeps=sweeps, seed=seed, bonds=bonds)
         scores = mean_divergences(frame_divergences(system.system, made, [pair]))
         parts += [scores[part] for part in ("angle", "improper") if part in scores]
     return float(np.mean(parts or [0.0]))

@@ -51,9 +51,8 @@ def look(
     which, entry = expand(corpus.views, mode.clamp(max=SWEEP) * corpus.n_atoms + atom)
     turn = turns(azimuth)
     source = corpus.source[entry].long()
-    here, there = atom[which], source.clamp(min=0)
-    to_come = (corpus.sequence[there] == corpus.sequence[here]) & (corpus.slot[there] > corpus.slot[here])
-    kept = ~(to_come & (source >= 0) & (mode[which] == ANEW))
+    to_come = (source >= 0) & corpus.to_come(source.clamp(min=0), atom[which])
+    kept = ~(to_come & (mode[which] == ANEW))
     which, entry, source = which[kept], entry[kept], source[kept]
     position = (turn[which] @ corpus.position[entry][..., None])[..., 0]
     if displace is not None:
