@@ -25,46 +25,20 @@ Flow
     Frame of atoms  -map->   Frame of beads
     Frames of atoms, and of a reference  -evaluate->  Evaluation  -write->  a page, scores, data
 
-=====================  ==========================================================================
-``options``            what a user can choose
-``topology, mapping``  what the system is: molecule graphs with their terms; atoms to beads
-``frame``              positions, box, time; periodic geometry
-``files/``             every reader and writer; the library of molecules
-``plan``               the order in which beads and atoms are placed (networkx, no torch)
-``energy``             the force field's terms, on torch tensors
-``channels``           atom classes from the molecular graph, feature channels
-``system``             all of the above for the system at hand: beads matched with atoms
-``layout``             the same as arrays over atoms and beads
-``grid, environment``  what one atom sees: neighbours, local frame, smooth densities
-``generator, model``   the network; the file that holds it with all needed to use it
-``judge``              local energies and hands: what is to be tried again
-``bonds``              bonds of fixed length, kept by what the network places
-``reconstruct``        grow and sweep: a scene of beads to atoms
-``target``             what is sampled: force field, temperature and beads, as arrays
-``place``              a frame: atoms, beads, and which beads are near each other
-``fragments, moves``   pieces of a molecule, what is moved together
-``conformers, embed``  shapes of fragments; molecules folded onto their beads
-``crowd``              their shapes chosen among each other
-``anneal``             the dynamics that folds them
-``field``              what they feel of those around on the way to a minimum
-``forces, settle``     Langevin dynamics that packs them
-``tables, kernels``    arrays and arithmetic of the compiled sweeps
-``sweep, sample``      the Markov chain; the atoms of a frame
-``quality``            contacts, stereocentres, deviation from the beads
-``parallel``           jobs on several threads
-``backmap, universe``  the main job on files, and on MDAnalysis Universes
-``forward``            the way back: atoms to beads
-``dynamics``           a frame minimised and run by GROMACS, its centres on the beads
-``relax, relaxed``     all frames, and what there is to say about them
-``handoff, workdir``   what follows a reconstruction; a folder from which GROMACS goes on
-``evaluate/``          what was got, beside a reference or what the force field lets expect
-``train/``             how a model is made (never imported by backmapping)
-``check, benchmark``   validation without conversion; speed and memory
-``cli``                the command line: parses, calls one function
-=====================  ==========================================================================
+==============  =====================================================================================
+``chemistry``   what a system is: molecules, beads, mappings, frames, stereocentres
+``files``       every reader and writer; the library of molecules
+``forcefield``  what is sampled: terms, pairs, constraints, restraints, temperature
+``sampling``    growth, conformer exchange, packing, sweeps
+``network``     the network that places one atom after the other
+``gromacs``     what runs GROMACS
+``evaluate``    what was got, beside a reference
+``train``       how a model is made
+``commands``    a file for each command; ``cli`` parses and calls one
+==============  =====================================================================================
 
-Chemistry (``topology`` to ``plan``, ``channels``) knows no tensors, the network (``generator``) no
-chemistry; they meet in ``layout`` and ``environment``.
+Each folder imports from those above it only; ``sampling`` and ``network`` do not know each other.  A sentence
+on every file is in ``share/docs/developers.md``.
 """
 
 __version__ = "0.1.0"

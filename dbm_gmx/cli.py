@@ -31,8 +31,8 @@ from dbm_gmx.options import (
 )
 
 if TYPE_CHECKING:
-    from dbm_gmx.handoff import HandOff
-    from dbm_gmx.relaxed import Relaxation
+    from dbm_gmx.commands.hand_off import HandOff
+    from dbm_gmx.gromacs.relaxation import Relaxation
 
 
 class Parser(argparse.ArgumentParser):
@@ -322,11 +322,6 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
         help="conformer that defines the stereocentres: .gro, .pdb",
     )
     _add_times(command)
-    add(
-        "--order",
-        default="depth-first",
-        help="of placing: depth-first, breadth-first or random (%(default)s)",
-    )
     _add_preprocessor(command)
 
 
@@ -542,7 +537,8 @@ def _interrupt() -> NoReturn:
 
 def run_backmap(options: argparse.Namespace) -> int:
     """``dbm-gmx backmap``."""
-    from dbm_gmx.backmap import backmap, set_threads
+    from dbm_gmx.commands.backmap import backmap
+    from dbm_gmx.parallel import set_threads
 
     if options.threads:
         set_threads(options.threads)
@@ -562,7 +558,7 @@ def run_backmap(options: argparse.Namespace) -> int:
     if not options.quiet:
         print(report.text())
     if wanted is not None:
-        from dbm_gmx.handoff import hand_off
+        from dbm_gmx.commands.hand_off import hand_off
 
         samples, quiet = options.samples, options.quiet
         done = hand_off(inputs, options.output, wanted, samples=samples, quiet=quiet)
@@ -592,7 +588,7 @@ def _hand_off_from(options: argparse.Namespace) -> HandOff | None:
     """What is to follow, checked before anything is done."""
     if options.relax is None and options.workdir is None:
         return None
-    from dbm_gmx.handoff import HandOff, check_hand_off
+    from dbm_gmx.commands.hand_off import HandOff, check_hand_off
 
     relaxed = options.relax
     if relaxed == RELAXED:
@@ -616,7 +612,7 @@ def _said(options: argparse.Namespace, relaxation: Relaxation) -> bool:
 
 def run_map(options: argparse.Namespace) -> int:
     """``dbm-gmx map``."""
-    from dbm_gmx.forward import map_trajectory
+    from dbm_gmx.commands.map import map_trajectory
 
     mapped = map_trajectory(record_from(options, AtomInputs), options.output, first_frame=options.first)
     if not options.quiet:
@@ -626,7 +622,7 @@ def run_map(options: argparse.Namespace) -> int:
 
 def run_relax(options: argparse.Namespace) -> int:
     """``dbm-gmx relax``."""
-    from dbm_gmx.relax import relax
+    from dbm_gmx.gromacs.relax import relax
 
     relaxation = relax(
         record_from(options, AtomInputs),
@@ -640,9 +636,9 @@ def run_relax(options: argparse.Namespace) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """``dbm-gmx evaluate``."""
-    from dbm_gmx.backmap import set_threads
     from dbm_gmx.evaluate.evaluation import evaluate
     from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.parallel import set_threads
 
     threads = options.threads or len(os.sched_getaffinity(0))
     set_threads(1)  # frames are what is worked on side by side
@@ -677,7 +673,7 @@ BROKEN = 2
 
 def run_check(options: argparse.Namespace) -> int:
     """``dbm-gmx check``."""
-    from dbm_gmx.check import check
+    from dbm_gmx.commands.check import check
 
     inputs, conditions = with_conditions(options)
     lines = check(
@@ -693,18 +689,18 @@ def run_check(options: argparse.Namespace) -> int:
 
 def run_plan(options: argparse.Namespace) -> int:
     """``dbm-gmx plan``."""
-    from dbm_gmx.backmap import read_inputs
-    from dbm_gmx.plan import describe
+    from dbm_gmx.files.system import read_inputs
+    from dbm_gmx.network.build_order import describe, make_plan
 
     system, *_ = read_inputs(inputs_from(options))
     kinds = {match.kind.name: match for match in system.matches}
-    print("\n\n".join(describe(system.plans[name], m.kind, m.mapping) for name, m in kinds.items()))
+    print("\n\n".join(describe(make_plan(m.kind, m.mapping), m.kind, m.mapping) for m in kinds.values()))
     return 0
 
 
 def run_train(options: argparse.Namespace) -> int:
     """``dbm-gmx train``."""
-    from dbm_gmx.backmap import set_threads
+    from dbm_gmx.parallel import set_threads
     from dbm_gmx.train.loop import train
     from dbm_gmx.train.settings import read_settings
 
@@ -722,7 +718,7 @@ def run_train(options: argparse.Namespace) -> int:
 
 def run_models(options: argparse.Namespace) -> int:
     """``dbm-gmx models``."""
-    from dbm_gmx.model import describe_models
+    from dbm_gmx.network.model import describe_models
 
     print("\n\n".join(describe_models()))
     return 0
@@ -730,7 +726,7 @@ def run_models(options: argparse.Namespace) -> int:
 
 def run_benchmark(options: argparse.Namespace) -> int:
     """``dbm-gmx benchmark``."""
-    from dbm_gmx.benchmark import benchmark
+    from dbm_gmx.commands.benchmark import benchmark
 
     inputs, conditions = with_conditions(options)
     lines = benchmark(

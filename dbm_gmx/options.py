@@ -36,8 +36,6 @@ class Inputs:
         A conformer or system that defines the handedness of stereocentres.
     begin, end, dt
         ps, frames to take, as in ``gmx trjconv``.
-    order
-        Order of placing: ``depth-first``, ``breadth-first`` or ``random``.
     defines, include
         For the preprocessor of the ``.top``.
     """
@@ -52,7 +50,6 @@ class Inputs:
     begin: float | None = None
     end: float | None = None
     dt: float | None = None
-    order: str = "depth-first"
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
 

@@ -8,9 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
+import numba
+import torch
+
 from dbm_gmx.errors import InputError
 
 Job = TypeVar("Job")
+
+
 Result = TypeVar("Result")
 
 
@@ -69,3 +74,9 @@ def side_by_side(
                 abandon()
     if damage is not None:
         raise damage
+
+
+def set_threads(count: int) -> None:
+    """Use so many threads in the network and the sampler, of the latter no more than there are cores."""
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    torch.set_num_threads(count)  # after numba, which sets the number of OpenMP's threads when it starts

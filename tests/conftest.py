@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import systems
 
+from dbm_gmx.chemistry.system import whole_atoms
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.system import read_system, whole_atoms
 
 HERE = Path(__file__).resolve().parent
 

@@ -11,25 +11,22 @@ import scipy.sparse as sp
 import torch
 from scipy.stats import f as fisher
 
-from dbm_gmx.energy import (
-    ELECTRIC,
-    bonded_energies,
-    field_energy,
-    nonbonded_energies,
-    nonbonded_pairs,
-    reaction_field,
-)
-from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.mapping import Mapping as BeadMapping
-from dbm_gmx.mapping import Match
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, blocks
+from dbm_gmx.chemistry.units import ELECTRIC, GAS
+from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies, nonbonded_pairs
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_target
+from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Conditions, Settings
-from dbm_gmx.place import make_place
-from dbm_gmx.sample import Chain, Sampler
-from dbm_gmx.sweep import full_energy
-from dbm_gmx.system import System, mapped_beads
-from dbm_gmx.tables import make_numbers, make_tables
-from dbm_gmx.target import BOND_SPREAD, GAS, fixed_bonds, make_target
-from dbm_gmx.topology import MoleculeType, NonBonded, Terms, Topology, blocks
+from dbm_gmx.sampling.arrays import make_numbers, make_tables
+from dbm_gmx.sampling.neighbours import make_place
+from dbm_gmx.sampling.sampler import Chain, Sampler
+from dbm_gmx.sampling.sweep import full_energy
 
 SEED = 1
 

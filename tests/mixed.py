@@ -18,18 +18,20 @@ import numpy as np
 import pytest
 from oracle import example, untrained
 
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import make_whole
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.cli import main
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_cg_system
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.frame import Frame, make_whole
-from dbm_gmx.model import save_model
+from dbm_gmx.network.model import save_model
 from dbm_gmx.options import Conditions, Settings
-from dbm_gmx.sample import Convergence
-from dbm_gmx.system import System, read_system
-from dbm_gmx.topology import Topology
+from dbm_gmx.sampling.sampler import Convergence
 
 MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
 BEADS, ATOMS = 4, 26

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import default_channels
-from dbm_gmx.environment import Environment
-from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.generator import Generator, Shape
-from dbm_gmx.grid import Grid, density_of
-from dbm_gmx.model import Model
-from dbm_gmx.system import System, bead_types_of, classes_of, whole_beads
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.network.channels import bead_types_of, classes_of, default_channels
+from dbm_gmx.network.environment import Environment
+from dbm_gmx.network.generator import Generator, Shape
+from dbm_gmx.network.model import Model
+from dbm_gmx.network.voxels import Grid, density_of
 
 
 class Oracle:

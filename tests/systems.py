@@ -10,14 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from dbm_gmx.channels import Channels, FeatureTable, default_channels
-from dbm_gmx.environment import Scene, make_scene
-from dbm_gmx.grid import Grid
-from dbm_gmx.layout import Layout
-from dbm_gmx.mapping import Mapping, Match, default_alignment
-from dbm_gmx.plan import make_plan
-from dbm_gmx.system import System, bead_types_of, classes_of, mapped_beads, system_layout
-from dbm_gmx.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.mapping import Mapping, Match, default_alignment
+from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.network.arrays import Layout, system_layout
+from dbm_gmx.network.channels import Channels, FeatureTable, bead_types_of, classes_of, default_channels
+from dbm_gmx.network.environment import Scene, make_scene
+from dbm_gmx.network.voxels import Grid
 
 MASS = {"H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "S": 32.06}
 
@@ -90,8 +89,7 @@ def system(*parts: tuple[MoleculeType, Mapping, int]) -> System:
     kinds = {kind.name: kind for kind, *_ in parts}
     topology = Topology(kinds, tuple((kind.name, count) for kind, _, count in parts))
     mappings = {kind.name: beads for kind, beads, _ in parts}
-    plans = {name: make_plan(kinds[name], mappings[name]) for name in kinds}
-    return System(topology, mappings, plans, tuple(matches))
+    return System(topology, mappings, tuple(matches))
 
 
 def scattered(system: System, box: np.ndarray, dice: np.random.Generator) -> np.ndarray:

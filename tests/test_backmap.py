@@ -17,16 +17,17 @@ from mixed import Mixture, Result, command, entry, labels, listing
 from oracle import example
 from test_quality import BOX, several, star, system_of
 
-import dbm_gmx.backmap as job
-from dbm_gmx.backmap import Backmapper
+import dbm_gmx.commands.backmap as job
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import Stereo
+from dbm_gmx.commands.backmap import Backmapper
+from dbm_gmx.commands.summary import Report, Tally
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
-from dbm_gmx.frame import Frame
 from dbm_gmx.options import Settings
 from dbm_gmx.parallel import side_by_side
-from dbm_gmx.quality import Report, Stereo, Tally
-from dbm_gmx.sample import Convergence
+from dbm_gmx.sampling.sampler import Convergence
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 

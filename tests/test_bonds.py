@@ -8,12 +8,13 @@ import systems
 import torch
 from systems import Example
 
-from dbm_gmx.bonds import find_bonds, hold, straighten
-from dbm_gmx.environment import EVERYTHING
+from dbm_gmx.chemistry.system import whole_atoms
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.system import read_system, whole_atoms
-from dbm_gmx.target import fixed_bonds
+from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.network.bond_lengths import find_bonds, hold, straighten
+from dbm_gmx.network.environment import EVERYTHING
 
 
 @pytest.fixture(scope="module")

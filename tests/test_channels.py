@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from systems import alkane, chain, molecule, ring
 
-from dbm_gmx.channels import (
+from dbm_gmx.chemistry.atom_classes import atom_classes
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.errors import InputError
+from dbm_gmx.network.channels import (
     Channels,
-    atom_classes,
     channels_from_plain,
     default_channels,
     feature_table,
     read_channels,
 )
-from dbm_gmx.errors import InputError
-from dbm_gmx.topology import MoleculeType
 
 
 def benzene_with(*more: str, bonds: list[tuple[int, int]], hydrogens: list[int]) -> MoleculeType:

@@ -20,7 +20,7 @@ import pytest
 from mixed import Mixture, Options, command, listing, words
 from oracle import example
 
-import dbm_gmx.backmap as job
+import dbm_gmx.commands.backmap as job
 from dbm_gmx import __version__
 from dbm_gmx.files.trajectory import Writer, read_frames
 
@@ -550,7 +550,7 @@ def test_ctrl_c_keeps_the_finished_frames(tmp_path: Path, model: Path, out: Path
     many = [replace(files.frames[0], time=float(k), index=k) for k in range(3000)]
     mixed.write_beads(files.folder / "cg.xtc", files.cg, many)
     script = (
-        "import sys; import dbm_gmx.backmap as job; from dbm_gmx.cli import main; job.IN_HAND = 1;"
+        "import sys; import dbm_gmx.commands.backmap as job; from dbm_gmx.cli import main; job.IN_HAND = 1;"
         "sys.exit(main())"
     )
     options = words({**files.options, "--model": model, "-o": out / "aa.xtc"})

@@ -16,13 +16,14 @@ pytest.importorskip("sklearn", reason="scikit-learn (extra report) is not instal
 
 from sklearn.metrics import adjusted_rand_score
 
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import whole_molecules
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.conformations import Conformations, conformations, find_monomers
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import Frame, whole_molecules
-from dbm_gmx.topology import MoleculeType, Topology
 
 BOX = np.array([[2.1, 0, 0], [1.0, 1.9, 0], [-0.9, 0.8, 1.7]])
 FRAMES, COPIES = 8, 25

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import systems
 
-from dbm_gmx.conformers import Piece, draw_conformers, make_piece
+from dbm_gmx.chemistry.fragments import make_fragments
+from dbm_gmx.chemistry.stereo import handedness
 from dbm_gmx.errors import InputError
-from dbm_gmx.fragments import make_fragments
+from dbm_gmx.forcefield.hamiltonian import make_target
+from dbm_gmx.forcefield.terms import ANGLE, DISTANCE, HARMONIC
 from dbm_gmx.options import Conditions
-from dbm_gmx.quality import handedness
-from dbm_gmx.target import ANGLE, DISTANCE, HARMONIC, make_target
+from dbm_gmx.sampling.conformers import Piece, draw_conformers, make_piece
 
 KT = 2.5
 NOTHING = np.zeros((0, 2), np.int64)

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from exact import beads_of, molecule, system
 
-from dbm_gmx.anneal import make_script
-from dbm_gmx.crowd import choose
-from dbm_gmx.embed import Offer
-from dbm_gmx.field import REACH, SKIN
+from dbm_gmx.forcefield.hamiltonian import make_target
 from dbm_gmx.options import Conditions
-from dbm_gmx.place import make_place
-from dbm_gmx.tables import make_numbers, make_tables
-from dbm_gmx.target import make_target
+from dbm_gmx.sampling.annealing import make_script
+from dbm_gmx.sampling.arrays import make_numbers, make_tables
+from dbm_gmx.sampling.conformer_exchange import choose
+from dbm_gmx.sampling.growth import Offer
+from dbm_gmx.sampling.neighbours import make_place
+from dbm_gmx.sampling.surroundings import REACH, SKIN
 
 SIGMA, TRIES, BOX = 0.3, 1500, 4.0 * np.eye(3)
 CONTACT = 2 ** (1 / 6) * SIGMA

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from systems import Example
 
-from dbm_gmx.anneal import Schedule, anneal
-from dbm_gmx.embed import Folder, fold, make_folder, offer
+from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.forcefield.hamiltonian import make_target
 from dbm_gmx.options import Conditions
-from dbm_gmx.system import mapped_beads
-from dbm_gmx.target import make_target
+from dbm_gmx.sampling.annealing import Schedule, anneal
+from dbm_gmx.sampling.growth import Folder, fold, make_folder, offer
 
 MOLECULES = 40
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from dbm_gmx import energy
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.frame import Frame
-from dbm_gmx.topology import MoleculeType, NonBonded, Terms, Topology
+from dbm_gmx.forcefield import energy
 
 T = torch.tensor
 

@@ -12,10 +12,20 @@ import torch
 from scipy.spatial.transform import Rotation
 from systems import Example, alkane, example, mapping, molecule, scattered, system
 
-from dbm_gmx.channels import ROLES, atom_classes
-from dbm_gmx.environment import EVERYTHING, Environment, Scene, densities, local_frames, make_scene, surround
-from dbm_gmx.grid import Grid, collapse, density_of
-from dbm_gmx.topology import MoleculeType, excluded_pairs
+from dbm_gmx.chemistry.atom_classes import atom_classes
+from dbm_gmx.chemistry.topology import MoleculeType, excluded_pairs
+from dbm_gmx.network.build_order import make_plan
+from dbm_gmx.network.channels import ROLES
+from dbm_gmx.network.environment import (
+    EVERYTHING,
+    Environment,
+    Scene,
+    densities,
+    local_frames,
+    make_scene,
+    surround,
+)
+from dbm_gmx.network.voxels import Grid, collapse, density_of
 
 GRID = Grid()
 
@@ -51,7 +61,7 @@ class Slow:
         )
         self.molecule, self.row, self.kind, self.rank, self.bead, self.bead_type = [], [], [], [], [], []
         for match in example.system.matches:
-            ranks = self.ranks(example.system.plans[match.kind.name])
+            ranks = self.ranks(make_plan(match.kind, match.mapping))
             for _ in range(match.count):
                 self.bead += [len(self.bead_type) + b for b in match.mapping.owner.tolist()]
                 self.bead_type += match.mapping.types

@@ -26,11 +26,14 @@ from mixed import Result, run_words
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
-from dbm_gmx.energy import bonded_energies, close_pairs, nonbonded_energies
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.system import System, whole_atoms
+from dbm_gmx.chemistry.topology import Terms
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import compare, floor_frames, scored
 from dbm_gmx.evaluate.distributions import (
-    GAS,
     RANGES,
     divergences,
     expected_distributions,
@@ -47,10 +50,8 @@ from dbm_gmx.evaluate.shape import chain, dyad_centres, end_to_end, racemo, radi
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.frame import Frame
+from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 from dbm_gmx.options import Conditions, EvaluateInputs
-from dbm_gmx.system import System, whole_atoms
-from dbm_gmx.topology import Terms
 
 OCTANE = share_path("examples", "octane")
 SPS = share_path("reference", "sps")

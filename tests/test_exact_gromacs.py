@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from exact import beads_of, lattice, sample, start
 
-from dbm_gmx.energy import bonded_energies, dihedral
+from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.mapping import Match
+from dbm_gmx.forcefield.energy import bonded_energies, dihedral
 from dbm_gmx.options import Conditions
-from dbm_gmx.system import System
-from dbm_gmx.topology import Topology
 
 TEMPERATURE, COPIES = 400.0, 40
 STEPS = int(os.environ.get("DBM_GMX_SD_STEPS", "400000"))  # more for a closer look

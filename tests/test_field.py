@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from exact import beads_of, molecule, system
 
-from dbm_gmx.energy import ELECTRIC
-from dbm_gmx.field import REACH, Field, feel, make_field
+from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.forcefield.hamiltonian import make_target
 from dbm_gmx.options import Conditions
-from dbm_gmx.tables import make_tables
-from dbm_gmx.target import make_target
+from dbm_gmx.sampling.arrays import make_tables
+from dbm_gmx.sampling.surroundings import REACH, Field, feel, make_field
 
 SIGMA, EPSILON, CHARGE = 0.3, 0.8, 0.4
 X = np.array([[0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.15, 0.15, 0.0], [0.30, 0.15, 0.05], [0.30, 0.30, 0.1]])

@@ -11,18 +11,14 @@ import numpy as np
 import pytest
 from mixed import Mixture, command, listing
 
+from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.commands.map import map_trajectory
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_structure
+from dbm_gmx.files.system import mappings_of, read_atoms
 from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.forward import (
-    bead_topology,
-    map_frame,
-    map_trajectory,
-    mapped_molecules,
-    mappings_of,
-    read_atoms,
-)
-from dbm_gmx.frame import minimum_image
 from dbm_gmx.options import AtomInputs
 
 OCTANE = share_path("examples", "octane")

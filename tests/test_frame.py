@@ -8,20 +8,12 @@ import MDAnalysis as mda
 import numpy as np
 import pytest
 
+from dbm_gmx.chemistry.frame import Frame, box_vectors, box_volume, check_frame, dimensions
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image, neighbour_pairs
+from dbm_gmx.chemistry.topology import blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import (
-    Frame,
-    box_vectors,
-    box_volume,
-    check_frame,
-    dimensions,
-    make_whole,
-    minimum_image,
-    neighbour_pairs,
-)
-from dbm_gmx.topology import blocks
 
 CELLS = np.array(list(product(range(-2, 3), repeat=3)))
 

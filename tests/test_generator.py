@@ -10,13 +10,12 @@ import torch
 from systems import Example
 from torch.utils.flop_counter import FlopCounterMode
 
-from dbm_gmx import model as model_module
-from dbm_gmx.channels import Channels, default_channels
-from dbm_gmx.environment import EVERYTHING, Environment, densities, surround
 from dbm_gmx.errors import InputError
-from dbm_gmx.generator import Generator, Shape, operations
-from dbm_gmx.grid import Grid
-from dbm_gmx.model import (
+from dbm_gmx.network import model as model_module
+from dbm_gmx.network.channels import Channels, default_channels
+from dbm_gmx.network.environment import EVERYTHING, Environment, densities, surround
+from dbm_gmx.network.generator import Generator, Shape, operations
+from dbm_gmx.network.model import (
     Model,
     best_device,
     best_dtype,
@@ -26,6 +25,7 @@ from dbm_gmx.model import (
     network_generator,
     save_model,
 )
+from dbm_gmx.network.voxels import Grid
 
 CHANNELS = 11
 SMALL = Shape(width=16, blocks=2, noise=8)

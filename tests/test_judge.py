@@ -10,16 +10,17 @@ import pytest
 import torch
 from oracle import example, untrained
 
-from dbm_gmx.energy import bonded_energies, lennard_jones
-from dbm_gmx.environment import EVERYTHING, Scene, make_scene
+from dbm_gmx.chemistry.stereo import handedness, infer_handedness, stereocentres, triple_products
+from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
+from dbm_gmx.chemistry.topology import excluded_pairs
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.grid import Grid
-from dbm_gmx.judge import WRONG, Judge
-from dbm_gmx.layout import Layout
-from dbm_gmx.quality import handedness, infer_handedness, stereocentres, triple_products
-from dbm_gmx.system import System, mapped_beads, read_system, system_layout, whole_atoms
-from dbm_gmx.topology import excluded_pairs
+from dbm_gmx.forcefield.energy import bonded_energies, lennard_jones
+from dbm_gmx.network.arrays import Layout, system_layout
+from dbm_gmx.network.environment import EVERYTHING, Scene, make_scene
+from dbm_gmx.network.scoring import WRONG, Judge
+from dbm_gmx.network.voxels import Grid
 
 
 def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:

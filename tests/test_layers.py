@@ -4,96 +4,112 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from types import ModuleType
 
+import networkx as nx
 import pytest
 
 import dbm_gmx
-import dbm_gmx.evaluate
-import dbm_gmx.train
 
 PACKAGE = Path(dbm_gmx.__file__).parent
-CHEMISTRY = ("topology", "mapping", "frame", "plan", "channels", "options", "errors")
+FOLDERS = (
+    "top",
+    "chemistry",
+    "files",
+    "forcefield",
+    "sampling",
+    "network",
+    "gromacs",
+    "evaluate",
+    "train",
+    "commands",
+    "cli",
+)
+"""Each imports from those before it only."""
+
+STRANGERS = {
+    ("network", "sampling"),
+    ("evaluate", "network"),
+    ("evaluate", "sampling"),
+    ("train", "sampling"),
+}
+"""Folders that could know each other by their order, and do not."""
+
+WITHOUT_TENSORS = ("chemistry", "files", "sampling", "gromacs", "commands/map.py")
 
 
-def imported(path: Path) -> set[str]:
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def folder_of(name: str) -> str:
+    first = name.split(".")[1:2]
+    if first in (["cli"], ["__main__"]):
+        return "cli"
+    return first[0] if first and first[0] in FOLDERS else "top"
+
+
+def imports(path: Path) -> set[str]:
     """Modules a file imports, wherever it does so."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            inside = {f"{node.module}.{alias.name}" for alias in node.names} & set(FILES)
+            found |= inside or {node.module}
     return found
 
 
-@pytest.mark.parametrize("name", [*CHEMISTRY, *(f"files/{p.stem}" for p in (PACKAGE / "files").glob("*.py"))])
-def test_chemistry_and_files_know_no_tensors(name: str) -> None:
-    modules = imported(PACKAGE / f"{name}.py")
-    assert not {m for m in modules if m.split(".")[0] == "torch"}
-    allowed = {f"dbm_gmx.{m}" for m in CHEMISTRY} | {"dbm_gmx"}
-    ours = {m for m in modules if m.startswith("dbm_gmx") and not m.startswith("dbm_gmx.files")}
-    assert ours <= allowed
+def arrows() -> set[tuple[str, str]]:
+    """Imports between files of the package."""
+    return {(name, other) for name, path in FILES.items() for other in imports(path) & set(FILES)}
+
+
+def test_every_folder_imports_from_those_before_it_only() -> None:
+    wrong = []
+    for name, other in sorted(arrows()):
+        here, there = folder_of(name), folder_of(other)
+        if FOLDERS.index(there) > FOLDERS.index(here) or (here, there) in STRANGERS:
+            wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_no_circles() -> None:
+    graph = nx.DiGraph((name, other) for name, other in arrows() if name != other)
+    assert [sorted(part) for part in nx.strongly_connected_components(graph) if len(part) > 1] == []
+
+
+@pytest.mark.parametrize("place", WITHOUT_TENSORS)
+def test_tensors_are_for_the_network(place: str) -> None:
+    within = PACKAGE / place
+    paths = [within] if within.is_file() else within.rglob("*.py")
+    assert [p.name for p in paths if {m.split(".")[0] for m in imports(p)} & {"torch"}] == []
 
 
 def test_the_network_knows_no_chemistry() -> None:
-    assert not {m for m in imported(PACKAGE / "generator.py") if m.startswith("dbm_gmx")}
-
-
-def test_only_training_knows_training() -> None:
-    users = {
-        p.relative_to(PACKAGE).as_posix()
-        for p in PACKAGE.rglob("*.py")
-        if any(m.startswith("dbm_gmx.train.") or m == "dbm_gmx.train" for m in imported(p))
-    }
-    outside = {name for name in users if not name.startswith("train/")}
-    assert outside == {"cli.py"}
-
-
-def test_only_training_and_the_command_line_know_the_evaluation() -> None:
-    users = {
-        p.relative_to(PACKAGE).parts[0]
-        for p in PACKAGE.rglob("*.py")
-        if any(m.startswith("dbm_gmx.evaluate") for m in imported(p))
-    }
-    assert users == {"cli.py", "evaluate", "train"}
+    assert not {m for m in imports(PACKAGE / "network" / "generator.py") if m.startswith("dbm_gmx")}
 
 
 def test_the_evaluation_needs_its_extra_for_pictures_and_conformations_only() -> None:
     extra = {"matplotlib", "dscribe", "sklearn", "ase"}
-    users = {
-        p.stem for p in (PACKAGE / "evaluate").glob("*.py") if extra & {m.split(".")[0] for m in imported(p)}
-    }
+    users = {p.stem for p in PACKAGE.rglob("*.py") if extra & {m.split(".")[0] for m in imports(p)}}
     assert users == {"figures", "conformations"}
 
 
 def test_training_settings_cost_no_tensors_of_their_own() -> None:
-    modules = imported(PACKAGE / "train" / "settings.py")
+    modules = imports(PACKAGE / "train" / "settings.py")
     assert not {m for m in modules if m.split(".")[0] == "torch"}
-    assert {m for m in modules if m.startswith("dbm_gmx")} == {
-        "dbm_gmx.errors",
-        "dbm_gmx.generator",
-        "dbm_gmx.grid",
-    }
 
 
-@pytest.mark.parametrize("package", [dbm_gmx.train, dbm_gmx.evaluate])
-def test_every_module_of_a_package_is_in_its_overview(package: ModuleType) -> None:
-    overview = package.__doc__ or ""
-    folder = PACKAGE / package.__name__.split(".")[-1]
-    modules = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("_")}
-    listed = {line.split("``")[1] for line in overview.splitlines() if line.startswith("``")}
-    assert listed == modules
-
-
-def test_every_module_is_in_the_overview() -> None:
-    overview = dbm_gmx.__doc__ or ""
-    modules = [p.stem for p in PACKAGE.glob("*.py") if not p.stem.startswith("_")]
+def test_every_file_has_its_sentence_in_the_guide() -> None:
+    guide = (PACKAGE.parent / "share" / "docs" / "developers.md").read_text()
     missing = [
-        m
-        for m in modules
-        if not any(
-            m in line.split("``")[1].split(", ") for line in overview.splitlines() if line.startswith("``")
-        )
+        path.relative_to(PACKAGE).as_posix()
+        for path in FILES.values()
+        if path.name != "__init__.py" and f"`{path.stem}`" not in guide
     ]
-    assert missing == ["errors"]
+    assert missing == []

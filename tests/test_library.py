@@ -6,10 +6,10 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.library import find_molecules, library_folders, load_library
 from dbm_gmx.files.share import share_path
-from dbm_gmx.topology import MoleculeType, Topology
 
 TOP = """[ defaults ]
 1 {rule} no 1.0 1.0

@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from dbm_gmx.chemistry.mapping import (
+    Mapping,
+    bead_graph,
+    default_alignment,
+    derive_owners,
+    map_positions,
+    match_beads,
+)
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.dbm_map import read_map
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.owners import read_owners
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.votca import read_votca
-from dbm_gmx.frame import make_whole, minimum_image
-from dbm_gmx.mapping import Mapping, bead_graph, default_alignment, derive_owners, map_positions, match_beads
-from dbm_gmx.topology import MoleculeType, Topology
 
 MASS = {"C": 12.0, "H": 1.0, "O": 16.0}
 

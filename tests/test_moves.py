@@ -7,9 +7,21 @@ import numpy as np
 import pytest
 from systems import alkane, chain, molecule, ring
 
-from dbm_gmx.fragments import branch, chemical_graph, make_fragments
-from dbm_gmx.moves import KINDS, LARGEST, SHIFT, SPIN, SWING, TURN, TWIST, WHOLE, Block, Move, make_blocks
-from dbm_gmx.topology import MoleculeType
+from dbm_gmx.chemistry.fragments import branch, make_fragments
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.sampling.moves import (
+    KINDS,
+    LARGEST,
+    SHIFT,
+    SPIN,
+    SWING,
+    TURN,
+    TWIST,
+    WHOLE,
+    Block,
+    Move,
+    make_blocks,
+)
 
 POLYMER = 12
 

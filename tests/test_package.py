@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import dbm_gmx
+from dbm_gmx.chemistry.mapping import map_positions, match_beads
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.files.library import load_library
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import make_whole, minimum_image
-from dbm_gmx.mapping import map_positions, match_beads
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARE = ROOT / "share"

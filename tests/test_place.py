@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from dbm_gmx.frame import reduced_cell
-from dbm_gmx.place import make_place
+from dbm_gmx.chemistry.periodic import reduced_cell
+from dbm_gmx.sampling.neighbours import make_place
 
 BOXES = {
     "cube": np.diag([2.3, 2.3, 2.3]),

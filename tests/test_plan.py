@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph, check_owners
+from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.mapping import Mapping, bead_graph
-from dbm_gmx.plan import ORDERS, describe, make_plan
-from dbm_gmx.topology import MoleculeType
+from dbm_gmx.network.build_order import describe, make_plan
 
 
 def molecule(graph: nx.Graph, *, hydrogens=()):
@@ -96,39 +96,36 @@ def patches(graph, n, seed):
     return owner
 
 
-@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("seed", range(8))
-def test_random_trees(order, seed):
+def test_random_trees(seed):
     graph = random_tree(60, seed)
     leaves = {i for i in graph if graph.degree[i] == 1}
     kind, mapping = molecule(graph, hydrogens=leaves), beads(patches(graph, 12, seed))
-    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed))
-    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed, segment=3))
+    check(kind, mapping, make_plan(kind, mapping))
+    check(kind, mapping, make_plan(kind, mapping, segment=3))
 
 
-@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("seed", range(4))
-def test_beads_whose_atoms_are_scattered(order, seed):
+def test_beads_whose_atoms_are_scattered(seed):
     graph = random_tree(40, seed)
     owner = np.random.default_rng(seed).integers(0, 6, size=40)
     owner[:6] = np.arange(6)
     kind, mapping = molecule(graph, hydrogens=range(0, 40, 3)), beads(owner)
-    check(kind, mapping, make_plan(kind, mapping, order=order, seed=seed, segment=4))
+    check(kind, mapping, make_plan(kind, mapping, segment=4))
 
 
-@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     "graph",
     [nx.cycle_graph(24), nx.circular_ladder_graph(12), nx.hexagonal_lattice_graph(3, 3), nx.star_graph(30)],
     ids=["ring", "ladder", "fused", "star"],
 )
-def test_rings_across_beads(order, graph):
+def test_rings_across_beads(graph):
     graph = nx.convert_node_labels_to_integers(graph)
     for seed in range(3):
         kind, mapping = molecule(graph), beads(patches(graph, 7, seed))
-        check(kind, mapping, make_plan(kind, mapping, order=order))
+        check(kind, mapping, make_plan(kind, mapping))
     single = beads(range(len(graph)))
-    check(kind, single, make_plan(kind, single, order=order, segment=5))
+    check(kind, single, make_plan(kind, single, segment=5))
 
 
 def test_parts_of_a_bead_joined_only_through_another_are_kept():
@@ -147,21 +144,12 @@ def test_several_fragments_and_single_atoms():
     check(kind, mapping, make_plan(kind, mapping))
 
 
-def test_depth_and_breadth_first():
+def test_depth_first():
     #  0 - 1 - 2 ;  0 - 3 - 4
     kind = molecule(nx.Graph([(0, 1), (1, 2), (0, 3), (3, 4)]))
     one, many = beads([0] * 5), beads(range(5))
     assert make_plan(kind, one).heavy[0].tolist() == [0, 1, 2, 3, 4]
-    assert make_plan(kind, one, order="breadth-first").heavy[0].tolist() == [0, 1, 3, 2, 4]
     assert make_plan(kind, many).order.tolist() == [0, 1, 2, 3, 4]
-    assert make_plan(kind, many, order="breadth-first").order.tolist() == [0, 1, 3, 2, 4]
-
-
-def test_random_follows_the_seed():
-    graph = random_tree(40, 3)
-    kind, mapping = molecule(graph), beads(range(40))
-    orders = [make_plan(kind, mapping, order="random", seed=s).order.tolist() for s in (1, 1, 2)]
-    assert orders[0] == orders[1] != orders[2]
 
 
 def test_hydrogens_come_after_all_heavy_atoms_by_mass_where_elements_are_unknown():
@@ -200,11 +188,10 @@ def test_small_molecules_grow_bead_by_bead():
 def test_beads_without_atoms_and_atoms_without_beads_are_named():
     kind, mapping = molecule(nx.path_graph(4)), beads([0, 0, 2, 2])
     with pytest.raises(InputError, match="own no atoms: B2"):
-        make_plan(kind, mapping)
+        check_owners([Match(kind, mapping, 1, first_bead=0, first_atom=0)])
+    lost = replace(mapping, owner=np.array([0, -1, 1, 2]))
     with pytest.raises(InputError, match=r"2 \(X1\)"):
-        make_plan(kind, replace(mapping, owner=np.array([0, -1, 1, 2])))
-    with pytest.raises(InputError, match="depth-first, breadth-first, random"):
-        make_plan(kind, mapping, order="sideways")
+        check_owners([Match(kind, lost, 1, first_bead=0, first_atom=0)])
 
 
 def test_describe_lists_every_atom():

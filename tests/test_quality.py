@@ -10,30 +10,26 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from dbm_gmx.energy import dihedral
-from dbm_gmx.errors import InputError
-from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.frame import Frame
-from dbm_gmx.mapping import Mapping
-from dbm_gmx.quality import (
-    LIMITS,
-    Refinement,
-    Report,
+from dbm_gmx.chemistry.contacts import LIMITS, bad_contacts
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.stereo import (
     Stereo,
-    Tally,
-    bad_contacts,
     count_stereo,
-    deviation,
-    expected_handedness,
     handedness,
     improper_handedness,
     infer_handedness,
-    longest_bond,
     stereocentres,
     wrong_centres,
 )
-from dbm_gmx.system import make_system, read_system, whole_atoms
-from dbm_gmx.topology import MoleculeType, Terms, Topology
+from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole_atoms
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.commands.summary import Refinement, Report, Tally
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.system import read_system
+from dbm_gmx.files.trajectory import open_writer, read_frames
+from dbm_gmx.forcefield.energy import dihedral
 
 MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "F": 18.998, "Cl": 35.45, "Br": 79.9, "M": 0.0, "CH": 13.019}
 X = np.array([1.0, 0, 0])

@@ -12,15 +12,18 @@ import pytest
 import torch
 from oracle import Oracle, example, untrained
 
-from dbm_gmx.backmap import Backmapper
-from dbm_gmx.bonds import find_bonds
-from dbm_gmx.environment import Environment, Scene, make_scene
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.commands.backmap import Backmapper
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.grid import Grid, collapse, density_of
+from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.bond_lengths import find_bonds
+from dbm_gmx.network.environment import Environment, Scene, make_scene
+from dbm_gmx.network.placement import Dice, reconstruct, schedule, usual_limits
+from dbm_gmx.network.voxels import Grid, collapse, density_of
 from dbm_gmx.options import Settings
-from dbm_gmx.reconstruct import Dice, reconstruct, schedule, usual_limits
-from dbm_gmx.system import System, read_system, system_layout, whole_beads
 
 PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead

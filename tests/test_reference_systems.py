@@ -16,16 +16,20 @@ import numpy as np
 import pytest
 import torch
 
-from dbm_gmx.check import check
-from dbm_gmx.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.chemistry.contacts import bad_contacts
+from dbm_gmx.chemistry.frame import Frame, box_volume
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.stereo import handedness, stereocentres
+from dbm_gmx.chemistry.system import mapped_beads, whole_atoms
+from dbm_gmx.commands.check import check
+from dbm_gmx.files.conformers import expected_handedness
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import Frame, box_volume, minimum_image
+from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 from dbm_gmx.options import Inputs
-from dbm_gmx.quality import bad_contacts, expected_handedness, handedness, stereocentres
-from dbm_gmx.system import mapped_beads, read_system, whole_atoms
 
 GAS = 0.00831446  # kJ/mol/K
 MOLECULES = share_path("molecules")

@@ -17,13 +17,16 @@ import pytest
 from fake import calls_of, fake_gmx, runs_of
 from mixed import Mixture, Result, command, listing, words
 
-from dbm_gmx.dynamics import gromacs_box
-from dbm_gmx.files.log import last_energies
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import mapped_molecules
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forward import map_frame, mapped_molecules, mappings_of
-from dbm_gmx.frame import Frame, minimum_image
+from dbm_gmx.gromacs.log import last_energies
+from dbm_gmx.gromacs.relax import prepare
+from dbm_gmx.gromacs.relax_frame import gromacs_box
 from dbm_gmx.options import RelaxSettings
-from dbm_gmx.relax import prepare
 
 N_ATOMS = 156
 ROOT = Path(__file__).resolve().parent.parent

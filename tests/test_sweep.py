@@ -29,24 +29,16 @@ from scipy.special import ndtri
 from scipy.stats.qmc import Sobol
 from systems import Example
 
-from dbm_gmx.energy import (
-    atom_charges,
-    atom_types,
-    bonded_energies,
-    coulomb,
-    field_energy,
-    is_excluded,
-    lennard_jones,
-    reaction_field,
-)
-from dbm_gmx.frame import minimum_image
-from dbm_gmx.moves import SHIFT, SPIN, SWING, TURN, TWIST
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.chemistry.topology import MoleculeType, atom_charges, atom_types, is_excluded
+from dbm_gmx.forcefield.energy import bonded_energies, coulomb, field_energy, lennard_jones
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
+from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Conditions
-from dbm_gmx.sample import Chain, is_stationary
-from dbm_gmx.sweep import full_energy
-from dbm_gmx.system import System, mapped_beads
-from dbm_gmx.target import BOND_SPREAD
-from dbm_gmx.topology import MoleculeType
+from dbm_gmx.sampling.moves import SHIFT, SPIN, SWING, TURN, TWIST
+from dbm_gmx.sampling.sampler import Chain, is_stationary
+from dbm_gmx.sampling.sweep import full_energy
 
 LEVEL = 1e-3  # probability of a chance deviation below which a distribution counts as wrong
 COLD = Conditions(temperature=300.0, spread=0.03, rvdw=0.5, rcoulomb=0.5)

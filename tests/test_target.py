@@ -8,13 +8,15 @@ import torch
 from exact import CHARGED, beads_of, lattice, mixture, molecule, own_energies, potential, system
 from systems import Example
 
-from dbm_gmx.energy import ELECTRIC, term_energies
+from dbm_gmx.chemistry.periodic import reduced_cell
+from dbm_gmx.chemistry.topology import Terms
+from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.frame import reduced_cell
-from dbm_gmx.kernels import term_energy
+from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.forcefield.energy import term_energies
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_target
+from dbm_gmx.forcefield.terms import canonical, term_energy
 from dbm_gmx.options import Conditions
-from dbm_gmx.target import BOND_SPREAD, GAS, canonical, fixed_bonds, make_target
-from dbm_gmx.topology import Terms
 
 FORMS = [
     ("bonds", 1, (0.15, 2e5)),

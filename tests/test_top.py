@@ -12,11 +12,11 @@ import numpy as np
 import parmed
 import pytest
 
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, excluded_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.parmed import to_parmed
 from dbm_gmx.files.preprocess import active_lines
 from dbm_gmx.files.top import element_of, read_topology
-from dbm_gmx.topology import MoleculeType, Terms, Topology, excluded_pairs
 
 DEFAULTS = "[ defaults ]\n1 2 yes 0.5 0.8\n"
 TYPES = "[ atomtypes ]\nCT 6 12.011 0.0 A 0.3 0.4\nHC 1 1.008 0.1 A 0.2 0.1\n"

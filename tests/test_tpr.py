@@ -7,10 +7,10 @@ import subprocess
 import numpy as np
 import pytest
 
+from dbm_gmx.chemistry.topology import excluded_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system, read_structure
 from dbm_gmx.files.tpr import read_tpr
-from dbm_gmx.topology import excluded_pairs
 
 TOP = """
 [ defaults ]

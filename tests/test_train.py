@@ -19,22 +19,24 @@ import torch
 from mixed import command
 from systems import Example
 
-import dbm_gmx.train.learner as learner_module
 import dbm_gmx.train.loop as loop
 import dbm_gmx.train.scores as scores
-from dbm_gmx.channels import Channels, default_channels
+import dbm_gmx.train.state as learner_module
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.frame import Frame
-from dbm_gmx.generator import Generator, Shape
-from dbm_gmx.grid import Grid, collapse
-from dbm_gmx.model import Model, build_generator, describe_models, load_model, save_model
+from dbm_gmx.network.channels import Channels, default_channels
+from dbm_gmx.network.generator import Generator, Shape
+from dbm_gmx.network.model import Model, build_generator, describe_models, load_model, save_model
+from dbm_gmx.network.voxels import Grid, collapse
+from dbm_gmx.train.batches import draw_batch
 from dbm_gmx.train.checkpoint import NAME as CHECKPOINT
-from dbm_gmx.train.corpus import Corpus, make_corpus
+from dbm_gmx.train.dataset import Corpus, make_corpus
 from dbm_gmx.train.frames import make_pair, read_training_system
 from dbm_gmx.train.loop import train
+from dbm_gmx.train.monitor import Journal, check_finite, worries, worse
 from dbm_gmx.train.rollout import roll_out
 from dbm_gmx.train.scores import AMPLITUDES, calibrated, overall, score_frames
 from dbm_gmx.train.settings import (
@@ -47,8 +49,6 @@ from dbm_gmx.train.settings import (
     WarmSettings,
 )
 from dbm_gmx.train.start import merged, widen
-from dbm_gmx.train.views import draw_batch
-from dbm_gmx.train.watch import Journal, check_finite, worries, worse
 
 OCTANE = share_path("examples", "octane")
 
@@ -432,7 +432,7 @@ def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Exa
         run=RunSettings(log=500, evaluate=0, average=0.98, calibrate=False),
     )
     model = load_model(train(settings).path)
-    data = read_training_system(system, order=settings.order)
+    data = read_training_system(system)
     corpus = make_corpus([data], model.channels, grid=model.grid)
     untrained = replace(model, state=Generator(model.channels.width, model.shape).state_dict())
     assert distance_off(corpus, untrained) > 0.1

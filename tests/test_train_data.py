@@ -9,17 +9,17 @@ import pytest
 import torch
 from systems import Example
 
-from dbm_gmx.environment import EVERYTHING, densities, surround
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
-from dbm_gmx.frame import Frame
-from dbm_gmx.grid import Grid, collapse, density_of
-from dbm_gmx.judge import Judge
-from dbm_gmx.train.corpus import ANEW, GROWTH, SWEEP, Corpus, make_corpus
+from dbm_gmx.network.environment import EVERYTHING, densities, surround
+from dbm_gmx.network.scoring import Judge
+from dbm_gmx.network.voxels import Grid, collapse, density_of
+from dbm_gmx.train.batches import Batch, blur, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.dataset import ANEW, GROWTH, SWEEP, Corpus, make_corpus
 from dbm_gmx.train.frames import TrainingSystem, channels_for, make_pair, read_training_system
 from dbm_gmx.train.rollout import energies, roll_out, true_place
 from dbm_gmx.train.settings import SystemSettings
-from dbm_gmx.train.views import Batch, blur, draw_atoms, draw_batch, local_place, look
 
 GRID = Grid(size=12, edge=1.8)  # no particle near its walls, which would cut densities
 
@@ -188,16 +188,14 @@ def test_frames_are_read_mapped_and_held_out() -> None:
         "trajectory": folder / "aa.xtc",
         "mapping": (folder / "mapping.xml",),
     }
-    mapped = read_training_system(SystemSettings(**files, frames=3, held_out=1), order="depth-first")
+    mapped = read_training_system(SystemSettings(**files, frames=3, held_out=1))
     assert (len(mapped.train), len(mapped.held_out)) == (2, 1)
-    given = read_training_system(
-        SystemSettings(**files, beads=folder / "cg.xtc", frames=3, held_out=1), order="depth-first"
-    )
+    given = read_training_system(SystemSettings(**files, beads=folder / "cg.xtc", frames=3, held_out=1))
     # the beads that ship are those of the atoms, rounded to 0.001 nm
     torch.testing.assert_close(given.train[1].beads, mapped.train[1].beads, atol=2e-3, rtol=0)
     assert not torch.equal(given.train[1].beads, mapped.train[1].beads)
     with pytest.raises(InputError, match="3 frames, of which 3 are held out: none to train on"):
-        read_training_system(SystemSettings(**files, frames=3, held_out=3), order="depth-first")
+        read_training_system(SystemSettings(**files, frames=3, held_out=3))
     assert channels_for([mapped.system]).width == 2 + 3 + 2 + 1 + 1
 
 

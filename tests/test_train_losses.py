@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from dbm_gmx.channels import default_channels, feature_table
-from dbm_gmx.environment import Environment
-from dbm_gmx.grid import Grid, density_of
+from dbm_gmx.network.channels import default_channels, feature_table
+from dbm_gmx.network.environment import Environment
+from dbm_gmx.network.voxels import Grid, density_of
 from dbm_gmx.train.critic import Critic, critic_operations
-from dbm_gmx.train.learner import shown, warm_rate
 from dbm_gmx.train.losses import (
     closest_distance,
     critic_loss,
@@ -28,6 +27,7 @@ from dbm_gmx.train.losses import (
     unit_density,
 )
 from dbm_gmx.train.settings import CriticSettings, PriorSettings, WarmSettings
+from dbm_gmx.train.state import shown, warm_rate
 
 
 def test_wasserstein_losses() -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write, backup
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import SUFFIXES, count_frames, open_writer, read_frames
-from dbm_gmx.frame import Frame
-from dbm_gmx.topology import MoleculeType, Topology
 
 BOX = np.array([[3.0, 0, 0], [-1.2, 2.5, 0], [0.7, -1.1, 2.25]])
 

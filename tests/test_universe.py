@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from oracle import example, untrained
 
-from dbm_gmx.backmap import backmap
+from dbm_gmx.commands.backmap import backmap
+from dbm_gmx.commands.universe import backmap_universe
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_structure
-from dbm_gmx.model import save_model
+from dbm_gmx.files.system import read_system
+from dbm_gmx.network.model import save_model
 from dbm_gmx.options import Inputs, Settings
-from dbm_gmx.system import read_system
-from dbm_gmx.universe import backmap_universe
 
 
 @pytest.fixture(scope="module")

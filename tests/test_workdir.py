@@ -13,17 +13,17 @@ import pytest
 from fake import fake_gmx
 from mixed import Mixture, command, listing
 
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.flat import add_sites, flat_topology, topology_text
 from dbm_gmx.files.includes import copy_topology
 from dbm_gmx.files.library import load_library
 from dbm_gmx.files.structure import read_structure
+from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.top import read_topology
+from dbm_gmx.files.top_writer import add_sites, flat_topology, topology_text
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forward import mappings_of
+from dbm_gmx.gromacs.workdir import write_workdir
 from dbm_gmx.options import RelaxSettings
-from dbm_gmx.topology import Topology
-from dbm_gmx.workdir import write_workdir
 
 FILES = ["conf.gro", "em.mdp", "index.ndx", "npt.mdp", "nvt.mdp", "run.sh", "topol.top"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.evaluate.distributions import divergences, histogram, jensen_shannon, mean_divergences
 from dbm_gmx.evaluate.measure import Measured
-from dbm_gmx.topology import FloatArray
 
 Frames = Sequence[Measured]
 Scores = dict[tuple[str, str], float]

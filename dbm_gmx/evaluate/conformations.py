@@ -28,11 +28,13 @@ from sklearn.decomposition import KernelPCA
 from sklearn.manifold import Isomap
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import whole_molecules
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import REFERENCE
 from dbm_gmx.evaluate.distributions import jensen_shannon
-from dbm_gmx.frame import FloatArray, Frame, whole_molecules
-from dbm_gmx.topology import IntArray, MoleculeType, Topology, blocks
 
 CUTOFF, WIDTH = 0.4, 0.03
 """Reach of an environment and width of an atom in it, nm.

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from scipy.special import rel_entr
 
-from dbm_gmx.energy import FORMS, harmonic_angle
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.forcefield.energy import FORMS, harmonic_angle
 from dbm_gmx.options import Conditions
-from dbm_gmx.system import System
-from dbm_gmx.target import GAS, fixed_bonds
-from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
 
 RANGES = {
     "bond": (0.05, 0.35, 150),

@@ -14,24 +14,25 @@ import numpy as np
 import scipy.sparse as sp
 from tqdm import tqdm
 
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.mapping import default_alignment, mapped_molecules
+from dbm_gmx.chemistry.stereo import Handedness, infer_handedness
+from dbm_gmx.chemistry.system import System, whole_atoms
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import REFERENCE, Score, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
+from dbm_gmx.files.conformers import expected_handedness
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forward import mapped_molecules
-from dbm_gmx.frame import Frame
-from dbm_gmx.mapping import Mapping as BeadMapping
-from dbm_gmx.mapping import default_alignment
 from dbm_gmx.options import Conditions, EvaluateInputs
 from dbm_gmx.parallel import side_by_side
-from dbm_gmx.quality import Handedness, expected_handedness, infer_handedness
-from dbm_gmx.system import System, read_system, whole_atoms
-from dbm_gmx.topology import MoleculeType, Topology
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.conformations import Conformations
@@ -250,7 +251,7 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
     """A system of atoms, of which no beads are known but those of the mappings."""
     chosen = {name: mappings.get(name) or _one_bead(kind) for name, kind in topology.molecule_types.items()}
-    return System(topology, chosen, {}, mapped_molecules(topology, chosen))
+    return System(topology, chosen, mapped_molecules(topology, chosen))
 
 
 def _one_bead(kind: MoleculeType) -> BeadMapping:

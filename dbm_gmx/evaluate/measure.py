@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from dbm_gmx.energy import bonded_energies
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import Handedness
+from dbm_gmx.chemistry.system import System, deviation
 from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_values
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.rules import Fault, faults
 from dbm_gmx.evaluate.shape import end_to_end, racemo, radius_of_gyration
-from dbm_gmx.frame import Frame
+from dbm_gmx.forcefield.energy import bonded_energies
 from dbm_gmx.options import Conditions
-from dbm_gmx.quality import Handedness, deviation
-from dbm_gmx.system import System
-from dbm_gmx.topology import FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def measure(
     Parameters
     ----------
     hands
-        Of the stereocentres, see :func:`~dbm_gmx.quality.expected_handedness`.
+        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.expected_handedness`.
     beads
         The beads of the same time.
     """

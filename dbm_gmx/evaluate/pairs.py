@@ -13,20 +13,15 @@ from itertools import combinations_with_replacement
 import numpy as np
 import torch
 
-from dbm_gmx.channels import atom_classes
-from dbm_gmx.energy import (
-    atom_charges,
-    close_pairs,
-    coulomb_energy,
-    is_excluded,
-    own_field_energy,
-    pair_energies,
-)
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.atom_classes import atom_classes
+from dbm_gmx.chemistry.frame import Frame, box_volume
+from dbm_gmx.chemistry.periodic import close_pairs, neighbour_pairs, reduced_cell
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, blocks, is_excluded
 from dbm_gmx.errors import InputError
-from dbm_gmx.frame import Frame, box_volume, neighbour_pairs, reduced_cell
+from dbm_gmx.forcefield.energy import coulomb_energy, own_field_energy, pair_energies
 from dbm_gmx.options import Conditions
-from dbm_gmx.system import System
-from dbm_gmx.topology import FloatArray, IntArray, MoleculeType, Topology, blocks
 
 REACH = 1.0
 """Largest distance of pair distributions, nm."""
@@ -137,7 +132,7 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
 
 
 def pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Yield all pairs as :func:`~dbm_gmx.energy.close_pairs` has them, those of many atoms not at once."""
+    """Yield all pairs of :func:`~dbm_gmx.chemistry.periodic.close_pairs`, those of many atoms not at once."""
     n = len(frame.positions)
     if n <= AT_ONCE:
         yield close_pairs(frame, cutoff)

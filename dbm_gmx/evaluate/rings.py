@@ -8,10 +8,10 @@ from functools import lru_cache
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.frame import Float32Array, FloatArray, neighbour_pairs
-from dbm_gmx.system import System
-from dbm_gmx.topology import IntArray, MoleculeType
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
+from dbm_gmx.chemistry.periodic import neighbour_pairs
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 
 LARGEST = 8
 """Atoms of the largest ring that is looked at; larger ones let chains through."""

@@ -10,12 +10,14 @@ from pathlib import Path
 import MDAnalysis as mda
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.contacts import bad_contacts
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.stereo import Handedness, wrong_centres
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
 from dbm_gmx.evaluate.rings import pierced_rings
-from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.frame import FloatArray, Frame, minimum_image
-from dbm_gmx.quality import Handedness, bad_contacts, wrong_centres
-from dbm_gmx.system import System
-from dbm_gmx.topology import MoleculeType, Topology, blocks
 
 RULES = {
     "flipped": "stereocentres of the other hand",
@@ -58,7 +60,7 @@ def faults(system: System, frame: Frame, hands: Handedness) -> tuple[Fault, ...]
     Parameters
     ----------
     hands
-        Of the stereocentres, see :func:`~dbm_gmx.quality.expected_handedness`.
+        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.expected_handedness`.
     """
     atoms, box = frame.positions, frame.box
     wrong, flat = wrong_centres(system, atoms, hands)

@@ -7,9 +7,9 @@ from functools import lru_cache
 import networkx as nx
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.evaluate.pairs import class_names
-from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
 
 
 def radius_of_gyration(kind: MoleculeType, atoms: FloatArray) -> FloatArray:

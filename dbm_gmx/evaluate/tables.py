@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dbm_gmx import __version__
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.evaluate.compare import METRICS, REFERENCE, energy_range
 from dbm_gmx.evaluate.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.pairs import centres, pair_names
 from dbm_gmx.evaluate.rules import RULES
-from dbm_gmx.topology import FloatArray
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.conformations import Conformations

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import Float32Array, IntArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.rules import RULES, Fault
 from dbm_gmx.evaluate.tables import slug
 from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.fragments import chemical_graph
-from dbm_gmx.frame import Float32Array, Frame, minimum_image
-from dbm_gmx.topology import IntArray, MoleculeType, Topology, blocks
 
 MOST = 3
 """Places of each rule that are shown of a trajectory."""

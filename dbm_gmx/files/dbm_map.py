@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.problems import Problem
-from dbm_gmx.topology import FloatArray, IntArray, MoleculeType
+from dbm_gmx.files.input_errors import Problem
 
 
 @dataclass

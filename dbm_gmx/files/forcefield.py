@@ -13,8 +13,9 @@ from itertools import combinations
 import networkx as nx
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.topology import NonBonded
 from dbm_gmx.files.preprocess import Line
-from dbm_gmx.topology import FloatArray, NonBonded
 
 Parameters = tuple[float, ...]
 BondedTable = dict[tuple[str, ...], tuple[int, list[Parameters]]]

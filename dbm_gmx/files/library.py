@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.mapping import Mapping
-from dbm_gmx.topology import FloatArray, MoleculeType, NonBonded, Topology
 
 VARIABLE = "DBM_GMX_LIB"
 

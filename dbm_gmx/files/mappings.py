@@ -1,4 +1,4 @@
-"""From mapping and owners files to :class:`~dbm_gmx.mapping.Mapping`."""
+"""From mapping and owners files to :class:`~dbm_gmx.chemistry.mapping.Mapping`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
+from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.mapping import Mapping, default_alignment, derive_owners
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
+from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
-from dbm_gmx.files.problems import Problem, refuse
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, votca_weights
-from dbm_gmx.mapping import IntArray, Mapping, default_alignment, derive_owners
-from dbm_gmx.topology import MoleculeType, Topology
 
 log = logging.getLogger(__name__)
 OWNERS = "owners.txt"
@@ -44,7 +45,7 @@ def read_mappings(
 
     A VOTCA file gives weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule
     may have both.  Owners are, in this order: those of the files in ``owners``, of the ``.map``, of an
-    ``owners.txt`` lying beside the mapping file, derived (:func:`~dbm_gmx.mapping.derive_owners`).
+    ``owners.txt`` lying beside the mapping file, derived (:func:`~dbm_gmx.chemistry.mapping.derive_owners`).
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import parmed
 
-from dbm_gmx.topology import MoleculeType, NonBonded, Terms, Topology, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, blocks
 
 _KCAL = 1 / 4.184  # kcal/mol of 1 kJ/mol; ParmEd works in kcal/mol, angstrom and degrees
 _ANGSTROM = 10.0  # angstrom of 1 nm

@@ -11,10 +11,11 @@ from typing import TextIO
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
+from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.tpr import read_tpr
-from dbm_gmx.frame import Float32Array, FloatArray, Frame, box_vectors, check_frame
-from dbm_gmx.topology import Topology
 
 #: Where the nine numbers of a .gro box line belong (GROMACS manual, "gro"): xx yy zz xy xz yx yz zx zy.
 _BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]

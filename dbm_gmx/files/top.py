@@ -1,4 +1,4 @@
-"""Read ``.top`` and ``.itp``, atomistic or coarse-grained, into a :class:`~dbm_gmx.topology.Topology`.
+"""Read ``.top`` and ``.itp`` into a :class:`~dbm_gmx.chemistry.topology.Topology`, of atoms or of beads.
 
 The file is cut into sections, one per directive; the force field's sections become tables, then
 each molecule type's sections become rows of atoms with parameters, taken from the line or from
@@ -20,6 +20,8 @@ import numpy as np
 from MDAnalysis.guesser.tables import Z2SYMB
 from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
+from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.files.forcefield import (
     FIELD,
     FORMS,
@@ -33,7 +35,6 @@ from dbm_gmx.files.forcefield import (
     looked_up_parameters,
 )
 from dbm_gmx.files.preprocess import Line, active_lines
-from dbm_gmx.topology import IntArray, MoleculeType, Terms, Topology
 
 MOLECULE = {"moleculetype", "atoms", "exclusions", *FORMS}
 SYSTEM = {"system", "molecules"}

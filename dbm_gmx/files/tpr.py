@@ -20,9 +20,10 @@ from MDAnalysis.coordinates.TPR import TPRReader
 from MDAnalysis.guesser.tables import Z2SYMB
 from MDAnalysis.topology.tpr import setting, utils
 
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.frame import Frame, check_frame
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
-from dbm_gmx.frame import FloatArray, Frame, check_frame
-from dbm_gmx.topology import IntArray, MoleculeType, Topology
 
 #: What the interactions that are chemical bonds are called in a .tpr (GROMACS manual, table of
 #: interaction types, column "bonds" of the exclusions).  Function types 6, 9 and 10 of [ bonds ] and

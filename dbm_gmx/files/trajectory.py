@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
+from dbm_gmx.chemistry.frame import Frame, check_frame, dimensions
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import Part, atomic_write
 from dbm_gmx.files.structure import structure_frames
-from dbm_gmx.frame import Frame, check_frame, dimensions
-from dbm_gmx.topology import MoleculeType, Topology, blocks
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
 

@@ -13,9 +13,9 @@ from xml.parsers import expat
 
 import scipy.sparse as sp
 
+from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.problems import Problem
-from dbm_gmx.topology import MoleculeType
+from dbm_gmx.files.input_errors import Problem
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.train.group import Group, from_all
-from dbm_gmx.train.learner import Learner, learner_state, restore
+from dbm_gmx.train.distributed import Group, from_all
 from dbm_gmx.train.settings import TrainSettings, plain
+from dbm_gmx.train.state import Learner, learner_state, restore
 
 NAME = "checkpoint.pt"
 FORMAT = "dbm_gmx checkpoint 1"
@@ -35,7 +35,7 @@ class Progress:
     widest
         nm, largest spread between draws for the same atom so far.
     amplitude
-        Of the random vector, see :class:`~dbm_gmx.model.Model`.
+        Of the random vector, see :class:`~dbm_gmx.network.model.Model`.
     """
 
     sums: dict[str, float] = field(default_factory=dict)

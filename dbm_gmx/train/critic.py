@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dbm_gmx.generator import SLOPE
+from dbm_gmx.network.generator import SLOPE
 from dbm_gmx.train.settings import CriticSettings
 
 

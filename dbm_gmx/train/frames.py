@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import Channels, default_channels
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import check_owners, mapped_molecules
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forward import mapped_molecules
-from dbm_gmx.frame import Frame, minimum_image
-from dbm_gmx.plan import make_plan
-from dbm_gmx.system import System, bead_types_of, classes_of, mapped_beads, whole_atoms
+from dbm_gmx.network.channels import Channels, bead_types_of, classes_of, default_channels
 from dbm_gmx.train.settings import SystemSettings
 
 
@@ -55,7 +55,7 @@ class TrainingSystem:
     name: str = ""
 
 
-def read_training_system(settings: SystemSettings, *, order: str) -> TrainingSystem:
+def read_training_system(settings: SystemSettings) -> TrainingSystem:
     """Read the frames of one ``[[system]]``; beads are mapped from the atoms where none are given.
 
     Raises
@@ -69,8 +69,8 @@ def read_training_system(settings: SystemSettings, *, order: str) -> TrainingSys
     lost = sorted({name for name, _ in topology.molecules} - set(mappings))
     if lost:
         raise InputError(f"no mapping for {', '.join(lost)}", path=settings.topology)
-    plans = {m.kind.name: make_plan(m.kind, m.mapping, order=order) for m in matches}
-    system = System(topology, mappings, plans, matches)
+    check_owners(matches)
+    system = System(topology, mappings, matches)
     frames = read_frames(settings.trajectory, n_atoms=system.n_atoms)
     taken = list(islice(frames, settings.frames or None))
     beads: Iterator[Frame | None] = iter([None] * len(taken))

@@ -16,19 +16,19 @@ import torch
 from tqdm import tqdm
 
 import dbm_gmx
-from dbm_gmx.channels import read_channels
-from dbm_gmx.generator import operations
-from dbm_gmx.model import Model, save_model
+from dbm_gmx.network.channels import read_channels
+from dbm_gmx.network.generator import operations
+from dbm_gmx.network.model import Model, save_model
 from dbm_gmx.train.checkpoint import Progress, resume, save_checkpoint
-from dbm_gmx.train.corpus import make_corpus
 from dbm_gmx.train.critic import critic_operations
+from dbm_gmx.train.dataset import make_corpus
+from dbm_gmx.train.distributed import Group, any_of, joined
 from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
-from dbm_gmx.train.group import Group, any_of, joined
-from dbm_gmx.train.learner import Learner, Lesson, make_learner, make_lesson, spread, take_step
+from dbm_gmx.train.monitor import Journal, Stop, check_finite, peak, stopping, worries, worse
 from dbm_gmx.train.scores import calibrated, overall, score
 from dbm_gmx.train.settings import TrainSettings, plain, read_settings
 from dbm_gmx.train.start import first_model
-from dbm_gmx.train.watch import Journal, Stop, check_finite, peak, stopping, worries, worse
+from dbm_gmx.train.state import Learner, Lesson, make_learner, make_lesson, spread, take_step
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def train(settings: TrainSettings | Path, *, max_hours: float | None = None, qui
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
     with joined() as group, stopping(max_hours) as stop:
-        systems = [read_training_system(s, order=settings.order) for s in settings.system]
+        systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
         lesson = make_lesson(make_corpus(systems, model.channels, grid=model.grid), settings, group)

@@ -8,9 +8,9 @@ from math import floor
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import ROLES, FeatureTable
-from dbm_gmx.environment import Environment
-from dbm_gmx.grid import Grid, collapse, density_of
+from dbm_gmx.network.channels import ROLES, FeatureTable
+from dbm_gmx.network.environment import Environment
+from dbm_gmx.network.voxels import Grid, collapse, density_of
 from dbm_gmx.train.settings import PriorSettings, WarmSettings
 
 # --- adversarial -------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dbm_gmx.energy import lennard_jones
-from dbm_gmx.environment import densities, expand
-from dbm_gmx.judge import CLOSEST
-from dbm_gmx.train.corpus import SWEEP, Corpus
+from dbm_gmx.forcefield.energy import lennard_jones
+from dbm_gmx.network.environment import densities, expand
+from dbm_gmx.network.scoring import CLOSEST
+from dbm_gmx.train.batches import Batch, View, local_place, look, turns
+from dbm_gmx.train.dataset import SWEEP, Corpus
 from dbm_gmx.train.losses import soften, unit_density
-from dbm_gmx.train.views import Batch, View, local_place, look, turns
 
 Place = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Environments (b, channels, s, s, s), labels (b, channels) and true places (b, 3) to densities

@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from dbm_gmx.bonds import Bonds, find_bonds
-from dbm_gmx.environment import make_scene
+from dbm_gmx.chemistry.contacts import bad_contacts
+from dbm_gmx.chemistry.stereo import count_stereo, infer_handedness
+from dbm_gmx.chemistry.system import System, deviation
 from dbm_gmx.evaluate.distributions import (
     RANGES,
     TermClass,
@@ -21,11 +22,12 @@ from dbm_gmx.evaluate.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.model import Model, best_dtype, build_generator, network_generator
+from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.bond_lengths import Bonds, find_bonds
+from dbm_gmx.network.environment import make_scene
+from dbm_gmx.network.model import Model, best_dtype, build_generator, network_generator
+from dbm_gmx.network.placement import reconstruct
 from dbm_gmx.options import Conditions, Settings
-from dbm_gmx.quality import bad_contacts, count_stereo, deviation, infer_handedness
-from dbm_gmx.reconstruct import reconstruct
-from dbm_gmx.system import System, system_layout
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
 

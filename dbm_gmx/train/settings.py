@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.generator import Shape
-from dbm_gmx.grid import Grid
+from dbm_gmx.network.generator import Shape
+from dbm_gmx.network.voxels import Grid
 
 PRIORS = ("none", "p1", "p2")
 JUDGED = ("density", "place")
@@ -101,7 +101,7 @@ class WarmSettings:
         forgiving to its own errors.
     blur
         nm, how far (one sigma, at most) atoms are moved together against the beads, see
-        :func:`~dbm_gmx.train.views.blur`: the model learns to heed atoms rather than beads, which is what
+        :func:`~dbm_gmx.train.batches.blur`: the model learns to heed atoms rather than beads, which is what
         other molecules have in common with those it sees.
     place
         nm, error of the position that costs 1.
@@ -234,8 +234,6 @@ class TrainSettings:
         of its own.
     channels
         Channel file; else a channel for each atom class, bonded role and bead type.
-    order
-        In which atoms are placed, see :func:`~dbm_gmx.plan.make_plan`.
     system, grid, network, critic, warm, adversarial, prior, run
         The sections.  ``grid`` and ``network`` are those of ``start`` where it is given.
     """
@@ -246,7 +244,6 @@ class TrainSettings:
     seed: int = 1
     start: str = ""
     channels: Path | None = None
-    order: str = "depth-first"
     grid: Grid = field(default_factory=Grid)
     network: Shape = field(default_factory=Shape)
     critic: CriticSettings = field(default_factory=CriticSettings)

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor
 
-from dbm_gmx.channels import Channels
-from dbm_gmx.model import Model, load_model
+from dbm_gmx.network.channels import Channels
+from dbm_gmx.network.model import Model, load_model
 from dbm_gmx.train.settings import TrainSettings
 
 

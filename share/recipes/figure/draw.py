@@ -17,13 +17,14 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.spatial.transform import Rotation
 
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.periodic import make_whole
+from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.files.structure import read_structure
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.frame import Frame, make_whole
-from dbm_gmx.mapping import Match
-from dbm_gmx.system import read_system
-from dbm_gmx.topology import Topology, blocks
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -18,9 +18,10 @@ import matplotlib as mpl
 import numpy as np
 import torch
 
-from dbm_gmx.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.chemistry.system import System, whole_atoms
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.system import System, read_system, whole_atoms
+from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

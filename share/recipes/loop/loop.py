@@ -20,7 +20,7 @@ import numpy as np
 
 from dbm_gmx.cli import main as dbm_gmx
 from dbm_gmx.files.mdp import mdp_entries
-from dbm_gmx.files.runs import run_parameters
+from dbm_gmx.gromacs.run_parameters import run_parameters
 
 STEP = 0.0005  # ps, as in run.mdp of the systems
 ALLOWED = 2.5  # standard errors that a difference may have

@@ -164,9 +164,9 @@ def flat(found: Mapping[str, Mapping[str, Any]]) -> Scores:
 def own_scores(folder: Path, reference: Path, made: Path) -> Scores:
     """What :mod:`dbm_gmx.train` scores held-out frames by."""
     settings = SystemSettings(folder / "topol.top", reference, (folder / "mapping.xml",), held_out=0)
-    system = read_training_system(settings, order="depth-first")
+    system = read_training_system(settings)
     others = read_training_system(
-        SystemSettings(folder / "topol.top", made, (folder / "mapping.xml",), held_out=0), order="depth-first"
+        SystemSettings(folder / "topol.top", made, (folder / "mapping.xml",), held_out=0)
     )
     return score_frames(system.system, [pair.atoms.numpy() for pair in others.train], system.train)
 

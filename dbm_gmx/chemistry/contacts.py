@@ -1,0 +1,104 @@
+"""Bad contacts: atoms closer than atoms get."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, excluded_pairs
+
+# --- contacts --------------------------------------------------------------------------------------
+
+HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, VIRTUAL = range(5)
+
+
+POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
+
+
+LIMITS = np.array(
+    [
+        [0.15, 0.18, 0.15, 0.18, 0.0],
+        [0.18, 0.25, 0.18, 0.25, 0.0],
+        [0.15, 0.18, 0.15, 0.14, 0.0],
+        [0.18, 0.25, 0.14, 0.22, 0.0],
+        [0.00, 0.00, 0.00, 0.00, 0.0],
+    ]
+)
+"""Closest distances that are no bad contact, nm, by the sorts of the two atoms.
+
+Hydrogen bonds and shells of ions have shorter ones, which no well made liquid goes below; a virtual
+site is no atom and touches nothing.
+"""
+
+
+def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
+    """Pairs of atoms more than three bonds apart that are closer than atoms get.
+
+    Parameters
+    ----------
+    system
+        The system.
+    atoms
+        (n, 3) nm, wherever in space.
+    box
+        (3, 3) nm, however skewed.
+
+    Returns
+    -------
+    (k, 2) rows i < j, in order, each pair once; closer than 0.15 (two hydrogens), 0.18 (one) or
+    0.25 nm (none), less where a hydrogen bond is possible, see :data:`LIMITS`.
+
+    Raises
+    ------
+    InputError
+        If the shortest lattice vector is less than twice the largest of these limits.
+    """
+    frame = Frame(np.asarray(atoms, np.float32), box)
+    pairs, distances = close_pairs(frame, float(LIMITS.max()))
+    sorts = np.concatenate([np.tile(_sorts(m.kind), m.count) for m in system.matches])
+    pairs = pairs[distances < LIMITS[sorts[pairs[:, 0]], sorts[pairs[:, 1]]]]
+    pairs = pairs[~_bonded_nearby(system, pairs)]
+    return np.unique(pairs, axis=0)
+
+
+@lru_cache(maxsize=64)
+def _sorts(kind: MoleculeType) -> IntArray:
+    """(n,) the row of each atom in the table of limits."""
+    graph, elements = chemical_graph(kind), kind.elements
+
+    def sort(i: int) -> int:
+        bonded = {elements[j] for j in graph[i]}
+        if kind.graph.nodes[i]["mass"] == 0:
+            return VIRTUAL
+        if elements[i] == "H":
+            return POLAR_HYDROGEN if bonded & POLAR_ELEMENTS else HYDROGEN
+        return POLAR if elements[i] in POLAR_ELEMENTS or not bonded else HEAVY
+
+    return np.array([sort(i) for i in range(kind.n_atoms)], np.int64)
+
+
+def _bonded_nearby(system: System, pairs: IntArray) -> NDArray[np.bool_]:
+    """(k,) which of the pairs i < j are within three bonds."""
+    nearby = np.zeros(len(pairs), np.bool_)
+    for match in system.matches:
+        n, first = match.kind.n_atoms, match.first_atom
+        rows = np.flatnonzero((pairs[:, 0] >= first) & (pairs[:, 1] < first + match.count * n))
+        copy, atom = np.divmod(pairs[rows] - first, n)
+        listed = np.isin(atom @ [n, 1], _within_three_bonds(match.kind))
+        nearby[rows] = listed & (copy[:, 0] == copy[:, 1])
+    return nearby
+
+
+@lru_cache(maxsize=64)
+def _within_three_bonds(kind: MoleculeType) -> IntArray:
+    """(k,) pairs i < j of a molecule as numbers ``i n + j``."""
+    nothing = np.zeros((0, 2), np.int64)
+    pairs = excluded_pairs(replace(kind, nrexcl=3, exclusions=nothing))
+    return np.asarray(pairs @ [kind.n_atoms, 1], np.int64)

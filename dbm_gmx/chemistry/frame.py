@@ -1,0 +1,95 @@
+"""One configuration, and the geometry of its periodic box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from MDAnalysis.lib.mdamath import triclinic_box, triclinic_vectors
+from numpy.typing import ArrayLike
+
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
+from dbm_gmx.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Positions of all atoms or all beads at one time.
+
+    Attributes
+    ----------
+    positions
+        (n, 3) nm, float32.
+    box
+        (3, 3) nm, rows are the box vectors a, b, c in GROMACS' lower triangular form.
+    time
+        ps.
+    step
+        MD step, 0 where the file has none.
+    index
+        Number of the frame in its file, from 0: with the seed it decides the random numbers.
+    """
+
+    positions: Float32Array
+    box: FloatArray
+    time: float = 0.0
+    step: int = 0
+    index: int = 0
+
+
+def dimensions(box: FloatArray) -> FloatArray:
+    """Return lengths (nm) and angles (degrees) ``[a, b, c, alpha, beta, gamma]`` of a (3, 3) box."""
+    return np.asarray(triclinic_box(*box), np.float64)
+
+
+def box_vectors(sizes: ArrayLike) -> FloatArray:
+    """Return the (3, 3) lower triangular box of ``[a, b, c, alpha, beta, gamma]`` (nm, degrees).
+
+    Sizes that make no cell give a box of zeros.
+    """
+    return np.asarray(triclinic_vectors(sizes, dtype=np.float64), np.float64)
+
+
+def box_volume(box: FloatArray) -> float:
+    """Volume of the cell, nm^3."""
+    return float(abs(np.linalg.det(box)))
+
+
+def check_frame(frame: Frame, path: str | Path | None = None) -> None:
+    """Refuse a frame whose box or positions cannot be used.
+
+    Raises
+    ------
+    InputError
+        The box is missing, flat or not lower triangular, or a position is not a finite number.
+    """
+    where = f"frame {frame.index} (t = {frame.time:g} ps)"
+    problem = _box_problem(frame.box)
+    if problem:
+        raise InputError(f"{where}: {problem}; a periodic box in GROMACS' form is needed", path=path)
+    bad = np.flatnonzero(~np.isfinite(frame.positions).all(axis=1))
+    if bad.size:
+        found = " ".join(f"{x:g}" for x in frame.positions[bad[0]])
+        raise InputError(
+            f"{where}: the position of atom {bad[0] + 1} is {found} ({bad.size} such atoms in all)", path=path
+        )
+
+
+def _box_problem(box: FloatArray) -> str:
+    """Say what is wrong with a box, ``""`` if nothing is."""
+    if not np.isfinite(box).all():
+        return "the box is not finite"
+    if not box.any():
+        return "there is no box (all zero)"
+    lengths = np.linalg.norm(box, axis=1)
+    if box_volume(box) <= 1e-6 * np.prod(lengths) or (np.diag(box) <= 0).any():
+        return f"the box has no volume ({_numbers(np.diag(box))} nm on its diagonal)"
+    if (np.abs(box[np.triu_indices(3, 1)]) > 1e-5 * lengths.max()).any():
+        return f"the box is not lower triangular ({_numbers(box.ravel())})"
+    return ""
+
+
+def _numbers(values: FloatArray) -> str:
+    """Join numbers for a message."""
+    return " ".join(f"{x:g}" for x in values)

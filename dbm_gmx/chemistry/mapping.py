@@ -1,0 +1,375 @@
+"""Which atoms make a bead, and which bead each atom is rebuilt with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from collections.abc import Mapping as MappingABC
+from dataclasses import dataclass
+from itertools import chain, combinations, groupby
+from typing import Any, TypeVar
+
+import networkx as nx
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+TIE = 0.01  # shares this close are a tie: masses in mapping files are rounded by hand
+
+
+@dataclass(frozen=True, eq=False)
+class Mapping:
+    """The mapping of one molecule type.
+
+    Weights and owners are two different things: a bead's site may take weight from atoms that
+    belong to another bead, and an atom may have no weight at all.
+
+    Attributes
+    ----------
+    molecule
+        Name of the molecule type.
+    names, types
+        Of the beads, in the order of the CG molecule.
+    weights
+        (beads, atoms) sparse matrix, rows add up to 1: a bead's position is ``weights @ positions``.
+    owner
+        (atoms,) the bead each atom is rebuilt with.
+    align
+        (beads,) the bead towards which the local z axis of each bead points; -1 where there is none.
+    multiplicity
+        (beads,) how often a bead's sample counts in training.
+    classes
+        Atom classes where the mapping file gives them (deepBackmap ``.map``), else ``None``.
+    cg_molecule
+        Name of the molecule type in the CG topology where it differs from ``molecule``, else ``""``.
+    """
+
+    molecule: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    weights: sp.csr_matrix
+    owner: IntArray
+    align: IntArray
+    multiplicity: IntArray
+    classes: tuple[str, ...] | None = None
+    cg_molecule: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """A run of equal molecules in the CG and in the atomistic system.
+
+    Attributes
+    ----------
+    kind, mapping
+        The atomistic molecule type and its mapping.
+    count
+        Number of molecules.
+    first_bead, first_atom
+        Rows at which the run starts in each system.
+    """
+
+    kind: MoleculeType
+    mapping: Mapping
+    count: int
+    first_bead: int
+    first_atom: int
+
+    @property
+    def first_atoms(self) -> IntArray:
+        """(count,) row of the first atom of each molecule."""
+        return self.first_atom + self.kind.n_atoms * np.arange(self.count)
+
+    def molecules(self, atoms: Array) -> Array:
+        """Of the atoms (n, 3) of the system those of the run, (count, atoms, 3); an array of any library."""
+        every: Any = atoms
+        n = self.kind.n_atoms
+        found: Array = every[self.first_atom : self.first_atom + self.count * n].reshape(-1, n, 3)
+        return found
+
+
+Array = TypeVar("Array")
+
+
+def derive_owners(weights: sp.csr_matrix, graph: nx.Graph) -> IntArray:
+    """Say which bead each atom is rebuilt with, where no file does.
+
+    An atom goes to the bead in which it has the largest share, ties to the first bead; an atom of
+    no weight to the bead of the nearest atom with one along the bonds, ties again to the first.
+    A share is weight per mass compared with the largest of that bead: 1/2 for an atom that gives
+    half of its mass to a bead which has others whole, 1 for the atom of a one-atom bead.  It does
+    not depend on how a bead's weights are scaled.
+
+    Parameters
+    ----------
+    weights
+        (beads, atoms).
+    graph
+        Of the molecule type, nodes with ``mass``.
+
+    Returns
+    -------
+    (atoms,) beads; -1 for atoms that no bond connects to an atom with weight.
+    """
+    n_atoms = weights.shape[1]
+    masses = np.array([graph.nodes[i]["mass"] for i in range(n_atoms)], np.float64)
+    entries = sp.coo_matrix(abs(weights))
+    share = entries.data / np.where(masses > 0, masses, 1.0)[entries.col]
+    largest = np.zeros(weights.shape[0])
+    np.maximum.at(largest, entries.row, share)
+    owner = np.full(n_atoms, -1, np.int64)
+    best = np.zeros(n_atoms)
+    for bead, atom, part in sorted(zip(entries.row, entries.col, share / largest[entries.row], strict=True)):
+        if part > best[atom] * (1 + TIE):
+            owner[atom], best[atom] = bead, part
+    return _spread(owner, graph)
+
+
+def _spread(owner: IntArray, graph: nx.Graph) -> IntArray:
+    """Give atoms without a bead that of the nearest atom with one, shell by shell along the bonds."""
+    shell = [int(i) for i in np.flatnonzero(owner >= 0)]
+    while shell:
+        offers: dict[int, int] = {}
+        for i in shell:
+            for j in graph[i]:
+                if owner[j] < 0:
+                    offers[j] = min(offers.get(j, int(owner[i])), int(owner[i]))
+        for j, bead in offers.items():
+            owner[j] = bead
+        shell = list(offers)
+    return owner
+
+
+def bead_graph(mapping: Mapping, kind: MoleculeType) -> nx.Graph:
+    """Return the graph of beads: joined by a bond between atoms they own, or by a shared atom.
+
+    Nodes and neighbours are in the order of the beads.
+    """
+    return _bead_graph(mapping.weights, mapping.owner, kind.graph)
+
+
+def _bead_graph(weights: sp.csr_matrix, owner: IntArray, graph: nx.Graph) -> nx.Graph:
+    edges = {(int(owner[i]), int(owner[j])) for i, j in graph.edges}
+    by_atom = sp.csc_matrix(weights)
+    for atom in np.flatnonzero(np.diff(by_atom.indptr) > 1):
+        sharing = by_atom.indices[by_atom.indptr[atom] : by_atom.indptr[atom + 1]]
+        edges.update(combinations(sorted(int(b) for b in sharing), 2))
+    beads = nx.Graph()
+    beads.add_nodes_from(range(weights.shape[0]))
+    beads.add_edges_from(sorted({(min(e), max(e)) for e in edges if e[0] != e[1] and min(e) >= 0}))
+    return beads
+
+
+def default_alignment(weights: sp.csr_matrix, owner: IntArray, graph: nx.Graph) -> IntArray:
+    """Return the bead each bead is aligned to where no file says so.
+
+    Returns
+    -------
+    (beads,) the bonded bead that comes before it, breadth-first from the first bead; for a first
+    bead its first neighbour; -1 for a bead without neighbours.
+    """
+    beads = _bead_graph(weights, owner, graph)
+    align = np.full(weights.shape[0], -1, np.int64)
+    seen: set[int] = set()
+    for root in beads:
+        if root in seen:
+            continue
+        seen |= {root}
+        align[root] = next(iter(beads[root]), -1)
+        for parent, child in nx.bfs_edges(beads, root):
+            align[child] = parent
+            seen.add(child)
+    return align
+
+
+def map_positions(mapping: Mapping, positions: ArrayLike) -> FloatArray:
+    """Return the beads of whole molecules.
+
+    Parameters
+    ----------
+    mapping
+        Of the molecule type.
+    positions
+        (..., atoms, 3) nm; molecules not broken across the box.
+
+    Returns
+    -------
+    (..., beads, 3) nm.
+    """
+    atoms = np.moveaxis(np.asarray(positions, np.float64), -2, 0)
+    beads = mapping.weights @ atoms.reshape(atoms.shape[0], -1)
+    return np.moveaxis(beads.reshape(-1, *atoms.shape[1:]), 0, -2)
+
+
+def match_beads(cg: Topology, aa: Topology, mappings: MappingABC[str, Mapping]) -> tuple[Match, ...]:
+    """Compare a CG with an atomistic system: the same molecules in the same order, bead for bead.
+
+    Bead names that differ are logged, once for each molecule type.
+
+    Parameters
+    ----------
+    cg, aa
+        The topologies.
+    mappings
+        By name of the atomistic molecule type.
+
+    Returns
+    -------
+    The runs of equal molecules, consecutive ones of the same name merged.
+
+    Raises
+    ------
+    InputError
+        Listing everything that does not fit.
+    """
+    alias = {m.cg_molecule: name for name, m in mappings.items() if m.cg_molecule}
+    beads = _runs(
+        (name if name in aa.molecule_types else alias.get(name, name), n) for name, n in cg.molecules
+    )
+    atoms = _runs(aa.molecules)
+    wrong = _strangers(beads, atoms, mappings) or _differing(beads, atoms)
+    cg_kinds = {alias.get(n, n) if n not in aa.molecule_types else n: k for n, k in cg.molecule_types.items()}
+    names = list(dict.fromkeys(name for name, _ in beads if name in aa.molecule_types))
+    wrong += chain.from_iterable(_misfits(cg_kinds[n], aa.molecule_types[n], mappings.get(n)) for n in names)
+    if wrong:
+        raise InputError("\n  ".join(["the beads do not fit the atomistic topology:", *wrong]), path=aa.path)
+    for name in names:
+        _compare_names(cg_kinds[name], mappings[name])
+    return _matches(atoms, aa, mappings)
+
+
+def _runs(molecules: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Merge consecutive entries of the same name, drop empty ones."""
+    listed = [(name, n) for name, n in molecules if n]
+    return [(name, sum(n for _, n in group)) for name, group in groupby(listed, key=lambda m: m[0])]
+
+
+def _strangers(
+    beads: list[tuple[str, int]], atoms: list[tuple[str, int]], mappings: MappingABC[str, Mapping]
+) -> list[str]:
+    wrong = []
+    here, there = {name for name, _ in beads}, {name for name, _ in atoms}
+    known = ", ".join(dict.fromkeys(name for name, _ in atoms))
+    for name, count in beads:
+        if name not in there:
+            wrong.append(f"{name} ({count}): beads of a molecule type the atomistic system ({known}) has not")
+    for name, count in atoms:
+        if name not in here:
+            which = "no beads" if name in mappings else "neither beads nor a mapping"
+            wrong.append(f"{name} ({count}): atoms with {which}; they cannot be rebuilt")
+    return wrong
+
+
+def _differing(beads: list[tuple[str, int]], atoms: list[tuple[str, int]]) -> list[str]:
+    if beads == atoms:
+        return []
+    if [name for name, _ in beads] == [name for name, _ in atoms]:
+        pairs = zip(beads, atoms, strict=True)
+        return [f"{a[0]}: {b[1]} molecules of beads, {a[1]} of atoms" for b, a in pairs if a != b]
+    listed = [", ".join(f"{name} {count}" for name, count in runs) for runs in (beads, atoms)]
+    return [f"different order of molecules: beads {listed[0]}; atoms {listed[1]}"]
+
+
+def _misfits(cg: MoleculeType, aa: MoleculeType, mapping: Mapping | None) -> list[str]:
+    if mapping is None:
+        return [f"{aa.name}: no mapping"]
+    wrong = []
+    if len(mapping.names) != cg.n_atoms:
+        wrong.append(f"{aa.name}: {cg.n_atoms} beads in the CG topology, {len(mapping.names)} in the mapping")
+    if mapping.owner.size != aa.n_atoms:
+        wrong.append(f"{aa.name}: {aa.n_atoms} atoms in the topology, {mapping.owner.size} in the mapping")
+    return wrong
+
+
+def _compare_names(cg: MoleculeType, mapping: Mapping) -> None:
+    pairs = enumerate(zip(cg.names, mapping.names, strict=True), 1)
+    differ = [f"{i} {a}/{b}" for i, (a, b) in pairs if a != b]
+    if differ:
+        log.warning(
+            "%s: bead names of the CG topology and the mapping differ (%s); beads are taken in order",
+            mapping.molecule,
+            ", ".join(differ[:5]) + (", ..." if len(differ) > 5 else ""),
+        )
+
+
+def _matches(
+    runs: list[tuple[str, int]], aa: Topology, mappings: MappingABC[str, Mapping]
+) -> tuple[Match, ...]:
+    found = []
+    bead = atom = 0
+    for name, count in runs:
+        kind, mapping = aa.molecule_types[name], mappings[name]
+        found.append(Match(kind, mapping, count, first_bead=bead, first_atom=atom))
+        bead += count * len(mapping.names)
+        atom += count * kind.n_atoms
+    return tuple(found)
+
+
+def mapped_molecules(topology: Topology, mappings: MappingABC[str, Mapping]) -> tuple[Match, ...]:
+    """Return the runs of molecules that have a mapping, in the order of the topology.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found = []
+    bead = 0
+    for kind, atom, count in blocks(topology):
+        if kind.name in mappings:
+            found.append(Match(kind, mappings[kind.name], count, first_bead=bead, first_atom=atom))
+            bead += count * len(mappings[kind.name].names)
+    if not found:
+        raise InputError("no molecule has a mapping", path=topology.path)
+    return tuple(found)
+
+
+def bead_topology(matches: tuple[Match, ...]) -> Topology:
+    """Return the beads as a system: each molecule one residue, as VOTCA writes it."""
+    kinds = {match.kind.name: _bead_molecule(match.mapping) for match in matches}
+    molecules = tuple((kinds[match.kind.name].name, match.count) for match in matches)
+    return Topology({kind.name: kind for kind in kinds.values()}, molecules)
+
+
+def _bead_molecule(mapping: Mapping) -> MoleculeType:
+    name = mapping.cg_molecule or mapping.molecule
+    graph = nx.Graph()
+    for i, (bead, kind) in enumerate(zip(mapping.names, mapping.types, strict=True)):
+        graph.add_node(i, name=bead, type=kind, element="", mass=0.0, charge=0.0, resid=1, resname=name)
+    return MoleculeType(name, 0, graph)
+
+
+def check_owners(matches: Iterable[Match]) -> None:
+    """Refuse mappings in which a bead owns no atom or an atom has no owner.
+
+    Raises
+    ------
+    InputError
+        Naming all of them.
+    """
+    for match in {m.kind.name: m for m in matches}.values():
+        _check_owners(match.kind, match.mapping)
+
+
+def _check_owners(kind: MoleculeType, mapping: Mapping) -> None:
+    n_beads = len(mapping.names)
+    if mapping.owner.size != kind.n_atoms:
+        raise InputError(f"{kind.name} has {kind.n_atoms} atoms, its mapping owners for {mapping.owner.size}")
+    lost = np.flatnonzero((mapping.owner < 0) | (mapping.owner >= n_beads))
+    empty = np.setdiff1d(np.arange(n_beads), mapping.owner)
+    wrong = []
+    if lost.size:
+        names = ", ".join(f"{i + 1} ({kind.names[i]})" for i in lost)
+        wrong.append(f"atoms without a bead to be rebuilt with: {names}")
+    if empty.size:
+        names = ", ".join(mapping.names[i] for i in empty)
+        wrong.append(f"beads which own no atoms: {names}; an owners file can give them some")
+    if wrong:
+        raise InputError(f"{kind.name}: " + "; ".join(wrong))

@@ -1,0 +1,161 @@
+"""The system to be rebuilt: its beads matched with its atoms."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray, Positions
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.mapping import Match, bead_graph, check_owners, map_positions, match_beads
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image, whole_molecules
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_graph
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class System:
+    """All that is known of a system besides positions.
+
+    Attributes
+    ----------
+    topology
+        Atomistic.
+    mappings
+        By molecule type.
+    matches
+        Runs of equal molecules in the order of both systems.
+    conformers
+        By molecule type: a file with one molecule whose stereocentres are as they should be.
+    """
+
+    topology: Topology
+    mappings: Mapping[str, BeadMapping]
+    matches: tuple[Match, ...]
+    conformers: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.topology.n_atoms
+
+    @property
+    def n_beads(self) -> int:
+        """Number of beads."""
+        return sum(match.count * len(match.mapping.names) for match in self.matches)
+
+
+def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Topology) -> System:
+    """Match atoms and beads.
+
+    Raises
+    ------
+    InputError
+        If they do not fit, if a bead owns no atom or an atom has no owner.
+    """
+    matches = match_beads(cg, topology, mappings)
+    check_owners(matches)
+    _compare_bonds(cg, matches)
+    return System(topology, mappings, matches)
+
+
+def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:
+    """Say where the CG bonds are not those that follow from the atoms; the latter are used."""
+    for match in {m.kind.name: m for m in matches}.values():
+        name = match.mapping.cg_molecule or match.kind.name
+        if name not in cg.molecule_types:
+            continue
+        theirs = {tuple(b) for b in cg.molecule_types[name].bonds.tolist()}
+        ours = {(min(e), max(e)) for e in bead_graph(match.mapping, match.kind).edges}
+        if theirs and theirs != ours:
+            differ = ", ".join(f"{i + 1}-{j + 1}" for i, j in sorted(theirs ^ ours)[:5])
+            log.info(
+                "%s: CG bonds are taken from the mapped atoms, not from the CG topology (%s)", name, differ
+            )
+
+
+def whole_beads(system: System, frame: Frame) -> Float32Array:
+    """(m, 3) beads with all molecules whole; the first bead of each stays where it is."""
+    parts = []
+    for match in system.matches:
+        n = len(match.mapping.names)
+        rows = frame.positions[match.first_bead : match.first_bead + match.count * n]
+        edges = np.array(bead_graph(match.mapping, match.kind).edges, np.int64).reshape(-1, 2)
+        parts.append(make_whole(rows.reshape(-1, n, 3), frame.box, edges).reshape(-1, 3))
+    return np.concatenate(parts)
+
+
+def whole_atoms(system: System, frame: Frame) -> Float32Array:
+    """(n, 3) atoms with all molecules whole."""
+    return whole_molecules(system.topology, frame)
+
+
+def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray:
+    """(m, 3) beads of whole atoms (n, 3), as the mapping weighs them."""
+    parts = []
+    for match in system.matches:
+        parts.append(map_positions(match.mapping, match.molecules(atoms)).reshape(-1, 3))
+    return np.concatenate(parts)
+
+
+def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
+    """Map a frame.
+
+    Returns
+    -------
+    (m, 3) beads, nm, of molecules made whole about their first atom.
+    """
+    parts = []
+    for match in matches:
+        whole = make_whole(match.molecules(frame.positions), frame.box, match.kind.bonds)
+        parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def copies_of_runs(system: System) -> Iterator[tuple[Match, slice]]:
+    """Yield each run of molecules and which of the copies of its type these are."""
+    copies: dict[str, int] = {}
+    for match in system.matches:
+        before = copies.get(match.kind.name, 0)
+        copies[match.kind.name] = before + match.count
+        yield match, slice(before, before + match.count)
+
+
+def runs_of_molecules(system: System, atoms: Positions) -> Iterator[tuple[MoleculeType, slice, Positions]]:
+    """Yield molecule type, which of its copies these are, and atoms (count, n, 3) of each run."""
+    for match, copies in copies_of_runs(system):
+        yield match.kind, copies, match.molecules(atoms)
+
+
+# --- beads and bonds -------------------------------------------------------------------------------
+
+
+def deviation(system: System, atoms: Positions, beads: Positions, box: FloatArray) -> FloatArray:
+    """Return (m,) distances, nm, between the mapped atoms (n, 3) and the beads (m, 3) they were made for.
+
+    Atoms must be whole; each distance is that to the nearest image.
+    """
+    apart = mapped_beads(system, np.asarray(atoms, np.float64)) - beads
+    return np.asarray(np.linalg.norm(minimum_image(apart, box), axis=1), np.float64)
+
+
+def longest_bond(system: System, atoms: Positions) -> float:
+    """Return the length of the longest chemical bond of whole atoms (n, 3), nm; 0 if there is none."""
+    longest = 0.0
+    for kind, _, rows in runs_of_molecules(system, atoms):
+        i, j = _bonds(kind).T
+        lengths = np.linalg.norm(rows[:, j] - rows[:, i], axis=-1)
+        longest = max(longest, float(lengths.max(initial=0.0)))
+    return longest
+
+
+@lru_cache(maxsize=64)
+def _bonds(kind: MoleculeType) -> IntArray:
+    return np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2)

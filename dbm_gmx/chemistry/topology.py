@@ -1,0 +1,254 @@
+"""What a system is made of: molecule graphs with the terms of their force field.
+
+Atomistic and coarse-grained systems use the same records; a node of a molecule graph is an atom
+in the one and a bead in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Interactions of one directive and function type within one molecule type.
+
+    Attributes
+    ----------
+    directive
+        ``bonds``, ``angles``, ``dihedrals``, ``pairs``, ...: the GROMACS name.
+    function
+        GROMACS function type (reference manual, table of interaction types).
+    atoms
+        (k, m) rows of the molecule's graph, 0-based.
+    parameters
+        (k, p) in the order and units of that table (state A).  Pairs always hold
+        ``c6, c12`` in kJ/mol nm^6 and nm^12, whatever the combination rule.  A dihedral with
+        several entries (function 9) takes several rows.
+    """
+
+    directive: str
+    function: int
+    atoms: IntArray
+    parameters: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class MoleculeType:
+    """One ``[ moleculetype ]``.
+
+    Attributes
+    ----------
+    name
+        As in the file.
+    nrexcl
+        Bonds across which non-bonded interactions are excluded.
+    graph
+        Node i is the i-th line of ``[ atoms ]`` with ``name``, ``type``, ``element`` (symbol, or
+        ``""``), ``mass`` (amu), ``charge`` (e), ``resid``, ``resname``.  Edges are chemical bonds
+        with ``kind``: ``bond``, ``constraint``, ``settle`` or ``virtual`` (a virtual site and its
+        first constructing atom).
+    terms
+        The bonded interactions, one entry per directive and function.
+    exclusions
+        (k, 2) explicit ``[ exclusions ]``, i < j; see :func:`excluded_pairs` for all of them.
+    """
+
+    name: str
+    nrexcl: int
+    graph: nx.Graph
+    terms: tuple[Terms, ...] = ()
+    exclusions: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of nodes."""
+        return int(self.graph.number_of_nodes())
+
+    def attribute(self, key: str) -> list[object]:
+        """Node attribute ``key`` of all atoms in file order."""
+        return [self.graph.nodes[i][key] for i in range(self.n_atoms)]
+
+    @property
+    def names(self) -> list[str]:
+        """Atom names in file order."""
+        return [str(n) for n in self.attribute("name")]
+
+    @property
+    def masses(self) -> FloatArray:
+        """(n,) masses, amu."""
+        return np.array(self.attribute("mass"), np.float64)
+
+    @property
+    def charges(self) -> FloatArray:
+        """(n,) charges, e."""
+        return np.array(self.attribute("charge"), np.float64)
+
+    @property
+    def elements(self) -> list[str]:
+        """Element symbols in file order, ``""`` where unknown."""
+        return [str(e) for e in self.attribute("element")]
+
+    @property
+    def bonds(self) -> IntArray:
+        """(k, 2) edges, i < j, sorted."""
+        edges = sorted((min(e), max(e)) for e in self.graph.edges)
+        return np.array(edges, np.int64).reshape(-1, 2)
+
+
+HYDROGEN_MASS = 1.5
+"""amu; below it an atom of unknown element is a hydrogen."""
+
+
+def hydrogens(kind: MoleculeType) -> BoolArray:
+    """(n,) which atoms are hydrogens or deuterium: by element, else by mass (massless sites too)."""
+    pairs = zip(kind.elements, kind.masses, strict=True)
+    return np.array([e in ("H", "D") or (not e and mass < HYDROGEN_MASS) for e, mass in pairs], bool)
+
+
+@dataclass(frozen=True, eq=False)
+class NonBonded:
+    """Non-bonded parameters, ready to use: combination rules and overrides are applied.
+
+    Attributes
+    ----------
+    types
+        Names of the atom types.
+    c6, c12
+        (t, t) Lennard-Jones coefficients of every pair of types, kJ/mol nm^6 and kJ/mol nm^12.
+    rule
+        Combination rule of the file (1, 2, 3).
+    generate_pairs, fudge_lj, fudge_qq
+        The rest of ``[ defaults ]``.
+    """
+
+    types: tuple[str, ...]
+    c6: FloatArray
+    c12: FloatArray
+    rule: int
+    generate_pairs: bool
+    fudge_lj: float
+    fudge_qq: float
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """A system: molecule types and how often each occurs, in order.
+
+    Attributes
+    ----------
+    molecule_types
+        By name.
+    molecules
+        ``(name, count)`` as in ``[ molecules ]``.
+    nonbonded
+        ``None`` where the file does not say (the CG side from a structure file).
+    path
+        The file it was read from, for messages.
+    """
+
+    molecule_types: Mapping[str, MoleculeType]
+    molecules: tuple[tuple[str, int], ...]
+    nonbonded: NonBonded | None = None
+    path: Path | None = None
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms (or beads) of the system."""
+        return sum(count * kind.n_atoms for kind, _, count in blocks(self))
+
+
+def blocks(topology: Topology) -> Iterator[tuple[MoleculeType, int, int]]:
+    """Yield ``(molecule type, first atom, number of molecules)`` for each line of ``[ molecules ]``."""
+    first = 0
+    for name, count in topology.molecules:
+        kind = topology.molecule_types[name]
+        yield kind, first, count
+        first += count * kind.n_atoms
+
+
+def excluded_pairs(kind: MoleculeType) -> IntArray:
+    """All excluded pairs of a molecule type.
+
+    Returns
+    -------
+    (k, 2) with i < j, sorted: the explicit ones and those within ``nrexcl`` chemical bonds
+    (GROMACS manual, "Exclusions"; virtual sites are no chemical bond there).
+    """
+    chemical = nx.Graph()
+    chemical.add_nodes_from(kind.graph)
+    chemical.add_edges_from((i, j) for i, j, how in kind.graph.edges(data="kind") if how != "virtual")
+    pairs = {(int(min(p)), int(max(p))) for p in kind.exclusions}
+    for i in chemical:
+        reach = nx.single_source_shortest_path_length(chemical, i, cutoff=kind.nrexcl)
+        pairs |= {(i, j) for j in reach if i < j}
+    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+
+
+def chemical_graph(kind: MoleculeType) -> nx.Graph:
+    """Return the molecular graph without the links of virtual sites, nodes in the order of the file."""
+    graph = nx.Graph()
+    graph.add_nodes_from(range(kind.n_atoms))
+    graph.add_edges_from((i, j) for i, j, how in kind.graph.edges(data="kind") if how != "virtual")
+    return graph
+
+
+def is_excluded(topology: Topology, pairs: IntArray) -> NDArray[np.bool_]:
+    """Which of the system's atom pairs (k, 2), i < j, are excluded from non-bonded interactions: (k,)."""
+    n = topology.n_atoms
+    keys, molecule, molecules = [np.zeros(0, np.int64)], np.zeros(n, np.int64), 0
+    for kind, first, count in blocks(topology):
+        starts = first + kind.n_atoms * np.arange(count)
+        i, j = (starts[:, None, None] + excluded_pairs(kind)).reshape(-1, 2).T
+        keys.append(i * n + j)
+        molecule[first : first + count * kind.n_atoms] = molecules + np.arange(count).repeat(kind.n_atoms)
+        molecules += count
+    i, j = pairs.T
+    excluded: NDArray[np.bool_] = molecule[i] == molecule[j]
+    excluded[excluded] = np.isin((i * n + j)[excluded], np.concatenate(keys))
+    return excluded
+
+
+def atom_types(topology: Topology) -> IntArray:
+    """Row of each atom's type in ``topology.nonbonded``: (n,).
+
+    Raises
+    ------
+    InputError
+        If the topology holds no non-bonded parameters, or an atom's type is not among them.
+    """
+    rows = {name: row for row, name in enumerate(nonbonded_parameters(topology).types)}
+    found = []
+    for kind, _, count in blocks(topology):
+        names = [str(name) for name in kind.attribute("type")]
+        unknown = sorted(set(names) - set(rows))
+        if unknown:
+            raise InputError(
+                f"molecule type {kind.name} has atoms of type {unknown[0]}; there are {', '.join(rows)}",
+                path=topology.path,
+            )
+        found.append(np.tile(np.array([rows[name] for name in names], np.int64), count))
+    return np.concatenate([np.zeros(0, np.int64), *found])
+
+
+def nonbonded_parameters(topology: Topology) -> NonBonded:
+    """The non-bonded parameters, which must be there."""
+    if topology.nonbonded is None:
+        raise InputError("no non-bonded parameters ([ defaults ], [ atomtypes ])", path=topology.path)
+    return topology.nonbonded
+
+
+def atom_charges(topology: Topology) -> FloatArray:
+    """Charges of all atoms of the system, e: (n,)."""
+    return np.concatenate(
+        [np.zeros(0), *(np.tile(kind.charges, count) for kind, _, count in blocks(topology))]
+    )

@@ -1,0 +1,198 @@
+"""The summary of a run: what was found in its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from dbm_gmx.chemistry.contacts import bad_contacts
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import Handedness, Stereo, count_stereo, infer_handedness
+from dbm_gmx.chemistry.system import System, deviation, longest_bond
+
+# --- all of it -------------------------------------------------------------------------------------
+
+SHOWN = 5
+"""Times of frames that are named, at most."""
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """What is to be said of the sampling of the force field; those of several frames add up.
+
+    Attributes
+    ----------
+    thermostat
+        The temperature and who says it; nothing where the force field was not used.
+    frames, sweeps
+        Frames refined, and the sweeps this took in all.
+    unsettled
+        Times of the frames that did not converge, ps.
+    acceptance
+        By kind of move: the sum over frames of the fraction accepted, and how many frames these are.
+    regrown
+        Molecules that had to be grown more than once.
+    """
+
+    thermostat: str = ""
+    frames: int = 0
+    sweeps: int = 0
+    unsettled: tuple[float, ...] = ()
+    acceptance: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    regrown: int = 0
+
+    def __add__(self, other: Refinement) -> Refinement:
+        acceptance = dict(self.acceptance)
+        for kind, (fraction, frames) in other.acceptance.items():
+            before = acceptance.get(kind, (0.0, 0))
+            acceptance[kind] = before[0] + fraction, before[1] + frames
+        return Refinement(
+            self.thermostat or other.thermostat,
+            self.frames + other.frames,
+            self.sweeps + other.sweeps,
+            self.unsettled + other.unsettled,
+            acceptance,
+            self.regrown + other.regrown,
+        )
+
+    def lines(self) -> list[str]:
+        """Say it in up to two lines."""
+        if not self.thermostat:
+            return []
+        grown = [f"{self.regrown} molecules grown more than once"] if self.regrown else []
+        if not self.frames:
+            return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
+        parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]
+        said = [f"refinement     {', '.join([*parts, self.settled(), *grown])}"]
+        moves = [f"{kind} {100 * total / n:.0f} %" for kind, (total, n) in self.acceptance.items()]
+        return [*said, f"accepted       {', '.join(moves)}"] if moves else said
+
+    def settled(self) -> str:
+        """Which frames did not converge."""
+        if not self.unsettled:
+            return "all converged"
+        times = ", ".join(f"{time:g}" for time in self.unsettled[:SHOWN])
+        more = ", ..." if len(self.unsettled) > SHOWN else ""
+        return f"{len(self.unsettled)} of {self.frames} NOT CONVERGED (at {times}{more} ps)"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found in the frames of a run; reports of parts add up.
+
+    Attributes
+    ----------
+    contacts
+        Number of bad contacts in each frame.
+    stereo
+        Stereocentres of all frames.
+    deviations, square_deviation, worst_deviation
+        Number of bead positions, the sum of their squared distances from the input (nm^2), and the
+        largest distance (nm).
+    longest_bond
+        nm.
+    seconds
+        Wall time, 0 if not measured.
+    refinement
+        What the sampler did.
+    """
+
+    contacts: tuple[int, ...] = ()
+    stereo: Stereo = field(default_factory=Stereo)
+    deviations: int = 0
+    square_deviation: float = 0.0
+    worst_deviation: float = 0.0
+    longest_bond: float = 0.0
+    seconds: float = 0.0
+    refinement: Refinement = field(default_factory=Refinement)
+
+    def __add__(self, other: Report) -> Report:
+        return Report(
+            self.contacts + other.contacts,
+            self.stereo + other.stereo,
+            self.deviations + other.deviations,
+            self.square_deviation + other.square_deviation,
+            max(self.worst_deviation, other.worst_deviation),
+            max(self.longest_bond, other.longest_bond),
+            self.seconds + other.seconds,
+            self.refinement + other.refinement,
+        )
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.contacts)
+
+    @property
+    def rms_deviation(self) -> float:
+        """Root mean square distance of the mapped atoms from the input beads, nm."""
+        return float((self.square_deviation / max(1, self.deviations)) ** 0.5)
+
+    def text(self) -> str:
+        """Say it in a few lines, for the end of a run."""
+        if not self.frames:
+            return "frames         none"
+        speed = ""
+        if self.seconds > 0:
+            speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
+        mean = sum(self.contacts) / self.frames
+        return "\n".join(
+            [
+                f"frames         {self.frames}{speed}",
+                *self.refinement.lines(),
+                f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
+                f"stereocentres  {self.stereo.text()}",
+                f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
+                f"{self.worst_deviation:.4f} nm",
+                f"longest bond   {self.longest_bond:.4f} nm",
+            ]
+        )
+
+
+def judge_frame(
+    system: System,
+    atoms: Frame,
+    beads: Frame,
+    *,
+    expected: Handedness,
+    inferred: Handedness | None = None,
+) -> Report:
+    """Judge one frame: whole atoms and the beads they were made for; hands as for :func:`count_stereo`."""
+    apart = deviation(system, atoms.positions, beads.positions, atoms.box)
+    return Report(
+        contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
+        stereo=count_stereo(system, atoms.positions, expected, inferred=inferred),
+        deviations=len(apart),
+        square_deviation=float(apart @ apart),
+        worst_deviation=float(apart.max(initial=0.0)),
+        longest_bond=longest_bond(system, atoms.positions),
+    )
+
+
+class Tally:
+    """Reports of the frames of a run, added up as they come.
+
+    The first frame says what is expected of the stereocentres of which nothing is known.
+
+    Parameters
+    ----------
+    system
+        The system.
+    expected
+        See :func:`expected_handedness`.
+    """
+
+    def __init__(self, system: System, expected: Handedness):
+        self.system, self.expected = system, expected
+        self._inferred = expected
+        self._sum = Report()
+
+    def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
+        """Judge a frame of whole atoms made for ``beads``, and note how they were refined."""
+        self._inferred = infer_handedness(self.system, atoms.positions, self._inferred)
+        found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
+        self._sum += replace(found, refinement=refinement or Refinement())
+
+    def report(self, *, seconds: float = 0.0) -> Report:
+        """Return what was found so far, with the wall time it took."""
+        return replace(self._sum, seconds=seconds)

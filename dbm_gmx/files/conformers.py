@@ -1,0 +1,118 @@
+"""Chirality read from structures: which stereocentres a conformer or a whole system has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
+from dbm_gmx.chemistry.contacts import LIMITS
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import make_whole
+from dbm_gmx.chemistry.stereo import handedness, improper_handedness, stereocentres
+from dbm_gmx.chemistry.system import System, runs_of_molecules
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.structure import structure_frames
+
+Conformer = Frame | str | Path
+
+
+# --- what is expected ------------------------------------------------------------------------------
+
+
+def expected_handedness(
+    system: System,
+    reference: Conformer | None = None,
+    *,
+    conformers: Mapping[str, Conformer] | None = None,
+) -> dict[str, SignArray]:
+    """Hands the stereocentres should have.
+
+    Parameters
+    ----------
+    system
+        The system.
+    reference
+        Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type.
+    conformers
+        One molecule each, by molecule type; what ``reference`` says goes before.
+
+    Returns
+    -------
+    By molecule type (copies, c), or (1, c) where all copies are alike; 0 where nothing is known: no
+    structure is given and no improper of the force field says (:func:`improper_handedness`).
+
+    Raises
+    ------
+    InputError
+        If a structure cannot be read or has a number of atoms that fits nothing.
+    """
+    kinds = {match.kind.name: match.kind for match in system.matches}
+    expected = {name: improper_handedness(kind)[None] for name, kind in kinds.items()}
+    found: dict[str, SignArray] = {}
+    for name, conformer in (conformers or {}).items():
+        if name in kinds:
+            frame, path = _open(conformer)
+            found |= _hands_of_molecule(frame, [kinds[name]], path)
+    if reference is not None:
+        frame, path = _open(reference)
+        whole = len(frame.positions) == system.n_atoms
+        found |= _hands_of_system(system, frame) if whole else _hands_of_one(system, frame, path)
+    return expected | {name: np.where(hands == 0, expected[name], hands) for name, hands in found.items()}
+
+
+def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
+    """Return the frame, unchecked as a single molecule needs no box, and where it is from."""
+    if isinstance(conformer, Frame):
+        return conformer, None
+    return next(structure_frames(conformer)), Path(conformer)
+
+
+def _hands_of_system(system: System, frame: Frame) -> dict[str, SignArray]:
+    parts: dict[str, list[SignArray]] = {}
+    for kind, _, rows in runs_of_molecules(system, frame.positions):
+        parts.setdefault(kind.name, []).append(_hands(kind, rows, frame.box))
+    return {name: np.concatenate(hands) for name, hands in parts.items()}
+
+
+def _hands_of_one(system: System, frame: Frame, path: Path | None) -> dict[str, SignArray]:
+    """Take the frame for one molecule; its type must be clear."""
+    kinds = list({match.kind.name: match.kind for match in system.matches}.values())
+    fits = [kind for kind in kinds if kind.n_atoms == len(frame.positions)]
+    chiral = [kind for kind in fits if len(stereocentres(kind))]
+    if len(chiral) > 1:
+        names = ", ".join(kind.name for kind in chiral)
+        raise InputError(
+            f"{len(frame.positions)} atoms are a molecule of any of {names}; give a structure of the whole "
+            f"system ({system.n_atoms} atoms)",
+            path=path,
+        )
+    if not fits:
+        raise InputError(_no_fit(frame, kinds, whole=system.n_atoms), path=path)
+    return _hands_of_molecule(frame, chiral, path)
+
+
+def _hands_of_molecule(frame: Frame, kinds: list[MoleculeType], path: Path | None) -> dict[str, SignArray]:
+    wrong = [kind for kind in kinds if kind.n_atoms != len(frame.positions)]
+    if wrong:
+        raise InputError(_no_fit(frame, wrong), path=path)
+    return {kind.name: _hands(kind, frame.positions[None], frame.box) for kind in kinds}
+
+
+def _no_fit(frame: Frame, kinds: list[MoleculeType], *, whole: int | None = None) -> str:
+    possible = [f"one {kind.name} ({kind.n_atoms})" for kind in kinds]
+    possible += [] if whole is None else [f"the whole system ({whole})"]
+    return f"{len(frame.positions)} atoms, needed are those of {' or '.join(possible)}"
+
+
+def _hands(kind: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
+    """Hands in molecules (copies, n, 3) that may be broken, unless the box is none.
+
+    A PDB file that is no crystal has a cell of 0.1 nm.
+    """
+    if np.diag(box).min() > 2 * LIMITS.max():
+        rows = make_whole(np.asarray(rows, np.float64), box, kind.bonds)
+    return handedness(rows, stereocentres(kind))

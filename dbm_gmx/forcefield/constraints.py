@@ -1,0 +1,97 @@
+"""Bonds of fixed length: which there are, and how they get it."""
+
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
+from dbm_gmx.compiled import compiled
+from dbm_gmx.errors import InputError
+from dbm_gmx.options import CONSTRAINTS
+
+
+def fixed_bonds(kind: MoleculeType, constraints: str) -> tuple[IntArray, FloatArray]:
+    """Bonds of fixed length.
+
+    Parameters
+    ----------
+    kind
+        The molecule type.
+    constraints
+        As in an ``.mdp``: ``none``, ``h-bonds``, ``all-bonds``; ``[ constraints ]`` and
+        ``[ settles ]`` of the topology hold with all of them.
+
+    Returns
+    -------
+    (c, 2) atoms and (c,) lengths, nm.
+
+    Raises
+    ------
+    InputError
+        If ``constraints`` is something else.
+    """
+    if constraints not in CONSTRAINTS:
+        raise InputError(f"constraints = {constraints!r}; supported are {', '.join(CONSTRAINTS)}")
+    hydrogen = hydrogens(kind)
+    found: dict[tuple[int, int], float] = {}
+    for terms in kind.terms:
+        pairs, values = terms.atoms, terms.parameters
+        if terms.directive == "bonds" and terms.function != NO_LENGTH:
+            every = constraints == "all-bonds"
+            chosen = hydrogen[pairs].any(axis=1) if constraints == "h-bonds" else np.full(len(pairs), every)
+            pairs, values = pairs[chosen], values[chosen]
+        elif terms.directive == "settles":
+            pairs = np.concatenate([pairs[:, :2], pairs[:, ::2], pairs[:, 1:]])
+            values = np.concatenate([values[:, :1], values[:, :1], values[:, 1:2]])
+        elif terms.directive != "constraints":
+            continue
+        found |= {
+            (int(min(p)), int(max(p))): float(length) for p, length in zip(pairs, values[:, 0], strict=True)
+        }
+    ordered = sorted(found)
+    return np.array(ordered, np.int64).reshape(-1, 2), np.array([found[p] for p in ordered], np.float64)
+
+
+NO_LENGTH = 5  # function type of bonds that are a link and nothing else
+
+
+# --- projection ------------------------------------------------------------------------------------
+
+
+@compiled()
+def project(positions: Any, tables: Any, tolerance: float = 1e-6, rounds: int = 500) -> None:
+    """Put bonds of fixed length to that length, moving atoms as little as their masses ask (in place).
+
+    Bonds are gone through in turn until all are within the relative ``tolerance`` (Ryckaert, Ciccotti,
+    Berendsen, J. Comput. Phys. 23, 327, 1977).
+    """
+    for molecule in range(len(tables.begin)):
+        sort, first = tables.sort_of[molecule], tables.begin[molecule]
+        mass = tables.mass_start[sort]
+        for _ in range(rounds):
+            worst = 0.0
+            for f in range(tables.fixed_start[sort], tables.fixed_start[sort + 1]):
+                a, b = tables.fixed[f, 0], tables.fixed[f, 1]
+                i, j = first + a, first + b
+                x = positions[j, 0] - positions[i, 0]
+                y = positions[j, 1] - positions[i, 1]
+                z = positions[j, 2] - positions[i, 2]
+                length = math.sqrt(x * x + y * y + z * z)
+                stretch = 1.0 - tables.length[f] / length
+                worst = max(worst, abs(stretch))
+                share = tables.mass[mass + b] / (tables.mass[mass + a] + tables.mass[mass + b])
+                mine, other = stretch * share, stretch * (1.0 - share)
+                positions[i, 0] += mine * x
+                positions[i, 1] += mine * y
+                positions[i, 2] += mine * z
+                positions[j, 0] -= other * x
+                positions[j, 1] -= other * y
+                positions[j, 2] -= other * z
+            if worst < tolerance:
+                break

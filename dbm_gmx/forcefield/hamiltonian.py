@@ -1,0 +1,188 @@
+"""The distribution the atoms are to have, as arrays a compiled sampler reads.
+
+The logarithm of the target density is ``-U(r) / kT - sum over beads |M(r) - R|^2 / (2 s^2)``: U the
+energy of the user's force field, M(r) the mapped centres, R the beads, s their spread.  Bonds of fixed
+length are springs of width :data:`BOND_SPREAD`; what is written is projected onto their lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, atom_types, excluded_pairs
+from dbm_gmx.chemistry.units import ELECTRIC, GAS
+from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds
+from dbm_gmx.forcefield.energy import energy_terms
+from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.terms import Force, canonical
+from dbm_gmx.options import Conditions
+
+BOND_SPREAD = 0.002
+"""Standard deviation of a fixed bond's length while it is sampled, nm."""
+
+
+@dataclass(frozen=True, eq=False)
+class MoleculeTarget:
+    """One molecule type.
+
+    Attributes
+    ----------
+    kind, mapping
+        The molecule type and its beads.
+    force
+        Bonded terms, springs for bonds of fixed length among them.
+    fixed, length
+        (c, 2), (c,) nm: bonds of fixed length.
+    types, charges
+        (n,) rows of the non-bonded parameters; charges times the square root of the electric constant
+        over the permittivity, so that a product of two over a distance is an energy.
+    special, special_parameters
+        (p, 2) i < j and (p, 5): pairs of the same molecule that do not interact as others do, with
+        ``c6, c12, qq`` of their own interaction, which has no cut-off, ``qq`` of the reaction field
+        on excluded pairs, and 1 where the usual interaction comes on top.
+    weights
+        (beads, n) of the mapped centres.
+    """
+
+    kind: MoleculeType
+    mapping: Mapping
+    force: Force
+    fixed: IntArray
+    length: FloatArray
+    types: IntArray
+    charges: FloatArray
+    special: IntArray
+    special_parameters: FloatArray
+    weights: sp.csr_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The whole system.
+
+    Attributes
+    ----------
+    system, conditions
+        What it was made from.
+    molecules
+        By molecule type.
+    c6, c12
+        (t, t) Lennard-Jones coefficients of pairs of types.
+    field
+        ``k_rf, c_rf`` of the reaction field.
+    charged
+        Whether there are charges at all.
+    """
+
+    system: System
+    conditions: Conditions
+    molecules: dict[str, MoleculeTarget]
+    c6: FloatArray
+    c12: FloatArray
+    field: tuple[float, float]
+    charged: bool
+
+    @property
+    def kt(self) -> float:
+        """Thermal energy, kJ/mol."""
+        return GAS * self.conditions.temperature
+
+
+def make_target(system: System, conditions: Conditions) -> Target:
+    """Collect what the sampler needs of a system.
+
+    Raises
+    ------
+    InputError
+        If the force field has a functional form, a virtual site or a missing parameter that cannot
+        be sampled.
+    """
+    nonbonded = system.topology.nonbonded
+    if nonbonded is None:
+        raise InputError("no non-bonded parameters ([ defaults ], [ atomtypes ])", path=system.topology.path)
+    types = atom_types(system.topology)
+    molecules: dict[str, MoleculeTarget] = {}
+    for match in system.matches:
+        rows = types[match.first_atom : match.first_atom + match.kind.n_atoms]
+        if match.kind.name not in molecules:
+            molecules[match.kind.name] = _molecule(match.kind, match.mapping, rows, nonbonded, conditions)
+    field = reaction_field(
+        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
+    )
+    charged = any(np.any(m.charges) for m in molecules.values())
+    return Target(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
+
+
+def _molecule(
+    kind: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
+) -> MoleculeTarget:
+    if any(how == "virtual" for *_, how in kind.graph.edges(data="kind")):
+        raise InputError(
+            f"molecule type {kind.name} has virtual sites, which the exact refinement cannot treat yet; "
+            "possible are --refine gibbs and none"
+        )
+    if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in kind.terms):
+        raise InputError(
+            f"molecule type {kind.name} has [ bonds ] of type 5, which have no length; the exact refinement "
+            "needs one"
+        )
+    kt = GAS * conditions.temperature
+    terms = energy_terms(kind, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)
+    fixed, length = fixed_bonds(kind, conditions.constraints)
+    held = {(int(min(p)), int(max(p))) for p in fixed}
+    bonded = [_without(t, held) for t in terms if t.directive not in ("pairs", "coulomb14")]
+    springs = Terms("bonds", 1, fixed, np.stack([length, np.full(len(length), kt / BOND_SPREAD**2)], axis=1))
+    charges = kind.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)
+    special, parameters = _special_pairs(kind, terms, charges)
+    return MoleculeTarget(
+        kind,
+        mapping,
+        canonical([*bonded, springs]),
+        fixed,
+        length,
+        types,
+        charges,
+        special,
+        parameters,
+        sp.csr_matrix(mapping.weights),
+    )
+
+
+def _without(terms: Terms, held: set[tuple[int, int]]) -> Terms:
+    """Leave out bonds whose length is fixed."""
+    if terms.directive != "bonds":
+        return terms
+    keep = np.array([(int(min(p)), int(max(p))) not in held for p in terms.atoms], bool)
+    return Terms(terms.directive, terms.function, terms.atoms[keep], terms.parameters[keep])
+
+
+def _special_pairs(
+    kind: MoleculeType, terms: Iterable[Terms], charges: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Excluded pairs and pairs with an interaction of their own, see :class:`MoleculeTarget`."""
+    found: dict[tuple[int, int], FloatArray] = {}
+
+    def entry(i: int, j: int) -> FloatArray:
+        return found.setdefault((min(i, j), max(i, j)), np.array([0.0, 0.0, 0.0, 0.0, 1.0]))
+
+    for i, j in excluded_pairs(kind).tolist():
+        entry(i, j)[3:] = charges[i] * charges[j], 0.0
+    for group in terms:
+        for (i, j), values in zip(group.atoms[:, :2].tolist(), group.parameters, strict=True):
+            if group.directive == "pairs":
+                entry(i, j)[:2] += values[:2]
+            elif group.directive == "coulomb14":
+                entry(i, j)[2] += ELECTRIC * values[0]
+    ordered = sorted(found)
+    return (
+        np.array(ordered, np.int64).reshape(-1, 2),
+        np.array([found[pair] for pair in ordered], np.float64).reshape(-1, 5),
+    )

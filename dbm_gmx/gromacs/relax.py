@@ -1,0 +1,238 @@
+"""Atoms relaxed with GROMACS, frame by frame: minimised, then run for a moment, their centres held."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.mapping import Match, mapped_molecules
+from dbm_gmx.chemistry.periodic import minimum_image, whole_molecules
+from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.mdp import mdp_entries
+from dbm_gmx.files.system import mappings_of, read_atoms
+from dbm_gmx.files.trajectory import open_writer, read_frames
+from dbm_gmx.gromacs.finished import keep, recall
+from dbm_gmx.gromacs.gmx import Gmx, GmxError, find_gmx, stop_all
+from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, make_protocol, relax_frame
+from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
+from dbm_gmx.gromacs.run_parameters import Run, cutoffs, run_parameters
+from dbm_gmx.options import AtomInputs, RelaxSettings
+from dbm_gmx.parallel import side_by_side
+
+log = logging.getLogger(__name__)
+
+IN_HAND = 4
+"""Frames for each process that are started or wait, so that a slow one does not hold up the others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """Frames to be relaxed, and of what.
+
+    Attributes
+    ----------
+    topology
+        Of the atoms.
+    frames
+        Their positions.
+    mappings
+        Of the molecules whose centres are judged, and held unless the settings say otherwise.
+    beads
+        Where the centres belong, frame by frame; at the mapped atoms if ``None``.
+    total
+        How many frames there are, where that is known.
+    defines, include
+        For the preprocessor of the ``.top``.
+    """
+
+    topology: Topology
+    frames: Iterable[Frame]
+    mappings: Mapping[str, BeadMapping] = field(default_factory=dict)
+    beads: Iterable[Frame] | None = None
+    total: int | None = None
+    defines: tuple[str, ...] = ()
+    include: tuple[Path, ...] = ()
+
+    @property
+    def matches(self) -> tuple[Match, ...]:
+        """Runs of molecules with a mapping."""
+        return mapped_molecules(self.topology, self.mappings) if self.mappings else ()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """GROMACS, and the runs of each frame, one after the other."""
+
+    gmx: Gmx
+    runs: Mapping[str, Run]
+
+
+def relax(
+    inputs: AtomInputs,
+    output: Path,
+    *,
+    beads: Path | None = None,
+    settings: RelaxSettings | None = None,
+    quiet: bool = True,
+) -> Relaxation:
+    """Relax an atomistic trajectory with GROMACS.
+
+    Parameters
+    ----------
+    inputs
+        Atoms with their ``.top``, and a mapping if centres are to be held or judged.
+    output
+        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.
+    beads
+        Trajectory of beads to which the centres are held; the mapped atoms themselves if not given.
+    settings
+        Run parameters, restraints, processes.
+    quiet
+        No progress bar.
+
+    Raises
+    ------
+    InputError
+        If any input cannot be used or no frame could be relaxed.
+    """
+    settings = settings or RelaxSettings()
+    prepared = prepare(settings)
+    if inputs.topology is None:
+        raise InputError("grompp needs the topology of the atoms: give a .top (-p)")
+    defines = (*(d for run in prepared.runs.values() for d in run.defines), *inputs.defines)
+    topology, frames, total = read_atoms(replace(inputs, defines=defines))
+    mappings = _wanted_mappings(topology, inputs, settings)
+    atoms = Atoms(topology, frames, mappings, total=total, defines=inputs.defines, include=inputs.include)
+    if beads is not None:
+        if not mappings:
+            raise InputError("beads need a mapping (-m)", path=beads)
+        n_beads = sum(match.count * len(match.mapping.names) for match in atoms.matches)
+        references = read_frames(beads, n_atoms=n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt)
+        atoms = replace(atoms, beads=references)
+    return relax_frames(atoms, output, prepared=prepared, settings=settings, quiet=quiet)
+
+
+def prepare(settings: RelaxSettings) -> Preparation:
+    """Find GROMACS and read the run parameters; a temperature nobody gives is assumed, with a warning.
+
+    Raises
+    ------
+    InputError
+        There is no GROMACS, or a file cannot be read.
+    """
+    known = settings.temperature is not None or settings.nvt_mdp is not None
+    if not known and (settings.mdp is None or "ref-t" not in mdp_entries(settings.mdp)):
+        log.warning("no temperature is given (-t, or ref-t in --mdp): GROMACS runs at that of share/mdp")
+    templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
+    runs = {
+        name: run_parameters(
+            name,
+            template=template,
+            mdp=settings.mdp,
+            changes=cutoffs(settings.cutoff),
+            temperature=settings.temperature,
+        )
+        for name, template in templates.items()
+    }
+    return Preparation(find_gmx(settings.gmx), runs)
+
+
+def _wanted_mappings(
+    topology: Topology, inputs: AtomInputs, settings: RelaxSettings
+) -> dict[str, BeadMapping]:
+    if not settings.restrain and not inputs.mappings:
+        return {}
+    try:
+        return mappings_of(topology, inputs.mappings)
+    except InputError as error:
+        if inputs.mappings:
+            raise
+        raise InputError(f"centres are held by a mapping (-m), or not (--no-restraints): {error}") from error
+
+
+def relax_frames(
+    atoms: Atoms, output: Path, *, prepared: Preparation, settings: RelaxSettings, quiet: bool = True
+) -> Relaxation:
+    """Relax frames of atoms, several at a time, and write them in order.
+
+    Frames finished by an earlier run of the same job, which was ended or of which others failed, are
+    taken from the folder ``output.work`` beside the output.
+
+    Raises
+    ------
+    InputError
+        If no frame could be relaxed, or the input is damaged; the frames before are kept.
+    """
+    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    protocol = make_protocol(
+        prepared.gmx,
+        prepared.runs,
+        topology=atoms.topology,
+        mappings=atoms.mappings if settings.restrain else {},
+        settings=replace(settings, threads=threads),
+        defines=atoms.defines,
+        include=atoms.include,
+    )
+    folder = output.with_name(f"{output.name}.work")
+    tally = RelaxTally(protocol, atoms.matches)
+    begin = time.monotonic()
+    frame = partial(_relaxed, protocol, folder)
+    work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=IN_HAND, abandon=stop_all)
+    with open_writer(output, atoms.topology) as writer, closing(work) as done:
+        for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
+            tally.add(task, result)
+            if not isinstance(result, Failure):
+                writer.write(replace(task.frame, positions=result.relaxed.positions))
+        if not writer.frames:
+            raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
+    if not tally.failures:
+        shutil.rmtree(folder, ignore_errors=True)
+    return tally.report(time.monotonic() - begin)
+
+
+def _tasks(atoms: Atoms) -> Iterator[Task]:
+    """Yield whole molecules with the places of their centres."""
+    matches = atoms.matches
+    references = iter(atoms.beads) if atoms.beads is not None else None
+    for frame in atoms.frames:
+        whole = replace(frame, positions=whole_molecules(atoms.topology, frame))
+        mapped = map_frame(matches, whole) if matches else np.zeros((0, 3), np.float32)
+        if references is None:
+            yield Task(whole, mapped)
+            continue
+        beads = next(references, None)
+        if beads is None or abs(beads.time - frame.time) > 1e-3:
+            found = "none" if beads is None else f"those of {beads.time:g} ps"
+            raise InputError(f"beads for the atoms of {frame.time:g} ps are needed, found {found}")
+        # the image nearest to the atoms, whichever the file has
+        yield Task(whole, mapped + minimum_image(beads.positions - mapped, frame.box))
+
+
+def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Success | Failure]:
+    """Relax a frame unless it is done already."""
+    index, key = task.frame.index, fingerprint(protocol, task)
+    kept = recall(folder, index, key)
+    if kept is not None:
+        return task, Success(
+            Relaxed(kept["positions"].astype(np.float32), float(kept["potential"])), known=True
+        )
+    try:
+        relaxed = relax_frame(protocol, task, folder / f"frame_{index}")
+    except GmxError as error:
+        return task, Failure(index, task.frame.time, str(error))
+    keep(folder, index, key, positions=relaxed.positions, potential=relaxed.potential)
+    return task, Success(relaxed, known=False)

@@ -1,0 +1,255 @@
+"""One frame relaxed by GROMACS: files written, minimised, run, read back."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image
+from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.structure import read_structure
+from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
+from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.gromacs.gmx import Gmx, GmxError
+from dbm_gmx.gromacs.log import last_energies
+from dbm_gmx.gromacs.run_parameters import Run
+from dbm_gmx.options import RelaxSettings
+
+GAS_CONSTANT = 8.31446e-3
+"""kJ/mol/K."""
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """What is done to every frame.
+
+    Attributes
+    ----------
+    gmx, settings
+        With what and how.
+    runs
+        Name and parameters, one after the other.
+    tops
+        Text of the topology for each run.
+    topology
+        The atoms.
+    sited
+        The same with a site for each restrained centre.
+    atoms, sites
+        (n,) and (m,) rows of the atoms and of the sites in ``sited``; no sites without restraints.
+    """
+
+    gmx: Gmx
+    settings: RelaxSettings
+    runs: Mapping[str, Run]
+    tops: Mapping[str, str]
+    topology: Topology
+    sited: Topology
+    atoms: IntArray
+    sites: IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A frame to be relaxed.
+
+    Attributes
+    ----------
+    frame
+        Atoms, molecules whole.
+    beads
+        (m, 3) where the mapped centres belong, nm; (0, 3) without a mapping.
+    """
+
+    frame: Frame
+    beads: Float32Array
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxed:
+    """What became of it.
+
+    Attributes
+    ----------
+    positions
+        (n, 3) nm, molecules whole and near where they were.
+    potential
+        kJ/mol, without that of the restraints.
+    """
+
+    positions: Float32Array
+    potential: float
+
+
+def make_protocol(
+    gmx: Gmx,
+    runs: Mapping[str, Run],
+    *,
+    topology: Topology,
+    mappings: Mapping[str, BeadMapping],
+    settings: RelaxSettings,
+    defines: tuple[str, ...] = (),
+    include: tuple[Path, ...] = (),
+) -> Protocol:
+    """Prepare what all frames share.
+
+    Parameters
+    ----------
+    mappings
+        Of the molecule types whose centres are restrained.
+    defines, include
+        For the preprocessor of the topology, besides what the runs define.
+    """
+    temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
+    stiffness = GAS_CONSTANT * temperature / settings.spread**2
+    tops = {}
+    for name, run in runs.items():
+        parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
+        tops[name] = topology_text(add_sites(parts, mappings, stiffness=stiffness) if mappings else parts)
+    kinds = {
+        name: sited_molecule(kind, mappings[name]) if name in mappings else kind
+        for name, kind in topology.molecule_types.items()
+    }
+    sited = replace(topology, molecule_types=kinds)
+    atoms, sites = _rows(topology, sited)
+    return Protocol(gmx, settings, runs, tops, topology, sited, atoms, sites)
+
+
+def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:
+    """Rows of atoms and of sites: in each molecule the sites follow the atoms."""
+    atoms, sites = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for (kind, _, count), (full, first, _) in zip(blocks(topology), blocks(sited), strict=True):
+        rows = first + np.arange(count * full.n_atoms).reshape(count, -1)
+        atoms.append(rows[:, : kind.n_atoms].ravel())
+        sites.append(rows[:, kind.n_atoms :].ravel())
+    return np.concatenate(atoms), np.concatenate(sites)
+
+
+def fingerprint(protocol: Protocol, task: Task) -> str:
+    """Return what tells whether a result is one of this frame, treated so."""
+    digest = hashlib.sha256()
+    texts = [protocol.gmx.version, *protocol.tops.values(), *(run.text for run in protocol.runs.values())]
+    for text in [*texts, str(protocol.settings.seed + task.frame.index)]:
+        digest.update(text.encode() + b"\0")
+    for array in (task.frame.positions, task.frame.box, task.beads):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
+    """Relax one frame.
+
+    Parameters
+    ----------
+    folder
+        Emptied first, removed in the end; kept if anything fails.
+
+    Raises
+    ------
+    GmxError
+        A command failed or took too long, or the atoms are nowhere in the end.
+    """
+    if folder.exists():
+        shutil.rmtree(folder)  # a run left over from before loses its files, it cannot touch the new ones
+    folder.mkdir(parents=True)
+    settings, box = protocol.settings, gromacs_box(task.frame.box)
+    _write_start(protocol, task, folder / "start.gro", box)
+    last = "start"
+    for name, run in protocol.runs.items():
+        _write_run(folder, name, text=_seeded(run, settings.seed + task.frame.index), top=protocol.tops[name])
+        files = ["-f", f"{name}.mdp", "-c", f"{last}.gro", "-r", "start.gro", "-p", f"{name}.top"]
+        options = [*files, "-o", f"{name}.tpr", "-maxwarn", str(settings.maxwarn)]
+        protocol.gmx.run("grompp", options, folder=folder, timeout=settings.timeout)
+        options = ["-deffnm", name, "-reprod", *protocol.gmx.threads(settings.threads or 1)]
+        protocol.gmx.run("mdrun", options, folder=folder, timeout=settings.timeout)
+        last = name
+    result = _read_back(protocol, task, folder, last)
+    shutil.rmtree(folder)
+    return result
+
+
+def _write_start(protocol: Protocol, task: Task, path: Path, box: FloatArray) -> None:
+    """Write atoms and, as sites, the places where their centres belong: start and reference in one."""
+    positions = np.zeros((protocol.sited.n_atoms, 3), np.float32)
+    positions[protocol.atoms] = task.frame.positions
+    if protocol.sites.size:
+        positions[protocol.sites] = task.beads
+    with open_writer(path, protocol.sited) as writer:
+        writer.write(replace(task.frame, positions=positions, box=box))
+
+
+def _write_run(folder: Path, name: str, *, text: str, top: str) -> None:
+    (folder / f"{name}.mdp").write_text(text)
+    (folder / f"{name}.top").write_text(top)
+
+
+def _seeded(run: Run, seed: int) -> str:
+    """Return the parameters with random numbers of this frame's own."""
+    if run.temperature is None:
+        return run.text
+    kept = [line for line in run.text.splitlines() if _key(line) not in ("gen-seed", "ld-seed")]
+    return "\n".join([*kept, f"gen-seed = {seed}", f"ld-seed = {seed}", ""])
+
+
+def _key(line: str) -> str:
+    return line.partition("=")[0].strip().lower().replace("_", "-")
+
+
+def _read_back(protocol: Protocol, task: Task, folder: Path, name: str) -> Relaxed:
+    """Read the last configuration, with every molecule where it was."""
+    try:
+        end = read_structure(folder / f"{name}.gro")
+        energies = last_energies(folder / f"{name}.log")
+    except InputError as error:
+        raise GmxError(f"gmx mdrun left no result that can be used: {error}", path=folder) from error
+    if len(end.positions) != protocol.sited.n_atoms:
+        raise GmxError(f"gmx mdrun left {len(end.positions)} atoms", path=folder)
+    positions = end.positions[protocol.atoms]
+    whole = [
+        _in_place(rows, before, task.frame.box, bonds)
+        for rows, before, bonds in _molecules(protocol.topology, positions, task.frame.positions)
+    ]
+    potential = energies.get("Potential", np.nan) - energies.get("Position Rest.", 0.0)
+    if not np.isfinite(potential):
+        raise GmxError(f"gmx mdrun left a potential energy of {potential}", path=folder)
+    return Relaxed(np.concatenate(whole), potential)
+
+
+def _molecules(
+    topology: Topology, *positions: Float32Array
+) -> Iterator[tuple[Float32Array, Float32Array, IntArray]]:
+    """Yield (molecules, atoms, 3) of two configurations, and the bonds."""
+    for kind, first, count in blocks(topology):
+        rows = [x[first : first + count * kind.n_atoms].reshape(count, -1, 3) for x in positions]
+        yield rows[0], rows[1], kind.bonds
+
+
+def _in_place(after: Float32Array, before: Float32Array, box: FloatArray, bonds: IntArray) -> Float32Array:
+    """Make molecules whole and move each to the image nearest to where its first atom was."""
+    whole = make_whole(after, box, bonds)
+    moved = whole[:, :1] - before[:, :1]
+    return np.asarray((whole - moved + minimum_image(moved, box)).reshape(-1, 3), np.float32)
+
+
+def gromacs_box(box: FloatArray) -> FloatArray:
+    """Return the same lattice with the small off-diagonal elements that GROMACS wants.
+
+    Parameters
+    ----------
+    box
+        (3, 3) lower triangular, nm.
+    """
+    a, b, c = np.array(box, np.float64)
+    c = c - np.round(c[1] / b[1]) * b
+    c = c - np.round(c[0] / a[0]) * a
+    b = b - np.round(b[0] / a[0]) * a
+    return np.stack([a, b, c])

@@ -1,0 +1,155 @@
+"""What became of relaxed frames, and what there is to say about them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Success:
+    """A relaxed frame, and whether an earlier run had finished it."""
+
+    relaxed: Relaxed
+    known: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A frame that could not be relaxed.
+
+    Attributes
+    ----------
+    index, time
+        Of the frame; ps.
+    reason
+        What failed, with the last lines of its output and the folder it is in.
+    """
+
+    index: int
+    time: float
+    reason: str
+
+    def text(self) -> str:
+        """Say it to the user."""
+        return f"frame {self.index} (t = {self.time:g} ps): {self.reason}"
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What there is to say about a trajectory.
+
+    Attributes
+    ----------
+    gmx
+        Version and place.
+    frames, found
+        Relaxed ones, and how many of these had been finished by an earlier run.
+    failures
+        The others.
+    seconds
+        Wall time.
+    potential
+        Mean over frames, kJ/mol, without restraints.
+    before, after
+        Distances of the mapped centres from their beads, nm: root mean square and largest; ``None`` without
+        a mapping.
+    """
+
+    gmx: str
+    frames: int
+    found: int
+    failures: tuple[Failure, ...]
+    seconds: float
+    potential: float
+    before: tuple[float, float] | None = None
+    after: tuple[float, float] | None = None
+
+    def missing(self) -> str:
+        """Name the frames that failed."""
+        return ", ".join(f"frame {f.index} (t = {f.time:g} ps)" for f in self.failures)
+
+    def text(self) -> str:
+        """Say it to the user."""
+        known = f", {self.found} of them by an earlier run" if self.found else ""
+        failed = f", {len(self.failures)} FAILED" if self.failures else ""
+        lines = [
+            f"gromacs        {self.gmx}",
+            f"relaxed        {self.frames} frames in {self.seconds:.1f} s{known}{failed}",
+            f"potential      {self.potential:.6g} kJ/mol (mean, without restraints)",
+        ]
+        if self.before is not None and self.after is not None:
+            (b, b_most), (a, a_most) = self.before, self.after
+            lines.append(
+                f"beads          {b:.4f} nm (rms) from the mapped atoms before, {a:.4f} nm after; "
+                f"at most {b_most:.4f} and {a_most:.4f}"
+            )
+        return "\n".join(lines)
+
+
+class RelaxTally:
+    """What is said in the end, added up as frames come.
+
+    Parameters
+    ----------
+    protocol
+        What was done to the frames.
+    matches
+        Molecules whose centres are judged.
+    """
+
+    def __init__(self, protocol: Protocol, matches: tuple[Match, ...]):
+        self.failures: list[Failure] = []
+        self._protocol, self._matches = protocol, matches
+        self._known = 0
+        self._potentials: list[float] = []
+        self._off: list[tuple[FloatArray, FloatArray]] = []
+
+    def add(self, task: Task, result: Success | Failure) -> None:
+        """Note a frame."""
+        if isinstance(result, Failure):
+            self.failures.append(result)
+            log.error("error: %s", result.text())
+            return
+        self._known += result.known
+        self._potentials.append(result.relaxed.potential)
+        if self._matches:
+            after = replace(task.frame, positions=result.relaxed.positions)
+            self._off.append((self._distances(task.frame, task.beads), self._distances(after, task.beads)))
+
+    def _distances(self, frame: Frame, beads: Float32Array) -> FloatArray:
+        """(m,) of the mapped centres from their beads, nm."""
+        apart = minimum_image(map_frame(self._matches, frame) - beads, frame.box)
+        return np.asarray(np.linalg.norm(apart, axis=1), np.float64)
+
+    def report(self, seconds: float) -> Relaxation:
+        """Add up."""
+        before, after = (_rms_and_most([pair[k] for pair in self._off]) for k in (0, 1))
+        return Relaxation(
+            self._protocol.gmx.text(),
+            len(self._potentials),
+            self._known,
+            tuple(self.failures),
+            seconds,
+            float(np.mean(self._potentials)),
+            before,
+            after,
+        )
+
+
+def _rms_and_most(distances: list[FloatArray]) -> tuple[float, float] | None:
+    if not distances:
+        return None
+    joined = np.concatenate(distances)
+    return float(np.sqrt(np.mean(joined**2))), float(joined.max())

@@ -1,0 +1,125 @@
+"""A folder from which GROMACS can go on: structure, topology, run parameters, index, script."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.includes import copy_topology
+from dbm_gmx.files.output import atomic_write
+from dbm_gmx.files.top_writer import flat_topology, topology_text
+from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.gromacs.gmx import NAMES
+from dbm_gmx.gromacs.run_parameters import cutoffs, run_parameters
+from dbm_gmx.options import RelaxSettings
+
+RUNS = ("em", "nvt", "npt")
+
+SCRIPT = """#!/usr/bin/env bash
+set -euo pipefail; cd "$(dirname "$0")"; gmx=${{GMX:-{gmx}}}; conf=conf.gro
+for run in {runs}; do "$gmx" grompp -f $run.mdp -c $conf -p topol.top -n index.ndx -o $run.tpr; """
+SCRIPT += """"$gmx" mdrun -deffnm $run; conf=$run.gro; done
+"""
+
+INDEX_WIDTH = 15
+"""Numbers on a line of an index file."""
+
+
+def write_workdir(
+    folder: Path,
+    frame: Frame,
+    topology: Topology,
+    *,
+    settings: RelaxSettings,
+    defines: tuple[str, ...] = (),
+    include: tuple[Path, ...] = (),
+) -> None:
+    """Write ``conf.gro``, ``topol.top`` with its includes, ``em.mdp`` and so on, ``index.ndx``, ``run.sh``.
+
+    Files that exist are backed up.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    frame, topology
+        The atoms.
+    settings
+        Run parameters.
+    defines, include
+        For the preprocessor of the topology.
+    """
+    make_workdir(folder)
+    texts = _parameters(settings, defines)
+    with open_writer(folder / "conf.gro", topology) as writer:
+        writer.write(frame)
+    if topology.path is not None:
+        copy_topology(topology.path, folder, include=include)
+    else:  # from the library of molecules
+        _write(folder / "topol.top", topology_text(flat_topology(topology)))
+    for name, text in texts.items():
+        _write(folder / f"{name}.mdp", text)
+    _write(folder / "index.ndx", "".join(_index(topology)))
+    gmx = next((name for name in NAMES if shutil.which(name)), NAMES[0])
+    script = folder / "run.sh"
+    _write(script, SCRIPT.format(gmx=settings.gmx or gmx, runs=" ".join(RUNS)))
+    script.chmod(0o755)
+
+
+def make_workdir(folder: Path) -> None:
+    """Make the folder.
+
+    Raises
+    ------
+    InputError
+        It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made a folder: {error.strerror}", path=folder) from error
+
+
+def _parameters(settings: RelaxSettings, defines: Sequence[str]) -> dict[str, str]:
+    """Texts of the run parameters."""
+    changes = cutoffs(settings.cutoff)
+    if defines:
+        changes["define"] = " ".join(f"-D{name}" for name in dict.fromkeys(defines))
+    templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
+    return {
+        name: run_parameters(
+            name,
+            template=templates.get(name),
+            mdp=settings.mdp,
+            changes=changes,
+            temperature=settings.temperature,
+        ).text
+        for name in RUNS
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as part:
+        part.path.write_text(text, errors="surrogateescape")
+
+
+def _index(topology: Topology) -> Iterator[str]:
+    """Yield the groups: the system, and each molecule type."""
+    yield from _group("System", range(1, topology.n_atoms + 1))
+    for name in dict.fromkeys(name for name, _ in topology.molecules):
+        rows = [
+            range(first + 1, first + 1 + count * kind.n_atoms)
+            for kind, first, count in blocks(topology)
+            if kind.name == name
+        ]
+        yield from _group(name, [i for run in rows for i in run])
+
+
+def _group(name: str, numbers: Sequence[int]) -> Iterator[str]:
+    yield f"[ {name} ]\n"
+    for start in range(0, len(numbers), INDEX_WIDTH):
+        yield " ".join(f"{i:5d}" for i in numbers[start : start + INDEX_WIDTH]) + "\n"

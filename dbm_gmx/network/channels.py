@@ -1,0 +1,244 @@
+"""What a neighbour looks like to the network: atom classes and feature channels.
+
+Classes come from the molecular graph, not from force-field names, so that a model trained on one
+force field reads any other.  Channels say which classes, bonded roles and bead types share one
+density.  Both can be overridden by a TOML file, see :func:`read_channels`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbm_gmx.chemistry.atom_classes import atom_classes
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.errors import InputError
+
+ROLES = ("bond", "angle", "dihedral")
+"""Bonded roles of a neighbour: one, two or three chemical bonds away from the atom to be placed."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which neighbours share which channel; a pattern may hold ``*``.
+
+    Attributes
+    ----------
+    atoms
+        Channel name -> atom classes whose known atoms it shows.
+    bonded
+        Channel name -> roles (:data:`ROLES`) of the neighbours it shows.
+    lennard_jones
+        Channel name -> atom classes whose non-bonded atoms it shows (no exclusion joins them to
+        the atom to be placed).
+    beads
+        Channel name -> bead types.
+    current
+        Channel name -> bead types of which the current bead, the one that owns the atom, is shown once more.
+    classes
+        Force-field atom type -> atom class, where the graph's class is not wanted.
+    """
+
+    atoms: Mapping[str, Sequence[str]]
+    bonded: Mapping[str, Sequence[str]]
+    lennard_jones: Mapping[str, Sequence[str]]
+    beads: Mapping[str, Sequence[str]]
+    current: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All channels in the order of the network's input."""
+        groups = (
+            ("atom", self.atoms),
+            ("bonded", self.bonded),
+            ("lj", self.lennard_jones),
+            ("bead", self.beads),
+            ("current", self.current),
+        )
+        return tuple(f"{group}:{name}" for group, members in groups for name in members)
+
+    @property
+    def width(self) -> int:
+        """Number of channels."""
+        return len(self.names)
+
+    def plain(self) -> dict[str, Any]:
+        """Plain types for the model file."""
+        return {
+            key: {k: v if isinstance(v, str) else list(v) for k, v in group.items()}
+            for key, group in asdict(self).items()
+        }
+
+
+def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -> Channels:
+    """Channels from nested dictionaries.
+
+    Raises
+    ------
+    InputError
+        Naming an unknown section or role, and the known ones; or what is no list of names.
+    """
+    sections = tuple(f.name for f in fields(Channels))
+    unknown = sorted(set(plain) - set(sections))
+    if unknown:
+        raise InputError(
+            f"unknown section {', '.join(unknown)}; possible are {', '.join(sections)}", path=path
+        )
+    for section in sections:
+        _check_section(section, plain.get(section, {}), path=path)
+    wrong = sorted({r for roles in plain.get("bonded", {}).values() for r in roles} - set(ROLES))
+    if wrong:
+        raise InputError(
+            f"unknown bonded role {', '.join(wrong)}; possible are {', '.join(ROLES)}", path=path
+        )
+    return Channels(**{key: dict(plain.get(key, {})) for key in sections})
+
+
+def _check_section(section: str, group: object, *, path: Path | None) -> None:
+    """Refuse what would be read as something else: a text is a sequence of one-letter patterns, too."""
+    if not isinstance(group, Mapping):
+        raise InputError(f"{section} is a section, [{section}], not {group!r}", path=path)
+    for name, value in group.items():
+        if section == "classes":
+            fits, wanted = isinstance(value, str), "the name of a class"
+        else:
+            fits = isinstance(value, (list, tuple)) and all(isinstance(v, str) for v in value)
+            wanted = "a list of names"
+        if not fits:
+            raise InputError(f"[{section}] {name} = {value!r}; it takes {wanted}", path=path)
+
+
+def read_channels(path: str | Path) -> Channels:
+    """Read a channel file.
+
+    The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``,
+    ``[current]`` (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
+    """
+    try:
+        return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"not a channel file: {error}", path=path) from error
+
+
+def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:
+    """A channel for every class, bonded role and bead type, and for the current bead (paper).
+
+    Those of Lennard-Jones are two: for heavy atoms and for hydrogens.
+    """
+    return Channels(
+        atoms={c: [escape(c)] for c in sorted(set(classes))},
+        bonded={r: [r] for r in ROLES},
+        lennard_jones={"heavy": ["[!H]*"], "hydrogen": ["H*"]},
+        beads={b: [escape(b)] for b in sorted(set(bead_types))},
+        current={"bead": ["*"]},
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """Feature vectors of everything that can stand in an environment.
+
+    Attributes
+    ----------
+    classes, bead_types
+        Known names; their order numbers them.
+    features
+        (rows, channels) float32: first a row per class, then per role (last: none, further than all
+        roles), exclusion (no, yes) and class, then per bead type, then per type of the current bead.
+    """
+
+    classes: tuple[str, ...]
+    bead_types: tuple[str, ...]
+    features: NDArray[np.float32]
+
+    @property
+    def bonded_row(self) -> int:
+        """First row of the bonded neighbours."""
+        return len(self.classes)
+
+    @property
+    def bead_row(self) -> int:
+        """First row of the beads."""
+        return self.bonded_row + 2 * (len(ROLES) + 1) * len(self.classes)
+
+    @property
+    def current_row(self) -> int:
+        """First row of the current bead."""
+        return self.bead_row + len(self.bead_types)
+
+
+def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequence[str]) -> FeatureTable:
+    """Feature vectors of the given classes and bead types under the given channels.
+
+    A bonded neighbour is met twice in an environment, as a neighbour and as a bonded one; its
+    second row shows the role and, where it is excluded from Lennard-Jones, takes the first row's
+    Lennard-Jones channels away again.
+
+    Raises
+    ------
+    InputError
+        Listing all classes and bead types that no channel shows, and what the channels show.
+    """
+    classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
+    missing = [f"atom class {c}" for c in classes if not _shown(channels.atoms, c)]
+    missing += [f"bead type {b}" for b in bead_types if not _shown(channels.beads, b)]
+    if missing:
+        raise InputError(
+            f"the model has no channel for {', '.join(missing)}; it knows the atom classes "
+            f"{_known(channels.atoms)} and the bead types {_known(channels.beads)}"
+        )
+    column = {name: k for k, name in enumerate(channels.names)}
+    rows = [
+        _row(column, atom=_shown(channels.atoms, c), lj=_shown(channels.lennard_jones, c)) for c in classes
+    ]
+    for role in (*ROLES, ""):
+        for excluded in (0.0, -1.0):
+            rows += [
+                _row(column, bonded=_shown(channels.bonded, role))
+                + excluded * _row(column, lj=_shown(channels.lennard_jones, c))
+                for c in classes
+            ]
+    beads = [_shown(channels.beads, b) for b in bead_types]
+    rows += [_row(column, bead=shown) for shown in beads]
+    rows += [
+        _row(column, bead=shown, current=_shown(channels.current, b))
+        for b, shown in zip(bead_types, beads, strict=True)
+    ]
+    return FeatureTable(classes, bead_types, np.array(rows, np.float32))
+
+
+def _shown(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
+
+
+def _known(group: Mapping[str, Sequence[str]]) -> str:
+    return ", ".join(sorted({p for patterns in group.values() for p in patterns}))
+
+
+def _row(column: Mapping[str, int], **shown: Sequence[str]) -> NDArray[np.float32]:
+    row = np.zeros(len(column), np.float32)
+    row[[column[f"{group}:{name}"] for group, names in shown.items() for name in names]] = 1
+    return row
+
+
+def classes_of(system: System, channels: Channels | None = None) -> dict[str, tuple[str, ...]]:
+    """Atom classes by molecule type: those of the mapping file, else of the molecular graph."""
+    overrides = channels.classes if channels else {}
+    return {
+        m.kind.name: m.mapping.classes or atom_classes(m.kind, overrides)
+        for m in {m.kind.name: m for m in system.matches}.values()
+    }
+
+
+def bead_types_of(system: System) -> set[str]:
+    """Bead types that occur."""
+    return {bead for match in system.matches for bead in match.mapping.types}
