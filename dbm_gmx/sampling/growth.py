@@ -3,8 +3,8 @@
 Fragments are put where the beads want them, as conformers of the right hands turned towards their
 neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing`).  Then one part of the
 molecule after the other is folded anew while the rest stands still; what comes out replaces what was there
-with the probability its energy says.  Molecules do not see each other here; but the shapes found can be offered
-to who lets them choose (:mod:`~dbm_gmx.sampling.conformer_exchange`).
+with the probability its energy says.  Molecules do not see each other here; but the shapes found can be
+offered to who lets them choose (:mod:`~dbm_gmx.sampling.conformer_exchange`).
 """
 
 from __future__ import annotations
