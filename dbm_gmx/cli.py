@@ -459,14 +459,14 @@ def _step(text: str) -> float:
 Record = TypeVar("Record", Inputs, AtomInputs, EvaluateInputs, Settings, RelaxSettings)
 
 
-def record_from(options: argparse.Namespace, kind: type[Record]) -> Record:
+def record_from(options: argparse.Namespace, moltype: type[Record]) -> Record:
     """A record of those options that it has fields for; a command need not have all."""
     chosen: dict[str, Any] = {}
-    for key in kind.__dataclass_fields__:
+    for key in moltype.__dataclass_fields__:
         if hasattr(options, key):
             value = getattr(options, key)
             chosen[key] = tuple(value) if isinstance(value, list) else value
-    return kind(**chosen)
+    return moltype(**chosen)
 
 
 def inputs_from(options: argparse.Namespace) -> Inputs:
@@ -693,8 +693,12 @@ def run_plan(options: argparse.Namespace) -> int:
     from dbm_gmx.network.build_order import describe, make_plan
 
     system, *_ = read_inputs(inputs_from(options))
-    kinds = {match.kind.name: match for match in system.matches}
-    print("\n\n".join(describe(make_plan(m.kind, m.mapping), m.kind, m.mapping) for m in kinds.values()))
+    moltypes = {match.moltype.name: match for match in system.matches}
+    print(
+        "\n\n".join(
+            describe(make_plan(m.moltype, m.mapping), m.moltype, m.mapping) for m in moltypes.values()
+        )
+    )
     return 0
 
 

@@ -33,7 +33,7 @@ class Inputs:
         Atomistic ``.top``, mapping files and owners files; from the library of molecules if none is
         given.
     reference
-        A conformer or system that defines the handedness of stereocentres.
+        A conformer or system that defines the chirality of stereocentres.
     begin, end, dt
         ps, frames to take, as in ``gmx trjconv``.
     defines, include

@@ -44,8 +44,10 @@ def molecule(
 ) -> MoleculeType:
     """A molecule type; its bonds are its ``bonds`` and ``constraints``."""
     graph = nx.Graph()
-    for i, (kind, mass, charge) in enumerate(sites):
-        graph.add_node(i, name=f"{kind}{i + 1}", type=kind, element=kind[0], mass=mass, charge=charge)
+    for i, (element, mass, charge) in enumerate(sites):
+        graph.add_node(
+            i, name=f"{element}{i + 1}", type=element, element=element[0], mass=mass, charge=charge
+        )
         graph.nodes[i].update(resid=1, resname=name)
     found: dict[tuple[str, int], list[tuple[tuple[int, ...], tuple[float, ...]]]] = {}
     for directive, function, atoms, parameters in rows:
@@ -61,13 +63,13 @@ def molecule(
     )
 
 
-def beads_of(kind: MoleculeType, owner: Sequence[int]) -> BeadMapping:
+def beads_of(moltype: MoleculeType, owner: Sequence[int]) -> BeadMapping:
     """Beads at the centres of mass of the atoms they own."""
     owned = np.array(owner, np.int64)
     names = tuple(f"B{i + 1}" for i in range(owned.max() + 1))
-    weights = np.where(owned == np.arange(len(names))[:, None], kind.masses, 0)
+    weights = np.where(owned == np.arange(len(names))[:, None], moltype.masses, 0)
     return BeadMapping(
-        kind.name,
+        moltype.name,
         names,
         names,
         sp.csr_matrix(weights / weights.sum(axis=1, keepdims=True)),
@@ -85,14 +87,14 @@ def system(
 ) -> System:
     """Runs of molecules with Lennard-Jones parameters by type, combined by their geometric means."""
     matches, bead, atom = [], 0, 0
-    for kind, beads, count in parts:
-        matches.append(Match(kind, beads, count, first_bead=bead, first_atom=atom))
-        bead, atom = bead + count * len(beads.names), atom + count * kind.n_atoms
+    for moltype, beads, count in parts:
+        matches.append(Match(moltype, beads, count, first_bead=bead, first_atom=atom))
+        bead, atom = bead + count * len(beads.names), atom + count * moltype.n_atoms
     sigma, epsilon = np.array(list(sigma_epsilon.values()), np.float64).T
     c6, c12 = (2 * np.sqrt(epsilon) * sigma**n for n in (3, 6))
     nonbonded = NonBonded(tuple(sigma_epsilon), np.outer(c6, c6), np.outer(c12, c12), 3, False, 1.0, fudge_qq)
-    kinds = {kind.name: kind for kind, *_ in parts}
-    topology = Topology(kinds, tuple((kind.name, count) for kind, _, count in parts), nonbonded)
+    moltypes = {moltype.name: moltype for moltype, *_ in parts}
+    topology = Topology(moltypes, tuple((moltype.name, count) for moltype, _, count in parts), nonbonded)
     return System(topology, {b.molecule: b for _, b, _ in parts}, {}, tuple(matches))
 
 
@@ -140,12 +142,12 @@ def only(chain: Chain, moves: Sequence[int]) -> None:
     chain.steps[off] = 0.0
 
 
-def moves_of(chain: Chain, kind: int, *atoms: int) -> list[int]:
+def moves_of(chain: Chain, moltype: int, *atoms: int) -> list[int]:
     """Moves of a kind, those that move just these atoms if any are named."""
     tables = chain.sampler.tables
     return [
         move
-        for move in np.flatnonzero(tables.kind == kind)
+        for move in np.flatnonzero(tables.move_type == moltype)
         if not atoms
         or tables.moved[tables.moved_start[move] : tables.moved_start[move + 1]].tolist() == [*atoms]
     ]
@@ -188,16 +190,16 @@ def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np
     bonded = {k: float(v) for k, v in bonded_energies(system.topology, torch.as_tensor(atoms)).items()}
     pairs = sum(bonded.pop(name, 0.0) for name in ("LJ-14", "Coulomb-14"))
     inner = sum(bonded.values())
-    for kind, first, count in blocks(system.topology):
-        held, length = fixed_bonds(kind, conditions.constraints)
-        x = atoms[first : first + count * kind.n_atoms].reshape(count, -1, 3)
+    for moltype, first, count in blocks(system.topology):
+        held, length = fixed_bonds(moltype, conditions.constraints)
+        x = atoms[first : first + count * moltype.n_atoms].reshape(count, -1, 3)
         r = np.linalg.norm(x[:, held[:, 0]] - x[:, held[:, 1]], axis=-1)
         inner += 0.5 * GAS * conditions.temperature / BOND_SPREAD**2 * float(((r - length) ** 2).sum())
-        inner -= _replaced(kind, held, x)
+        inner -= _replaced(moltype, held, x)
     lj = nonbonded_energies(system.topology, frame, cutoff=conditions.rvdw)["LJ (SR)"]
     close, _ = nonbonded_pairs(system.topology, frame, conditions.rvdw)
     nonbonded = system.topology.nonbonded
-    names = [str(t) for kind, _, n in blocks(system.topology) for t in kind.attribute("type") * n]
+    names = [str(t) for moltype, _, n in blocks(system.topology) for t in moltype.attribute("type") * n]
     rows = np.array([nonbonded.types.index(t) for t in names])
     i, j = rows[close].T
     shift = nonbonded.c12[i, j] / conditions.rvdw**12 - nonbonded.c6[i, j] / conditions.rvdw**6
@@ -218,17 +220,17 @@ def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np
     return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own.sum())])
 
 
-def _replaced(kind: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
+def _replaced(moltype: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
     """Energy of the bonds that springs of fixed length replace."""
     pairs = {tuple(p) for p in held.tolist()}
     total = 0.0
-    for terms in kind.terms:
+    for terms in moltype.terms:
         if terms.directive == "bonds":
             inside = [(min(a), max(a)) in pairs for a in terms.atoms.tolist()]
             chosen = replace(terms, atoms=terms.atoms[inside], parameters=terms.parameters[inside])
-            part = replace(kind, terms=(chosen,))
+            part = replace(moltype, terms=(chosen,))
             if any(inside):
-                both = Topology({kind.name: part}, ((kind.name, len(x)),))
+                both = Topology({moltype.name: part}, ((moltype.name, len(x)),))
                 total += float(sum(bonded_energies(both, torch.as_tensor(x.reshape(-1, 3))).values()))
     return total
 
@@ -320,28 +322,30 @@ def mixture(box: np.ndarray, *, stiff: float = 2e4, seed: int = 1) -> tuple[Syst
     )
     ion = molecule("ION", [("A", 23.0, 0.4)], [])
     one = fork(stiff)
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     volume = abs(np.linalg.det(box))
     counts = [max(2, int(n * volume)) for n in (1.6, 1.6, 1.2)]
     parts = [(one, beads_of(one, [0, 0, 1, 2, 0, 2]), counts[0])]
     parts += [(duo, beads_of(duo, [0, 0]), counts[1]), (ion, beads_of(ion, [0]), counts[2])]
     made = system(parts, CHARGED, fudge_qq=0.5)
     placed = np.zeros((0, 3))
-    for kind, _, count in parts:
+    for moltype, _, count in parts:
         for _ in range(count):
-            placed = np.concatenate([placed, _fit(kind, placed, box, dice)])
+            placed = np.concatenate([placed, _fit(moltype, placed, box, rng)])
     return made, placed
 
 
-def _fit(kind: MoleculeType, placed: np.ndarray, box: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+def _fit(moltype: MoleculeType, placed: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One molecule, grown bond by bond, as far from all others as some tries allow."""
     best, found = -1.0, np.zeros((0, 3))
     for _ in range(200):
-        atoms = np.zeros((kind.n_atoms, 3))
-        atoms[0] = dice.random(3) @ box
-        for parent, child in nx.bfs_edges(kind.graph, 0):
-            step = dice.normal(size=3)
-            atoms[child] = atoms[parent] + (0.15 if kind.n_atoms > 2 else 0.1) * step / np.linalg.norm(step)
+        atoms = np.zeros((moltype.n_atoms, 3))
+        atoms[0] = rng.random(3) @ box
+        for parent, child in nx.bfs_edges(moltype.graph, 0):
+            step = rng.normal(size=3)
+            atoms[child] = atoms[parent] + (0.15 if moltype.n_atoms > 2 else 0.1) * step / np.linalg.norm(
+                step
+            )
         far = minimum_image((atoms[:, None] - placed).reshape(-1, 3), box) if len(placed) else np.ones((1, 3))
         inner = np.linalg.norm(atoms[:, None] - atoms, axis=-1) + np.eye(len(atoms))
         near = min(float(np.linalg.norm(far, axis=1).min()), float(inner.min()) * 2)

@@ -68,8 +68,8 @@ def write_topologies(folder: Path, molecules: Sequence[tuple[str, int]] = MOLECU
     tail = "\n[ system ]\nmixture\n\n[ molecules ]\n" + "".join(f"{n} {k}\n" for n, k in molecules)
     cg = (example() / "cg.top").read_text()
     for name, text in (("topol.top", entry("OCT", "topol.top")), ("cg.top", cg)):
-        head, kind = molecule_type(text)
-        (folder / name).write_text(head + kind + as_ocx(kind) + tail)
+        head, moltype = molecule_type(text)
+        (folder / name).write_text(head + moltype + as_ocx(moltype) + tail)
     for name in ("OCT", "OCX"):
         (folder / f"{name}.xml").write_text(entry(name, "mapping.xml"))
     owners = entry("OCT", "owners.txt")
@@ -137,11 +137,11 @@ def mixture(folder: Path, *, n: int = 3, molecules: Sequence[tuple[str, int]] = 
     """Write all files of a mixture with ``n`` frames."""
     folder.mkdir(exist_ok=True)
     write_topologies(folder, molecules)
-    kinds = {}
+    moltypes = {}
     for name in ("OCT", "OCX"):
         cg, _ = read_cg_system(example() / "cg.tpr", example() / "cg.top")
-        kinds[name] = cg.molecule_types["OCT"]
-    topology = Topology(kinds, tuple(molecules))
+        moltypes[name] = cg.molecule_types["OCT"]
+    topology = Topology(moltypes, tuple(molecules))
     frames = bead_frames(topology, n)
     write_beads(folder / "cg.gro", topology, frames[:1])
     write_beads(folder / "cg.xtc", topology, frames)
@@ -160,14 +160,14 @@ class FakeSampler:
         system: System,
         conditions: Conditions,
         settings: Settings,
-        hands: Mapping[str, np.ndarray],
+        chirality: Mapping[str, np.ndarray],
         *,
         together: bool = True,
     ):
         if self.refused:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
-        self.hands, self.together = hands, together
+        self.chirality, self.together = chirality, together
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 
@@ -195,9 +195,9 @@ def fake_sampler(
 ) -> list[FakeSampler]:
     """Use :class:`FakeSampler`; returns the list those made will be in."""
     made: list[FakeSampler] = []
-    kind = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
+    moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
     for module in ("backmap", "check"):
-        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", kind)
+        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", moltype)
     return made
 
 
@@ -264,12 +264,12 @@ def atoms_topology(files: Mixture) -> Topology:
 def write_atoms(files: Mixture) -> Path:
     """Write ``aa.trr``: of the example's atoms those that were mapped to the beads of the mixture, whole."""
     topology = atoms_topology(files)
-    kind = topology.molecule_types["OCT"]
+    moltype = topology.molecule_types["OCT"]
     source = read_frames(example() / "aa.xtc", n_atoms=80 * ATOMS)
     path = files.folder / "aa.trr"
     with open_writer(path, topology) as writer:
         for frame, beads in zip(source, files.frames, strict=False):
-            whole = make_whole(frame.positions.reshape(-1, ATOMS, 3), frame.box, kind.bonds).reshape(-1, 3)
+            whole = make_whole(frame.positions.reshape(-1, ATOMS, 3), frame.box, moltype.bonds).reshape(-1, 3)
             writer.write(replace(beads, positions=whole[: topology.n_atoms]))
     return path
 

@@ -61,21 +61,21 @@ def alkane(n: int, *, name: str = "ALK") -> MoleculeType:
     return molecule(["C"] * n, chain(n), hydrogens, name=name)
 
 
-def mapping(kind: MoleculeType, heavy_owner: Sequence[int], types: Sequence[str]) -> Mapping:
+def mapping(moltype: MoleculeType, heavy_owner: Sequence[int], types: Sequence[str]) -> Mapping:
     """Beads at the centres of mass of the atoms they own; hydrogens go with what they sit on."""
-    owner = np.zeros(kind.n_atoms, np.int64)
+    owner = np.zeros(moltype.n_atoms, np.int64)
     owner[: len(heavy_owner)] = heavy_owner
-    for i in range(len(heavy_owner), kind.n_atoms):
-        owner[i] = owner[next(iter(kind.graph[i]))]
-    weights = np.where(owner == np.arange(len(types))[:, None], kind.masses, 0)
+    for i in range(len(heavy_owner), moltype.n_atoms):
+        owner[i] = owner[next(iter(moltype.graph[i]))]
+    weights = np.where(owner == np.arange(len(types))[:, None], moltype.masses, 0)
     weights = sp.csr_matrix(weights / weights.sum(axis=1, keepdims=True))
     return Mapping(
-        molecule=kind.name,
+        molecule=moltype.name,
         names=tuple(f"{t}{i + 1}" for i, t in enumerate(types)),
         types=tuple(types),
         weights=weights,
         owner=owner,
-        align=default_alignment(weights, owner, kind.graph),
+        align=default_alignment(weights, owner, moltype.graph),
         multiplicity=np.ones(len(types), np.int64),
     )
 
@@ -83,25 +83,25 @@ def mapping(kind: MoleculeType, heavy_owner: Sequence[int], types: Sequence[str]
 def system(*parts: tuple[MoleculeType, Mapping, int]) -> System:
     """Runs of molecules."""
     matches, bead, atom = [], 0, 0
-    for kind, beads, count in parts:
-        matches.append(Match(kind, beads, count, first_bead=bead, first_atom=atom))
-        bead, atom = bead + count * len(beads.names), atom + count * kind.n_atoms
-    kinds = {kind.name: kind for kind, *_ in parts}
-    topology = Topology(kinds, tuple((kind.name, count) for kind, _, count in parts))
-    mappings = {kind.name: beads for kind, beads, _ in parts}
+    for moltype, beads, count in parts:
+        matches.append(Match(moltype, beads, count, first_bead=bead, first_atom=atom))
+        bead, atom = bead + count * len(beads.names), atom + count * moltype.n_atoms
+    moltypes = {moltype.name: moltype for moltype, *_ in parts}
+    topology = Topology(moltypes, tuple((moltype.name, count) for moltype, _, count in parts))
+    mappings = {moltype.name: beads for moltype, beads, _ in parts}
     return System(topology, mappings, tuple(matches))
 
 
-def scattered(system: System, box: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+def scattered(system: System, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(n, 3) whole molecules somewhere in the box, bonds of about the right length and any angle."""
     parts = []
     for match in system.matches:
         for _ in range(match.count):
-            atoms = np.zeros((match.kind.n_atoms, 3))
-            atoms[0] = dice.random(3) @ box
-            for parent, child in nx.bfs_edges(match.kind.graph, 0):
-                step = dice.normal(size=3)
-                length = 0.11 if match.kind.elements[child] == "H" else 0.15
+            atoms = np.zeros((match.moltype.n_atoms, 3))
+            atoms[0] = rng.random(3) @ box
+            for parent, child in nx.bfs_edges(match.moltype.graph, 0):
+                step = rng.normal(size=3)
+                length = 0.11 if match.moltype.elements[child] == "H" else 0.15
                 atoms[child] = atoms[parent] + length * step / np.linalg.norm(step)
             parts.append(atoms)
     return np.concatenate(parts)

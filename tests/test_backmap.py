@@ -66,8 +66,8 @@ def gro_labels(path: Path, n: int) -> list[tuple[str, str]]:
 
 def test_atoms_are_those_of_the_topology_in_its_order(backmap, tmp_path: Path) -> None:
     backmap("aa.gro", e=0)
-    kinds = {name: labels(entry(name, "topol.top")) for name in ("OCT", "OCX")}
-    expected = list(chain.from_iterable(kinds[name] * count for name, count in mixed.MOLECULES))
+    moltypes = {name: labels(entry(name, "topol.top")) for name in ("OCT", "OCX")}
+    expected = list(chain.from_iterable(moltypes[name] * count for name, count in mixed.MOLECULES))
     assert len(expected) == N_ATOMS
     assert gro_labels(tmp_path / "aa.gro", N_ATOMS) == expected
     lines = (tmp_path / "aa.gro").read_text().splitlines()
@@ -91,12 +91,14 @@ def test_a_tpr_alone_gives_its_own_frame_with_the_library(model: Path, tmp_path:
     assert np.linalg.norm(ends, axis=1).max() < 0.6 * 3**0.5  # C1 is on the grid about the first bead
 
 
-@pytest.mark.parametrize("kind", [".xtc", ".trr", ".gro", ".pdb"])
-def test_box_time_and_step_of_each_frame_are_kept(backmap, files: Mixture, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("moltype", [".xtc", ".trr", ".gro", ".pdb"])
+def test_box_time_and_step_of_each_frame_are_kept(
+    backmap, files: Mixture, tmp_path: Path, moltype: str
+) -> None:
     beads = files.frames[:3]
-    source = mixed.write_beads(tmp_path / f"cg{kind}", files.cg, beads)
-    backmap(f"aa{kind}", f=source)
-    frames = read(tmp_path / f"aa{kind}")
+    source = mixed.write_beads(tmp_path / f"cg{moltype}", files.cg, beads)
+    backmap(f"aa{moltype}", f=source)
+    frames = read(tmp_path / f"aa{moltype}")
     assert [(f.time, f.step) for f in frames] == [(0, 0), (10, 5000), (20, 10000)]
     for frame, bead in zip(frames, beads, strict=True):
         np.testing.assert_allclose(frame.box, bead.box, atol=1e-3)
@@ -489,10 +491,10 @@ class Mirror:
     """In place of the real sampler: gives the frames it is told, and notes the hands it is asked for."""
 
     def __init__(self, frames: list[np.ndarray]):
-        self.frames, self.asked, self.hands = frames, [], {}
+        self.frames, self.asked, self.chirality = frames, [], {}
 
     def __call__(self, beads: Frame, *, start=None, sample: int = 0):
-        self.asked.append({name: hands.tolist() for name, hands in self.hands.items()})
+        self.asked.append({name: chirality.tolist() for name, chirality in self.chirality.items()})
         return self.frames[beads.index].astype(np.float32), Convergence(True, np.zeros(1))
 
 
@@ -500,14 +502,14 @@ def test_the_first_frame_says_which_hands_are_wanted_where_nothing_does() -> Non
     system = system_of((star(), 3))
     beads = [Frame(np.zeros((3, 3), np.float32), BOX, index=k) for k in range(2)]
     sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])])
-    sampler.hands = known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    sampler.chirality = known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
     asked = sampler.asked
-    mapper = Backmapper(system, Settings(), sampler=sampler, hands=known)
+    mapper = Backmapper(system, Settings(), sampler=sampler, chirality=known)
     tally = Tally(system, known)
     for one in mapper(beads):
         tally.add(one.atoms, one.beads, one.refinement)
     assert asked == [{"CHI": [[0], [-1], [0]]}, {"CHI": [[-1], [-1], [1]]}]
-    assert sampler.hands is known  # nothing is left of it for another trajectory
+    assert sampler.chirality is known  # nothing is left of it for another trajectory
     assert tally.report().stereo == Stereo(right=1, wrong=1, undefined=1, inferred=3)
 
 

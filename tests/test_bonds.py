@@ -29,25 +29,25 @@ def cumene() -> Example:
 
 def lengths(example: Example, atoms: torch.Tensor) -> torch.Tensor:
     """Lengths of all bonds of the first molecule, nm."""
-    i, j = np.array(example.system.matches[0].kind.graph.edges).T
+    i, j = np.array(example.system.matches[0].moltype.graph.edges).T
     return (atoms[i] - atoms[j]).norm(dim=1)
 
 
 def wanted(example: Example) -> torch.Tensor:
-    kind = example.system.matches[0].kind
+    moltype = example.system.matches[0].moltype
     known = {
         frozenset(pair): float(p[0])
-        for terms in kind.terms
+        for terms in moltype.terms
         if terms.directive == "bonds"
         for pair, p in zip(terms.atoms.tolist(), terms.parameters, strict=True)
     }
-    return torch.tensor([known[frozenset(edge)] for edge in kind.graph.edges])
+    return torch.tensor([known[frozenset(edge)] for edge in moltype.graph.edges])
 
 
 def test_atoms_placed_one_after_the_other_come_near_the_bonds_of_the_topology(octane: Example) -> None:
     bonds, scene, layout = find_bonds(octane.system, "all-bonds"), octane.scene(), octane.layout
-    truth, dice = scene.positions[0].clone(), torch.Generator().manual_seed(1)
-    drawn = truth + 0.02 * torch.randn(truth.shape, generator=dice)
+    truth, rng = scene.positions[0].clone(), torch.Generator().manual_seed(1)
+    drawn = truth + 0.02 * torch.randn(truth.shape, generator=rng)
     scene.positions[0] = drawn
     assert float((lengths(octane, drawn) - wanted(octane)).abs().max()) > 0.01
     for rank in layout.growth.unique().tolist():
@@ -61,12 +61,12 @@ def test_atoms_placed_one_after_the_other_come_near_the_bonds_of_the_topology(oc
 def test_straightened_bonds_have_the_lengths_of_the_topology(cumene: Example) -> None:
     """Of every molecule of every frame; what is missing is shared by mass: no centre of mass moves."""
     bonds, n = find_bonds(cumene.system, "all-bonds"), cumene.system.n_atoms
-    dice = torch.Generator().manual_seed(1)
-    drawn = cumene.scene().positions[0] + 0.01 * torch.randn(2, n, 3, generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    drawn = cumene.scene().positions[0] + 0.01 * torch.randn(2, n, 3, generator=rng)
     found = straighten(bonds, drawn)
     for match in cumene.system.matches:
-        pairs, length = fixed_bonds(match.kind, "all-bonds")
-        mass = torch.from_numpy(np.asarray(match.kind.masses)).float()
+        pairs, length = fixed_bonds(match.moltype, "all-bonds")
+        mass = torch.from_numpy(np.asarray(match.moltype.masses)).float()
         for before, after in zip(drawn, found, strict=True):
             first, last = match.molecules(before), match.molecules(after)
             distance = (last[:, pairs[:, 0]] - last[:, pairs[:, 1]]).norm(dim=2)
@@ -82,11 +82,13 @@ def test_straightened_bonds_have_the_lengths_of_the_topology(cumene: Example) ->
 def test_the_neighbours_alone_do_not_place_a_branch(cumene: Example) -> None:
     """An atom with three heavy neighbours stays; one with two gives way."""
     bonds, scene, layout = find_bonds(cumene.system, "all-bonds"), cumene.scene(), cumene.layout
-    kind = cumene.system.matches[0].kind
+    moltype = cumene.system.matches[0].moltype
     heavy = {
-        i: sum(not layout.hydrogen[j] for j in kind.graph[i]) for i in kind.graph if not layout.hydrogen[i]
+        i: sum(not layout.hydrogen[j] for j in moltype.graph[i])
+        for i in moltype.graph
+        if not layout.hydrogen[i]
     }
-    branch = next(i for i, k in heavy.items() if k == 3 and kind.graph.degree(i) == 4)
+    branch = next(i for i, k in heavy.items() if k == 3 and moltype.graph.degree(i) == 4)
     middle = next(i for i, k in heavy.items() if k == 2)
     atom = torch.tensor([branch, middle])
     drawn = scene.positions[0][atom] + 0.01
@@ -99,7 +101,7 @@ def test_the_neighbours_alone_do_not_place_a_branch(cumene: Example) -> None:
 def test_the_way_is_along_the_bond(octane: Example) -> None:
     """An atom with one bond keeps its direction, one of two bonds the plane and the side."""
     bonds, scene, layout = find_bonds(octane.system, "all-bonds"), octane.scene(), octane.layout
-    graph = octane.system.matches[0].kind.graph
+    graph = octane.system.matches[0].moltype.graph
     hydrogen = next(i for i in graph if graph.degree(i) == 1)
     parent = next(iter(graph[hydrogen]))
     middle = next(i for i in graph if sum(not layout.hydrogen[j] for j in graph[i]) == 2)

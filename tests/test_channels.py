@@ -51,8 +51,8 @@ FLUORENE = molecule(["C"] * 13, [*ring(13), (1, 6), (7, 12)], [2, 0, 1, 1, 1, 1,
     ],
     ids=lambda value: value.name if isinstance(value, MoleculeType) else "-".join(value),
 )
-def test_classes_of_heavy_atoms_are_element_neighbours_and_ring(kind, expected):
-    assert list(atom_classes(kind)[: len(expected)]) == expected
+def test_classes_of_heavy_atoms_are_element_neighbours_and_ring(moltype, expected):
+    assert list(atom_classes(moltype)[: len(expected)]) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_united_rings_are_aromatic_by_the_hydrogens_they_hide():
 
 
 def test_hydrogens_are_named_by_what_they_sit_on():
-    def hydrogens(kind: MoleculeType) -> list[str]:
-        return [c for c, e in zip(atom_classes(kind), kind.elements, strict=True) if e == "H"]
+    def hydrogens(moltype: MoleculeType) -> list[str]:
+        return [c for c, e in zip(atom_classes(moltype), moltype.elements, strict=True) if e == "H"]
 
     assert hydrogens(TOLUENE) == ["H@C3a"] * 5 + ["H@C4"] * 3
     assert hydrogens(molecule(["C", "O"], chain(2), [3, 1])) == ["H@C4"] * 3 + ["H@O2"]
@@ -101,15 +101,15 @@ def test_hydrogens_are_named_by_what_they_sit_on():
 
 
 def test_classes_do_not_depend_on_the_order_of_atoms_or_on_other_parts():
-    kind, dice = FLUORENE, np.random.default_rng(0)
-    new = [int(i) for i in dice.permutation(kind.n_atoms)]
+    moltype, rng = FLUORENE, np.random.default_rng(0)
+    new = [int(i) for i in rng.permutation(moltype.n_atoms)]
     graph = nx.Graph()
     for i in np.argsort(new).tolist():
-        graph.add_node(new[i], **kind.graph.nodes[i])
-    graph.add_edges_from((new[i], new[j]) for i, j in kind.graph.edges)
-    graph.add_node(kind.n_atoms, **{**kind.graph.nodes[0], "element": "N"})  # bound to nothing
+        graph.add_node(new[i], **moltype.graph.nodes[i])
+    graph.add_edges_from((new[i], new[j]) for i, j in moltype.graph.edges)
+    graph.add_node(moltype.n_atoms, **{**moltype.graph.nodes[0], "element": "N"})  # bound to nothing
     classes = atom_classes(MoleculeType("MIX", 3, graph))
-    assert [classes[new[i]] for i in range(kind.n_atoms)] == list(atom_classes(kind))
+    assert [classes[new[i]] for i in range(moltype.n_atoms)] == list(atom_classes(moltype))
     assert classes[-1] == "N0"
 
 
@@ -125,19 +125,19 @@ def test_classes_of_a_long_polymer_take_no_time():
 
 
 def test_unknown_elements_are_listed_and_can_be_named_by_type():
-    kind = molecule(["C", "O", "C"], chain(3), [3, 0, 3])
+    moltype = molecule(["C", "O", "C"], chain(3), [3, 0, 3])
     for i in (0, 2):
-        kind.graph.nodes[i].update(element="", type="XQ")
+        moltype.graph.nodes[i].update(element="", type="XQ")
     with pytest.raises(InputError, match=r"MOL.*1 C1 \(type XQ\), 3 C3 \(type XQ\).*\[classes\]"):
-        atom_classes(kind)
-    classes = atom_classes(kind, {"XQ": "C4"})
+        atom_classes(moltype)
+    classes = atom_classes(moltype, {"XQ": "C4"})
     assert classes == ("C4", "O2", "C4", *["H@C4"] * 6)
 
 
 def test_overrides_are_by_type_and_go_before_the_graph():
-    kind = molecule(["C", "O"], chain(2), [3, 1])
-    assert atom_classes(kind, {"OT": "hydroxyl"})[1::4] == ("hydroxyl", "H@hydroxyl")
-    assert set(atom_classes(kind, {"HT": "proton"})) == {"C4", "O2", "proton"}
+    moltype = molecule(["C", "O"], chain(2), [3, 1])
+    assert atom_classes(moltype, {"OT": "hydroxyl"})[1::4] == ("hydroxyl", "H@hydroxyl")
+    assert set(atom_classes(moltype, {"HT": "proton"})) == {"C4", "O2", "proton"}
 
 
 CHANNELS = """

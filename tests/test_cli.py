@@ -292,16 +292,16 @@ def write_benzene(folder: Path) -> None:
     """Write a molecule of benzene, three beads of two CH, over the files of the mixture."""
     head = "[ defaults ]\n1 3 yes 0.5 0.5\n[ atomtypes ]\n"
     tail = "[ system ]\nbenzene\n[ molecules ]\nBEN 1\n"
-    kind = "[ moleculetype ]\nBEN 3\n[ atoms ]\n"
+    moltype = "[ moleculetype ]\nBEN 3\n[ atoms ]\n"
     carbons = [f"{i} CA 1 BEN C{i} {i} -0.115 12.011\n" for i in range(1, 7)]
     hydrogens = [f"{i + 6} HA 1 BEN H{i} {i} 0.115 1.008\n" for i in range(1, 7)]
     ring = [f"{i} {i % 6 + 1} 1 0.14 392459.2\n{i} {i + 6} 1 0.108 307105.6\n" for i in range(1, 7)]
     types = "CA 6 12.011 0 A 0.355 0.29288\nHA 1 1.008 0 A 0.242 0.12552\n"
-    atoms = "".join([head, types, kind, *carbons, *hydrogens, "[ bonds ]\n", *ring, tail])
+    atoms = "".join([head, types, moltype, *carbons, *hydrogens, "[ bonds ]\n", *ring, tail])
     (folder / "topol.top").write_text(atoms)
     beads = "".join(f"{i} B 1 BEN B{i} {i} 0 26.0\n" for i in (1, 2, 3))
     bonds = "[ bonds ]\n1 2 1 0.2 1000\n2 3 1 0.2 1000\n1 3 1 0.2 1000\n"
-    (folder / "cg.top").write_text(f"{head}B 26.0 0 A 0.4 1\n{kind}{beads}{bonds}{tail}")
+    (folder / "cg.top").write_text(f"{head}B 26.0 0 A 0.4 1\n{moltype}{beads}{bonds}{tail}")
     rows = [f"    1BEN     B{i}    {i}{0.2 * i:8.3f}   1.000   1.000\n" for i in (1, 2, 3)]
     (folder / "cg.gro").write_text("".join(["one\n3\n", *rows, "3 3 3\n"]))
     parts = [[f"1:BEN:{e}{k}" for k in (2 * i - 1, 2 * i) for e in "CH"] for i in (1, 2, 3)]

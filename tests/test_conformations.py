@@ -30,7 +30,7 @@ FRAMES, COPIES = 8, 25
 TRANS, GAUCHE = (180.0, 180.0, 180.0), (60.0, 60.0, 60.0)
 
 
-def hexane(torsions: tuple[float, ...], dice: np.random.Generator) -> np.ndarray:
+def hexane(torsions: tuple[float, ...], rng: np.random.Generator) -> np.ndarray:
     """(6, 3) carbons of given torsions (degrees) with the noise of a liquid, nm."""
     atoms = [np.zeros(3), np.array([0.153, 0, 0]), np.array([0.204, 0.144, 0])]
     for torsion in torsions:
@@ -38,45 +38,45 @@ def hexane(torsions: tuple[float, ...], dice: np.random.Generator) -> np.ndarray
         axis = (c - b) / np.linalg.norm(c - b)
         normal = np.cross(b - a, axis)
         normal /= np.linalg.norm(normal)
-        bend, turn = np.radians(dice.normal(112, 3)), np.radians(dice.normal(torsion, 8))
+        bend, turn = np.radians(rng.normal(112, 3)), np.radians(rng.normal(torsion, 8))
         step = -np.cos(bend) * axis + np.sin(bend) * (
             np.cos(turn) * np.cross(normal, axis) + np.sin(turn) * normal
         )
         atoms.append(c + 0.153 * step)
-    return np.array(atoms) + dice.normal(0, 0.002, (6, 3))
+    return np.array(atoms) + rng.normal(0, 0.002, (6, 3))
 
 
 def liquid(part: float, seed: int, other: tuple[float, ...] = GAUCHE) -> tuple[list[Frame], np.ndarray]:
     """Frames of hexane of which a part is of the other conformation, and (frames * copies,) which."""
-    dice = np.random.default_rng(seed)
-    is_other = dice.random((FRAMES, COPIES)) < part
+    rng = np.random.default_rng(seed)
+    is_other = rng.random((FRAMES, COPIES)) < part
     frames = []
     for f, row in enumerate(is_other):
-        molecules = [hexane(other if o else TRANS, dice) + dice.random(3) @ BOX for o in row]
+        molecules = [hexane(other if o else TRANS, rng) + rng.random(3) @ BOX for o in row]
         frames.append(Frame(np.concatenate(molecules).astype(np.float32), BOX, time=10.0 * f, index=f))
     return frames, is_other.ravel()
 
 
 def elsewhere(frames: list[Frame], seed: int) -> list[Frame]:
     """The same molecules turned about, moved, and broken over many cells."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     moved = []
     for frame in frames:
         molecules = frame.positions.reshape(COPIES, 6, 3).astype(float)
         centre = molecules.mean(axis=1, keepdims=True)
         turned = (
-            np.array([Rotation.random(rng=dice).apply(m) for m in molecules - centre])
-            + centre @ Rotation.random(rng=dice).as_matrix()
+            np.array([Rotation.random(rng=rng).apply(m) for m in molecules - centre])
+            + centre @ Rotation.random(rng=rng).as_matrix()
         )
-        cells = dice.integers(-2, 3, (COPIES, 6, 3)) @ BOX
+        cells = rng.integers(-2, 3, (COPIES, 6, 3)) @ BOX
         moved.append(replace(frame, positions=(turned + cells).reshape(-1, 3).astype(np.float32)))
     return moved
 
 
 @pytest.fixture(scope="module")
 def topology() -> Topology:
-    kind = molecule(["C"] * 6, chain(6), name="HEX")
-    return Topology({"HEX": kind}, (("HEX", COPIES),))
+    moltype = molecule(["C"] * 6, chain(6), name="HEX")
+    return Topology({"HEX": moltype}, (("HEX", COPIES),))
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +135,11 @@ def test_a_changed_population_is_seen_beyond_its_error(compared: Conformations) 
 
 
 def test_what_frames_owe_to_their_beads_is_not_in_the_error_of_a_shift(topology: Topology) -> None:
-    dice, parts = np.random.default_rng(8), np.arange(FRAMES) + 3
+    rng, parts = np.random.default_rng(8), np.arange(FRAMES) + 3
     reference, candidate = [], []
     for f, part in enumerate(parts):
         for frames, gauche in ((reference, part), (candidate, part + 1)):
-            molecules = [hexane(GAUCHE if i < gauche else TRANS, dice) for i in range(COPIES)]
+            molecules = [hexane(GAUCHE if i < gauche else TRANS, rng) for i in range(COPIES)]
             frames.append(Frame(np.concatenate(molecules).astype(np.float32), BOX, time=10.0 * f))
     found = conformations(topology, reference, {"c": candidate}, seed=1, clusters=2)
     np.testing.assert_allclose(found.shifts["c"], [-1 / COPIES, 1 / COPIES])
@@ -216,16 +216,16 @@ def polystyrene(units: int, *, residues: bool = False) -> MoleculeType:
     bonds = [(8 * u + i, 8 * u + j) for u in range(units) for i, j in [(0, 1), (1, 2)]]
     bonds += [(8 * u + 2 + i, 8 * u + 2 + j) for u in range(units) for i, j in ring(6)]
     bonds += [(8 * u + 1, 8 * u + 8) for u in range(units - 1)]
-    kind = molecule(["C"] * 8 * units, bonds, name="PS")
-    for i in kind.graph:
-        kind.graph.nodes[i]["resid"] = 1 + residues * (i // 8)
-    return kind
+    moltype = molecule(["C"] * 8 * units, bonds, name="PS")
+    for i in moltype.graph:
+        moltype.graph.nodes[i]["resid"] = 1 + residues * (i // 8)
+    return moltype
 
 
 @pytest.mark.parametrize(("residues", "inner"), [(False, [1, 2, 3, 4, 5]), (True, [2, 3, 4, 5])])
 def test_inner_units_of_a_chain_are_monomers_of_one_sort(residues: bool, inner: list[int]) -> None:
-    kind = polystyrene(8, residues=residues)
-    found = find_monomers(Topology({"PS": kind}, (("PS", 2),)))[0]
+    moltype = polystyrene(8, residues=residues)
+    found = find_monomers(Topology({"PS": moltype}, (("PS", 2),)))[0]
     assert found.first.tolist() == [0] * len(inner) + [64] * len(inner)
     assert found.share == len(inner) / 8
     unit, atom = np.divmod(found.joints, 8)
@@ -237,10 +237,10 @@ def test_inner_units_of_a_chain_are_monomers_of_one_sort(residues: bool, inner: 
 
 
 def test_the_order_of_atoms_in_a_unit_does_not_matter() -> None:
-    kind, dice = polystyrene(8), np.random.default_rng(0)
-    order = np.concatenate([8 * unit + dice.permutation(8) for unit in range(8)])
-    mixed = MoleculeType("PS", 3, nx.relabel_nodes(kind.graph, dict(enumerate(order.tolist()))))
-    usual, found = (find_monomers(Topology({"PS": k}, (("PS", 1),)))[0] for k in (kind, mixed))
+    moltype, rng = polystyrene(8), np.random.default_rng(0)
+    order = np.concatenate([8 * unit + rng.permutation(8) for unit in range(8)])
+    mixed = MoleculeType("PS", 3, nx.relabel_nodes(moltype.graph, dict(enumerate(order.tolist()))))
+    usual, found = (find_monomers(Topology({"PS": k}, (("PS", 1),)))[0] for k in (moltype, mixed))
     assert {frozenset(order[row]) for row in usual.joints} == {frozenset(row) for row in found.joints}
 
 
@@ -255,11 +255,11 @@ def test_a_small_molecule_is_one_monomer_and_its_symmetry_is_known() -> None:
 
 def test_rigid_molecules_have_no_conformations() -> None:
     benzene, water = molecule(["C"] * 6, ring(6), name="BEN"), molecule(["O"], [], [2], name="SOL")
-    kinds = {kind.name: kind for kind in (benzene, water)}
+    moltypes = {moltype.name: moltype for moltype in (benzene, water)}
     with pytest.raises(InputError, match="no molecule has a bond"):
-        find_monomers(Topology(kinds, (("BEN", 2), ("SOL", 4))))
-    mixed = Topology(kinds | {"ALK": alkane(5)}, (("SOL", 4), ("ALK", 2), ("BEN", 1)))
-    assert [(m.kind.name, len(m.first)) for m in find_monomers(mixed)] == [("ALK", 2)]
+        find_monomers(Topology(moltypes, (("BEN", 2), ("SOL", 4))))
+    mixed = Topology(moltypes | {"ALK": alkane(5)}, (("SOL", 4), ("ALK", 2), ("BEN", 1)))
+    assert [(m.moltype.name, len(m.first)) for m in find_monomers(mixed)] == [("ALK", 2)]
 
 
 def test_clusters_of_a_melt_are_the_states_of_its_backbone() -> None:
@@ -267,11 +267,13 @@ def test_clusters_of_a_melt_are_the_states_of_its_backbone() -> None:
     topology = read_topology(folder / "topol.top")
     frames = list(read_frames(folder / "aa.xtc", n_atoms=topology.n_atoms))[:4]
     found = conformations(topology, frames, {}, seed=1)
-    inner, kind = found.monomers, found.monomers.kind
-    rings = {i for block in nx.biconnected_components(kind.graph) if len(block) > 2 for i in block}
-    backbone = kind.graph.subgraph(i for i in kind.graph if kind.elements[i] == "C" and i not in rings)
+    inner, moltype = found.monomers, found.monomers.moltype
+    rings = {i for block in nx.biconnected_components(moltype.graph) if len(block) > 2 for i in block}
+    backbone = moltype.graph.subgraph(
+        i for i in moltype.graph if moltype.elements[i] == "C" and i not in rings
+    )
     (centre,) = [
-        i for i in range(3) if backbone.has_node(c := inner.joints[0, i]) and rings & {*kind.graph[c]}
+        i for i in range(3) if backbone.has_node(c := inner.joints[0, i]) and rings & {*moltype.graph[c]}
     ]
     whole = [np.asarray(whole_molecules(topology, frame), np.float64) for frame in frames]
     states = [

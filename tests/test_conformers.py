@@ -9,7 +9,7 @@ import pytest
 import systems
 
 from dbm_gmx.chemistry.fragments import make_fragments
-from dbm_gmx.chemistry.stereo import handedness
+from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import make_target
 from dbm_gmx.forcefield.terms import ANGLE, DISTANCE, HARMONIC
@@ -42,17 +42,17 @@ def star(ends: int = 4, *, centres: int = 1) -> Piece:
 
 @pytest.mark.parametrize("hand", [1, -1])
 @pytest.mark.parametrize("ends", [3, 4])
-def test_a_prescribed_hand_is_that_of_every_conformer(hand: int, ends: int) -> None:
+def test_a_prescribed_hand_is_that_of_every_conformer(sign: int, ends: int) -> None:
     piece = star(ends)
-    shapes = draw_conformers(piece, (hand,), kt=KT, count=512)
+    shapes = draw_conformers(piece, (sign,), kt=KT, count=512)
     assert shapes.shape == (512, ends + 1, 3)
-    assert np.all(handedness(shapes, piece.centres) == hand)
+    assert np.all(chirality_of(shapes, piece.centres) == sign)
 
 
 def test_without_a_hand_both_occur() -> None:
     piece = star()
-    hands = handedness(draw_conformers(piece, (0,), kt=KT, count=512), piece.centres)
-    assert 0.25 < (hands == 1).mean() < 0.75
+    chirality = chirality_of(draw_conformers(piece, (0,), kt=KT, count=512), piece.centres)
+    assert 0.25 < (chirality == 1).mean() < 0.75
 
 
 def test_an_improper_that_holds_a_hand_is_not_mirrored() -> None:
@@ -65,7 +65,7 @@ def test_an_improper_that_holds_a_hand_is_not_mirrored() -> None:
         atoms=np.concatenate([piece.atoms, [[0, 1, 2, 3]]]),
         parameters=np.concatenate([piece.parameters, improper]),
     )
-    free = handedness(draw_conformers(held, (0,), kt=KT, count=256), piece.centres)
+    free = chirality_of(draw_conformers(held, (0,), kt=KT, count=256), piece.centres)
     assert len(set(free[:, 0].tolist())) == 1
 
 
@@ -88,14 +88,14 @@ def test_angles_and_bonds_are_spread_as_the_temperature_has_it() -> None:
 
 def test_two_centres_that_contradict_each_other_are_refused() -> None:
     piece = star(centres=2)
-    with pytest.raises(InputError, match="handedness"):
+    with pytest.raises(InputError, match="chirality"):
         draw_conformers(piece, (1, -1), kt=KT, count=8)
 
 
 def test_equal_fragments_have_equal_keys(octane: systems.Example) -> None:
     target = make_target(octane.system, Conditions())
     (molecule,) = target.molecules.values()
-    fragments = make_fragments(molecule.kind)
+    fragments = make_fragments(molecule.moltype)
     keys = [make_piece(target, molecule, f.atoms).key for f in fragments]
     assert len(set(keys)) < len(keys)
     assert keys[0] != keys[1]

@@ -21,7 +21,7 @@ class Liquid:
 
     folder: Folder
     beads: np.ndarray
-    hands: np.ndarray
+    chirality: np.ndarray
     cost: np.ndarray
 
 
@@ -29,13 +29,13 @@ class Liquid:
 def liquid(octane: Example) -> Liquid:
     match = octane.system.matches[0]
     target = make_target(octane.system, Conditions(temperature=350.0))
-    folder = make_folder(target, target.molecules[match.kind.name])
+    folder = make_folder(target, target.molecules[match.moltype.name])
     beads = mapped_beads(octane.system, octane.atoms).reshape(match.count, -1, 3)[:MOLECULES]
-    hands = np.zeros((MOLECULES, 0), np.int8)
+    chirality = np.zeros((MOLECULES, 0), np.int8)
     atoms = octane.atoms.astype(float).reshape(match.count, -1, 3)[:MOLECULES]
     down, number = Schedule(0, 500, 1.0, 0.06, 0.1), np.arange(MOLECULES)
-    cost = anneal(folder.script, 0, down, target.kt, beads, hands, atoms, number, (1, 1, 1))
-    return Liquid(folder, beads, hands, cost / target.kt)
+    cost = anneal(folder.script, 0, down, target.kt, beads, chirality, atoms, number, (1, 1, 1))
+    return Liquid(folder, beads, chirality, cost / target.kt)
 
 
 def names(sample: int) -> dict[str, int]:
@@ -43,7 +43,7 @@ def names(sample: int) -> dict[str, int]:
 
 
 def test_folded_molecules_are_on_their_beads_in_one_piece(liquid: Liquid) -> None:
-    found = fold(liquid.folder, liquid.beads, liquid.hands, **names(0))
+    found = fold(liquid.folder, liquid.beads, liquid.chirality, **names(0))
     molecule = liquid.folder.molecule
     centres = np.einsum("ba,cad->cbd", molecule.weights.toarray(), found.positions)
     assert np.sqrt(((centres - liquid.beads) ** 2).sum(-1).mean()) < 0.02
@@ -53,8 +53,8 @@ def test_folded_molecules_are_on_their_beads_in_one_piece(liquid: Liquid) -> Non
 
 
 def test_shapes_as_low_as_those_of_equilibrium_are_among_the_offered(liquid: Liquid) -> None:
-    start = fold(liquid.folder, liquid.beads, liquid.hands, **names(0)).positions
-    cost = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=24).cost
+    start = fold(liquid.folder, liquid.beads, liquid.chirality, **names(0)).positions
+    cost = offer(liquid.folder, 1, liquid.beads, liquid.chirality, start, **names(0), count=24).cost
     excess = cost / liquid.folder.target.kt - liquid.cost[:, None]
     assert (excess.min(axis=1) < 2).mean() > 0.8
     # where one trial alone often ends higher
@@ -62,8 +62,8 @@ def test_shapes_as_low_as_those_of_equilibrium_are_among_the_offered(liquid: Liq
 
 
 def test_what_was_found_before_is_not_offered_again(liquid: Liquid) -> None:
-    start = fold(liquid.folder, liquid.beads, liquid.hands, **names(0)).positions
-    found = offer(liquid.folder, 1, liquid.beads, liquid.hands, start, **names(0), count=12)
+    start = fold(liquid.folder, liquid.beads, liquid.chirality, **names(0)).positions
+    found = offer(liquid.folder, 1, liquid.beads, liquid.chirality, start, **names(0), count=12)
     inner = np.isin(found.free, liquid.folder.skeleton)
     for molecule, energies in zip(found.shapes[:, :, inner], found.cost, strict=True):
         offered = molecule[np.isfinite(energies)]

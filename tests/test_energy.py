@@ -220,8 +220,8 @@ def test_bonded_energies_sum_over_copies_and_split_pairs() -> None:
 
 
 def test_pairs_with_charges_of_their_own_ignore_those_of_the_atoms() -> None:
-    kind = MoleculeType("D", 1, dimers(1).molecule_types["D"].graph, (BY_HAND[-1][0],))
-    found = energy.bonded_energies(Topology({"D": kind}, (("D", 1),)), bond(0.5))
+    moltype = MoleculeType("D", 1, dimers(1).molecule_types["D"].graph, (BY_HAND[-1][0],))
+    found = energy.bonded_energies(Topology({"D": moltype}, (("D", 1),)), bond(0.5))
     assert {k: e.item() for k, e in found.items()} == pytest.approx(
         {"LJ-14": 3.456, "Coulomb-14": -8.33612748}
     )
@@ -351,11 +351,12 @@ def read_gro(path: Path) -> Frame:
 def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> dict[str, float]:
     """Compare all energies of a file with GROMACS, term by term, and that none is missing."""
     topology, x = read_topology(top), read_gro(gro)
-    cutoff, (kind, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
+    cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
     found = energy.bonded_energies(topology, torch.as_tensor(x.positions).double())
     found |= energy.nonbonded_energies(topology, x, cutoff=cutoff, epsilon_rf=epsilon_rf)
     ours = {name: e.item() for name, e in found.items()}
-    settings = f"coulombtype = {kind}\nepsilon_rf = {epsilon_rf or 1}\nrcoulomb = {cutoff}\nrvdw = {cutoff}\n"
+    settings = f"coulombtype = {coulomb_type}\nepsilon_rf = {epsilon_rf or 1}\n"
+    settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\n"
     theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings)
     total = theirs.pop("Potential")
     assert ours == pytest.approx(theirs, rel=1e-4)
@@ -413,8 +414,8 @@ def butane() -> str:
     angles = [(i, j, k) for j in graph for i in graph[j] for k in graph[j] if i < k]
     turns = [(i, j, k, m) for j, k in BONDS for i in graph[j] for m in graph[k] if i != k and m != j]
     lines = ["[ moleculetype ]", "BUT 3", "[ atoms ]"]
-    for row, (name, kind, charge, *_) in enumerate(map(str.split, BUTANE.strip().splitlines()), 1):
-        lines.append(f"{row} {kind} 1 BUT {name} 1 {charge}")
+    for row, (name, atom_type, charge, *_) in enumerate(map(str.split, BUTANE.strip().splitlines()), 1):
+        lines.append(f"{row} {atom_type} 1 BUT {name} 1 {charge}")
     for section, function, rows in (
         ("bonds", 1, BONDS),
         ("angles", 1, angles),

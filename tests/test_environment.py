@@ -59,20 +59,20 @@ class Slow:
         self.atoms, self.beads = (
             points + (cells @ example.box)[:, None] for points in (example.atoms, example.beads)
         )
-        self.molecule, self.row, self.kind, self.rank, self.bead, self.bead_type = [], [], [], [], [], []
+        self.molecule, self.row, self.moltype, self.rank, self.bead, self.bead_type = [], [], [], [], [], []
         for match in example.system.matches:
-            ranks = self.ranks(make_plan(match.kind, match.mapping))
+            ranks = self.ranks(make_plan(match.moltype, match.mapping))
             for _ in range(match.count):
                 self.bead += [len(self.bead_type) + b for b in match.mapping.owner.tolist()]
                 self.bead_type += match.mapping.types
-                self.molecule += [max(self.molecule, default=-1) + 1] * match.kind.n_atoms
-                self.row += range(match.kind.n_atoms)
-                self.kind += [match.kind] * match.kind.n_atoms
-                self.rank += [ranks[i] for i in range(match.kind.n_atoms)]
-        kinds = {k.name: k for k in self.kind}
-        self.classes = {name: atom_classes(k) for name, k in kinds.items()}
-        self.bonds = {name: dict(nx.all_pairs_shortest_path_length(k.graph)) for name, k in kinds.items()}
-        self.excluded = {name: {tuple(p) for p in excluded_pairs(k).tolist()} for name, k in kinds.items()}
+                self.molecule += [max(self.molecule, default=-1) + 1] * match.moltype.n_atoms
+                self.row += range(match.moltype.n_atoms)
+                self.moltype += [match.moltype] * match.moltype.n_atoms
+                self.rank += [ranks[i] for i in range(match.moltype.n_atoms)]
+        moltypes = {k.name: k for k in self.moltype}
+        self.classes = {name: atom_classes(k) for name, k in moltypes.items()}
+        self.bonds = {name: dict(nx.all_pairs_shortest_path_length(k.graph)) for name, k in moltypes.items()}
+        self.excluded = {name: {tuple(p) for p in excluded_pairs(k).tolist()} for name, k in moltypes.items()}
 
     @staticmethod
     def ranks(plan) -> dict[int, tuple[int, int, int]]:
@@ -85,7 +85,7 @@ class Slow:
         return found
 
     def hydrogen(self, i: int) -> bool:
-        return self.kind[i].elements[self.row[i]] == "H"
+        return self.moltype[i].elements[self.row[i]] == "H"
 
     def visible(self, i: int, j: int, *, image: bool, growing: bool) -> bool:
         if growing and self.rank[j] >= self.rank[i]:
@@ -96,13 +96,13 @@ class Slow:
 
     def channels(self, i: int, j: int, *, image: bool) -> list[str]:
         """Channels of the current atom i on which atom j shows."""
-        kind, a, b = self.kind[j], self.row[i], self.row[j]
-        shown = [f"atom:{self.classes[kind.name][b]}"]
+        moltype, a, b = self.moltype[j], self.row[i], self.row[j]
+        shown = [f"atom:{self.classes[moltype.name][b]}"]
         together = self.molecule[i] == self.molecule[j] and not image
-        apart = self.bonds[kind.name][a].get(b, 99) if together else 99
+        apart = self.bonds[moltype.name][a].get(b, 99) if together else 99
         if apart <= 3:
             shown.append(f"bonded:{ROLES[apart - 1]}")
-        if not (together and (min(a, b), max(a, b)) in self.excluded[kind.name]):
+        if not (together and (min(a, b), max(a, b)) in self.excluded[moltype.name]):
             shown.append("lj:hydrogen" if self.hydrogen(j) else "lj:heavy")
         return shown
 
@@ -185,9 +185,9 @@ def test_known_atoms_are_listed_with_their_places(octane):
         assert torch.equal(torch.where(bonded, (rows - table.bonded_row) % len(table.classes), rows), classes)
 
 
-def alone(kind: MoleculeType, owner: list[int], types: str, *, seed: int = 0) -> Example:
+def alone(moltype: MoleculeType, owner: list[int], types: str, *, seed: int = 0) -> Example:
     """One molecule in a large box."""
-    parts = system((kind, mapping(kind, owner, types), 1))
+    parts = system((moltype, mapping(moltype, owner, types), 1))
     box = np.diag([5.0, 5.0, 5.0])
     return example(parts, scattered(parts, box, np.random.default_rng(seed)), box)
 
@@ -200,8 +200,8 @@ def lennard_jones(example: Example) -> float:
 
 def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
     def united(n: int, nrexcl: int, *more: tuple[int, int]) -> Example:
-        kind = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)], nrexcl=nrexcl, exclusions=more)
-        return alone(kind, [0] * n, "A")
+        moltype = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)], nrexcl=nrexcl, exclusions=more)
+        return alone(moltype, [0] * n, "A")
 
     assert lennard_jones(united(4, 3)) < 1e-6  # all of them within three bonds
     assert lennard_jones(united(4, 2)) > 0.1  # the ends interact
@@ -211,8 +211,8 @@ def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
 
 
 def test_atoms_four_bonds_away_have_no_role(octane):
-    kind = alkane(5)
-    five = alone(kind, [0] * 5, "A")
+    moltype = alkane(5)
+    five = alone(moltype, [0] * 5, "A")
     table, chosen = five.table, look(five.scene(), torch.tensor([0]), growing=False)
     role = (chosen.rows - table.bonded_row) // (2 * len(table.classes))
     bonded = (chosen.rows >= table.bonded_row) & (chosen.rows < table.bead_row) & (chosen.weights > 0)
@@ -225,8 +225,8 @@ def test_atoms_four_bonds_away_have_no_role(octane):
 def lined_up(points: list[list[float]]) -> Example:
     """A chain of methylene beads at given places, one atom each."""
     n = len(points)
-    kind = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)])
-    parts = system((kind, mapping(kind, list(range(n)), "A" * n), 1))
+    moltype = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)])
+    parts = system((moltype, mapping(moltype, list(range(n)), "A" * n), 1))
     return example(parts, np.array(points), np.diag([6.0, 6.0, 6.0]))
 
 
@@ -351,12 +351,12 @@ def test_another_basis_of_the_same_lattice_shows_the_same(tiny):
 
 
 def test_order_and_size_of_a_batch_do_not_matter(octane):
-    dice = torch.Generator().manual_seed(2)
-    atom = torch.randperm(octane.layout.n_atoms, generator=dice)[:40]
+    rng = torch.Generator().manual_seed(2)
+    atom = torch.randperm(octane.layout.n_atoms, generator=rng)[:40]
     scene = octane.scene()
     for growing in (True, False):
         expected = seen(octane, atom, growing=growing, scene=scene)
-        order = torch.randperm(40, generator=dice)
+        order = torch.randperm(40, generator=rng)
         permuted = seen(octane, atom[order], growing=growing, scene=scene)
         assert torch.allclose(permuted, expected[order], atol=1e-5)
         parts = [seen(octane, part, growing=growing, scene=scene) for part in atom.split(7)]
@@ -430,8 +430,8 @@ def test_only_what_lies_within_the_cutoff_is_seen(octane):
 
 
 def inside(count: int, reach: float) -> torch.Tensor:
-    dice = torch.Generator().manual_seed(8)
-    return (2 * torch.rand(count, 3, generator=dice, dtype=torch.float64) - 1) * reach
+    rng = torch.Generator().manual_seed(8)
+    return (2 * torch.rand(count, 3, generator=rng, dtype=torch.float64) - 1) * reach
 
 
 def test_a_density_collapses_to_the_position_it_came_from():

@@ -72,10 +72,10 @@ def later() -> Evaluation:
 
 def rattled(path: Path, source: Path, system: System, *, width: float, frames: int = 2) -> Path:
     """Frames with atoms moved at random."""
-    dice = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     with open_writer(path, system.topology) as writer:
         for frame in list(read_frames(source, n_atoms=system.n_atoms))[:frames]:
-            moved = frame.positions + dice.normal(0, width, frame.positions.shape)
+            moved = frame.positions + rng.normal(0, width, frame.positions.shape)
             writer.write(replace(frame, positions=moved.astype(np.float32)))
     return path
 
@@ -102,11 +102,11 @@ def independent(topology: Path, trajectory: Path, frames: slice) -> dict[str, np
         elif section == "atoms" and words:
             types.append(words[1])
         elif section in lists and words:
-            n, kind = lists[section]
+            n, moltype = lists[section]
             atoms = [int(w) - 1 for w in words[:n]]
             names = [types[i] for i in atoms]
-            kind = "improper" if kind == "dihedral" and words[4] in ("2", "4") else kind
-            rows[f"{kind} {'-'.join(min(names, names[::-1]))}"].append(
+            moltype = "improper" if moltype == "dihedral" and words[4] in ("2", "4") else moltype
+            rows[f"{moltype} {'-'.join(min(names, names[::-1]))}"].append(
                 atoms if names <= names[::-1] else atoms[::-1]
             )
     universe = mda.coordinates.XTC.XTCReader(str(trajectory), refresh_offsets=False)
@@ -157,8 +157,8 @@ def test_stiff_terms_have_the_spread_of_equipartition(
     terms: Terms, part: str, mean: float, spread: float | None
 ) -> None:
     """The mean square of x is kT / k; a cosine angle of the same curvature is the same."""
-    kind = replace(systems.molecule(["C"] * 3, systems.chain(3)), terms=(terms,))
-    system = systems.system((kind, systems.mapping(kind, [0, 0, 0], "A"), 1))
+    moltype = replace(systems.molecule(["C"] * 3, systems.chain(3)), terms=(terms,))
+    system = systems.system((moltype, systems.mapping(moltype, [0, 0, 0], "A"), 1))
     (found,) = expected_distributions(system, Conditions(temperature=300, constraints="none")).values()
     k = terms.parameters[0, 1] * (np.sin(np.radians(110)) ** 2 if terms.function == 2 else 1)
     wanted = math.sqrt(GAS * 300 / k)
@@ -170,8 +170,8 @@ def test_stiff_terms_have_the_spread_of_equipartition(
 
 def test_bonds_that_are_constrained_have_no_width() -> None:
     terms = Terms("bonds", 1, np.array([[0, 1]]), np.array([[0.15, 1e4]]))
-    kind = replace(systems.molecule(["C"] * 2, [(0, 1)]), terms=(terms,))
-    system = systems.system((kind, systems.mapping(kind, [0, 0], "A"), 1))
+    moltype = replace(systems.molecule(["C"] * 2, [(0, 1)]), terms=(terms,))
+    system = systems.system((moltype, systems.mapping(moltype, [0, 0], "A"), 1))
     for constraints, spread in (("all-bonds", 0.0), ("h-bonds", 0.0158), ("none", 0.0158)):
         (found,) = expected_distributions(
             system, Conditions(temperature=300, constraints=constraints)
@@ -187,25 +187,25 @@ def test_pairs_are_those_of_an_independent_computation(
 ) -> None:
     """g(r) and Lennard-Jones per molecule with the exclusions of the topology."""
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
-    found = measure(octane.system, frame, WARM, hands={})
-    kind = octane.system.matches[0].kind
+    found = measure(octane.system, frame, WARM, chirality={})
+    moltype = octane.system.matches[0].moltype
     size = [10 * octane.box[i, i] for i in range(3)]
     dimensions = np.array([*size, 90, 90, 90], np.float32)
     assert np.allclose(octane.box, np.diag(np.diag(octane.box)))
     x = (10 * octane.atoms).astype(np.float32)
     pairs, r = capped_distance(x, x, 10.0, box=dimensions)
     pairs, r = pairs[pairs[:, 0] < pairs[:, 1]], r[pairs[:, 0] < pairs[:, 1]] / 10
-    near = dict(nx.all_pairs_shortest_path_length(kind.graph, cutoff=kind.nrexcl))
-    n = kind.n_atoms
+    near = dict(nx.all_pairs_shortest_path_length(moltype.graph, cutoff=moltype.nrexcl))
+    n = moltype.n_atoms
     excluded = [a // n == b // n and b % n in near[a % n] for a, b in pairs.tolist()]
     pairs, r = pairs[~np.array(excluded)], r[~np.array(excluded)]
-    carbon = np.array([e == "C" for e in kind.elements] * 80)
+    carbon = np.array([e == "C" for e in moltype.elements] * 80)
     both = carbon[pairs].all(axis=1)
     counts, grid = np.histogram(r[both], np.linspace(0, 1, 101))
     volume = np.prod(np.diag(octane.box))
     gr = counts * volume / (4 / 3 * np.pi * np.diff(grid**3) * carbon.sum() ** 2 / 2)
     np.testing.assert_allclose(found.pairs["carbon"], gr, atol=0.02)
-    types = [octane.system.topology.nonbonded.types.index(t) for t in kind.attribute("type")] * 80
+    types = [octane.system.topology.nonbonded.types.index(t) for t in moltype.attribute("type")] * 80
     lj = octane.system.topology.nonbonded
     i, j = np.array(types)[pairs.T]
     energy = np.where(r < WARM.rvdw, lj.c12[i, j] / r**12 - lj.c6[i, j] / r**6, 0)
@@ -233,7 +233,7 @@ def test_pairs_of_a_large_frame_are_not_all_held_at_once(
 
 def test_energies_are_those_of_the_package(octane: systems.Example) -> None:
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
-    found = measure(octane.system, frame, WARM, hands={}).energies
+    found = measure(octane.system, frame, WARM, chirality={}).energies
     wanted = bonded_energies(octane.system.topology, torch.from_numpy(frame.positions.astype(np.float64)))
     wanted |= nonbonded_energies(octane.system.topology, frame, cutoff=0.9, epsilon_rf=0.0)
     assert set(found) == {*wanted, "Potential"}
@@ -243,8 +243,8 @@ def test_energies_are_those_of_the_package(octane: systems.Example) -> None:
 
 
 def test_shapes_by_hand() -> None:
-    kind = systems.molecule(["C"] * 6, [*systems.ring(4), (0, 4), (4, 5)], [1, 2, 2, 2, 2, 3])
-    assert chain(kind) in ((4, 5), (5, 4))  # not through the ring
+    moltype = systems.molecule(["C"] * 6, [*systems.ring(4), (0, 4), (4, 5)], [1, 2, 2, 2, 2, 3])
+    assert chain(moltype) in ((4, 5), (5, 4))  # not through the ring
     butane = systems.molecule(["C"] * 4, systems.chain(4), united=True)
     line = np.arange(4)[None, :, None] * np.array([0.1, 0, 0])
     assert end_to_end(butane, line) == pytest.approx(0.3)
@@ -255,14 +255,14 @@ def test_shapes_by_hand() -> None:
 def test_dyads_of_a_zigzag(sides: list[int], wanted: float) -> None:
     """Side groups on one side of a planar chain are meso, on different sides racemo."""
     heavy = ["C", "C", "C", "C", "C", "O", "O"]
-    kind = systems.molecule(heavy, [*systems.chain(5), (1, 5), (3, 6)], [3, 1, 2, 1, 3, 1, 1])
-    centres = dyad_centres(kind)
+    moltype = systems.molecule(heavy, [*systems.chain(5), (1, 5), (3, 6)], [3, 1, 2, 1, 3, 1, 1])
+    centres = dyad_centres(moltype)
     assert centres[:, [0, 3]].tolist() == [[1, 5], [3, 6]]
-    atoms = np.zeros((1, kind.n_atoms, 3))
+    atoms = np.zeros((1, moltype.n_atoms, 3))
     atoms[0, :5] = [(0.12 * k, 0.08 * (k % 2), 0) for k in range(5)]
     for centre, side, sign in ((1, 5, sides[0]), (3, 6, sides[1])):
         atoms[0, side] = atoms[0, centre] + [0, 0.05, 0.1 * sign]
-    assert racemo(kind, atoms)[0] == wanted
+    assert racemo(moltype, atoms)[0] == wanted
 
 
 def test_shipped_polystyrene_is_syndiotactic(later: Evaluation) -> None:
@@ -453,11 +453,11 @@ def test_wasserstein_distance_is_that_of_scipy(later: Evaluation) -> None:
     assert compare(frames[:2], frames[2:4])["Lennard-Jones", "all"] == pytest.approx(wanted, rel=0.02)
 
 
-def drawn(dice: np.random.Generator, n: int) -> Measured:
+def drawn(rng: np.random.Generator, n: int) -> Measured:
     """A frame of which all is a draw from one distribution."""
     none = np.zeros(0)
-    counts = np.bincount(dice.binomial(99, 0.5, n), minlength=100).astype(float)
-    values = dice.normal(size=n)
+    counts = np.bincount(rng.binomial(99, 0.5, n), minlength=100).astype(float)
+    values = rng.normal(size=n)
     return Measured(
         0.0, {("angle", "X")[:2]: counts}, {}, {"all": values}, {"Potential": 0.0}, {}, values, values, none
     )
@@ -465,11 +465,11 @@ def drawn(dice: np.random.Generator, n: int) -> Measured:
 
 def test_floor_and_errors_are_those_of_sampling() -> None:
     """Independent draws score what the floor says; errors are how much scores scatter."""
-    dice = np.random.default_rng(5)
-    reference = [drawn(dice, 200) for _ in range(24)]
-    repeats = [compare(reference, [drawn(dice, 200) for _ in range(12)]) for _ in range(60)]
+    rng = np.random.default_rng(5)
+    reference = [drawn(rng, 200) for _ in range(24)]
+    repeats = [compare(reference, [drawn(rng, 200) for _ in range(12)]) for _ in range(60)]
     key = ("Lennard-Jones", "all")
-    found = scored(reference, [drawn(dice, 200) for _ in range(12)], seed=1)[key]
+    found = scored(reference, [drawn(rng, 200) for _ in range(12)], seed=1)[key]
     values = [scores[key] for scores in repeats]
     # the floor has half of the frames of the reference on the other side
     assert 0.8 < found.floor / np.mean(values) < 2.0

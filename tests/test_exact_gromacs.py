@@ -136,10 +136,10 @@ def test_ethylbenzene_as_stochastic_dynamics(gmx: str, tmp_path: Path) -> None:
     frames = dynamics(gmx, tmp_path, top)[50:]
     frames += 4.0 * np.round((frames[:, :1] - frames) / 4.0)
     theirs = per_term(topology, frames)
-    kind = topology.molecule_types["ETB"]
-    one = beads_of(kind, [0] * 18)  # a single bead holds the molecule where it is and nothing else
+    moltype = topology.molecule_types["ETB"]
+    one = beads_of(moltype, [0] * 18)  # a single bead holds the molecule where it is and nothing else
     many = Topology(topology.molecule_types, (("ETB", COPIES),), topology.nonbonded)
-    made = System(many, {"ETB": one}, {}, (Match(kind, one, COPIES, first_bead=0, first_atom=0),))
+    made = System(many, {"ETB": one}, {}, (Match(moltype, one, COPIES, first_bead=0, first_atom=0),))
     points, box = lattice(COPIES, 3.5)
     # all from one frame: what the moves cannot reach would stay as it is there
     atoms = (points[:, None] + frames[0] - frames[0].mean(0)).reshape(-1, 3)

@@ -110,21 +110,21 @@ def test_make_whole_joins_parts_without_bonds():
 @pytest.mark.parametrize("name", ["sps", "octane", "cumene"])
 def test_reference_molecules_become_whole(reference, name):
     topology, _ = read_tpr(reference / name / "aa.tpr")
-    [(kind, _, copies)] = blocks(topology)
+    [(moltype, _, copies)] = blocks(topology)
     rng = np.random.default_rng(0)
-    first, second = kind.bonds.T
+    first, second = moltype.bonds.T
     for frame in read_frames(reference / name / "aa.xtc", n_atoms=topology.n_atoms):
         broken = frame.positions + (rng.integers(-1, 2, frame.positions.shape) @ frame.box).astype(np.float32)
-        whole = make_whole(broken.reshape(copies, -1, 3), frame.box, kind.bonds)
+        whole = make_whole(broken.reshape(copies, -1, 3), frame.box, moltype.bonds)
         assert np.linalg.norm(whole[:, first] - whole[:, second], axis=-1).max() < 0.2
 
 
 def test_same_as_mdanalysis_unwrap(reference):
     topology, frame = read_tpr(reference / "sps" / "aa.tpr")
-    [(kind, _, copies)] = blocks(topology)
+    [(moltype, _, copies)] = blocks(topology)
     universe = mda.Universe(str(reference / "sps" / "aa.tpr"))
     expected = universe.atoms.unwrap(compound="fragments").reshape(copies, -1, 3) / 10
-    found = make_whole(frame.positions.reshape(copies, -1, 3), frame.box, kind.bonds)
+    found = make_whole(frame.positions.reshape(copies, -1, 3), frame.box, moltype.bonds)
     np.testing.assert_allclose(found - found[:, :1], expected - expected[:, :1], atol=1e-4)
 
 

@@ -33,21 +33,21 @@ SMALL = Shape(width=16, blocks=2, noise=8)
 
 def random_generator(channels: int = CHANNELS, shape: Shape = SMALL) -> Generator:
     """A network all of whose weights matter; at the start of training its blocks are the identity."""
-    dice = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     network = Generator(channels, shape)
     with torch.no_grad():
         for p in network.parameters():
             scale = 1 / p[0].numel() ** 0.5 if p.ndim > 1 else 0.1
-            p.copy_(scale * torch.randn(p.shape, generator=dice))
+            p.copy_(scale * torch.randn(p.shape, generator=rng))
     return network.eval()
 
 
 def inputs(batch: int, *, channels: int = CHANNELS, size: int = 8) -> tuple[torch.Tensor, ...]:
-    dice = torch.Generator().manual_seed(2)
+    rng = torch.Generator().manual_seed(2)
     return (
-        torch.rand(batch, channels, size, size, size, generator=dice),
+        torch.rand(batch, channels, size, size, size, generator=rng),
         torch.nn.functional.one_hot(torch.arange(batch) % channels, channels).float(),
-        torch.randn(batch, SMALL.noise, generator=dice),
+        torch.randn(batch, SMALL.noise, generator=rng),
     )
 
 

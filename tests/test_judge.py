@@ -10,7 +10,7 @@ import pytest
 import torch
 from oracle import example, untrained
 
-from dbm_gmx.chemistry.stereo import handedness, infer_handedness, stereocentres, triple_products
+from dbm_gmx.chemistry.stereo import chirality_of, infer_chirality, stereocentres, triple_products
 from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
 from dbm_gmx.chemistry.topology import excluded_pairs
 from dbm_gmx.files.share import share_path
@@ -50,10 +50,10 @@ def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
         bonded = bonded_energies(system.topology, positions.double())
         total = sum(float(e) for name, e in bonded.items() if name != "Coulomb-14")
         first = hydrogen // 26 * 26
-        kind = system.matches[0].kind
-        excluded = {tuple(p) for p in excluded_pairs(kind).tolist()}
+        moltype = system.matches[0].moltype
+        excluded = {tuple(p) for p in excluded_pairs(moltype).tolist()}
         types = {name: k for k, name in enumerate(system.topology.nonbonded.types)}
-        row = [types[str(t)] for t in kind.attribute("type")]
+        row = [types[str(t)] for t in moltype.attribute("type")]
         for i in range(26):
             for j in range(i + 1, 26):
                 if (i, j) not in excluded:
@@ -85,10 +85,10 @@ class Mirrored:
     centres: torch.Tensor
 
     @property
-    def hands(self) -> np.ndarray:
+    def chirality(self) -> np.ndarray:
         """(chains, centres), 1 where the hand is the right one and -1 where it is the other."""
         chains = self.system.matches[0].molecules(self.scene.positions[0].numpy())
-        return handedness(chains, self.centres.numpy()) * self.right
+        return chirality_of(chains, self.centres.numpy()) * self.right
 
     @property
     def right(self) -> np.ndarray:
@@ -103,20 +103,20 @@ def mirrored() -> Mirrored:
     )
     frame = next(iter(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)))
     atoms = whole_atoms(system, frame).astype(np.float32)
-    hands = infer_handedness(system, atoms, {})
-    kind, n = system.matches[0].kind, system.matches[0].kind.n_atoms
+    chirality = infer_chirality(system, atoms, {})
+    moltype, n = system.matches[0].moltype, system.matches[0].moltype.n_atoms
     atoms[n : 2 * n, 0] *= -1
     layout, _ = system_layout(system, untrained(system).channels)
     scene = make_scene(layout, [mapped_beads(system, atoms)], [frame.box], grid=Grid())
     scene.positions[0] = torch.from_numpy(atoms)
-    judge = Judge(system, layout, grid=Grid(), batch=1024, hands=hands)
-    return Mirrored(system, layout, scene, judge, torch.tensor(stereocentres(kind)))
+    judge = Judge(system, layout, grid=Grid(), batch=1024, chirality=chirality)
+    return Mirrored(system, layout, scene, judge, torch.tensor(stereocentres(moltype)))
 
 
 def test_beads_of_wrong_stereocentres_are_out_of_line(mirrored: Mirrored) -> None:
     """The mirror image of a chain is wrong at every centre, in every bead that has an atom of it."""
     layout, centres = mirrored.layout, mirrored.centres
-    kind, n = mirrored.system.matches[0].kind, mirrored.system.matches[0].kind.n_atoms
+    moltype, n = mirrored.system.matches[0].moltype, mirrored.system.matches[0].moltype.n_atoms
     assert len(centres) == 9
     expected = torch.bincount(layout.owner[n + centres.flatten()], minlength=layout.n_beads) * WRONG
     for hydrogen in (False, True):
@@ -126,9 +126,9 @@ def test_beads_of_wrong_stereocentres_are_out_of_line(mirrored: Mirrored) -> Non
         torch.testing.assert_close(found, expected.float())
     atoms = mirrored.scene.positions[0].numpy()
     points = atoms[centres].astype(np.float64)
-    heavy = np.array([[kind.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
+    heavy = np.array([[moltype.elements[i] != "H" for i in row] for row in centres[:, 1:].tolist()])
     assert (heavy.sum(1) == 3).all()
-    signs = handedness(atoms[None, :n], centres.numpy())[0]
+    signs = chirality_of(atoms[None, :n], centres.numpy())[0]
     for known in (heavy, np.ones_like(heavy)):  # three arms say what four do
         assert np.array_equal(np.sign(triple_products(points, known)), signs)
     assert np.isnan(triple_products(points, heavy & (np.arange(4) > 1))).all()
@@ -137,14 +137,14 @@ def test_beads_of_wrong_stereocentres_are_out_of_line(mirrored: Mirrored) -> Non
 def test_stereocentres_are_turned_over(mirrored: Mirrored) -> None:
     """Only those that are wrong, with their hydrogens; bonds to the three others keep their lengths."""
     scene, centres = mirrored.scene, mirrored.centres
-    n = mirrored.system.matches[0].kind.n_atoms
+    n = mirrored.system.matches[0].moltype.n_atoms
     before = scene.positions[0].clone()
-    assert (mirrored.hands[1] == -1).all()
-    mirrored.judge.turn_over(scene, int(mirrored.layout.growth.min()) + 1)  # neighbours are not yet there
+    assert (mirrored.chirality[1] == -1).all()
+    mirrored.judge.invert_wrong(scene, int(mirrored.layout.growth.min()) + 1)  # neighbours are not yet there
     torch.testing.assert_close(scene.positions[0], before)
-    mirrored.judge.turn_over(scene, EVERYTHING)
+    mirrored.judge.invert_wrong(scene, EVERYTHING)
     after = scene.positions[0]
-    assert (mirrored.hands == 1).all()
+    assert (mirrored.chirality == 1).all()
     rows = n + centres
     hydrogens = rows[mirrored.layout.hydrogen[rows]]
     moved = ((after - before).norm(dim=1) > 1e-6).nonzero()[:, 0]

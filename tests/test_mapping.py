@@ -50,10 +50,10 @@ def molecule(name="MOL", atoms="C1 H1 C2 C3", bonds=((0, 1), (0, 2), (2, 3)), *,
     return MoleculeType(name, 3, graph)
 
 
-def topology(*kinds, counts=None):
-    counts = counts or [1] * len(kinds)
+def topology(*moltypes, counts=None):
+    counts = counts or [1] * len(moltypes)
     return Topology(
-        {k.name: k for k in kinds}, tuple((k.name, n) for k, n in zip(kinds, counts, strict=True))
+        {k.name: k for k in moltypes}, tuple((k.name, n) for k, n in zip(moltypes, counts, strict=True))
     )
 
 
@@ -104,17 +104,17 @@ def test_without_ident_the_name_is_taken(tmp_path):
 
 @pytest.mark.parametrize("resids", [[1, 1, 2, 2], [7, 7, 8, 8]])
 def test_residues_count_from_one_whatever_the_topology_says(tmp_path, resids):
-    kind = molecule(atoms="C1 H1 C1 H1", resids=resids)
+    moltype = molecule(atoms="C1 H1 C1 H1", resids=resids)
     beads = [("A", "A", "1:MOL:C1 1:MOL:H1", "12 1"), ("B", "B", "2:MOL:C1 2:MOL:H1", "12 1")]
-    mapping = read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(kind))["MOL"]
+    mapping = read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(moltype))["MOL"]
     assert mapping.owner.tolist() == [0, 0, 1, 1]
 
 
 def test_one_reading_of_residue_numbers_for_all_atoms(tmp_path):
     # As counts, 2 would be the second residue; only as the file's numbers are both 2 and 3 there.
-    kind = molecule(atoms="C1 H1 C1 H1", resids=[2, 2, 3, 3])
+    moltype = molecule(atoms="C1 H1 C1 H1", resids=[2, 2, 3, 3])
     beads = [("A", "A", "2:MOL:C1 2:MOL:H1", "12 1"), ("B", "B", "3:MOL:C1 3:MOL:H1", "12 1")]
-    mapping = read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(kind))["MOL"]
+    mapping = read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(moltype))["MOL"]
     assert mapping.owner.tolist() == [0, 0, 1, 1]
 
 
@@ -213,9 +213,9 @@ def test_one_atom_bead_keeps_its_atom():
 
 
 def test_shares_do_not_depend_on_hydrogens():
-    kind = molecule(atoms="C1 H1 C2 H2 C3", bonds=[(0, 1), (0, 2), (2, 3), (2, 4)])
+    moltype = molecule(atoms="C1 H1 C2 H2 C3", bonds=[(0, 1), (0, 2), (2, 3), (2, 4)])
     w = weights([{4: 12, 2: 6}, {0: 12, 1: 1, 2: 6, 3: 0.5}], 5)
-    assert derive_owners(w, kind.graph).tolist() == [1, 1, 0, 1, 0]
+    assert derive_owners(w, moltype.graph).tolist() == [1, 1, 0, 1, 0]
 
 
 def test_weightless_atoms_go_to_the_nearest_ties_to_the_first_bead():
@@ -224,9 +224,9 @@ def test_weightless_atoms_go_to_the_nearest_ties_to_the_first_bead():
 
 
 def test_atom_without_weight_or_bond_is_an_error(tmp_path):
-    kind = molecule(atoms="C1 H1 C2 C3 O1")
+    moltype = molecule(atoms="C1 H1 C2 C3 O1")
     with pytest.raises(InputError, match=r"5 \(O1\)"):
-        read_mappings([write(tmp_path / "m.xml", xml(TWO))], topology(kind))
+        read_mappings([write(tmp_path / "m.xml", xml(TWO))], topology(moltype))
 
 
 def test_owners_file_beside_is_picked_up_and_a_given_one_wins(tmp_path):
@@ -357,23 +357,23 @@ def test_a_header_beside_does_not_override_a_map(tmp_path):
 # --- bead graph, alignment, positions ------------------------------------------------------------
 
 
-def plain(kind, owner):
+def plain(moltype, owner):
     owner = np.array(owner)
     n = owner.max() + 1
     w = sp.csr_matrix((np.ones(owner.size), (owner, np.arange(owner.size))), shape=(n, owner.size))
     w = sp.csr_matrix(sp.diags(1 / np.asarray(w.sum(axis=1)).ravel()) @ w)
     names = tuple(f"B{i + 1}" for i in range(n))
-    align = default_alignment(w, owner, kind.graph)
-    return Mapping(kind.name, names, names, w, owner, align, np.ones(n, np.int64))
+    align = default_alignment(w, owner, moltype.graph)
+    return Mapping(moltype.name, names, names, w, owner, align, np.ones(n, np.int64))
 
 
 def test_beads_are_joined_by_bonds_or_shared_atoms():
-    kind = chain(6)
-    mapping = plain(kind, [0, 0, 1, 1, 2, 2])
-    assert sorted(bead_graph(mapping, kind).edges) == [(0, 1), (1, 2)]
+    moltype = chain(6)
+    mapping = plain(moltype, [0, 0, 1, 1, 2, 2])
+    assert sorted(bead_graph(mapping, moltype).edges) == [(0, 1), (1, 2)]
     shared = mapping.weights.tolil()
     shared[2, 0] = 0.5
-    assert sorted(bead_graph(replace(mapping, weights=shared.tocsr()), kind).edges) == [
+    assert sorted(bead_graph(replace(mapping, weights=shared.tocsr()), moltype).edges) == [
         (0, 1),
         (0, 2),
         (1, 2),
@@ -381,8 +381,8 @@ def test_beads_are_joined_by_bonds_or_shared_atoms():
 
 
 def test_alignment_points_to_the_parent():
-    kind = molecule(atoms="C1 C2 C3 C4 C5 O1", bonds=[(0, 1), (1, 2), (1, 3), (3, 4)])
-    assert plain(kind, range(6)).align.tolist() == [1, 0, 1, 1, 3, -1]
+    moltype = molecule(atoms="C1 C2 C3 C4 C5 O1", bonds=[(0, 1), (1, 2), (1, 3), (3, 4)])
+    assert plain(moltype, range(6)).align.tolist() == [1, 0, 1, 1, 3, -1]
 
 
 def test_positions_are_weighted_sums_over_any_leading_axes():
@@ -400,10 +400,10 @@ def test_positions_are_weighted_sums_over_any_leading_axes():
 
 
 def beads_of(name, n, *, names=None):
-    kind = molecule(name, atoms=" ".join(["C"] * n), bonds=[])
+    moltype = molecule(name, atoms=" ".join(["C"] * n), bonds=[])
     for i, bead in enumerate(names or [f"B{i + 1}" for i in range(n)]):
-        kind.graph.nodes[i]["name"] = bead
-    return kind
+        moltype.graph.nodes[i]["name"] = bead
+    return moltype
 
 
 def pair():
@@ -417,7 +417,7 @@ def test_runs_are_merged_and_located():
     aa = Topology({"MOL": one, "TWO": two}, (("MOL", 2), ("MOL", 1), ("TWO", 0), ("TWO", 4)))
     cg = Topology({"MOL": beads_of("MOL", 3), "TWO": beads_of("TWO", 2)}, (("MOL", 3), ("TWO", 4)))
     found = match_beads(cg, aa, mappings)
-    assert [(m.kind.name, m.count, m.first_bead, m.first_atom) for m in found] == [
+    assert [(m.moltype.name, m.count, m.first_bead, m.first_atom) for m in found] == [
         ("MOL", 3, 0, 0),
         ("TWO", 4, 9, 18),
     ]
@@ -427,7 +427,7 @@ def test_cg_molecule_under_another_name():
     one, _, mappings = pair()
     mappings["MOL"] = replace(mappings["MOL"], cg_molecule="POLY")
     found = match_beads(topology(beads_of("POLY", 3)), topology(one), mappings)
-    assert found[0].kind is one
+    assert found[0].moltype is one
 
 
 def test_bead_names_may_differ_but_are_told_once(caplog):
@@ -487,7 +487,7 @@ def test_mapped_atoms_are_the_published_beads(reference, system, name):
     )
     for a, b in zip(atoms[:3], beads[:3], strict=True):
         box = a.triclinic_dimensions.astype(float)
-        x = make_whole(a.positions.astype(float).reshape(match.count, -1, 3), box, match.kind.bonds)
+        x = make_whole(a.positions.astype(float).reshape(match.count, -1, 3), box, match.moltype.bonds)
         d = minimum_image(map_positions(match.mapping, x) - b.positions.reshape(match.count, -1, 3), box)
         assert np.abs(d).max() < 0.0011  # both files are rounded to 0.001 nm
 
@@ -507,6 +507,6 @@ def test_published_owners_are_read(reference, system, name):
 )
 def test_derived_owners_differ_from_the_papers_only_at_a_chain_end(reference, system, name, moved):
     aa, _, mappings, _ = real(reference, system)
-    mapping, kind = mappings[name], aa.molecule_types[name]
-    differ = np.flatnonzero(derive_owners(mapping.weights, kind.graph) != mapping.owner)
-    assert {kind.names[i] for i in differ} == moved
+    mapping, moltype = mappings[name], aa.molecule_types[name]
+    differ = np.flatnonzero(derive_owners(mapping.weights, moltype.graph) != mapping.owner)
+    assert {moltype.names[i] for i in differ} == moved

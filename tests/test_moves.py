@@ -56,14 +56,14 @@ MOLECULES = {
     "two parts": molecule(["C", "C", "C", "S", "O"], [(0, 1), (1, 2)], [3, 2, 3, 0, 1]),
     "polystyrene": polystyrene(),
 }
-ALL = pytest.mark.parametrize("kind", MOLECULES.values(), ids=MOLECULES.keys())
+ALL = pytest.mark.parametrize("moltype", MOLECULES.values(), ids=MOLECULES.keys())
 
 
 @ALL
-def test_fragments_are_a_tree(kind: MoleculeType) -> None:
-    fragments, graph = make_fragments(kind), chemical_graph(kind)
+def test_fragments_are_a_tree(moltype: MoleculeType) -> None:
+    fragments, graph = make_fragments(moltype), chemical_graph(moltype)
     owned = np.concatenate([f.own for f in fragments])
-    assert sorted(owned) == list(range(kind.n_atoms))  # every atom once
+    assert sorted(owned) == list(range(moltype.n_atoms))  # every atom once
     home = {int(i): number for number, f in enumerate(fragments) for i in f.own}
     roots = [number for number, f in enumerate(fragments) if f.parent < 0]
     assert len(roots) == nx.number_connected_components(graph)
@@ -85,7 +85,7 @@ def test_fragments_are_a_tree(kind: MoleculeType) -> None:
         sizes = [len(branch(fragments, child)) for child in fragment.children]
         assert sizes == sorted(sizes)  # small branches first
         assert sum(sizes) + len(own) == len(branch(fragments, number))
-    assert sum(len(branch(fragments, root)) for root in roots) == kind.n_atoms
+    assert sum(len(branch(fragments, root)) for root in roots) == moltype.n_atoms
 
 
 def centres(name: str) -> list[list[int]]:
@@ -109,15 +109,17 @@ def test_fragments_by_hand() -> None:
 
 
 def test_the_order_of_the_atoms_does_not_matter() -> None:
-    for name, kind in MOLECULES.items():
-        new = np.random.default_rng(1).permutation(kind.n_atoms)
+    for name, moltype in MOLECULES.items():
+        new = np.random.default_rng(1).permutation(moltype.n_atoms)
         graph = nx.Graph()
         graph.add_nodes_from(
-            (int(new[i]), data) for i, data in sorted(kind.graph.nodes(data=True), key=lambda x: new[x[0]])
+            (int(new[i]), data) for i, data in sorted(moltype.graph.nodes(data=True), key=lambda x: new[x[0]])
         )
-        graph.add_edges_from((int(new[i]), int(new[j]), data) for i, j, data in kind.graph.edges(data=True))
-        other = MoleculeType(kind.name, kind.nrexcl, graph)
-        ours = sorted(sorted(new[f.own].tolist()) for f in make_fragments(kind))
+        graph.add_edges_from(
+            (int(new[i]), int(new[j]), data) for i, j, data in moltype.graph.edges(data=True)
+        )
+        other = MoleculeType(moltype.name, moltype.nrexcl, graph)
+        ours = sorted(sorted(new[f.own].tolist()) for f in make_fragments(moltype))
         theirs = sorted(f.own.tolist() for f in make_fragments(other))
         if name != "united pair":  # its two atoms are alike, and the first is the centre
             assert ours == theirs, name
@@ -125,9 +127,9 @@ def test_the_order_of_the_atoms_does_not_matter() -> None:
 
 @ALL
 @pytest.mark.parametrize("beads", [1, 2])
-def test_moves(kind: MoleculeType, beads: int) -> None:
-    graph = chemical_graph(kind)
-    blocks = make_blocks(kind, make_fragments(kind), beads)
+def test_moves(moltype: MoleculeType, beads: int) -> None:
+    graph = chemical_graph(moltype)
+    blocks = make_blocks(moltype, make_fragments(moltype), beads)
     moves = [(block, move) for block in blocks for move in block.moves]
     for block, move in moves:
         moved = set(move.atoms.tolist())
@@ -136,18 +138,18 @@ def test_moves(kind: MoleculeType, beads: int) -> None:
         assert move.repeat >= 1
         assert block.every >= 1
         check_axis(graph, block, move)
-    shifted = {int(i) for _, m in moves if m.kind == SHIFT for i in m.atoms}
-    assert shifted == set(range(kind.n_atoms))  # everything can go everywhere
+    shifted = {int(i) for _, m in moves if m.moltype == SHIFT for i in m.atoms}
+    assert shifted == set(range(moltype.n_atoms))  # everything can go everywhere
     # and bonds that hold more than one atom can stretch
-    shifts = [set(m.atoms.tolist()) for _, m in moves if m.kind == SHIFT]
+    shifts = [set(m.atoms.tolist()) for _, m in moves if m.moltype == SHIFT]
     for i, j in graph.edges:
         assert min(graph.degree(i), graph.degree(j)) == 1 or any(
             len({i, j} & moved) == 1 for moved in shifts
         ), (i, j)
     # any atom that hangs on another can change its direction alone or with what it carries
-    swung = {int(i) for _, m in moves if m.kind == SWING for i in m.atoms}
+    swung = {int(i) for _, m in moves if m.moltype == SWING for i in m.atoms}
     assert swung >= {i for i in graph if graph.degree(i) == 1}
-    spun = [m for _, m in moves if m.kind == SPIN]
+    spun = [m for _, m in moves if m.moltype == SPIN]
     small = [part for part in nx.connected_components(graph) if 1 < len(part) <= WHOLE]
     assert sorted(m.atoms.tolist() for m in spun) == (sorted(map(sorted, small)) if beads == 1 else [])
     # an acyclic bond with something to turn on both sides can be turned about, where an end is small
@@ -156,55 +158,56 @@ def test_moves(kind: MoleculeType, beads: int) -> None:
         cut.remove_edge(i, j)
         sides = [nx.node_connected_component(cut, a) - {a} for a in (i, j)]
         if all(sides) and min(map(len, sides)) < LARGEST:
-            turned = [set(m.atoms.tolist()) for _, m in moves if m.kind == TURN and set(m.axis) == {i, j}]
+            turned = [set(m.atoms.tolist()) for _, m in moves if m.moltype == TURN and set(m.axis) == {i, j}]
             assert any(side in turned for side in sides), (i, j)
-            assert any(m.kind == TWIST and set(m.axis) == {i, j} for _, m in moves)
+            assert any(m.moltype == TWIST and set(m.axis) == {i, j} for _, m in moves)
 
 
 def check_axis(graph: nx.Graph, block: Block, move: Move) -> None:
     """A move changes no bond but those that a shift of small parts has to."""
     moved, axis = set(move.atoms.tolist()), set(move.axis)
     cut = {(i, j) for i in moved for j in graph[i] if j not in moved}
-    if move.kind in (TURN, TWIST):
+    if move.move_type in (TURN, TWIST):
         assert len(axis) == 2
         assert not axis & moved
         assert {j for _, j in cut} <= axis
         assert block.centre in axis  # it stays where it is
-    elif move.kind == SWING:
+    elif move.move_type == SWING:
         assert len(axis) == 1
         assert -1 not in axis
         assert {j for _, j in cut} <= axis
     else:
         assert axis == {-1}
-        if move.kind == SPIN:
+        if move.move_type == SPIN:
             assert not cut
 
 
 @ALL
-def test_bonds_keep_their_length(kind: MoleculeType) -> None:
-    dice = np.random.default_rng(2)
-    x = dice.normal(size=(kind.n_atoms, 3))
-    for block in make_blocks(kind, make_fragments(kind), 1):
+def test_bonds_keep_their_length(moltype: MoleculeType) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(moltype.n_atoms, 3))
+    for block in make_blocks(moltype, make_fragments(moltype), 1):
         for move in block.moves:
-            if move.kind in (SHIFT, SPIN):
+            if move.move_type in (SHIFT, SPIN):
                 continue
             a, b = x[move.axis[0]], x[move.axis[1]]
-            n = dice.normal(size=3) if move.kind == SWING else b - a
+            n = rng.normal(size=3) if move.move_type == SWING else b - a
             n /= np.linalg.norm(n)
             angle = 0.7
             y, v = x.copy(), x[move.atoms] - b
             y[move.atoms] = b + v * np.cos(angle) + np.cross(n, v) * np.sin(angle)
             y[move.atoms] += np.outer(v @ n, n) * (1 - np.cos(angle))
-            for i, j in kind.graph.edges:
+            for i, j in moltype.graph.edges:
                 before, after = np.linalg.norm(x[i] - x[j]), np.linalg.norm(y[i] - y[j])
-                assert after == pytest.approx(before, rel=1e-9), (KINDS[move.kind], i, j)
+                assert after == pytest.approx(before, rel=1e-9), (KINDS[move.move_type], i, j)
             assert np.abs(y[move.atoms] - x[move.atoms]).max(initial=0) > 1e-3
 
 
 def test_large_parts_are_not_moved_as_a_whole() -> None:
     blocks = make_blocks(MOLECULES["polystyrene"], make_fragments(MOLECULES["polystyrene"]), 12)
     sizes = {
-        kind: max(len(m.atoms) for b in blocks for m in b.moves if m.kind == kind) for kind in (TURN, TWIST)
+        moltype: max(len(m.atoms) for b in blocks for m in b.moves if m.moltype == moltype)
+        for moltype in (TURN, TWIST)
     }
     assert all(size <= LARGEST for size in sizes.values())
     assert max(len(m.atoms) for b in blocks for m in b.moves) < WHOLE

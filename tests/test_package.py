@@ -98,9 +98,9 @@ def test_library_and_example_hold_the_same_molecule():
     library = SHARE / "molecules" / "OCT"
     for name in ("mapping.xml", "owners.txt"):
         assert (library / name).read_text() == (OCTANE / name).read_text()
-    kind, system = [(f / "topol.top").read_text().split("[ system ]") for f in (library, OCTANE)]
-    assert kind[0] == system[0]
-    assert kind[1].split()[-2:] == ["OCT", "1"]
+    moltype, system = [(f / "topol.top").read_text().split("[ system ]") for f in (library, OCTANE)]
+    assert moltype[0] == system[0]
+    assert moltype[1].split()[-2:] == ["OCT", "1"]
     assert system[1].split()[-2:] == ["OCT", str(MOLECULES)]
 
 
@@ -149,14 +149,14 @@ def test_the_package_reads_its_example_and_maps_it_as_the_recipe_did():
     cg, start = read_tpr(OCTANE / "cg.tpr")
     aa, mappings = load_library(cg)
     match_beads(cg, aa, mappings)
-    mapping, kind = mappings["OCT"], aa.molecule_types["OCT"]
+    mapping, moltype = mappings["OCT"], aa.molecule_types["OCT"]
     assert mapping.owner.tolist() == [0] * 7 + [1] * 6 + [2] * 6 + [3] * 7
     atoms = list(read_frames(OCTANE / "aa.xtc", n_atoms=aa.n_atoms))
     beads = list(read_frames(OCTANE / "cg.xtc", n_atoms=cg.n_atoms))
     assert np.abs(start.positions - beads[0].positions).max() < 0.0011
     assert len(atoms) == len(beads) == 10
     for fine, coarse in zip(atoms, beads, strict=True):
-        whole = make_whole(fine.positions.reshape(MOLECULES, -1, 3), fine.box, kind.bonds)
+        whole = make_whole(fine.positions.reshape(MOLECULES, -1, 3), fine.box, moltype.bonds)
         off = map_positions(mapping, whole).reshape(-1, 3) - coarse.positions
         assert np.abs(minimum_image(off, fine.box)).max() < 0.001
 

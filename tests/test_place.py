@@ -20,10 +20,10 @@ REACH = 0.55
 
 @pytest.mark.parametrize("name", BOXES)
 def test_all_images_within_reach_are_listed_once(name: str) -> None:
-    dice, box = np.random.default_rng(5), BOXES[name]
+    rng, box = np.random.default_rng(5), BOXES[name]
     # some lie outside the box, as molecules that are whole do
-    beads = dice.uniform(-1.5, 2.5, (23, 3)) @ box
-    radius = dice.uniform(0.0, 0.25, 23)
+    beads = rng.uniform(-1.5, 2.5, (23, 3)) @ box
+    radius = rng.uniform(0.0, 0.25, 23)
     place = make_place(np.zeros((0, 3)), np.zeros((23, 3)), beads, radius, box, REACH)
     cell = reduced_cell(box)
     listed = [

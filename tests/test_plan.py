@@ -47,31 +47,31 @@ def grown(plan):
             known |= {int(a) for bead in stage for a in group[bead]}
 
 
-def check(kind, mapping, plan):
+def check(moltype, mapping, plan):
     """Assert what every plan must hold."""
     n_beads = len(mapping.names)
     assert sorted(plan.order) == list(range(n_beads))
     for stages in (plan.growth, plan.colours):
         assert sorted(int(b) for s in stages for b in s) == list(range(n_beads))
     placed = [int(a) for group in (plan.heavy, plan.hydrogen) for part in group for a in part]
-    assert sorted(placed) == list(range(kind.n_atoms))
+    assert sorted(placed) == list(range(moltype.n_atoms))
     for bead in range(n_beads):
         both = np.concatenate([plan.heavy[bead], plan.hydrogen[bead]])
         assert (mapping.owner[both] == bead).all()
-    check_connected(kind, plan)
-    check_independent(bead_graph(mapping, kind), plan)
+    check_connected(moltype, plan)
+    check_independent(bead_graph(mapping, moltype), plan)
 
 
-def check_connected(kind, plan):
+def check_connected(moltype, plan):
     """An atom without a placed neighbour begins a part of its bead that nothing placed touches."""
     for known, _, atoms in grown(plan):
-        inside = kind.graph.subgraph(atoms)
+        inside = moltype.graph.subgraph(atoms)
         for k, atom in enumerate(atoms):
-            if any(n in known or n in atoms[:k] for n in kind.graph[atom]):
+            if any(n in known or n in atoms[:k] for n in moltype.graph[atom]):
                 continue
             part = nx.node_connected_component(inside, atom)
             assert not part & set(atoms[:k])
-            assert not any(n in known for a in part for n in kind.graph[a])
+            assert not any(n in known for a in part for n in moltype.graph[a])
 
 
 def check_independent(graph, plan):
@@ -100,9 +100,9 @@ def patches(graph, n, seed):
 def test_random_trees(seed):
     graph = random_tree(60, seed)
     leaves = {i for i in graph if graph.degree[i] == 1}
-    kind, mapping = molecule(graph, hydrogens=leaves), beads(patches(graph, 12, seed))
-    check(kind, mapping, make_plan(kind, mapping))
-    check(kind, mapping, make_plan(kind, mapping, segment=3))
+    moltype, mapping = molecule(graph, hydrogens=leaves), beads(patches(graph, 12, seed))
+    check(moltype, mapping, make_plan(moltype, mapping))
+    check(moltype, mapping, make_plan(moltype, mapping, segment=3))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -110,8 +110,8 @@ def test_beads_whose_atoms_are_scattered(seed):
     graph = random_tree(40, seed)
     owner = np.random.default_rng(seed).integers(0, 6, size=40)
     owner[:6] = np.arange(6)
-    kind, mapping = molecule(graph, hydrogens=range(0, 40, 3)), beads(owner)
-    check(kind, mapping, make_plan(kind, mapping, segment=4))
+    moltype, mapping = molecule(graph, hydrogens=range(0, 40, 3)), beads(owner)
+    check(moltype, mapping, make_plan(moltype, mapping, segment=4))
 
 
 @pytest.mark.parametrize(
@@ -122,81 +122,81 @@ def test_beads_whose_atoms_are_scattered(seed):
 def test_rings_across_beads(graph):
     graph = nx.convert_node_labels_to_integers(graph)
     for seed in range(3):
-        kind, mapping = molecule(graph), beads(patches(graph, 7, seed))
-        check(kind, mapping, make_plan(kind, mapping))
+        moltype, mapping = molecule(graph), beads(patches(graph, 7, seed))
+        check(moltype, mapping, make_plan(moltype, mapping))
     single = beads(range(len(graph)))
-    check(kind, single, make_plan(kind, single, segment=5))
+    check(moltype, single, make_plan(moltype, single, segment=5))
 
 
 def test_parts_of_a_bead_joined_only_through_another_are_kept():
-    kind, mapping = molecule(nx.path_graph(7)), beads([0, 0, 1, 1, 1, 0, 0])
-    plan = make_plan(kind, mapping)
+    moltype, mapping = molecule(nx.path_graph(7)), beads([0, 0, 1, 1, 1, 0, 0])
+    plan = make_plan(moltype, mapping)
     assert plan.heavy[0].tolist() == [0, 1, 5, 6]
     assert plan.heavy[1].tolist() == [2, 3, 4]
     # With the other bead first the second part grows from where it is bonded.
     mapping = beads([1, 1, 0, 0, 0, 1, 1])
-    assert make_plan(kind, mapping).heavy[1].tolist() == [1, 0, 5, 6]
+    assert make_plan(moltype, mapping).heavy[1].tolist() == [1, 0, 5, 6]
 
 
 def test_several_fragments_and_single_atoms():
     graph = nx.disjoint_union(nx.path_graph(4), nx.cycle_graph(5))
-    kind, mapping = molecule(graph), beads(range(9))
-    check(kind, mapping, make_plan(kind, mapping))
+    moltype, mapping = molecule(graph), beads(range(9))
+    check(moltype, mapping, make_plan(moltype, mapping))
 
 
 def test_depth_first():
     #  0 - 1 - 2 ;  0 - 3 - 4
-    kind = molecule(nx.Graph([(0, 1), (1, 2), (0, 3), (3, 4)]))
+    moltype = molecule(nx.Graph([(0, 1), (1, 2), (0, 3), (3, 4)]))
     one, many = beads([0] * 5), beads(range(5))
-    assert make_plan(kind, one).heavy[0].tolist() == [0, 1, 2, 3, 4]
-    assert make_plan(kind, many).order.tolist() == [0, 1, 2, 3, 4]
+    assert make_plan(moltype, one).heavy[0].tolist() == [0, 1, 2, 3, 4]
+    assert make_plan(moltype, many).order.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_hydrogens_come_after_all_heavy_atoms_by_mass_where_elements_are_unknown():
-    kind, mapping = molecule(nx.path_graph(4), hydrogens=[0, 3]), beads([0, 0, 1, 1])
+    moltype, mapping = molecule(nx.path_graph(4), hydrogens=[0, 3]), beads([0, 0, 1, 1])
     for i in range(4):
-        kind.graph.nodes[i]["element"] = ""
-    plan = make_plan(kind, mapping)
+        moltype.graph.nodes[i]["element"] = ""
+    plan = make_plan(moltype, mapping)
     assert [a.tolist() for a in plan.heavy] == [[1], [2]]
     assert [a.tolist() for a in plan.hydrogen] == [[0], [3]]
 
 
 def test_massless_sites_come_last():
-    kind, mapping = molecule(nx.Graph([(0, 1), (0, 2), (0, 3)]), hydrogens=[1, 2, 3]), beads([0] * 4)
-    kind.graph.nodes[1].update(element="", mass=0.0)
-    assert make_plan(kind, mapping).hydrogen[0].tolist() == [2, 3, 1]
+    moltype, mapping = molecule(nx.Graph([(0, 1), (0, 2), (0, 3)]), hydrogens=[1, 2, 3]), beads([0] * 4)
+    moltype.graph.nodes[1].update(element="", mass=0.0)
+    assert make_plan(moltype, mapping).hydrogen[0].tolist() == [2, 3, 1]
 
 
 def test_long_chain_grows_in_segments():
     n = 10_000
-    kind, mapping = molecule(nx.path_graph(n)), beads(range(n))
+    moltype, mapping = molecule(nx.path_graph(n)), beads(range(n))
     start = time.perf_counter()
-    plan = make_plan(kind, mapping)
+    plan = make_plan(moltype, mapping)
     assert time.perf_counter() - start < 5
     assert len(plan.growth) <= 64
     assert len(plan.colours) == 3
     assert plan.growth[0].size == -(-n // 64)
-    check_independent(bead_graph(mapping, kind), plan)
+    check_independent(bead_graph(mapping, moltype), plan)
 
 
 def test_small_molecules_grow_bead_by_bead():
-    kind, mapping = molecule(nx.path_graph(64)), beads(range(64))
-    plan = make_plan(kind, mapping)
+    moltype, mapping = molecule(nx.path_graph(64)), beads(range(64))
+    plan = make_plan(moltype, mapping)
     assert [s.tolist() for s in plan.growth] == [[b] for b in plan.order]
 
 
 def test_beads_without_atoms_and_atoms_without_beads_are_named():
-    kind, mapping = molecule(nx.path_graph(4)), beads([0, 0, 2, 2])
+    moltype, mapping = molecule(nx.path_graph(4)), beads([0, 0, 2, 2])
     with pytest.raises(InputError, match="own no atoms: B2"):
-        check_owners([Match(kind, mapping, 1, first_bead=0, first_atom=0)])
+        check_owners([Match(moltype, mapping, 1, first_bead=0, first_atom=0)])
     lost = replace(mapping, owner=np.array([0, -1, 1, 2]))
     with pytest.raises(InputError, match=r"2 \(X1\)"):
-        check_owners([Match(kind, lost, 1, first_bead=0, first_atom=0)])
+        check_owners([Match(moltype, lost, 1, first_bead=0, first_atom=0)])
 
 
 def test_describe_lists_every_atom():
-    kind, mapping = molecule(nx.path_graph(4), hydrogens=[3]), beads([0, 0, 1, 1])
-    text = describe(make_plan(kind, mapping), kind, mapping)
+    moltype, mapping = molecule(nx.path_graph(4), hydrogens=[3]), beads([0, 0, 1, 1])
+    text = describe(make_plan(moltype, mapping), moltype, mapping)
     assert "2 beads, 3 heavy atoms" in text
     assert all(f"{i + 1}:X{i}" in text for i in range(4))
 
@@ -206,8 +206,8 @@ def test_describe_lists_every_atom():
 )
 def test_reference_systems(reference, system, n_stages, name):
     aa = read_topology(reference / system / "topol.top")
-    kind, mapping = aa.molecule_types[name], read_mappings([reference / system], aa)[name]
-    plan = make_plan(kind, mapping)
-    check(kind, mapping, plan)
+    moltype, mapping = aa.molecule_types[name], read_mappings([reference / system], aa)[name]
+    plan = make_plan(moltype, mapping)
+    check(moltype, mapping, plan)
     assert len(plan.growth) == n_stages
-    assert {kind.elements[a] for part in plan.hydrogen for a in part} == {"H"}
+    assert {moltype.elements[a] for part in plan.hydrogen for a in part} == {"H"}

@@ -15,10 +15,10 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.stereo import (
     Stereo,
+    chirality_of,
     count_stereo,
-    handedness,
-    improper_handedness,
-    infer_handedness,
+    improper_chirality,
+    infer_chirality,
     stereocentres,
     wrong_centres,
 )
@@ -26,7 +26,7 @@ from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.commands.summary import Refinement, Report, Tally
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import dihedral
@@ -57,22 +57,28 @@ def molecule(name, atoms, bonds, *, terms=(), virtual=()):
     return MoleculeType(name, 3, graph, terms=tuple(terms))
 
 
-def one_bead(kind):
-    weights = sp.csr_matrix(kind.masses / kind.masses.sum())
+def one_bead(moltype):
+    weights = sp.csr_matrix(moltype.masses / moltype.masses.sum())
     nowhere = np.array([-1])
     return Mapping(
-        kind.name, ("B",), ("B",), weights, np.zeros(kind.n_atoms, np.int64), nowhere, np.ones(1, np.int64)
+        moltype.name,
+        ("B",),
+        ("B",),
+        weights,
+        np.zeros(moltype.n_atoms, np.int64),
+        nowhere,
+        np.ones(1, np.int64),
     )
 
 
 def system_of(*molecules):
     """Every molecule is one bead: its centre of mass."""
-    kinds = {kind.name: kind for kind, _ in molecules}
-    counts = tuple((kind.name, count) for kind, count in molecules)
+    moltypes = {moltype.name: moltype for moltype, _ in molecules}
+    counts = tuple((moltype.name, count) for moltype, count in molecules)
     bead = nx.Graph()
     bead.add_node(0, name="B", type="B", element="", mass=1.0, charge=0.0, resid=1, resname="X")
-    cg = Topology({name: MoleculeType(name, 1, bead) for name in kinds}, counts)
-    return make_system(Topology(kinds, counts), {n: one_bead(k) for n, k in kinds.items()}, cg)
+    cg = Topology({name: MoleculeType(name, 1, bead) for name in moltypes}, counts)
+    return make_system(Topology(moltypes, counts), {n: one_bead(k) for n, k in moltypes.items()}, cg)
 
 
 def star(name="CHI", atoms="C H F Cl Br", **more):
@@ -125,9 +131,9 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
         ((PAIR, WATER), (0, 3), 0.0),
     ],
 )
-def test_a_contact_is_bad_below_the_limit_of_its_atoms(kinds, rows, limit):
-    system = system_of((kinds[0], 1), (kinds[1], 1))
-    i, j = rows[0], kinds[0].n_atoms + rows[1]
+def test_a_contact_is_bad_below_the_limit_of_its_atoms(moltypes, rows, limit):
+    system = system_of((moltypes[0], 1), (moltypes[1], 1))
+    i, j = rows[0], moltypes[0].n_atoms + rows[1]
     far = np.array([[x, y, 1.5] for x, y in product((0.5, 1, 2, 2.5), (0.5, 2.5))])[: system.n_atoms]
     for distance, bad in ((limit - 0.002, limit > 0), (limit + 0.002, False)):
         atoms = far.copy()
@@ -189,23 +195,25 @@ def test_united_atom_centre_carries_its_hydrogen():
     explicit = star(atoms="C F Cl Br H")
     for sign in (1, -1):
         atoms = TETRAHEDRON * [sign, 1, 1]
-        hands = [handedness(a[None], stereocentres(k)) for a, k in ((atoms[:4], united), (atoms, explicit))]
-        assert hands[0].tolist() == hands[1].tolist() != [[0]]
+        chirality = [
+            chirality_of(a[None], stereocentres(k)) for a, k in ((atoms[:4], united), (atoms, explicit))
+        ]
+        assert chirality[0].tolist() == chirality[1].tolist() != [[0]]
 
 
 def test_sign_by_hand():
     atoms = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [-1, -1, -1]], float)
-    assert handedness(atoms[None], stereocentres(star())).tolist() == [[1]]
-    assert handedness(-atoms[None], stereocentres(star())).tolist() == [[-1]]
+    assert chirality_of(atoms[None], stereocentres(star())).tolist() == [[1]]
+    assert chirality_of(-atoms[None], stereocentres(star())).tolist() == [[-1]]
 
 
 def test_planar_united_atom_has_no_hand():
     centres = stereocentres(star(atoms="CH F Cl Br"))
     angles = np.radians([0, 120, 240])
-    for height, hand in ((0.001, 0), (-0.001, 0), (0.033, 1), (-0.033, -1)):
+    for height, sign in ((0.001, 0), (-0.001, 0), (0.033, 1), (-0.033, -1)):
         ends = np.stack([0.1 * np.cos(angles), 0.1 * np.sin(angles), np.full(3, height)], axis=1)
         atoms = np.concatenate([np.zeros((1, 3)), ends])
-        assert handedness(atoms[None], centres).tolist() == [[hand]]
+        assert chirality_of(atoms[None], centres).tolist() == [[sign]]
 
 
 def test_no_tetrahedron_has_no_hand():
@@ -215,9 +223,9 @@ def test_no_tetrahedron_has_no_hand():
     same_side[1] *= -1
     collapsed = np.zeros((5, 3))
     unknown = np.full((5, 3), np.nan)
-    assert not handedness(np.stack([flat, same_side, collapsed, unknown]), centres).any()
+    assert not chirality_of(np.stack([flat, same_side, collapsed, unknown]), centres).any()
     hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.008, (500, 5, 3))
-    assert (handedness(hot, centres) == handedness(TETRAHEDRON[None], centres)).all()
+    assert (chirality_of(hot, centres) == chirality_of(TETRAHEDRON[None], centres)).all()
 
 
 @pytest.mark.parametrize("ends", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (1, 4, 2), (4, 3, 1)])
@@ -226,10 +234,10 @@ def test_an_improper_holds_the_hand_whose_angle_it_has(ends):
         atoms = torch.tensor(TETRAHEDRON * [1, sign, 1])
         angle = np.degrees(float(dihedral(*atoms[[0, *ends]].diff(dim=0))))
         improper = Terms("dihedrals", 2, np.array([[0, *ends]]), np.array([[angle, 334.8]]))
-        kind = star(terms=[improper])
+        moltype = star(terms=[improper])
         assert abs(angle) == pytest.approx(35.26, abs=0.01)
-        found = handedness(atoms.numpy()[None], stereocentres(kind))
-        assert improper_handedness(kind).tolist() == found[0].tolist()
+        found = chirality_of(atoms.numpy()[None], stereocentres(moltype))
+        assert improper_chirality(moltype).tolist() == found[0].tolist()
 
 
 # --- expected hands --------------------------------------------------------------------------------
@@ -237,15 +245,15 @@ def test_an_improper_holds_the_hand_whose_angle_it_has(ends):
 
 def several(signs, *, apart=0.7):
     """One star for each sign, in a row, for a box of 3 nm."""
-    hands = [TETRAHEDRON * [s, 1, 1] if s else TETRAHEDRON * [1, 1, 0] for s in signs]
-    return np.concatenate([h + apart * i * X for i, h in enumerate(hands)])
+    chirality = [TETRAHEDRON * [s, 1, 1] if s else TETRAHEDRON * [1, 1, 0] for s in signs]
+    return np.concatenate([h + apart * i * X for i, h in enumerate(chirality)])
 
 
 def test_counts_against_a_system_whose_molecules_come_in_two_runs():
     system = system_of((star(), 2), (star("TWO", "C H Cl"), 1), (star(), 2))
     plain = np.full((3, 3), 1.0)
     reference = np.concatenate([several([1, -1]), plain, several([1, 1])]).astype(np.float32)
-    expected = expected_handedness(system, Frame(reference, BOX))
+    expected = reference_chirality(system, Frame(reference, BOX))
     assert expected["CHI"].shape == (4, 1)
     assert count_stereo(system, reference, expected) == Stereo(right=4)
     found = np.concatenate([several([1, 1]), plain, several([-1, 0])])
@@ -263,13 +271,13 @@ def test_one_conformer_stands_for_all_copies_and_may_be_broken(tmp_path):
         writer.write(Frame(broken.astype(np.float32), BOX))
     atoms = np.concatenate([several([1, -1, 1]), np.zeros((3, 3))])
     for how in (
-        expected_handedness(system, tmp_path / "conf.gro"),
-        expected_handedness(system, conformers={"CHI": tmp_path / "conf.gro", "ELSE": tmp_path / "none.gro"}),
-        expected_handedness(system, Frame(TETRAHEDRON.astype(np.float32), np.zeros((3, 3)))),
+        reference_chirality(system, tmp_path / "conf.gro"),
+        reference_chirality(system, conformers={"CHI": tmp_path / "conf.gro", "ELSE": tmp_path / "none.gro"}),
+        reference_chirality(system, Frame(TETRAHEDRON.astype(np.float32), np.zeros((3, 3)))),
     ):
         assert count_stereo(system, atoms, how) == Stereo(right=2, wrong=1)
     mirrored = Frame((TETRAHEDRON * [-1, 1, 1]).astype(np.float32), BOX)
-    both = expected_handedness(system, mirrored, conformers={"CHI": tmp_path / "conf.gro"})
+    both = reference_chirality(system, mirrored, conformers={"CHI": tmp_path / "conf.gro"})
     assert count_stereo(system, atoms, both) == Stereo(right=1, wrong=2)
 
 
@@ -277,7 +285,7 @@ def test_without_a_conformer_only_impropers_know(tmp_path):
     improper = Terms("dihedrals", 2, np.array([[0, 1, 2, 3]]), np.array([[35.26, 334.8]]))
     system = system_of((star(), 2), (star("IMP", terms=[improper]), 2))
     atoms = np.concatenate([several([1, 1]), several([1, -1])])
-    counted = count_stereo(system, atoms, expected_handedness(system))
+    counted = count_stereo(system, atoms, reference_chirality(system))
     assert counted == Stereo(right=1, wrong=1, unknown=2)
     assert "2 not judged" in counted.text()
 
@@ -288,21 +296,21 @@ def test_a_conformer_that_fits_nothing_is_refused(tmp_path):
     with open_writer(tmp_path / "conf.gro", four.topology) as writer:
         writer.write(Frame(np.zeros((4, 3), np.float32), BOX))
     with pytest.raises(InputError, match=r"conf.gro: 4 atoms.* CHI \(5\).* TWO \(3\).* whole system \(18\)"):
-        expected_handedness(system, tmp_path / "conf.gro")
+        reference_chirality(system, tmp_path / "conf.gro")
     with pytest.raises(InputError, match=r"4 atoms.* CHI \(5\)$"):
-        expected_handedness(system, conformers={"CHI": tmp_path / "conf.gro"})
+        reference_chirality(system, conformers={"CHI": tmp_path / "conf.gro"})
     twins = system_of((star("ONE"), 1), (star("TWO"), 1))
     with pytest.raises(InputError, match="any of ONE, TWO"):
-        expected_handedness(twins, Frame(TETRAHEDRON.astype(np.float32), BOX))
+        reference_chirality(twins, Frame(TETRAHEDRON.astype(np.float32), BOX))
 
 
 def test_hands_of_which_nothing_is_known_are_those_of_the_first_frame():
     improper = Terms("dihedrals", 2, np.array([[0, 1, 2, 3]]), np.array([[35.26, 334.8]]))
     system = system_of((star(), 2), (star("IMP", terms=[improper]), 1), (star(), 1))
-    expected = expected_handedness(system)
+    expected = reference_chirality(system)
     first = several([1, 0, -1, -1])
-    inferred = infer_handedness(system, first, expected)
-    assert {name: hands.tolist() for name, hands in inferred.items()} == {
+    inferred = infer_chirality(system, first, expected)
+    assert {name: chirality.tolist() for name, chirality in inferred.items()} == {
         "CHI": [[-1], [0], [1]],
         "IMP": [[1]],
     }
@@ -342,7 +350,7 @@ def test_frames_add_up():
     system = system_of((star(), 3))
     centre = (system.mappings["CHI"].weights @ TETRAHEDRON)[0]
     beads = np.array([centre + 0.7 * i * X for i in range(3)], np.float32)
-    tally = Tally(system, expected_handedness(system, Frame(TETRAHEDRON.astype(np.float32), BOX)))
+    tally = Tally(system, reference_chirality(system, Frame(TETRAHEDRON.astype(np.float32), BOX)))
     tally.add(Frame(several([1, 1, 1]).astype(np.float32), BOX), Frame(beads, BOX))
     good = tally.report()
     assert good.contacts == (0,)
@@ -402,8 +410,8 @@ def test_reference_systems_are_flawless(reference):
             folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
         )
         match = system.matches[0]
-        assert len(stereocentres(match.kind)) == expected_centres
-        expected = expected_handedness(system, folder / "aa.gro")
+        assert len(stereocentres(match.moltype)) == expected_centres
+        expected = reference_chirality(system, folder / "aa.gro")
         atoms = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
         beads = next(read_frames(folder / "cg.xtc", n_atoms=system.n_beads))
         whole = whole_atoms(system, atoms)

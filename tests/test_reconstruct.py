@@ -63,11 +63,11 @@ def check(system: System, result: list[Frame], beads: list[Frame], atoms: list[F
         np.testing.assert_array_equal(new.box, cg.box)
         assert (new.time, new.step) == (cg.time, cg.step)
         for match in system.matches:
-            kind = match.kind
-            rows = new.positions[match.first_atom :][: match.count * kind.n_atoms].reshape(
-                -1, kind.n_atoms, 3
+            moltype = match.moltype
+            rows = new.positions[match.first_atom :][: match.count * moltype.n_atoms].reshape(
+                -1, moltype.n_atoms, 3
             )
-            bonds = rows[:, kind.bonds[:, 0]] - rows[:, kind.bonds[:, 1]]
+            bonds = rows[:, moltype.bonds[:, 0]] - rows[:, moltype.bonds[:, 1]]
             assert np.linalg.norm(bonds, axis=2).max() < 0.2
 
 
@@ -227,14 +227,14 @@ def test_beads_out_of_line_are_tried_again(octane: tuple[System, list[Frame], li
 
 def test_what_is_usual_is_said_by_the_lower_half() -> None:
     energies = torch.linspace(-10, 10, 101)[:, None]
-    kind = torch.zeros(101, dtype=torch.long)
-    assert float(usual_limits(energies, kind)[0]) == pytest.approx(5.0, abs=0.01)
+    moltype = torch.zeros(101, dtype=torch.long)
+    assert float(usual_limits(energies, moltype)[0]) == pytest.approx(5.0, abs=0.01)
     raised = torch.where(energies > 2, energies + 1e6, energies)  # overlaps, and one that is no number
     raised[-1] = torch.nan
-    assert float(usual_limits(raised, kind)[0]) == pytest.approx(5.0, abs=0.01)
-    both = usual_limits(torch.cat([energies, 3 * energies]), torch.cat([kind, kind + 1]))
+    assert float(usual_limits(raised, moltype)[0]) == pytest.approx(5.0, abs=0.01)
+    both = usual_limits(torch.cat([energies, 3 * energies]), torch.cat([moltype, moltype + 1]))
     assert both[[0, -1], 0].tolist() == pytest.approx([5.0, 15.0], abs=0.01)
-    few = usual_limits(energies[:5], kind[:5])
+    few = usual_limits(energies[:5], moltype[:5])
     assert few.unique().tolist() == [20.0]
 
 
@@ -245,11 +245,11 @@ def test_bonds_have_their_length_after_the_last_sweep(
     system, beads, atoms = octane
     oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
     layout, _ = system_layout(system, untrained(system).channels)
-    dice = torch.Generator().manual_seed(4)
+    rng = torch.Generator().manual_seed(4)
 
     def blurred(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
         there = collapse(oracle(environment, noise), Grid())
-        return density_of(there + 0.005 * torch.randn(there.shape, generator=dice), Grid())
+        return density_of(there + 0.005 * torch.randn(there.shape, generator=rng), Grid())
 
     bonds = find_bonds(system, "all-bonds")
     partner, wanted = torch.arange(system.n_atoms)[:, None] + bonds.step[layout.row], bonds.length[layout.row]

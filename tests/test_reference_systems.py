@@ -19,10 +19,10 @@ import torch
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.stereo import handedness, stereocentres
+from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.system import mapped_beads, whole_atoms
 from dbm_gmx.commands.check import check
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.system import read_system
@@ -70,7 +70,7 @@ class Shipped:
         return hash(self.folder)
 
 
-STYRENE = tuple(f"{kind}{k}" for k in range(1, 11) for kind in "AB")
+STYRENE = tuple(f"{moltype}{k}" for k in range(1, 11) for moltype in "AB")
 SYSTEMS = [
     Shipped("octane", "OCT", 120, 350, 650, ("A1", "A2", "A3", "A4")),
     Shipped("cumene", "CUM", 130, 350, 815, ("A1", "B1", "A2")),
@@ -128,8 +128,8 @@ def test_atoms_map_to_the_beads(shipped):
 
 @every
 def test_density_is_that_of_the_liquid(shipped):
-    kind = shipped.system.topology.molecule_types[shipped.molecule]
-    mass = shipped.copies * sum(kind.attribute("mass")) * 1.66054
+    moltype = shipped.system.topology.molecule_types[shipped.molecule]
+    mass = shipped.copies * sum(moltype.attribute("mass")) * 1.66054
     densities = [mass / box_volume(frame.box) for frame in shipped.atoms]
     assert np.mean(densities) == pytest.approx(shipped.density, rel=0.025)
 
@@ -137,8 +137,8 @@ def test_density_is_that_of_the_liquid(shipped):
 @every
 def test_energies_are_those_of_the_temperature(shipped):
     topology = shipped.system.topology
-    kind = topology.molecule_types[shipped.molecule]
-    bonds = shipped.copies * kind.graph.number_of_edges()
+    moltype = topology.molecule_types[shipped.molecule]
+    bonds = shipped.copies * moltype.graph.number_of_edges()
     stretch = []
     for places in shipped.whole:
         parts = bonded_energies(topology, torch.as_tensor(places.reshape(-1, 3), dtype=torch.float64))
@@ -155,17 +155,17 @@ def test_energies_are_those_of_the_temperature(shipped):
 
 @polystyrene
 def test_stereocentres_never_change_and_are_those_of_the_tacticity(shipped):
-    kind = shipped.system.topology.molecule_types[shipped.molecule]
-    centres = stereocentres(kind)
-    hands = np.array([handedness(places, centres) for places in shipped.whole])
+    moltype = shipped.system.topology.molecule_types[shipped.molecule]
+    centres = stereocentres(moltype)
+    chirality = np.array([chirality_of(places, centres) for places in shipped.whole])
     assert centres.shape == (9, 5)
-    assert (hands == hands[0]).all()
-    letters = [[recipe("molecule").hands(made(shipped), x) for x in frame] for frame in shipped.whole[:2]]
+    assert (chirality == chirality[0]).all()
+    letters = [[recipe("molecule").chirality(made(shipped), x) for x in frame] for frame in shipped.whole[:2]]
     assert letters[0] == letters[1]
     meso = np.mean([a == b for chain in letters[0] for a, b in pairwise(chain)])
     if shipped.folder == "sps":
         assert meso == 0
-        assert (hands == hands[0, 0]).all()
+        assert (chirality == chirality[0, 0]).all()
     else:
         assert 0.35 < meso < 0.65
         assert len(set(letters[0])) == shipped.copies
@@ -184,14 +184,14 @@ def test_every_frame_of_a_melt_has_other_chains(shipped):
 
 @polystyrene
 def test_conformers_say_the_stereocentres(shipped):
-    kind = shipped.system.topology.molecule_types[shipped.molecule]
+    moltype = shipped.system.topology.molecule_types[shipped.molecule]
     found, _ = read_system(shipped.path / "cg.tpr")
-    hands = handedness(shipped.whole[0], stereocentres(kind))
-    wanted = expected_handedness(shipped.system, shipped.path / "aa.gro")[shipped.molecule]
-    assert (wanted == hands).all()
+    chirality = chirality_of(shipped.whole[0], stereocentres(moltype))
+    wanted = reference_chirality(shipped.system, shipped.path / "aa.gro")[shipped.molecule]
+    assert (wanted == chirality).all()
     if shipped.folder == "sps":
-        known = expected_handedness(found, conformers=found.conformers)[shipped.molecule]
-        assert (known == hands).all()
+        known = reference_chirality(found, conformers=found.conformers)[shipped.molecule]
+        assert (known == chirality).all()
 
 
 @every
@@ -258,5 +258,7 @@ def test_recipe_builds_the_hands_it_is_asked_for():
         backbone = "".join(f"C{letter}" for letter in letters)
         molecule = module.make_molecule("PS", backbone)
         places = module.conformation(molecule, backbone, rng)
-        assert module.hands(molecule, places) == letters[:9]
-        assert module.hands(molecule, places * [1, 1, -1]) == letters[:9].translate(str.maketrans("UD", "DU"))
+        assert module.chirality(molecule, places) == letters[:9]
+        assert module.chirality(molecule, places * [1, 1, -1]) == letters[:9].translate(
+            str.maketrans("UD", "DU")
+        )

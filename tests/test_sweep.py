@@ -115,12 +115,12 @@ def ended(phi: np.ndarray) -> np.ndarray:
     return found.reshape(*np.shape(phi), 4, 3)
 
 
-@pytest.mark.parametrize("kind", [TURN, TWIST])
-def test_rotation_about_a_bond(kind: int) -> None:
+@pytest.mark.parametrize("moltype", [TURN, TWIST])
+def test_rotation_about_a_bond(moltype: int) -> None:
     # one end turns, all else stands: terms, beads and a particle nearby give the density of the angle
     conditions, copies = Conditions(temperature=700.0, spread=0.08, rvdw=0.5, rcoulomb=0.5), 90
     guest, at = molecule("ION", [("A", 40.0, 0.0)], []), np.array([0.62, 0.05, 0.2])
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     points, box = lattice(copies, 1.8)
     parts = [(butane(), beads_of(butane(), [0, 0, 1, 1]), copies), (guest, beads_of(guest, [0]), copies)]
     made = system(parts, CONTACT)
@@ -138,24 +138,24 @@ def test_rotation_about_a_bond(kind: int) -> None:
     grid = (np.arange(1440) + 0.5) / 1440 * 2 * np.pi - np.pi
     density = np.exp(-energy(grid) / KT(conditions))
     density /= density.sum()
-    drawn = dice.choice(grid, copies, p=density)
+    drawn = rng.choice(grid, copies, p=density)
     atoms = np.concatenate([(points[:, None] + ended(drawn)).reshape(-1, 3), points + at])
     beads = mapped_beads(made, atoms)
     beads[: 2 * copies : 2] = points + (15.035 * zigzag()[0] + 14.027 * zigzag()[1]) / (14.027 + 15.035)
     beads[1 : 2 * copies : 2] = points + target
     chain = start(made, conditions, atoms, box, beads=beads)
-    only(chain, moves_of(chain, kind, 3)[:1])
+    only(chain, moves_of(chain, moltype, 3)[:1])
     found = sample(
         chain,
         lambda x: dihedral(x[: copies * 4].reshape(-1, 4, 3)),
         burn=12,
-        sweeps=400 if kind == TURN else 1200,
+        sweeps=400 if moltype == TURN else 1200,
     )
     expected = density.reshape(24, 60).sum(axis=1)
     seen = expected > 0.01
     assert seen.sum() >= 8  # several wells
     result = agreement(fractions(found, np.linspace(-np.pi, np.pi, 25))[:, seen], expected[seen])
-    report(f"rotation about a bond, {kind}", result)
+    report(f"rotation about a bond, {moltype}", result)
     assert result[0] > LEVEL
 
 
@@ -179,17 +179,17 @@ ROTOR = np.array(
 
 def test_orientation_of_a_molecule() -> None:
     # a rigid molecule about its centre beside two charged particles, against weights of random rotations
-    copies, dice = 90, np.random.default_rng(2)
-    kind, guest = rotor(), molecule("ION", [("A", 40.0, 0.4), ("B", 40.0, -0.4)], [])
-    masses = kind.masses
+    copies, rng = 90, np.random.default_rng(2)
+    moltype, guest = rotor(), molecule("ION", [("A", 40.0, 0.4), ("B", 40.0, -0.4)], [])
+    masses = moltype.masses
     body = ROTOR - masses @ ROTOR / masses.sum()
     sites = np.array([[0.38, 0.05, 0.0], [-0.1, 0.38, 0.12]])
     made = system(
-        [(kind, beads_of(kind, [0, 0, 0]), copies), (guest, beads_of(guest, [0, 1]), copies)], CONTACT
+        [(moltype, beads_of(moltype, [0, 0, 0]), copies), (guest, beads_of(guest, [0, 1]), copies)], CONTACT
     )
 
     def energy(x: np.ndarray) -> np.ndarray:
-        rows, charges = [1, 2, 3], kind.charges  # of the atom types A, B, H in CONTACT
+        rows, charges = [1, 2, 3], moltype.charges  # of the atom types A, B, H in CONTACT
         table = made.topology.nonbonded
         total = np.zeros(x.shape[:-2])
         for i, row in enumerate(rows):
@@ -208,13 +208,13 @@ def test_orientation_of_a_molecule() -> None:
         values += [np.minimum(e, 5.0), np.minimum(e, 5.0) ** 2, e < -2.0, e < -1.0]
         return np.stack([np.asarray(v, np.float64) for v in values], axis=-1)
 
-    turned = np.einsum("rij,aj->rai", Rotation.random(400_000, rng=dice).as_matrix(), body)
+    turned = np.einsum("rij,aj->rai", Rotation.random(400_000, rng=rng).as_matrix(), body)
     weight = np.exp(-energy(turned) / KT(COLD))
     weight /= weight.sum()
     assert 1 / (weight**2).sum() > 10_000
     expected = weight @ measures(turned)
     points, box = lattice(copies, 1.8)
-    chosen = turned[dice.choice(len(turned), copies, p=weight)]
+    chosen = turned[rng.choice(len(turned), copies, p=weight)]
     atoms = np.concatenate(
         [(points[:, None] + chosen).reshape(-1, 3), (points[:, None] + sites).reshape(-1, 3)]
     )
@@ -235,7 +235,7 @@ def test_orientation_of_a_molecule() -> None:
 
 def test_place_of_an_ion() -> None:
     # held to its bead and drawn by a neighbour
-    copies, dice = 90, np.random.default_rng(3)
+    copies, rng = 90, np.random.default_rng(3)
     ion, guest = molecule("ANI", [("A", 30.0, -0.5)], []), molecule("CAT", [("B", 40.0, 0.5)], [])
     made = system([(ion, beads_of(ion, [0]), copies), (guest, beads_of(guest, [0]), copies)], CONTACT)
     axis = np.arange(-75, 76) * 0.1 * COLD.spread
@@ -248,7 +248,7 @@ def test_place_of_an_ion() -> None:
     weight = np.exp(-energy / KT(COLD))
     weight /= weight.sum()
     points, box = lattice(copies, 1.8)
-    first = x[dice.choice(len(x), copies, p=weight)]
+    first = x[rng.choice(len(x), copies, p=weight)]
     atoms = np.concatenate([points + first, points + neighbour])
     chain = start(made, COLD, atoms, box, beads=np.concatenate([points, points + neighbour]))
     only(chain, moves_of(chain, SHIFT)[:1])
@@ -280,17 +280,17 @@ def bent(name: str, k: float) -> MoleculeType:
 @pytest.mark.parametrize("what", [(0,), (2, 3)])
 def test_angle_about_an_atom(what: tuple[int, ...]) -> None:
     # an atom, or a fragment, about the atom that holds it: p(angle) ~ sin(angle) exp(-U / kT)
-    copies, kind, dice = 90, bent("BNT", 20.0), np.random.default_rng(4)
-    whole = beads_of(kind, [0, 0, 0, 0])
+    copies, moltype, rng = 90, bent("BNT", 20.0), np.random.default_rng(4)
+    whole = beads_of(moltype, [0, 0, 0, 0])
     whole.weights.data[:] = [0, 1, 0, 0]
-    made = system([(kind, whole, copies)], CONTACT)
+    made = system([(moltype, whole, copies)], CONTACT)
     theta, phi = (np.arange(600) + 0.5) / 600 * np.pi, (np.arange(720) + 0.5) / 360 * np.pi - np.pi
     p = np.sin(theta) * np.exp(-10.0 * (theta - np.radians(BEND)) ** 2 / KT(COLD))
     q = np.exp(-(2 * (1 + np.cos(phi - np.pi / 6)) + 1.5 * (1 + np.cos(3 * phi))) / KT(COLD))
     p, q = p / p.sum(), q / q.sum()
     points, box = lattice(copies, 1.8)
-    atoms = (points[:, None] + ended(dice.choice(phi, copies, p=q))).reshape(-1, 3)
-    angles = dice.choice(theta, copies, p=p)
+    atoms = (points[:, None] + ended(rng.choice(phi, copies, p=q))).reshape(-1, 3)
+    angles = rng.choice(theta, copies, p=p)
     for copy in range(copies):
         rows = atoms[4 * copy : 4 * copy + 4]
         normal = np.cross(rows[0] - rows[1], rows[2] - rows[1])
@@ -328,7 +328,7 @@ def test_butane_in_two_beads(spread: float) -> None:
     the directions of d is K(d), but for a constant.
     """
     conditions = Conditions(temperature=400.0, spread=spread, rvdw=0.3, rcoulomb=0.3)
-    copies, apart, kt, dice = 90, 0.215, KT(conditions), np.random.default_rng(5)
+    copies, apart, kt, rng = 90, 0.215, KT(conditions), np.random.default_rng(5)
     made = system([(butane(), beads_of(butane(), [0, 0, 1, 1]), copies)], CONTACT)
     # but for sines, squares of bonds, torsion and K(d) the density is normal: take its quantiles
     points = Sobol(6, rng=6).random_base2(18)
@@ -347,7 +347,7 @@ def test_butane_in_two_beads(spread: float) -> None:
     integrated = np.stack([f, torsion_energy(f) + bending, t1, t2])
 
     points, box = lattice(copies, 1.7)
-    atoms = (points[:, None] + ended(dice.choice([np.pi, 1.1, -1.1], copies))).reshape(-1, 3)
+    atoms = (points[:, None] + ended(rng.choice([np.pi, 1.1, -1.1], copies))).reshape(-1, 3)
     beads = np.stack([points, points + np.array([apart, 0, 0])], axis=1).reshape(-1, 3)
     middle = mapped_beads(made, atoms).reshape(-1, 2, 3).mean(1) - beads.reshape(-1, 2, 3).mean(1)
     atoms -= np.repeat(middle, 4, axis=0)
@@ -402,7 +402,7 @@ def forces(
     off = torch.cat(
         [
             torch.as_tensor(m.mapping.weights.toarray())
-            @ x[m.first_atom + k * m.kind.n_atoms : m.first_atom + (k + 1) * m.kind.n_atoms]
+            @ x[m.first_atom + k * m.moltype.n_atoms : m.first_atom + (k + 1) * m.moltype.n_atoms]
             for m in made.matches
             for k in range(m.count)
         ]
@@ -418,7 +418,7 @@ def virial(
     """(x - its bead) . dU/dx over 3 kT of each atom of a molecule, mean of the molecules, type by type."""
     gradient, parts = forces(made, conditions, x, beads, box), []
     for m in made.matches:
-        rows = slice(m.first_atom, m.first_atom + m.count * m.kind.n_atoms)
+        rows = slice(m.first_atom, m.first_atom + m.count * m.moltype.n_atoms)
         centre = beads[m.first_bead : m.first_bead + m.count * len(m.mapping.names)].reshape(m.count, -1, 3)
         arm = x[rows].reshape(m.count, -1, 3) - centre[:, m.mapping.owner]
         work = (arm * gradient[rows].reshape(arm.shape)).sum(-1)
@@ -481,15 +481,15 @@ def test_energy_is_tracked_in_octane(octane: Example, constraints: str) -> None:
 MIXED = np.array([[1.5, 0, 0], [0.5, 1.45, 0], [-0.4, 0.3, 1.4]])
 
 
-@pytest.mark.parametrize("kind", [None, TURN, SPIN, TWIST, SWING, SHIFT])
-def test_energy_is_tracked_in_a_mixture(kind: int | None) -> None:
+@pytest.mark.parametrize("moltype", [None, TURN, SPIN, TWIST, SWING, SHIFT])
+def test_energy_is_tracked_in_a_mixture(moltype: int | None) -> None:
     # each kind of move alone, so that one does not hide behind another
     conditions = Conditions(500.0, rvdw=0.6, rcoulomb=0.55, spread=0.03)
     for seed in range(3):
         made, atoms = mixture(MIXED, seed=seed)
         chain = start(made, conditions, atoms, MIXED)
-        if kind is not None:
-            only(chain, moves_of(chain, kind))
+        if moltype is not None:
+            only(chain, moves_of(chain, moltype))
         for _ in range(40):
             chain.advance((1, 1))
         assert (chain.place.positions != atoms).any()
@@ -499,11 +499,13 @@ def test_energy_is_tracked_in_a_mixture(kind: int | None) -> None:
 def test_beads_may_be_wrapped_and_the_origin_anywhere() -> None:
     conditions = Conditions(500.0, rvdw=0.6, rcoulomb=0.6, spread=0.03)
     made, atoms = mixture(MIXED)
-    dice = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     moved = atoms.copy()
     for m in made.matches:
         for k in range(m.count):
-            moved[m.first_atom + k * m.kind.n_atoms :][: m.kind.n_atoms] += dice.integers(-2, 3, 3) @ MIXED
+            moved[m.first_atom + k * m.moltype.n_atoms :][: m.moltype.n_atoms] += (
+                rng.integers(-2, 3, 3) @ MIXED
+            )
     moved += [0.5, -0.3, 0.8]
     chains = [start(made, conditions, x, MIXED) for x in (atoms, moved)]
     assert chains[1].energies[0] == pytest.approx(chains[0].energies[0], rel=1e-6)
@@ -577,14 +579,14 @@ def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None
 
 def test_parts_of_a_molecule_in_one_bead_spin_about_themselves() -> None:
     """Two diatomics that one bead holds: each turns to any direction, wherever the box has its origin."""
-    kind = molecule(
+    moltype = molecule(
         "TWO",
         [("A", 10.0, 0.0), ("B", 6.0, 0.0), ("A", 9.0, 0.0), ("B", 5.0, 0.0)],
         [("constraints", 1, (0, 1), (0.12,)), ("constraints", 1, (2, 3), (0.12,))],
         exclusions=[(i, j) for i in range(4) for j in range(i)],
     )
     conditions = Conditions(spread=0.05, rvdw=0.3, rcoulomb=0.3)
-    made = system([(kind, beads_of(kind, [0, 0, 0, 0]), 27)], CONTACT)
+    made = system([(moltype, beads_of(moltype, [0, 0, 0, 0]), 27)], CONTACT)
     one = np.array([[0, 0, 0], [0.12, 0, 0], [0, 0.2, 0], [0.12, 0.2, 0]])
     points, box = lattice(27, 2.0)
     accepted = []

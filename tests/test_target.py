@@ -40,10 +40,10 @@ FORMS = [
 def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     directive, function, parameters = form
     size = {"bonds": 2, "angles": 3, "dihedrals": 4}[directive]
-    dice = np.random.default_rng(1)
-    rows = np.array([dice.permutation(6)[:size] for _ in range(300)])
+    rng = np.random.default_rng(1)
+    rows = np.array([rng.permutation(6)[:size] for _ in range(300)])
     terms = Terms(directive, function, rows, np.tile(np.array(parameters), (300, 1)))
-    positions = dice.normal(size=(6, 3)) * 0.15
+    positions = rng.normal(size=(6, 3)) * 0.15
     force = canonical([terms])
     found = np.zeros(300)
     parts = len(force.form) // 300
@@ -59,8 +59,8 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
 def test_forms_that_cannot_be_sampled_are_refused() -> None:
     with pytest.raises(InputError, match=r"dihedrals.*8"):
         canonical([Terms("dihedrals", 8, np.array([[0, 1, 2, 3]]), np.array([[1.0, 2.0]]))])
-    kind = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 5, (0, 1), ())])
-    made = system([(kind, beads_of(kind, [0, 0]), 1)], CHARGED)
+    moltype = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 5, (0, 1), ())])
+    made = system([(moltype, beads_of(moltype, [0, 0]), 1)], CHARGED)
     with pytest.raises(InputError, match="type 5"):
         make_target(made, Conditions())
     site = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 1, (0, 1), (0.1, 1e5))])
@@ -68,12 +68,12 @@ def test_forms_that_cannot_be_sampled_are_refused() -> None:
     with pytest.raises(InputError, match="virtual sites"):
         make_target(system([(site, beads_of(site, [0, 0]), 1)], CHARGED), Conditions())
     with pytest.raises(InputError, match="angles"):
-        fixed_bonds(kind, "h-angles")
+        fixed_bonds(moltype, "h-angles")
 
 
 def test_bonds_of_fixed_length(octane: Example) -> None:
-    kind = octane.system.topology.molecule_types["OCT"]
-    counts = {how: len(fixed_bonds(kind, how)[0]) for how in ("none", "h-bonds", "all-bonds")}
+    moltype = octane.system.topology.molecule_types["OCT"]
+    counts = {how: len(fixed_bonds(moltype, how)[0]) for how in ("none", "h-bonds", "all-bonds")}
     assert counts == {"none": 0, "h-bonds": 18, "all-bonds": 25}
     water = molecule(
         "SOL",
@@ -115,26 +115,26 @@ def test_energy_of_a_mixture(box: np.ndarray, cutoffs: tuple[float, float]) -> N
         found, expected = own_energies(made, conditions, atoms, box), potential(made, conditions, atoms, box)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         # wherever the molecules are
-        dice = np.random.default_rng(3)
+        rng = np.random.default_rng(3)
         shifted = atoms.copy()
         for match in made.matches:
-            n = match.kind.n_atoms
+            n = match.moltype.n_atoms
             for copy in range(match.count):
                 rows = slice(match.first_atom + copy * n, match.first_atom + (copy + 1) * n)
-                shifted[rows] += dice.integers(-3, 4, 3) @ box
+                shifted[rows] += rng.integers(-3, 4, 3) @ box
         shifted += [0.3, -0.7, 11.3]
         np.testing.assert_allclose(own_energies(made, conditions, shifted, box), found, rtol=1e-5)
 
 
 def test_pairs_by_hand() -> None:
     """Two charges within and beyond each cut-off, a pair with an interaction of its own, an exclusion."""
-    kind = molecule(
+    moltype = molecule(
         "PAI",
         [("A", 10.0, 0.5), ("B", 10.0, -0.3)],
         [("pairs", 1, (0, 1), (1e-3, 2e-6))],
         nrexcl=0,
     )
-    part = [(kind, beads_of(kind, [0, 1]), 1)]
+    part = [(moltype, beads_of(moltype, [0, 1]), 1)]
     made = system(part, CHARGED, fudge_qq=0.5)
     excluded = molecule(
         "PAI",
@@ -162,8 +162,8 @@ def test_pairs_by_hand() -> None:
 
 
 def test_spring_of_a_fixed_bond() -> None:
-    kind = molecule("DUO", [("A", 10.0, 0.0), ("B", 10.0, 0.0)], [("bonds", 1, (0, 1), (0.2, 1e5))])
-    made = system([(kind, beads_of(kind, [0, 0]), 1)], CHARGED)
+    moltype = molecule("DUO", [("A", 10.0, 0.0), ("B", 10.0, 0.0)], [("bonds", 1, (0, 1), (0.2, 1e5))])
+    made = system([(moltype, beads_of(moltype, [0, 0]), 1)], CHARGED)
     atoms = np.array([[1.0, 1, 1], [1, 1, 1.203]])
     for constraints, expected in (
         ("none", 0.5e5 * 0.003**2),
@@ -175,10 +175,10 @@ def test_spring_of_a_fixed_bond() -> None:
 
 def test_a_box_smaller_than_two_cutoffs_counts_all_images() -> None:
     # of particles on a lattice each has the same neighbours, however large the box is called
-    kind = molecule("ION", [("A", 10.0, 0.0)], [])
+    moltype = molecule("ION", [("A", 10.0, 0.0)], [])
     for n in (1, 2, 3):
         points, box = lattice(n**3, 0.5)
-        made = system([(kind, beads_of(kind, [0]), n**3)], CHARGED)
+        made = system([(moltype, beads_of(moltype, [0]), n**3)], CHARGED)
         found = sum(own_energies(made, Conditions(rvdw=1.2, rcoulomb=1.2), points, box)) / n**3
         whole = np.stack(np.meshgrid(*[np.arange(-3, 4)] * 3), axis=-1).reshape(-1, 3) * 0.5
         r = np.linalg.norm(whole, axis=1)

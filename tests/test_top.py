@@ -36,8 +36,8 @@ def molecule(folder: Path, terms: str, *, types: str = "", head: str = DEFAULTS 
     return read(folder, head + types + FOUR + terms + SYSTEM).molecule_types["M"]
 
 
-def only(kind: MoleculeType) -> Terms:
-    (term,) = kind.terms
+def only(moltype: MoleculeType) -> Terms:
+    (term,) = moltype.terms
     return term
 
 
@@ -116,13 +116,13 @@ def test_atom_type_layouts(tmp_path: Path, optional: str) -> None:
     bonds = f"[ bondtypes ]\n{bonded} {bonded} 1 0.1529 224262.4\n"
     atoms = "[ moleculetype ]\nM 3\n[ atoms ]\n1 opls_135 7B ETH C1 1\n2 opls_135 8 ETH C2 1 0.5 14.0\n"
     top = read(tmp_path, DEFAULTS + types + bonds + atoms + "[ bonds ]\n1 2 1\n" + SYSTEM)
-    kind = top.molecule_types["M"]
-    assert only(kind).parameters.tolist() == [[0.1529, 224262.4]]
-    assert kind.graph.nodes[0] == {
+    moltype = top.molecule_types["M"]
+    assert only(moltype).parameters.tolist() == [[0.1529, 224262.4]]
+    assert moltype.graph.nodes[0] == {
         **{"name": "C1", "type": "opls_135", "element": "C", "mass": 12.011, "charge": -0.18},
         **{"resid": 7, "resname": "ETH"},
     }
-    assert (kind.masses[1], kind.charges[1], top.n_atoms) == (14.0, 0.5, 4)
+    assert (moltype.masses[1], moltype.charges[1], top.n_atoms) == (14.0, 0.5, 4)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_bonded_types_match_in_both_directions_and_the_last_one_counts(tmp_path:
         "[ angletypes ]\nHC CT CT 5 110 300 0.22 900\n[ constrainttypes ]\nCT HC 1 0.11\n"
     )
     terms = "[ bonds ]\n1 2\n2 3 1\n1 2 2\n[ angles ]\n1 2 3 5\n[ constraints ]\n3 1 1\n"
-    kind = molecule(tmp_path, terms, types=types)
-    found = {(t.directive, t.function): t.parameters.tolist() for t in kind.terms}
+    moltype = molecule(tmp_path, terms, types=types)
+    found = {(t.directive, t.function): t.parameters.tolist() for t in moltype.terms}
     assert found == {
         ("bonds", 1): [[0.153, 2000], [0.109, 3000]],
         ("bonds", 2): [[0.15, 7e6]],
@@ -208,8 +208,8 @@ def test_dihedral_types(tmp_path: Path) -> None:
         "[ dihedrals ]\n3 1 2 4 9\n4 2 1 3 9\n3 4 1 2 2\n3 1 4 2 2\n1 2 3 4 4\n3 1 2 4 3\n"
         "1 2 3 4 1 180 5 2 180 6 2\n1 2 3 4 5 1 2 3 4\n"
     )
-    kind = molecule(tmp_path, dihedrals, types=types)
-    found = {t.function: t.parameters.tolist() for t in kind.terms}
+    moltype = molecule(tmp_path, dihedrals, types=types)
+    found = {t.function: t.parameters.tolist() for t in moltype.terms}
     assert found == {
         9: [[0, 3, 3], [0, 3, 3]],  # fewest wildcards, then the first in the file
         2: [[35, 300], [10, 50]],  # two types of function 2 are the outer ones
@@ -231,10 +231,10 @@ def test_edges_are_what_gromacs_calls_chemical_bonds(tmp_path: Path) -> None:
     bonds = (
         "[ bonds ]\n1 2 8 0 1.0\n1 3 9 1 1.0\n2 4 6 0.1 100\n2 3 5\n[ constraints ]\n3 4 1 0.1\n1 4 2 0.1\n"
     )
-    kind = molecule(tmp_path, bonds)
-    edges = {(*sorted(e[:2]), e[2]) for e in kind.graph.edges(data="kind")}
+    moltype = molecule(tmp_path, bonds)
+    edges = {(*sorted(e[:2]), e[2]) for e in moltype.graph.edges(data="kind")}
     assert edges == {(0, 1, "bond"), (1, 2, "bond"), (2, 3, "constraint")}
-    assert [(t.directive, t.function) for t in kind.terms] == [
+    assert [(t.directive, t.function) for t in moltype.terms] == [
         *(("bonds", 8), ("bonds", 9), ("bonds", 6), ("constraints", 1), ("constraints", 2))
     ]
 
@@ -245,25 +245,25 @@ def test_water_with_settles_virtual_site_and_exclusions(tmp_path: Path) -> None:
         "[ dummies3 ]\n4 1 2 3 1 0.128 0.128\n[ exclusions ]\n1 2 3 4\n2 1 3 4\n3 1 2 4\n"
         "[ position_restraints ]\n1 1 1000 1000 1000\n"
     )
-    kind = molecule(tmp_path, water)
-    settle, site = kind.terms
+    moltype = molecule(tmp_path, water)
+    settle, site = moltype.terms
     assert settle.atoms.tolist() == [[0, 1, 2]]
     assert settle.parameters.tolist() == [[0.0957, 0.1514]]
     assert (site.directive, site.function, site.atoms.tolist()) == ("virtual_sites3", 1, [[3, 0, 1, 2]])
-    assert {(*sorted(e[:2]), e[2]) for e in kind.graph.edges(data="kind")} == {
+    assert {(*sorted(e[:2]), e[2]) for e in moltype.graph.edges(data="kind")} == {
         *((0, 1, "settle"), (0, 2, "settle"), (0, 3, "virtual"))
     }
-    assert kind.exclusions.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert moltype.exclusions.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
     flexible = read(tmp_path, DEFAULTS + TYPES + FOUR + water + SYSTEM, defines=["FLEXIBLE"])
     assert flexible.molecule_types["M"].bonds.tolist() == [[0, 1], [0, 3]]
 
 
 def test_virtual_sitesn_hold_normalised_weights(tmp_path: Path) -> None:
     sites = "[ virtual_sitesn ]\n4 1 1 2\n4 2 1 3\n4 3 1 1.0 2 3.0\n"
-    kind = molecule(tmp_path, sites)
-    weights = [row for t in kind.terms for row in t.parameters.tolist()]
+    moltype = molecule(tmp_path, sites)
+    weights = [row for t in moltype.terms for row in t.parameters.tolist()]
     assert np.allclose(weights, [[0.5, 0.5], [12.011 / 13.019, 1.008 / 13.019], [0.25, 0.75]])
-    assert [t.function for t in kind.terms] == [1, 2, 3]
+    assert [t.function for t in moltype.terms] == [1, 2, 3]
 
 
 def test_molecules_keep_order_repeats_and_drop_zero(tmp_path: Path) -> None:
@@ -278,11 +278,11 @@ def test_file_with_molecule_types_only(tmp_path: Path) -> None:
     path = tmp_path / "m.itp"
     path.write_text(FOUR + "[ bonds ]\n1 2 1\n2 3 1 0.1 1000\n")
     top = read_topology(path)
-    kind = top.molecule_types["M"]
-    assert (top.molecules, top.nonbonded, kind.bonds.tolist()) == ((), None, [[0, 1], [1, 2]])
-    assert [t.parameters.shape for t in kind.terms] == [(1, 0), (1, 2)]
-    assert np.isnan(kind.masses[0])
-    assert kind.masses[3] == 2.0
+    moltype = top.molecule_types["M"]
+    assert (top.molecules, top.nonbonded, moltype.bonds.tolist()) == ((), None, [[0, 1], [1, 2]])
+    assert [t.parameters.shape for t in moltype.terms] == [(1, 0), (1, 2)]
+    assert np.isnan(moltype.masses[0])
+    assert moltype.masses[3] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -379,17 +379,17 @@ def test_forms_parmed_lacks_have_no_type(tmp_path: Path) -> None:
 )
 def test_reference_systems(reference: Path, system: str, n: int, edges: int, angles: int) -> None:
     top = read_topology(reference / system / "topol.top")
-    ((kind, _),) = [(top.molecule_types[name], count) for name, count in top.molecules]
-    assert (top.n_atoms, len(kind.bonds)) == (n, edges)
-    assert sum(len(t.atoms) for t in kind.terms if t.directive == "angles") == angles
-    assert set(kind.elements) == {"C", "H"}
-    assert sum(kind.charges) == pytest.approx(0, abs=1e-6)
+    ((moltype, _),) = [(top.molecule_types[name], count) for name, count in top.molecules]
+    assert (top.n_atoms, len(moltype.bonds)) == (n, edges)
+    assert sum(len(t.atoms) for t in moltype.terms if t.directive == "angles") == angles
+    assert set(moltype.elements) == {"C", "H"}
+    assert sum(moltype.charges) == pytest.approx(0, abs=1e-6)
 
 
 def test_reference_coarse_grained(reference: Path) -> None:
-    kind = read_topology(reference / "sps" / "cg.top").molecule_types["PS1"]
-    assert kind.bonds.tolist() == [[i, i + 1] for i in range(19)]  # the 1-5 terms are no bonds
-    assert set(kind.elements) == {""}
+    moltype = read_topology(reference / "sps" / "cg.top").molecule_types["PS1"]
+    assert moltype.bonds.tolist() == [[i, i + 1] for i in range(19)]  # the 1-5 terms are no bonds
+    assert set(moltype.elements) == {""}
 
 
 ETHANE = """#include "oplsaa.ff/forcefield.itp"
@@ -443,11 +443,11 @@ def test_same_parameters_as_grompp(tmp_path: Path, gmx: str) -> None:
     assert np.allclose(terms["pairs", 1], [row[:2] for row in dumped("LJ14")], rtol=1e-5, atol=0)
     assert np.allclose(water["settles"], dumped("SETTLE"))
     assert np.allclose(water["virtual_sites3"], dumped("VSITE3"))
-    kinds = ["opls_135", "opls_140", "opls_113", "opls_114", "opls_115"]
+    moltypes = ["opls_135", "opls_140", "opls_113", "opls_114", "opls_115"]
     lj = top.nonbonded
     assert lj is not None
-    rows = [lj.types.index(name) for name in kinds]
+    rows = [lj.types.index(name) for name in moltypes]
     ours = np.stack([lj.c6[np.ix_(rows, rows)], lj.c12[np.ix_(rows, rows)]], axis=-1).reshape(-1, 2)
     assert np.allclose(ours, dumped("LJ_SR"), rtol=1e-5, atol=0)
-    exclusions = {len(excluded_pairs(kind)) for kind in top.molecule_types.values()}
+    exclusions = {len(excluded_pairs(moltype)) for moltype in top.molecule_types.values()}
     assert exclusions == {6}

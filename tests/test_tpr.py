@@ -82,19 +82,19 @@ def small_tpr(gmx, tmp_path_factory):
     return folder / "x.tpr"
 
 
-def kinds(molecule):
-    return {(min(i, j), max(i, j)): kind for i, j, kind in molecule.graph.edges(data="kind")}
+def moltypes(molecule):
+    return {(min(i, j), max(i, j)): moltype for i, j, moltype in molecule.graph.edges(data="kind")}
 
 
 def test_every_sort_of_edge(small_tpr):
     topology, _ = read_tpr(small_tpr)
-    assert kinds(topology.molecule_types["MART"]) == {
+    assert moltypes(topology.molecule_types["MART"]) == {
         (0, 1): "constraint",
         (1, 2): "bond",
         (1, 4): "virtual",
         (2, 5): "virtual",
     }
-    assert kinds(topology.molecule_types["SOL"]) == {(0, 1): "settle", (0, 2): "settle"}
+    assert moltypes(topology.molecule_types["SOL"]) == {(0, 1): "settle", (0, 2): "settle"}
 
 
 def test_molecules_atoms_and_box(small_tpr):

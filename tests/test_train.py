@@ -401,8 +401,8 @@ def test_frames_score_nothing_against_themselves(octane: Example) -> None:
     pair = make_pair(octane.system, Frame(octane.atoms.astype(np.float32), octane.box))
     perfect = score_frames(octane.system, [octane.atoms], [pair])
     assert perfect == pytest.approx(dict.fromkeys(perfect, 0.0), abs=1e-4)
-    dice = np.random.default_rng(1)
-    noisy = octane.atoms + 0.01 * dice.normal(size=octane.atoms.shape)
+    rng = np.random.default_rng(1)
+    noisy = octane.atoms + 0.01 * rng.normal(size=octane.atoms.shape)
     found = score_frames(octane.system, [noisy], [pair])
     assert found["bond"] > 0.1
     assert 0.005 < found["beads"] < 0.02
@@ -442,15 +442,15 @@ def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Exa
 @torch.no_grad()
 def distance_off(corpus: Corpus, model: Model) -> float:
     """How far a model places atoms off the data, all others in place, nm (rms)."""
-    network, dice = build_generator(model), torch.Generator().manual_seed(1)
+    network, rng = build_generator(model), torch.Generator().manual_seed(1)
 
     def place(
         seen: torch.Tensor, label: torch.Tensor, truth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        density = network(seen, label, torch.randn(len(label), model.shape.noise, generator=dice))
+        density = network(seen, label, torch.randn(len(label), model.shape.noise, generator=rng))
         return density, collapse(density, corpus.grid)
 
-    batch = draw_batch(corpus, 64, sweeps=1.0, dice=dice)
+    batch = draw_batch(corpus, 64, sweeps=1.0, rng=rng)
     rolled = roll_out(corpus, batch, torch.from_numpy(corpus.table.features), place)
     off = rolled.moved.square().sum(-1)
     return float(off[off > 0].mean().sqrt())

@@ -154,15 +154,15 @@ def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> Non
 
 
 def test_batches_follow_weights_and_modes(corpus: Corpus) -> None:
-    dice = torch.Generator().manual_seed(3)
-    batch = draw_batch(corpus, 4000, sweeps=0.25, dice=dice)
+    rng = torch.Generator().manual_seed(3)
+    batch = draw_batch(corpus, 4000, sweeps=0.25, rng=rng)
     length = corpus.sequences.start.diff()[batch.sequence]
     assert (length.diff() <= 0).all()
     for mode, part in ((GROWTH, 0.75), (SWEEP, 0.125), (ANEW, 0.125)):
         assert float((batch.mode == mode).float().mean()) == pytest.approx(part, abs=0.03)
     assert float(batch.azimuth.min()) < 0.1
     assert float(batch.azimuth.max()) > 6.1
-    atom, *_ = draw_atoms(corpus, 3000, dice=dice)
+    atom, *_ = draw_atoms(corpus, 3000, rng=rng)
     assert set(corpus.slot[atom].unique().tolist()) == set(corpus.slot.unique().tolist())
 
 
@@ -201,11 +201,11 @@ def test_frames_are_read_mapped_and_held_out() -> None:
 
 def test_blurred_beads_leave_the_distances_between_atoms(octane: Example, corpus: Corpus) -> None:
     """Atoms move together, by up to the width; the current bead stays in the middle."""
-    dice = torch.Generator().manual_seed(3)
-    atom, mode, azimuth = draw_atoms(corpus, 400, dice=dice)
+    rng = torch.Generator().manual_seed(3)
+    atom, mode, azimuth = draw_atoms(corpus, 400, rng=rng)
     seen = look(corpus, atom, mode=mode, azimuth=azimuth).environment
     truth = local_place(corpus, atom, azimuth)
-    (one, other), moved = blur((seen, seen), truth, corpus.table, width=0.06, dice=dice)
+    (one, other), moved = blur((seen, seen), truth, corpus.table, width=0.06, rng=rng)
     torch.testing.assert_close(one.positions, other.positions)
     is_atom = seen.neighbour >= 0
     before = (truth[:, None] - seen.positions).norm(dim=2)[is_atom]

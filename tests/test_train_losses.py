@@ -102,8 +102,8 @@ def test_the_spread_score_is_lowest_for_draws_that_are_spread_as_the_data(
     by_hand = spread_score(torch.tensor([0.1, 0.5]), torch.tensor([[0.0, 0.4], [0.4, 0.0]]))
     assert float(by_hand) == pytest.approx(0.3 - 0.4 / 2)
     assert float(spread_score(torch.tensor([0.2]), torch.zeros(1, 1))) == pytest.approx(0.2)
-    dice = torch.Generator().manual_seed(1)
-    data, draws = torch.randn(200_000, generator=dice), torch.randn(3, 200_000, generator=dice)
+    rng = torch.Generator().manual_seed(1)
+    data, draws = torch.randn(200_000, generator=rng), torch.randn(3, 200_000, generator=rng)
 
     def score(width: float) -> float:
         x = width * draws

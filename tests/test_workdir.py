@@ -38,11 +38,11 @@ def files(tmp_path: Path) -> Mixture:
 def same_system(one: Topology, other: Topology) -> None:
     """Molecules, atoms, terms and parameters are equal."""
     assert one.molecules == other.molecules
-    for name, kind in one.molecule_types.items():
+    for name, moltype in one.molecule_types.items():
         twin = other.molecule_types[name]
-        assert (kind.graph.nodes(data=True), kind.nrexcl) == (twin.graph.nodes(data=True), twin.nrexcl)
-        assert len(kind.terms) == len(twin.terms) > 3
-        for a, b in zip(kind.terms, twin.terms, strict=True):
+        assert (moltype.graph.nodes(data=True), moltype.nrexcl) == (twin.graph.nodes(data=True), twin.nrexcl)
+        assert len(moltype.terms) == len(twin.terms) > 3
+        for a, b in zip(moltype.terms, twin.terms, strict=True):
             assert (a.directive, a.function) == (b.directive, b.function)
             np.testing.assert_array_equal(a.atoms, b.atoms)
             np.testing.assert_array_equal(a.parameters, b.parameters)
@@ -68,11 +68,11 @@ def run(script: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_folder_of_a_backmapping_runs(gmx: str, files: Mixture, tmp_path: Path) -> None:
     """Moved elsewhere, with the conditions of the topology still there, in three lines of shell."""
     folder, top = tmp_path / "run", files.folder / "topol.top"
-    head, kinds = top.read_text().split("[ moleculetype ]", 1)
+    head, moltypes = top.read_text().split("[ moleculetype ]", 1)
     (files.folder / "ff").mkdir()
     (files.folder / "ff" / "types.itp").write_text(head)
     top.write_text(
-        f'#include "ff/types.itp"\n#ifdef POSRES\n#include "posre.itp"\n#endif\n[ moleculetype ]{kinds}'
+        f'#include "ff/types.itp"\n#ifdef POSRES\n#include "posre.itp"\n#endif\n[ moleculetype ]{moltypes}'
     )
     (files.folder / "md.mdp").write_text(
         "coulombtype = Reaction-Field\nrvdw = 0.9\nrcoulomb = 0.9\nref-t = 320\n"
@@ -213,9 +213,11 @@ def test_a_flat_topology_says_the_same(files: Mixture) -> None:
     flat.write_text(topology_text(add_sites(parts, mappings, stiffness=1e5)))
     sited = read_topology(flat)
     assert [sited.molecule_types[n].n_atoms for n in ("OCT", "OCX")] == [30, 26]
-    kind, twin = topology.molecule_types["OCT"], sited.molecule_types["OCT"]
-    assert [t.atoms.tolist() for t in kind.terms] == [t.atoms.tolist() for t in twin.terms][: len(kind.terms)]
-    sites = twin.terms[len(kind.terms) :]
+    moltype, twin = topology.molecule_types["OCT"], sited.molecule_types["OCT"]
+    assert [t.atoms.tolist() for t in moltype.terms] == [t.atoms.tolist() for t in twin.terms][
+        : len(moltype.terms)
+    ]
+    sites = twin.terms[len(moltype.terms) :]
     assert {term.directive for term in sites} == {"virtual_sitesn"}
     weights = np.zeros((4, 26))
     for term in sites:

@@ -18,7 +18,7 @@ HIDDEN = 1.0079  # amu a hydrogen adds to a united atom
 AROMATIC = range(5, 8)  # members of a ring
 
 
-def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def atom_classes(moltype: MoleculeType, overrides: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Class of every atom, from the molecular graph.
 
     An atom is its element and number of bonded neighbours, with ``a`` in an aromatic and ``r`` in
@@ -27,7 +27,7 @@ def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None)
 
     Parameters
     ----------
-    kind
+    moltype
         Molecule type; elements must be known.
     overrides
         Force-field type -> class.
@@ -37,14 +37,14 @@ def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None)
     InputError
         Listing atoms whose element is unknown and which no override names.
     """
-    graph, named = kind.graph, dict(overrides or {})
+    graph, named = moltype.graph, dict(overrides or {})
     lost = [i for i, a in graph.nodes(data=True) if not a["element"] and a["type"] not in named]
     if lost:
         atoms = ", ".join(
             f"{i + 1} {graph.nodes[i]['name']} (type {graph.nodes[i]['type']})" for i in lost[:8]
         )
         raise InputError(
-            f"molecule {kind.name}: no element for atom {atoms}{' ...' if len(lost) > 8 else ''}; give an "
+            f"molecule {moltype.name}: no element for atom {atoms}{' ...' if len(lost) > 8 else ''}; give an "
             "atomic number in [ atomtypes ], or the class of its type in section [classes] of a channel file"
         )
     ring, aromatic = _ring_members(graph)
@@ -64,7 +64,7 @@ def atom_classes(kind: MoleculeType, overrides: Mapping[str, str] | None = None)
             return heavy(i)
         return "H@" + "".join(sorted(heavy(j) for j in graph.neighbors(i)))
 
-    return tuple(name(i) for i in range(kind.n_atoms))
+    return tuple(name(i) for i in range(moltype.n_atoms))
 
 
 def _ring_members(graph: nx.Graph) -> tuple[set[int], set[int]]:

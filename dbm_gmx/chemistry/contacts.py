@@ -62,43 +62,43 @@ def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
     """
     frame = Frame(np.asarray(atoms, np.float32), box)
     pairs, distances = close_pairs(frame, float(LIMITS.max()))
-    sorts = np.concatenate([np.tile(_sorts(m.kind), m.count) for m in system.matches])
+    sorts = np.concatenate([np.tile(_sorts(m.moltype), m.count) for m in system.matches])
     pairs = pairs[distances < LIMITS[sorts[pairs[:, 0]], sorts[pairs[:, 1]]]]
     pairs = pairs[~_bonded_nearby(system, pairs)]
     return np.unique(pairs, axis=0)
 
 
 @lru_cache(maxsize=64)
-def _sorts(kind: MoleculeType) -> IntArray:
+def _sorts(moltype: MoleculeType) -> IntArray:
     """(n,) the row of each atom in the table of limits."""
-    graph, elements = chemical_graph(kind), kind.elements
+    graph, elements = chemical_graph(moltype), moltype.elements
 
     def sort(i: int) -> int:
         bonded = {elements[j] for j in graph[i]}
-        if kind.graph.nodes[i]["mass"] == 0:
+        if moltype.graph.nodes[i]["mass"] == 0:
             return VIRTUAL
         if elements[i] == "H":
             return POLAR_HYDROGEN if bonded & POLAR_ELEMENTS else HYDROGEN
         return POLAR if elements[i] in POLAR_ELEMENTS or not bonded else HEAVY
 
-    return np.array([sort(i) for i in range(kind.n_atoms)], np.int64)
+    return np.array([sort(i) for i in range(moltype.n_atoms)], np.int64)
 
 
 def _bonded_nearby(system: System, pairs: IntArray) -> NDArray[np.bool_]:
     """(k,) which of the pairs i < j are within three bonds."""
     nearby = np.zeros(len(pairs), np.bool_)
     for match in system.matches:
-        n, first = match.kind.n_atoms, match.first_atom
+        n, first = match.moltype.n_atoms, match.first_atom
         rows = np.flatnonzero((pairs[:, 0] >= first) & (pairs[:, 1] < first + match.count * n))
         copy, atom = np.divmod(pairs[rows] - first, n)
-        listed = np.isin(atom @ [n, 1], _within_three_bonds(match.kind))
+        listed = np.isin(atom @ [n, 1], _within_three_bonds(match.moltype))
         nearby[rows] = listed & (copy[:, 0] == copy[:, 1])
     return nearby
 
 
 @lru_cache(maxsize=64)
-def _within_three_bonds(kind: MoleculeType) -> IntArray:
+def _within_three_bonds(moltype: MoleculeType) -> IntArray:
     """(k,) pairs i < j of a molecule as numbers ``i n + j``."""
     nothing = np.zeros((0, 2), np.int64)
-    pairs = excluded_pairs(replace(kind, nrexcl=3, exclusions=nothing))
-    return np.asarray(pairs @ [kind.n_atoms, 1], np.int64)
+    pairs = excluded_pairs(replace(moltype, nrexcl=3, exclusions=nothing))
+    return np.asarray(pairs @ [moltype.n_atoms, 1], np.int64)

@@ -50,7 +50,7 @@ class Fragment:
         return np.union1d(self.own, self.shell)
 
 
-def make_fragments(kind: MoleculeType) -> tuple[Fragment, ...]:
+def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
     """Cut a molecule type into fragments.
 
     Returns
@@ -59,10 +59,10 @@ def make_fragments(kind: MoleculeType) -> tuple[Fragment, ...]:
     placed in this order closes side groups before it goes on along the chain.  Each connected part of
     the molecule has a root of its own: a fragment at one of its ends.
     """
-    graph = chemical_graph(kind)
+    graph = chemical_graph(moltype)
     home = _centres(graph)
     centres: list[list[int]] = [[] for _ in range(max(home.values(), default=-1) + 1)]
-    for atom in range(kind.n_atoms):
+    for atom in range(moltype.n_atoms):
         if atom in home:
             centres[home[atom]].append(atom)
     own = [_with_leaves(graph, home, centre) for centre in centres]

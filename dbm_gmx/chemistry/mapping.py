@@ -68,7 +68,7 @@ class Match:
 
     Attributes
     ----------
-    kind, mapping
+    moltype, mapping
         The atomistic molecule type and its mapping.
     count
         Number of molecules.
@@ -76,7 +76,7 @@ class Match:
         Rows at which the run starts in each system.
     """
 
-    kind: MoleculeType
+    moltype: MoleculeType
     mapping: Mapping
     count: int
     first_bead: int
@@ -85,12 +85,12 @@ class Match:
     @property
     def first_atoms(self) -> IntArray:
         """(count,) row of the first atom of each molecule."""
-        return self.first_atom + self.kind.n_atoms * np.arange(self.count)
+        return self.first_atom + self.moltype.n_atoms * np.arange(self.count)
 
     def molecules(self, atoms: Array) -> Array:
         """Of the atoms (n, 3) of the system those of the run, (count, atoms, 3); an array of any library."""
         every: Any = atoms
-        n = self.kind.n_atoms
+        n = self.moltype.n_atoms
         found: Array = every[self.first_atom : self.first_atom + self.count * n].reshape(-1, n, 3)
         return found
 
@@ -147,12 +147,12 @@ def _spread(owner: IntArray, graph: nx.Graph) -> IntArray:
     return owner
 
 
-def bead_graph(mapping: Mapping, kind: MoleculeType) -> nx.Graph:
+def bead_graph(mapping: Mapping, moltype: MoleculeType) -> nx.Graph:
     """Return the graph of beads: joined by a bond between atoms they own, or by a shared atom.
 
     Nodes and neighbours are in the order of the beads.
     """
-    return _bead_graph(mapping.weights, mapping.owner, kind.graph)
+    return _bead_graph(mapping.weights, mapping.owner, moltype.graph)
 
 
 def _bead_graph(weights: sp.csr_matrix, owner: IntArray, graph: nx.Graph) -> nx.Graph:
@@ -305,10 +305,10 @@ def _matches(
     found = []
     bead = atom = 0
     for name, count in runs:
-        kind, mapping = aa.molecule_types[name], mappings[name]
-        found.append(Match(kind, mapping, count, first_bead=bead, first_atom=atom))
+        moltype, mapping = aa.molecule_types[name], mappings[name]
+        found.append(Match(moltype, mapping, count, first_bead=bead, first_atom=atom))
         bead += count * len(mapping.names)
-        atom += count * kind.n_atoms
+        atom += count * moltype.n_atoms
     return tuple(found)
 
 
@@ -322,10 +322,10 @@ def mapped_molecules(topology: Topology, mappings: MappingABC[str, Mapping]) -> 
     """
     found = []
     bead = 0
-    for kind, atom, count in blocks(topology):
-        if kind.name in mappings:
-            found.append(Match(kind, mappings[kind.name], count, first_bead=bead, first_atom=atom))
-            bead += count * len(mappings[kind.name].names)
+    for moltype, atom, count in blocks(topology):
+        if moltype.name in mappings:
+            found.append(Match(moltype, mappings[moltype.name], count, first_bead=bead, first_atom=atom))
+            bead += count * len(mappings[moltype.name].names)
     if not found:
         raise InputError("no molecule has a mapping", path=topology.path)
     return tuple(found)
@@ -333,16 +333,16 @@ def mapped_molecules(topology: Topology, mappings: MappingABC[str, Mapping]) -> 
 
 def bead_topology(matches: tuple[Match, ...]) -> Topology:
     """Return the beads as a system: each molecule one residue, as VOTCA writes it."""
-    kinds = {match.kind.name: _bead_molecule(match.mapping) for match in matches}
-    molecules = tuple((kinds[match.kind.name].name, match.count) for match in matches)
-    return Topology({kind.name: kind for kind in kinds.values()}, molecules)
+    moltypes = {match.moltype.name: _bead_molecule(match.mapping) for match in matches}
+    molecules = tuple((moltypes[match.moltype.name].name, match.count) for match in matches)
+    return Topology({moltype.name: moltype for moltype in moltypes.values()}, molecules)
 
 
 def _bead_molecule(mapping: Mapping) -> MoleculeType:
     name = mapping.cg_molecule or mapping.molecule
     graph = nx.Graph()
-    for i, (bead, kind) in enumerate(zip(mapping.names, mapping.types, strict=True)):
-        graph.add_node(i, name=bead, type=kind, element="", mass=0.0, charge=0.0, resid=1, resname=name)
+    for i, (bead, moltype) in enumerate(zip(mapping.names, mapping.types, strict=True)):
+        graph.add_node(i, name=bead, type=moltype, element="", mass=0.0, charge=0.0, resid=1, resname=name)
     return MoleculeType(name, 0, graph)
 
 
@@ -354,22 +354,24 @@ def check_owners(matches: Iterable[Match]) -> None:
     InputError
         Naming all of them.
     """
-    for match in {m.kind.name: m for m in matches}.values():
-        _check_owners(match.kind, match.mapping)
+    for match in {m.moltype.name: m for m in matches}.values():
+        _check_owners(match.moltype, match.mapping)
 
 
-def _check_owners(kind: MoleculeType, mapping: Mapping) -> None:
+def _check_owners(moltype: MoleculeType, mapping: Mapping) -> None:
     n_beads = len(mapping.names)
-    if mapping.owner.size != kind.n_atoms:
-        raise InputError(f"{kind.name} has {kind.n_atoms} atoms, its mapping owners for {mapping.owner.size}")
+    if mapping.owner.size != moltype.n_atoms:
+        raise InputError(
+            f"{moltype.name} has {moltype.n_atoms} atoms, its mapping owners for {mapping.owner.size}"
+        )
     lost = np.flatnonzero((mapping.owner < 0) | (mapping.owner >= n_beads))
     empty = np.setdiff1d(np.arange(n_beads), mapping.owner)
     wrong = []
     if lost.size:
-        names = ", ".join(f"{i + 1} ({kind.names[i]})" for i in lost)
+        names = ", ".join(f"{i + 1} ({moltype.names[i]})" for i in lost)
         wrong.append(f"atoms without a bead to be rebuilt with: {names}")
     if empty.size:
         names = ", ".join(mapping.names[i] for i in empty)
         wrong.append(f"beads which own no atoms: {names}; an owners file can give them some")
     if wrong:
-        raise InputError(f"{kind.name}: " + "; ".join(wrong))
+        raise InputError(f"{moltype.name}: " + "; ".join(wrong))

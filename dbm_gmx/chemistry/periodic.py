@@ -99,9 +99,9 @@ def make_whole(positions: Floats, box: FloatArray, bonds: IntArray) -> Floats:
 def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
     parts = []
-    for kind, first, count in blocks(topology):
-        rows = frame.positions[first : first + count * kind.n_atoms]
-        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, kind.bonds).reshape(-1, 3))
+    for moltype, first, count in blocks(topology):
+        rows = frame.positions[first : first + count * moltype.n_atoms]
+        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, moltype.bonds).reshape(-1, 3))
     return np.concatenate(parts)
 
 

@@ -15,7 +15,7 @@ from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 
-Handedness = Mapping[str, SignArray]
+Chirality = Mapping[str, SignArray]
 
 
 # --- stereocentres ---------------------------------------------------------------------------------
@@ -30,23 +30,23 @@ one neighbour turned to the wrong side, which relaxation may mend either way, ha
 
 
 @lru_cache(maxsize=64)
-def stereocentres(kind: MoleculeType) -> IntArray:
+def stereocentres(moltype: MoleculeType) -> IntArray:
     """Tetrahedral atoms with four topologically different neighbours.
 
     Different are neighbours that no refinement of the molecular graph by elements, masses and bonds
     can take for each other, however far one must look.  Centres whose neighbours differ only in their
-    own handedness (meso forms, 1,4-substituted rings) and pyramidal sulphur are not found.
+    own chirality (meso forms, 1,4-substituted rings) and pyramidal sulphur are not found.
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file.  For a united-atom CH the last is -1:
     the hydrogen it carries, which has no place of its own.
     """
-    graph, colour = chemical_graph(kind), _colours(kind)
+    graph, colour = chemical_graph(moltype), _colours(moltype)
     rows = []
-    for centre in range(kind.n_atoms):
+    for centre in range(moltype.n_atoms):
         others = sorted(graph[centre])
-        hidden = len(others) == 3 and _is_united_ch(kind, centre)
+        hidden = len(others) == 3 and _is_united_ch(moltype, centre)
         if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
     found = np.array(rows, np.int64).reshape(-1, 5)
@@ -54,22 +54,22 @@ def stereocentres(kind: MoleculeType) -> IntArray:
     return found
 
 
-def _is_united_ch(kind: MoleculeType, i: int) -> bool:
-    atom = kind.graph.nodes[i]
+def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
+    atom = moltype.graph.nodes[i]
     return bool(atom["element"] == "C" and 12.6 < atom["mass"] < 13.5)
 
 
-def _colours(kind: MoleculeType) -> IntArray:
+def _colours(moltype: MoleculeType) -> IntArray:
     """(n,) equal numbers for atoms that are alike, refined until nothing changes (Weisfeiler-Lehman).
 
     A colour and the multiset of the neighbours' colours are told by sums of random 64-bit numbers.
     """
-    graph, nodes = chemical_graph(kind), kind.graph.nodes
+    graph, nodes = chemical_graph(moltype), moltype.graph.nodes
     labels = [
-        f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(kind.n_atoms)
+        f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(moltype.n_atoms)
     ]
     values, colour = np.unique(labels, return_inverse=True)
-    adjacency = nx.to_scipy_sparse_array(graph, nodelist=range(kind.n_atoms), dtype=np.int64, format="csr")
+    adjacency = nx.to_scipy_sparse_array(graph, nodelist=range(moltype.n_atoms), dtype=np.int64, format="csr")
     random, count = np.random.default_rng(0), 0
     while count < len(values):
         count = len(values)
@@ -78,7 +78,7 @@ def _colours(kind: MoleculeType) -> IntArray:
     return np.asarray(colour, np.int64)
 
 
-def handedness(atoms: Positions, centres: IntArray) -> SignArray:
+def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
     """Hand of each centre.
 
     Parameters
@@ -126,7 +126,7 @@ def _triple(arms: FloatArray) -> FloatArray:
     return np.asarray((np.cross(a, b) * c).sum(axis=-1), np.float64)
 
 
-def improper_handedness(kind: MoleculeType) -> SignArray:
+def improper_chirality(moltype: MoleculeType) -> SignArray:
     """Hand of each stereocentre as far as the force field holds it.
 
     A harmonic improper about a centre (dihedral type 2, centre first, as in united-atom force
@@ -136,10 +136,10 @@ def improper_handedness(kind: MoleculeType) -> SignArray:
     -------
     (c,) in the order of :func:`stereocentres`, 0 where no improper says.
     """
-    centres = stereocentres(kind).tolist()
+    centres = stereocentres(moltype).tolist()
     row = {centre: k for k, (centre, *_) in enumerate(centres)}
     signs = np.zeros(len(centres), np.int8)
-    for terms in kind.terms:
+    for terms in moltype.terms:
         if (terms.directive, terms.function) != ("dihedrals", 2):
             continue
         for (centre, *ends), angle in zip(terms.atoms.tolist(), terms.parameters[:, 0], strict=True):
@@ -151,7 +151,7 @@ def improper_handedness(kind: MoleculeType) -> SignArray:
     return signs
 
 
-def infer_handedness(system: System, atoms: Positions, expected: Handedness) -> dict[str, SignArray]:
+def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> dict[str, SignArray]:
     """Expected hands, and where nothing is known those of whole atoms (n, 3).
 
     Returns
@@ -159,32 +159,34 @@ def infer_handedness(system: System, atoms: Positions, expected: Handedness) -> 
     By molecule type (copies, c); 0 where these atoms make no tetrahedron either.
     """
     parts: dict[str, list[SignArray]] = {}
-    for kind, copies, rows in runs_of_molecules(system, atoms):
-        found = handedness(rows, stereocentres(kind))
-        wanted = _of_copies(expected, kind, copies, found.shape)
-        parts.setdefault(kind.name, []).append(np.where(wanted == 0, found, wanted))
-    return {name: np.concatenate(hands) for name, hands in parts.items()}
+    for moltype, copies, rows in runs_of_molecules(system, atoms):
+        found = chirality_of(rows, stereocentres(moltype))
+        wanted = _of_copies(expected, moltype, copies, found.shape)
+        parts.setdefault(moltype.name, []).append(np.where(wanted == 0, found, wanted))
+    return {name: np.concatenate(chirality) for name, chirality in parts.items()}
 
 
 def _of_copies(
-    hands: Handedness, kind: MoleculeType, copies: slice, shape: tuple[int, ...]
+    chirality: Chirality, moltype: MoleculeType, copies: slice, shape: tuple[int, ...]
 ) -> NDArray[np.int8]:
     """(copies, c) hands of some molecules of a type."""
-    signs = hands.get(kind.name, np.zeros((1, 1), np.int8))
+    signs = chirality.get(moltype.name, np.zeros((1, 1), np.int8))
     return np.broadcast_to(signs if len(signs) == 1 else signs[copies], shape)
 
 
-def hands_of_copies(system: System, hands: Handedness) -> list[SignArray]:
+def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]:
     """(copies, c) expected hands of each run of molecules of a type; 0 where none is expected."""
     return [
-        np.array(_of_copies(hands, match.kind, copies, (match.count, len(stereocentres(match.kind)))))
+        np.array(
+            _of_copies(chirality, match.moltype, copies, (match.count, len(stereocentres(match.moltype))))
+        )
         for match, copies in copies_of_runs(system)
     ]
 
 
 def centre_rows(match: Match) -> IntArray:
     """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for what has no place."""
-    centres = stereocentres(match.kind)
+    centres = stereocentres(match.moltype)
     return np.where(centres < 0, -1, centres + match.first_atoms[:, None, None])
 
 
@@ -229,22 +231,22 @@ class Stereo:
 
 
 def count_stereo(
-    system: System, atoms: Positions, expected: Handedness, *, inferred: Handedness | None = None
+    system: System, atoms: Positions, expected: Chirality, *, inferred: Chirality | None = None
 ) -> Stereo:
     """Compare the stereocentres of whole atoms (n, 3) with what is expected.
 
     Parameters
     ----------
     expected
-        See :func:`expected_handedness`.
+        See :func:`reference_chirality`.
     inferred
-        See :func:`infer_handedness`; judges those of which nothing is known.
+        See :func:`infer_chirality`; judges those of which nothing is known.
     """
     total = Stereo()
-    for kind, copies, rows in runs_of_molecules(system, atoms):
-        found = handedness(rows, stereocentres(kind))
-        known = _of_copies(expected, kind, copies, found.shape)
-        wanted = known if inferred is None else _of_copies(inferred, kind, copies, found.shape)
+    for moltype, copies, rows in runs_of_molecules(system, atoms):
+        found = chirality_of(rows, stereocentres(moltype))
+        known = _of_copies(expected, moltype, copies, found.shape)
+        wanted = known if inferred is None else _of_copies(inferred, moltype, copies, found.shape)
         same, other = (wanted != 0) & (found == wanted), (wanted != 0) & (found == -wanted)
         # where even inferring found no tetrahedron there is none yet
         flat = (found == 0) & ((wanted != 0) | (inferred is not None))
@@ -258,17 +260,17 @@ def count_stereo(
     return total
 
 
-def wrong_centres(system: System, atoms: Positions, expected: Handedness) -> tuple[IntArray, IntArray]:
+def wrong_centres(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
     """Rows of the stereocentres of whole atoms (n, 3) that have the other hand, and of those that have none.
 
     Parameters
     ----------
     expected
-        See :func:`expected_handedness`; centres of which nothing is known are passed over.
+        See :func:`reference_chirality`; centres of which nothing is known are passed over.
     """
     wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for match, wanted in zip(system.matches, hands_of_copies(system, expected), strict=True):
-        found = handedness(match.molecules(atoms), stereocentres(match.kind))
+    for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):
+        found = chirality_of(match.molecules(atoms), stereocentres(match.moltype))
         places = centre_rows(match)[:, :, 0]
         wrong.append(places[(wanted != 0) & (found == -wanted)])
         flat.append(places[(wanted != 0) & (found == 0)])

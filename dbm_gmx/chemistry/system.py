@@ -68,12 +68,12 @@ def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Top
 
 def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:
     """Say where the CG bonds are not those that follow from the atoms; the latter are used."""
-    for match in {m.kind.name: m for m in matches}.values():
-        name = match.mapping.cg_molecule or match.kind.name
+    for match in {m.moltype.name: m for m in matches}.values():
+        name = match.mapping.cg_molecule or match.moltype.name
         if name not in cg.molecule_types:
             continue
         theirs = {tuple(b) for b in cg.molecule_types[name].bonds.tolist()}
-        ours = {(min(e), max(e)) for e in bead_graph(match.mapping, match.kind).edges}
+        ours = {(min(e), max(e)) for e in bead_graph(match.mapping, match.moltype).edges}
         if theirs and theirs != ours:
             differ = ", ".join(f"{i + 1}-{j + 1}" for i, j in sorted(theirs ^ ours)[:5])
             log.info(
@@ -87,7 +87,7 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
     for match in system.matches:
         n = len(match.mapping.names)
         rows = frame.positions[match.first_bead : match.first_bead + match.count * n]
-        edges = np.array(bead_graph(match.mapping, match.kind).edges, np.int64).reshape(-1, 2)
+        edges = np.array(bead_graph(match.mapping, match.moltype).edges, np.int64).reshape(-1, 2)
         parts.append(make_whole(rows.reshape(-1, n, 3), frame.box, edges).reshape(-1, 3))
     return np.concatenate(parts)
 
@@ -114,7 +114,7 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
     """
     parts = []
     for match in matches:
-        whole = make_whole(match.molecules(frame.positions), frame.box, match.kind.bonds)
+        whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
         parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
     return np.concatenate(parts).astype(np.float32)
 
@@ -123,15 +123,15 @@ def copies_of_runs(system: System) -> Iterator[tuple[Match, slice]]:
     """Yield each run of molecules and which of the copies of its type these are."""
     copies: dict[str, int] = {}
     for match in system.matches:
-        before = copies.get(match.kind.name, 0)
-        copies[match.kind.name] = before + match.count
+        before = copies.get(match.moltype.name, 0)
+        copies[match.moltype.name] = before + match.count
         yield match, slice(before, before + match.count)
 
 
 def runs_of_molecules(system: System, atoms: Positions) -> Iterator[tuple[MoleculeType, slice, Positions]]:
     """Yield molecule type, which of its copies these are, and atoms (count, n, 3) of each run."""
     for match, copies in copies_of_runs(system):
-        yield match.kind, copies, match.molecules(atoms)
+        yield match.moltype, copies, match.molecules(atoms)
 
 
 # --- beads and bonds -------------------------------------------------------------------------------
@@ -149,13 +149,13 @@ def deviation(system: System, atoms: Positions, beads: Positions, box: FloatArra
 def longest_bond(system: System, atoms: Positions) -> float:
     """Return the length of the longest chemical bond of whole atoms (n, 3), nm; 0 if there is none."""
     longest = 0.0
-    for kind, _, rows in runs_of_molecules(system, atoms):
-        i, j = _bonds(kind).T
+    for moltype, _, rows in runs_of_molecules(system, atoms):
+        i, j = _bonds(moltype).T
         lengths = np.linalg.norm(rows[:, j] - rows[:, i], axis=-1)
         longest = max(longest, float(lengths.max(initial=0.0)))
     return longest
 
 
 @lru_cache(maxsize=64)
-def _bonds(kind: MoleculeType) -> IntArray:
-    return np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2)
+def _bonds(moltype: MoleculeType) -> IntArray:
+    return np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2)

@@ -109,9 +109,9 @@ HYDROGEN_MASS = 1.5
 """amu; below it an atom of unknown element is a hydrogen."""
 
 
-def hydrogens(kind: MoleculeType) -> BoolArray:
+def hydrogens(moltype: MoleculeType) -> BoolArray:
     """(n,) which atoms are hydrogens or deuterium: by element, else by mass (massless sites too)."""
-    pairs = zip(kind.elements, kind.masses, strict=True)
+    pairs = zip(moltype.elements, moltype.masses, strict=True)
     return np.array([e in ("H", "D") or (not e and mass < HYDROGEN_MASS) for e, mass in pairs], bool)
 
 
@@ -164,19 +164,19 @@ class Topology:
     @property
     def n_atoms(self) -> int:
         """Number of atoms (or beads) of the system."""
-        return sum(count * kind.n_atoms for kind, _, count in blocks(self))
+        return sum(count * moltype.n_atoms for moltype, _, count in blocks(self))
 
 
 def blocks(topology: Topology) -> Iterator[tuple[MoleculeType, int, int]]:
     """Yield ``(molecule type, first atom, number of molecules)`` for each line of ``[ molecules ]``."""
     first = 0
     for name, count in topology.molecules:
-        kind = topology.molecule_types[name]
-        yield kind, first, count
-        first += count * kind.n_atoms
+        moltype = topology.molecule_types[name]
+        yield moltype, first, count
+        first += count * moltype.n_atoms
 
 
-def excluded_pairs(kind: MoleculeType) -> IntArray:
+def excluded_pairs(moltype: MoleculeType) -> IntArray:
     """All excluded pairs of a molecule type.
 
     Returns
@@ -185,20 +185,20 @@ def excluded_pairs(kind: MoleculeType) -> IntArray:
     (GROMACS manual, "Exclusions"; virtual sites are no chemical bond there).
     """
     chemical = nx.Graph()
-    chemical.add_nodes_from(kind.graph)
-    chemical.add_edges_from((i, j) for i, j, how in kind.graph.edges(data="kind") if how != "virtual")
-    pairs = {(int(min(p)), int(max(p))) for p in kind.exclusions}
+    chemical.add_nodes_from(moltype.graph)
+    chemical.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
+    pairs = {(int(min(p)), int(max(p))) for p in moltype.exclusions}
     for i in chemical:
-        reach = nx.single_source_shortest_path_length(chemical, i, cutoff=kind.nrexcl)
+        reach = nx.single_source_shortest_path_length(chemical, i, cutoff=moltype.nrexcl)
         pairs |= {(i, j) for j in reach if i < j}
     return np.array(sorted(pairs), np.int64).reshape(-1, 2)
 
 
-def chemical_graph(kind: MoleculeType) -> nx.Graph:
+def chemical_graph(moltype: MoleculeType) -> nx.Graph:
     """Return the molecular graph without the links of virtual sites, nodes in the order of the file."""
     graph = nx.Graph()
-    graph.add_nodes_from(range(kind.n_atoms))
-    graph.add_edges_from((i, j) for i, j, how in kind.graph.edges(data="kind") if how != "virtual")
+    graph.add_nodes_from(range(moltype.n_atoms))
+    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
     return graph
 
 
@@ -206,11 +206,13 @@ def is_excluded(topology: Topology, pairs: IntArray) -> NDArray[np.bool_]:
     """Which of the system's atom pairs (k, 2), i < j, are excluded from non-bonded interactions: (k,)."""
     n = topology.n_atoms
     keys, molecule, molecules = [np.zeros(0, np.int64)], np.zeros(n, np.int64), 0
-    for kind, first, count in blocks(topology):
-        starts = first + kind.n_atoms * np.arange(count)
-        i, j = (starts[:, None, None] + excluded_pairs(kind)).reshape(-1, 2).T
+    for moltype, first, count in blocks(topology):
+        starts = first + moltype.n_atoms * np.arange(count)
+        i, j = (starts[:, None, None] + excluded_pairs(moltype)).reshape(-1, 2).T
         keys.append(i * n + j)
-        molecule[first : first + count * kind.n_atoms] = molecules + np.arange(count).repeat(kind.n_atoms)
+        molecule[first : first + count * moltype.n_atoms] = molecules + np.arange(count).repeat(
+            moltype.n_atoms
+        )
         molecules += count
     i, j = pairs.T
     excluded: NDArray[np.bool_] = molecule[i] == molecule[j]
@@ -228,12 +230,12 @@ def atom_types(topology: Topology) -> IntArray:
     """
     rows = {name: row for row, name in enumerate(nonbonded_parameters(topology).types)}
     found = []
-    for kind, _, count in blocks(topology):
-        names = [str(name) for name in kind.attribute("type")]
+    for moltype, _, count in blocks(topology):
+        names = [str(name) for name in moltype.attribute("type")]
         unknown = sorted(set(names) - set(rows))
         if unknown:
             raise InputError(
-                f"molecule type {kind.name} has atoms of type {unknown[0]}; there are {', '.join(rows)}",
+                f"molecule type {moltype.name} has atoms of type {unknown[0]}; there are {', '.join(rows)}",
                 path=topology.path,
             )
         found.append(np.tile(np.array([rows[name] for name in names], np.int64), count))
@@ -250,5 +252,5 @@ def nonbonded_parameters(topology: Topology) -> NonBonded:
 def atom_charges(topology: Topology) -> FloatArray:
     """Charges of all atoms of the system, e: (n,)."""
     return np.concatenate(
-        [np.zeros(0), *(np.tile(kind.charges, count) for kind, _, count in blocks(topology))]
+        [np.zeros(0), *(np.tile(moltype.charges, count) for moltype, _, count in blocks(topology))]
     )

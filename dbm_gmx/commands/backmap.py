@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Handedness, infer_handedness
+from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.commands.summary import Refinement, Report, Tally
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.network.arrays import system_layout
@@ -102,7 +102,7 @@ class Backmapper:
         Grows and refines in the force field, where the settings need it.
     conditions
         Those of the sampler.
-    hands
+    chirality
         What is expected of the stereocentres; where nothing is, the first frame decides for the others.
     workers
         Frames sampled side by side; no influence on the result.
@@ -115,7 +115,7 @@ class Backmapper:
     model: Model | None = None
     sampler: Sampler | None = None
     conditions: Conditions = field(default_factory=Conditions)
-    hands: Handedness = field(default_factory=dict)
+    chirality: Chirality = field(default_factory=dict)
     workers: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -174,7 +174,9 @@ class Backmapper:
             )
             judge = None
             if settings.orientations > 1:
-                judge = Judge(self.system, scene.layout, grid=grid, batch=settings.batch, hands=self.hands)
+                judge = Judge(
+                    self.system, scene.layout, grid=grid, batch=settings.batch, chirality=self.chirality
+                )
             start = [one.positions for one in batch if one.positions is not None]
             atoms = reconstruct(
                 scene,
@@ -187,7 +189,7 @@ class Backmapper:
                 grid=grid,
                 settings=settings,
                 judge=judge,
-                turn_over=judge.turn_over if judge is not None else None,
+                invert_wrong=judge.invert_wrong if judge is not None else None,
                 bonds=bonds,
             )
             split = atoms.cpu().numpy().reshape(len(batch), -1, 3)
@@ -199,12 +201,12 @@ class Backmapper:
         sampler = self.sampler
         if sampler is None:
             raise ValueError("the settings need a sampler")
-        if any((hands == 0).any() for hands in self.hands.values()):
+        if any((chirality == 0).any() for chirality in self.chirality.values()):
             for one in rebuilt:
                 first = self._sample(sampler, one)
                 yield first
                 sampler = copy(sampler)  # it is used again where nothing is known but what it was given
-                sampler.hands = infer_handedness(self.system, first.atoms.positions, self.hands)
+                sampler.chirality = infer_chirality(self.system, first.atoms.positions, self.chirality)
                 break
         chosen = sampler
         if self.workers == 1:
@@ -256,7 +258,7 @@ def make_backmapper(
     *,
     settings: Settings,
     conditions: Conditions | None = None,
-    hands: Handedness | None = None,
+    chirality: Chirality | None = None,
     model: str | Path = MODEL,
     channels: Path | None = None,
     device: str | None = None,
@@ -270,7 +272,7 @@ def make_backmapper(
         The system.
     settings, conditions
         Without conditions 300 K are assumed, which a warning says.
-    hands
+    chirality
         What is expected of the stereocentres.
     model, channels, device
         As for :func:`backmap`.
@@ -285,7 +287,7 @@ def make_backmapper(
     """
     _check_settings(settings)
     conditions = conditions or Conditions(source=ASSUMED)
-    mapper = Backmapper(system, settings, conditions=conditions, hands=hands or {})
+    mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
     if settings.uses_network:
         chosen = read_model(model, channels)
         system_layout(system, chosen.channels)
@@ -298,7 +300,7 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = Sampler(system, conditions, settings, mapper.hands, together=together)
+        sampler = Sampler(system, conditions, settings, mapper.chirality, together=together)
         mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
     return mapper
 
@@ -372,18 +374,18 @@ def backmap(
     settings = settings or Settings()
     outputs, firsts = _check_outputs(output, first_frame, settings.samples)
     system, frames, total = read_inputs(inputs)
-    hands = expected_handedness(system, inputs.reference, conformers=system.conformers)
+    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
     mapper = make_backmapper(
         system,
         settings=settings,
         conditions=conditions,
-        hands=hands,
+        chirality=chirality,
         model=model,
         channels=channels,
         device=device,
         frames=total,
     )
-    tally = Tally(system, hands)
+    tally = Tally(system, chirality)
     begin = time.monotonic()
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]

@@ -18,7 +18,7 @@ from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.commands.backmap import Backmapper, make_backmapper
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import best_device, best_dtype, read_model
@@ -97,12 +97,12 @@ def benchmark(
     network, exact = Settings(refine="none", start="network"), Settings(sweeps=sweeps)
 
     def mapper(system: System, settings: Settings, frames: int) -> Backmapper:
-        hands = expected_handedness(system, conformers=system.conformers)
+        chirality = reference_chirality(system, conformers=system.conformers)
         return make_backmapper(
             system,
             settings=settings,
             conditions=conditions,
-            hands=hands,
+            chirality=chirality,
             model=model,
             channels=channels,
             device=device,
@@ -146,8 +146,8 @@ def repeat_system(system: System, copies: int) -> System:
     matches, bead, atom = [], 0, 0
     for match in system.matches:
         count = match.count * copies
-        matches.append(Match(match.kind, match.mapping, count, first_bead=bead, first_atom=atom))
-        bead, atom = bead + count * len(match.mapping.names), atom + count * match.kind.n_atoms
+        matches.append(Match(match.moltype, match.mapping, count, first_bead=bead, first_atom=atom))
+        bead, atom = bead + count * len(match.mapping.names), atom + count * match.moltype.n_atoms
     return replace(system, topology=replace(system.topology, molecules=molecules), matches=tuple(matches))
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import SignArray
-from dbm_gmx.chemistry.stereo import Handedness, stereocentres
+from dbm_gmx.chemistry.stereo import Chirality, stereocentres
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.commands.backmap import make_backmapper
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import system_layout
 from dbm_gmx.network.channels import classes_of
@@ -46,15 +46,19 @@ def check(
     settings, conditions = settings or Settings(), conditions or Conditions(source=ASSUMED)
     system, frames, _ = read_inputs(inputs)
     lines = [f"system: {system.n_beads} beads, {system.n_atoms} atoms"]
-    lines += [line for name in {m.kind.name: m for m in system.matches} for line in _molecule(system, name)]
-    hands = expected_handedness(system, inputs.reference, conformers=system.conformers)
-    unknown = sum(int((np.broadcast_to(h, (c, h.shape[1])) == 0).sum()) for h, c in _copies(system, hands))
+    lines += [
+        line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
+    ]
+    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    unknown = sum(
+        int((np.broadcast_to(h, (c, h.shape[1])) == 0).sum()) for h, c in _copies(system, chirality)
+    )
     if unknown:
         lines.append(f"stereocentres: nothing says the hand of {unknown}, which the beads decide")
     make_backmapper(
-        system, settings=settings, conditions=conditions, hands=hands, model=model, channels=channels
+        system, settings=settings, conditions=conditions, chirality=chirality, model=model, channels=channels
     )
-    lines.append(_force_field(system, settings, conditions, hands))
+    lines.append(_force_field(system, settings, conditions, chirality))
     lines.append(_model(system, model, channels))
     times = [frame.time for frame in frames]
     lines.append(
@@ -63,17 +67,17 @@ def check(
     return lines
 
 
-def _copies(system: System, hands: Handedness) -> Iterator[tuple[SignArray, int]]:
+def _copies(system: System, chirality: Chirality) -> Iterator[tuple[SignArray, int]]:
     """Yield the hands of each molecule type and how many copies there are."""
-    for name, signs in hands.items():
-        yield signs, sum(match.count for match in system.matches if match.kind.name == name)
+    for name, signs in chirality.items():
+        yield signs, sum(match.count for match in system.matches if match.moltype.name == name)
 
 
-def _force_field(system: System, settings: Settings, conditions: Conditions, hands: Handedness) -> str:
+def _force_field(system: System, settings: Settings, conditions: Conditions, chirality: Chirality) -> str:
     """Say whether the force field can be sampled."""
     try:
         if not settings.uses_sampler:
-            Sampler(system, conditions, settings, hands)
+            Sampler(system, conditions, settings, chirality)
     except InputError as error:
         return f"force field: {error} (not needed here)"
     return (
@@ -94,12 +98,12 @@ def _model(system: System, model: str | Path, channels: Path | None) -> str:
 
 
 def _molecule(system: System, name: str) -> list[str]:
-    match = next(m for m in system.matches if m.kind.name == name)
-    count = sum(m.count for m in system.matches if m.kind.name == name)
-    bare = match.kind.n_atoms - len(set(match.mapping.weights.nonzero()[1].tolist()))
+    match = next(m for m in system.matches if m.moltype.name == name)
+    count = sum(m.count for m in system.matches if m.moltype.name == name)
+    bare = match.moltype.n_atoms - len(set(match.mapping.weights.nonzero()[1].tolist()))
     beads = " ".join(f"{n}:{t}" for n, t in zip(match.mapping.names, match.mapping.types, strict=True))
     return [
-        f"molecule {name}: {count} times, {match.kind.n_atoms} atoms ({bare} without weight in the mapping), "
-        f"{len(stereocentres(match.kind))} stereocentres",
+        f"molecule {name}: {count} times, {match.moltype.n_atoms} atoms "
+        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres",
         f"  beads {beads if len(beads) < 80 else beads[:76] + ' ...'}",
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Handedness, Stereo, count_stereo, infer_handedness
+from dbm_gmx.chemistry.stereo import Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 
 # --- all of it -------------------------------------------------------------------------------------
@@ -154,8 +154,8 @@ def judge_frame(
     atoms: Frame,
     beads: Frame,
     *,
-    expected: Handedness,
-    inferred: Handedness | None = None,
+    expected: Chirality,
+    inferred: Chirality | None = None,
 ) -> Report:
     """Judge one frame: whole atoms and the beads they were made for; hands as for :func:`count_stereo`."""
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
@@ -179,17 +179,17 @@ class Tally:
     system
         The system.
     expected
-        See :func:`expected_handedness`.
+        See :func:`reference_chirality`.
     """
 
-    def __init__(self, system: System, expected: Handedness):
+    def __init__(self, system: System, expected: Chirality):
         self.system, self.expected = system, expected
         self._inferred = expected
         self._sum = Report()
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Judge a frame of whole atoms made for ``beads``, and note how they were refined."""
-        self._inferred = infer_handedness(self.system, atoms.positions, self._inferred)
+        self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
         found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
         self._sum += replace(found, refinement=refinement or Refinement())
 

@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.commands.backmap import make_backmapper
 from dbm_gmx.commands.summary import Tally
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import Conformer, expected_handedness
+from dbm_gmx.files.conformers import Conformer, reference_chirality
 from dbm_gmx.files.library import library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.top import read_topology
@@ -54,7 +54,7 @@ def backmap_universe(
     model, settings, conditions, device
         As for :func:`~dbm_gmx.commands.backmap.backmap`; a single sample.
     reference
-        A conformer or system that defines the handedness of stereocentres.
+        A conformer or system that defines the chirality of stereocentres.
     frames
         Which frames.
 
@@ -83,11 +83,11 @@ def backmap_universe(
     system = make_system(atomistic, found, cg)
     if system.n_beads != len(beads.atoms):
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
-    hands = expected_handedness(system, reference, conformers=conformers)
+    chirality = reference_chirality(system, reference, conformers=conformers)
     mapper = make_backmapper(
-        system, settings=settings, conditions=conditions, hands=hands, model=model, device=device
+        system, settings=settings, conditions=conditions, chirality=chirality, model=model, device=device
     )
-    tally, rebuilt = Tally(system, hands), []
+    tally, rebuilt = Tally(system, chirality), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
@@ -103,13 +103,13 @@ def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict
     """Molecules of a Universe: its own molecule types, else those of the atomistic topology in order."""
     if hasattr(beads.atoms, "moltypes"):
         found = [list(group) for _, group in groupby(beads.atoms, key=lambda a: (a.molnum, a.moltype))]
-        kinds = {str(g[0].moltype): _beads(str(g[0].moltype), [a.name for a in g]) for g in found}
+        moltypes = {str(g[0].moltype): _beads(str(g[0].moltype), [a.name for a in g]) for g in found}
         runs = groupby(str(g[0].moltype) for g in found)
-        return Topology(kinds, tuple((name, len(list(run))) for name, run in runs))
+        return Topology(moltypes, tuple((name, len(list(run))) for name, run in runs))
     if atomistic is None:
         raise InputError("the Universe knows no molecule types (read a .tpr): give a topology and mappings")
-    kinds = {name: _beads(name, mapping.names) for name, mapping in mappings.items()}
-    return Topology(kinds, atomistic.molecules)
+    moltypes = {name: _beads(name, mapping.names) for name, mapping in mappings.items()}
+    return Topology(moltypes, atomistic.molecules)
 
 
 def _beads(name: str, names: Sequence[str]) -> MoleculeType:
@@ -130,11 +130,11 @@ def _frames(universe: mda.Universe, chosen: slice) -> Iterator[Frame]:
 
 
 def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:
-    kinds = [kind for kind, _, count in blocks(topology) for _ in range(count)]
+    moltypes = [moltype for moltype, _, count in blocks(topology) for _ in range(count)]
     residues: list[tuple[Any, Any]] = []
     residue: list[int] = []
-    for kind in kinds:
-        numbered = zip(kind.attribute("resid"), kind.attribute("resname"), strict=True)
+    for moltype in moltypes:
+        numbered = zip(moltype.attribute("resid"), moltype.attribute("resname"), strict=True)
         for label, atoms in groupby(numbered):
             residue += [len(residues)] * len(list(atoms))
             residues.append(label)
@@ -145,12 +145,14 @@ def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:
         residue_segindex=[0] * len(residues),
     )
     for attribute, key in (("names", "name"), ("types", "type"), ("elements", "element"), ("masses", "mass")):
-        universe.add_TopologyAttr(attribute, [value for kind in kinds for value in kind.attribute(key)])
-    universe.add_TopologyAttr("charges", [value for kind in kinds for value in kind.charges])
+        universe.add_TopologyAttr(
+            attribute, [value for moltype in moltypes for value in moltype.attribute(key)]
+        )
+    universe.add_TopologyAttr("charges", [value for moltype in moltypes for value in moltype.charges])
     universe.add_TopologyAttr("resids", [resid for resid, _ in residues])
     universe.add_TopologyAttr("resnames", [name for _, name in residues])
-    first = np.cumsum([0] + [kind.n_atoms for kind in kinds])
-    bonds = np.concatenate([kind.bonds + start for kind, start in zip(kinds, first, strict=False)])
+    first = np.cumsum([0] + [moltype.n_atoms for moltype in moltypes])
+    bonds = np.concatenate([moltype.bonds + start for moltype, start in zip(moltypes, first, strict=False)])
     universe.add_TopologyAttr("bonds", bonds)
     if frames:
         sizes = np.array([dimensions(frame.box) for frame in frames])

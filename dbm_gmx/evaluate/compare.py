@@ -124,10 +124,10 @@ def _errors(reference: Frames, candidate: Frames, seed: int) -> Scores:
     """Standard deviation of each score over frames drawn with replacement."""
     if min(len(reference), len(candidate)) < 2:
         return {}
-    dice = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, 1])
 
     def drawn(frames: Frames) -> Frames:
-        return [frames[i] for i in dice.integers(len(frames), size=len(frames))]
+        return [frames[i] for i in rng.integers(len(frames), size=len(frames))]
 
     return _over([compare(drawn(reference), drawn(candidate)) for _ in range(RESAMPLES)], np.std)
 
@@ -146,9 +146,9 @@ def floor(reference: Frames, candidate: int, *, seed: int) -> Scores:
     rest, part = floor_frames(len(reference), candidate)
     if not part:
         return {}
-    dice, found = np.random.default_rng([seed, 2]), []
+    rng, found = np.random.default_rng([seed, 2]), []
     for _ in range(SPLITS):
-        order = dice.permutation(len(reference))
+        order = rng.permutation(len(reference))
         found.append(compare(*([reference[i] for i in rows] for rows in (order[:rest], order[rest:]))))
     return _over([{key: abs(v) for key, v in scores.items()} for scores in found], np.mean)
 

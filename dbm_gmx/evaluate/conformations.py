@@ -82,7 +82,7 @@ class Monomers:
 
     Attributes
     ----------
-    kind
+    moltype
         Their molecule type.
     first
         (m,) first atom of the molecule of each, as row of the system.
@@ -94,7 +94,7 @@ class Monomers:
         Part of all monomers of the system with a bond that can turn.
     """
 
-    kind: MoleculeType
+    moltype: MoleculeType
     first: IntArray
     joints: IntArray
     groups: IntArray
@@ -114,11 +114,11 @@ def find_monomers(topology: Topology) -> list[Monomers]:
         No molecule has a bond between heavy atoms that can turn.
     """
     found: dict[tuple[str, tuple[str, ...]], list[tuple[int, list[int]]]] = defaultdict(list)
-    kinds = {kind.name: (kind, list(_sorted_joints(kind))) for kind, *_ in blocks(topology)}
-    for kind, first, copies in blocks(topology):
+    moltypes = {moltype.name: (moltype, list(_sorted_joints(moltype))) for moltype, *_ in blocks(topology)}
+    for moltype, first, copies in blocks(topology):
         for copy in range(copies):
-            for colours, joints in kinds[kind.name][1]:
-                found[kind.name, colours].append((first + copy * kind.n_atoms, joints))
+            for colours, joints in moltypes[moltype.name][1]:
+                found[moltype.name, colours].append((first + copy * moltype.n_atoms, joints))
     if not found:
         raise InputError(
             "no molecule has a bond between heavy atoms that can turn, or its elements are unknown: there "
@@ -128,7 +128,7 @@ def find_monomers(topology: Topology) -> list[Monomers]:
     total = sum(map(len, found.values()))
     sorts = [
         Monomers(
-            kind=kinds[name][0],
+            moltype=moltypes[name][0],
             first=np.array([first for first, _ in members], np.int64),
             joints=np.array([joints for _, joints in members], np.int64),
             groups=np.unique(colours, return_inverse=True)[1],
@@ -139,37 +139,37 @@ def find_monomers(topology: Topology) -> list[Monomers]:
     return sorted(sorts, key=lambda sort: -len(sort.first))
 
 
-def _sorted_joints(kind: MoleculeType) -> Iterator[tuple[tuple[str, ...], list[int]]]:
+def _sorted_joints(moltype: MoleculeType) -> Iterator[tuple[tuple[str, ...], list[int]]]:
     """Yield the joints of each monomer in the order of their colours, and these."""
-    heavy = _heavy(kind)
+    heavy = _heavy(moltype)
     if any(sort.startswith(" ") for _, sort in heavy.nodes(data="sort")):
         return
     colours = nx.weisfeiler_lehman_subgraph_hashes(heavy, node_attr="sort", iterations=SURROUNDINGS)
     turning = {i for bond in nx.bridges(heavy) if all(heavy.degree(j) > 1 for j in bond) for i in bond}
-    for atoms in _split(kind, heavy):
+    for atoms in _split(moltype, heavy):
         pairs = sorted((colours[i][-1], i) for i in atoms if i in turning)
         if pairs:
             yield tuple(colour for colour, _ in pairs), [i for _, i in pairs]
 
 
-def _heavy(kind: MoleculeType) -> nx.Graph:
+def _heavy(moltype: MoleculeType) -> nx.Graph:
     """Return the graph without hydrogens and virtual sites; ``sort`` is element, neighbours, ring or not."""
-    atoms = [i for i, atom in kind.graph.nodes(data=True) if atom["element"] != "H" and atom["mass"] > 0]
-    heavy = nx.Graph(kind.graph.subgraph(atoms).edges)
+    atoms = [i for i, atom in moltype.graph.nodes(data=True) if atom["element"] != "H" and atom["mass"] > 0]
+    heavy = nx.Graph(moltype.graph.subgraph(atoms).edges)
     heavy.add_nodes_from(atoms)
     ring = {i for block in nx.biconnected_components(heavy) if len(block) > 2 for i in block}
     for i in heavy:
-        element = kind.graph.nodes[i]["element"] or " "
+        element = moltype.graph.nodes[i]["element"] or " "
         heavy.nodes[i].update(element=element, ring=i in ring)
         heavy.nodes[i]["sort"] = f"{element} {heavy.degree(i)} {'ring' if i in ring else 'chain'}"
     return heavy
 
 
-def _split(kind: MoleculeType, heavy: nx.Graph) -> list[list[int]]:
+def _split(moltype: MoleculeType, heavy: nx.Graph) -> list[list[int]]:
     """Cut the heavy atoms of a molecule into monomers."""
     residues = defaultdict(list)
     for i in sorted(heavy):
-        residues[kind.graph.nodes[i]["resid"]].append(i)
+        residues[moltype.graph.nodes[i]["resid"]].append(i)
     if len(residues) > 1 or not len(heavy):
         return list(residues.values())
     parts = (heavy.subgraph(part) for part in nx.connected_components(heavy))
@@ -221,7 +221,7 @@ def environments(topology: Topology, monomers: Monomers, frame: Frame, chosen: I
     (c, d) of unit length.
     """
     atoms = 10.0 * np.asarray(whole_molecules(topology, frame), np.float64)  # Angstrom
-    heavy = np.array(sorted(_heavy(monomers.kind)), np.int64)
+    heavy = np.array(sorted(_heavy(monomers.moltype)), np.int64)
     soap = SOAP(
         r_cut=10 * CUTOFF,
         n_max=RADIAL,
@@ -369,22 +369,22 @@ def conformations(
         Nothing in the system has a conformation, or the reference shows too few monomers.
     """
     monomers = monomers or find_monomers(topology)[0]
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     frames = {REFERENCE: reference, **candidates}
-    chosen = np.sort(dice.permutation(len(monomers.first))[: max(1, MOST // max(map(len, frames.values())))])
+    chosen = np.sort(rng.permutation(len(monomers.first))[: max(1, MOST // max(map(len, frames.values())))])
     n = len(reference) * len(chosen)
     if n < FEWEST:
-        raise InputError(f"{n} monomers of {monomers.kind.name} in the reference, {FEWEST} span a map")
-    marks = np.sort(dice.permutation(n)[:LANDMARKS])
+        raise InputError(f"{n} monomers of {monomers.moltype.name} in the reference, {FEWEST} span a map")
+    marks = np.sort(rng.permutation(n)[:LANDMARKS])
     kernels = _kernels(topology, monomers, frames, chosen, marks)
     places = _geodesic_map(kernels, marks)
     k = clusters or _best_number(places[REFERENCE][marks], seed)
     labels, centres = _clusters(places, k, seed)
     silhouette = float(silhouette_score(places[REFERENCE][marks], labels[REFERENCE][marks]))
     counted = _count(labels, k, len(chosen))
-    errors = {label: _resampled(parts, len(parts), dice).std(axis=0) for label, parts in counted.items()}
+    errors = {label: _resampled(parts, len(parts), rng).std(axis=0) for label, parts in counted.items()}
     pairs = {label: _same_frames(reference, some) for label, some in candidates.items()}
-    shifts = {label: _shift(counted, errors, label, pairs[label], dice) for label in candidates}
+    shifts = {label: _shift(counted, errors, label, pairs[label], rng) for label in candidates}
     others = _other_choices(kernels, places, marks, k)
     return Conformations(
         monomers=monomers,
@@ -400,7 +400,7 @@ def conformations(
         shift_errors={label: error for label, (_, error) in shifts.items()},
         confusion={label: _confusion(labels, label, pairs[label], len(chosen), k) for label in candidates},
         divergence=_divergences(counted),
-        floor={label: _floor(counted[REFERENCE], len(some), dice) for label, some in candidates.items()},
+        floor={label: _floor(counted[REFERENCE], len(some), rng) for label, some in candidates.items()},
         outside=_outside(kernels, marks),
         robustness=tuple(
             _choice(name, *other, labels[REFERENCE], len(chosen), seed) for name, other in others.items()
@@ -486,16 +486,16 @@ def _count(labels: Mapping[str, IntArray], k: int, m: int) -> dict[str, FloatArr
     }
 
 
-def _resampled(parts: FloatArray, frames: int, dice: np.random.Generator) -> FloatArray:
+def _resampled(parts: FloatArray, frames: int, rng: np.random.Generator) -> FloatArray:
     """(resamplings, k) mean of as many frames drawn from those there are; a single one says nothing."""
     if len(parts) < 2:
         return np.full((RESAMPLED, parts.shape[1]), np.nan)
-    return np.asarray(parts[dice.integers(len(parts), size=(RESAMPLED, frames))].mean(axis=1))
+    return np.asarray(parts[rng.integers(len(parts), size=(RESAMPLED, frames))].mean(axis=1))
 
 
-def _floor(parts: FloatArray, frames: int, dice: np.random.Generator) -> tuple[float, float]:
+def _floor(parts: FloatArray, frames: int, rng: np.random.Generator) -> tuple[float, float]:
     """Mean and 95th percentile of the divergence between two samples of the reference."""
-    found = jensen_shannon(_resampled(parts, len(parts), dice), _resampled(parts, frames, dice))
+    found = jensen_shannon(_resampled(parts, len(parts), rng), _resampled(parts, frames, rng))
     return float(np.mean(found)), float(np.quantile(found, 0.95))
 
 
@@ -514,7 +514,7 @@ def _shift(
     errors: Mapping[str, FloatArray],
     label: str,
     pairs: list[tuple[int, int]],
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """(k,) a candidate's populations less the reference's, and the standard error of that."""
     if not pairs:
@@ -522,7 +522,7 @@ def _shift(
         return means[0] - means[1], np.hypot(errors[label], errors[REFERENCE])
     i, j = np.array(pairs).T
     parts = counted[label][j] - counted[REFERENCE][i]
-    return parts.mean(axis=0), _resampled(parts, len(parts), dice).std(axis=0)
+    return parts.mean(axis=0), _resampled(parts, len(parts), rng).std(axis=0)
 
 
 def _same_frames(reference: Sequence[Frame], candidate: Sequence[Frame]) -> list[tuple[int, int]]:
@@ -595,10 +595,10 @@ def _choice(
 
 def _notes(monomers: Monomers, chosen: int, marks: int, k: int, silhouette: float) -> tuple[str, ...]:
     """Say what was done."""
-    kind, n, joints = monomers.kind, len(monomers.first), monomers.joints[0]
-    atoms = ", ".join(kind.names[i] for i in joints)
+    moltype, n, joints = monomers.moltype, len(monomers.first), monomers.joints[0]
+    atoms = ", ".join(moltype.names[i] for i in joints)
     return (
-        f"Looked at are the {n} monomers of {kind.name} around which the molecular graph is the same "
+        f"Looked at are the {n} monomers of {moltype.name} around which the molecular graph is the same "
         f"({100 * monomers.share:.0f} % of the monomers that have conformations)"
         + (f", of which {chosen} were drawn." if chosen < n else "."),
         f"The environment of a monomer is SOAP (reach {CUTOFF:g} nm, Gaussians of {WIDTH:g} nm, "

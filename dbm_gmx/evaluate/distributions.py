@@ -63,11 +63,11 @@ class Members:
 
 
 @lru_cache(maxsize=64)
-def term_classes(kind: MoleculeType) -> dict[TermClass, Members]:
+def term_classes(moltype: MoleculeType) -> dict[TermClass, Members]:
     """Terms of a molecule type by their classes, in the order of the file."""
-    types = [str(t) for t in kind.attribute("type")]
+    types = [str(t) for t in moltype.attribute("type")]
     found: dict[TermClass, dict[tuple[int, ...], list[tuple[str, int, tuple[float, ...]]]]] = {}
-    for terms in kind.terms:
+    for terms in moltype.terms:
         part = part_of(terms.directive, terms.function)
         if not part:
             continue
@@ -112,7 +112,7 @@ def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArr
     found: dict[TermClass, list[FloatArray]] = {}
     for match in system.matches:
         rows = match.molecules(atoms)
-        for key, members in term_classes(match.kind).items():
+        for key, members in term_classes(match.moltype).items():
             (values,) = MEASURES[key[0]](rows[:, torch.as_tensor(members.atoms)])
             values = values if key[0] == "bond" else torch.rad2deg(values)
             values = values.abs() if key[0] == "improper" else values
@@ -192,18 +192,18 @@ def expected_distributions(system: System, conditions: Conditions) -> dict[TermC
     kt = GAS * conditions.temperature
     potentials: dict[TermClass, dict[Potential, int]] = {}
     for match in system.matches:
-        for key, members in term_classes(match.kind).items():
+        for key, members in term_classes(match.moltype).items():
             counts = potentials.setdefault(key, {})
-            fixed = key[0] == "bond" and _are_fixed(match.kind, members, conditions.constraints)
+            fixed = key[0] == "bond" and _are_fixed(match.moltype, members, conditions.constraints)
             for potential, count in members.potentials.items():
                 held = tuple(("constraints", 1, term[2]) for term in potential) if fixed else potential
                 counts[held] = counts.get(held, 0) + count * match.count
     return {key: _expected(key[0], counts, kt) for key, counts in potentials.items()}
 
 
-def _are_fixed(kind: MoleculeType, members: Members, constraints: str) -> bool:
+def _are_fixed(moltype: MoleculeType, members: Members, constraints: str) -> bool:
     """Whether bonds of a class keep their length (``constraints`` of an ``.mdp``)."""
-    held, _ = fixed_bonds(kind, constraints)
+    held, _ = fixed_bonds(moltype, constraints)
     return bool((held == np.sort(members.atoms[0])).all(axis=1).any())
 
 

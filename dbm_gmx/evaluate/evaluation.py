@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import default_alignment, mapped_molecules
-from dbm_gmx.chemistry.stereo import Handedness, infer_handedness
+from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
@@ -25,7 +25,7 @@ from dbm_gmx.evaluate.compare import REFERENCE, Score, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
-from dbm_gmx.files.conformers import expected_handedness
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_system
@@ -149,13 +149,13 @@ def evaluate(
     system = evaluated_system(inputs)
     beads = _beads(inputs, system)
     read = partial(_measured, system, conditions, beads, inputs=inputs, threads=threads, quiet=quiet)
-    reference, hands, notes = _reference(inputs, system, read)
+    reference, chirality, notes = _reference(inputs, system, read)
     candidates = tuple(
-        _candidate(system, label, path, hands, read)
+        _candidate(system, label, path, chirality, read)
         for label, path in zip(labels, inputs.trajectories, strict=True)
     )
     kept = [c for c in candidates if c.frames]
-    if any((signs == 0).any() for signs in hands.values()):
+    if any((signs == 0).any() for signs in chirality.values()):
         notes.append("where nothing says the hand of a stereocentre, the first frame of a candidate does")
     if beads is not None:
         notes += [_bead_note(c) for c in kept if any(not len(m.deviation) for m in c.measured)]
@@ -180,31 +180,31 @@ def _most(trajectories: Sequence[Trajectory]) -> int:
 
 
 def _reference(
-    inputs: EvaluateInputs, system: System, read: Callable[[str, Path, Handedness], Trajectory]
-) -> tuple[Trajectory | None, Handedness, list[str]]:
+    inputs: EvaluateInputs, system: System, read: Callable[[str, Path, Chirality], Trajectory]
+) -> tuple[Trajectory | None, Chirality, list[str]]:
     """Read the reference, if there is one, and which hands the stereocentres should have."""
     path = inputs.reference
     if path is None:
-        return None, expected_handedness(system), []
+        return None, reference_chirality(system), []
     if _is_conformer(path, system):
         note = f"{path.name} says which hand the stereocentres should have, nothing else"
-        return None, expected_handedness(system, path), [note]
+        return None, reference_chirality(system, path), [note]
     reference = read(REFERENCE, path, {})
-    return reference, infer_handedness(system, reference.frames[0].positions, {}), []
+    return reference, infer_chirality(system, reference.frames[0].positions, {}), []
 
 
 def _candidate(
     system: System,
     label: str,
     path: Path,
-    hands: Handedness,
-    read: Callable[[str, Path, Handedness], Trajectory],
+    chirality: Chirality,
+    read: Callable[[str, Path, Chirality], Trajectory],
 ) -> Trajectory:
     """Read a candidate, unless its atoms are not those of the topology."""
     differing = _differing(system.topology, path)
     if differing:
         return Trajectory(label, path, (), (), Verdict(differing=differing))
-    return read(label, path, hands)
+    return read(label, path, chirality)
 
 
 def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
@@ -250,16 +250,20 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
 
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
     """A system of atoms, of which no beads are known but those of the mappings."""
-    chosen = {name: mappings.get(name) or _one_bead(kind) for name, kind in topology.molecule_types.items()}
+    chosen = {
+        name: mappings.get(name) or _one_bead(moltype) for name, moltype in topology.molecule_types.items()
+    }
     return System(topology, chosen, mapped_molecules(topology, chosen))
 
 
-def _one_bead(kind: MoleculeType) -> BeadMapping:
+def _one_bead(moltype: MoleculeType) -> BeadMapping:
     """A whole molecule as a bead, at its centre of mass."""
-    weights = sp.csr_matrix(kind.masses[None] / kind.masses.sum())
-    owner = np.zeros(kind.n_atoms, np.int64)
-    align = default_alignment(weights, owner, kind.graph)
-    return BeadMapping(kind.name, (kind.name,), (kind.name,), weights, owner, align, np.ones(1, np.int64))
+    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
+    owner = np.zeros(moltype.n_atoms, np.int64)
+    align = default_alignment(weights, owner, moltype.graph)
+    return BeadMapping(
+        moltype.name, (moltype.name,), (moltype.name,), weights, owner, align, np.ones(1, np.int64)
+    )
 
 
 def _is_conformer(path: Path, system: System) -> bool:
@@ -294,7 +298,7 @@ def _measured(
     beads: Sequence[Frame] | None,
     label: str,
     path: Path,
-    hands: Handedness,
+    chirality: Chirality,
     *,
     inputs: EvaluateInputs,
     threads: int,
@@ -306,10 +310,10 @@ def _measured(
         replace(frame, positions=whole_atoms(system, frame))
         for frame in read_frames(path, n_atoms=system.n_atoms, **times)
     )
-    hands = infer_handedness(system, frames[0].positions, hands)
+    chirality = infer_chirality(system, frames[0].positions, chirality)
 
     def one(frame: Frame) -> Measured:
-        return measure(system, frame, conditions, hands=hands, beads=_at(beads, frame.time))
+        return measure(system, frame, conditions, chirality=chirality, beads=_at(beads, frame.time))
 
     shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=quiet or None)
     measured = tuple(side_by_side(one, iter(shown), threads))

@@ -69,13 +69,13 @@ def _figure(panels: Sequence[Panel], colours: Mapping[str, str], across: int, sa
         figure = Figure((across * WIDTH * scale, down * HEIGHT * scale + 0.3), layout="constrained")
         for place, panel in enumerate(panels):
             axes = figure.add_subplot(down, across, place + 1)
-            DRAW[panel.kind](axes, panel, colours)
+            DRAW[panel.moltype](axes, panel, colours)
             axes.set_title(panel.title)
             axes.set(xlabel=panel.x, ylabel=panel.y if place % across == 0 else "")
             axes.spines[["top", "right"]].set_visible(False)
         drawn = list(figure.axes)
         rows = [drawn[k : k + across] for k in range(0, len(drawn), across)] if same else []
-        for row in [drawn] if panels[0].kind == "scatter" else rows:
+        for row in [drawn] if panels[0].moltype == "scatter" else rows:
             _same_limits(row)
         named = {
             name: handle

@@ -9,7 +9,7 @@ import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Handedness
+from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, deviation
 from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_values
 from dbm_gmx.evaluate.pairs import measure_pairs
@@ -65,15 +65,15 @@ def measure(
     frame: Frame,
     conditions: Conditions,
     *,
-    hands: Handedness,
+    chirality: Chirality,
     beads: Frame | None = None,
 ) -> Measured:
     """Measure a frame of whole molecules.
 
     Parameters
     ----------
-    hands
-        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.expected_handedness`.
+    chirality
+        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
     beads
         The beads of the same time.
     """
@@ -91,7 +91,7 @@ def measure(
         energies | {"Potential": sum(energies.values())},
         pairs.distributions,
         *shapes,
-        faults(system, frame, hands),
+        faults(system, frame, chirality),
         np.zeros(0)
         if beads is None
         else deviation(system, atoms.numpy(), beads.positions.astype(np.float64), frame.box),
@@ -103,6 +103,6 @@ def _shapes(system: System, atoms: FloatArray) -> tuple[FloatArray, FloatArray, 
     parts = []
     for match in system.matches:
         measures = (radius_of_gyration, end_to_end, racemo)
-        parts.append([of(match.kind, match.molecules(atoms)).ravel() for of in measures])
+        parts.append([of(match.moltype, match.molecules(atoms)).ravel() for of in measures])
     radius, ends, dyads = (np.concatenate(part) for part in zip(*parts, strict=True))
     return radius, ends, dyads

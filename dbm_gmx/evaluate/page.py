@@ -65,7 +65,7 @@ def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, s
     """The page; ``worst`` is its last section."""
     names = ", ".join(c.label for c in evaluation.candidates)
     system = evaluation.system.topology
-    kinds = ", ".join(f"{count} {name}" for name, count in system.molecules)
+    moltypes = ", ".join(f"{count} {name}" for name, count in system.molecules)
     reference = evaluation.reference
     beside = (
         f"beside {len(reference.frames)} frames of {reference.path.name}"
@@ -73,7 +73,7 @@ def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, s
         else "without a reference"
     )
     frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
-    lead = f"{kinds} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
+    lead = f"{moltypes} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
     parts = [rule_table(evaluation), _summary(evaluation), _expected(evaluation)]
     parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
     parts.append(worst)

@@ -66,13 +66,13 @@ class Atoms:
 def atoms_of(topology: Topology) -> Atoms:
     """What the atoms of a topology are."""
     molecule, heavy, names, elements, before = [], [], [], set(), 0
-    for kind, _, count in blocks(topology):
-        real = kind.masses > 0
-        solid = np.array([e != "H" for e in kind.elements]) & real
-        elements |= {e for e, is_solid in zip(kind.elements, solid, strict=True) if is_solid}
-        molecule.append(before + np.arange(count).repeat(kind.n_atoms))
+    for moltype, _, count in blocks(topology):
+        real = moltype.masses > 0
+        solid = np.array([e != "H" for e in moltype.elements]) & real
+        elements |= {e for e, is_solid in zip(moltype.elements, solid, strict=True) if is_solid}
+        molecule.append(before + np.arange(count).repeat(moltype.n_atoms))
         heavy.append(np.tile(solid, count))
-        names += class_names(kind) * count
+        names += class_names(moltype) * count
         before += count
     classes, first, row = np.unique(names, return_index=True, return_inverse=True)
     name = "carbon" if elements == {"C"} else "heavy"
@@ -80,12 +80,12 @@ def atoms_of(topology: Topology) -> Atoms:
     return Atoms(np.concatenate(molecule), every, tuple(map(str, classes)), every[first], row, name)
 
 
-def class_names(kind: MoleculeType) -> list[str]:
+def class_names(moltype: MoleculeType) -> list[str]:
     """Classes of the atoms from the molecular graph, or their types where elements are unknown."""
     try:
-        return list(atom_classes(kind))
+        return list(atom_classes(moltype))
     except InputError:
-        return [str(t) for t in kind.attribute("type")]
+        return [str(t) for t in moltype.attribute("type")]
 
 
 @dataclass(frozen=True, eq=False)

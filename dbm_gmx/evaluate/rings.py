@@ -18,9 +18,9 @@ LARGEST = 8
 
 
 @lru_cache(maxsize=64)
-def rings_of(kind: MoleculeType) -> tuple[IntArray, ...]:
+def rings_of(moltype: MoleculeType) -> tuple[IntArray, ...]:
     """Rings of a molecule type: by size, (r, size) rows in the order around the ring."""
-    cycles = nx.minimum_cycle_basis(chemical_graph(kind))
+    cycles = nx.minimum_cycle_basis(chemical_graph(moltype))
     sizes = sorted({len(c) for c in cycles if len(c) <= LARGEST})
     return tuple(np.array([c for c in cycles if len(c) == size], np.int64) for size in sizes)
 
@@ -40,7 +40,7 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
     Rows of atoms: the two of the bond, then those of the ring.
     """
     places = np.asarray(atoms, np.float64)
-    bonds = _everywhere(system, lambda kind: (_bonds(kind),))
+    bonds = _everywhere(system, lambda moltype: (_bonds(moltype),))
     if not bonds:
         return []
     ends, found = bonds[0], []
@@ -77,8 +77,8 @@ def _through(corners: FloatArray, ends: FloatArray) -> np.ndarray:
     return np.asarray(inside.any(axis=1))
 
 
-def _bonds(kind: MoleculeType) -> IntArray:
-    return np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2)
+def _bonds(moltype: MoleculeType) -> IntArray:
+    return np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2)
 
 
 def _everywhere(system: System, rows_of: Callable[[MoleculeType], tuple[IntArray, ...]]) -> list[IntArray]:
@@ -86,7 +86,7 @@ def _everywhere(system: System, rows_of: Callable[[MoleculeType], tuple[IntArray
     found: dict[int, list[IntArray]] = {}
     for match in system.matches:
         first = match.first_atoms[:, None, None]
-        for rows in rows_of(match.kind):
+        for rows in rows_of(match.moltype):
             if len(rows):
                 found.setdefault(rows.shape[1], []).append((rows + first).reshape(-1, rows.shape[1]))
     return [np.concatenate(parts) for parts in found.values()]

@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.stereo import Handedness, wrong_centres
+from dbm_gmx.chemistry.stereo import Chirality, wrong_centres
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
 from dbm_gmx.evaluate.rings import pierced_rings
@@ -54,16 +54,16 @@ class Fault:
     size: float = 0.0
 
 
-def faults(system: System, frame: Frame, hands: Handedness) -> tuple[Fault, ...]:
+def faults(system: System, frame: Frame, chirality: Chirality) -> tuple[Fault, ...]:
     """All faults of a frame with whole molecules.
 
     Parameters
     ----------
-    hands
-        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.expected_handedness`.
+    chirality
+        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
     """
     atoms, box = frame.positions, frame.box
-    wrong, flat = wrong_centres(system, atoms, hands)
+    wrong, flat = wrong_centres(system, atoms, chirality)
     contacts = bad_contacts(system, atoms, box)
     between = minimum_image((atoms[contacts[:, 1]] - atoms[contacts[:, 0]]).astype(np.float64), box)
     lengths = np.linalg.norm(between, axis=1)
@@ -81,7 +81,7 @@ def _broken(system: System, atoms: FloatArray) -> list[Fault]:
     found = []
     for match in system.matches:
         rows, first = match.molecules(atoms), match.first_atoms
-        lengths = bond_lengths(match.kind)
+        lengths = bond_lengths(match.moltype)
         bonds = np.array(list(lengths), np.int64).reshape(-1, 2)
         usual = np.array(list(lengths.values()))
         times = np.linalg.norm(rows[:, bonds[:, 1]] - rows[:, bonds[:, 0]], axis=-1) / usual
@@ -92,11 +92,11 @@ def _broken(system: System, atoms: FloatArray) -> list[Fault]:
 
 
 @lru_cache(maxsize=64)
-def bond_lengths(kind: MoleculeType) -> dict[tuple[int, int], float]:
+def bond_lengths(moltype: MoleculeType) -> dict[tuple[int, int], float]:
     """Lengths of the chemical bonds, nm: those of their terms or constraints."""
     unknown = LONGEST / STRETCHED
-    lengths = {(min(b), max(b)): unknown for b in chemical_graph(kind).edges}
-    for terms in kind.terms:
+    lengths = {(min(b), max(b)): unknown for b in chemical_graph(moltype).edges}
+    for terms in moltype.terms:
         if terms.directive in ("bonds", "constraints") and terms.function in (1, 2):
             for (i, j), values in zip(terms.atoms.tolist(), terms.parameters.tolist(), strict=True):
                 if (min(i, j), max(i, j)) in lengths and values[0] > 0:
@@ -141,7 +141,7 @@ def differing_names(topology: Topology, path: Path) -> str:
         return ""
     found = [str(name) for name in mda.Universe(str(path), to_guess=()).atoms.names]
     width = 5 if path.suffix == ".gro" else 4
-    wanted = [name[:width] for kind, _, count in blocks(topology) for name in kind.names * count]
+    wanted = [name[:width] for moltype, _, count in blocks(topology) for name in moltype.names * count]
     if len(found) != len(wanted):
         return f"{len(found)} atoms, {len(wanted)} in the topology"
     other = [k for k, (a, b) in enumerate(zip(found, wanted, strict=True)) if a != b]

@@ -12,27 +12,27 @@ from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.evaluate.pairs import class_names
 
 
-def radius_of_gyration(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+def radius_of_gyration(moltype: MoleculeType, atoms: FloatArray) -> FloatArray:
     """(copies,) root mean square distance of the mass from its centre, nm, of molecules (copies, n, 3)."""
-    weights = kind.masses / kind.masses.sum()
+    weights = moltype.masses / moltype.masses.sum()
     centred = atoms - np.einsum("i,cix->cx", weights, atoms)[:, None]
     return np.asarray(np.sqrt(np.einsum("i,cix,cix->c", weights, centred, centred)))
 
 
-def end_to_end(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+def end_to_end(moltype: MoleculeType, atoms: FloatArray) -> FloatArray:
     """(copies,) distance of the ends of the chain, nm, of molecules (copies, n, 3)."""
-    path = chain(kind)
+    path = chain(moltype)
     return np.asarray(np.linalg.norm(atoms[:, path[-1]] - atoms[:, path[0]], axis=-1))
 
 
 @lru_cache(maxsize=64)
-def chain(kind: MoleculeType) -> tuple[int, ...]:
+def chain(moltype: MoleculeType) -> tuple[int, ...]:
     """The longest path of heavy atoms outside rings; through rings where there are no others.
 
     Of several equally long the one that comes first in the file, its end with the lower number first.
     """
-    graph = chemical_graph(kind)
-    heavy = {i for i in graph if kind.elements[i] != "H" and kind.masses[i] > 0} or set(graph)
+    graph = chemical_graph(moltype)
+    heavy = {i for i in graph if moltype.elements[i] != "H" and moltype.masses[i] > 0} or set(graph)
     rings = {i for block in nx.biconnected_components(graph) if len(block) > 2 for i in block}
     outside = graph.subgraph(heavy - rings or heavy)
     part = graph.subgraph(max(nx.connected_components(outside), key=len))
@@ -47,28 +47,28 @@ def _farthest(graph: nx.Graph, start: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def dyad_centres(kind: MoleculeType) -> IntArray:
+def dyad_centres(moltype: MoleculeType) -> IntArray:
     """(c, 4) atoms along the chain that can be meso or racemo to each other.
 
     Each with the one before and the one after it on the chain and the heavier of its two other
     neighbours, which are of different classes.
     """
-    graph, path = chemical_graph(kind), chain(kind)
-    classes, rows = class_names(kind), []
+    graph, path = chemical_graph(moltype), chain(moltype)
+    classes, rows = class_names(moltype), []
     for before, centre, after in zip(path, path[1:], path[2:], strict=False):
-        sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-kind.masses[i], i))
+        sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-moltype.masses[i], i))
         if len(sides) == 2 and classes[sides[0]] != classes[sides[1]]:
             rows.append((centre, before, after, sides[0]))
     return np.array(rows, np.int64).reshape(-1, 4)
 
 
-def racemo(kind: MoleculeType, atoms: FloatArray) -> FloatArray:
+def racemo(moltype: MoleculeType, atoms: FloatArray) -> FloatArray:
     """(copies, dyads) whether neighbouring centres along the chain are racemo (1) or meso (0).
 
     Seen along the chain, the four neighbours of two centres of a meso dyad turn the same way: the
     mirror between them turns the way round and the direction of the chain.
     """
-    centres = dyad_centres(kind)
+    centres = dyad_centres(moltype)
     arms = atoms[:, centres[:, 1:]] - atoms[:, centres[:, :1]]
     turns = np.sign((np.cross(arms[:, :, 0], arms[:, :, 1]) * arms[:, :, 2]).sum(-1))
     return np.asarray(turns[:, 1:] != turns[:, :-1], np.float64)

@@ -44,7 +44,7 @@ class Panel:
         Of its CSV file.
     title, x, y
         Labels.
-    kind
+    moltype
         ``line`` (curves over the first column), ``points`` (the same, a mark for each row), ``bars``,
         ``scatter`` (x, y and cluster of each point) or ``matrix``.
     columns
@@ -56,7 +56,7 @@ class Panel:
     title: str
     x: str
     y: str
-    kind: str
+    moltype: str
     columns: Mapping[str, Sequence[Any] | FloatArray]
 
     def csv(self) -> str:

@@ -92,19 +92,21 @@ def badness(fault: Fault) -> float:
 
 def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault, path: Path) -> Place:
     molecules = dict.fromkeys(molecule_of(topology, i) for i in fault.atoms)
-    anchor, rows, kinds, bonds = frame.positions[fault.atoms[0]], [], [], []
+    anchor, rows, moltypes, bonds = frame.positions[fault.atoms[0]], [], [], []
     positions, offset = [], 0
     for first, name in molecules:
-        kind = topology.molecule_types[name]
-        own = np.arange(first, first + kind.n_atoms)
+        moltype = topology.molecule_types[name]
+        own = np.arange(first, first + moltype.n_atoms)
         nearest = next(i for i in fault.atoms if i in own)
         apart = (frame.positions[nearest] - anchor).astype(np.float64)
         positions.append(frame.positions[own] + minimum_image(apart, frame.box) - apart)
-        bonds.append(np.array(list(chemical_graph(kind).edges), np.int64).reshape(-1, 2) + offset)
+        bonds.append(np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2) + offset)
         rows.append(own)
-        kinds.append(kind)
-        offset += kind.n_atoms
-    part = Topology({kind.name: kind for kind in kinds}, tuple((kind.name, 1) for kind in kinds))
+        moltypes.append(moltype)
+        offset += moltype.n_atoms
+    part = Topology(
+        {moltype.name: moltype for moltype in moltypes}, tuple((moltype.name, 1) for moltype in moltypes)
+    )
     atoms = (np.concatenate(positions) - anchor).astype(np.float32)
     with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule]}") as writer:
         writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step))
@@ -113,7 +115,7 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
     every = np.concatenate(rows).tolist()
     shown = tuple(every.index(i) + 1 for i in fault.atoms)
     words = _words(topology, fault)
-    elements = tuple(element for kind in kinds for element in kind.elements)
+    elements = tuple(element for moltype in moltypes for element in moltype.elements)
     return Place(
         candidate.label,
         frame.time,
@@ -129,9 +131,9 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
 
 def molecule_of(topology: Topology, atom: int) -> tuple[int, str]:
     """First atom and type of the molecule an atom (row) belongs to."""
-    for kind, first, count in blocks(topology):
-        if atom < first + count * kind.n_atoms:
-            return first + (atom - first) // kind.n_atoms * kind.n_atoms, kind.name
+    for moltype, first, count in blocks(topology):
+        if atom < first + count * moltype.n_atoms:
+            return first + (atom - first) // moltype.n_atoms * moltype.n_atoms, moltype.name
     raise IndexError(atom)
 
 
@@ -140,8 +142,8 @@ def _words(topology: Topology, fault: Fault) -> str:
 
     def named(i: int) -> str:
         first, name = molecule_of(topology, i)
-        kind: MoleculeType = topology.molecule_types[name]
-        return f"{kind.names[i - first]} {i + 1}"
+        moltype: MoleculeType = topology.molecule_types[name]
+        return f"{moltype.names[i - first]} {i + 1}"
 
     texts: dict[str, Callable[..., str]] = {
         "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",

@@ -11,7 +11,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import make_whole
-from dbm_gmx.chemistry.stereo import handedness, improper_handedness, stereocentres
+from dbm_gmx.chemistry.stereo import chirality_of, improper_chirality, stereocentres
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
@@ -23,7 +23,7 @@ Conformer = Frame | str | Path
 # --- what is expected ------------------------------------------------------------------------------
 
 
-def expected_handedness(
+def reference_chirality(
     system: System,
     reference: Conformer | None = None,
     *,
@@ -43,25 +43,27 @@ def expected_handedness(
     Returns
     -------
     By molecule type (copies, c), or (1, c) where all copies are alike; 0 where nothing is known: no
-    structure is given and no improper of the force field says (:func:`improper_handedness`).
+    structure is given and no improper of the force field says (:func:`improper_chirality`).
 
     Raises
     ------
     InputError
         If a structure cannot be read or has a number of atoms that fits nothing.
     """
-    kinds = {match.kind.name: match.kind for match in system.matches}
-    expected = {name: improper_handedness(kind)[None] for name, kind in kinds.items()}
+    moltypes = {match.moltype.name: match.moltype for match in system.matches}
+    expected = {name: improper_chirality(moltype)[None] for name, moltype in moltypes.items()}
     found: dict[str, SignArray] = {}
     for name, conformer in (conformers or {}).items():
-        if name in kinds:
+        if name in moltypes:
             frame, path = _open(conformer)
-            found |= _hands_of_molecule(frame, [kinds[name]], path)
+            found |= _chirality_of_molecule(frame, [moltypes[name]], path)
     if reference is not None:
         frame, path = _open(reference)
         whole = len(frame.positions) == system.n_atoms
-        found |= _hands_of_system(system, frame) if whole else _hands_of_one(system, frame, path)
-    return expected | {name: np.where(hands == 0, expected[name], hands) for name, hands in found.items()}
+        found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, path)
+    return expected | {
+        name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
+    }
 
 
 def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
@@ -71,48 +73,50 @@ def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
     return next(structure_frames(conformer)), Path(conformer)
 
 
-def _hands_of_system(system: System, frame: Frame) -> dict[str, SignArray]:
+def _chirality_of_system(system: System, frame: Frame) -> dict[str, SignArray]:
     parts: dict[str, list[SignArray]] = {}
-    for kind, _, rows in runs_of_molecules(system, frame.positions):
-        parts.setdefault(kind.name, []).append(_hands(kind, rows, frame.box))
-    return {name: np.concatenate(hands) for name, hands in parts.items()}
+    for moltype, _, rows in runs_of_molecules(system, frame.positions):
+        parts.setdefault(moltype.name, []).append(_chirality(moltype, rows, frame.box))
+    return {name: np.concatenate(chirality) for name, chirality in parts.items()}
 
 
-def _hands_of_one(system: System, frame: Frame, path: Path | None) -> dict[str, SignArray]:
+def _chirality_of_one(system: System, frame: Frame, path: Path | None) -> dict[str, SignArray]:
     """Take the frame for one molecule; its type must be clear."""
-    kinds = list({match.kind.name: match.kind for match in system.matches}.values())
-    fits = [kind for kind in kinds if kind.n_atoms == len(frame.positions)]
-    chiral = [kind for kind in fits if len(stereocentres(kind))]
+    moltypes = list({match.moltype.name: match.moltype for match in system.matches}.values())
+    fits = [moltype for moltype in moltypes if moltype.n_atoms == len(frame.positions)]
+    chiral = [moltype for moltype in fits if len(stereocentres(moltype))]
     if len(chiral) > 1:
-        names = ", ".join(kind.name for kind in chiral)
+        names = ", ".join(moltype.name for moltype in chiral)
         raise InputError(
             f"{len(frame.positions)} atoms are a molecule of any of {names}; give a structure of the whole "
             f"system ({system.n_atoms} atoms)",
             path=path,
         )
     if not fits:
-        raise InputError(_no_fit(frame, kinds, whole=system.n_atoms), path=path)
-    return _hands_of_molecule(frame, chiral, path)
+        raise InputError(_no_fit(frame, moltypes, whole=system.n_atoms), path=path)
+    return _chirality_of_molecule(frame, chiral, path)
 
 
-def _hands_of_molecule(frame: Frame, kinds: list[MoleculeType], path: Path | None) -> dict[str, SignArray]:
-    wrong = [kind for kind in kinds if kind.n_atoms != len(frame.positions)]
+def _chirality_of_molecule(
+    frame: Frame, moltypes: list[MoleculeType], path: Path | None
+) -> dict[str, SignArray]:
+    wrong = [moltype for moltype in moltypes if moltype.n_atoms != len(frame.positions)]
     if wrong:
         raise InputError(_no_fit(frame, wrong), path=path)
-    return {kind.name: _hands(kind, frame.positions[None], frame.box) for kind in kinds}
+    return {moltype.name: _chirality(moltype, frame.positions[None], frame.box) for moltype in moltypes}
 
 
-def _no_fit(frame: Frame, kinds: list[MoleculeType], *, whole: int | None = None) -> str:
-    possible = [f"one {kind.name} ({kind.n_atoms})" for kind in kinds]
+def _no_fit(frame: Frame, moltypes: list[MoleculeType], *, whole: int | None = None) -> str:
+    possible = [f"one {moltype.name} ({moltype.n_atoms})" for moltype in moltypes]
     possible += [] if whole is None else [f"the whole system ({whole})"]
     return f"{len(frame.positions)} atoms, needed are those of {' or '.join(possible)}"
 
 
-def _hands(kind: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
+def _chirality(moltype: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
     """Hands in molecules (copies, n, 3) that may be broken, unless the box is none.
 
     A PDB file that is no crystal has a cell of 0.1 nm.
     """
     if np.diag(box).min() > 2 * LIMITS.max():
-        rows = make_whole(np.asarray(rows, np.float64), box, kind.bonds)
-    return handedness(rows, stereocentres(kind))
+        rows = make_whole(np.asarray(rows, np.float64), box, moltype.bonds)
+    return chirality_of(rows, stereocentres(moltype))

@@ -106,12 +106,12 @@ def _number(word: str, *, least: int = 1) -> int:
 
 
 def _add_atom(raw: DbmMap, words: list[str]) -> None:
-    atom, kind, bead, type_ = _number(words[0]), words[1], _number(words[2]), words[3]
+    atom, moltype, bead, type_ = _number(words[0]), words[1], _number(words[2]), words[3]
     if atom in raw.atoms:
         raise ValueError(f"atom {atom + 1} is listed twice; it can be rebuilt with one bead only")
     if raw.types.setdefault(bead, type_) != type_:
         raise ValueError(f"bead {bead + 1} has type {raw.types[bead]} above and {type_} here")
-    raw.atoms[atom] = (kind, bead)
+    raw.atoms[atom] = (moltype, bead)
 
 
 def _add_align(raw: DbmMap, words: list[str]) -> None:
@@ -151,26 +151,28 @@ def _check_beads(raw: DbmMap) -> None:
         wrong(f"[align] or [mult] names beads which [map] does not: {' '.join(str(b + 1) for b in unknown)}")
 
 
-def map_owners(raw: DbmMap, kind: MoleculeType) -> tuple[IntArray, tuple[str, ...], list[Problem]]:
+def map_owners(raw: DbmMap, moltype: MoleculeType) -> tuple[IntArray, tuple[str, ...], list[Problem]]:
     """Compare a ``.map`` with its molecule type.
 
     Returns
     -------
     (atoms,) owner bead (-1: none), the classes of the atoms, and what does not fit.
     """
-    owner = np.full(kind.n_atoms, -1, np.int64)
-    classes = [""] * kind.n_atoms
-    beyond = sorted(a + 1 for a in raw.atoms if a >= kind.n_atoms)
+    owner = np.full(moltype.n_atoms, -1, np.int64)
+    classes = [""] * moltype.n_atoms
+    beyond = sorted(a + 1 for a in raw.atoms if a >= moltype.n_atoms)
     for atom, (name, bead) in raw.atoms.items():
-        if atom < kind.n_atoms:
+        if atom < moltype.n_atoms:
             owner[atom], classes[atom] = bead, name
     problems = []
     if beyond:
-        text = f"atoms {' '.join(map(str, beyond))}, but {kind.name} has {kind.n_atoms} atoms"
+        text = f"atoms {' '.join(map(str, beyond))}, but {moltype.name} has {moltype.n_atoms} atoms"
         problems.append(Problem(text, raw.path))
-    lost = [f"{i + 1} ({kind.names[i]})" for i in np.flatnonzero(owner < 0)]
+    lost = [f"{i + 1} ({moltype.names[i]})" for i in np.flatnonzero(owner < 0)]
     if lost:
-        problems.append(Problem(f"atoms of {kind.name} without a line in [map]: {', '.join(lost)}", raw.path))
+        problems.append(
+            Problem(f"atoms of {moltype.name} without a line in [map]: {', '.join(lost)}", raw.path)
+        )
     return owner, tuple(classes), problems
 
 

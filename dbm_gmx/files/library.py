@@ -83,16 +83,16 @@ def load_library(
         parameters of atom types of the same name must agree.
     """
     names = list(dict.fromkeys(name for name, count in cg.molecules if count))
-    kinds: dict[str, MoleculeType] = {}
+    moltypes: dict[str, MoleculeType] = {}
     mappings: dict[str, Mapping] = {}
     parts: list[tuple[Path, NonBonded]] = []
     for name, folder in find_molecules(names, search=search).items():
         entry = _read_entry(folder / "topol.top", name)
-        kinds[name] = entry.molecule_types[name]
+        moltypes[name] = entry.molecule_types[name]
         mappings |= read_mappings([folder], entry)
         parts.append((folder, _used(entry, folder)))
     molecules = tuple((name, count) for name, count in cg.molecules if count)
-    return Topology(kinds, molecules, _merge(parts) if parts else None), mappings
+    return Topology(moltypes, molecules, _merge(parts) if parts else None), mappings
 
 
 def library_conformers(topology: Topology) -> dict[str, Path]:
@@ -118,7 +118,7 @@ def _used(entry: Topology, folder: Path) -> NonBonded:
         raise InputError(
             "no [ defaults ] and [ atomtypes ]; an entry must be complete", path=folder / "topol.top"
         )
-    types = {str(t) for kind in entry.molecule_types.values() for t in kind.attribute("type")}
+    types = {str(t) for moltype in entry.molecule_types.values() for t in moltype.attribute("type")}
     rows = [i for i, name in enumerate(full.types) if name in types]
     grid = np.ix_(rows, rows)
     return _like(full, tuple(full.types[i] for i in rows), full.c6[grid], full.c12[grid])

@@ -142,31 +142,31 @@ def _add_owners(sources: dict[str, Source], given: list[Path]) -> None:
                 sources[name].owners, sources[name].owners_path = table, path
 
 
-def _build(source: Source, kind: MoleculeType, *, problems: list[Problem]) -> Mapping | None:
+def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) -> Mapping | None:
     """Put a mapping together; what is wrong is added to ``problems``, then there is no mapping."""
     before = len(problems)
     names, types = _beads(source)
-    owner, classes = _given_owners(source, kind, names, problems=problems)
+    owner, classes = _given_owners(source, moltype, names, problems=problems)
     weights = None
     if source.votca is not None:
-        weights, wrong = votca_weights(source.votca, kind)
+        weights, wrong = votca_weights(source.votca, moltype)
         problems += [*source.votca.problems, *wrong]
     if len(problems) > before:
         return None
     if weights is None and source.map is not None:
-        by_map = map_owners(source.map, kind)[0]
-        weights = mass_weights(by_map, kind.masses, n_beads=len(names))
+        by_map = map_owners(source.map, moltype)[0]
+        weights = mass_weights(by_map, moltype.masses, n_beads=len(names))
     assert weights is not None, "a source has a VOTCA file or a .map"
     if owner is None:
-        owner = derive_owners(weights, kind.graph)
-        lost = [f"{i + 1} ({kind.names[i]})" for i in np.flatnonzero(owner < 0)]
+        owner = derive_owners(weights, moltype.graph)
+        lost = [f"{i + 1} ({moltype.names[i]})" for i in np.flatnonzero(owner < 0)]
         if lost:
-            text = f"atoms of {kind.name} in no bead and not bonded to one: {', '.join(lost)}"
+            text = f"atoms of {moltype.name} in no bead and not bonded to one: {', '.join(lost)}"
             problems.append(Problem(text, source.paths[0]))
             return None
-    align, multiplicity = _orientation(source, weights, owner, kind)
-    cg_name = source.votca.name if source.votca and source.votca.name != kind.name else ""
-    return Mapping(kind.name, names, types, weights, owner, align, multiplicity, classes, cg_name)
+    align, multiplicity = _orientation(source, weights, owner, moltype)
+    cg_name = source.votca.name if source.votca and source.votca.name != moltype.name else ""
+    return Mapping(moltype.name, names, types, weights, owner, align, multiplicity, classes, cg_name)
 
 
 def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -178,25 +178,25 @@ def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _given_owners(
-    source: Source, kind: MoleculeType, names: tuple[str, ...], *, problems: list[Problem]
+    source: Source, moltype: MoleculeType, names: tuple[str, ...], *, problems: list[Problem]
 ) -> tuple[IntArray | None, tuple[str, ...] | None]:
     owner, classes = None, None
     if source.map is not None:
-        owner, classes, wrong = map_owners(source.map, kind)
+        owner, classes, wrong = map_owners(source.map, moltype)
         problems += [*source.map.problems, *wrong]
         if len(source.map.types) != len(names):
             text = f"{len(source.map.types)} beads, but {len(names)} in {source.paths[0]}"
             problems.append(Problem(text, source.map.path))
     if source.owners is not None:
-        owner, texts = owner_array(source.owners, names, n_atoms=kind.n_atoms)
+        owner, texts = owner_array(source.owners, names, n_atoms=moltype.n_atoms)
         problems += [Problem(text, source.owners_path) for text in texts]
     return owner, classes
 
 
 def _orientation(
-    source: Source, weights: sp.csr_matrix, owner: IntArray, kind: MoleculeType
+    source: Source, weights: sp.csr_matrix, owner: IntArray, moltype: MoleculeType
 ) -> tuple[IntArray, IntArray]:
-    align = default_alignment(weights, owner, kind.graph)
+    align = default_alignment(weights, owner, moltype.graph)
     multiplicity = np.ones(weights.shape[0], np.int64)
     if source.map is not None:
         for bead, towards in source.map.align.items():

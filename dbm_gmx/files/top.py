@@ -98,17 +98,17 @@ def read_topology(
     """
     sections = _sections(active_lines(path, defines, include=include))
     tables = force_field({name: _lines(sections, name) for name in FIELD})
-    kinds: dict[str, MoleculeType] = {}
+    moltypes: dict[str, MoleculeType] = {}
     for group in _molecule_sections(sections):
-        kind = _molecule_type(group, tables)
-        if kind.name in kinds:
-            raise group[0].lines[0].error(f"molecule type {kind.name!r} is defined twice")
-        kinds[kind.name] = kind
+        moltype = _molecule_type(group, tables)
+        if moltype.name in moltypes:
+            raise group[0].lines[0].error(f"molecule type {moltype.name!r} is defined twice")
+        moltypes[moltype.name] = moltype
     system = [s for s in sections if s.directive in SYSTEM]
-    molecules = tuple(_molecules(system, kinds))
+    molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
         raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
-    return Topology(kinds, molecules, tables.nonbonded, Path(path))
+    return Topology(moltypes, molecules, tables.nonbonded, Path(path))
 
 
 def _sections(lines: Iterable[Line]) -> list[Section]:
@@ -156,13 +156,13 @@ def _molecule_sections(sections: list[Section]) -> list[list[Section]]:
     return groups
 
 
-def _molecules(sections: list[Section], kinds: dict[str, MoleculeType]) -> Iterator[tuple[str, int]]:
+def _molecules(sections: list[Section], moltypes: dict[str, MoleculeType]) -> Iterator[tuple[str, int]]:
     """Yield name and count; like grompp, names may differ in case where that is unambiguous."""
     for line in _lines(sections, "molecules"):
         name, count = line.fields(2, "a molecule type and a count")[:2]
-        alike = [name] if name in kinds else [k for k in kinds if k.lower() == name.lower()]
+        alike = [name] if name in moltypes else [k for k in moltypes if k.lower() == name.lower()]
         if len(alike) != 1:
-            raise line.error(f"unknown molecule type {name!r}; known: {', '.join(kinds) or 'none'}")
+            raise line.error(f"unknown molecule type {name!r}; known: {', '.join(moltypes) or 'none'}")
         number = line.integers((count,))[0]
         if number < 0:
             raise line.error(f"negative number of molecules {name!r}")
@@ -190,23 +190,23 @@ def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
     graph = nx.Graph()
     for i, line in enumerate(lines):
         fields = line.fields(6, "nr type resnr residue atom cgnr [charge [mass]]")
-        number, kind_name, resid, resname, name = fields[:5]
+        number, type_name, resid, resname, name = fields[:5]
         if number != str(i + 1):
             raise line.error(
                 f"atom number {number}, expected {i + 1}: atoms are numbered from 1 without gaps"
             )
         given = line.floats(fields[6:8])
-        kind = AtomType(kind_name, 0, np.nan, np.nan, np.nan, np.nan)
+        atom_type = AtomType(type_name, 0, np.nan, np.nan, np.nan, np.nan)
         if tables.nonbonded is not None:
-            kind = known_type(kind_name, line, tables.atomtypes)
-        mass = given[1] if len(given) > 1 else kind.mass
+            atom_type = known_type(type_name, line, tables.atomtypes)
+        mass = given[1] if len(given) > 1 else atom_type.mass
         graph.add_node(
             i,
             name=name,
-            type=kind_name,
-            element=element_of(kind.number, mass, names=(name, kind_name, kind.bonded)),
+            type=type_name,
+            element=element_of(atom_type.number, mass, names=(name, type_name, atom_type.bonded)),
             mass=mass,
-            charge=given[0] if given else kind.charge,
+            charge=given[0] if given else atom_type.charge,
             resid=line.integers((resid.rstrip(ascii_letters),))[0],
             resname=resname,
         )

@@ -70,9 +70,9 @@ def _library(topology: Topology) -> list[Part]:
     order = dict.fromkeys(directive for directive, _ in field)
     head = [Part(d, tuple(line for directive, line in field if directive == d)) for d in order]
     head = [Part(p.directive, p.lines[:1]) if p.directive == "defaults" else p for p in head]
-    kinds = [part for name, parts in entries.items() for part in _molecule(parts, name)]
+    moltypes = [part for name, parts in entries.items() for part in _molecule(parts, name)]
     listed = tuple(f"{name} {count}" for name, count in topology.molecules)
-    return [*head, *kinds, Part("system", ("dbm-gmx",)), Part("molecules", listed)]
+    return [*head, *moltypes, Part("system", ("dbm-gmx",)), Part("molecules", listed)]
 
 
 def _molecule(parts: Sequence[Part], name: str) -> list[Part]:
@@ -105,11 +105,11 @@ def add_sites(parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, sti
         Force constant along each axis, kJ/mol/nm^2.
     """
     groups = _groups(parts)
-    kind = Part("atomtypes", (f"{SITE} 0 0.0 0.0 V 0.0 0.0",))
+    moltype = Part("atomtypes", (f"{SITE} 0 0.0 0.0 V 0.0 0.0",))
     found = [group for group in groups if _name(group)]
     if not found or not groups[0]:
         raise InputError("a topology needs [ defaults ] and a [ moleculetype ]")
-    groups[0][1:1] = [kind]  # right after [ defaults ]
+    groups[0][1:1] = [moltype]  # right after [ defaults ]
     for group in found:
         mapping = mappings.get(_name(group))
         if mapping is not None:
@@ -143,14 +143,14 @@ def site_name(bead: int) -> str:
     return f"V{bead + 1}"
 
 
-def sited_molecule(kind: MoleculeType, mapping: BeadMapping) -> MoleculeType:
+def sited_molecule(moltype: MoleculeType, mapping: BeadMapping) -> MoleculeType:
     """Return a molecule type with the sites of :func:`add_sites`, for writing structures."""
-    graph = kind.graph.copy()
-    last = graph.nodes[kind.n_atoms - 1]
+    graph = moltype.graph.copy()
+    last = graph.nodes[moltype.n_atoms - 1]
     for bead in range(len(mapping.names)):
         node = {"name": site_name(bead), "type": SITE, "element": "", "mass": 0.0, "charge": 0.0}
-        graph.add_node(kind.n_atoms + bead, **{**last, **node})
-    return MoleculeType(kind.name, kind.nrexcl, graph)
+        graph.add_node(moltype.n_atoms + bead, **{**last, **node})
+    return MoleculeType(moltype.name, moltype.nrexcl, graph)
 
 
 def topology_text(parts: Sequence[Part]) -> str:

@@ -68,11 +68,11 @@ def read_frames(
 def count_frames(path: str | Path) -> int | None:
     """Count frames for a progress bar: quickly, or not at all (``None``)."""
     path = Path(path)
-    kinds = {".xtc": XTCFile, ".trr": TRRFile}
-    if path.suffix not in kinds or path.stat().st_size > _COUNT_LIMIT:
+    moltypes = {".xtc": XTCFile, ".trr": TRRFile}
+    if path.suffix not in moltypes or path.stat().st_size > _COUNT_LIMIT:
         return None
     try:
-        with kinds[path.suffix](str(path)) as stream:
+        with moltypes[path.suffix](str(path)) as stream:
             return len(stream)
     except OSError:
         return None
@@ -377,21 +377,21 @@ def _numbered_atoms(topology: Topology) -> Iterator[tuple[int, dict[str, Any]]]:
     Molecules of a single residue are counted through, after the largest number in the molecules
     of several, which keep theirs (``gmx_mtop_t``, ``maxResiduesPerMoleculeToTriggerRenumber`` = 1).
     """
-    several = [kind for kind, _, _ in blocks(topology) if not _is_single(kind)]
-    number = max((int(n) for kind in several for n in _resids(kind)), default=0)
-    for kind, _, copies in blocks(topology):
-        nodes = [kind.graph.nodes[i] for i in range(kind.n_atoms)]
-        single = _is_single(kind)
+    several = [moltype for moltype, _, _ in blocks(topology) if not _is_single(moltype)]
+    number = max((int(n) for moltype in several for n in _resids(moltype)), default=0)
+    for moltype, _, copies in blocks(topology):
+        nodes = [moltype.graph.nodes[i] for i in range(moltype.n_atoms)]
+        single = _is_single(moltype)
         for _ in range(copies):
             number += single
             yield from ((number if single else int(node["resid"]), node) for node in nodes)
 
 
-def _resids(kind: MoleculeType) -> list[Any]:
+def _resids(moltype: MoleculeType) -> list[Any]:
     """Residue numbers of the atoms."""
-    return kind.attribute("resid")
+    return moltype.attribute("resid")
 
 
-def _is_single(kind: MoleculeType) -> bool:
+def _is_single(moltype: MoleculeType) -> bool:
     """Tell whether a molecule is one residue."""
-    return len(set(_resids(kind))) == 1
+    return len(set(_resids(moltype))) == 1

@@ -168,7 +168,7 @@ def _weights(text: str, *, n_atoms: int) -> tuple[tuple[float, ...], str]:
     return weights, ""
 
 
-def votca_weights(raw: VotcaMolecule, kind: MoleculeType) -> tuple[sp.csr_matrix, list[Problem]]:
+def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_matrix, list[Problem]]:
     """Find a mapping's atoms in a molecule type.
 
     The number in ``resid:resname:atomname`` counts residues from 1 within the molecule (VOTCA).
@@ -181,15 +181,15 @@ def votca_weights(raw: VotcaMolecule, kind: MoleculeType) -> tuple[sp.csr_matrix
     (beads, atoms) weights with rows adding up to 1, and one problem for each bead with atoms
     which were not found.
     """
-    found = _locate([atom for bead in raw.beads for atom in bead.atoms], kind)
-    weights = sp.lil_matrix((len(raw.beads), kind.n_atoms))
+    found = _locate([atom for bead in raw.beads for atom in bead.atoms], moltype)
+    weights = sp.lil_matrix((len(raw.beads), moltype.n_atoms))
     problems = []
-    known = _keys(kind)[0]
+    known = _keys(moltype)[0]
     for row, bead in enumerate(raw.beads):
         missing = [_suggest(atom, known) for atom in bead.atoms if atom not in found]
         if missing:
             listed = ", ".join(missing)
-            text = f"bead {bead.name}: not (or more than once) in molecule type {kind.name}: {listed}"
+            text = f"bead {bead.name}: not (or more than once) in molecule type {moltype.name}: {listed}"
             problems.append(Problem(text, raw.path, bead.line))
         for atom, weight in zip(bead.atoms, bead.weights, strict=False):
             if atom in found:
@@ -202,12 +202,12 @@ def _suggest(atom: str, known: Sequence[str]) -> str:
     return f"{atom} (nearest: {near[0]})" if near else atom
 
 
-def _keys(kind: MoleculeType) -> tuple[list[str], list[str], list[str]]:
+def _keys(moltype: MoleculeType) -> tuple[list[str], list[str], list[str]]:
     """Names of all atoms with VOTCA's residue count, with the topology's number, and without."""
     votca, numbered, bare = [], [], []
     count, last = 0, None
-    for i in range(kind.n_atoms):
-        node = kind.graph.nodes[i]
+    for i in range(moltype.n_atoms):
+        node = moltype.graph.nodes[i]
         residue = (node["resid"], node["resname"])
         count, last = count + (residue != last), residue
         bare.append(f"{node['resname']}:{node['name']}")
@@ -216,9 +216,9 @@ def _keys(kind: MoleculeType) -> tuple[list[str], list[str], list[str]]:
     return votca, numbered, bare
 
 
-def _locate(atoms: Sequence[str], kind: MoleculeType) -> dict[str, int]:
+def _locate(atoms: Sequence[str], moltype: MoleculeType) -> dict[str, int]:
     """Return the row of each atom under the reading that finds most of them, the strictest first."""
-    votca, numbered, bare = _keys(kind)
+    votca, numbered, bare = _keys(moltype)
     readings = [
         _matches({atom: atom for atom in atoms}, votca),
         _matches({atom: atom for atom in atoms}, numbered),

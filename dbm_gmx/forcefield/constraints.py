@@ -16,12 +16,12 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.options import CONSTRAINTS
 
 
-def fixed_bonds(kind: MoleculeType, constraints: str) -> tuple[IntArray, FloatArray]:
+def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, FloatArray]:
     """Bonds of fixed length.
 
     Parameters
     ----------
-    kind
+    moltype
         The molecule type.
     constraints
         As in an ``.mdp``: ``none``, ``h-bonds``, ``all-bonds``; ``[ constraints ]`` and
@@ -38,9 +38,9 @@ def fixed_bonds(kind: MoleculeType, constraints: str) -> tuple[IntArray, FloatAr
     """
     if constraints not in CONSTRAINTS:
         raise InputError(f"constraints = {constraints!r}; supported are {', '.join(CONSTRAINTS)}")
-    hydrogen = hydrogens(kind)
+    hydrogen = hydrogens(moltype)
     found: dict[tuple[int, int], float] = {}
-    for terms in kind.terms:
+    for terms in moltype.terms:
         pairs, values = terms.atoms, terms.parameters
         if terms.directive == "bonds" and terms.function != NO_LENGTH:
             every = constraints == "all-bonds"
@@ -65,33 +65,48 @@ NO_LENGTH = 5  # function type of bonds that are a link and nothing else
 
 
 @compiled()
-def project(positions: Any, tables: Any, tolerance: float = 1e-6, rounds: int = 500) -> None:
+def shake(
+    positions: Any, bonds: Any, length: Any, mass: Any, tolerance: float = 1e-6, rounds: int = 500
+) -> None:
     """Put bonds of fixed length to that length, moving atoms as little as their masses ask (in place).
 
     Bonds are gone through in turn until all are within the relative ``tolerance`` (Ryckaert, Ciccotti,
     Berendsen, J. Comput. Phys. 23, 327, 1977).
+
+    Parameters
+    ----------
+    positions, mass
+        (n, 3) nm and (n,) of the atoms of one molecule.
+    bonds, length
+        (c, 2) and (c,) nm.
     """
+    for _ in range(rounds):
+        worst = 0.0
+        for f in range(len(bonds)):
+            i, j = bonds[f, 0], bonds[f, 1]
+            x = positions[j, 0] - positions[i, 0]
+            y = positions[j, 1] - positions[i, 1]
+            z = positions[j, 2] - positions[i, 2]
+            stretch = 1.0 - length[f] / math.sqrt(x * x + y * y + z * z)
+            worst = max(worst, abs(stretch))
+            share = mass[j] / (mass[i] + mass[j])
+            mine, other = stretch * share, stretch * (1.0 - share)
+            positions[i, 0] += mine * x
+            positions[i, 1] += mine * y
+            positions[i, 2] += mine * z
+            positions[j, 0] -= other * x
+            positions[j, 1] -= other * y
+            positions[j, 2] -= other * z
+        if worst < tolerance:
+            break
+
+
+@compiled()
+def shake_all(positions: Any, tables: Any) -> None:
+    """Put the bonds of fixed length of all molecules of a system to that length (in place)."""
     for molecule in range(len(tables.begin)):
         sort, first = tables.sort_of[molecule], tables.begin[molecule]
-        mass = tables.mass_start[sort]
-        for _ in range(rounds):
-            worst = 0.0
-            for f in range(tables.fixed_start[sort], tables.fixed_start[sort + 1]):
-                a, b = tables.fixed[f, 0], tables.fixed[f, 1]
-                i, j = first + a, first + b
-                x = positions[j, 0] - positions[i, 0]
-                y = positions[j, 1] - positions[i, 1]
-                z = positions[j, 2] - positions[i, 2]
-                length = math.sqrt(x * x + y * y + z * z)
-                stretch = 1.0 - tables.length[f] / length
-                worst = max(worst, abs(stretch))
-                share = tables.mass[mass + b] / (tables.mass[mass + a] + tables.mass[mass + b])
-                mine, other = stretch * share, stretch * (1.0 - share)
-                positions[i, 0] += mine * x
-                positions[i, 1] += mine * y
-                positions[i, 2] += mine * z
-                positions[j, 0] -= other * x
-                positions[j, 1] -= other * y
-                positions[j, 2] -= other * z
-            if worst < tolerance:
-                break
+        mass = tables.mass[tables.mass_start[sort] : tables.mass_start[sort + 1]]
+        bonds, end = tables.fixed_start[sort], tables.fixed_start[sort + 1]
+        rows = positions[first : first + len(mass)]
+        shake(rows, tables.fixed[bonds:end], tables.length[bonds:end], mass)

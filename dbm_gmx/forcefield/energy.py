@@ -290,7 +290,9 @@ def _like(positions: Tensor, values: FloatArray) -> Tensor:
     return torch.as_tensor(values, dtype=positions.dtype, device=positions.device)
 
 
-def energy_terms(kind: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float = 1.0) -> tuple[Terms, ...]:
+def energy_terms(
+    moltype: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float = 1.0
+) -> tuple[Terms, ...]:
     """All terms of a molecule type that hold energy, each with one name in :data:`FORMS`.
 
     Pairs are split: their Lennard-Jones part stays ``pairs`` of function 1, their Coulomb part
@@ -302,12 +304,12 @@ def energy_terms(kind: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float 
         If there is a function type that is not supported.
     """
     found: list[Terms] = []
-    for terms in kind.terms:
+    for terms in moltype.terms:
         if (terms.directive, terms.function) in WITHOUT_ENERGY or terms.directive.startswith("virtual_sites"):
             continue
         form_of(terms)
         if terms.directive == "pairs":
-            found += _split_pairs(terms, kind.charges, fudge_qq, epsilon_r)
+            found += _split_pairs(terms, moltype.charges, fudge_qq, epsilon_r)
         else:
             found.append(terms)
     return tuple(found)
@@ -368,10 +370,10 @@ def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float =
     _check_size(topology, positions.shape[-2])
     fudge_qq = 1.0 if topology.nonbonded is None else topology.nonbonded.fudge_qq
     totals: dict[str, Tensor] = {}
-    for kind, first, count in blocks(topology):
-        rows = positions[..., first : first + count * kind.n_atoms, :]
-        block = rows.reshape(*rows.shape[:-2], count, kind.n_atoms, 3)
-        for terms in energy_terms(kind, fudge_qq=fudge_qq, epsilon_r=epsilon_r):
+    for moltype, first, count in blocks(topology):
+        rows = positions[..., first : first + count * moltype.n_atoms, :]
+        block = rows.reshape(*rows.shape[:-2], count, moltype.n_atoms, 3)
+        for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=epsilon_r):
             name, energy = form_of(terms).energy, term_energies(terms, block).sum((-2, -1))
             totals[name] = totals[name] + energy if name in totals else energy
     return totals

@@ -35,7 +35,7 @@ class MoleculeTarget:
 
     Attributes
     ----------
-    kind, mapping
+    moltype, mapping
         The molecule type and its beads.
     force
         Bonded terms, springs for bonds of fixed length among them.
@@ -52,7 +52,7 @@ class MoleculeTarget:
         (beads, n) of the mapped centres.
     """
 
-    kind: MoleculeType
+    moltype: MoleculeType
     mapping: Mapping
     force: Force
     fixed: IntArray
@@ -111,9 +111,11 @@ def make_target(system: System, conditions: Conditions) -> Target:
     types = atom_types(system.topology)
     molecules: dict[str, MoleculeTarget] = {}
     for match in system.matches:
-        rows = types[match.first_atom : match.first_atom + match.kind.n_atoms]
-        if match.kind.name not in molecules:
-            molecules[match.kind.name] = _molecule(match.kind, match.mapping, rows, nonbonded, conditions)
+        rows = types[match.first_atom : match.first_atom + match.moltype.n_atoms]
+        if match.moltype.name not in molecules:
+            molecules[match.moltype.name] = _molecule(
+                match.moltype, match.mapping, rows, nonbonded, conditions
+            )
     field = reaction_field(
         conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
     )
@@ -122,28 +124,28 @@ def make_target(system: System, conditions: Conditions) -> Target:
 
 
 def _molecule(
-    kind: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
+    moltype: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
 ) -> MoleculeTarget:
-    if any(how == "virtual" for *_, how in kind.graph.edges(data="kind")):
+    if any(how == "virtual" for *_, how in moltype.graph.edges(data="kind")):
         raise InputError(
-            f"molecule type {kind.name} has virtual sites, which the exact refinement cannot treat yet; "
+            f"molecule type {moltype.name} has virtual sites, which the exact refinement cannot treat yet; "
             "possible are --refine gibbs and none"
         )
-    if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in kind.terms):
+    if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in moltype.terms):
         raise InputError(
-            f"molecule type {kind.name} has [ bonds ] of type 5, which have no length; the exact refinement "
-            "needs one"
+            f"molecule type {moltype.name} has [ bonds ] of type 5, which have no length; the exact "
+            "refinement needs one"
         )
     kt = GAS * conditions.temperature
-    terms = energy_terms(kind, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)
-    fixed, length = fixed_bonds(kind, conditions.constraints)
+    terms = energy_terms(moltype, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)
+    fixed, length = fixed_bonds(moltype, conditions.constraints)
     held = {(int(min(p)), int(max(p))) for p in fixed}
     bonded = [_without(t, held) for t in terms if t.directive not in ("pairs", "coulomb14")]
     springs = Terms("bonds", 1, fixed, np.stack([length, np.full(len(length), kt / BOND_SPREAD**2)], axis=1))
-    charges = kind.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)
-    special, parameters = _special_pairs(kind, terms, charges)
+    charges = moltype.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)
+    special, parameters = _special_pairs(moltype, terms, charges)
     return MoleculeTarget(
-        kind,
+        moltype,
         mapping,
         canonical([*bonded, springs]),
         fixed,
@@ -165,7 +167,7 @@ def _without(terms: Terms, held: set[tuple[int, int]]) -> Terms:
 
 
 def _special_pairs(
-    kind: MoleculeType, terms: Iterable[Terms], charges: FloatArray
+    moltype: MoleculeType, terms: Iterable[Terms], charges: FloatArray
 ) -> tuple[IntArray, FloatArray]:
     """Excluded pairs and pairs with an interaction of their own, see :class:`MoleculeTarget`."""
     found: dict[tuple[int, int], FloatArray] = {}
@@ -173,7 +175,7 @@ def _special_pairs(
     def entry(i: int, j: int) -> FloatArray:
         return found.setdefault((min(i, j), max(i, j)), np.array([0.0, 0.0, 0.0, 0.0, 1.0]))
 
-    for i, j in excluded_pairs(kind).tolist():
+    for i, j in excluded_pairs(moltype).tolist():
         entry(i, j)[3:] = charges[i] * charges[j], 0.0
     for group in terms:
         for (i, j), values in zip(group.atoms[:, :2].tolist(), group.parameters, strict=True):

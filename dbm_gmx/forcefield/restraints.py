@@ -10,14 +10,14 @@ from typing import Any
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.terms import add_force
 
-UPRIGHT = 400.0  # kJ/mol, holds the hand of a stereocentre
+CHIRALITY_STIFFNESS = 400.0  # kJ/mol, holds the hand of a stereocentre
 
 
 VOLUME = 0.77  # of unit vectors to three neighbours of a tetrahedral atom
 
 
 @compiled()
-def upright(x: Any, centre: Any, hand: float, force: Any) -> None:
+def restrain_chirality(x: Any, centre: Any, sign: float, force: Any) -> None:
     """Add the force that gives a stereocentre its hand: on the triple product of three arms."""
     c, i, j, k = centre[0], centre[1], centre[2], centre[3]
     ax, ay, az = x[i, 0] - x[c, 0], x[i, 1] - x[c, 1], x[i, 2] - x[c, 2]
@@ -30,10 +30,10 @@ def upright(x: Any, centre: Any, hand: float, force: Any) -> None:
     px, py, pz = by * dz - bz * dy, bz * dx - bx * dz, bx * dy - by * dx
     qx, qy, qz = dy * az - dz * ay, dz * ax - dx * az, dx * ay - dy * ax
     rx, ry, rz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    lack = VOLUME - hand * (ax * px + ay * py + az * pz) / norm
+    lack = VOLUME - sign * (ax * px + ay * py + az * pz) / norm
     if lack <= 0.0:
         return
-    push = UPRIGHT * lack * hand / norm
+    push = CHIRALITY_STIFFNESS * lack * sign / norm
     add_force(force, i, push * px, push * py, push * pz)
     add_force(force, j, push * qx, push * qy, push * qz)
     add_force(force, k, push * rx, push * ry, push * rz)

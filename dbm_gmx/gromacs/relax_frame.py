@@ -115,11 +115,11 @@ def make_protocol(
     for name, run in runs.items():
         parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
         tops[name] = topology_text(add_sites(parts, mappings, stiffness=stiffness) if mappings else parts)
-    kinds = {
-        name: sited_molecule(kind, mappings[name]) if name in mappings else kind
-        for name, kind in topology.molecule_types.items()
+    moltypes = {
+        name: sited_molecule(moltype, mappings[name]) if name in mappings else moltype
+        for name, moltype in topology.molecule_types.items()
     }
-    sited = replace(topology, molecule_types=kinds)
+    sited = replace(topology, molecule_types=moltypes)
     atoms, sites = _rows(topology, sited)
     return Protocol(gmx, settings, runs, tops, topology, sited, atoms, sites)
 
@@ -127,10 +127,10 @@ def make_protocol(
 def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:
     """Rows of atoms and of sites: in each molecule the sites follow the atoms."""
     atoms, sites = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for (kind, _, count), (full, first, _) in zip(blocks(topology), blocks(sited), strict=True):
+    for (moltype, _, count), (full, first, _) in zip(blocks(topology), blocks(sited), strict=True):
         rows = first + np.arange(count * full.n_atoms).reshape(count, -1)
-        atoms.append(rows[:, : kind.n_atoms].ravel())
-        sites.append(rows[:, kind.n_atoms :].ravel())
+        atoms.append(rows[:, : moltype.n_atoms].ravel())
+        sites.append(rows[:, moltype.n_atoms :].ravel())
     return np.concatenate(atoms), np.concatenate(sites)
 
 
@@ -228,9 +228,9 @@ def _molecules(
     topology: Topology, *positions: Float32Array
 ) -> Iterator[tuple[Float32Array, Float32Array, IntArray]]:
     """Yield (molecules, atoms, 3) of two configurations, and the bonds."""
-    for kind, first, count in blocks(topology):
-        rows = [x[first : first + count * kind.n_atoms].reshape(count, -1, 3) for x in positions]
-        yield rows[0], rows[1], kind.bonds
+    for moltype, first, count in blocks(topology):
+        rows = [x[first : first + count * moltype.n_atoms].reshape(count, -1, 3) for x in positions]
+        yield rows[0], rows[1], moltype.bonds
 
 
 def _in_place(after: Float32Array, before: Float32Array, box: FloatArray, bonds: IntArray) -> Float32Array:

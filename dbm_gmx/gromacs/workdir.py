@@ -112,9 +112,9 @@ def _index(topology: Topology) -> Iterator[str]:
     yield from _group("System", range(1, topology.n_atoms + 1))
     for name in dict.fromkeys(name for name, _ in topology.molecules):
         rows = [
-            range(first + 1, first + 1 + count * kind.n_atoms)
-            for kind, first, count in blocks(topology)
-            if kind.name == name
+            range(first + 1, first + 1 + count * moltype.n_atoms)
+            for moltype, first, count in blocks(topology)
+            if moltype.name == name
         ]
         yield from _group(name, [i for run in rows for i in run])
 

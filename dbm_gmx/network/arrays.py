@@ -77,20 +77,20 @@ def make_layout(
     table: FeatureTable,
 ) -> Layout:
     """Arrays of one frame of a system; plans and atom classes by molecule type."""
-    used = [plans[match.kind.name] for match in matches]
+    used = [plans[match.moltype.name] for match in matches]
     stages = max(len(plan.growth) for plan in used), max(len(plan.colours) for plan in used)
-    kinds = {
-        match.kind.name: _kind_arrays(
-            match, plans[match.kind.name], classes[match.kind.name], table=table, stages=stages
+    moltypes = {
+        match.moltype.name: _kind_arrays(
+            match, plans[match.moltype.name], classes[match.moltype.name], table=table, stages=stages
         )
         for match in matches
     }
-    partners, partner_row = _stacked([kinds[name] for name in kinds])
-    first = dict(zip(kinds, np.cumsum([0] + [len(k["owner"]) for k in kinds.values()]), strict=False))
-    parts = [_tile(kinds[match.kind.name], match) for match in matches]
+    partners, partner_row = _stacked([moltypes[name] for name in moltypes])
+    first = dict(zip(moltypes, np.cumsum([0] + [len(k["owner"]) for k in moltypes.values()]), strict=False))
+    parts = [_tile(moltypes[match.moltype.name], match) for match in matches]
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    rows = [np.tile(first[m.kind.name] + np.arange(m.kind.n_atoms), m.count) for m in matches]
-    molecules = [np.full(m.count, m.kind.n_atoms) for m in matches]
+    rows = [np.tile(first[m.moltype.name] + np.arange(m.moltype.n_atoms), m.count) for m in matches]
+    molecules = [np.full(m.count, m.moltype.n_atoms) for m in matches]
     joined |= {
         "own_start": np.append(joined["own_start"], len(joined["own"])),
         "row": np.concatenate(rows),
@@ -101,11 +101,11 @@ def make_layout(
     return Layout(**{key: torch.from_numpy(values) for key, values in joined.items()})
 
 
-def _stacked(kinds: Sequence[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
+def _stacked(moltypes: Sequence[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
     """Partners of all molecule types, one after the other, padded to the same width."""
-    width = max(kind["partners"].shape[1] for kind in kinds)
+    width = max(moltype["partners"].shape[1] for moltype in moltypes)
     return tuple(
-        np.concatenate([np.pad(k[key], ((0, 0), (0, width - k[key].shape[1]))) for k in kinds])
+        np.concatenate([np.pad(k[key], ((0, 0), (0, width - k[key].shape[1]))) for k in moltypes])
         for key in ("partners", "partner_row")
     )
 
@@ -129,13 +129,13 @@ def _kind_arrays(
     match: Match, plan: Plan, classes: Sequence[str], *, table: FeatureTable, stages: tuple[int, int]
 ) -> dict[str, np.ndarray]:
     """Arrays of a single molecule, keyed as in :class:`Layout`."""
-    kind, mapping = match.kind, match.mapping
+    moltype, mapping = match.moltype, match.mapping
     number = {name: k for k, name in enumerate(table.classes)}
     bead_type = np.array([table.bead_types.index(name) for name in mapping.types])
     atom_class = np.array([number[c] for c in classes])
-    partners, partner_row = _partners(kind, atom_class, table)
+    partners, partner_row = _partners(moltype, atom_class, table)
     order = np.argsort(mapping.owner, kind="stable")
-    hydrogen = np.zeros(kind.n_atoms, bool)
+    hydrogen = np.zeros(moltype.n_atoms, bool)
     hydrogen[np.concatenate([np.zeros(0, np.int64), *plan.hydrogen])] = True
     return {
         "owner": mapping.owner,
@@ -146,7 +146,7 @@ def _kind_arrays(
         "partners": partners,
         "partner_row": partner_row,
         "align": mapping.align,
-        "second": _second_beads(bead_graph(mapping, kind), mapping.align),
+        "second": _second_beads(bead_graph(mapping, moltype), mapping.align),
         "bead_row": table.bead_row + bead_type,
         "current_row": table.current_row + bead_type,
         "own_start": np.searchsorted(mapping.owner[order], np.arange(len(mapping.names))),
@@ -172,15 +172,15 @@ MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
 
 
 def _partners(
-    kind: MoleculeType, atom_class: np.ndarray, table: FeatureTable
+    moltype: MoleculeType, atom_class: np.ndarray, table: FeatureTable
 ) -> tuple[np.ndarray, np.ndarray]:
     """Atoms within three bonds of each atom or excluded from it, and the rows of the feature table."""
-    excluded = nx.Graph(excluded_pairs(kind).tolist())
-    excluded.add_nodes_from(kind.graph)
+    excluded = nx.Graph(excluded_pairs(moltype).tolist())
+    excluded.add_nodes_from(moltype.graph)
     found: list[list[tuple[int, int]]] = []
-    for i in range(kind.n_atoms):
+    for i in range(moltype.n_atoms):
         reach = dict.fromkeys(excluded[i], len(ROLES) + 1)
-        reach |= nx.single_source_shortest_path_length(kind.graph, i, cutoff=len(ROLES))
+        reach |= nx.single_source_shortest_path_length(moltype.graph, i, cutoff=len(ROLES))
         found.append(
             [
                 (j, _bonded_row(table, bonds - 1, j in excluded[i], int(atom_class[j])))
@@ -246,5 +246,5 @@ def system_layout(
     if table is None:
         atom_classes = [c for names in classes.values() for c in names]
         table = feature_table(channels, atom_classes, sorted(bead_types_of(system)))
-    plans = {m.kind.name: make_plan(m.kind, m.mapping) for m in system.matches}
+    plans = {m.moltype.name: make_plan(m.moltype, m.mapping) for m in system.matches}
     return make_layout(system.matches, plans, classes, table=table), table

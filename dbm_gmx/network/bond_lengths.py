@@ -57,12 +57,12 @@ def find_bonds(system: System, constraints: str, *, device: torch.device | str =
     InputError
         If there are no such constraints.
     """
-    kinds = {match.kind.name: match.kind for match in system.matches}
-    found = {name: fixed_bonds(kind, constraints) for name, kind in kinds.items()}
+    moltypes = {match.moltype.name: match.moltype for match in system.matches}
+    found = {name: fixed_bonds(moltype, constraints) for name, moltype in moltypes.items()}
     rows: list[list[tuple[int, float]]] = []
-    for kind in kinds.values():
-        own: list[list[tuple[int, float]]] = [[] for _ in range(kind.n_atoms)]
-        pairs, lengths = found[kind.name]
+    for moltype in moltypes.values():
+        own: list[list[tuple[int, float]]] = [[] for _ in range(moltype.n_atoms)]
+        pairs, lengths = found[moltype.name]
         for (i, j), length in zip(pairs.tolist(), lengths.tolist(), strict=True):
             own[i].append((j - i, length))
             own[j].append((i - j, length))
@@ -72,7 +72,7 @@ def find_bonds(system: System, constraints: str, *, device: torch.device | str =
     return Bonds(
         step=padded[..., 0].long().to(device),
         length=padded[..., 1].float().to(device),
-        apart=_apart([(match, *found[match.kind.name]) for match in system.matches], device),
+        apart=_apart([(match, *found[match.moltype.name]) for match in system.matches], device),
     )
 
 
@@ -82,7 +82,7 @@ def _apart(
     """All bonds of the molecules, in groups."""
     columns: list[list[np.ndarray]] = [[], [], [], []]
     for match, pairs, lengths in bonds:
-        mass = np.asarray(match.kind.masses)[pairs][:, ::-1]
+        mass = np.asarray(match.moltype.masses)[pairs][:, ::-1]
         share = mass / mass.sum(1, keepdims=True)
         columns[0].append((match.first_atoms[:, None, None] + pairs).reshape(-1, 2))
         for column, values in zip(columns[1:], (_colours(pairs), lengths, share), strict=True):

@@ -46,7 +46,7 @@ class Plan:
     colours: tuple[IntArray, ...]
 
 
-def make_plan(kind: MoleculeType, mapping: BeadMapping, *, segment: int = 64) -> Plan:
+def make_plan(moltype: MoleculeType, mapping: BeadMapping, *, segment: int = 64) -> Plan:
     """Plan the reconstruction of a molecule type.
 
     Beads are walked along their bonds from the first one, atoms within a bead along theirs from
@@ -55,26 +55,26 @@ def make_plan(kind: MoleculeType, mapping: BeadMapping, *, segment: int = 64) ->
 
     Parameters
     ----------
-    kind, mapping
+    moltype, mapping
         The molecule type and its beads.
     segment
         A molecule of more beads is cut into pieces of the order, of at most so many beads, which
         grow side by side.
 
     """
-    beads = bead_graph(mapping, kind)
+    beads = bead_graph(mapping, moltype)
     near = _within_two_bonds(beads)
     sequence = list(_walk(beads, beads))
     growth = _growth(sequence, near, segment=segment)
     colours = _colours(near)
     owned = _owned(mapping)
-    light = hydrogens(kind)
+    light = hydrogens(moltype)
     rank: dict[int, int] = {}
     groups = []
     for stages, wanted in ((growth, ~light), (colours, light)):
         parts = [atoms[wanted[atoms]] for atoms in owned]
-        groups.append(_atom_orders(kind.graph, parts, stages, rank=rank))
-    return Plan(kind.name, np.array(sequence, np.int64), groups[0], groups[1], growth, colours)
+        groups.append(_atom_orders(moltype.graph, parts, stages, rank=rank))
+    return Plan(moltype.name, np.array(sequence, np.int64), groups[0], groups[1], growth, colours)
 
 
 def _owned(mapping: BeadMapping) -> list[IntArray]:
@@ -189,19 +189,20 @@ def _atom_order(graph: nx.Graph, atoms: IntArray, *, rank: Mapping[int, int]) ->
     return np.array(walk, np.int64)
 
 
-def describe(plan: Plan, kind: MoleculeType, mapping: BeadMapping) -> str:
+def describe(plan: Plan, moltype: MoleculeType, mapping: BeadMapping) -> str:
     """Return the plan as a table: step, growth stage, colour, bead, its atoms (numbers from 1)."""
     stage = {int(bead): s for s, beads in enumerate(plan.growth, 1) for bead in beads}
     colour = {int(bead): c for c, beads in enumerate(plan.colours, 1) for bead in beads}
     n_heavy = sum(a.size for a in plan.heavy)
     lines = [
         f"{plan.molecule}: {plan.order.size} beads, {n_heavy} heavy atoms in {len(plan.growth)} stages, then "
-        f"{kind.n_atoms - n_heavy} hydrogens in {len(plan.colours)}",
+        f"{moltype.n_atoms - n_heavy} hydrogens in {len(plan.colours)}",
         f"{'step':>5} {'stage':>5} {'colour':>6}  {'bead':<8} atoms | hydrogens",
     ]
     for step, bead in enumerate(map(int, plan.order), 1):
         heavy, light = (
-            " ".join(f"{a + 1}:{kind.names[a]}" for a in group[bead]) for group in (plan.heavy, plan.hydrogen)
+            " ".join(f"{a + 1}:{moltype.names[a]}" for a in group[bead])
+            for group in (plan.heavy, plan.hydrogen)
         )
         place = f"{step:>5} {stage[bead]:>5} {colour[bead]:>6}  {mapping.names[bead]:<8}"
         lines.append(f"{place} {heavy or '-'} | {light or '-'}")

@@ -234,8 +234,8 @@ def classes_of(system: System, channels: Channels | None = None) -> dict[str, tu
     """Atom classes by molecule type: those of the mapping file, else of the molecular graph."""
     overrides = channels.classes if channels else {}
     return {
-        m.kind.name: m.mapping.classes or atom_classes(m.kind, overrides)
-        for m in {m.kind.name: m for m in system.matches}.values()
+        m.moltype.name: m.mapping.classes or atom_classes(m.moltype, overrides)
+        for m in {m.moltype.name: m for m in system.matches}.values()
     }
 
 

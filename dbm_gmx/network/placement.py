@@ -83,7 +83,7 @@ def reconstruct(
     settings: Settings,
     amplitude: tuple[float, float] = (1.0, 1.0),
     judge: Judge | None = None,
-    turn_over: TurnOver | None = None,
+    invert_wrong: TurnOver | None = None,
     bonds: Bonds | None = None,
     start: Tensor | None = None,
     samples: Sequence[int] | None = None,
@@ -115,17 +115,17 @@ def reconstruct(
     -------
     (n, 3) nm, near the beads.
     """
-    dice = Dice.of(frames, samples, seed=settings.seed)
+    rng = Dice.of(frames, samples, seed=settings.seed)
     brush = Brush(scene, generate, noise, amplitude, grid, settings.batch)
 
     def visit(brush: Brush, stages: Sequence[Stage], *, growing: bool) -> None:
         for stage in stages:
-            brush.draw(stage, growing=growing, dice=dice)
+            brush.draw(stage, growing=growing, rng=rng)
             if judge is not None:
-                more = dice.children()
-                try_again(brush, stage, judge, growing=growing, dice=more, tries=settings.orientations - 1)
-            if turn_over is not None and not scene.layout.hydrogen[stage[0][1][0]]:
-                turn_over(scene, stage[-1][0] + 1 if growing else EVERYTHING)
+                more = rng.children()
+                try_again(brush, stage, judge, growing=growing, rng=more, tries=settings.orientations - 1)
+            if invert_wrong is not None and not scene.layout.hydrogen[stage[0][1][0]]:
+                invert_wrong(scene, stage[-1][0] + 1 if growing else EVERYTHING)
 
     with torch.inference_mode():
         if start is None:
@@ -175,7 +175,7 @@ class Brush:
         stage: Stage,
         *,
         growing: bool,
-        dice: Dice,
+        rng: Dice,
         replica: int = 0,
         beads: Tensor | None = None,
         anew: bool = False,
@@ -188,7 +188,7 @@ class Brush:
         """
         for step, every in stage:
             width = self.amplitude[int(self.scene.layout.hydrogen[every[0]])]  # a step is of one kind
-            columns = [every, dice.angle(len(every)), width * dice.normal(len(every), self.noise)]
+            columns = [every, rng.angle(len(every)), width * rng.normal(len(every), self.noise)]
             columns = [column.to(every.device) for column in columns]
             if beads is not None:
                 chosen = torch.isin(self.scene.layout.owner[every], beads)
@@ -218,7 +218,7 @@ class Brush:
         return hold(self.bonds, self.scene, atom, place, now=now, replica=replica, anew=anew)
 
 
-def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: Dice, tries: int) -> None:
+def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, rng: Dice, tries: int) -> None:
     """Draw beads whose energies are out of line with those of the others anew, and keep what is better.
 
     All draws within the limits are as good: to take the lowest would give a structure too cold.
@@ -231,7 +231,7 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
         # again after each try: neighbours were tried together, and one of them may have stayed
         energies = judge(scene, bead, placed, now, 0)
         if limits is None:
-            limits = usual_limits(energies, kinds_of(scene, bead, frames=len(dice.generators)))
+            limits = usual_limits(energies, kinds_of(scene, bead, frames=len(rng.generators)))
         excess = (energies - limits).clamp(min=0).sum(1)
         bad = ~(excess <= 0)  # what is no number is bad
         bead, limits, excess = bead[bad], limits[bad], excess[bad]
@@ -241,7 +241,7 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, dice: 
         scene.positions[1] = scene.positions[0]
         # every other time: neighbours of its own may hold an atom where it should not be
         anew = not growing and bool(attempt % 2)
-        brush.draw(stage, growing=growing, dice=dice, replica=1, beads=bead, anew=anew)
+        brush.draw(stage, growing=growing, rng=rng, replica=1, beads=bead, anew=anew)
         better = ~((judge(scene, bead, placed, now, 1) - limits).clamp(min=0).sum(1) >= excess)
         taken = placed[torch.isin(owner[placed], bead[better])]
         scene.positions[0, taken] = scene.positions[1, taken]

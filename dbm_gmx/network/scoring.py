@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.chemistry.stereo import FLAT, Handedness, centre_rows, hands_of_copies, triple_products
+from dbm_gmx.chemistry.stereo import FLAT, Chirality, centre_rows, chirality_of_copies, triple_products
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import atom_types, excluded_pairs
 from dbm_gmx.forcefield.energy import Form, energy_terms, form_of, lennard_jones
@@ -55,8 +55,8 @@ class Judge:
         Its cut-off is that of the Lennard-Jones energy, counted from the bead.
     batch
         Atoms looked at together.
-    hands
-        What is expected of the stereocentres, see :func:`~dbm_gmx.files.conformers.expected_handedness`.
+    chirality
+        What is expected of the stereocentres, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Judge:
         *,
         grid: Grid,
         batch: int,
-        hands: Handedness | None = None,
+        chirality: Chirality | None = None,
     ):
         frames, device = layout.n_atoms // system.n_atoms, layout.owner.device
         self.grid, self.batch = grid, batch
         self.tables = term_tables(system, layout, frames)
         self.excluded = excluded_atoms(system).to(device)
-        centres, signs = _expected_centres(system, hands or {}, frames)
+        centres, signs = _expected_centres(system, chirality or {}, frames)
         self.centres, self.signs = centres.to(device), signs.to(device)
         nonbonded = system.topology.nonbonded
         if nonbonded is None:
@@ -101,7 +101,7 @@ class Judge:
         (b, 3) bonded and Lennard-Jones energies, kJ/mol, and :data:`WRONG` for each stereocentre with an atom
         in the bead that has the other hand or none.
         """
-        parts = (self._bonded, self._pairs, self._hands)
+        parts = (self._bonded, self._pairs, self._chirality)
         return torch.stack([part(scene, beads, atoms, now, replica) for part in parts], 1)
 
     def _bonded(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
@@ -138,7 +138,7 @@ class Judge:
             total.index_add_(0, place[layout.owner[atom]], torch.where(same, energies / 2, energies).sum(1))
         return total
 
-    def _hands(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
+    def _chirality(self, scene: Scene, beads: Tensor, atoms: Tensor, now: int, replica: int) -> Tensor:
         layout = scene.layout
         # hydrogens are placed after the heavy atoms, and go with them
         members = self.centres[self._wrong(scene, now, replica, heavy=not layout.hydrogen[atoms[0]])]
@@ -158,7 +158,7 @@ class Judge:
         # one product spreads more than the mean of four
         return known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
 
-    def turn_over(self, scene: Scene, now: int) -> None:
+    def invert_wrong(self, scene: Scene, now: int) -> None:
         """Give stereocentres the right hand that no draw has given it, in place.
 
         One with three heavy neighbours and a hydrogen goes through the plane of the three, and the hydrogen
@@ -187,10 +187,10 @@ class Judge:
 WRONG = 1000.0  # kJ/mol, far more than any error that more turns of the frame could mend
 
 
-def _expected_centres(system: System, hands: Handedness, frames: int) -> tuple[Tensor, Tensor]:
+def _expected_centres(system: System, chirality: Chirality, frames: int) -> tuple[Tensor, Tensor]:
     """(c, 5) stereocentres and their neighbours (-1: none) of which a hand is expected, (c,) that hand."""
     rows, signs = [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int8)]
-    for match, expected in zip(system.matches, hands_of_copies(system, hands), strict=True):
+    for match, expected in zip(system.matches, chirality_of_copies(system, chirality), strict=True):
         rows.append(centre_rows(match)[expected != 0])
         signs.append(expected[expected != 0])
     one, step = np.concatenate(rows), np.arange(frames)[:, None, None] * system.n_atoms
@@ -204,7 +204,7 @@ def term_tables(system: System, layout: Layout, frames: int) -> list[TermTable]:
     fudge = system.topology.nonbonded.fudge_qq if system.topology.nonbonded else 1.0
     for match in system.matches:
         first = (np.arange(frames)[:, None] * system.n_atoms + match.first_atoms).reshape(-1, 1, 1)
-        for terms in energy_terms(match.kind, fudge_qq=fudge):
+        for terms in energy_terms(match.moltype, fudge_qq=fudge):
             atoms = (terms.atoms + first).reshape(-1, terms.atoms.shape[1])
             parameters = np.tile(terms.parameters, (len(first), 1))
             key = f"{terms.directive} {terms.function}"
@@ -231,9 +231,9 @@ def excluded_atoms(system: System) -> Tensor:
     Counted from the atom itself; rows as in :class:`~dbm_gmx.network.arrays.Layout`.
     """
     lists: list[list[int]] = []
-    for kind in {match.kind.name: match.kind for match in system.matches}.values():
-        own: list[list[int]] = [[0] for _ in range(kind.n_atoms)]
-        for i, j in excluded_pairs(kind).tolist():
+    for moltype in {match.moltype.name: match.moltype for match in system.matches}.values():
+        own: list[list[int]] = [[0] for _ in range(moltype.n_atoms)]
+        for i, j in excluded_pairs(moltype).tolist():
             own[i].append(j - i)
             own[j].append(i - j)
         lists += own

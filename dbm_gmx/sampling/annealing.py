@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.stereo import stereocentres
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.hamiltonian import MoleculeTarget
-from dbm_gmx.forcefield.restraints import upright
+from dbm_gmx.forcefield.restraints import restrain_chirality
 from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC, STIFFEST, term_energy, term_force
 from dbm_gmx.sampling.random_numbers import gaussian, seeded
 from dbm_gmx.sampling.surroundings import NOTHING, Field, feel
@@ -86,18 +86,18 @@ class Script(NamedTuple):
     term_start: Any
     term: Any
     hand_start: Any
-    hand: Any
+    sign: Any
     site_start: Any
     site: Any
 
 
 def make_script(molecule: MoleculeTarget, windows: Sequence[IntArray]) -> Script:
     """Arrays of a molecule type whose ``windows`` are given by their atoms."""
-    force, centres = molecule.force, stereocentres(molecule.kind)
+    force, centres = molecule.force, stereocentres(molecule.moltype)
     weights = molecule.weights.tocsr()
     kinds: list[list[IntArray]] = [[], [], [], []]
     for free in windows:
-        touched = np.isin(np.arange(molecule.kind.n_atoms), free)
+        touched = np.isin(np.arange(molecule.moltype.n_atoms), free)
         kinds[0].append(free)
         kinds[1].append(np.flatnonzero(_touches(force.atoms, touched)))
         kinds[2].append(np.flatnonzero(_touches(centres, touched)))
@@ -133,7 +133,7 @@ def _off(script: Any, bead: int, d: int, x: Any, beads: Any) -> float:
 
 @compiled()
 def _forces(
-    script: Any, window: int, x: Any, beads: Any, hands: Any, bend: float, stiffness: float, force: Any
+    script: Any, window: int, x: Any, beads: Any, chirality: Any, bend: float, stiffness: float, force: Any
 ) -> None:
     """Forces of terms, hands and beads on the atoms of a window (and some others)."""
     force[:] = 0.0
@@ -144,8 +144,8 @@ def _forces(
         term_force(script.form[t], script.parameters[t], scale, x, i, j, k, m, force)
     for n in range(script.hand_start[window], script.hand_start[window + 1]):
         c = script.hand[n]
-        if hands[c] != 0.0:
-            upright(x, script.centres[c], hands[c], force)
+        if chirality[c] != 0.0:
+            restrain_chirality(x, script.centres[c], chirality[c], force)
     for n in range(script.site_start[window], script.site_start[window + 1]):
         b = script.site[n]
         for d in range(3):
@@ -176,7 +176,7 @@ def window_energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> fl
 
 @compiled()
 def _anneal(
-    script: Any, window: int, schedule: Any, kt: float, beads: Any, hands: Any, x: Any, dice: Any
+    script: Any, window: int, schedule: Any, kt: float, beads: Any, chirality: Any, x: Any, rng: Any
 ) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     n = len(x)
@@ -188,12 +188,12 @@ def _anneal(
         heat = kt * (schedule.hot + (COLD - schedule.hot) * done)
         spread = schedule.loose * (TIGHT / schedule.loose) ** done
         bend = schedule.soft + (1.0 - schedule.soft) * done
-        _forces(script, window, x, beads, hands, bend, kt / spread**2, force)
+        _forces(script, window, x, beads, chirality, bend, kt / spread**2, force)
         kick = math.sqrt((1.0 - kept * kept) * heat / MASS)
         for q in range(script.free_start[window], script.free_start[window + 1]):
             i = script.free[q]
             for d in range(3):
-                v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(dice)
+                v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(rng)
                 v = max(-limit, min(limit, v))
                 velocity[i, d] = v
                 x[i, d] += TIME_STEP * v
@@ -217,7 +217,7 @@ def _add(step: Any, share: float, rows: Any, row: int) -> None:
 
 @compiled()
 def descend(
-    script: Any, window: int, steps: int, kt: float, beads: Any, hands: Any, field: Field, x: Any
+    script: Any, window: int, steps: int, kt: float, beads: Any, chirality: Any, field: Field, x: Any
 ) -> None:
     """Go down to the minimum (limited-memory BFGS: Liu, Nocedal, Math. Program. 45, 503, 1989).
 
@@ -232,7 +232,7 @@ def descend(
     step = way[0]
     known, scale = 0, SOFTEST
     for number in range(steps):
-        _forces(script, window, x, beads, hands, 1.0, kt / TIGHT**2, force)
+        _forces(script, window, x, beads, chirality, 1.0, kt / TIGHT**2, force)
         feel(field, free, x, SOFT * max(0.0, 1.0 - 2.0 * number / steps), force)
         for q in range(n):
             before[q] = slope[q]
@@ -277,7 +277,7 @@ def _anneal_all(
     schedule: Any,
     kt: float,
     beads: Any,
-    hands: Any,
+    chirality: Any,
     field: Field,
     positions: Any,
     number: Any,
@@ -285,10 +285,10 @@ def _anneal_all(
     energy: Any,
 ) -> None:
     for copy in nb.prange(len(positions)):
-        dice = np.empty(1, np.uint64)
-        seeded(dice, name[0], name[1], name[2], number[copy])
-        _anneal(script, window, schedule, kt, beads[copy], hands[copy], positions[copy], dice)
-        descend(script, window, schedule.descent, kt, beads[copy], hands[copy], field, positions[copy])
+        rng = np.empty(1, np.uint64)
+        seeded(rng, name[0], name[1], name[2], number[copy])
+        _anneal(script, window, schedule, kt, beads[copy], chirality[copy], positions[copy], rng)
+        descend(script, window, schedule.descent, kt, beads[copy], chirality[copy], field, positions[copy])
         energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
 
 
@@ -298,7 +298,7 @@ def anneal(
     schedule: Schedule,
     kt: float,
     beads: FloatArray,
-    hands: Any,
+    chirality: Any,
     positions: FloatArray,
     number: IntArray,
     name: tuple[int, int, int],
@@ -313,7 +313,7 @@ def anneal(
         kJ/mol.
     beads
         (copies, beads, 3) nm.
-    hands
+    chirality
         (copies, c) 1 or -1, 0 where nothing holds a stereocentre.
     positions
         (copies, n, 3) nm, changed in place.
@@ -325,7 +325,7 @@ def anneal(
     (copies,) energies of the window, kJ/mol.
     """
     energy = np.empty(len(positions))
-    wanted = np.ascontiguousarray(hands, np.float64)
+    wanted = np.ascontiguousarray(chirality, np.float64)
     stream = np.array(name, np.int64)
     _anneal_all(script, window, schedule, kt, beads, wanted, NOTHING, positions, number, stream, energy)
     return energy

@@ -35,7 +35,7 @@ class Tables(NamedTuple):
         Of each block, see :class:`~dbm_gmx.sampling.moves.Block`.
     move_start
         Moves of each block.
-    kind, first, second, repeat
+    move_type, first, second, repeat
         Of each move; ``first, second`` are its axis.
     moved_start, moved, slot, owner
         Atoms of each move, the place of their type in ``sort`` and their bead.
@@ -82,7 +82,7 @@ class Tables(NamedTuple):
     centre: Any
     every: Any
     move_start: Any
-    kind: Any
+    move_type: Any
     first: Any
     second: Any
     repeat: Any
@@ -203,23 +203,23 @@ def make_tables(target: Target) -> Tables:
     for name, molecule in target.molecules.items():
         first_block[name] = len(lists.values.get("centre", []))
         blocks[name] = make_blocks(
-            molecule.kind, make_fragments(molecule.kind), len(molecule.mapping.names), molecule.fixed
+            molecule.moltype, make_fragments(molecule.moltype), len(molecule.mapping.names), molecule.fixed
         )
         _add_molecule(lists, molecule, blocks[name])
     order = {name: number for number, name in enumerate(target.molecules)}
     instance, atom, bead, types, charges, owner = [], [], [], [], [], []
     sort_of, begin, size, first_beads = [], [], [], []
     for match in target.system.matches:
-        molecule = target.molecules[match.kind.name]
-        n, m = match.kind.n_atoms, len(match.mapping.names)
-        count, many = match.count, len(blocks[match.kind.name])
+        molecule = target.molecules[match.moltype.name]
+        n, m = match.moltype.n_atoms, len(match.mapping.names)
+        count, many = match.count, len(blocks[match.moltype.name])
         copies = np.arange(count)
-        instance.append(np.tile(first_block[match.kind.name] + np.arange(many), count))
+        instance.append(np.tile(first_block[match.moltype.name] + np.arange(many), count))
         atom.append(np.repeat(match.first_atom + n * copies, many))
         bead.append(np.repeat(match.first_bead + m * copies, many))
         types.append(np.tile(molecule.types, count))
         charges.append(np.tile(molecule.charges, count))
-        sort_of.append(np.full(count, order[match.kind.name]))
+        sort_of.append(np.full(count, order[match.moltype.name]))
         begin.append(match.first_atom + n * copies)
         size.append(np.full(count, n))
         first_beads.append(match.first_bead + m * copies)
@@ -240,8 +240,8 @@ def make_tables(target: Target) -> Tables:
         bead=lists.array("bead"),
         centre=lists.array("centre"),
         every=lists.array("every"),
-        move_start=lists.start("kind"),
-        kind=lists.array("kind"),
+        move_start=lists.start("move_type"),
+        move_type=lists.array("move_type"),
         first=lists.array("first"),
         second=lists.array("second"),
         repeat=lists.array("repeat"),
@@ -298,7 +298,7 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
     lists.add("special_parameters", molecule.special_parameters.tolist())
     lists.add("fixed", molecule.fixed.tolist())
     lists.add("length", molecule.length.tolist())
-    lists.add("mass", molecule.kind.masses.tolist())
+    lists.add("mass", molecule.moltype.masses.tolist())
     lists.add("site", range(molecule.weights.shape[0]))
     for row in molecule.weights.tocsr():
         lists.add("weighed", row.indices.tolist())
@@ -307,8 +307,8 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
         (int(i), int(j)): p for (i, j), p in zip(molecule.special, molecule.special_parameters, strict=True)
     }
     special |= {(j, i): p for (i, j), p in special.items()}
-    partners: list[set[int]] = [set() for _ in range(molecule.kind.n_atoms)]
-    terms_of: list[set[int]] = [set() for _ in range(molecule.kind.n_atoms)]
+    partners: list[set[int]] = [set() for _ in range(molecule.moltype.n_atoms)]
+    terms_of: list[set[int]] = [set() for _ in range(molecule.moltype.n_atoms)]
     for i, j in special:
         partners[i].add(j)
     for i, found in enumerate(partners):
@@ -327,7 +327,7 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
             lists.add(name, values)
         lists.add("centre", [block.centre])
         lists.add("every", [block.every])
-        lists.add("kind", [move.kind for move in block.moves])
+        lists.add("move_type", [move.move_type for move in block.moves])
         for move in block.moves:
             _add_move(lists, molecule, move, own, near, sort, special, terms_of, first_term)
 
@@ -345,7 +345,7 @@ def _add_move(
 ) -> None:
     moved = move.atoms.tolist()
     # distances among these do not change
-    rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.kind != SHIFT else set())
+    rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != SHIFT else set())
     touched = sorted(set().union(*(terms_of[i] for i in moved)))
     changed = [
         t for t in touched if not rigid.issuperset(molecule.force.atoms[t][molecule.force.atoms[t] >= 0])

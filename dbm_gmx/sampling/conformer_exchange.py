@@ -95,7 +95,7 @@ def _relax(
     kt: float,
     molecule: int,
     beads: Any,
-    hands: Any,
+    chirality: Any,
     free: Any,
     x: Any,
     around: Any,
@@ -109,7 +109,7 @@ def _relax(
         for q in range(len(free)):
             y[free[q]] = shapes[k, q]
         field = make_field(tables, molecule, free, y, around, n)
-        descend(script, window, STEPS, kt, beads, hands, field, y)
+        descend(script, window, STEPS, kt, beads, chirality, field, y)
         energy[k] = window_energy(script, window, kt, y, beads) + feel(field, free, y, 0.0, unused)
         for q in range(len(free)):
             shapes[k, q] = y[free[q]]
@@ -145,8 +145,8 @@ def choose(
     together
         On all threads, or on the one that calls, with the same result.
     """
-    dice = np.random.default_rng(name)
-    relax, hands = _relax_together if together else _relax_alone, offer.hands.astype(np.float64)
+    rng = np.random.default_rng(name)
+    relax, chirality = _relax_together if together else _relax_alone, offer.chirality.astype(np.float64)
     around = np.empty((2048, 4))
     tried = offer.cost < offer.cost.min(axis=1, keepdims=True) + WORTH * numbers.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
@@ -167,9 +167,9 @@ def choose(
                 _bounded(tables, numbers, first, offer.free, around, n, shapes, energy)
             else:
                 relax(
-                    tables, offer.script, offer.window, numbers.kt, molecule, offer.beads[copy], hands[copy],
-                    offer.free, x, around, n, shapes, energy,
+                    tables, offer.script, offer.window, numbers.kt, molecule, offer.beads[copy],
+                    chirality[copy], offer.free, x, around, n, shapes, energy,
                 )  # fmt: skip
             weight = np.exp((np.nanmin(energy) - energy) / numbers.kt)
             weight[np.isnan(weight)] = 0.0  # lost on the way down
-            x[offer.free] = shapes[dice.choice(len(weight), p=weight / weight.sum())]
+            x[offer.free] = shapes[rng.choice(len(weight), p=weight / weight.sum())]

@@ -2,7 +2,7 @@
 
 A piece is a fragment with its shell: what :mod:`~dbm_gmx.growth` places at once.  Its conformers are drawn
 from the Boltzmann distribution of the terms and pairs that lie wholly inside, by Metropolis walks that
-start from minimised structures of the right handedness.
+start from minimised structures of the right chirality.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def make_piece(target: Target, molecule: MoleculeTarget, atoms: IntArray) -> Pie
     parameters = pair_parameters(target, molecule, pairs)
     acting = np.any(parameters, axis=1)
     return Piece(
-        tuple(molecule.kind.names[i] for i in row),
+        tuple(molecule.moltype.names[i] for i in row),
         molecule.force.form[inside],
         np.array(
             [[row.get(i, -1) for i in term] for term in molecule.force.atoms[inside].tolist()], np.int64
@@ -106,12 +106,12 @@ def _within(atoms: IntArray | None, row: dict[int, int]) -> bool:
 @lru_cache(maxsize=8)
 def _index(molecule: MoleculeTarget) -> tuple[nx.Graph, list[list[int]], dict[int, IntArray]]:
     """Graph, terms of each atom, and stereocentres by atom."""
-    terms: list[list[int]] = [[] for _ in range(molecule.kind.n_atoms)]
+    terms: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
     for t, atoms in enumerate(molecule.force.atoms.tolist()):
         for i in atoms:
             if i >= 0:
                 terms[i].append(t)
-    return chemical_graph(molecule.kind), terms, {int(c[0]): c for c in stereocentres(molecule.kind)}
+    return chemical_graph(molecule.moltype), terms, {int(c[0]): c for c in stereocentres(molecule.moltype)}
 
 
 def pair_parameters(target: Target, molecule: MoleculeTarget, pairs: list[tuple[int, int]]) -> FloatArray:
@@ -133,7 +133,7 @@ def _specials(molecule: MoleculeTarget) -> dict[tuple[int, ...], FloatArray]:
 
 
 def draw_conformers(
-    piece: Piece, hands: tuple[int, ...], *, kt: float, count: int, seed: int = 1
+    piece: Piece, chirality: tuple[int, ...], *, kt: float, count: int, seed: int = 1
 ) -> FloatArray:
     """Draw conformers.
 
@@ -141,7 +141,7 @@ def draw_conformers(
     ----------
     piece
         The atoms and their force field.
-    hands
+    chirality
         1 or -1 for each stereocentre, 0 where both are wanted as the force field has them.
     kt
         kJ/mol.
@@ -163,13 +163,13 @@ def draw_conformers(
     if m == 1:
         return np.zeros((count, 1, 3))
     arrays = _arrays(piece)
-    dice = np.random.default_rng(seed)
-    minima, energies = _minima(piece, arrays, np.array(hands, np.int64), dice)
+    rng = np.random.default_rng(seed)
+    minima, energies = _minima(piece, arrays, np.array(chirality, np.int64), rng)
     odds = np.exp(-(energies - energies.min()) * np.log(10) / (HEAT * kt))
-    first = minima[dice.choice(len(minima), WALKERS, p=odds / odds.sum())]
+    first = minima[rng.choice(len(minima), WALKERS, p=odds / odds.sum())]
     each = -(-count // WALKERS)
     found = np.zeros((WALKERS, each, m, 3))
-    _walk(first, arrays, np.array(hands, np.int64), kt, seed, found)
+    _walk(first, arrays, np.array(chirality, np.int64), kt, seed, found)
     return found.transpose(1, 0, 2, 3).reshape(-1, m, 3)[:count]
 
 
@@ -196,30 +196,30 @@ def _arrays(piece: Piece) -> Arrays:
 
 
 def _minima(
-    piece: Piece, arrays: Arrays, hands: IntArray, dice: np.random.Generator
+    piece: Piece, arrays: Arrays, chirality: IntArray, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Structures (k, m, 3) of the right hands and their energies (k,)."""
     m = len(piece.names)
     outline = _outline(piece)
     found, energies = [], []
-    for _ in range(STARTS * (1 + len(hands))):
-        x = outline + dice.normal(scale=ROUGH, size=(m, 3))
-        for push in (PUSH, 0.0) if np.any(hands) else (0.0,):
-            result = minimize(_objective, x.reshape(-1), (arrays, hands, push), "L-BFGS-B", jac=True)
+    for _ in range(STARTS * (1 + len(chirality))):
+        x = outline + rng.normal(scale=ROUGH, size=(m, 3))
+        for push in (PUSH, 0.0) if np.any(chirality) else (0.0,):
+            result = minimize(_objective, x.reshape(-1), (arrays, chirality, push), "L-BFGS-B", jac=True)
             x = result.x.reshape(m, 3)
-        if _all_right(x, piece.centres, hands):
+        if _all_right(x, piece.centres, chirality):
             found.append(x)
             energies.append(float(result.fun))
     if not found:
         raise InputError(
-            f"no structure of the atoms {' '.join(piece.names)} has the handedness {hands.tolist()}"
+            f"no structure of the atoms {' '.join(piece.names)} has the chirality {chirality.tolist()}"
         )
     # without prescribed hands every structure is as good as its mirror image, if the force field says so
-    if not np.all(hands) and len(hands):
+    if not np.all(chirality) and len(chirality):
         for x in [-x for x in found]:
-            if _all_right(x, piece.centres, hands):
+            if _all_right(x, piece.centres, chirality):
                 found.append(x)
-                energies.append(_objective(x.reshape(-1), arrays, hands, 0.0)[0])
+                energies.append(_objective(x.reshape(-1), arrays, chirality, 0.0)[0])
     return np.array(found), np.array(energies)
 
 
@@ -241,16 +241,16 @@ def _outline(piece: Piece) -> FloatArray:
     return points
 
 
-def _objective(x: FloatArray, arrays: Arrays, hands: IntArray, push: float) -> tuple[float, FloatArray]:
+def _objective(x: FloatArray, arrays: Arrays, chirality: IntArray, push: float) -> tuple[float, FloatArray]:
     """Energy and gradient."""
     gradient = np.zeros((len(x) // 3, 3))
-    energy = _energy_and_gradient(x.reshape(-1, 3).copy(), arrays, hands, push, gradient)
+    energy = _energy_and_gradient(x.reshape(-1, 3).copy(), arrays, chirality, push, gradient)
     return energy, gradient.reshape(-1)
 
 
 @compiled()
 def _volume(x: Any, centre: Any) -> float:
-    """Normalised volume about a stereocentre, see :func:`~dbm_gmx.chemistry.stereo.handedness`."""
+    """Normalised volume about a stereocentre, see :func:`~dbm_gmx.chemistry.stereo.chirality_of`."""
     arms = np.zeros((4, 3))
     many = 4 if centre[4] >= 0 else 3
     for k in range(many):
@@ -276,10 +276,10 @@ def _volume(x: Any, centre: Any) -> float:
 
 
 @compiled()
-def _all_right(x: Any, centres: Any, hands: Any) -> bool:
+def _all_right(x: Any, centres: Any, chirality: Any) -> bool:
     right = True
-    for k in range(len(hands)):
-        right &= hands[k] == 0 or hands[k] * _volume(x, centres[k]) > 0.05
+    for k in range(len(chirality)):
+        right &= chirality[k] == 0 or chirality[k] * _volume(x, centres[k]) > 0.05
     return right
 
 
@@ -303,36 +303,36 @@ def _atom_energy(i: int, x: Any, arrays: Any) -> float:
 
 
 @compiled()
-def _strain(x: Any, centre: Any, hand: int, push: float) -> float:
+def _strain(x: Any, centre: Any, sign: int, push: float) -> float:
     """Penalty on a stereocentre that is flat or has the wrong hand."""
-    if hand == 0 or push == 0.0:
+    if sign == 0 or push == 0.0:
         return 0.0
-    short = max(0.0, HELD - hand * _volume(x, centre))
+    short = max(0.0, HELD - sign * _volume(x, centre))
     return push * short * short
 
 
 @compiled()
-def _strain_of_atom(i: int, x: Any, centres: Any, hands: Any, push: float) -> float:
+def _strain_of_atom(i: int, x: Any, centres: Any, chirality: Any, push: float) -> float:
     """Penalty on the stereocentres an atom is part of."""
     total = 0.0
-    for k in range(len(hands)):
+    for k in range(len(chirality)):
         for n in range(5):
             if centres[k, n] == i:
-                total += _strain(x, centres[k], hands[k], push)
+                total += _strain(x, centres[k], chirality[k], push)
     return total
 
 
 @compiled()
-def _energy_and_gradient(x: Any, arrays: Any, hands: Any, push: float, gradient: Any) -> float:
+def _energy_and_gradient(x: Any, arrays: Any, chirality: Any, push: float, gradient: Any) -> float:
     form, atoms, parameters = arrays[0], arrays[1], arrays[2]
     c6, c12, qq, centres = arrays[5], arrays[6], arrays[7], arrays[9]
     for i in range(len(x)):
         for d in range(3):
             here = x[i, d]
             x[i, d] = here + STEP
-            above = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, hands, push)
+            above = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, chirality, push)
             x[i, d] = here - STEP
-            below = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, hands, push)
+            below = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, chirality, push)
             x[i, d] = here
             gradient[i, d] = (above - below) / (2.0 * STEP)
     energy = 0.0
@@ -346,33 +346,33 @@ def _energy_and_gradient(x: Any, arrays: Any, hands: Any, push: float, gradient:
             inverse = 1.0 / max(square, 1e-3)
             six = inverse * inverse * inverse
             energy += c12[i, j] * six * six - c6[i, j] * six + qq[i, j] * np.sqrt(inverse)
-    for k in range(len(hands)):
-        energy += _strain(x, centres[k], hands[k], push)
+    for k in range(len(chirality)):
+        energy += _strain(x, centres[k], chirality[k], push)
     return energy
 
 
 @compiled()
-def _turn_about(x: Any, i: int, pivot: int, angle: float, dice: Any, matrix: Any) -> None:
+def _turn_about(x: Any, i: int, pivot: int, angle: float, rng: Any, matrix: Any) -> None:
     """Turn atom i about another, by some angle about an axis of any direction."""
-    turn_matrix(gaussian(dice), gaussian(dice), gaussian(dice), angle, matrix)
+    turn_matrix(gaussian(rng), gaussian(rng), gaussian(rng), angle, matrix)
     ax, ay, az = x[i, 0] - x[pivot, 0], x[i, 1] - x[pivot, 1], x[i, 2] - x[pivot, 2]
     for d in range(3):
         x[i, d] = x[pivot, d] + matrix[d, 0] * ax + matrix[d, 1] * ay + matrix[d, 2] * az
 
 
 @compiled()
-def _allowed(i: int, x: Any, old: Any, centres: Any, hands: Any) -> bool:
+def _allowed(i: int, x: Any, old: Any, centres: Any, chirality: Any) -> bool:
     """Whether no stereocentre of atom i has come nearer to losing its hand than is usual."""
-    for k in range(len(hands)):
-        if hands[k] == 0:
+    for k in range(len(chirality)):
+        if chirality[k] == 0:
             continue
         for n in range(5):
             if centres[k, n] == i:
-                volume = hands[k] * _volume(x, centres[k])
+                volume = chirality[k] * _volume(x, centres[k])
                 if volume < FLAT:
                     here = x[i].copy()
                     x[i] = old
-                    before = hands[k] * _volume(x, centres[k])
+                    before = chirality[k] * _volume(x, centres[k])
                     x[i] = here
                     if volume < before:
                         return False
@@ -380,31 +380,31 @@ def _allowed(i: int, x: Any, old: Any, centres: Any, hands: Any) -> bool:
 
 
 @compiled()
-def _walk(first: Any, arrays: Any, hands: Any, kt: float, seed: int, found: Any) -> None:
+def _walk(first: Any, arrays: Any, chirality: Any, kt: float, seed: int, found: Any) -> None:
     """Metropolis walks from ``first`` (walkers, m, 3) into ``found`` (walkers, each, m, 3)."""
     partner, centres = arrays[8], arrays[9]
     walkers, each, m = found.shape[0], found.shape[1], found.shape[2]
-    dice = np.zeros(1, np.uint64)
+    rng = np.zeros(1, np.uint64)
     matrix = np.zeros((3, 3))
     old = np.zeros(3)
     width = np.zeros((m, 2))  # of shifts (nm) and turns (radians) of each atom, fitted while settling
     width[:, 0], width[:, 1] = 0.004, 0.1
     for w in range(walkers):
-        seeded(dice, seed, w, 0, 0)
+        seeded(rng, seed, w, 0, 0)
         x = first[w].copy()
         for sweep in range(SETTLE + (each - 1) * THIN + 1):
             for i in range(m):
-                turns = partner[i] >= 0 and uniform(dice) < 0.7
+                turns = partner[i] >= 0 and uniform(rng) < 0.7
                 kind = 1 if turns else 0
                 old[:] = x[i]
                 before = _atom_energy(i, x, arrays)
                 if turns:
-                    _turn_about(x, i, partner[i], width[i, 1] * gaussian(dice), dice, matrix)
+                    _turn_about(x, i, partner[i], width[i, 1] * gaussian(rng), rng, matrix)
                 else:
                     for d in range(3):
-                        x[i, d] += width[i, 0] * gaussian(dice)
+                        x[i, d] += width[i, 0] * gaussian(rng)
                 change = _atom_energy(i, x, arrays) - before
-                taken = uniform(dice) < np.exp(-change / kt) and _allowed(i, x, old, centres, hands)
+                taken = uniform(rng) < np.exp(-change / kt) and _allowed(i, x, old, centres, chirality)
                 if not taken:
                     x[i] = old
                 if sweep < SETTLE:

@@ -19,7 +19,7 @@ from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
-from dbm_gmx.chemistry.stereo import handedness, stereocentres
+from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
 from dbm_gmx.sampling.annealing import Schedule, Script, anneal, make_script, window_energies
@@ -147,7 +147,7 @@ class Offer:
     script: Script
     window: int
     beads: FloatArray
-    hands: SignArray
+    chirality: SignArray
     free: IntArray
     shapes: FloatArray
     cost: FloatArray
@@ -155,15 +155,15 @@ class Offer:
 
 def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> Folder:
     """Prepare folding of a molecule type."""
-    fragments = make_fragments(molecule.kind)
+    fragments = make_fragments(molecule.moltype)
     tree = nx.Graph()
     tree.add_nodes_from(range(len(fragments)))
     tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
     around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
-    whole = np.arange(molecule.kind.n_atoms)
+    whole = np.arange(molecule.moltype.n_atoms)
     mended = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    middles = [home[int(c[0])] for c in stereocentres(molecule.kind)]
+    middles = [home[int(c[0])] for c in stereocentres(molecule.moltype)]
     turned = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
     unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in turned]
     script = make_script(molecule, [whole, *mended, *unions])
@@ -176,21 +176,23 @@ def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> F
         script,
         len(mended),
         tuple((ks, first + n) for n, ks in enumerate(turned)),
-        tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.kind)),
+        tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.moltype)),
         tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments),
         {},
         tuple(
-            tuple(k for k, c in enumerate(stereocentres(molecule.kind)) if np.isin(c[c >= 0], f.atoms).all())
+            tuple(
+                k for k, c in enumerate(stereocentres(molecule.moltype)) if np.isin(c[c >= 0], f.atoms).all()
+            )
             for f in fragments
         ),
-        np.array([i for i, bonds in chemical_graph(molecule.kind).degree if bonds > 1], np.int64),
+        np.array([i for i, bonds in chemical_graph(molecule.moltype).degree if bonds > 1], np.int64),
         seed,
     )
 
 
 def _smallest_last(molecule: MoleculeTarget, centre: IntArray) -> IntArray:
     """Order the neighbours of a stereocentre by the bonds they have, and drop the hidden hydrogen's place."""
-    graph = chemical_graph(molecule.kind)
+    graph = chemical_graph(molecule.moltype)
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
     return np.array([centre[0], *arms], np.int64)
 
@@ -235,7 +237,7 @@ LONE = 0.02
 
 
 def fold(
-    folder: Folder, beads: FloatArray, hands: SignArray, *, seed: int, frame: int, sample: int
+    folder: Folder, beads: FloatArray, chirality: SignArray, *, seed: int, frame: int, sample: int
 ) -> Folded:
     """Fold molecules onto their beads.
 
@@ -245,7 +247,7 @@ def fold(
         Of the molecule type.
     beads
         (copies, beads, 3) nm, whole.
-    hands
+    chirality
         (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 to let the beads decide.
     seed, frame, sample
         Name the random numbers.
@@ -254,13 +256,13 @@ def fold(
     -------
     The best of several tries of each molecule; prescribed hands are right.
     """
-    hands = infer_hands(folder, beads, hands, seed=seed, frame=frame, sample=sample)
+    chirality = infer_chirality_from_beads(folder, beads, chirality, seed=seed, frame=frame, sample=sample)
     copies = len(beads)
-    best, energy = np.zeros((copies, folder.molecule.kind.n_atoms, 3)), np.full(copies, np.inf)
+    best, energy = np.zeros((copies, folder.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
     waiting, again = np.arange(copies), 0
     for attempt in range(TRIES):
         name = (seed, frame * 65536 + sample, attempt)
-        positions, found = _fold_once(folder, beads[waiting], hands[waiting], waiting, name)
+        positions, found = _fold_once(folder, beads[waiting], chirality[waiting], waiting, name)
         better = found < energy[waiting]
         best[waiting[better]], energy[waiting[better]] = positions[better], found[better]
         middle = np.median(energy)
@@ -273,40 +275,40 @@ def fold(
 
 
 def _fold_once(
-    folder: Folder, beads: FloatArray, hands: SignArray, number: IntArray, name: tuple[int, int, int]
+    folder: Folder, beads: FloatArray, chirality: SignArray, number: IntArray, name: tuple[int, int, int]
 ) -> tuple[FloatArray, FloatArray]:
     """Fold molecules with the random numbers of ``number`` and ``name``: positions, energies."""
-    dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
-    positions = np.zeros((len(beads), folder.molecule.kind.n_atoms, 3))
-    _arrange(folder, beads, hands, positions, _free(folder, 0), dice)
-    anneal(folder.script, 0, FOLDING, folder.target.kt, beads, hands, positions, number, name)
+    rng = np.random.default_rng([*name, *folder.molecule.moltype.name.encode()])
+    positions = np.zeros((len(beads), folder.molecule.moltype.n_atoms, 3))
+    _arrange(folder, beads, chirality, positions, _free(folder, 0), rng)
+    anneal(folder.script, 0, FOLDING, folder.target.kt, beads, chirality, positions, number, name)
     if not folder.short:
         for window in range(1, 1 + folder.windows):
-            _mend_all(folder, window, beads, hands, positions, number, name, dice)
-    return positions, _cost(folder, 0, beads, hands, positions)
+            _mend_all(folder, window, beads, chirality, positions, number, name, rng)
+    return positions, _cost(folder, 0, beads, chirality, positions)
 
 
 def _mend_all(
     folder: Folder,
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     number: IntArray,
     name: tuple[int, int, int],
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> None:
     """Fold a window of all molecules anew until hardly a trial finds a better shape (in place).
 
     Trials know nothing of the shape there is, so none is out of reach.
     """
     kt, quiet = folder.target.kt, 0  # trials less those that a better shape is worth
-    energy = _cost(folder, window, beads, hands, positions)
+    energy = _cost(folder, window, beads, chirality, positions)
     for attempt in range(MOST):
         where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
-        trial, cost = _trial(folder, window, beads, hands, positions, number, where, dice)
+        trial, cost = _trial(folder, window, beads, chirality, positions, number, where, rng)
         rise = cost - energy
-        taken = dice.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
+        taken = rng.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
         positions[taken], energy[taken] = trial[taken], cost[taken]
         quiet = max(0, quiet + len(rise) - ENOUGH * int((rise < -DISTINCT * kt).sum()))
         if quiet >= min(ENOUGH, MOST * len(rise)):
@@ -317,7 +319,7 @@ def offer(
     folder: Folder,
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     *,
     seed: int,
@@ -339,35 +341,37 @@ def offer(
     free = _free(folder, window)
     inner = np.isin(free, folder.skeleton)
     name = (seed, frame * 65536 + sample, OFFERED + window)
-    dice = np.random.default_rng([*name, *folder.molecule.kind.name.encode()])
+    rng = np.random.default_rng([*name, *folder.molecule.moltype.name.encode()])
     copies = np.arange(len(beads))
-    shapes, cost = [positions[:, free]], [_cost(folder, window, beads, hands, positions)]
+    shapes, cost = [positions[:, free]], [_cost(folder, window, beads, chirality, positions)]
     for attempt in range(count):
         where = (*name[:2], name[2] + MENDED * attempt)
-        trial, energy = _trial(folder, window, beads, hands, positions, copies, where, dice)
+        trial, energy = _trial(folder, window, beads, chirality, positions, copies, where, rng)
         shape = trial[:, free]
         for other, known in zip(shapes, cost, strict=True):
             apart = np.linalg.norm(shape[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
         shapes.append(shape)
         cost.append(energy)
-    return Offer(folder.script, window, beads, hands, free, np.stack(shapes, axis=1), np.stack(cost, axis=1))
+    return Offer(
+        folder.script, window, beads, chirality, free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
+    )
 
 
 def _trial(
     folder: Folder,
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     number: IntArray,
     name: tuple[int, int, int],
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, FloatArray]:
     """Molecules with a window folded from nothing, and what it costs."""
     trial, free = positions.copy(), _free(folder, window)
-    _arrange(folder, beads, hands, trial, free, dice)
-    return trial, _try(folder, window, beads, hands, trial, number, name)
+    _arrange(folder, beads, chirality, trial, free, rng)
+    return trial, _try(folder, window, beads, chirality, trial, number, name)
 
 
 def _free(folder: Folder, window: int) -> IntArray:
@@ -380,28 +384,30 @@ def _try(
     folder: Folder,
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     number: IntArray,
     name: tuple[int, int, int],
 ) -> FloatArray:
     """Anneal a window (in place); what it costs then."""
-    energy = anneal(folder.script, window, FOLDING, folder.target.kt, beads, hands, positions, number, name)
-    return energy + _penalty(folder, hands, positions)
+    energy = anneal(
+        folder.script, window, FOLDING, folder.target.kt, beads, chirality, positions, number, name
+    )
+    return energy + _penalty(folder, chirality, positions)
 
 
 def _cost(
-    folder: Folder, window: int, beads: FloatArray, hands: SignArray, positions: FloatArray
+    folder: Folder, window: int, beads: FloatArray, chirality: SignArray, positions: FloatArray
 ) -> FloatArray:
     """Energy (copies,) of a window and penalty of the hands, kJ/mol."""
     energy = window_energies(folder.script, window, folder.target.kt, positions, beads)
-    return energy + _penalty(folder, hands, positions)
+    return energy + _penalty(folder, chirality, positions)
 
 
-def _penalty(folder: Folder, hands: SignArray, positions: FloatArray) -> FloatArray:
+def _penalty(folder: Folder, chirality: SignArray, positions: FloatArray) -> FloatArray:
     """Penalty (copies,) on stereocentres that are flat or of the wrong hand, kJ/mol."""
-    got = handedness(positions, folder.script.centres)
-    wrong = ((hands != 0) & (got != hands)).sum(axis=1) + (got == 0).sum(axis=1)
+    got = chirality_of(positions, folder.script.centres)
+    wrong = ((chirality != 0) & (got != chirality)).sum(axis=1) + (got == 0).sum(axis=1)
     return np.asarray(WRONG * wrong, np.float64)
 
 
@@ -411,8 +417,8 @@ OFFERED = 1 << 21
 MENDED = 1 << 24  # sets these random numbers apart
 
 
-def infer_hands(
-    folder: Folder, beads: FloatArray, hands: SignArray, *, seed: int, frame: int, sample: int
+def infer_chirality_from_beads(
+    folder: Folder, beads: FloatArray, chirality: SignArray, *, seed: int, frame: int, sample: int
 ) -> SignArray:
     """Hands of stereocentres, where they are not given: those with which a molecule fits its beads best.
 
@@ -429,17 +435,17 @@ def infer_hands(
     -------
     (copies, c) 1 or -1.
     """
-    if np.all(hands != 0):
-        return hands
-    dice = np.random.default_rng([seed, frame, sample, INFERRING])
-    best = np.where(hands == 0, dice.choice(np.array([-1, 1], np.int8), size=hands.shape), hands)
+    if np.all(chirality != 0):
+        return chirality
+    rng = np.random.default_rng([seed, frame, sample, INFERRING])
+    best = np.where(chirality == 0, rng.choice(np.array([-1, 1], np.int8), size=chirality.shape), chirality)
     everyone = np.arange(len(beads))
     positions, _ = _fold_once(folder, beads, best, everyone, (seed, frame, INFERRING))
     attempt = INFERRING
     doubtful = np.ones((len(beads), len(folder.turns)), bool)
     for _ in range(SEARCHED):
         for k, (centres, window) in enumerate(folder.turns):
-            rows = np.flatnonzero((hands[:, list(centres)] == 0).all(axis=1) & doubtful[:, k])
+            rows = np.flatnonzero((chirality[:, list(centres)] == 0).all(axis=1) & doubtful[:, k])
             if not len(rows):
                 continue
             attempt += 2
@@ -463,14 +469,14 @@ def _turn(
     centres: list[int],
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     rows: IntArray,
     name: tuple[int, int, int],
 ) -> FloatArray:
     """Turn stereocentres of some molecules where that lowers the energy; by how much it did or would."""
     kt = folder.target.kt
-    old, new = hands[rows], hands[rows]
+    old, new = chirality[rows], chirality[rows]
     new[:, centres] *= -1
     kept, turned = positions[rows], positions[rows]
     for k in centres:
@@ -478,11 +484,11 @@ def _turn(
     energy = _search(folder, window, beads[rows], old, kept, rows, name)
     gain = energy - _search(folder, window, beads[rows], new, turned, rows, (*name[:2], name[2] + 1))
     for k in centres:
-        same = (hands[:, k] == old[:, k][:, None]).sum(axis=1)
-        gain += kt * np.log((len(hands) - same + 1.0) / same)
+        same = (chirality[:, k] == old[:, k][:, None]).sum(axis=1)
+        gain += kt * np.log((len(chirality) - same + 1.0) / same)
     flipped = gain > 0
     positions[rows] = np.where(flipped[:, None, None], turned, kept)
-    hands[rows[flipped]] = new[flipped]
+    chirality[rows[flipped]] = new[flipped]
     return np.asarray(gain, np.float64)
 
 
@@ -490,16 +496,16 @@ def _search(
     folder: Folder,
     window: int,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     number: IntArray,
     name: tuple[int, int, int],
 ) -> FloatArray:
     """Anneal a window several times; the lowest energies, whose ``positions`` stay."""
-    energy, first = _cost(folder, window, beads, hands, positions), positions.copy()
+    energy, first = _cost(folder, window, beads, chirality, positions), positions.copy()
     for attempt in range(SEARCHES):
         trial, where = first.copy(), (*name[:2], name[2] + MENDED * attempt)
-        found = _try(folder, window, beads, hands, trial, number, where)
+        found = _try(folder, window, beads, chirality, trial, number, where)
         better = found < energy
         energy[better], positions[better] = found[better], trial[better]
     return energy
@@ -527,10 +533,10 @@ SEARCHES = 2  # times a window is annealed for the lowest energy
 def _arrange(
     folder: Folder,
     beads: FloatArray,
-    hands: SignArray,
+    chirality: SignArray,
     positions: FloatArray,
     free: IntArray,
-    dice: np.random.Generator,
+    rng: np.random.Generator,
 ) -> None:
     """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
 
@@ -542,26 +548,26 @@ def _arrange(
     for number in sorted({home[int(i)] for i in free}):
         fragment = folder.fragments[number]
         atoms = fragment.atoms
-        shapes = _shapes(folder, number, hands, dice)
+        shapes = _shapes(folder, number, chirality, rng)
         centre = np.isin(atoms, fragment.centre)
         shapes = shapes - shapes[:, centre].mean(axis=1, keepdims=True)
-        shapes = np.einsum("cij,caj->cai", _random_rotations(copies, dice), shapes)
+        shapes = np.einsum("cij,caj->cai", _random_rotations(copies, rng), shapes)
         shell = np.flatnonzero(np.isin(atoms, fragment.shell))
         if len(shell):
             towards = middles[:, [home[int(atoms[s])] for s in shell]] - middles[:, number, None]
-            towards = towards + 1e-3 * dice.normal(size=towards.shape)
+            towards = towards + 1e-3 * rng.normal(size=towards.shape)
             shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, shell], towards), shapes)
         own = np.isin(atoms, fragment.own)
         positions[:, atoms[own]] = middles[:, number, None] + shapes[:, own]
-    positions[:, free] += 0.005 * dice.normal(size=(copies, len(free), 3))
+    positions[:, free] += 0.005 * rng.normal(size=(copies, len(free), 3))
 
 
-def _shapes(folder: Folder, number: int, hands: SignArray, dice: np.random.Generator) -> FloatArray:
+def _shapes(folder: Folder, number: int, chirality: SignArray, rng: np.random.Generator) -> FloatArray:
     """A conformer of one fragment for each copy, of the copy's hands: (copies, m, 3)."""
     atoms, piece = folder.fragments[number].atoms, folder.pieces[number]
     inside = list(folder.within[number])
-    patterns, which = np.unique(hands[:, inside], axis=0, return_inverse=True)
-    found = np.empty((len(hands), len(atoms), 3))
+    patterns, which = np.unique(chirality[:, inside], axis=0, return_inverse=True)
+    found = np.empty((len(chirality), len(atoms), 3))
     for k, pattern in enumerate(patterns):
         key = (piece.key, tuple(pattern.tolist()))
         with folder.drawing:  # frames side by side share the pools
@@ -570,13 +576,13 @@ def _shapes(folder: Folder, number: int, hands: SignArray, dice: np.random.Gener
                     piece, tuple(pattern.tolist()), kt=folder.target.kt, count=CONFORMERS, seed=folder.seed
                 )
         rows = np.flatnonzero(which.reshape(-1) == k)
-        found[rows] = folder.pools[key][dice.integers(CONFORMERS, size=len(rows))]
+        found[rows] = folder.pools[key][rng.integers(CONFORMERS, size=len(rows))]
     return found
 
 
-def _random_rotations(count: int, dice: np.random.Generator) -> FloatArray:
+def _random_rotations(count: int, rng: np.random.Generator) -> FloatArray:
     """(count, 3, 3), all orientations equally likely."""
-    return np.asarray(Rotation.from_quat(dice.normal(size=(count, 4))).as_matrix(), np.float64)
+    return np.asarray(Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix(), np.float64)
 
 
 def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:

@@ -44,7 +44,7 @@ class Move:
 
     Attributes
     ----------
-    kind
+    move_type
         See the table above.
     atoms
         What moves.
@@ -54,7 +54,7 @@ class Move:
         How often it is tried in a visit.
     """
 
-    kind: int
+    move_type: int
     atoms: IntArray
     axis: tuple[int, int] = (-1, -1)
     repeat: int = 1
@@ -85,23 +85,23 @@ class Block:
 
 
 def make_blocks(
-    kind: MoleculeType, fragments: tuple[Fragment, ...], beads: int, fixed: IntArray | None = None
+    moltype: MoleculeType, fragments: tuple[Fragment, ...], beads: int, fixed: IntArray | None = None
 ) -> tuple[Block, ...]:
     """Blocks of a molecule type; together they can move every atom everywhere.
 
     Parameters
     ----------
-    kind, fragments
+    moltype, fragments
         The molecule type, cut by :func:`~dbm_gmx.chemistry.fragments.make_fragments`.
     beads
         How many it has.
     fixed
         (k, 2) bonds of fixed length; all if not given.
     """
-    graph = chemical_graph(kind)
-    held = {frozenset(pair) for pair in (kind.bonds if fixed is None else fixed).tolist()}
+    graph = chemical_graph(moltype)
+    held = {frozenset(pair) for pair in (moltype.bonds if fixed is None else fixed).tolist()}
     found = [_fragment_block(graph, fragment, held) for fragment in fragments]
-    found += _branches(kind.n_atoms, fragments)
+    found += _branches(moltype.n_atoms, fragments)
     found += _crankshafts(graph, fragments)
     found += _wholes(graph, fragments, turning=beads == 1)
     return tuple(found)

@@ -17,7 +17,7 @@ import numpy as np
 
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import pair_force, special_pair
-from dbm_gmx.forcefield.restraints import upright
+from dbm_gmx.forcefield.restraints import restrain_chirality
 from dbm_gmx.forcefield.terms import term_force
 from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import gaussian, seeded
@@ -44,7 +44,7 @@ def settle(
     place: Any,
     tables: Any,
     numbers: Any,
-    hands: Any,
+    chirality: Any,
     centres: Any,
     name: tuple[int, int],
     *,
@@ -57,7 +57,7 @@ def settle(
     ----------
     place, tables, numbers
         The frame and the system, see :mod:`~dbm_gmx.sampling.sweep`.
-    hands, centres
+    chirality, centres
         (k,) hands to hold, (k, 5) stereocentres, atoms of the system.
     name
         Tells the random numbers from those of other frames.
@@ -71,7 +71,7 @@ def settle(
     velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
     forces = _forces_together if together else _forces_alone
     list_all = _list_together if together else _list_alone
-    lists, wanted = make_lists(place, tables, 0), np.asarray(hands, np.float64)
+    lists, wanted = make_lists(place, tables, 0), np.asarray(chirality, np.float64)
     for step in range(steps):
         if step % RENEWED == 0:
             list_all(place, tables, cutoff + SKIN, lists)
@@ -341,10 +341,10 @@ def _molecule_forces(place: Any, tables: Any, numbers: Any, molecule: int, soft:
 
 
 @compiled()
-def _upright_all(x: Any, centres: Any, hands: Any, force: Any) -> None:
+def _upright_all(x: Any, centres: Any, chirality: Any, force: Any) -> None:
     """Add the forces that give stereocentres their hands."""
-    for c in range(len(hands)):
-        upright(x, centres[c], hands[c], force)
+    for c in range(len(chirality)):
+        restrain_chirality(x, centres[c], chirality[c], force)
 
 
 _forces_alone = compiled()(_forces)
@@ -356,11 +356,11 @@ def _step(x: Any, velocity: Any, force: Any, kt: float, name: Any) -> None:
     """One step of Langevin dynamics."""
     kept = math.exp(-FRICTION * TIME_STEP)
     kick, limit = math.sqrt((1.0 - kept * kept) * kt / MASS), LONGEST_STEP / TIME_STEP
-    dice = np.empty(1, np.uint64)
-    seeded(dice, name[0], name[1], name[2], 0)
+    rng = np.empty(1, np.uint64)
+    seeded(rng, name[0], name[1], name[2], 0)
     for i in range(len(x)):
         for d in range(3):
-            v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(dice)
+            v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(rng)
             v = max(-limit, min(limit, v))
             velocity[i, d] = v
             x[i, d] += TIME_STEP * v

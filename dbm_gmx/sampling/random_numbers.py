@@ -31,23 +31,23 @@ def scramble(x: np.uint64) -> np.uint64:
 
 
 @compiled()
-def seeded(dice: Any, a: int, b: int, c: int, d: int) -> None:
+def seeded(rng: Any, a: int, b: int, c: int, d: int) -> None:
     """Begin a stream ``dice`` (1,) uint64 that belongs to four whole numbers."""
     state = scramble(np.uint64(a) + GOLDEN)
     state = scramble(state ^ (np.uint64(b) + GOLDEN))
     state = scramble(state ^ (np.uint64(c) + GOLDEN))
-    dice[0] = scramble(state ^ (np.uint64(d) + GOLDEN))
+    rng[0] = scramble(state ^ (np.uint64(d) + GOLDEN))
 
 
 @compiled(inline="always")
-def uniform(dice: Any) -> float:
+def uniform(rng: Any) -> float:
     """A number in [0, 1)."""
-    dice[0] += GOLDEN
-    return float(scramble(dice[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+    rng[0] += GOLDEN
+    return float(scramble(rng[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
 @compiled(forceinline=True)
-def gaussian(dice: Any) -> float:
+def gaussian(rng: Any) -> float:
     """A number of mean 0 and variance 1 (Box and Muller)."""
-    u, v = 1.0 - uniform(dice), uniform(dice)
+    u, v = 1.0 - uniform(rng), uniform(rng)
     return math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)

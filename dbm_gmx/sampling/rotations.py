@@ -26,9 +26,9 @@ def turn_matrix(x: float, y: float, z: float, angle: float, matrix: Any) -> None
 
 
 @compiled()
-def random_matrix(dice: Any, matrix: Any) -> None:
+def random_matrix(rng: Any, matrix: Any) -> None:
     """A rotation, all equally likely, into ``matrix`` (3, 3): a uniform unit quaternion."""
-    u, v, w = uniform(dice), 2.0 * math.pi * uniform(dice), 2.0 * math.pi * uniform(dice)
+    u, v, w = uniform(rng), 2.0 * math.pi * uniform(rng), 2.0 * math.pi * uniform(rng)
     a, b = math.sqrt(1.0 - u), math.sqrt(u)
     # the quaternion (b cos w, a sin v, a cos v, b sin w) as axis and angle
     x, y, z, q = a * math.sin(v), a * math.cos(v), b * math.sin(w), b * math.cos(w)

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import centre_rows, handedness, hands_of_copies, stereocentres
+from dbm_gmx.chemistry.stereo import centre_rows, chirality_of, chirality_of_copies, stereocentres
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import chemical_graph
-from dbm_gmx.forcefield.constraints import project
+from dbm_gmx.forcefield.constraints import shake_all
 from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, make_target
 from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC
 from dbm_gmx.options import Conditions, Settings
@@ -95,8 +95,8 @@ class Sampler:
         Temperature and cut-offs.
     settings
         ``refine`` (anything but ``exact`` leaves the sweeps out), sweeps and seed.
-    hands
-        By molecule type (copies or 1, c), see :func:`~dbm_gmx.files.conformers.expected_handedness`; where 0
+    chirality
+        By molecule type (copies or 1, c), see :func:`~dbm_gmx.files.conformers.reference_chirality`; where 0
         the growth decides by the beads.
     together
         Sweep a frame on all threads; else on the one that calls, and frames can be sampled side by side.
@@ -112,18 +112,18 @@ class Sampler:
         system: System,
         conditions: Conditions,
         settings: Settings,
-        hands: Mapping[str, NDArray[np.int8]],
+        chirality: Mapping[str, NDArray[np.int8]],
         *,
         together: bool = True,
     ):
-        self.system, self.settings, self.hands = system, settings, dict(hands)
+        self.system, self.settings, self.chirality = system, settings, dict(chirality)
         self.target = make_target(system, conditions)
         self.tables, self.numbers = make_tables(self.target), make_numbers(self.target)
         self.together = together
         self.sweep = sweep_together if together else sweep_alone
         self.radius = np.concatenate(
             [
-                np.tile(reach_of_beads(self.target.molecules[m.kind.name], conditions.spread), m.count)
+                np.tile(reach_of_beads(self.target.molecules[m.moltype.name], conditions.spread), m.count)
                 for m in system.matches
             ]
         )
@@ -157,7 +157,7 @@ class Sampler:
             limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
             while chain.sweeps < limit and not chain.stationary():
                 chain.advance(name)
-        project(positions, self.tables)
+        shake_all(positions, self.tables)
         return positions.astype(np.float32), chain.summary(regrown)
 
     def _start(
@@ -169,20 +169,20 @@ class Sampler:
         grown = []
         expected = self.expected
         for number, match in enumerate(self.system.matches):
-            n, m = match.kind.n_atoms, len(match.mapping.names)
+            n, m = match.moltype.n_atoms, len(match.mapping.names)
             atoms = slice(match.first_atom, match.first_atom + match.count * n)
             rows = beads[match.first_bead : match.first_bead + match.count * m].reshape(-1, m, 3)
-            hands = expected[number]
+            chirality = expected[number]
             wanted = np.ones(match.count, bool)
             if start is not None:
                 given = start[atoms].reshape(-1, n, 3).astype(np.float64)
                 positions[atoms] = given.reshape(-1, 3)
-                wanted = ~self._usable(given, rows, hands, match.kind.name)
+                wanted = ~self._usable(given, rows, chirality, match.moltype.name)
             if wanted.any():
                 folded = fold(
-                    self._folder(match.kind.name),
+                    self._folder(match.moltype.name),
                     rows[wanted],
-                    hands[wanted],
+                    chirality[wanted],
                     seed=self.settings.seed,
                     frame=frame,
                     sample=sample,
@@ -198,18 +198,18 @@ class Sampler:
     def _choose(self, place: Place, number: int, copies: IntArray, frame: int, sample: int) -> None:
         """Let molecules of a match that were folded alone choose their shapes among the others."""
         match = self.system.matches[number]
-        n, m, folder = match.kind.n_atoms, len(match.mapping.names), self._folder(match.kind.name)
+        n, m, folder = match.moltype.n_atoms, len(match.mapping.names), self._folder(match.moltype.name)
         first_atoms, first_beads = match.first_atom + n * copies, match.first_bead + m * copies
         beads = place.beads[first_beads[:, None] + np.arange(m)]
-        hands = self.expected[number][copies]
+        chirality = self.expected[number][copies]
         for window in range(1, 1 + folder.windows):
             positions = place.positions[first_atoms[:, None] + np.arange(n)]
-            known = handedness(positions, stereocentres(match.kind))
+            known = chirality_of(positions, stereocentres(match.moltype))
             offered = offer(
                 folder,
                 window,
                 beads,
-                np.where(hands == 0, known, hands),
+                np.where(chirality == 0, known, chirality),
                 positions,
                 seed=self.settings.seed,
                 frame=frame,
@@ -239,7 +239,7 @@ class Sampler:
     @property
     def expected(self) -> list[NDArray[np.int8]]:
         """Hands (copies, c) of the molecules of each match."""
-        return hands_of_copies(self.system, self.hands)
+        return chirality_of_copies(self.system, self.chirality)
 
     def place(self, positions: FloatArray, off: FloatArray, beads: FloatArray, box: FloatArray) -> Place:
         """The frame, with all neighbours that growth, packing and sweeps look for."""
@@ -256,20 +256,20 @@ class Sampler:
 
     def held(self, positions: FloatArray) -> tuple[NDArray[np.int8], IntArray]:
         """Hands that stereocentres have or should have: (k,) and (k, 5) atoms of the system."""
-        hands, rows = [np.zeros(0, np.int8)], [np.zeros((0, 5), np.int64)]
+        chirality, rows = [np.zeros(0, np.int8)], [np.zeros((0, 5), np.int64)]
         for match, wanted in zip(self.system.matches, self.expected, strict=True):
-            found = handedness(match.molecules(positions), stereocentres(match.kind))
-            hands.append(np.where(wanted == 0, found, wanted).reshape(-1))
+            found = chirality_of(match.molecules(positions), stereocentres(match.moltype))
+            chirality.append(np.where(wanted == 0, found, wanted).reshape(-1))
             rows.append(centre_rows(match).reshape(-1, 5))
-        return np.concatenate(hands), np.concatenate(rows)
+        return np.concatenate(chirality), np.concatenate(rows)
 
     def _usable(
-        self, atoms: FloatArray, beads: FloatArray, hands: NDArray[np.int8], name: str
+        self, atoms: FloatArray, beads: FloatArray, chirality: NDArray[np.int8], name: str
     ) -> NDArray[np.bool_]:
         """(copies,) molecules whose hands are right, bonds in one piece, and atoms near their beads."""
         molecule = self.target.molecules[name]
-        found = handedness(atoms, stereocentres(molecule.kind))
-        right = ((hands == 0) & (found != 0) | (hands == found)).all(axis=1)
+        found = chirality_of(atoms, stereocentres(molecule.moltype))
+        right = ((chirality == 0) & (found != 0) | (chirality == found)).all(axis=1)
         i, j = molecule.fixed.T
         stretch = np.linalg.norm(atoms[:, j] - atoms[:, i], axis=2) / molecule.length
         whole = (np.abs(stretch - 1) < 0.5).all(axis=1)
@@ -310,12 +310,12 @@ class Chain:
         if settled is not None:
             self.place = self._place(positions, beads, box)
             settle(self.place, tables, numbers, *sampler.held(positions), settled, together=sampler.together)
-        project(positions, tables)  # hydrogens turn in the sweeps, their bonds do not stretch
+        shake_all(positions, tables)  # hydrogens turn in the sweeps, their bonds do not stretch
         self.place = self._place(positions, beads, box)
         colour = colour_blocks(self.place, tables, *sampler.blocks_of_beads)
         self.colours = colour_order(colour)
         self.energies = [self._energy()]
-        self.steps = np.array([FIRST_STEP[kind] for kind in tables.kind.tolist()])
+        self.steps = np.array([FIRST_STEP[kind] for kind in tables.move_type.tolist()])
         moves = np.diff(tables.move_start)[tables.instance]
         widest = int(moves.max(initial=1))
         self.tried = np.zeros((len(tables.instance), widest, 3))
@@ -368,7 +368,7 @@ class Chain:
 
     def _learn(self) -> None:
         """Fit the sizes of the small moves to the acceptance so far, and count anew."""
-        counts, kind = self._counts(), self.sampler.tables.kind
+        counts, kind = self._counts(), self.sampler.tables.move_type
         fit = (kind != TURN) & (kind != SPIN) & (counts[:, 0] > 0)
         rate = counts[fit, 1] / counts[fit, 0]
         self.steps[fit] *= np.clip(np.sqrt((rate + 0.02) / ACCEPTED), 0.5, 1.5)
@@ -388,7 +388,7 @@ class Chain:
 
     def summary(self, regrown: int) -> Convergence:
         """What is to be said of it."""
-        counts, kind = self._counts(), self.sampler.tables.kind
+        counts, kind = self._counts(), self.sampler.tables.move_type
         acceptance, effective = {}, {}
         for number, name in enumerate(KINDS):
             tries, accepted, candidates = counts[kind == number].sum(axis=0)
@@ -436,7 +436,7 @@ def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
     -------
     (beads,) nm.
     """
-    graph = chemical_graph(molecule.kind)
+    graph = chemical_graph(molecule.moltype)
     form, atoms, parameters = molecule.force.form, molecule.force.atoms, molecule.force.parameters
     lengths = {
         (int(i), int(j)): float(p[0])
@@ -448,7 +448,7 @@ def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
         graph.edges[i, j]["length"] = lengths.get((i, j), UNKNOWN_BOND)
     weights, owner = molecule.weights.toarray(), molecule.mapping.owner
     reach = np.full(len(weights), 5 * spread + 0.03)
-    for atom in range(molecule.kind.n_atoms):
+    for atom in range(molecule.moltype.n_atoms):
         share = weights[owner[atom]]
         paths = nx.single_source_dijkstra_path_length(graph, atom, cutoff=None, weight="length")
         mean = sum(share[i] * paths.get(int(i), DISJOINT) for i in np.flatnonzero(share))

@@ -314,10 +314,10 @@ def _axis(place: Any, tables: Any, one: int, move: int, room: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def _step(place: Any, tables: Any, one: int, move: int, size: float, dice: Any, room: Any) -> None:
+def _step(place: Any, tables: Any, one: int, move: int, size: float, rng: Any, room: Any) -> None:
     """Move the atoms of a small move from their old positions."""
-    if tables.kind[move] == SHIFT:
-        x, y, z = size * gaussian(dice), size * gaussian(dice), size * gaussian(dice)
+    if tables.move_type[move] == SHIFT:
+        x, y, z = size * gaussian(rng), size * gaussian(rng), size * gaussian(rng)
         begin = tables.moved_start[move]
         for q in range(begin, tables.moved_start[move + 1]):
             atom = tables.atom[one] + tables.moved[q]
@@ -326,10 +326,10 @@ def _step(place: Any, tables: Any, one: int, move: int, size: float, dice: Any, 
             place.positions[atom, 2] = room.old[q - begin, 2] + z
         return
     x, y, z = _axis(place, tables, one, move, room)
-    angle = size * gaussian(dice)
-    if tables.kind[move] == SWING:
+    angle = size * gaussian(rng)
+    if tables.move_type[move] == SWING:
         # a rotation vector of three Gaussian components
-        x, y, z = gaussian(dice), gaussian(dice), gaussian(dice)
+        x, y, z = gaussian(rng), gaussian(rng), gaussian(rng)
         angle = size * math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, angle, room.matrix)
     _rotate(place, tables, one, move, room)
@@ -369,7 +369,7 @@ def visit(
     one: int,
     steps: Any,
     candidates: int,
-    dice: Any,
+    rng: Any,
     gained: Any,
     tried: Any,
 ) -> None:
@@ -408,10 +408,10 @@ def visit(
             continue
         counts = tried[move - first_move]
         _copy(place, tables, one, move, room.old)
-        if tables.kind[move] in (TURN, SPIN):
-            _choose(place, tables, numbers, one, move, candidates, dice, sight, room, gained, counts)
+        if tables.move_type[move] in (TURN, SPIN):
+            _choose(place, tables, numbers, one, move, candidates, rng, sight, room, gained, counts)
         else:
-            _walk(place, tables, numbers, one, move, steps[move], dice, sight, room, gained, counts)
+            _walk(place, tables, numbers, one, move, steps[move], rng, sight, room, gained, counts)
 
 
 @compiled()
@@ -422,7 +422,7 @@ def _walk(
     one: int,
     move: int,
     size: float,
-    dice: Any,
+    rng: Any,
     sight: Any,
     room: Any,
     gained: Any,
@@ -438,9 +438,9 @@ def _walk(
     pull = _pull(place, tables, numbers, one, move, room.old, room.off)
     outer, known = 0.0, False
     for _ in range(tables.repeat[move]):
-        _step(place, tables, one, move, size, dice, room)
+        _step(place, tables, one, move, size, rng, room)
         counts[0] += 1.0
-        first, second = uniform(dice), uniform(dice)
+        first, second = uniform(rng), uniform(rng)
         accepted = False
         if _inside(place, tables, one, move):
             trial_pull = _pull(place, tables, numbers, one, move, room.old, room.off)
@@ -478,7 +478,7 @@ def _choose(
     one: int,
     move: int,
     candidates: int,
-    dice: Any,
+    rng: Any,
     sight: Any,
     room: Any,
     gained: Any,
@@ -490,9 +490,9 @@ def _choose(
     are as likely to be proposed as from the present state, so that weights are the target density alone.
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
-    count = candidates + int(uniform(dice) * 8.0)
+    count = candidates + int(uniform(rng) * 8.0)
     x = y = z = 0.0
-    if tables.kind[move] == TURN:
+    if tables.move_type[move] == TURN:
         x, y, z = _axis(place, tables, one, move, room)
     else:
         _middle(tables, move, room)
@@ -503,12 +503,12 @@ def _choose(
     kept, kept_pull, chosen = inner + outer, pull, 0
     low, weight, square = kept + pull, 1.0, 1.0
     for k in range(1, count):
-        if tables.kind[move] == TURN:
+        if tables.move_type[move] == TURN:
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, room.matrix)
         else:
-            random_matrix(dice, room.matrix)
+            random_matrix(rng, room.matrix)
         _rotate(place, tables, one, move, room)
-        drawn = uniform(dice)
+        drawn = uniform(rng)
         if not _inside(place, tables, one, move):
             continue
         trial_pull = _pull(place, tables, numbers, one, move, room.old, room.off)
@@ -574,9 +574,9 @@ def _sweep(
             one = order[q]
             every = tables.every[tables.instance[one]]
             if (stream[2] + one) % every == 0:
-                dice = np.empty(1, np.uint64)
-                seeded(dice, stream[0], stream[1], stream[2], one)
-                visit(place, tables, numbers, one, steps, candidates, dice, gained[one], tried[one])
+                rng = np.empty(1, np.uint64)
+                seeded(rng, stream[0], stream[1], stream[2], one)
+                visit(place, tables, numbers, one, steps, candidates, rng, gained[one], tried[one])
 
 
 sweep_alone = compiled()(_sweep)

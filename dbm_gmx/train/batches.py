@@ -91,7 +91,7 @@ LEVER = 0.25  # nm from a bead at which a tilt moves an atom as far as a shift d
 
 
 def blur(
-    seen: Sequence[Environment], truth: Tensor, table: FeatureTable, *, width: float, dice: torch.Generator
+    seen: Sequence[Environment], truth: Tensor, table: FeatureTable, *, width: float, rng: torch.Generator
 ) -> tuple[list[Environment], Tensor]:
     """Let beads say less precisely where atoms are: all atoms are moved together against them.
 
@@ -106,12 +106,12 @@ def blur(
         nm, the most that the standard deviation of a shift can be; that of a sample is drawn below it.
     """
     batch = len(truth)
-    scale = width * torch.rand(batch, 1, 1, generator=dice)
-    shift = scale * torch.randn(batch, 1, 3, generator=dice)
-    axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=dice)
+    scale = width * torch.rand(batch, 1, 1, generator=rng)
+    shift = scale * torch.randn(batch, 1, 3, generator=rng)
+    axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=rng)
     generators = torch.linalg.cross(torch.eye(3).expand(batch, 3, 3), axis[:, None].expand(batch, 3, 3))
     turn = torch.linalg.matrix_exp(generators)
-    alone = scale * torch.randn(seen[0].positions.shape, generator=dice)
+    alone = scale * torch.randn(seen[0].positions.shape, generator=rng)
     rows, atoms = seen[0].rows, (seen[0].neighbour >= 0)[..., None]
     others = ((rows >= table.bead_row) & (rows < table.current_row))[..., None]
     blurred = [
@@ -136,7 +136,7 @@ class Batch:
     azimuth: Tensor
 
 
-def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generator) -> Batch:
+def draw_batch(corpus: Corpus, count: int, *, sweeps: float, rng: torch.Generator) -> Batch:
     """Draw sequences by their weights, modes and turns of the frames (augmentation).
 
     Parameters
@@ -145,19 +145,19 @@ def draw_batch(corpus: Corpus, count: int, *, sweeps: float, dice: torch.Generat
         Probability of the modes of a sweep: half of these see all other atoms, half do not see those
         of their sequence that are to come.
     """
-    sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=dice)
-    chance = torch.rand(count, generator=dice)
+    sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=rng)
+    chance = torch.rand(count, generator=rng)
     mode = (chance < sweeps).long() + (chance < sweeps / 2).long()
-    azimuth = 2 * pi * torch.rand(count, generator=dice)
+    azimuth = 2 * pi * torch.rand(count, generator=rng)
     length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
     return Batch(sequence[order], mode[order], azimuth[order])
 
 
-def draw_atoms(corpus: Corpus, count: int, *, dice: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_atoms(corpus: Corpus, count: int, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
-    batch = draw_batch(corpus, count, sweeps=2 / 3, dice=dice)
+    batch = draw_batch(corpus, count, sweeps=2 / 3, rng=rng)
     start = corpus.sequences.start[batch.sequence]
     length = corpus.sequences.start[batch.sequence + 1] - start
-    slot = (torch.rand(count, generator=dice) * length).long().clamp(max=length - 1)
+    slot = (torch.rand(count, generator=rng) * length).long().clamp(max=length - 1)
     return corpus.sequences.items[start + slot], batch.mode, batch.azimuth

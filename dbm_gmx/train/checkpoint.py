@@ -49,14 +49,14 @@ class Progress:
 
 def save_checkpoint(learner: Learner, progress: Progress, settings: TrainSettings, group: Group) -> None:
     """Write the checkpoint; a run that is killed meanwhile leaves the last one."""
-    dice = from_all(learner.dice.get_state(), group)
+    rng = from_all(learner.rng.get_state(), group)
     if not group.first:
         return
     state = {
         "format": FORMAT,
         "settings": plain(settings),
         "learner": learner_state(learner),
-        "dice": dice,
+        "dice": rng,
         "progress": asdict(progress),
     }
     fresh = settings.output / f"{NAME}.new"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dbm_gmx.chemistry.contacts import bad_contacts
-from dbm_gmx.chemistry.stereo import count_stereo, infer_handedness
+from dbm_gmx.chemistry.stereo import count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation
 from dbm_gmx.evaluate.distributions import (
     RANGES,
@@ -97,8 +97,8 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     contacts, flipped, square = [], [], []
     for atoms, pair in zip(made, data, strict=False):
         contacts.append(len(bad_contacts(system, atoms, pair.box)))
-        hands = infer_handedness(system, pair.atoms.numpy(), {})
-        stereo = count_stereo(system, atoms, hands)
+        chirality = infer_chirality(system, pair.atoms.numpy(), {})
+        stereo = count_stereo(system, atoms, chirality)
         centres = stereo.right + stereo.wrong + stereo.undefined
         flipped.append((stereo.wrong + stereo.undefined) / max(1, centres))
         square.append(np.square(deviation(system, atoms, pair.beads.numpy(), pair.box)).mean())

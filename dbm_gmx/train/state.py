@@ -61,7 +61,7 @@ class Learner:
     warm: torch.optim.Optimizer
     adversarial: torch.optim.Optimizer
     judging: torch.optim.Optimizer
-    dice: torch.Generator
+    rng: torch.Generator
     step: int = 0
     seconds: float = 0.0
 
@@ -84,7 +84,7 @@ def make_learner(settings: TrainSettings, model: Model, group: Group) -> Learner
         warm=torch.optim.Adam(generator.parameters(), lr=settings.warm.rate, betas=(0.9, 0.98)),
         adversarial=torch.optim.Adam(generator.parameters(), lr=adversarial.generator_rate, betas=KEPT),
         judging=torch.optim.Adam(critic.parameters(), lr=adversarial.critic_rate, betas=KEPT),
-        dice=torch.Generator().manual_seed(1_000_003 * settings.seed + group.rank),
+        rng=torch.Generator().manual_seed(1_000_003 * settings.seed + group.rank),
     )
 
 
@@ -97,13 +97,13 @@ def learner_state(learner: Learner) -> dict[str, Any]:
     return parts | {"average": learner.average, "step": learner.step, "seconds": learner.seconds}
 
 
-def restore(learner: Learner, state: dict[str, Any], dice: Tensor) -> None:
+def restore(learner: Learner, state: dict[str, Any], rng: Tensor) -> None:
     """Bring a learner to the state it was saved in."""
     for name in PARTS:
         getattr(learner, name).load_state_dict(state[name])
     learner.average = state["average"]
     learner.step, learner.seconds = state["step"], state["seconds"]
-    learner.dice.set_state(dice)
+    learner.rng.set_state(rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,19 +170,19 @@ def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
 
 def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
     """Parts of the supervised loss on a fresh batch."""
-    settings, corpus, dice = lesson.settings.warm, lesson.corpus, learner.dice
-    atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), dice=dice)
-    scale = settings.jitter * torch.rand(1, generator=dice).square()
-    pool = scale * torch.randn(POOL, 3, generator=dice)
+    settings, corpus, rng = lesson.settings.warm, lesson.corpus, learner.rng
+    atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), rng=rng)
+    scale = settings.jitter * torch.rand(1, generator=rng).square()
+    pool = scale * torch.randn(POOL, 3, generator=rng)
     view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
     data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
     environment, truth = view.environment, local_place(corpus, atom, azimuth)
     if settings.blur:
         both = (environment, data)
-        (environment, data), truth = blur(both, truth, corpus.table, width=settings.blur, dice=dice)
+        (environment, data), truth = blur(both, truth, corpus.table, width=settings.blur, rng=rng)
     seen = densities(environment, lesson.features, corpus.grid)
     label, draws = lesson.features[environment.atom_class], settings.draws
-    noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=dice)
+    noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=rng)
     with lesson.fast:
         drawn = learner.generator(
             seen.contiguous(memory_format=torch.channels_last_3d).repeat(draws, 1, 1, 1, 1),
@@ -220,7 +220,7 @@ def generating(learner: Learner, lesson: Lesson) -> Place:
     """The generator, with fresh noise for each atom."""
 
     def place(environment: Tensor, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(len(label), learner.generator.shape.noise, generator=learner.dice)
+        noise = torch.randn(len(label), learner.generator.shape.noise, generator=learner.rng)
         seen = environment.contiguous(memory_format=torch.channels_last_3d)
         with lesson.fast:
             density: Tensor = learner.generator(seen, label, noise)
@@ -240,9 +240,9 @@ def shown(density: Tensor, grid: Grid, *, judges: str) -> Tensor:
 
 def judge_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
     """One step of the critic."""
-    settings, corpus, dice = lesson.settings, lesson.corpus, learner.dice
+    settings, corpus, rng = lesson.settings, lesson.corpus, learner.rng
     count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, dice=dice)
+    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, rng=rng)
     with torch.no_grad():
         rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
         data = roll_out(corpus, batch, lesson.features, true_place(corpus))
@@ -253,7 +253,7 @@ def judge_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
         scores = learner.critic(both[0], rolled.label.repeat(2, 1), both[1])
         parts = {"critic": critic_loss(*scores.chunk(2))}
         if settings.critic.penalty:
-            mix = torch.rand(len(rolled.label), generator=dice)
+            mix = torch.rand(len(rolled.label), generator=rng)
             penalty = gradient_penalty(learner.critic, real, made, rolled.label, mix)
             parts["penalty"] = settings.critic.penalty * penalty
     _descend(torch.stack(list(parts.values())).sum(), learner.critic, learner.judging, lesson)
@@ -264,7 +264,7 @@ def generate_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
     """One step of the generator."""
     settings, corpus = lesson.settings, lesson.corpus
     count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, dice=learner.dice)
+    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, rng=learner.rng)
     rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
     learner.critic.requires_grad_(False)
     with lesson.fast:
@@ -308,12 +308,12 @@ def spread(learner: Learner, lesson: Lesson, *, count: int = 64) -> float:
 
     Draws its own random numbers, so that looking does not change the training.
     """
-    corpus, dice = lesson.corpus, torch.Generator().manual_seed(learner.step)
-    atom, mode, azimuth = draw_atoms(corpus, count, dice=dice)
+    corpus, rng = lesson.corpus, torch.Generator().manual_seed(learner.step)
+    atom, mode, azimuth = draw_atoms(corpus, count, rng=rng)
     view = look(corpus, atom, mode=mode, azimuth=azimuth)
     seen = densities(view.environment, lesson.features, corpus.grid)
     label = lesson.features[view.environment.atom_class]
     seen, label = seen.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)
-    noise = torch.randn(len(label), learner.generator.shape.noise, generator=dice)
+    noise = torch.randn(len(label), learner.generator.shape.noise, generator=rng)
     first, second = collapse(learner.generator(seen, label, noise), corpus.grid).chunk(2)
     return float((first - second).square().sum(1).mean().sqrt())

@@ -60,13 +60,13 @@ def look(radius: float, colour: str) -> tuple[float, ...]:
 
 def bead_looks(match: Match) -> np.ndarray:
     """Radii and colours (4, n) of the beads of a molecule."""
-    return np.array([look(*BEADS[kind]) for kind in match.mapping.types]).T
+    return np.array([look(*BEADS[moltype]) for moltype in match.mapping.types]).T
 
 
 def atom_looks(match: Match) -> np.ndarray:
     """Radii and colours (4, n) of its atoms."""
     beads = [match.mapping.types[bead] for bead in match.mapping.owner]
-    pairs = zip(match.kind.elements, beads, strict=True)
+    pairs = zip(match.moltype.elements, beads, strict=True)
     return np.array([look(*ELEMENTS.get(e, (CARBON, BEADS[bead][1]))) for e, bead in pairs]).T
 
 
@@ -74,15 +74,15 @@ def balls(topology: Topology, frame: Frame, looks: list[np.ndarray], chosen: int
     """Particles and sticks, molecules whole about their middle, which is in the box."""
     found = []
     number = 0
-    for (kind, first, count), (radii, *colours) in zip(blocks(topology), looks, strict=True):
-        rows = frame.positions[first : first + count * kind.n_atoms].reshape(count, -1, 3)
-        rows = make_whole(rows.astype(np.float64), frame.box, kind.bonds)
+    for (moltype, first, count), (radii, *colours) in zip(blocks(topology), looks, strict=True):
+        rows = frame.positions[first : first + count * moltype.n_atoms].reshape(count, -1, 3)
+        rows = make_whole(rows.astype(np.float64), frame.box, moltype.bonds)
         cell = np.floor(rows.mean(axis=1, keepdims=True) @ np.linalg.inv(frame.box))
         rows = VIEW.apply((rows - cell @ frame.box - frame.box.sum(0) / 2).reshape(-1, 3)).reshape(rows.shape)
         for points in rows:
             white = 0 if number == chosen else PALE
             shown = np.transpose(colours) * (1 - white) + white
-            found += [Balls(points, radii, shown), sticks(points, shown, kind.bonds, radii.min())]
+            found += [Balls(points, radii, shown), sticks(points, shown, moltype.bonds, radii.min())]
             number += 1
     return sum(found[1:], found[0])
 

@@ -92,7 +92,7 @@ def cg_topology(system: System, molecule: Molecule, mapped: list[Bead], lengths:
     ]
     lines += ["[ defaults ]", "; nbfunc  comb-rule", "  1       2", ""]
     lines += ["[ atomtypes ]", "; name  mass  charge  ptype  sigma  epsilon"]
-    lines += [f"  {kind}  {SIZES[kind]}" for kind in sorted({bead.type for bead in mapped})]
+    lines += [f"  {moltype}  {SIZES[moltype]}" for moltype in sorted({bead.type for bead in mapped})]
     lines += ["", "[ moleculetype ]", "; name  nrexcl", f"  {name}  2", "", "[ atoms ]"]
     lines += ["; nr  type  resnr  residue  atom  cgnr  charge  mass (of the atoms the bead is rebuilt with)"]
     for k, bead in enumerate(mapped, 1):

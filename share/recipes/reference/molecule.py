@@ -46,10 +46,10 @@ class Molecule:
     graph: nx.Graph = field(default_factory=nx.Graph)
     groups: list[Group] = field(default_factory=list)
 
-    def add(self, name: str, kind: str, charge: float, *bonded: int) -> int:
+    def add(self, name: str, moltype: str, charge: float, *bonded: int) -> int:
         """Add an atom and return its number."""
         self.graph.add_edges_from((j, len(self.atoms)) for j in bonded)
-        self.atoms.append((name, kind, charge))
+        self.atoms.append((name, moltype, charge))
         return len(self.atoms) - 1
 
     def mass(self, atoms: list[int]) -> list[float]:
@@ -107,11 +107,11 @@ def topology(molecule: Molecule, *, heavy: float = 1.0) -> str:
     ]
     lines = ["[ moleculetype ]", "; name  nrexcl", f"  {molecule.name:5} 3", "", "[ atoms ]"]
     lines.append("; nr  type  resnr  residue  atom  cgnr  charge  mass")
-    for i, (name, kind, charge) in enumerate(molecule.atoms):
+    for i, (name, moltype, charge) in enumerate(molecule.atoms):
         hydrogens = 1 if name[0] == "H" else -sum(molecule.atoms[j][0][0] == "H" for j in graph[i])
         mass = MASS[name[0]] + hydrogens * (heavy - 1) * MASS["H"]
         lines.append(
-            f"{i + 1:4}  {kind}    1     {molecule.name:5} {name:6} {i + 1:4}  {charge:7.3f}  {mass:8.4f}"
+            f"{i + 1:4}  {moltype}    1     {molecule.name:5} {name:6} {i + 1:4}  {charge:7.3f}  {mass:8.4f}"
         )
     lines += _section("bonds", sorted(tuple(sorted(e)) for e in graph.edges), "1")
     lines += _section("pairs", pairs, "1")
@@ -276,7 +276,7 @@ def _place_ring(x: Array, group: Group, here: Array, arm: Array, rng: np.random.
     x[group.ring_hydrogens] = centre + 0.248 * spokes[1:]
 
 
-def hands(molecule: Molecule, places: Array) -> str:
+def chirality(molecule: Molecule, places: Array) -> str:
     """Return the letters of the carbons inside the chain that have a ring, as found; x for no tetrahedron."""
     found = ""
     for before, group, after in zip(molecule.groups, molecule.groups[1:], molecule.groups[2:], strict=False):

@@ -10,7 +10,7 @@ import MDAnalysis as mda
 import numpy as np
 from frames import GAS, whole
 from gromacs import System, gmx
-from molecule import Array, Molecule, hands
+from molecule import Array, Molecule, chirality
 
 Vectors = Callable[[Molecule, Array], Array]
 
@@ -29,8 +29,8 @@ def of_run(system: System, molecule: Molecule, times: list[float]) -> list[str]:
     clock, places = trajectory(molecule, ["run"], system["skip"])
     found, squares = end_to_end_squares(molecule, places)
     lines += [found, f"by fifths: {row(np.array_split(squares, 5), '.3f')}"]
-    for kind, vectors in kinds(molecule).items():
-        lines += relaxation(kind, clock, vectors(molecule, places), times[1] - times[0])
+    for moltype, vectors in moltypes(molecule).items():
+        lines += relaxation(moltype, clock, vectors(molecule, places), times[1] - times[0])
     return lines + stereocentres(molecule, places)
 
 
@@ -46,10 +46,10 @@ def of_cycles(system: System, molecule: Molecule, times: list[float]) -> list[st
     lines.append(f"trans torsions of the chain: {part.mean():.3f} +- {error:.3f}")
     lines.append(f"  by fifths of the rests: {row(np.array_split(part, 5), '.3f')}")
     hot_clock, hot_places = trajectory(molecule, hot, 0)
-    for kind, vectors in kinds(molecule).items():
-        lines += between(kind, molecule, vectors, times)
-        lines += relaxation(f"{kind}, hot", hot_clock, vectors(molecule, hot_places))
-        lines += relaxation(f"{kind}, at rest", clock, vectors(molecule, places))
+    for moltype, vectors in moltypes(molecule).items():
+        lines += between(moltype, molecule, vectors, times)
+        lines += relaxation(f"{moltype}, hot", hot_clock, vectors(molecule, hot_places))
+        lines += relaxation(f"{moltype}, at rest", clock, vectors(molecule, places))
     return lines + stereocentres(molecule, places)
 
 
@@ -136,7 +136,7 @@ def trajectory(molecule: Molecule, names: list[str], skip: float) -> tuple[Array
     return np.array([time for time, _ in frames]), np.concatenate(found, axis=1)
 
 
-def kinds(molecule: Molecule) -> Mapping[str, Vectors]:
+def moltypes(molecule: Molecule) -> Mapping[str, Vectors]:
     """Return the vectors to look at."""
     rings = {"vectors along rings": along_rings} if any(g.ring for g in molecule.groups) else {}
     return {"end-to-end vector": end_to_end} | rings
@@ -169,21 +169,21 @@ def trans(molecule: Molecule, places: Array) -> Array:
     return ((normals[..., :-1, :] * normals[..., 1:, :]).sum(axis=-1) < -0.5).mean(axis=-1)
 
 
-def relaxation(kind: str, clock: Array, vectors: Array, spacing: float | None = None) -> list[str]:
+def relaxation(moltype: str, clock: Array, vectors: Array, spacing: float | None = None) -> list[str]:
     """Describe the autocorrelation of vectors (t, ..., 3)."""
     n, apart = len(vectors), float(clock[1] - clock[0])
     products = np.array([(vectors[: n - k] * vectors[k:]).sum(axis=-1).mean() for k in range(n)])
     c = products / products[0]
     low = np.flatnonzero(c < np.exp(-1))
     how_long = f"in {low[0] * apart:.3g} ps" if len(low) else "not within the run"
-    line = f"{kind}: correlation falls to 1/e {how_long}"
+    line = f"{moltype}: correlation falls to 1/e {how_long}"
     if spacing:
         line += f"; {c[min(round(spacing / apart), n - 1)]:.2f} between frames, {spacing:g} ps apart"
     steps = [2**k for k in range(12) if 2**k < 0.5 * n]
     return [line, "  " + "  ".join(f"{k * apart:.3g} ps {c[k]:.2f}" for k in steps)]
 
 
-def between(kind: str, molecule: Molecule, vectors: Vectors, times: list[float]) -> list[str]:
+def between(moltype: str, molecule: Molecule, vectors: Vectors, times: list[float]) -> list[str]:
     """Describe the correlation between frames, with errors of independent chains."""
     frames = [mda.Universe(f"free{time:g}.gro") for time in times]
     places = [whole(molecule, frame.atoms.positions, frame.dimensions[:3]) / 10 for frame in frames]
@@ -196,7 +196,7 @@ def between(kind: str, molecule: Molecule, vectors: Vectors, times: list[float])
         ("all pairs of frames", *np.triu_indices(len(v), 1)),
     ]:
         chains = products[first, second].mean(axis=0) / scale
-        lines.append(f"{kind}: correlation of {what} {chains.mean():.2f} +- {standard_error(chains):.2f}")
+        lines.append(f"{moltype}: correlation of {what} {chains.mean():.2f} +- {standard_error(chains):.2f}")
     return lines
 
 
@@ -205,9 +205,9 @@ def stereocentres(molecule: Molecule, places: Array) -> list[str]:
     if sum(bool(group.ring) for group in molecule.groups) < 2:
         return []
     start = mda.Universe("start.gro")
-    built = [hands(molecule, x) for x in whole(molecule, start.atoms.positions, start.dimensions[:3])]
+    built = [chirality(molecule, x) for x in whole(molecule, start.atoms.positions, start.dimensions[:3])]
     wanted = built * (places.shape[1] // len(built))
-    wrong = sum(hands(molecule, x) != h for frame in places for x, h in zip(frame, wanted, strict=True))
+    wrong = sum(chirality(molecule, x) != h for frame in places for x, h in zip(frame, wanted, strict=True))
     meso = [a == b for chain in built for a, b in pairwise(chain)]
     found = len(places) * len(wanted) // len(built)
     return [

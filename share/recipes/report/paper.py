@@ -125,7 +125,7 @@ def beside_each_other(plots: Sequence[Panel], groups: Mapping[str, Sequence[str]
     for panel in plots:
         if panel.figure not in PAPER or (panel.figure == "g(r)" and panel.name not in ONE_OF_PAIRS):
             continue
-        if panel.kind in ("matrix", "scatter"):
+        if panel.moltype in ("matrix", "scatter"):
             yield panel
             continue
         for group, labels in groups.items():
@@ -144,8 +144,8 @@ def page(evaluation: Evaluation) -> str:
     by_name = colours_of(list(dict.fromkeys(label.rpartition("/")[2] for label in evaluation.scores)))
     colours = by_name | {label: by_name[label.rpartition("/")[2]] for label in evaluation.scores}
     plots = list(beside_each_other(panels(evaluation), groups))
-    maps = [panel for panel in plots if panel.kind in ("matrix", "scatter")]
-    others = [panel for panel in plots if panel.kind not in ("matrix", "scatter")]
+    maps = [panel for panel in plots if panel.moltype in ("matrix", "scatter")]
+    others = [panel for panel in plots if panel.moltype not in ("matrix", "scatter")]
     figures = draw_figures(others, colours, across=len(groups), same=True) | draw_figures(maps, colours)
     keys = list(next(iter(evaluation.scores.values())))
     parts = [rule_table(evaluation)]
@@ -168,10 +168,10 @@ def page(evaluation: Evaluation) -> str:
     )
     reference = evaluation.reference
     assert reference is not None
-    kinds = ", ".join(f"{count} {name}" for name, count in evaluation.system.topology.molecules)
+    moltypes = ", ".join(f"{count} {name}" for name, count in evaluation.system.topology.molecules)
     frames = f"{len(reference.frames)} frames of an atomistic run ({REFERENCE})"
     lead = (
-        f"{kinds}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames "
+        f"{moltypes}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames "
         "put back. The paper: Stieffenhofer, Bereau, Wand, APL Materials 9, 031107 (2021)."
     )
     return fill_page("The figures of the paper", escape(lead), "\n".join(parts), method(evaluation))

@@ -103,9 +103,9 @@ def row_of(given: argparse.Namespace, reference: Path, label: str, model: str) -
 # --- frames ------------------------------------------------------------------------------------------
 
 
-def frames_of(folder: Path, kind: str) -> int:
+def frames_of(folder: Path, moltype: str) -> int:
     """Frames of a trajectory of the folder."""
-    return frames_in(folder / f"{kind}.xtc", folder / f"{kind}.gro")
+    return frames_in(folder / f"{moltype}.xtc", folder / f"{moltype}.gro")
 
 
 def frames_in(trajectory: Path, structure: Path) -> int:
@@ -113,10 +113,10 @@ def frames_in(trajectory: Path, structure: Path) -> int:
     return len(mda.Universe(structure, trajectory, to_guess=()).trajectory)
 
 
-def cut(folder: Path, kind: str, frames: Sequence[int], single: bool, out: Path) -> Path:
+def cut(folder: Path, moltype: str, frames: Sequence[int], single: bool, out: Path) -> Path:
     """Write some frames of a trajectory, and then that of the single structure."""
-    universe = mda.Universe(folder / f"{kind}.gro", folder / f"{kind}.xtc", to_guess=())
-    alone = mda.Universe(folder / f"{kind}.gro", to_guess=())
+    universe = mda.Universe(folder / f"{moltype}.gro", folder / f"{moltype}.xtc", to_guess=())
+    alone = mda.Universe(folder / f"{moltype}.gro", to_guess=())
     with mda.Writer(str(out), universe.atoms.n_atoms) as writer:
         for index in frames:
             universe.trajectory[index]
