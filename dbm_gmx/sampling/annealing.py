@@ -19,7 +19,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.stereo import stereocentres
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
 from dbm_gmx.forcefield.restraints import restrain_chirality
 from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC, STIFFEST, term_energy, term_force
 from dbm_gmx.sampling.random_numbers import gaussian, seeded
@@ -91,9 +91,9 @@ class Script(NamedTuple):
     site: Any
 
 
-def make_script(molecule: MoleculeTarget, windows: Sequence[IntArray]) -> Script:
+def make_script(molecule: MoleculeHamiltonian, windows: Sequence[IntArray]) -> Script:
     """Arrays of a molecule type whose ``windows`` are given by their atoms."""
-    force, centres = molecule.force, stereocentres(molecule.moltype)
+    force, centres = molecule.terms, stereocentres(molecule.moltype)
     weights = molecule.weights.tocsr()
     kinds: list[list[IntArray]] = [[], [], [], []]
     for free in windows:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian, Hamiltonian
 from dbm_gmx.sampling.moves import SHIFT, Block, Move, make_blocks
 
 
@@ -57,7 +57,7 @@ class Tables(NamedTuple):
         Type and first atom of each molecule.
     force_start, special_start, special, special_parameters
         Terms of each molecule type; its special pairs, see
-        :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeTarget`.
+        :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
     fixed_start, fixed, length, mass_start, mass
         Bonds of fixed length of each molecule type, and the masses of its atoms.
     partner_start, partner
@@ -158,7 +158,7 @@ class Numbers(NamedTuple):
     charged: bool
 
 
-def make_numbers(target: Target) -> Numbers:
+def make_numbers(target: Hamiltonian) -> Numbers:
     """Constants of a target."""
     c = target.conditions
     k_rf, c_rf = target.field
@@ -195,7 +195,7 @@ class _Lists:
         return found if width is None else found.reshape(-1, width)
 
 
-def make_tables(target: Target) -> Tables:
+def make_tables(target: Hamiltonian) -> Tables:
     """Arrays of a system."""
     lists = _Lists()
     first_block: dict[str, int] = {}
@@ -289,11 +289,11 @@ def make_tables(target: Target) -> Tables:
     )
 
 
-def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, ...]) -> None:
+def _add_molecule(lists: _Lists, molecule: MoleculeHamiltonian, blocks: tuple[Block, ...]) -> None:
     first_term = len(lists.values.get("form", []))
-    lists.add("form", molecule.force.form.tolist())
-    lists.add("terms", molecule.force.atoms.tolist())
-    lists.add("parameters", molecule.force.parameters.tolist())
+    lists.add("form", molecule.terms.form.tolist())
+    lists.add("terms", molecule.terms.atoms.tolist())
+    lists.add("parameters", molecule.terms.parameters.tolist())
     lists.add("special", molecule.special.tolist())
     lists.add("special_parameters", molecule.special_parameters.tolist())
     lists.add("fixed", molecule.fixed.tolist())
@@ -313,7 +313,7 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
         partners[i].add(j)
     for i, found in enumerate(partners):
         lists.add("partner", [i, *sorted(found)])
-    for number, atoms in enumerate(molecule.force.atoms.tolist()):
+    for number, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
             if i >= 0:
                 terms_of[i].add(number)
@@ -334,7 +334,7 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
 
 def _add_move(
     lists: _Lists,
-    molecule: MoleculeTarget,
+    molecule: MoleculeHamiltonian,
     move: Move,
     own: list[int],
     near: list[int],
@@ -348,7 +348,7 @@ def _add_move(
     rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != SHIFT else set())
     touched = sorted(set().union(*(terms_of[i] for i in moved)))
     changed = [
-        t for t in touched if not rigid.issuperset(molecule.force.atoms[t][molecule.force.atoms[t] >= 0])
+        t for t in touched if not rigid.issuperset(molecule.terms.atoms[t][molecule.terms.atoms[t] >= 0])
     ]
     pairs, parameters = [], []
     for i in moved:

@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.stereo import FLAT, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian, Hamiltonian
 from dbm_gmx.forcefield.terms import term_energy
 from dbm_gmx.sampling.random_numbers import gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
@@ -73,23 +73,23 @@ class Piece:
         return (len(self.names), *(a.tobytes() for a in (*arrays, self.bonds, self.centres)))
 
 
-def make_piece(target: Target, molecule: MoleculeTarget, atoms: IntArray) -> Piece:
+def make_piece(target: Hamiltonian, molecule: MoleculeHamiltonian, atoms: IntArray) -> Piece:
     """Take atoms (m,) in increasing order out of a molecule type."""
     row = {int(atom): k for k, atom in enumerate(atoms)}
     graph, terms_of, centre_of = _index(molecule)
     terms = sorted({t for i in row for t in terms_of[i]})
-    inside = np.array([t for t in terms if _within(molecule.force.atoms[t], row)], np.int64)
+    inside = np.array([t for t in terms if _within(molecule.terms.atoms[t], row)], np.int64)
     centres = [[row.get(int(j), -1) for j in centre_of[i]] for i in row if _within(centre_of.get(i), row)]
     pairs = [(i, j) for i in row for j in row if i < j]
     parameters = pair_parameters(target, molecule, pairs)
     acting = np.any(parameters, axis=1)
     return Piece(
         tuple(molecule.moltype.names[i] for i in row),
-        molecule.force.form[inside],
+        molecule.terms.form[inside],
         np.array(
-            [[row.get(i, -1) for i in term] for term in molecule.force.atoms[inside].tolist()], np.int64
+            [[row.get(i, -1) for i in term] for term in molecule.terms.atoms[inside].tolist()], np.int64
         ).reshape(-1, 4),
-        molecule.force.parameters[inside],
+        molecule.terms.parameters[inside],
         np.array([(row[i], row[j]) for i, j in pairs], np.int64).reshape(-1, 2)[acting],
         parameters[acting],
         np.array(
@@ -104,17 +104,17 @@ def _within(atoms: IntArray | None, row: dict[int, int]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _index(molecule: MoleculeTarget) -> tuple[nx.Graph, list[list[int]], dict[int, IntArray]]:
+def _index(molecule: MoleculeHamiltonian) -> tuple[nx.Graph, list[list[int]], dict[int, IntArray]]:
     """Graph, terms of each atom, and stereocentres by atom."""
     terms: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
-    for t, atoms in enumerate(molecule.force.atoms.tolist()):
+    for t, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
             if i >= 0:
                 terms[i].append(t)
     return chemical_graph(molecule.moltype), terms, {int(c[0]): c for c in stereocentres(molecule.moltype)}
 
 
-def pair_parameters(target: Target, molecule: MoleculeTarget, pairs: list[tuple[int, int]]) -> FloatArray:
+def pair_parameters(target: Hamiltonian, molecule: MoleculeHamiltonian, pairs: list[tuple[int, int]]) -> FloatArray:
     """(p, 3) ``c6, c12, qq`` of pairs i < j of a molecule, all that acts between them; 0 if excluded."""
     special = _specials(molecule)
     found = np.zeros((len(pairs), 3))
@@ -127,7 +127,7 @@ def pair_parameters(target: Target, molecule: MoleculeTarget, pairs: list[tuple[
 
 
 @lru_cache(maxsize=8)
-def _specials(molecule: MoleculeTarget) -> dict[tuple[int, ...], FloatArray]:
+def _specials(molecule: MoleculeHamiltonian) -> dict[tuple[int, ...], FloatArray]:
     pairs = map(tuple, molecule.special.tolist())
     return dict(zip(pairs, molecule.special_parameters, strict=True))
 

@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian, Hamiltonian
 from dbm_gmx.sampling.annealing import Schedule, Script, anneal, make_script, window_energies
 from dbm_gmx.sampling.conformers import Piece, draw_conformers, make_piece
 
@@ -87,8 +87,8 @@ class Folder:
         Held by who draws conformers.
     """
 
-    target: Target
-    molecule: MoleculeTarget
+    target: Hamiltonian
+    molecule: MoleculeHamiltonian
     fragments: tuple[Fragment, ...]
     layout: FloatArray
     script: Script
@@ -153,7 +153,7 @@ class Offer:
     cost: FloatArray
 
 
-def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> Folder:
+def make_folder(target: Hamiltonian, molecule: MoleculeHamiltonian, *, seed: int = 1) -> Folder:
     """Prepare folding of a molecule type."""
     fragments = make_fragments(molecule.moltype)
     tree = nx.Graph()
@@ -190,7 +190,7 @@ def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> F
     )
 
 
-def _smallest_last(molecule: MoleculeTarget, centre: IntArray) -> IntArray:
+def _smallest_last(molecule: MoleculeHamiltonian, centre: IntArray) -> IntArray:
     """Order the neighbours of a stereocentre by the bonds they have, and drop the hidden hydrogen's place."""
     graph = chemical_graph(molecule.moltype)
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
@@ -214,7 +214,7 @@ def _middles(tree: nx.Graph) -> list[int]:
     return chosen or list(tree)
 
 
-def _layout(molecule: MoleculeTarget, fragments: tuple[Fragment, ...]) -> FloatArray:
+def _layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> FloatArray:
     """Least squares: mapped centres on the beads, and neighbouring fragments not far from each other."""
     weights = molecule.weights.toarray()
     shares = np.stack([weights[:, f.own].sum(axis=1) for f in fragments], axis=1)

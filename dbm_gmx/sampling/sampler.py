@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.stereo import centre_rows, chirality_of, chirality_of_cop
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.constraints import shake_all
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, make_target
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian, make_hamiltonian
 from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.arrays import make_numbers, make_tables
@@ -117,7 +117,7 @@ class Sampler:
         together: bool = True,
     ):
         self.system, self.settings, self.chirality = system, settings, dict(chirality)
-        self.target = make_target(system, conditions)
+        self.target = make_hamiltonian(system, conditions)
         self.tables, self.numbers = make_tables(self.target), make_numbers(self.target)
         self.together = together
         self.sweep = sweep_together if together else sweep_alone
@@ -426,7 +426,7 @@ def _error_of_mean(series: FloatArray) -> float:
     return float(max(errors))
 
 
-def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
+def reach_of_beads(molecule: MoleculeHamiltonian, spread: float) -> FloatArray:
     """How far from each bead the atoms it owns can be.
 
     The mean distance to the atoms that make the mapped centre, along the bonds between them at full length,
@@ -437,7 +437,7 @@ def reach_of_beads(molecule: MoleculeTarget, spread: float) -> FloatArray:
     (beads,) nm.
     """
     graph = chemical_graph(molecule.moltype)
-    form, atoms, parameters = molecule.force.form, molecule.force.atoms, molecule.force.parameters
+    form, atoms, parameters = molecule.terms.form, molecule.terms.atoms, molecule.terms.parameters
     lengths = {
         (int(i), int(j)): float(p[0])
         for f, (i, j, *_), p in zip(form, atoms, parameters, strict=True)

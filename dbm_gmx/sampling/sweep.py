@@ -148,7 +148,7 @@ def _coulomb(x: Any, y: Any, z: Any, around: Any, n: int, limit: Any, k_rf: Any,
 
 @compiled()
 def pair_energy(numbers: Any, p: Any, c6: float, c12: float, qq: float, r2: float) -> float:
-    """Energy of a special pair ``p`` (:class:`~dbm_gmx.forcefield.hamiltonian.MoleculeTarget`)."""
+    """Energy of a special pair ``p`` (:class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`)."""
     r2 = max(r2, 1e-4)
     i6 = 1.0 / (r2 * r2 * r2)
     energy = (p[1] * i6 - p[0]) * i6 + p[2] / math.sqrt(r2)
