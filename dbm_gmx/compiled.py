@@ -18,6 +18,11 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     return cast(Callable[[Function], Function], nb.njit(**{**defaults, **options}))
 
 
+def inner(**options: Any) -> Callable[[Function], Function]:
+    """Compile a function that other compiled functions call, and Python never does: no way in is made for it."""
+    return compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+
+
 def plain(function: Function) -> Function:
     """The Python function that was compiled: for tensors and arrays of any library."""
     return cast(Function, cast(Any, function).py_func)

@@ -32,7 +32,9 @@ class Case:
         bonds = [("bonds", 1, (i, i + 1), (float(lengths[i]), 2e5)) for i in range(3)]
         tight = [("angles", 1, (0, 1, 2), (70.346, 2000.0)), ("angles", 1, (1, 2, 3), (90.0, 2000.0))]
         atom = molecule("N", [("N", 40.0, 0.0)], [])
-        self.kt = make_hamiltonian(system([(atom, beads_of(atom, [0]), 1)], {"N": (SIGMA, 1.0)}), CONDITIONS).kt
+        self.kt = make_hamiltonian(
+            system([(atom, beads_of(atom, [0]), 1)], {"N": (SIGMA, 1.0)}), CONDITIONS
+        ).kt
         # two minima, at +90 and -90 degrees: cos 2 phi parts them, sin phi tells them apart
         turned = [
             ("dihedrals", 1, (0, 1, 2, 3), (0.0, 20 * self.kt, 2.0)),

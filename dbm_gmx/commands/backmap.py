@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -44,7 +43,8 @@ from dbm_gmx.network.placement import Generate, reconstruct
 from dbm_gmx.network.scoring import Judge
 from dbm_gmx.options import ASSUMED, BONDS, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
 from dbm_gmx.parallel import Job, side_by_side
-from dbm_gmx.sampling.sampler import Convergence, Sampler
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
 log = logging.getLogger(__name__)
 
@@ -205,8 +205,8 @@ class Backmapper:
             for one in rebuilt:
                 first = self._sample(sampler, one)
                 yield first
-                sampler = copy(sampler)  # it is used again where nothing is known but what it was given
-                sampler.chirality = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                inferred = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                sampler = replace(sampler, chirality=inferred)
                 break
         chosen = sampler
         if self.workers == 1:
@@ -300,7 +300,7 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = Sampler(system, conditions, settings, mapper.chirality, together=together)
+        sampler = make_sampler(system, conditions, settings, mapper.chirality)
         mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
     return mapper
 

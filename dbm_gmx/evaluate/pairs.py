@@ -33,6 +33,7 @@ BINS = 100
 AT_ONCE = 20_000
 """Atoms whose pairs are looked at together; each has some two hundred."""
 
+
 @dataclass(frozen=True, eq=False)
 class Atoms:
     """What all atoms of a system are, as pairs need it.

@@ -8,18 +8,17 @@ the leading dimensions are: copies of a molecule, frames, proposals, samples of 
 Lengths are in nm, energies in kJ/mol, measured angles in radians, angles among the parameters in degrees.
 
 The sampler has compiled functions of its own (:mod:`~dbm_gmx.forcefield.terms`): it works out one term at a
-time, some ten million in a second.  Training needs gradients of batches on any device, evaluation the forms as
-the manual has them; both are here.  A test holds the two against each other.
+time, some ten million in a second.  Training needs gradients of batches on any device, evaluation the forms
+as the manual has them; both are here.  A test holds the two against each other.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +26,6 @@ from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs
 from dbm_gmx.chemistry.topology import (
-    MoleculeType,
     Terms,
     Topology,
     atom_charges,
@@ -37,8 +35,8 @@ from dbm_gmx.chemistry.topology import (
     nonbonded_parameters,
 )
 from dbm_gmx.chemistry.units import ELECTRIC
-from dbm_gmx.errors import InputError
 from dbm_gmx.compiled import plain
+from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.nonbonded import CLOSEST, ReactionField, inverse_sixth
 from dbm_gmx.forcefield.terms import check_supported, energy_terms
@@ -181,19 +179,20 @@ def fourier(phi: Tensor, f1: Tensor, f2: Tensor, f3: Tensor, f4: Tensor, _f5: Te
 
 
 def lennard_jones(r: Tensor, c6: Tensor, c12: Tensor) -> Tensor:
-    """Lennard-Jones: c12 / r^12 - c6 / r^6, of distances not below :data:`~dbm_gmx.forcefield.nonbonded.CLOSEST`."""
+    """Lennard-Jones: c12 / r^12 - c6 / r^6, of distances not below the closest."""
     i6 = plain(inverse_sixth)(r.clamp(min=CLOSEST).square(), 0.0)
     return cast(Tensor, plain(nonbonded.lennard_jones)(i6, c6, c12))
 
 
 def coulomb(r: Tensor, qq: Tensor, k_rf: float = 0.0, c_rf: float = 0.0) -> Tensor:
     """Coulomb energy of a product of charges ``qq`` (e^2), in a reaction field or none."""
-    return ELECTRIC * qq * plain(nonbonded.coulomb)(1 / r.clamp(min=CLOSEST), r.square(), k_rf, c_rf)
+    unit = plain(nonbonded.coulomb)(1 / r.clamp(min=CLOSEST), r.square(), k_rf, c_rf)
+    return cast(Tensor, ELECTRIC * qq * unit)
 
 
 def field_energy(r: Tensor, qq: Tensor, k_rf: float, c_rf: float) -> Tensor:
     """Energy of an excluded pair in the reaction field, see :func:`~dbm_gmx.forcefield.nonbonded.coulomb`."""
-    return ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), k_rf, c_rf)
+    return cast(Tensor, ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), k_rf, c_rf))
 
 
 def charged_pair(r: Tensor, fudge_qq: Tensor, q_i: Tensor, q_j: Tensor, c6: Tensor, c12: Tensor) -> Tensor:

@@ -136,9 +136,10 @@ def special_pair(atoms: Any, p: Any, i: int, j: int) -> Any:
 
 @compiled(forceinline=True)
 def special_energy(constants: Any, atoms: Any, p: Any, i: int, j: int, r2: float) -> float:
-    """Energy of a special pair at the square of its distance, kJ/mol: its own, and the usual within the cut-offs.
+    """Energy of a special pair at the square of its distance, kJ/mol.
 
-    Its own interaction has no cut-off; the reaction field acts on excluded pairs too, as in GROMACS.
+    Its own interaction has no cut-off, the usual one has.  The reaction field acts on excluded pairs too, as
+    in GROMACS.
     """
     near = clamped(r2)
     i6 = inverse_sixth(near, 0.0)

@@ -74,8 +74,8 @@ def chirality_energy(x: Any, centre: Any, sign: float) -> float:
 def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> None:
     """Add the force that gives a stereocentre its chirality.
 
-    The volume is that of :func:`~dbm_gmx.chemistry.stereo.stereo_volume`, which for unit vectors u to all four
-    neighbours is a quarter of (u0 - u3, u1 - u3, u2 - u3), a triple product.
+    The volume is that of :func:`~dbm_gmx.chemistry.stereo.stereo_volume`: for unit vectors u to all four
+    neighbours a quarter of (u0 - u3, u1 - u3, u2 - u3), a triple product.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Bonded terms in the few forms that GROMACS' own are written in, each with its force beside its energy.
 
 The forms are functions of a distance, an angle or a dihedral (GROMACS manual, "Bonded interactions"); one
-compiled function each gives the energy and its slope, from which :func:`term_energy` and :func:`add_term` make
+compiled function each gives the energy and its slope, of which :func:`term_energy` and :func:`add_term` make
 energies and forces of atoms.
 """
 
@@ -31,7 +31,7 @@ STIFFEST = 2e5
 """Force constant of a bond while molecules are grown and packed, at most: long time steps, kJ/mol nm^-2."""
 
 STRAIGHT = 1e-3
-"""Sine of an angle below which the force along a bend no longer grows: it has no direction in a straight line."""
+"""Sine of an angle below which the force on it no longer grows: in a straight line it has no direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,9 @@ def check_supported(terms: Terms) -> None:
         raise InputError(f"[ {key[0]} ] of function type {key[1]} are not supported; supported are {known}")
 
 
-def energy_terms(moltype: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float = 1.0) -> tuple[Terms, ...]:
+def energy_terms(
+    moltype: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float = 1.0
+) -> tuple[Terms, ...]:
     """All terms of a molecule type that hold energy.
 
     Pairs are split: their Lennard-Jones part stays ``pairs`` of function 1, their Coulomb part

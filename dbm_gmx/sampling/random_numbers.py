@@ -1,9 +1,9 @@
 """Random numbers: every stream has a name, and this is where names are made.
 
-A stream is named by the seed, the frame, the sample, what the numbers are for (:class:`Use`), and the numbers of
-what they are used on.  The same name gives the same numbers on any number of threads; two names never share a
-stream.  Compiled code counts (splitmix64: Steele, Lea, Flood, OOPSLA 2014) from a state that follows from the
-name, Python code uses numpy's generator.
+A stream is named by the seed, the frame, the sample, what the numbers are for (:class:`Use`), and the numbers
+of what they are used on.  The same name gives the same numbers on any number of threads; two names never
+share a stream.  Compiled code counts (splitmix64: Steele, Lea, Flood, OOPSLA 2014) from a state that follows
+from the name, Python code uses numpy's generator.
 """
 
 # numba knows the types in here
