@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -212,9 +211,7 @@ class Backmapper:
         if self.workers == 1:
             yield from (self._sample(chosen, one) for one in rebuilt)
             return
-        # each worker is a thread; kernels that would use several must not do so here
-        alone = partial(numba.set_num_threads, 1)
-        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers, prepare=alone)
+        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers)
         with closing(work) as results:
             yield from results
 
@@ -300,7 +297,9 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = make_sampler(system, conditions, settings, mapper.chirality)
+        sampler = make_sampler(
+            system, conditions, settings, mapper.chirality, threads=threads if together else 1
+        )
         mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
     return mapper
 
