@@ -18,7 +18,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     return cast(Callable[[Function], Function], nb.njit(**{**defaults, **options}))
 
 
-def inner(**options: Any) -> Callable[[Function], Function]:
+def internal(**options: Any) -> Callable[[Function], Function]:
     """Compile a function that only other compiled functions call: no way in from Python is made for it."""
     return compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 

@@ -102,18 +102,18 @@ def shake(
 
 
 @compiled()
-def shake_all(positions: Any, molecules: Any, moltypes: Any) -> None:
+def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
     """Put the bonds of fixed length of all molecules of a system to that length (in place).
 
     Parameters
     ----------
     positions
         (n, 3) nm.
-    molecules, moltypes
-        See :class:`~dbm_gmx.sampling.arrays.MoleculeArrays` and ``MoltypeArrays``.
+    molecules, bonds
+        See :class:`~dbm_gmx.sampling.arrays.MoleculeArrays` and ``BondArrays``.
     """
     for molecule in range(len(molecules.first_atom)):
         moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
-        mass = moltypes.mass[moltypes.atom_start[moltype] : moltypes.atom_start[moltype + 1]]
-        bonds = slice(moltypes.fixed_start[moltype], moltypes.fixed_start[moltype + 1])
-        shake(positions[first : first + len(mass)], moltypes.fixed[bonds], moltypes.length[bonds], mass)
+        mass = bonds.mass[bonds.atom_start[moltype] : bonds.atom_start[moltype + 1]]
+        begin, end = bonds.start[moltype], bonds.start[moltype + 1]
+        shake(positions[first : first + len(mass)], bonds.bond[begin:end], bonds.length[begin:end], mass)

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.compiled import compiled, inner
+from dbm_gmx.compiled import compiled, internal
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy
 from dbm_gmx.parallel import Team
@@ -180,7 +180,7 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 # --- energies and forces of a window -----------------------------------------------------------------
 
 
-@inner()
+@internal()
 def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     arrays, number = window.arrays, window.number
@@ -199,7 +199,7 @@ def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> N
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
 
-@inner()
+@internal()
 def window_energy(window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
     arrays, number, energy = window.arrays, window.number, 0.0
@@ -215,7 +215,7 @@ def window_energy(window: Any, x: Any) -> float:
 # --- the way down ------------------------------------------------------------------------------------
 
 
-@inner()
+@internal()
 def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
     """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
 
@@ -233,7 +233,7 @@ def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
             return
 
 
-@inner()
+@internal()
 def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     arrays, number = window.arrays, window.number
@@ -249,11 +249,12 @@ def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
 
 
 class Task(NamedTuple):
-    """Which window to anneal, how, and the random numbers."""
+    """Which window to anneal, how, with which random numbers, and among what."""
 
     number: int
     schedule: Any
     key: Any
+    surroundings: Any = NOTHING
 
 
 @compiled()
@@ -264,7 +265,7 @@ def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, s
         seeded(rng, task.key, copies.number[copy])
         window = Window(arrays, task.number, copies.beads[copy], copies.chirality[copy])
         _anneal(window, task.schedule, copies.positions[copy], rng)
-        descend(window, task.schedule.descent, NOTHING, copies.positions[copy])
+        descend(window, task.schedule.descent, task.surroundings, copies.positions[copy])
         energy[copy] = window_energy(window, copies.positions[copy])
 
 

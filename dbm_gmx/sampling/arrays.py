@@ -7,7 +7,7 @@ system where nothing else is said; within a molecule type, a block or a move the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,8 @@ from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
+
+Part = TypeVar("Part")
 
 
 class Constants(NamedTuple):
@@ -82,44 +84,53 @@ class MoleculeArrays(NamedTuple):
     first_bead: Any
 
 
-class MoltypeArrays(NamedTuple):
-    """What all molecules of a type have in common.
+class TermArrays(NamedTuple):
+    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
 
-    Attributes
-    ----------
-    term_start, form, atoms, parameters
-        Terms, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`.
-    soft_form, soft_parameters
-        The same with softer bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
-    special_start, special, special_parameters
-        Special pairs, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
-    fixed_start, fixed, length
-        Bonds of fixed length.
-    atom_start, mass
-        Where the atoms of each molecule type begin in arrays over the atoms of all types; amu.
-    partner_start, partner
-        Of each of these atoms: itself and those with which it is a special pair.
-    site_start, weighed_start, weighed, weight
-        Beads of each molecule type, the atoms of each and their weights.
-    """
-
-    term_start: Any
+    start: Any
     form: Any
     atoms: Any
     parameters: Any
-    soft_form: Any
-    soft_parameters: Any
-    special_start: Any
-    special: Any
-    special_parameters: Any
-    fixed_start: Any
-    fixed: Any
+
+
+class SpecialArrays(NamedTuple):
+    """Special pairs of each type, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`."""
+
+    start: Any
+    pair: Any
+    parameters: Any
+
+
+class PartnerArrays(NamedTuple):
+    """Special partners of each atom of a molecule type, itself among them.
+
+    Attributes
+    ----------
+    atom_start
+        Where the atoms of each molecule type begin in arrays over the atoms of all types.
+    start, partner
+        Of each of these atoms.
+    """
+
+    atom_start: Any
+    start: Any
+    partner: Any
+
+
+class BondArrays(NamedTuple):
+    """Bonds of fixed length of each molecule type: (b, 2) atoms, nm; and of its atoms the masses, amu."""
+
+    start: Any
+    bond: Any
     length: Any
     atom_start: Any
     mass: Any
-    partner_start: Any
-    partner: Any
-    site_start: Any
+
+
+class SiteArrays(NamedTuple):
+    """Beads of each molecule type, the atoms of each and their weights."""
+
+    start: Any
     weighed_start: Any
     weighed: Any
     weight: Any
@@ -201,16 +212,31 @@ class InstanceArrays(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """All that does not change from frame to frame."""
+    """All that does not change from frame to frame.
+
+    Attributes
+    ----------
+    terms, soft_terms
+        Those of the force field, and the same with softer bonds (:func:`~dbm_gmx.forcefield.terms.soften`).
+    """
 
     constants: Constants
     atoms: AtomArrays
     beads: BeadArrays
     molecules: MoleculeArrays
-    moltypes: MoltypeArrays
+    terms: TermArrays
+    soft_terms: TermArrays
+    special: SpecialArrays
+    partners: PartnerArrays
+    bonds: BondArrays
+    sites: SiteArrays
     blocks: BlockArrays
     moves: MoveArrays
     instances: InstanceArrays
+
+    def part(self, record: type[Part]) -> Part:
+        """The arrays that a record has fields for: the more a function is given, the longer it compiles."""
+        return record(*(getattr(self, name) for name in record._fields))  # type: ignore[attr-defined]
 
 
 class Configuration(NamedTuple):
@@ -226,13 +252,13 @@ class Configuration(NamedTuple):
         The beads and which of them are near each other, see
         :class:`~dbm_gmx.sampling.neighbours.NeighbourList`.
     arrays
-        The system.
+        The system, or what is needed of it.
     """
 
     positions: Any
     offsets: Any
     neighbours: Any
-    arrays: Arrays
+    arrays: Any
 
 
 def make_constants(hamiltonian: Hamiltonian) -> Constants:
@@ -291,7 +317,12 @@ def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
         atoms,
         beads,
         molecules,
-        _moltype_arrays(lists),
+        _term_arrays(lists, "form", "parameters"),
+        _term_arrays(lists, "soft_form", "soft_parameters"),
+        _special_arrays(lists),
+        PartnerArrays(lists.start("mass"), lists.start("partner"), lists.array("partner")),
+        _bond_arrays(lists),
+        _site_arrays(lists),
         _block_arrays(lists),
         _move_arrays(lists),
         instances,
@@ -334,29 +365,25 @@ def _system_arrays(
     )
 
 
-def _moltype_arrays(lists: _Lists) -> MoltypeArrays:
-    return MoltypeArrays(
-        term_start=lists.start("form"),
-        form=lists.array("form"),
-        atoms=lists.array("atoms", width=4),
-        parameters=lists.array("parameters", np.float64, 6),
-        soft_form=lists.array("soft_form"),
-        soft_parameters=lists.array("soft_parameters", np.float64, 6),
-        special_start=lists.start("special"),
-        special=lists.array("special", width=2),
-        special_parameters=lists.array("special_parameters", np.float64, 5),
-        fixed_start=lists.start("fixed"),
-        fixed=lists.array("fixed", width=2),
-        length=lists.array("length", np.float64),
-        atom_start=lists.start("mass"),
-        mass=lists.array("mass", np.float64),
-        partner_start=lists.start("partner"),
-        partner=lists.array("partner"),
-        site_start=lists.start("site"),
-        weighed_start=lists.start("weighed"),
-        weighed=lists.array("weighed"),
-        weight=lists.array("weight", np.float64),
-    )
+def _term_arrays(lists: _Lists, form: str, parameters: str) -> TermArrays:
+    values = lists.array(parameters, np.float64, 6)
+    return TermArrays(lists.start("form"), lists.array(form), lists.array("atoms", width=4), values)
+
+
+def _special_arrays(lists: _Lists) -> SpecialArrays:
+    parameters = lists.array("special_parameters", np.float64, 5)
+    return SpecialArrays(lists.start("special"), lists.array("special", width=2), parameters)
+
+
+def _bond_arrays(lists: _Lists) -> BondArrays:
+    mass = lists.start("mass"), lists.array("mass", np.float64)
+    length = lists.array("length", np.float64)
+    return BondArrays(lists.start("fixed"), lists.array("fixed", width=2), length, *mass)
+
+
+def _site_arrays(lists: _Lists) -> SiteArrays:
+    weighed = lists.start("weighed"), lists.array("weighed"), lists.array("weight", np.float64)
+    return SiteArrays(lists.start("site"), *weighed)
 
 
 def _block_arrays(lists: _Lists) -> BlockArrays:

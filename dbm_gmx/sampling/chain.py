@@ -102,7 +102,7 @@ class Chain:
 def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chain:
     """Begin a chain; ``updates`` of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`."""
     arrays = conf.arrays
-    colours = colour_order(colour_blocks(conf.neighbours, arrays, *updates))
+    colours = colour_order(colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, *updates))
     count, most = len(arrays.instances.block), int(np.diff(arrays.blocks.move_start).max(initial=1))
     steps = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = Progress(steps, np.zeros((count, 2)), np.zeros((count, most, 3)))

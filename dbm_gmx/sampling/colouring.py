@@ -13,13 +13,15 @@ from dbm_gmx.compiled import compiled
 
 
 @compiled()
-def colour_blocks(neighbours: Any, arrays: Any, bead_blocks_start: Any, bead_blocks: Any) -> Any:
+def colour_blocks(
+    neighbours: Any, blocks: Any, instances: Any, bead_blocks_start: Any, bead_blocks: Any
+) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
     Parameters
     ----------
-    neighbours, arrays
-        The frame and the system.
+    neighbours, blocks, instances
+        The frame and what is updated.
     bead_blocks_start, bead_blocks
         Instances that move atoms of each bead, see :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`.
 
@@ -27,7 +29,6 @@ def colour_blocks(neighbours: Any, arrays: Any, bead_blocks_start: Any, bead_blo
     -------
     (instances,) colours from 0, the smallest that is free, instance by instance.
     """
-    blocks, instances = arrays.blocks, arrays.instances
     count = len(instances.block)
     colour = np.full(count, -1, np.int64)
     used = np.full(1024, -1, np.int64)

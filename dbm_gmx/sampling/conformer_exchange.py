@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.compiled import compiled, inner
+from dbm_gmx.compiled import compiled, internal
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Window, descend, window_atoms, window_energy
-from dbm_gmx.sampling.arrays import Arrays, Configuration
+from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
@@ -40,6 +40,17 @@ BOUND = 2.0
 
 ROUNDS = 5, 2
 """Times every molecule chooses: among candidates as they are, and brought to their minima."""
+
+
+class ExchangeArrays(NamedTuple):
+    """What energies are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    constants: Any
+    atoms: Any
+    beads: Any
+    molecules: Any
+    special: Any
+    partners: Any
 
 
 class Trials(NamedTuple):
@@ -74,7 +85,7 @@ def _neighbours(conf: Any, owners: Any, low: Any, high: Any) -> Any:
     return around[:k].copy()
 
 
-@inner(forceinline=True)
+@internal()
 def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
     """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
     constants, table = arrays.constants, arrays.atoms
@@ -147,7 +158,8 @@ def exchange_conformers(
     team
         Threads; the result does not depend on them.
     """
-    arrays = conf.arrays
+    arrays = conf.arrays.part(ExchangeArrays)
+    conf = conf._replace(arrays=arrays)
     rng, molecules = stream.generator, candidates.molecules
     chirality = molecules.chirality.astype(np.float64)
     energies = candidates.energy
@@ -171,15 +183,15 @@ def exchange_conformers(
             x[free] = trials.conformers[_drawn(trials.energy / arrays.constants.kt, rng)]
 
 
-def _owners(arrays: Arrays, atoms: IntArray) -> IntArray:
+def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:
     """Beads of the system that own some atoms."""
     return np.unique(arrays.atoms.bead[atoms])
 
 
-def _size(arrays: Arrays, molecule: int) -> int:
+def _size(arrays: ExchangeArrays, molecule: int) -> int:
     """Atoms of a molecule."""
     moltype = arrays.molecules.moltype[molecule]
-    return int(arrays.moltypes.atom_start[moltype + 1] - arrays.moltypes.atom_start[moltype])
+    return int(arrays.partners.atom_start[moltype + 1] - arrays.partners.atom_start[moltype])
 
 
 def _corners(conformers: FloatArray) -> tuple[FloatArray, FloatArray]:

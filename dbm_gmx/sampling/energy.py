@@ -4,11 +4,11 @@
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import compiled, inner
+from dbm_gmx.compiled import compiled, internal
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -24,11 +24,23 @@ from dbm_gmx.sampling.neighbours import at_home, image
 NO_CORE = np.float32(0.0)
 
 
+class EnergyArrays(NamedTuple):
+    """What the energy is worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    constants: Any
+    atoms: Any
+    beads: Any
+    molecules: Any
+    terms: Any
+    special: Any
+    partners: Any
+
+
 def total_energy(conf: Configuration) -> float:
     """Energy of atoms and beads, kJ/mol."""
     arrays = conf.arrays
     restraints = 0.5 * arrays.constants.stiffness * float((conf.offsets**2).sum())
-    return float(full_energy(conf).sum()) + restraints
+    return float(full_energy(conf._replace(arrays=conf.arrays.part(EnergyArrays))).sum()) + restraints
 
 
 @compiled()
@@ -41,19 +53,17 @@ def full_energy(conf: Any) -> Any:
     """
     neighbours, arrays = conf.neighbours, conf.arrays
     total = np.zeros(3)
-    positions, moltypes = conf.positions, arrays.moltypes
+    positions, terms, special = conf.positions, arrays.terms, arrays.special
     for molecule in range(len(arrays.molecules.first_atom)):
         moltype, first = arrays.molecules.moltype[molecule], arrays.molecules.first_atom[molecule]
-        for t in range(moltypes.term_start[moltype], moltypes.term_start[moltype + 1]):
-            total[0] += term_energy(
-                moltypes.form[t], moltypes.parameters[t], positions, moltypes.atoms[t], first
-            )
-        for s in range(moltypes.special_start[moltype], moltypes.special_start[moltype + 1]):
-            i, j = first + moltypes.special[s, 0], first + moltypes.special[s, 1]
+        for t in range(terms.start[moltype], terms.start[moltype + 1]):
+            total[0] += term_energy(terms.form[t], terms.parameters[t], positions, terms.atoms[t], first)
+        for s in range(special.start[moltype], special.start[moltype + 1]):
+            i, j = first + special.pair[s, 0], first + special.pair[s, 1]
             r2 = 0.0
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
-            p = moltypes.special_parameters[s]
+            p = special.parameters[s]
             total[1] += special_energy(arrays.constants, arrays.atoms, p, i, j, r2)
     for bead in range(len(neighbours.beads)):
         if arrays.beads.owned_start[bead] < arrays.beads.owned_start[bead + 1]:
@@ -61,12 +71,12 @@ def full_energy(conf: Any) -> Any:
     return total
 
 
-@inner(forceinline=True)
+@internal()
 def _bead_energy(conf: Any, bead: int) -> float:
     """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
     neighbours, arrays = conf.neighbours, conf.arrays
     positions, atoms, constants = conf.positions, arrays.atoms, arrays.constants
-    owned, owned_start, moltypes = arrays.beads.owned, arrays.beads.owned_start, arrays.moltypes
+    owned, owned_start, partners = arrays.beads.owned, arrays.beads.owned_start, arrays.partners
     centre, limit = neighbours.beads[bead], (neighbours.radius[bead] + constants.reach) ** 2
     begin, end, size = neighbours.near_start[bead], neighbours.near_start[bead + 1], 0
     for q in range(begin, end):
@@ -74,9 +84,9 @@ def _bead_energy(conf: Any, bead: int) -> float:
     around, types = np.empty((4, size), np.float32), np.empty(size, np.int64)
     molecule = atoms.molecule[owned[owned_start[bead]]]
     first, moltype = arrays.molecules.first_atom[molecule], arrays.molecules.moltype[molecule]
-    before = moltypes.atom_start[moltype]
+    before = partners.atom_start[moltype]
     # where the atoms of the same molecule are in the list
-    listed = np.full(moltypes.atom_start[moltype + 1] - before, -1, np.int64)
+    listed = np.full(partners.atom_start[moltype + 1] - before, -1, np.int64)
     k = 0
     for q in range(begin, end):
         sx, sy, sz = image(neighbours, neighbours.shift[q])
@@ -99,10 +109,8 @@ def _bead_energy(conf: Any, bead: int) -> float:
         for j in range(k):
             c6[j], c12[j] = atoms.c6[atoms.type[i], types[j]], atoms.c12[atoms.type[i], types[j]]
             charge[j] = around[3, j]
-        for t in range(
-            moltypes.partner_start[before + i - first], moltypes.partner_start[before + i - first + 1]
-        ):
-            j = listed[moltypes.partner[t]]
+        for t in range(partners.start[before + i - first], partners.start[before + i - first + 1]):
+            j = listed[partners.partner[t]]
             if j >= 0:
                 c6[j] = c12[j] = charge[j] = 0.0
         x = np.float32(positions[i, 0] - centre[0])
@@ -114,7 +122,7 @@ def _bead_energy(conf: Any, bead: int) -> float:
     return total
 
 
-@inner()
+@internal()
 def dispersion_energy(x: Any, y: Any, z: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
     """Lennard-Jones energy of an atom at x, y, z with those around it, shifted to zero at the cut-off.
 
@@ -137,7 +145,7 @@ def dispersion_energy(x: Any, y: Any, z: Any, around: Any, c6: Any, c12: Any, co
     return total
 
 
-@inner()
+@internal()
 def charge_energy(x: Any, y: Any, z: Any, around: Any, charge: Any, constants: Any) -> Any:
     """Potential at x, y, z due to the charges around; arguments as for :func:`dispersion_energy`."""
     total = np.float32(0.0)

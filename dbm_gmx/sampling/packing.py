@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
-from dbm_gmx.compiled import compiled, inner
+from dbm_gmx.compiled import compiled, internal
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb_force,
@@ -28,7 +28,7 @@ from dbm_gmx.forcefield.nonbonded import (
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import add_force, add_term
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Arrays, Configuration
+from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.neighbours import NeighbourList, at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
@@ -54,6 +54,19 @@ RENEWED = 20
 
 AWAY = np.float32(1e4)
 """nm: where an atom does not act."""
+
+
+class PackingArrays(NamedTuple):
+    """What the forces are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    constants: Any
+    atoms: Any
+    beads: Any
+    molecules: Any
+    soft_terms: Any
+    special: Any
+    partners: Any
+    sites: Any
 
 
 class Chiral(NamedTuple):
@@ -118,6 +131,7 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
     team
         Threads; the result does not depend on them.
     """
+    conf = conf._replace(arrays=conf.arrays.part(PackingArrays))
     neighbours, arrays = conf.neighbours, conf.arrays
     n, key, rng = len(conf.positions), stream.key, np.empty(1, np.uint64)
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
@@ -145,9 +159,9 @@ def _seed(rng: Any, key: Any, step: int) -> None:
 # --- lists of neighbours -----------------------------------------------------------------------------
 
 
-def make_lists(neighbours: NeighbourList, arrays: Arrays, space: int) -> AtomLists:
+def make_lists(neighbours: NeighbourList, arrays: PackingArrays, space: int) -> AtomLists:
     """Empty lists with so much space for each bead."""
-    beads, most = len(neighbours.beads), int(np.diff(arrays.moltypes.partner_start).max(initial=1))
+    beads, most = len(neighbours.beads), int(np.diff(arrays.partners.start).max(initial=1))
     n = len(arrays.atoms.type)
     return AtomLists(
         np.zeros(beads, np.int64),
@@ -176,7 +190,7 @@ def _list_some(conf: Any, reach: float, lists: Any, first: int, step: int) -> No
         _list(conf, bead, reach, lists)
 
 
-@inner(forceinline=True)
+@internal()
 def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     neighbours, arrays = conf.neighbours, conf.arrays
     owned_start, owned, atoms = arrays.beads.owned_start, arrays.beads.owned, arrays.atoms
@@ -219,14 +233,14 @@ def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     _hide(neighbours, arrays, bead, lists)
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
-    owned, atoms, moltypes = arrays.beads.owned, arrays.atoms, arrays.moltypes
+    owned, atoms, partners = arrays.beads.owned, arrays.atoms, arrays.partners
     begin, end = arrays.beads.owned_start[bead], arrays.beads.owned_start[bead + 1]
     molecule = atoms.molecule[owned[begin]]
     first = arrays.molecules.first_atom[molecule]
-    before = moltypes.atom_start[arrays.molecules.moltype[molecule]] - first
+    before = partners.atom_start[arrays.molecules.moltype[molecule]] - first
     for r in range(begin, end):
         lists.skipped[owned[r]] = 0
     for q in range(lists.size[bead]):
@@ -235,8 +249,8 @@ def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
             continue
         for r in range(begin, end):
             i = owned[r]
-            for s in range(moltypes.partner_start[before + i], moltypes.partner_start[before + i + 1]):
-                if moltypes.partner[s] == j - first:
+            for s in range(partners.start[before + i], partners.start[before + i + 1]):
+                if partners.partner[s] == j - first:
                     lists.hidden[i, lists.skipped[i]] = q
                     lists.skipped[i] += 1
                     break
@@ -245,7 +259,7 @@ def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
 # --- forces ------------------------------------------------------------------------------------------
 
 
-@inner()
+@internal()
 def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any) -> Any:
     """Lennard-Jones force on one place by atoms of one type, the first and last of ``rows``."""
     fx = fy = fz = np.float32(0.0)
@@ -263,7 +277,7 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
     return fx, fy, fz
 
 
-@inner()
+@internal()
 def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) -> Any:
     """Force on a unit charge by the charges around it."""
     fx = fy = fz = np.float32(0.0)
@@ -280,7 +294,7 @@ def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) ->
     return fx, fy, fz
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _around(conf: Any, bead: int, lists: Any) -> Any:
     """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -296,7 +310,7 @@ def _around(conf: Any, bead: int, lists: Any) -> Any:
     return around
 
 
-@inner(forceinline=True)
+@internal()
 def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -334,40 +348,40 @@ def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> No
 @compiled()
 def _some_forces(conf: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
     """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
-    molecules, moltypes = conf.arrays.molecules, conf.arrays.moltypes
+    molecules, sites, atom_start = conf.arrays.molecules, conf.arrays.sites, conf.arrays.partners.atom_start
     for molecule in range(first, len(molecules.first_atom), step):
         moltype, atom = molecules.moltype[molecule], molecules.first_atom[molecule]
         if cores.weight == 0:
-            force[atom : atom + moltypes.atom_start[moltype + 1] - moltypes.atom_start[moltype]] = 0.0
+            force[atom : atom + atom_start[moltype + 1] - atom_start[moltype]] = 0.0
         else:
-            beads = moltypes.site_start[moltype + 1] - moltypes.site_start[moltype]
+            beads = sites.start[moltype + 1] - sites.start[moltype]
             for bead in range(beads):
                 _bead_forces(conf, cores, lists, force, molecules.first_bead[molecule] + bead)
         _molecule_forces(conf, molecule, cores.soft, force)
 
 
-@inner(forceinline=True)
+@internal()
 def _molecule_forces(conf: Any, molecule: int, soft: float, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
     neighbours, arrays = conf.neighbours, conf.arrays
-    x, moltypes = conf.positions, arrays.moltypes
+    x, terms, special, sites = conf.positions, arrays.soft_terms, arrays.special, arrays.sites
     moltype, first = arrays.molecules.moltype[molecule], arrays.molecules.first_atom[molecule]
-    for t in range(moltypes.term_start[moltype], moltypes.term_start[moltype + 1]):
-        add_term(moltypes.soft_form[t], moltypes.soft_parameters[t], x, moltypes.atoms[t], first, 1.0, force)
-    for s in range(moltypes.special_start[moltype], moltypes.special_start[moltype + 1]):
-        p = moltypes.special_parameters[s]
+    for t in range(terms.start[moltype], terms.start[moltype + 1]):
+        add_term(terms.form[t], terms.parameters[t], x, terms.atoms[t], first, 1.0, force)
+    for s in range(special.start[moltype], special.start[moltype + 1]):
+        p = special.parameters[s]
         if p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0:
             continue
-        i, j = first + moltypes.special[s, 0], first + moltypes.special[s, 1]
+        i, j = first + special.pair[s, 0], first + special.pair[s, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
         c6, c12, qq = special_pair(arrays.atoms, p, i, j)
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft)
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)
-    bead = arrays.molecules.first_bead[molecule] - moltypes.site_start[moltype]
-    for b in range(moltypes.site_start[moltype], moltypes.site_start[moltype + 1]):
-        offset = bead_offset(moltypes, b, x, first, neighbours.beads[bead + b])
-        add_bead_restraint(moltypes, b, first, offset, arrays.constants.stiffness, force)
+    bead = arrays.molecules.first_bead[molecule] - sites.start[moltype]
+    for b in range(sites.start[moltype], sites.start[moltype + 1]):
+        offset = bead_offset(sites, b, x, first, neighbours.beads[bead + b])
+        add_bead_restraint(sites, b, first, offset, arrays.constants.stiffness, force)
         for d in range(3):
             conf.offsets[bead + b, d] = offset[d]
 

@@ -122,7 +122,7 @@ class Sampler:
         with stage("packing", seconds):
             conf = configure(self, positions, beads, conf.neighbours)
             pack(conf, _chiral(self, positions), stream.of(Use.PACKING), self.team)
-            shake_all(positions, self.arrays.molecules, self.arrays.moltypes)
+            shake_all(positions, self.arrays.molecules, self.arrays.bonds)
         with stage("sweeps", seconds):
             chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
             limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
@@ -130,7 +130,7 @@ class Sampler:
                 if self.settings.sweeps is None and is_settled(chain):
                     break
                 advance(chain, stream, self.team)
-            shake_all(positions, self.arrays.molecules, self.arrays.moltypes)
+            shake_all(positions, self.arrays.molecules, self.arrays.bonds)
         done = replace(convergence(chain), regrown=regrown, seconds=seconds)
         return positions.astype(np.float32), done
 

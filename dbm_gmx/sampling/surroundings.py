@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import inner
+from dbm_gmx.compiled import internal
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -76,13 +76,13 @@ NOTHING = of_pairs(np.zeros((0, 2), np.int64), np.zeros((0, 3)))
 """Of a molecule in the vacuum whose terms are all that counts."""
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def acts(surroundings: Any) -> bool:
     """Whether there is any pair."""
     return len(surroundings.c6) > 0 or len(surroundings.pair) > 0
 
 
-@inner(forceinline=True)
+@internal()
 def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any) -> Surroundings:
     """List the pairs of the atoms ``free`` of a molecule at ``x`` (n, 3) with the atoms ``around``.
 
@@ -121,27 +121,27 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
     return Surroundings(origin, start, place, c6, c12, core, qq, charged, pair, inner)
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _square(a: Any, b: Any) -> float:
     dx, dy, dz = a[0] - b[0], a[1] - b[1], a[2] - b[2]
     return dx * dx + dy * dy + dz * dz
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
     """Pairs within a molecule of which one moves, and their coefficients."""
-    atoms, moltypes = arrays.atoms, arrays.moltypes
+    atoms, listed, partners = arrays.atoms, arrays.special, arrays.partners
     first, moltype = arrays.molecules.first_atom[molecule], arrays.molecules.moltype[molecule]
     moves = np.zeros(len(x), np.bool_)
     for i in free:
         moves[i] = True
-    begin = moltypes.atom_start[moltype]
-    special, end = moltypes.special_start[moltype], moltypes.special_start[moltype + 1]
+    begin = partners.atom_start[moltype]
+    special, end = listed.start[moltype], listed.start[moltype + 1]
     most = end - special + len(free) * len(x)
     pair, inner = np.empty((most, 2), np.int64), np.empty((most, 3))
     k = 0
     for s in range(special, end):
-        i, j, p = moltypes.special[s, 0], moltypes.special[s, 1], moltypes.special_parameters[s]
+        i, j, p = listed.pair[s, 0], listed.pair[s, 1], listed.parameters[s]
         if not (moves[i] or moves[j]) or (p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0):
             continue
         pair[k, 0], pair[k, 1] = i, j
@@ -152,8 +152,8 @@ def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) ->
             if (moves[j] and j < i) or _square(x[i], x[j]) >= limit:
                 continue
             partner = False
-            for s in range(moltypes.partner_start[begin + i], moltypes.partner_start[begin + i + 1]):
-                partner |= moltypes.partner[s] == j
+            for s in range(partners.start[begin + i], partners.start[begin + i + 1]):
+                partner |= partners.partner[s] == j
             if partner:
                 continue
             a, b = first + i, first + j
@@ -165,7 +165,7 @@ def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) ->
     return pair[:k], inner[:k]
 
 
-@inner()
+@internal()
 def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: Any) -> float:
     """Energy of the pairs, kJ/mol; adds their forces (n, 3).
 
@@ -195,7 +195,7 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: A
     return total
 
 
-@inner()
+@internal()
 def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) -> Any:
     """Lennard-Jones force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
@@ -216,7 +216,7 @@ def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) ->
     return fx, fy, fz, energy
 
 
-@inner()
+@internal()
 def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
     """Electrostatic force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import compiled, inner
+from dbm_gmx.compiled import compiled, internal
 from dbm_gmx.forcefield.nonbonded import special_energy
 from dbm_gmx.forcefield.terms import term_energy
 from dbm_gmx.parallel import Team
@@ -32,6 +32,18 @@ CANDIDATES = 24
 HOPELESS = 60.0
 """Candidates whose bonds and beads alone are worth so many kT less than the present state's are dropped
 (weight 1e-26)."""
+
+
+class SweepArrays(NamedTuple):
+    """What moves change and see, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    constants: Any
+    atoms: Any
+    beads: Any
+    terms: Any
+    blocks: Any
+    moves: Any
+    instances: Any
 
 
 class Progress(NamedTuple):
@@ -79,6 +91,14 @@ class BlockSurroundings(NamedTuple):
     c12: Any
 
 
+class Instance(NamedTuple):
+    """A block of one molecule: its number, first atom and first bead."""
+
+    block: int
+    first_atom: int
+    first_bead: int
+
+
 class Workspace(NamedTuple):
     """What an update works with.
 
@@ -92,6 +112,8 @@ class Workspace(NamedTuple):
         (3, 3), (3,) of a rotation.
     rng
         Random numbers.
+    stiffness
+        Of the bead restraints, kJ/mol nm^-2.
     steps, gained, tried
         Sizes of all moves, and those of the instance, see :class:`Progress`.
     """
@@ -103,6 +125,7 @@ class Workspace(NamedTuple):
     matrix: Any
     pivot: Any
     rng: Any
+    stiffness: float
     steps: Any
     gained: Any
     tried: Any
@@ -111,7 +134,7 @@ class Workspace(NamedTuple):
 # --- what a block sees -------------------------------------------------------------------------------
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     """Radius about a block's first bead that holds the spheres of all its beads."""
     home = first_bead + blocks.bead[blocks.bead_start[block]]
@@ -125,8 +148,8 @@ def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     return widest
 
 
-@inner(forceinline=True)
-def _gather(conf: Any, one: int, limit: float, rows: Any) -> Any:
+@internal(forceinline=True)
+def _gather(conf: Any, at: Any, limit: float, rows: Any) -> Any:
     """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
 
     Left out are its own atoms and their special partners.
@@ -136,9 +159,9 @@ def _gather(conf: Any, one: int, limit: float, rows: Any) -> Any:
     (4, n) float32 x, y, z relative to the bead and charge, and (n,) types.
     """
     neighbours, arrays = conf.neighbours, conf.arrays
-    blocks, instances, beads, atoms = arrays.blocks, arrays.instances, arrays.beads, arrays.atoms
-    block, first_atom = instances.block[one], instances.first_atom[one]
-    centre = neighbours.beads[instances.first_bead[one] + blocks.bead[blocks.bead_start[block]]]
+    blocks, beads, atoms = arrays.blocks, arrays.beads, arrays.atoms
+    block, first_atom = at.block, at.first_atom
+    centre = neighbours.beads[at.first_bead + blocks.bead[blocks.bead_start[block]]]
     own, own_end = blocks.own_start[block], blocks.own_start[block + 1]
     special, special_end = blocks.special_start[block], blocks.special_start[block + 1]
     molecule = atoms.molecule[first_atom + blocks.own[own]]
@@ -171,17 +194,17 @@ def _gather(conf: Any, one: int, limit: float, rows: Any) -> Any:
     return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
 
 
-@inner(forceinline=True)
-def look_around(conf: Any, one: int) -> BlockSurroundings:
+@internal()
+def look_around(conf: Any, at: Any) -> BlockSurroundings:
     """All that a block sees."""
     neighbours, arrays = conf.neighbours, conf.arrays
     # a sphere that no move can change: about a bead, around all places the atoms may be at
-    blocks, instances, atoms = arrays.blocks, arrays.instances, arrays.atoms
-    block, first_bead = instances.block[one], instances.first_bead[one]
+    blocks, atoms = arrays.blocks, arrays.atoms
+    block, first_bead = at.block, at.first_bead
     begin, end = blocks.bead_start[block], blocks.bead_start[block + 1]
     radius = _extent(neighbours, blocks, block, first_bead) + arrays.constants.reach
     rows = near_any(neighbours, first_bead + blocks.bead[begin:end])
-    around, types = _gather(conf, one, radius * radius, rows)
+    around, types = _gather(conf, at, radius * radius, rows)
     n, first_type = len(types), blocks.type_start[block]
     count = blocks.type_start[block + 1] - first_type
     c6, c12 = np.empty((count, n), np.float32), np.empty((count, n), np.float32)
@@ -197,20 +220,16 @@ def look_around(conf: Any, one: int) -> BlockSurroundings:
 # --- energies of a move ------------------------------------------------------------------------------
 
 
-@inner(forceinline=True)
-def _inner_energy(conf: Any, one: int, move: int) -> float:
+@internal(forceinline=True)
+def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
-    arrays = conf.arrays
-    moves, moltypes, atoms = arrays.moves, arrays.moltypes, arrays.atoms
-    first_atom, positions = arrays.instances.first_atom[one], conf.positions
+    moves, terms, atoms = arrays.moves, arrays.terms, arrays.atoms
     total = 0.0
     for q in range(moves.term_start[move], moves.term_start[move + 1]):
         t = moves.term[q]
-        total += term_energy(
-            moltypes.form[t], moltypes.parameters[t], positions, moltypes.atoms[t], first_atom
-        )
+        total += term_energy(terms.form[t], terms.parameters[t], positions, terms.atoms[t], first)
     for q in range(moves.pair_start[move], moves.pair_start[move + 1]):
-        i, j = first_atom + moves.pair[q, 0], first_atom + moves.pair[q, 1]
+        i, j = first + moves.pair[q, 0], first + moves.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
@@ -219,15 +238,13 @@ def _inner_energy(conf: Any, one: int, move: int) -> float:
     return total
 
 
-@inner(forceinline=True)
-def _outer_energy(conf: Any, one: int, move: int, surroundings: Any) -> float:
+@internal(forceinline=True)
+def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
     """Energy of the atoms of a move with all that the block sees."""
-    arrays = conf.arrays
-    moves, constants = arrays.moves, arrays.constants
-    first_atom, positions, centre = arrays.instances.first_atom[one], conf.positions, surroundings.centre
+    moves, constants, centre = arrays.moves, arrays.constants, surroundings.centre
     total = 0.0
     for q in range(moves.moved_start[move], moves.moved_start[move + 1]):
-        atom, slot = first_atom + moves.moved[q], moves.slot[q]
+        atom, slot = first + moves.moved[q], moves.slot[q]
         x = np.float32(positions[atom, 0] - centre[0])
         y = np.float32(positions[atom, 1] - centre[1])
         z = np.float32(positions[atom, 2] - centre[2])
@@ -239,41 +256,35 @@ def _outer_energy(conf: Any, one: int, move: int, surroundings: Any) -> float:
     return total
 
 
-@inner(forceinline=True)
-def _bead_energy(conf: Any, one: int, move: int, workspace: Any) -> float:
+@internal(forceinline=True)
+def _bead_energy(positions: Any, offsets: Any, moves: Any, at: Any, move: int, workspace: Any) -> float:
     """Energy of the beads a move displaces, whose new offsets go into the workspace."""
-    arrays = conf.arrays
-    moves, old, offsets = arrays.moves, workspace.old, workspace.offsets
-    first_atom, first_bead = arrays.instances.first_atom[one], arrays.instances.first_bead[one]
-    begin, end = moves.moved_start[move], moves.moved_start[move + 1]
+    old, begin, end = workspace.old, moves.moved_start[move], moves.moved_start[move + 1]
     share = moves.share_start[move]
     total = 0.0
     for q in range(moves.bead_start[move], moves.bead_start[move + 1]):
         row = q - moves.bead_start[move]
-        bead = first_bead + moves.bead[q]
+        bead = at.first_bead + moves.bead[q]
         for d in range(3):
-            value = conf.offsets[bead, d]
+            value = offsets[bead, d]
             for r in range(begin, end):
                 value += moves.share[share + r - begin] * (
-                    conf.positions[first_atom + moves.moved[r], d] - old[r - begin, d]
+                    positions[at.first_atom + moves.moved[r], d] - old[r - begin, d]
                 )
-            offsets[row, d] = value
+            workspace.offsets[row, d] = value
             total += value * value
         share += end - begin
-    return 0.5 * arrays.constants.stiffness * total
+    return 0.5 * workspace.stiffness * total
 
 
-@inner(forceinline=True)
-def _inside(conf: Any, one: int, move: int) -> bool:
+@internal(forceinline=True)
+def _inside(positions: Any, neighbours: Any, moves: Any, at: Any, move: int) -> bool:
     """Whether the atoms of a move are in the spheres of their beads."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    moves, first_bead = arrays.moves, arrays.instances.first_bead[one]
-    first_atom = arrays.instances.first_atom[one]
     for q in range(moves.moved_start[move], moves.moved_start[move + 1]):
-        atom, bead = first_atom + moves.moved[q], first_bead + moves.owner[q]
+        atom, bead = at.first_atom + moves.moved[q], at.first_bead + moves.owner[q]
         far = 0.0
         for d in range(3):
-            far += (conf.positions[atom, d] - neighbours.beads[bead, d]) ** 2
+            far += (positions[atom, d] - neighbours.beads[bead, d]) ** 2
         if far > neighbours.radius[bead] ** 2:
             return False
     return True
@@ -282,70 +293,68 @@ def _inside(conf: Any, one: int, move: int) -> bool:
 # --- moving atoms ------------------------------------------------------------------------------------
 
 
-@inner(forceinline=True)
-def _rotate(conf: Any, one: int, move: int, workspace: Any) -> None:
+@internal(forceinline=True)
+def _rotate(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
     """Put the atoms of a move where their old positions get by the rotation about the pivot."""
-    arrays = conf.arrays
-    moves, first_atom = arrays.moves, arrays.instances.first_atom[one]
     matrix, pivot, old = workspace.matrix, workspace.pivot, workspace.old
     begin = moves.moved_start[move]
     for q in range(begin, moves.moved_start[move + 1]):
         x, y, z = old[q - begin, 0] - pivot[0], old[q - begin, 1] - pivot[1], old[q - begin, 2] - pivot[2]
-        atom = first_atom + moves.moved[q]
+        atom = first + moves.moved[q]
         for d in range(3):
-            conf.positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
+            positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
 
 
-@inner(forceinline=True)
-def _copy(conf: Any, one: int, move: int, into: Any) -> None:
+@internal(forceinline=True)
+def _copy(positions: Any, moves: Any, first: int, move: int, into: Any) -> None:
     """Copy the positions of the atoms of a move."""
-    arrays = conf.arrays
-    first_atom, begin = arrays.instances.first_atom[one], arrays.moves.moved_start[move]
-    for q in range(begin, arrays.moves.moved_start[move + 1]):
+    begin = moves.moved_start[move]
+    for q in range(begin, moves.moved_start[move + 1]):
         for d in range(3):
-            into[q - begin, d] = conf.positions[first_atom + arrays.moves.moved[q], d]
+            into[q - begin, d] = positions[first + moves.moved[q], d]
 
 
-@inner(forceinline=True)
-def _put(conf: Any, one: int, move: int, positions: Any) -> None:
-    """Put the atoms of a move to positions."""
-    arrays = conf.arrays
-    first_atom, begin = arrays.instances.first_atom[one], arrays.moves.moved_start[move]
-    for q in range(begin, arrays.moves.moved_start[move + 1]):
+@internal(forceinline=True)
+def _put(positions: Any, moves: Any, first: int, move: int, places: Any) -> None:
+    """Put the atoms of a move to places."""
+    begin = moves.moved_start[move]
+    for q in range(begin, moves.moved_start[move + 1]):
         for d in range(3):
-            conf.positions[first_atom + arrays.moves.moved[q], d] = positions[q - begin, d]
+            positions[first + moves.moved[q], d] = places[q - begin, d]
 
 
-@inner(forceinline=True)
-def _displace(conf: Any, one: int, move: int, offsets: Any) -> None:
+@internal(forceinline=True)
+def _displace(offsets: Any, moves: Any, first: int, move: int, new: Any) -> None:
     """Note the new offsets of the beads of a move."""
-    arrays = conf.arrays
-    first_bead, begin = arrays.instances.first_bead[one], arrays.moves.bead_start[move]
-    for q in range(begin, arrays.moves.bead_start[move + 1]):
+    begin = moves.bead_start[move]
+    for q in range(begin, moves.bead_start[move + 1]):
         for d in range(3):
-            conf.offsets[first_bead + arrays.moves.bead[q], d] = offsets[q - begin, d]
+            offsets[first + moves.bead[q], d] = new[q - begin, d]
 
 
-@inner(forceinline=True)
-def _axis(conf: Any, one: int, move: int, workspace: Any) -> Any:
+@internal(forceinline=True)
+def _axis(positions: Any, moves: Any, first: int, move: int, pivot: Any) -> Any:
     """Set the pivot to the second atom of a move's axis; the axis, nm."""
-    arrays = conf.arrays
-    first_atom, x = arrays.instances.first_atom[one], conf.positions
-    a, b = first_atom + arrays.moves.first[move], first_atom + arrays.moves.second[move]
+    a, b = first + moves.first[move], first + moves.second[move]
     for d in range(3):
-        workspace.pivot[d] = x[b, d]
-    return x[b, 0] - x[a, 0], x[b, 1] - x[a, 1], x[b, 2] - x[a, 2]
+        pivot[d] = positions[b, d]
+    return (
+        positions[b, 0] - positions[a, 0],
+        positions[b, 1] - positions[a, 1],
+        positions[b, 2] - positions[a, 2],
+    )
 
 
-@inner(forceinline=True)
-def _middle(arrays: Any, move: int, workspace: Any) -> None:
+@internal(forceinline=True)
+def _middle(moves: Any, move: int, workspace: Any) -> None:
     """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
-    moves, pivot = arrays.moves, workspace.pivot
+    pivot = workspace.pivot
     size = moves.moved_start[move + 1] - moves.moved_start[move]
     single = moves.bead_start[move + 1] - moves.bead_start[move] == 1
     share = moves.share_start[move]
     total = 0.0
-    pivot[:] = 0.0
+    for d in range(3):
+        pivot[d] = 0.0
     for q in range(size):
         weight = moves.share[share + q] if single else 1.0
         total += weight
@@ -355,34 +364,33 @@ def _middle(arrays: Any, move: int, workspace: Any) -> None:
         pivot[d] /= total
 
 
-@inner(forceinline=True)
-def _step(conf: Any, one: int, move: int, size: float, workspace: Any) -> None:
+@internal(forceinline=True)
+def _step(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
-    arrays = conf.arrays
-    moves, rng = arrays.moves, workspace.rng
+    rng, size = workspace.rng, workspace.steps[move]
     if moves.move_type[move] == TRANSLATION:
         x, y, z = size * gaussian(rng), size * gaussian(rng), size * gaussian(rng)
         begin = moves.moved_start[move]
         for q in range(begin, moves.moved_start[move + 1]):
-            atom = arrays.instances.first_atom[one] + moves.moved[q]
-            conf.positions[atom, 0] = workspace.old[q - begin, 0] + x
-            conf.positions[atom, 1] = workspace.old[q - begin, 1] + y
-            conf.positions[atom, 2] = workspace.old[q - begin, 2] + z
+            atom = first + moves.moved[q]
+            positions[atom, 0] = workspace.old[q - begin, 0] + x
+            positions[atom, 1] = workspace.old[q - begin, 1] + y
+            positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
-    x, y, z = _axis(conf, one, move, workspace)
+    x, y, z = _axis(positions, moves, first, move, workspace.pivot)
     angle = size * gaussian(rng)
     if moves.move_type[move] == PIVOT:
         # a rotation vector of three Gaussian components
         x, y, z = gaussian(rng), gaussian(rng), gaussian(rng)
         angle = size * math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, angle, workspace.matrix)
-    _rotate(conf, one, move, workspace)
+    _rotate(positions, moves, first, move, workspace)
 
 
 # --- an update ---------------------------------------------------------------------------------------
 
 
-@inner(forceinline=True)
+@internal(forceinline=True)
 def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
     """Space for the largest move of a block."""
     moves, atoms, beads = arrays.moves, 1, 1
@@ -397,103 +405,103 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
         np.empty((3, 3)),
         np.empty(3),
         rng,
+        arrays.constants.stiffness,
         progress.steps,
         progress.gained[one],
         progress.tried[one],
     )
 
 
-@inner(forceinline=True)
+@internal()
 def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
     """Try all moves of an instance.
 
     Parameters
     ----------
-    state
-        Changed in place.
+    conf
+        Positions and offsets change.
     progress
         Read and written for this instance, see :class:`Progress`.
     rng
         Stream of random numbers.
     """
-    arrays = conf.arrays
-    block = arrays.instances.block[one]
-    first_move, last_move = arrays.blocks.move_start[block], arrays.blocks.move_start[block + 1]
-    surroundings = look_around(conf, one)
-    workspace = _workspace(arrays, block, rng, progress, one)
-    for move in range(first_move, last_move):
+    arrays, instances, moves = conf.arrays, conf.arrays.instances, conf.arrays.moves
+    at = Instance(instances.block[one], instances.first_atom[one], instances.first_bead[one])
+    surroundings = look_around(conf, at)
+    workspace = _workspace(arrays, at.block, rng, progress, one)
+    for move in range(arrays.blocks.move_start[at.block], arrays.blocks.move_start[at.block + 1]):
         if progress.steps[move] == 0.0:
             continue
-        _copy(conf, one, move, workspace.old)
-        if arrays.moves.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
-            _choose(conf, one, move, surroundings, workspace)
+        _copy(conf.positions, moves, at.first_atom, move, workspace.old)
+        if moves.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
+            _choose(conf, at, move, surroundings, workspace)
         else:
-            _walk(conf, one, move, surroundings, workspace)
+            _walk(conf, at, move, surroundings, workspace)
 
 
-@inner(forceinline=True)
-def _walk(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -> None:
+@internal()
+def _walk(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
     Both stages accept with the ratio of their own part of the density, which together leaves the distribution
     unchanged (Christen and Fox, J. Comput. Graph. Stat. 14, 795, 2005) and spares most of the work of
     steps that the bonds refuse.
     """
-    arrays = conf.arrays
+    arrays, positions, moves = conf.arrays, conf.positions, conf.arrays.moves
     kt, rng = arrays.constants.kt, workspace.rng
-    tried = workspace.tried[move - arrays.blocks.move_start[arrays.instances.block[one]]]
-    inner = _inner_energy(conf, one, move)
-    bead = _bead_energy(conf, one, move, workspace)
+    tried = workspace.tried[move - arrays.blocks.move_start[at.block]]
+    inner = _inner_energy(positions, arrays, at.first_atom, move)
+    bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
     outer, known = 0.0, False
-    for _ in range(arrays.moves.repeat[move]):
-        _step(conf, one, move, workspace.steps[move], workspace)
+    for _ in range(moves.repeat[move]):
+        _step(positions, moves, at.first_atom, move, workspace)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if _inside(conf, one, move):
-            trial_bead = _bead_energy(conf, one, move, workspace)
-            trial_inner = _inner_energy(conf, one, move)
+        if _inside(positions, conf.neighbours, moves, at, move):
+            trial_bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+            trial_inner = _inner_energy(positions, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
             if first < math.exp(min(0.0, -rise / kt)):
-                trial_outer = _outer_energy(conf, one, move, surroundings)
+                trial_outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
                 if not known:
-                    _copy(conf, one, move, workspace.new)
-                    _put(conf, one, move, workspace.old)
-                    outer, known = _outer_energy(conf, one, move, surroundings), True
-                    _put(conf, one, move, workspace.new)
+                    _copy(positions, moves, at.first_atom, move, workspace.new)
+                    _put(positions, moves, at.first_atom, move, workspace.old)
+                    outer, known = _outer_energy(positions, arrays, at.first_atom, move, surroundings), True
+                    _put(positions, moves, at.first_atom, move, workspace.new)
                 accepted = second < math.exp(min(0.0, (outer - trial_outer) / kt))
         if accepted:
             workspace.gained[0] += trial_inner + trial_outer - inner - outer
             workspace.gained[1] += trial_bead - bead
             inner, outer, bead = trial_inner, trial_outer, trial_bead
-            _displace(conf, one, move, workspace.offsets)
-            _copy(conf, one, move, workspace.old)
+            _displace(conf.offsets, moves, at.first_bead, move, workspace.offsets)
+            _copy(positions, moves, at.first_atom, move, workspace.old)
             tried[1] += 1.0
         else:
-            _put(conf, one, move, workspace.old)
+            _put(positions, moves, at.first_atom, move, workspace.old)
 
 
-@inner(forceinline=True)
-def _choose(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -> None:
+@internal()
+def _choose(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
     Angles are those of a cyclic group, or rotations are drawn at random: from each candidate the others
     are as likely to be proposed as from the present state, so that weights are the density alone.
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
-    arrays = conf.arrays
-    kt, rng, torsion = arrays.constants.kt, workspace.rng, arrays.moves.move_type[move] == GIBBS_TORSION
-    tried = workspace.tried[move - arrays.blocks.move_start[arrays.instances.block[one]]]
+    arrays, positions, moves = conf.arrays, conf.positions, conf.arrays.moves
+    kt, rng, torsion = arrays.constants.kt, workspace.rng, moves.move_type[move] == GIBBS_TORSION
+    tried = workspace.tried[move - arrays.blocks.move_start[at.block]]
     count = CANDIDATES + int(uniform(rng) * 8.0)
     x = y = z = 0.0
     if torsion:
-        x, y, z = _axis(conf, one, move, workspace)
+        x, y, z = _axis(positions, moves, at.first_atom, move, workspace.pivot)
     else:
-        _middle(arrays, move, workspace)
-    inner = _inner_energy(conf, one, move)
-    bead = _bead_energy(conf, one, move, workspace)
-    outer = _outer_energy(conf, one, move, surroundings)
-    workspace.new[:] = workspace.old
+        _middle(moves, move, workspace)
+    inner = _inner_energy(positions, arrays, at.first_atom, move)
+    bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+    outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    _copy(positions, moves, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
     for k in range(1, count):
@@ -501,15 +509,15 @@ def _choose(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
         else:
             random_matrix(rng, workspace.matrix)
-        _rotate(conf, one, move, workspace)
+        _rotate(positions, moves, at.first_atom, move, workspace)
         drawn = uniform(rng)
-        if not _inside(conf, one, move):
+        if not _inside(positions, conf.neighbours, moves, at, move):
             continue
-        trial_bead = _bead_energy(conf, one, move, workspace)
-        trial = _inner_energy(conf, one, move)
+        trial_bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+        trial = _inner_energy(positions, arrays, at.first_atom, move)
         if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
-        trial += _outer_energy(conf, one, move, surroundings)
+        trial += _outer_energy(positions, arrays, at.first_atom, move, surroundings)
         rise = (trial + trial_bead - low) / kt
         if rise < 0.0:
             weight, square, low = weight * math.exp(rise), square * math.exp(2.0 * rise), trial + trial_bead
@@ -519,16 +527,18 @@ def _choose(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -
         square += share * share
         if drawn * weight < share:
             kept, kept_bead, chosen = trial, trial_bead, k
-            _copy(conf, one, move, workspace.new)
-            workspace.new_offsets[:] = workspace.offsets
+            _copy(positions, moves, at.first_atom, move, workspace.new)
+            for row in range(len(workspace.offsets)):
+                for d in range(3):
+                    workspace.new_offsets[row, d] = workspace.offsets[row, d]
     tried[0] += 1.0
     tried[2] += weight * weight / square
-    _put(conf, one, move, workspace.new)
+    _put(positions, moves, at.first_atom, move, workspace.new)
     if chosen:
         tried[1] += 1.0
         workspace.gained[0] += kept - inner - outer
         workspace.gained[1] += kept_bead - bead
-        _displace(conf, one, move, workspace.new_offsets)
+        _displace(conf.offsets, moves, at.first_bead, move, workspace.new_offsets)
 
 
 # --- a sweep -----------------------------------------------------------------------------------------
@@ -561,6 +571,7 @@ def _update_colour(conf: Any, colours: Any, progress: Any, turn: Any, first: int
 def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
     """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
     key, number = stream.key, stream.path[-1]
+    conf = conf._replace(arrays=conf.arrays.part(SweepArrays))
     for colour, count in enumerate(np.diff(colours.start).tolist()):
         turn = Turn(key, number, colour)
         team.share(partial(_update_colour, conf, colours, progress, turn), count, least=LEAST)
