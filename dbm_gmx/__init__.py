@@ -32,9 +32,10 @@ Flow
 ``sampling``    growth, conformer exchange, packing, sweeps
 ``network``     the network that places one atom after the other
 ``gromacs``     what runs GROMACS
+``backmapping`` the jobs on trajectories: beads to atoms, atoms to beads, checks, summaries
 ``evaluate``    what was got, beside a reference
 ``train``       how a model is made
-``commands``    a file for each command; ``cli`` parses and calls one
+``commands``    a file for each command, with its options; ``cli`` parses and calls one
 ==============  =====================================================================================
 
 Each folder imports from those above it only; ``sampling`` and ``network`` do not know each other.  A sentence

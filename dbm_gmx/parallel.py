@@ -8,9 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-import numba
-import torch
-
 from dbm_gmx.errors import InputError
 
 Job = TypeVar("Job")
@@ -78,5 +75,8 @@ def side_by_side(
 
 def set_threads(count: int) -> None:
     """Use so many threads in the network and the sampler, of the latter no more than there are cores."""
+    import numba  # both take seconds, which jobs without network and sampler need not wait
+    import torch
+
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     torch.set_num_threads(count)  # after numba, which sets the number of OpenMP's threads when it starts

@@ -196,8 +196,7 @@ def fake_sampler(
     """Use :class:`FakeSampler`; returns the list those made will be in."""
     made: list[FakeSampler] = []
     moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
-    for module in ("backmap", "check"):
-        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", moltype)
+    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.Sampler", moltype)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,14 +18,15 @@ from mixed import Mixture, Result, command, entry, labels, listing
 from oracle import example
 from test_quality import BOX, several, star, system_of
 
-import dbm_gmx.commands.backmap as job
+import dbm_gmx.backmapping.backmapper as job
+from dbm_gmx.backmapping.backmapper import Backmapper
+from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Stereo
-from dbm_gmx.commands.backmap import Backmapper
-from dbm_gmx.commands.summary import Report, Tally
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
+from dbm_gmx.network.model import read_model
 from dbm_gmx.options import Settings
 from dbm_gmx.parallel import side_by_side
 from dbm_gmx.sampling.sampler import Convergence
@@ -194,11 +196,12 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
 def test_what_is_said_at_the_end(backmap) -> None:
     lines = backmap("aa.xtc", e=20).out.splitlines()
     assert [line[:15].strip() for line in lines] == [
-        *("frames", "bad contacts", "stereocentres", "beads", "longest bond")
+        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond")
     ]
     assert lines[0].split()[1] == "3"
     assert lines[0].endswith(" a minute")
-    assert "nm (rms) from the input" in lines[3]
+    assert re.fullmatch(r"stages         network \d+(\.\d+)? s a frame", lines[1])
+    assert "nm (rms) from the input" in lines[4]
 
 
 def test_quiet(backmap) -> None:
@@ -227,6 +230,13 @@ def counted(frames: Iterator[Frame], pulled: list[int]) -> Iterator[Frame]:
         yield frame
 
 
+def count_frames_read(monkeypatch: pytest.MonkeyPatch, pulled: list[int]) -> None:
+    def counting(*files: Path, **options: object) -> Iterator[Frame]:
+        return counted(read_frames(*files, **options), pulled)
+
+    monkeypatch.setattr("dbm_gmx.files.system.read_frames", counting)
+
+
 def test_no_more_frames_are_held_than_are_worked_on(
     backmap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +249,7 @@ def test_no_more_frames_are_held_than_are_worked_on(
         ahead.append(len(pulled))
         write(writer, frame)
 
-    monkeypatch.setattr(job, "read_frames", lambda *a, **k: counted(read_frames(*a, **k), pulled))
+    count_frames_read(monkeypatch, pulled)
     monkeypatch.setattr(Writer, "write", watched)
     monkeypatch.setattr(job, "IN_HAND", 2 * N_ATOMS + 1)
     backmap("aa.xtc")
@@ -376,8 +386,7 @@ def test_every_start_with_every_refinement(
 ) -> None:
     """The sampler is called with atoms or without, or not at all; the model is read or not."""
     made, loaded = mixed.fake_sampler(monkeypatch), []
-    load = job.load_model
-    monkeypatch.setattr(job, "load_model", lambda name: loaded.append(name) or load(name))
+    monkeypatch.setattr(job, "read_model", lambda *given: loaded.append(given) or read_model(*given))
     options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
     options |= {"--model": model} | ({"--start": start} if start else {})
     result = command("backmap", options)
@@ -423,7 +432,7 @@ def test_frames_side_by_side_do_not_change_the_answer(
     exact("one.trr", t=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)
-    monkeypatch.setattr(job, "read_frames", lambda *a, **k: counted(read_frames(*a, **k), pulled))
+    count_frames_read(monkeypatch, pulled)
     monkeypatch.setattr(Writer, "write", watched)
     exact("three.trr", t=300)
     assert [sampler.together for sampler in made] == [False, False]

@@ -15,14 +15,15 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.network.bond_lengths import find_bonds, hold, straighten
 from dbm_gmx.network.environment import EVERYTHING
+from dbm_gmx.options import MoleculeFiles
 
 
 @pytest.fixture(scope="module")
 def cumene() -> Example:
     """Return the shipped liquid of cumene: rings, and a carbon with three carbons around it."""
     folder = share_path("reference", "cumene")
-    files = {"topology": folder / "topol.top", "mappings": [folder / "mapping.xml"]}
-    system, _ = read_system(folder / "cg.tpr", owners=[folder / "owners.txt"], **files)
+    files = MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"], [folder / "owners.txt"])
+    system, _ = read_system(folder / "cg.tpr", files)
     frame = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
     return systems.example(system, whole_atoms(system, frame), frame.box)
 

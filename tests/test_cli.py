@@ -20,7 +20,7 @@ import pytest
 from mixed import Mixture, Options, command, listing, words
 from oracle import example
 
-import dbm_gmx.commands.backmap as job
+import dbm_gmx.backmapping.backmapper as job
 from dbm_gmx import __version__
 from dbm_gmx.files.trajectory import Writer, read_frames
 
@@ -403,11 +403,6 @@ def unknown_device(files: Mixture, options: Options) -> None:
     options["--device"] = "abacus"
 
 
-@wrong("no order 'sideways'; there are depth-first, breadth-first, random")
-def unknown_order(files: Mixture, options: Options) -> None:
-    options["--order"] = "sideways"
-
-
 @wrong("one.gro: 24 atoms, needed are those of one OCT (26) or one OCX (26) or the whole system (156)")
 def reference_of_something_else(files: Mixture, options: Options) -> None:
     options["-r"] = mixed.write_beads(files.folder / "one.gro", files.cg, files.frames[:1])
@@ -550,8 +545,8 @@ def test_ctrl_c_keeps_the_finished_frames(tmp_path: Path, model: Path, out: Path
     many = [replace(files.frames[0], time=float(k), index=k) for k in range(3000)]
     mixed.write_beads(files.folder / "cg.xtc", files.cg, many)
     script = (
-        "import sys; import dbm_gmx.commands.backmap as job; from dbm_gmx.cli import main; job.IN_HAND = 1;"
-        "sys.exit(main())"
+        "import sys; import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
+        "job.IN_HAND = 1; sys.exit(main())"
     )
     options = words({**files.options, "--model": model, "-o": out / "aa.xtc"})
     process = start(["-c", script, "backmap", *options])

@@ -21,14 +21,13 @@ from dbm_gmx.network.arrays import Layout, system_layout
 from dbm_gmx.network.environment import EVERYTHING, Scene, make_scene
 from dbm_gmx.network.scoring import WRONG, Judge
 from dbm_gmx.network.voxels import Grid
+from dbm_gmx.options import MoleculeFiles
 
 
 def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
     """Moving one hydrogen changes the judged energy by as much as the system's energy changes."""
     folder = example()
-    system, _ = read_system(
-        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
-    )
+    system, _ = read_system(folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"]))
     frame = next(islice(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms), 1))
     atoms = whole_atoms(system, frame).astype(np.float32)
     # the cut-off counts from the bead: wide enough, and a lonely molecule, so that both see the same
@@ -98,9 +97,7 @@ class Mirrored:
 @pytest.fixture
 def mirrored() -> Mirrored:
     folder = share_path("reference", "sps")
-    system, _ = read_system(
-        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
-    )
+    system, _ = read_system(folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"]))
     frame = next(iter(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)))
     atoms = whole_atoms(system, frame).astype(np.float32)
     chirality = infer_chirality(system, atoms, {})

@@ -19,6 +19,7 @@ FOLDERS = (
     "sampling",
     "network",
     "gromacs",
+    "backmapping",
     "evaluate",
     "train",
     "commands",
@@ -30,11 +31,13 @@ STRANGERS = {
     ("network", "sampling"),
     ("evaluate", "network"),
     ("evaluate", "sampling"),
+    ("evaluate", "backmapping"),
+    ("train", "backmapping"),
     ("train", "sampling"),
 }
 """Folders that could know each other by their order, and do not."""
 
-WITHOUT_TENSORS = ("chemistry", "files", "sampling", "gromacs", "commands/map.py")
+WITHOUT_TENSORS = ("chemistry", "files", "sampling", "gromacs", "commands", "backmapping/forward.py")
 
 
 def name_of(path: Path) -> str:

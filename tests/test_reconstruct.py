@@ -12,10 +12,10 @@ import pytest
 import torch
 from oracle import Oracle, example, untrained
 
+from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, whole_beads
-from dbm_gmx.commands.backmap import Backmapper
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.arrays import system_layout
@@ -23,7 +23,7 @@ from dbm_gmx.network.bond_lengths import find_bonds
 from dbm_gmx.network.environment import Environment, Scene, make_scene
 from dbm_gmx.network.placement import Dice, reconstruct, schedule, usual_limits
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.options import Settings
+from dbm_gmx.options import MoleculeFiles, Settings
 
 PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
@@ -31,14 +31,12 @@ GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 def gibbs(sweeps: int, **more: int) -> Settings:
     """Growth and sweeps of the network."""
-    return Settings(refine="gibbs", start="network", bonds="network", sweeps=sweeps, **more)
+    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
 
 
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
     """A system with its CG and atomistic frames."""
-    system, _ = read_system(
-        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
-    )
+    system, _ = read_system(folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"]))
     beads = read_frames(folder / "cg.xtc", n_atoms=system.n_beads)
     atoms = read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)
     return system, list(islice(beads, frames)), list(islice(atoms, frames))

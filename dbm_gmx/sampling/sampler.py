@@ -75,6 +75,8 @@ class Convergence:
         Mean effective number of candidates by kind of move, where it has several.
     regrown
         Molecules that had to be grown more than once.
+    seconds
+        Wall time by stage.
     """
 
     converged: bool
@@ -82,6 +84,7 @@ class Convergence:
     acceptance: Mapping[str, float] = field(default_factory=dict)
     effective: Mapping[str, float] = field(default_factory=dict)
     regrown: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 class Sampler:
