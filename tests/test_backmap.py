@@ -493,6 +493,30 @@ def test_what_is_said_of_the_sampler(exact, monkeypatch: pytest.MonkeyPatch) -> 
     assert growth[1] == "growth         at 568 K (-t), 3 molecules grown more than once"
 
 
+def test_seconds_of_the_stages_of_network_and_sampler(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the sampler beside the network's, whichever comes first."""
+    mixed.fake_sampler(monkeypatch)
+    call = mixed.FakeSampler.__call__
+
+    def timed(sampler, beads: Frame, **more):
+        positions, convergence = call(sampler, beads, **more)
+        return positions, replace(convergence, seconds={"growth": 12.0, "packing": 0.25 * beads.index})
+
+    monkeypatch.setattr(mixed.FakeSampler, "__call__", timed)
+    options = {**files.inputs, "--model": model, "-o": tmp_path / "aa.trr", "-e": 20, "-t": 300}
+    sampler, network = "growth 12 s, packing 0.2 s", r"network \d+(\.\d+)? s"
+    for refine, start, stages in (
+        ("exact", "growth", sampler),
+        ("exact", "network", f"{network}, {sampler}"),
+        ("gibbs", "growth", f"{sampler}, {network}"),
+    ):
+        result = command("backmap", {**options, "--refine": refine, "--start": start})
+        (line,) = (line for line in result.out.splitlines() if line.startswith("stages"))
+        assert re.fullmatch(f"stages         {stages} a frame", line)
+
+
 # --- stereocentres ---------------------------------------------------------------------------------
 
 

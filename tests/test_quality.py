@@ -119,7 +119,7 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 
 
 @pytest.mark.parametrize(
-    ("kinds", "rows", "limit"),
+    ("moltypes", "rows", "limit"),
     [
         ((PAIR, PAIR), (0, 0), 0.25),
         ((PAIR, PAIR), (0, 1), 0.18),
@@ -401,6 +401,17 @@ def test_refinements_add_up():
         "refinement     exact at 300 K (-t), 45 sweeps a frame, all converged"
     ]
     assert Refinement().lines() == []
+
+
+def test_seconds_of_stages_are_those_of_a_frame():
+    one = Refinement(seconds={"growth": 1.25, "sweeps": 20.0})
+    two = Refinement(seconds={"growth": 1.5, "packing": 0.0125, "sweeps": 24.0})
+    report = Report(contacts=(0,), refinement=one) + Report(contacts=(0,), refinement=two)
+    assert report.refinement.seconds == {"growth": 2.75, "sweeps": 44.0, "packing": 0.0125}
+    assert (
+        report.text().splitlines()[1] == "stages         growth 1.4 s, sweeps 22 s, packing 0.006 s a frame"
+    )
+    assert "stages" not in Report(contacts=(0,)).text()
 
 
 def test_reference_systems_are_flawless(reference):
