@@ -23,8 +23,9 @@ from dbm_gmx.network.bond_lengths import find_bonds
 from dbm_gmx.network.environment import Environment, Scene, make_scene
 from dbm_gmx.network.placement import Dice, reconstruct, schedule, usual_limits
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.options import MoleculeFiles, Settings
+from dbm_gmx.options import Conditions, MoleculeFiles, Settings
 
+FREE = Conditions(constraints="none")  # bonds as the network makes them
 PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
@@ -48,7 +49,7 @@ def rebuilt(
     """Frames from the oracle."""
     model = untrained(system)
     oracle = Oracle(system, beads, atoms, grid=model.grid)
-    mapper = Backmapper(system, settings or gibbs(0), model)
+    mapper = Backmapper(system, settings or gibbs(0), model, conditions=FREE)
     return [one.atoms for one in mapper(iter(beads), generate=oracle)], oracle
 
 
@@ -141,7 +142,7 @@ def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Fram
 
 
 def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, gibbs(**settings), untrained(system))
+    mapper = Backmapper(system, gibbs(**settings), untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 
