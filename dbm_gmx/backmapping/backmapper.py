@@ -147,15 +147,15 @@ class Backmapper:
 
     def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
-        placer = self._placer(generate)
+        network = self._network_stage(generate)
         for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
             begin = time.perf_counter()
-            placed = placer(batch)
+            placed = network(batch)
             spent = Refinement(seconds={NETWORK: (time.perf_counter() - begin) / len(batch)})
             for one, positions in zip(batch, placed, strict=True):
                 yield replace(one, positions=positions, refinement=one.refinement + spent)
 
-    def _placer(self, generate: Generate | None) -> Placer:
+    def _network_stage(self, generate: Generate | None) -> NetworkStage:
         """Set up the network; ``generate`` is used in its place."""
         model, system = self.model, self.system
         if model is None:
@@ -166,7 +166,7 @@ class Backmapper:
             dtype = best_dtype(self.device)
             generate = network_generator(network, table, model.grid, device=self.device, dtype=dtype)
         bonds = find_bonds(system, self.conditions.constraints, device=self.device)
-        return Placer(self, model, layout, generate, bonds)
+        return NetworkStage(self, model, layout, generate, bonds)
 
     def _sampled(self, rebuilt: Iterator[Rebuilt]) -> Iterator[Rebuilt]:
         """Grow atoms, or take those there are, and refine."""
@@ -212,7 +212,7 @@ class Backmapper:
 
 
 @dataclass(frozen=True, eq=False)
-class Placer:
+class NetworkStage:
     """Places the atoms of frames by the network.
 
     Attributes

@@ -178,7 +178,8 @@ def add_conditions(command: ArgumentParser) -> None:
         type=positive("length in nm"),
         default=Conditions.spread,
         metavar="NM",
-        help="how far mapped atoms may be off the beads, standard deviation (%(default)s)",
+        help="width of the bead restraints: standard deviation of the mapped atoms about the beads "
+        "(%(default)s)",
     )
 
 
@@ -190,14 +191,14 @@ def add_ensemble(command: ArgumentParser) -> None:
         "--temperature",
         type=positive("temperature in K"),
         metavar="K",
-        help="(that of --mdp, else 300)",
+        help="temperature (that of --mdp, else 300)",
     )
     add("--mdp", type=Path, metavar="FILE", help="run parameters: temperature, cut-offs, constraints, define")
     add(
         "--cutoff",
         type=positive("length in nm"),
         metavar="NM",
-        help="of Lennard-Jones and electrostatics (those of --mdp, else 1)",
+        help="cut-off of Lennard-Jones and electrostatics (those of --mdp, else 1)",
     )
 
 
@@ -212,7 +213,7 @@ def add_method(command: ArgumentParser) -> None:
     command.add_argument(
         "--start",
         choices=STARTS,
-        help="where the atoms come from first (growth in the force field for exact, else the network)",
+        help="how the atoms are placed first (growth in the force field for exact, else the network)",
     )
 
 
@@ -231,7 +232,7 @@ def add_relaxing(command: ArgumentParser) -> None:
         "--no-restraints",
         action="store_false",
         dest="restrain",
-        help="let the mapped centres go in GROMACS",
+        help="do not restrain the mapped centres in GROMACS",
     )
     add("--gmx", metavar="PATH", help="GROMACS (gmx, gmx_mpi or gmx_d, the first there is)")
     add(
@@ -252,7 +253,7 @@ def add_relaxing(command: ArgumentParser) -> None:
         "--maxwarn",
         type=count(0),
         default=RelaxSettings.maxwarn,
-        help="warnings of gmx grompp that are let pass (%(default)s)",
+        help="warnings of gmx grompp that are accepted (%(default)s)",
     )
 
 

@@ -53,9 +53,9 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         const=RELAXED,
         metavar="FILE",
-        help="relax the atoms with GROMACS then, in FILE (aa_relaxed.xtc for aa.xtc)",
+        help="relax the atoms with GROMACS and write them to FILE (aa_relaxed.xtc for aa.xtc)",
     )
-    add("--workdir", type=Path, metavar="FOLDER", help="leave a folder from which GROMACS goes on: run.sh")
+    add("--workdir", type=Path, metavar="FOLDER", help="write a folder for further runs of GROMACS: run.sh")
     add_relaxing(command)
     add_process(command)
     command.set_defaults(run=run)
@@ -82,12 +82,13 @@ def _add_settings(command: ArgumentParser) -> None:
         help="orientations the network tries for a bead whose energy is an outlier for its type "
         "(%(default)s)",
     )
-    add("--seed", type=count(0), default=Settings.seed, help="of the random numbers (%(default)s)")
+    add("--seed", type=count(0), default=Settings.seed, help="random seed (%(default)s)")
     add(
         "--batch",
         type=count(1),
         default=Settings.batch,
-        help="atoms given to the network at once; takes memory, does not change the result (%(default)s)",
+        help="environments the network evaluates at once; takes memory, does not change the result "
+        "(%(default)s)",
     )
     add("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
 

@@ -28,7 +28,7 @@ def add_parser(commands: Commands) -> None:
     add_conditions(command)
     add_model(command)
     add = command.add_argument
-    add("--sweeps", type=count(0), help="of the exact refinement (as many as it needs)")
+    add("--sweeps", type=count(0), help="sweeps of the exact refinement (as many as it needs)")
     add("--box", type=count(1), default=2, help="larger box: so many along each vector (%(default)s)")
     add("--frames", type=count(1), default=10, help="frames at once (%(default)s)")
     add_verbose(command)

@@ -1,4 +1,4 @@
-"""``dbm-gmx evaluate``: see what you got, beside a reference if there is one."""
+"""``dbm-gmx evaluate``: evaluate atomistic trajectories, beside a reference if there is one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "evaluate",
-        help="see what you got: distributions, energies, hard rules, beside a reference if there is one",
+        help="evaluate atomistic trajectories: hard rules, distributions, energies, beside a reference",
         description="Write a report on atomistic trajectories: hard rules, distributions, energies, "
         "structure, beside a reference or what the force field's terms make.",
     )
@@ -42,7 +42,9 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="atoms to evaluate: .xtc, .trr, .gro, .pdb",
     )
-    add("--labels", nargs="+", default=[], metavar="NAME", help="what these are called (their file names)")
+    add(
+        "--labels", nargs="+", default=[], metavar="NAME", help="names of the trajectories (their file names)"
+    )
     add(
         "-r",
         "--reference",
@@ -65,7 +67,7 @@ def add_parser(commands: Commands) -> None:
         dest="conformational",
         help="leave out the conformational space, which takes longest",
     )
-    add("--seed", type=count(0), default=1, help="of errors, floor and clusters (%(default)s)")
+    add("--seed", type=count(0), default=1, help="random seed of errors, floor and clusters (%(default)s)")
     add_process(command)
     command.set_defaults(run=run)
 

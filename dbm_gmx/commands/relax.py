@@ -1,4 +1,4 @@
-"""``dbm-gmx relax``: minimise and run atoms with GROMACS, their centres held to the beads."""
+"""``dbm-gmx relax``: relax atoms with GROMACS, their mapped centres restrained to the beads."""
 
 from __future__ import annotations
 
@@ -27,16 +27,22 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "relax",
-        help="minimise and run atoms with GROMACS, their centres held to the beads",
-        description="Minimise each frame and run it for a moment with GROMACS, the mapped centres held.",
+        help="relax atoms with GROMACS, their mapped centres restrained to the beads",
+        description="Minimise each frame and run it for a moment with GROMACS, the mapped centres "
+        "restrained.",
     )
     add_atoms(command)
     add = command.add_argument
-    add("--beads", type=Path, metavar="FILE", help="hold the centres there (where they are in -f)")
+    add(
+        "--beads",
+        type=Path,
+        metavar="FILE",
+        help="beads to which the mapped centres are restrained (their positions in -f)",
+    )
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add_conditions(command)
     add_relaxing(command)
-    add("--seed", type=count(0), default=RelaxSettings.seed, help="of the random numbers (%(default)s)")
+    add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
     add_process(command)
     command.set_defaults(run=run)
 

@@ -20,9 +20,9 @@ def add_parser(commands: Commands) -> None:
     )
     add = command.add_argument
     add("settings", type=Path, metavar="FILE", help="training file (.toml), see share/recipes/train")
-    add("-o", "--output", type=Path, metavar="FOLDER", help="of checkpoint, log and model (that of FILE)")
+    add("-o", "--output", type=Path, metavar="FOLDER", help="for checkpoint, log and model (that of FILE)")
     add("--from", dest="start", metavar="MODEL", help="begin with this model, by name or path (as in FILE)")
-    add("--seed", type=count(0), help="of the random numbers (that of FILE)")
+    add("--seed", type=count(0), help="random seed (that of FILE)")
     add("--max-time", type=positive("time in h"), metavar="H", help="stop after so many hours")
     add_process(command)
     command.set_defaults(run=run)
