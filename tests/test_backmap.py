@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -22,14 +22,14 @@ import dbm_gmx.backmapping.backmapper as job
 from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Stereo
+from dbm_gmx.chemistry.stereo import Chirality, Stereo
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
 from dbm_gmx.network.model import read_model
 from dbm_gmx.options import Settings
 from dbm_gmx.parallel import side_by_side
-from dbm_gmx.sampling.sampler import Convergence
+from dbm_gmx.sampling.chain import Convergence
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 
@@ -408,6 +408,18 @@ def test_gibbs_sweeps_begin_with_what_was_grown(
     assert np.abs(one - zero).max() > 0.01
 
 
+def note_workers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list that will hold the number of frames sampled at a time, where these are several."""
+    noted: list[int] = []
+
+    def noting(work, jobs, workers: int, **more):
+        noted.append(workers)
+        return side_by_side(work, jobs, workers, **more)
+
+    monkeypatch.setattr(job, "side_by_side", noting)
+    return noted
+
+
 def test_frames_side_by_side_do_not_change_the_answer(
     exact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,14 +440,15 @@ def test_frames_side_by_side_do_not_change_the_answer(
         running.discard(beads.index)
         return call(sampler, beads, **more)
 
-    made = mixed.fake_sampler(monkeypatch)
+    mixed.fake_sampler(monkeypatch)
+    workers = note_workers(monkeypatch)
     exact("one.trr", t=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)
     count_frames_read(monkeypatch, pulled)
     monkeypatch.setattr(Writer, "write", watched)
     exact("three.trr", t=300)
-    assert [sampler.together for sampler in made] == [False, False]
+    assert workers == [3]
     assert 1 < max(most) <= 3
     assert max(ahead) <= 3
     one, three = read(tmp_path / "one.trr"), read(tmp_path / "three.trr")
@@ -445,14 +458,17 @@ def test_frames_side_by_side_do_not_change_the_answer(
 
 
 def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = mixed.fake_sampler(monkeypatch)
+    mixed.fake_sampler(monkeypatch)
+    workers = note_workers(monkeypatch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     exact("aa.xtc", t=300)  # seven frames
+    assert workers == []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     exact("aa.xtc", t=300)
+    assert workers == [4]
     monkeypatch.setattr(job, "SMALL", N_ATOMS)
     exact("aa.xtc", t=300)
-    assert [sampler.together for sampler in made] == [True, False, True]
+    assert workers == [4]
 
 
 def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:
@@ -520,11 +536,13 @@ def test_seconds_of_the_stages_of_network_and_sampler(
 # --- stereocentres ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
 class Mirror:
-    """In place of the real sampler: gives the frames it is told, and notes the hands it is asked for."""
+    """In place of the real sampler: gives the frames it is told, and notes the chirality it is asked for."""
 
-    def __init__(self, frames: list[np.ndarray]):
-        self.frames, self.asked, self.chirality = frames, [], {}
+    frames: list[np.ndarray]
+    chirality: Chirality
+    asked: list[dict[str, list[list[int]]]] = field(default_factory=list)
 
     def __call__(self, beads: Frame, *, start=None, sample: int = 0):
         self.asked.append({name: chirality.tolist() for name, chirality in self.chirality.items()})
@@ -534,8 +552,8 @@ class Mirror:
 def test_the_first_frame_says_which_hands_are_wanted_where_nothing_does() -> None:
     system = system_of((star(), 3))
     beads = [Frame(np.zeros((3, 3), np.float32), BOX, index=k) for k in range(2)]
-    sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])])
-    sampler.chirality = known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])], known)
     asked = sampler.asked
     mapper = Backmapper(system, Settings(), sampler=sampler, chirality=known)
     tally = Tally(system, known)

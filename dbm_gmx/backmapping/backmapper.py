@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -35,7 +34,8 @@ from dbm_gmx.network.placement import Generate, reconstruct
 from dbm_gmx.network.scoring import Judge
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, side_by_side
-from dbm_gmx.sampling.sampler import Convergence, Sampler
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
 log = logging.getLogger(__name__)
 
@@ -177,8 +177,8 @@ class Backmapper:
             for one in rebuilt:
                 first = self._sample(sampler, one)
                 yield first
-                found = infer_chirality(self.system, first.atoms.positions, self.chirality)
-                sampler = with_chirality(sampler, found)
+                inferred = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                sampler = replace(sampler, chirality=inferred)
                 break
         chosen = sampler
         if self.workers == 1:
@@ -335,27 +335,9 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = sampler_of(system, method, mapper.chirality, together=together)
+        sampler = make_sampler(system, conditions, settings, mapper.chirality)
         mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
     return mapper
-
-
-def sampler_of(system: System, method: Method, chirality: Chirality, *, together: bool = True) -> Sampler:
-    """Make the sampler of a system.
-
-    Raises
-    ------
-    InputError
-        If the force field has something that cannot be sampled.
-    """
-    return Sampler(system, method.conditions, method.settings, chirality, together=together)
-
-
-def with_chirality(sampler: Sampler, chirality: Chirality) -> Sampler:
-    """Return the same sampler for other stereocentres; the given one stays as it is."""
-    other = copy(sampler)
-    other.chirality = dict(chirality)
-    return other
 
 
 def check_settings(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dbm_gmx.backmapping.backmapper import make_backmapper, sampler_of
+from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.chemistry.stereo import Chirality, stereocentres
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
@@ -12,6 +12,7 @@ from dbm_gmx.network.arrays import system_layout
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
 from dbm_gmx.options import Inputs, Method
+from dbm_gmx.sampling.sampler import make_sampler
 
 
 def check(inputs: Inputs, method: Method) -> list[str]:
@@ -59,7 +60,7 @@ def _force_field(system: System, method: Method, chirality: Chirality) -> str:
     """Say whether the force field can be sampled."""
     try:
         if not method.settings.uses_sampler:
-            sampler_of(system, method, chirality)
+            make_sampler(system, method.conditions, method.settings, chirality)
     except InputError as error:
         return f"force field: {error} (not needed here)"
     conditions = method.conditions
