@@ -690,13 +690,13 @@ def run_check(options: argparse.Namespace) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     """``dbm-gmx plan``."""
     from dbm_gmx.files.system import read_inputs
-    from dbm_gmx.network.build_order import describe, make_plan
+    from dbm_gmx.network.build_order import describe, make_build_order
 
     system, *_ = read_inputs(inputs_from(options))
     moltypes = {match.moltype.name: match for match in system.matches}
     print(
         "\n\n".join(
-            describe(make_plan(m.moltype, m.mapping), m.moltype, m.mapping) for m in moltypes.values()
+            describe(make_build_order(m.moltype, m.mapping), m.moltype, m.mapping) for m in moltypes.values()
         )
     )
     return 0

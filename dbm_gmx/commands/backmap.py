@@ -29,19 +29,18 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.network.arrays import system_layout
-from dbm_gmx.network.bond_lengths import find_bonds
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.bond_lengths import find_fixed_bonds
 from dbm_gmx.network.environment import make_scene
 from dbm_gmx.network.model import (
     Model,
     best_device,
-    best_dtype,
-    build_generator,
-    network_generator,
+    make_network,
     read_model,
 )
-from dbm_gmx.network.placement import Generate, reconstruct
-from dbm_gmx.network.scoring import Judge
+from dbm_gmx.network.placement import Generate, Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
+from dbm_gmx.network.scoring import make_scorer
 from dbm_gmx.options import ASSUMED, BONDS, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
 from dbm_gmx.parallel import Job, side_by_side
 from dbm_gmx.sampling.sampler import Convergence, Sampler
@@ -154,43 +153,36 @@ class Backmapper:
         """Place the atoms by the network, or sweep those there are."""
         if self.model is None:
             raise ValueError("the settings need a model")
-        grid, settings = self.model.grid, self.settings
-        layout, table = system_layout(self.system, self.model.channels)
-        if generate is None:
-            network = build_generator(self.model)
-            dtype = best_dtype(self.device)
-            generate = network_generator(network, table, grid, device=self.device, dtype=dtype)
+        settings = self.settings
+        arrays, table = make_network_arrays(self.system, self.model.channels)
+        network = make_network(self.model, table, device=self.device, generate=generate)
         bonds = None
         if settings.bonds == "fixed":
-            bonds = find_bonds(self.system, self.conditions.constraints, device=self.device)
+            bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
         for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
             scene = make_scene(
-                layout,
+                arrays,
                 [one.beads.positions for one in batch],
                 [one.beads.box for one in batch],
-                grid=grid,
+                grid=network.grid,
                 replicas=min(2, settings.orientations),
                 device=self.device,
             )
-            judge = None
+            scorer = None
             if settings.orientations > 1:
-                judge = Judge(
-                    self.system, scene.layout, grid=grid, batch=settings.batch, chirality=self.chirality
+                scorer = make_scorer(
+                    self.system,
+                    scene.arrays,
+                    grid=network.grid,
+                    batch=settings.batch,
+                    chirality=self.chirality,
                 )
+            frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
+            rng = make_random_numbers(frames, samples, seed=settings.seed)
             start = [one.positions for one in batch if one.positions is not None]
             atoms = reconstruct(
-                scene,
-                [one.beads.index for one in batch],
-                samples=[one.sample for one in batch],
+                Placer(scene, network, rng, settings, scorer, bonds),
                 start=torch.from_numpy(np.concatenate(start)).to(self.device) if start else None,
-                generate=generate,
-                noise=self.model.shape.noise,
-                amplitude=self.model.amplitude,
-                grid=grid,
-                settings=settings,
-                judge=judge,
-                invert_wrong=judge.invert_wrong if judge is not None else None,
-                bonds=bonds,
             )
             split = atoms.cpu().numpy().reshape(len(batch), -1, 3)
             for one, positions in zip(batch, split, strict=True):
@@ -290,7 +282,7 @@ def make_backmapper(
     mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
     if settings.uses_network:
         chosen = read_model(model, channels)
-        system_layout(system, chosen.channels)
+        make_network_arrays(system, chosen.channels)
         mapper = replace(mapper, model=chosen, device=best_device(device))
     if settings.uses_sampler:
         if conditions.source == ASSUMED:

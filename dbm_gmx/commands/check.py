@@ -14,7 +14,7 @@ from dbm_gmx.commands.backmap import make_backmapper
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
-from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
 from dbm_gmx.options import ASSUMED, MODEL, Conditions, Inputs, Settings
@@ -90,7 +90,7 @@ def _model(system: System, model: str | Path, channels: Path | None) -> str:
     """Say whether the model knows the system."""
     try:
         chosen = read_model(model, channels)
-        system_layout(system, chosen.channels)
+        make_network_arrays(system, chosen.channels)
     except InputError as error:
         return f"model {model}: {error} (not needed here)"
     classes = sorted({c for names in classes_of(system, chosen.channels).values() for c in names})

@@ -1,6 +1,6 @@
-"""Bonds of fixed length, kept while the network places one atom after the other, and made exact afterwards.
+"""Bonds of fixed length: nearly kept while the network places atoms, and exact after a whole sweep.
 
-A network is some hundredths of an Angstrom off at best; the topology says how long a bond is.
+The network is some hundredths of an Angstrom off at best; the topology says how long a bond is.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.forcefield.constraints import fixed_bonds
-from dbm_gmx.network.environment import Scene, to_come
+from dbm_gmx.network.environment import Scene, Targets, later_in_bead
 
 ROUNDS = 4  # of Newton's method
-STIFF = 0.2  # of a bond along its own direction: where bonds say less together, an atom stays as it was drawn
+STIFF = 0.2  # added stiffness, 1 is that of one bond: along directions that no bond fixes, an atom stays
 TURNS = 500  # through all bonds
 FITS = 1e-5  # relative error of a length that is none: that of a position in single precision
-ALONE = 0.1  # three bonds that say at least so much in every direction leave an atom no place of its own
+DETERMINED = 0.1  # lowest stiffness in any direction at which the bonds alone would say where an atom is
 
 
 Group = tuple[Tensor, Tensor, Tensor]
@@ -31,14 +31,14 @@ Group = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Bonds:
-    """Where the atoms are to which each has a bond of fixed length.
+class FixedBonds:
+    """Bonds of fixed length of a system.
 
     Attributes
     ----------
     step, length
-        (rows, k) counted from the atom itself (0: none), and nm; rows as in
-        :class:`~dbm_gmx.network.arrays.Layout`.
+        (rows, k) bonded atoms, as offsets from the atom itself (0: none), and nm; rows as in
+        :class:`~dbm_gmx.network.arrays.NetworkArrays`.
     apart
         All bonds of a frame in groups in which no atom has two; of a stretch each of the two atoms makes up
         for a part, by the mass of the other.
@@ -49,13 +49,13 @@ class Bonds:
     apart: tuple[Group, ...]
 
 
-def find_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> Bonds:
-    """Bonds that runs with such ``constraints`` (as in an ``.mdp``) hold fixed.
+def find_fixed_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> FixedBonds:
+    """Bonds that ``constraints``, as in an ``.mdp``, hold fixed.
 
     Raises
     ------
     InputError
-        If there are no such constraints.
+        If ``constraints`` is something else.
     """
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
     found = {name: fixed_bonds(moltype, constraints) for name, moltype in moltypes.items()}
@@ -69,7 +69,7 @@ def find_bonds(system: System, constraints: str, *, device: torch.device | str =
         rows += own
     width = max(1, *map(len, rows))
     padded = torch.tensor([row + [(0, 0.0)] * (width - len(row)) for row in rows], dtype=torch.float64)
-    return Bonds(
+    return FixedBonds(
         step=padded[..., 0].long().to(device),
         length=padded[..., 1].float().to(device),
         apart=_apart([(match, *found[match.moltype.name]) for match in system.matches], device),
@@ -106,7 +106,7 @@ def _colours(pairs: IntArray) -> IntArray:
     return np.array([named[frozenset(pair)] for pair in pairs.tolist()], int)
 
 
-def straighten(bonds: Bonds, positions: Tensor) -> Tensor:
+def constrain(bonds: FixedBonds, positions: Tensor) -> Tensor:
     """Give all bonds their length, moving atoms as little as their masses ask.
 
     Bonds are gone through in turn, those that share no atom together, until all fit (Ryckaert, Ciccotti,
@@ -136,46 +136,40 @@ def straighten(bonds: Bonds, positions: Tensor) -> Tensor:
     return positions
 
 
-def hold(
-    bonds: Bonds, scene: Scene, atom: Tensor, place: Tensor, *, now: int, replica: int, anew: bool = False
-) -> Tensor:
-    """Move atoms towards where their bonds to those known have their lengths.
+def hold(bonds: FixedBonds, scene: Scene, targets: Targets, drawn: Tensor) -> Tensor:
+    """Move atoms towards where their bonds to known atoms have their lengths (Newton's method).
 
-    A heavy atom does not heed its hydrogens, which are placed after it; one that three bonds pull in three
-    directions stays where it was drawn, for else its neighbours alone would say where it is, and the errors
-    of their places would become errors of its angles.
+    A heavy atom ignores its hydrogens, which are placed after it.  An atom whose bonds pull in three
+    directions stays where it was drawn: else its neighbours alone would say where it is, and the errors of
+    their positions would become errors of its angles.
 
     Parameters
     ----------
-    atom, place
-        (b,), (b, 3) nm, where they were drawn.
-    now
-        Atoms of lower growth rank are known.
-    replica
-        Which of the scene's copies is looked at.
-    anew
-        Whether atoms of the bead that are to come are not known, either.
+    targets
+        (b,) atoms.
+    drawn
+        (b, 3) nm, where they were drawn.
 
     Returns
     -------
     (b, 3) nm; where bonds contradict each other, about the best there is (least squares).
     """
-    layout = scene.layout
-    step, length = (values[layout.row[atom]] for values in (bonds.step, bonds.length))
+    arrays, atom = scene.arrays, targets.atom
+    step, length = (values[arrays.row[atom]] for values in (bonds.step, bonds.length))
     other = atom[:, None] + step
-    held = (step != 0) & (layout.growth[other] < now)
-    held &= ~layout.hydrogen[other] | layout.hydrogen[atom][:, None]
-    if anew:
-        held &= ~to_come(layout, other, atom[:, None])
-    there, weight = scene.positions[replica, other], held.to(place.dtype)[..., None]
-    drawn, own = place, STIFF * torch.eye(3, device=place.device)
+    held = (step != 0) & (arrays.growth_rank[other] < targets.known_below[:, None])
+    held &= ~arrays.hydrogen[other] | arrays.hydrogen[atom][:, None]
+    if targets.redraw:
+        held &= ~later_in_bead(arrays, other, atom[:, None])
+    ends, weight = scene.positions[targets.replica[:, None], other], held.to(drawn.dtype)[..., None]
+    position, own = drawn, STIFF * torch.eye(3, device=drawn.device)
     for k in range(ROUNDS):
-        vector = place[:, None] - there
+        vector = position[:, None] - ends
         distance = vector.norm(dim=2, keepdim=True).clamp(min=1e-3)
         along = weight * vector / distance
         missing = weight * (length[..., None] - distance)
         square = along.transpose(1, 2) @ along
         if not k:
-            free = torch.linalg.eigvalsh(square)[:, :1] < ALONE
-        place = place + torch.linalg.solve(square + own, (along.transpose(1, 2) @ missing)[..., 0])
-    return torch.where(free, place, drawn)
+            free = torch.linalg.eigvalsh(square)[:, :1] < DETERMINED
+        position = position + torch.linalg.solve(square + own, (along.transpose(1, 2) @ missing)[..., 0])
+    return torch.where(free, position, drawn)

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.topology import atom_types
 from dbm_gmx.forcefield.energy import Form
-from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import Channels, FeatureTable, bead_types_of, classes_of, feature_table
-from dbm_gmx.network.environment import EVERYTHING, Scene, expand, local_frames, make_scene, surround
+from dbm_gmx.network.environment import ALL_KNOWN, Scene, expand, local_frames, make_scene, surround
 from dbm_gmx.network.scoring import TermTable, excluded_atoms, term_tables
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.train.frames import Pair, TrainingSystem
@@ -186,25 +186,25 @@ def _frame_part(
 ) -> tuple[Part, list[LocalTerms]]:
     """What one frame adds to a corpus, atoms and sequences counted from its first."""
     what = system.system
-    layout, _ = system_layout(what, channels, table=table)
-    scene = make_scene(layout, [pair.beads.numpy()], [pair.box], grid=grid)
+    arrays, _ = make_network_arrays(what, channels, table=table)
+    scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=grid)
     scene.positions[0] = pair.atoms
     excluded = excluded_atoms(what)
     seen = [
         _entries(scene, atom, mode, grid=grid, table=table, excluded=excluded)
         for mode in (GROWTH, SWEEP)
-        for atom in torch.split(torch.arange(layout.n_atoms), AT_ONCE)
+        for atom in torch.split(torch.arange(arrays.n_atoms), AT_ONCE)
     ]
     entries = {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
-    key = 2 * layout.owner + layout.hydrogen
-    order = torch.from_numpy(np.lexsort((layout.growth.numpy(), key.numpy())))
+    key = 2 * arrays.owner + arrays.hydrogen
+    order = torch.from_numpy(np.lexsort((arrays.growth_rank.numpy(), key.numpy())))
     keys, sequence, length = torch.unique(key, return_inverse=True, return_counts=True)
     start = _starts(length)
     slot = torch.empty_like(order)
     slot[order] = torch.arange(len(order)) - start[sequence[order]]
     bead = keys // 2
     rotation = local_frames(scene, bead, torch.zeros(len(bead)))
-    away = pair.atoms - scene.beads[layout.owner]
+    away = pair.atoms - scene.beads[arrays.owner]
     multiplicity = torch.cat(
         [torch.from_numpy(np.tile(m.mapping.multiplicity, m.count)) for m in what.matches]
     )
@@ -212,38 +212,38 @@ def _frame_part(
     part = {
         "truth": pair.atoms,
         "place": (rotation[sequence] @ away[..., None])[..., 0],
-        "atom_class": layout.atom_class,
+        "atom_class": arrays.atom_class,
         "sequence": sequence,
         "slot": slot,
         "sequence_atoms": order,
         "sequence_length": length,
         "sequence_key": keys,
-        "last": layout.growth[order[start[1:] - 1]],
-        "growth": layout.growth,
+        "last": arrays.growth_rank[order[start[1:] - 1]],
+        "growth": arrays.growth_rank,
         "rotation": rotation,
         "weight": system.share * weight / weight.sum() / len(system.train),
         "views": entries.pop("count"),
         **entries,
     }
-    return part, [_listed(part, terms) for terms in term_tables(what, layout, 1)]
+    return part, [_listed(part, terms) for terms in term_tables(what, arrays, 1)]
 
 
 def _entries(
     scene: Scene, atom: Tensor, mode: int, *, grid: Grid, table: FeatureTable, excluded: Tensor
 ) -> Part:
     """All that some atoms see, without padding."""
-    layout = scene.layout
+    arrays = scene.arrays
     seen = surround(
         scene,
         atom,
-        now=layout.growth[atom] if mode == GROWTH else torch.full_like(atom, EVERYTHING),
+        now=arrays.growth_rank[atom] if mode == GROWTH else torch.full_like(atom, ALL_KNOWN),
         azimuth=torch.zeros(len(atom)),
         replica=torch.zeros_like(atom),
         grid=grid,
     )
     real = seen.weights > 0
     step = (seen.neighbour - atom[:, None])[..., None]
-    apart = (step != excluded[layout.row[atom]][:, None]).all(2)
+    apart = (step != excluded[arrays.row[atom]][:, None]).all(2)
     return {
         "count": real.sum(1),
         "position": seen.positions[real],

@@ -22,35 +22,35 @@ from dbm_gmx.evaluate.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.network.arrays import system_layout
-from dbm_gmx.network.bond_lengths import Bonds, find_bonds
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
 from dbm_gmx.network.environment import make_scene
-from dbm_gmx.network.model import Model, best_dtype, build_generator, network_generator
-from dbm_gmx.network.placement import reconstruct
+from dbm_gmx.network.model import Model, make_network
+from dbm_gmx.network.placement import Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
 def generate_frames(
-    model: Model, system: System, pairs: Sequence[Pair], *, sweeps: int, seed: int, bonds: Bonds | None = None
+    model: Model,
+    system: System,
+    pairs: Sequence[Pair],
+    *,
+    sweeps: int,
+    seed: int,
+    bonds: FixedBonds | None = None,
 ) -> list[np.ndarray]:
     """Atoms (n, 3) of some frames, generated one by one; without ``bonds`` these are the network's own."""
-    layout, table = system_layout(system, model.channels)
-    cpu = torch.device("cpu")
-    generate = network_generator(build_generator(model), table, model.grid, device=cpu, dtype=best_dtype(cpu))
-    return [
-        reconstruct(
-            make_scene(layout, [pair.beads.numpy()], [pair.box], grid=model.grid),
-            [pair.index],
-            generate=generate,
-            noise=model.shape.noise,
-            amplitude=model.amplitude,
-            grid=model.grid,
-            settings=Settings(refine="gibbs", sweeps=sweeps, seed=seed),
-            bonds=bonds,
-        ).numpy()
-        for pair in pairs
-    ]
+    arrays, table = make_network_arrays(system, model.channels)
+    network = make_network(model, table, device=torch.device("cpu"))
+    settings = Settings(refine="gibbs", sweeps=sweeps, seed=seed)
+    frames = []
+    for pair in pairs:
+        scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=model.grid)
+        rng = make_random_numbers([pair.index], seed=seed)
+        frames.append(reconstruct(Placer(scene, network, rng, settings, bonds=bonds)).numpy())
+    return frames
 
 
 AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
@@ -77,7 +77,7 @@ def off_balance(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int,
     parts: list[float] = []
     for system in systems:
         pair, *_ = system.train
-        bonds = find_bonds(system.system, Conditions().constraints)
+        bonds = find_fixed_bonds(system.system, Conditions().constraints)
         made = generate_frames(model, system.system, [pair], sweeps=sweeps, seed=seed, bonds=bonds)
         scores = mean_divergences(frame_divergences(system.system, made, [pair]))
         parts += [scores[part] for part in ("angle", "improper") if part in scores]

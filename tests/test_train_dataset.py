@@ -12,7 +12,7 @@ from systems import Example
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
-from dbm_gmx.network.environment import EVERYTHING, densities, surround
+from dbm_gmx.network.environment import ALL_KNOWN, densities, surround
 from dbm_gmx.network.scoring import Judge
 from dbm_gmx.network.voxels import Grid, collapse, density_of
 from dbm_gmx.train.batches import Batch, blur, draw_atoms, draw_batch, local_place, look
@@ -52,12 +52,12 @@ def test_true_places_give_the_environments_of_the_scene(octane: Example, corpus:
     batch, scene = both_modes(corpus, azimuth=0.7), scene_of_second(octane)
     rolled = roll_out(corpus, batch, octane.features, true_place(corpus))
     assert len(rolled.atom) == int(corpus.sequences.start.diff()[batch.sequence].sum())
-    atom = rolled.atom - octane.layout.n_atoms
+    atom = rolled.atom - octane.arrays.n_atoms
     mode = batch.mode[rolled.sample]
     seen = surround(
         scene,
         atom,
-        now=torch.where(mode == GROWTH, octane.layout.growth[atom], EVERYTHING),
+        now=torch.where(mode == GROWTH, octane.arrays.growth_rank[atom], ALL_KNOWN),
         azimuth=torch.full((len(atom),), 0.7),
         replica=torch.zeros_like(atom),
         grid=GRID,
@@ -77,9 +77,9 @@ def test_a_bead_drawn_anew_does_not_see_what_is_to_come(octane: Example, corpus:
     batch, scene = both_modes(corpus, azimuth=0.7), scene_of_second(octane)
     anew = replace(batch, mode=torch.full_like(batch.mode, ANEW))
     rolled = roll_out(corpus, anew, octane.features, true_place(corpus))
-    atom = rolled.atom - octane.layout.n_atoms
+    atom = rolled.atom - octane.arrays.n_atoms
     common = {
-        "now": torch.full_like(atom, EVERYTHING),
+        "now": torch.full_like(atom, ALL_KNOWN),
         "azimuth": torch.full((len(atom),), 0.7),
         "replica": torch.zeros_like(atom),
         "grid": GRID,
@@ -131,24 +131,24 @@ def atoms_of(corpus: Corpus, sequence: torch.Tensor) -> torch.Tensor:
 def test_energies_are_those_of_the_judge(octane: Example, corpus: Corpus) -> None:
     batch, scene = both_modes(corpus, azimuth=1.1), scene_of_second(octane)
     found = energies(corpus, batch, roll_out(corpus, batch, octane.features, true_place(corpus)), ceiling=1e9)
-    judge = Judge(octane.system, octane.layout, grid=GRID, batch=512)
+    judge = Judge(octane.system, octane.arrays, grid=GRID, batch=512)
     known = [t for t in judge.tables if not t.name.startswith("coulomb14")]  # not in the prior
     judge.tables = known
     # in growth the judge looks back at a whole stage, so at atoms of other molecules that are later here
-    bonded = Judge(octane.system, octane.layout, grid=Grid(cutoff=1e-3), batch=512)
+    bonded = Judge(octane.system, octane.arrays, grid=Grid(cutoff=1e-3), batch=512)
     bonded.tables = [t for t in known if not t.name.startswith("pairs")]
     anew = replace(batch, mode=torch.where(batch.mode == SWEEP, ANEW, batch.mode))
     rolled = roll_out(corpus, anew, octane.features, true_place(corpus))
     for part, energy in energies(corpus, anew, rolled, ceiling=1e9).items():
         torch.testing.assert_close(energy, found[part], atol=0.02, rtol=1e-3)
     for k in range(0, 80, 3):
-        atoms = atoms_of(corpus, batch.sequence[k]) - octane.layout.n_atoms
-        bead = octane.layout.owner[atoms[:1]]
+        atoms = atoms_of(corpus, batch.sequence[k]) - octane.arrays.n_atoms
+        bead = octane.arrays.owner[atoms[:1]]
         if batch.mode[k] == SWEEP:
-            expected = judge(scene, bead, atoms, EVERYTHING, 0)
+            expected = judge(scene, bead, atoms, ALL_KNOWN, 0)
             energy = sum(part[k] for part in found.values())
         else:
-            expected = bonded(scene, bead, atoms, int(octane.layout.growth[atoms].max()) + 1, 0)
+            expected = bonded(scene, bead, atoms, int(octane.arrays.growth_rank[atoms].max()) + 1, 0)
             energy = sum(found[part][k] for part in ("bond", "angle", "dihedral"))
         assert float(energy) == pytest.approx(float(expected.sum()), rel=1e-3, abs=0.02)
 
