@@ -715,7 +715,7 @@ def run_train(options: argparse.Namespace) -> int:
         read_settings(options.settings), **{key: v for key, v in given.items() if v is not None}
     )
     trained = train(settings, max_hours=options.max_time, quiet=options.quiet)
-    if not options.quiet and trained.speaks:
+    if not options.quiet and trained.first:
         print(trained.text())
     return 0
 

@@ -1,6 +1,6 @@
 """Free generation of held-out frames: all atoms from beads alone, as a user would get them.
 
-Losses look at atoms whose surroundings are those of the data; what errors add up to shows here only.
+Losses are of atoms whose environments are those of the data; here errors add up as for a user.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def generate_frames(
     seed: int,
     bonds: FixedBonds | None = None,
 ) -> list[np.ndarray]:
-    """Atoms (n, 3) of some frames, generated one by one; without ``bonds`` these are the network's own."""
+    """Atoms (n, 3) of some frames, one by one; without ``bonds`` their lengths are those of the network."""
     arrays, table = make_network_arrays(system, model.channels)
     network = make_network(model, table, device=torch.device("cpu"))
     settings = Settings(refine="gibbs", sweeps=sweeps, seed=seed)
@@ -59,20 +59,20 @@ AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
 def calibrated(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> Model:
     """Find the amplitude with which angles and impropers are distributed as in a frame of the training.
 
-    First that for hydrogens, which depend on heavy atoms, is left at 1, then the other is kept.
+    That of heavy atoms is found first, with 1 for hydrogens, which depend on them; then that of hydrogens.
     """
     for atoms in (0, 1):  # heavy, hydrogens
         found = {}
         for width in AMPLITUDES:
             amplitude = (width, 1.0) if atoms == 0 else (model.amplitude[0], width)
-            found[amplitude] = off_balance(
+            found[amplitude] = amplitude_error(
                 replace(model, amplitude=amplitude), systems, sweeps=sweeps, seed=seed
             )
         model = replace(model, amplitude=min(found, key=found.__getitem__))
     return model
 
 
-def off_balance(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
+def amplitude_error(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
     """Mean divergence of angles and impropers in the first frame that each system is trained on."""
     parts: list[float] = []
     for system in systems:
