@@ -109,12 +109,13 @@ def _read(path: Path) -> dict[str, Any]:
     return saved
 
 
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names of the settings that differ and may not."""
-    for key in a:
+def _differences(saved: Mapping[str, Any], settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of the settings that differ and may not; keys that are no settings any more are passed over."""
+    for key, value in settings.items():
+        before = saved.get(key)
         if not prefix and key in FREE:
             continue
-        if isinstance(a[key], Mapping) and isinstance(b.get(key), Mapping):
-            yield from _differences(a[key], b[key], f"{prefix}{key}.")
-        elif a[key] != b.get(key):
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _differences(before, value, f"{prefix}{key}.")
+        elif value != before:
             yield f"{prefix}{key}"
