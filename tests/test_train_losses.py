@@ -16,6 +16,7 @@ from dbm_gmx.network.voxels import Grid, density_of
 from dbm_gmx.train.critic import Critic, critic_operations
 from dbm_gmx.train.losses import (
     SupervisedBatch,
+    Widths,
     closest_distance,
     critic_loss,
     energy_score,
@@ -80,8 +81,8 @@ def test_priors() -> None:
 
 
 def test_prior_weights_rise_in_increments() -> None:
-    settings = PriorSettings("p1", bonded=0.004, lennard_jones=0.04, ramp=0.5, increments=4)
-    found = [prior_weights(settings, done) for done in (0.0, 0.12, 0.125, 0.3, 0.5, 1.0)]
+    settings = PriorSettings("p1", bonded=0.004, lennard_jones=0.04, ramp=0.5)
+    found = [prior_weights(settings, done, increments=4) for done in (0.0, 0.12, 0.125, 0.3, 0.5, 1.0)]
     assert [w["lennard_jones"] for w in found] == pytest.approx([0, 0, 0.01, 0.02, 0.04, 0.04])
     assert [w["angle"] for w in found] == pytest.approx([0, 0, 0.001, 0.002, 0.004, 0.004])
     assert prior_weights(PriorSettings(ramp=0.0), 0.0)["bond"] == pytest.approx(0.004)
@@ -136,11 +137,11 @@ def test_supervised_losses() -> None:
     )
     truth = torch.tensor([[0.1, 0.0, 0.0]])
     drawn = unit_density(torch.tensor([[[0.12, 0.0, 0.0]], [[0.16, 0.0, 0.0]]]), grid)
-    settings = WarmSettings(place=0.01, bond=0.005, angle=0.02, dihedral=0.04, shape=0.5, contact=0.01)
+    widths = Widths(place=0.01, bond=0.005, angle=0.02, dihedral=0.04, shape=0.5, contact=0.01)
 
     def losses(around: Environment, draws: torch.Tensor) -> dict[str, torch.Tensor]:
         batch = SupervisedBatch(around, environment, truth, closest=torch.tensor([[0.0, 0.0, 0.19]]))
-        return supervised_losses(draws, batch, table, grid, settings)
+        return supervised_losses(draws, batch, table, grid, widths)
 
     found = losses(environment, drawn)
     # 0.02 and 0.06 from the data, and 0.04 between the draws
@@ -183,18 +184,15 @@ def test_the_warm_rate_rises_and_falls() -> None:
     assert rates[-1] < 1e-3
 
 
-def test_the_critic_sees_densities_or_places() -> None:
+def test_the_critic_gets_densities_of_peak_one() -> None:
     grid = Grid()
     place = torch.tensor([[0.05, -0.1, 0.02]])
     blob = density_of(place, grid)
-    assert torch.allclose(
-        critic_density(unit_density(place, grid), grid, judges="density"), blob, rtol=0.02, atol=1e-3
-    )
-    # two halves at 0.1 nm on either side are seen as one particle in the middle
+    assert torch.allclose(critic_density(unit_density(place, grid), grid), blob, rtol=0.02, atol=1e-3)
+    # two halves at 0.1 nm on either side are not one particle in the middle
     sides = [unit_density(place + torch.tensor([[x, 0.0, 0.0]]), grid) for x in (-0.1, 0.1)]
     halves = (sides[0] + sides[1]) / 2
-    assert torch.allclose(critic_density(halves, grid, judges="place"), blob, atol=0.01)
-    assert not torch.allclose(critic_density(halves, grid, judges="density"), blob, atol=0.1)
+    assert not torch.allclose(critic_density(halves, grid), blob, atol=0.1)
 
 
 @pytest.mark.parametrize("spectral", [True, False])

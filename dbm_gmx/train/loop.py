@@ -238,7 +238,6 @@ def evaluate(training: Training, state: TrainingState, progress: Progress) -> No
     progress.scores = score(
         model,
         training.systems,
-        frames=settings.run.evaluate_frames,
         sweeps=settings.run.sweeps,
         seed=settings.seed,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from dbm_gmx.network.channels import ROLES, FeatureTable
 from dbm_gmx.network.environment import Environment
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.train.settings import PriorSettings, WarmSettings
+from dbm_gmx.train.settings import PriorSettings
 
 # --- adversarial -------------------------------------------------------------------------------------
 
@@ -82,12 +82,18 @@ def prior_loss(
     return torch.stack(parts).sum(0).mean()
 
 
-def prior_weights(settings: PriorSettings, done: float) -> dict[str, float]:
+INCREMENTS = 10  # in which the weights of the prior rise
+
+
+def prior_weights(settings: PriorSettings, done: float, *, increments: int = INCREMENTS) -> dict[str, float]:
     """lambda_t when this part of the adversarial steps is done: up in equal increments, then constant."""
     rise = min(1.0, done / settings.ramp) if settings.ramp else 1.0
-    step = floor(rise * settings.increments + 1e-9) / settings.increments
+    step = floor(rise * increments + 1e-9) / increments
     bonded = dict.fromkeys(("bond", "angle", "dihedral"), step * settings.bonded)
     return bonded | {"lennard_jones": step * settings.lennard_jones}
+
+
+CEILING = 100.0  # kJ/mol above which the energy of a term or pair counts with its logarithm only
 
 
 def soften(energy: Tensor, ceiling: float) -> Tensor:
@@ -164,8 +170,36 @@ class SupervisedBatch:
     closest: Tensor
 
 
+@dataclass(frozen=True)
+class Widths:
+    """Errors that cost about as much as one another.
+
+    Attributes
+    ----------
+    place
+        nm, error of the position that costs 1.
+    bond, angle, dihedral
+        nm, errors of the distances to atoms one, two and three bonds away that cost log 2; larger ones cost
+        little more.  So an atom follows neighbours that are a little off, and ignores those far off.
+    contact
+        nm, how much too close to an atom not bonded costs 1.
+    shape
+        Weight of the divergence between the generated density and that of a particle.
+    """
+
+    place: float = 0.015
+    bond: float = 0.005
+    angle: float = 0.01
+    dihedral: float = 0.02
+    contact: float = 0.02
+    shape: float = 0.3
+
+
+WIDTHS = Widths()
+
+
 def supervised_losses(
-    drawn: Tensor, batch: SupervisedBatch, table: FeatureTable, grid: Grid, settings: WarmSettings
+    drawn: Tensor, batch: SupervisedBatch, table: FeatureTable, grid: Grid, widths: Widths = WIDTHS
 ) -> dict[str, Tensor]:
     """Parts of the loss of the warm start.
 
@@ -176,7 +210,7 @@ def supervised_losses(
     """
     positions, truth, environment = collapse(drawn, grid), batch.truth, batch.environment
     off_truth, apart = (
-        lengths(p) / settings.place for p in (positions - truth, positions[:, None] - positions)
+        lengths(p) / widths.place for p in (positions - truth, positions[:, None] - positions)
     )
     found = lengths(positions[..., None, :] - environment.positions)
     wanted = lengths(truth[:, None] - batch.data.positions)
@@ -186,7 +220,7 @@ def supervised_losses(
         for role, weight, width in zip(
             ROLES,
             partners(environment, table),
-            (settings.bond, settings.angle, settings.dihedral),
+            (widths.bond, widths.angle, widths.dihedral),
             strict=True,
         )
     }
@@ -196,9 +230,9 @@ def supervised_losses(
     overlap = (torch.minimum(batch.closest, wanted) - found).clamp(min=0).square()
     return {
         "place": energy_score(off_truth**POWER, apart**POWER).mean(),
-        "shape": settings.shape * divergence.mean(),
+        "shape": widths.shape * divergence.mean(),
         **bonded,
-        "contact": (overlap.sum(-1) / settings.contact**2).mean(),
+        "contact": (overlap.sum(-1) / widths.contact**2).mean(),
     }
 
 

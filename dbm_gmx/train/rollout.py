@@ -13,7 +13,7 @@ from dbm_gmx.network.environment import densities, expand
 from dbm_gmx.network.scoring import CLOSEST
 from dbm_gmx.train.batches import Batch, BatchEnvironment, local_position, look_up, turns
 from dbm_gmx.train.dataset import SWEEP, Dataset
-from dbm_gmx.train.losses import soften, unit_density
+from dbm_gmx.train.losses import CEILING, soften, unit_density
 
 PlaceAtoms = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 """Environments (b, channels, s, s, s), labels (b, channels) and true positions (b, 3) to densities
@@ -109,7 +109,9 @@ def true_positions(dataset: Dataset) -> PlaceAtoms:
 # --- energies ----------------------------------------------------------------------------------------
 
 
-def energies(dataset: Dataset, batch: Batch, rollout: Rollout, *, ceiling: float) -> dict[str, Tensor]:
+def energies(
+    dataset: Dataset, batch: Batch, rollout: Rollout, *, ceiling: float = CEILING
+) -> dict[str, Tensor]:
     """Energies e_t of the atoms of each sequence, with one another and with their neighbours.
 
     Bonded terms are those between known atoms, one of them of the bead; Lennard-Jones acts with all known

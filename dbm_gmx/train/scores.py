@@ -122,13 +122,13 @@ def frame_divergences(
 
 
 def score(
-    model: Model, systems: Sequence[TrainingSystem], *, frames: int, sweeps: int, seed: int
+    model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Scores of free generation on the held-out frames of each system that has some."""
+    """Scores of free generation of the first held-out frame of each system that has one."""
     result = {}
     for system in systems:
         if system.held_out:
-            pairs = system.held_out[:frames]
+            pairs = system.held_out[:1]
             made = generate_frames(model, system.system, pairs, sweeps=sweeps, seed=seed)
             result[system.name] = score_frames(system.system, made, pairs)
     return result

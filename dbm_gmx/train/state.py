@@ -196,7 +196,7 @@ def supervise(state: TrainingState, context: Context) -> dict[str, Tensor]:
             noise,
         )
     drawn = drawn.unflatten(0, (draws, len(label)))
-    return supervised_losses(drawn, batch, dataset.table, dataset.grid, context.settings.warm)
+    return supervised_losses(drawn, batch, dataset.table, dataset.grid)
 
 
 def supervised_batch(state: TrainingState, context: Context) -> SupervisedBatch:
@@ -246,10 +246,8 @@ def generated_positions(state: TrainingState, context: Context) -> PlaceAtoms:
     return place
 
 
-def critic_density(density: Tensor, grid: Grid, *, judges: str) -> Tensor:
+def critic_density(density: Tensor, grid: Grid) -> Tensor:
     """Densities (b, s, s, s) of sum 1 as the critic gets them: peaks about 1, as those of the environment."""
-    if judges == "place":
-        return density_of(collapse(density, grid), grid)
     # the sum over the grid of one particle's density of peak 1
     volume: Tensor = density_of(torch.zeros(3), grid).sum()
     return density * volume
@@ -263,10 +261,7 @@ def critic_step(state: TrainingState, context: Context) -> dict[str, float]:
     with torch.no_grad():
         rolled = roll_out(dataset, batch, context.features, generated_positions(state, context))
         data = roll_out(dataset, batch, context.features, true_positions(dataset))
-        judges = settings.critic.judges
-        real, made = (
-            (r.environment, critic_density(r.density, dataset.grid, judges=judges)) for r in (data, rolled)
-        )
+        real, made = ((r.environment, critic_density(r.density, dataset.grid)) for r in (data, rolled))
     with context.autocast:
         both = [torch.cat(pair) for pair in zip(real, made, strict=True)]
         scores = state.critic(both[0], rolled.label.repeat(2, 1), both[1])
@@ -287,16 +282,15 @@ def generator_step(state: TrainingState, context: Context) -> dict[str, float]:
     rolled = roll_out(dataset, batch, context.features, generated_positions(state, context))
     state.critic.requires_grad_(False)
     with context.autocast:
-        density = critic_density(rolled.density, dataset.grid, judges=settings.critic.judges)
+        density = critic_density(rolled.density, dataset.grid)
         scores = state.critic(rolled.environment, rolled.label, density)
     state.critic.requires_grad_(True)
     parts = {"generator": generator_loss(scores)}
     if settings.prior.kind != "none":
-        ceiling = settings.prior.ceiling
-        made = energies(dataset, batch, rolled, ceiling=ceiling)
+        made = energies(dataset, batch, rolled)
         with torch.no_grad():
             data = roll_out(dataset, batch, context.features, true_positions(dataset))
-            reference = energies(dataset, batch, data, ceiling=ceiling)
+            reference = energies(dataset, batch, data)
         weights = prior_weights(settings.prior, adversarial_part(state.step, settings))
         parts["prior"] = prior_loss(settings.prior.kind, made, reference, weights)
     if settings.adversarial.supervised:
