@@ -5,29 +5,40 @@ The network is some hundredths of an Angstrom off at best; the topology says how
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.forcefield.constraints import fixed_bonds, shake
 from dbm_gmx.network.environment import Scene, Targets, later_in_bead
 
 ROUNDS = 4  # of Newton's method
 STIFF = 0.2  # added stiffness, 1 is that of one bond: along directions that no bond fixes, an atom stays
-TURNS = 500  # through all bonds
-FITS = 1e-5  # relative error of a length that is none: that of a position in single precision
 DETERMINED = 0.1  # lowest stiffness in any direction at which the bonds alone would say where an atom is
 
 
-Group = tuple[Tensor, Tensor, Tensor]
-"""Bonds that share no atom: (b, 2) atoms, (b, 1) nm, (b, 2, 1) parts of a stretch."""
+@dataclass(frozen=True, eq=False)
+class MoleculeBonds:
+    """Bonds of fixed length of a run of molecules.
+
+    Attributes
+    ----------
+    first_atoms
+        (copies,) first atom of each molecule.
+    bonds, length
+        (c, 2) atoms of one molecule and (c,) nm.
+    mass
+        (atoms,) u.
+    """
+
+    first_atoms: IntArray
+    bonds: IntArray
+    length: FloatArray
+    mass: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +50,13 @@ class FixedBonds:
     step, length
         (rows, k) bonded atoms, as offsets from the atom itself (0: none), and nm; rows as in
         :class:`~dbm_gmx.network.arrays.NetworkArrays`.
-    apart
-        All bonds of a frame in groups in which no atom has two; of a stretch each of the two atoms makes up
-        for a part, by the mass of the other.
+    molecules
+        The same bonds, for SHAKE.
     """
 
     step: Tensor
     length: Tensor
-    apart: tuple[Group, ...]
+    molecules: tuple[MoleculeBonds, ...]
 
 
 def find_fixed_bonds(system: System, constraints: str, *, device: torch.device | str = "cpu") -> FixedBonds:
@@ -72,45 +82,17 @@ def find_fixed_bonds(system: System, constraints: str, *, device: torch.device |
     return FixedBonds(
         step=padded[..., 0].long().to(device),
         length=padded[..., 1].float().to(device),
-        apart=_apart([(match, *found[match.moltype.name]) for match in system.matches], device),
+        molecules=tuple(
+            MoleculeBonds(
+                match.first_atoms, *found[match.moltype.name], np.asarray(match.moltype.masses, np.float64)
+            )
+            for match in system.matches
+        ),
     )
-
-
-def _apart(
-    bonds: Sequence[tuple[Match, IntArray, FloatArray]], device: torch.device | str
-) -> tuple[Group, ...]:
-    """All bonds of the molecules, in groups."""
-    columns: list[list[np.ndarray]] = [[], [], [], []]
-    for match, pairs, lengths in bonds:
-        mass = np.asarray(match.moltype.masses)[pairs][:, ::-1]
-        share = mass / mass.sum(1, keepdims=True)
-        columns[0].append((match.first_atoms[:, None, None] + pairs).reshape(-1, 2))
-        for column, values in zip(columns[1:], (_colours(pairs), lengths, share), strict=True):
-            column.append(np.concatenate([values] * match.count))
-    atoms, colour, length, part = map(np.concatenate, columns)
-    groups = [colour == c for c in range(colour.max(initial=-1) + 1)]
-    return tuple(
-        (
-            torch.from_numpy(atoms[mine]).to(device),
-            torch.from_numpy(length[mine]).float()[:, None].to(device),
-            torch.from_numpy(part[mine]).float()[..., None].to(device),
-        )
-        for mine in groups
-    )
-
-
-def _colours(pairs: IntArray) -> IntArray:
-    """(b,) numbers of the bonds of a molecule; no two at an atom have the same."""
-    between = nx.line_graph(nx.Graph(pairs.tolist()))
-    named = {frozenset(pair): colour for pair, colour in nx.greedy_color(between).items()}
-    return np.array([named[frozenset(pair)] for pair in pairs.tolist()], int)
 
 
 def constrain(bonds: FixedBonds, positions: Tensor) -> Tensor:
-    """Give all bonds their length, moving atoms as little as their masses ask.
-
-    Bonds are gone through in turn, those that share no atom together, until all fit (Ryckaert, Ciccotti,
-    Berendsen, J. Comput. Phys. 23, 327, 1977).
+    """Give all bonds their length, moving atoms as little as their masses ask (SHAKE, on the processor).
 
     Parameters
     ----------
@@ -121,19 +103,12 @@ def constrain(bonds: FixedBonds, positions: Tensor) -> Tensor:
     -------
     (frames, n, 3) nm.
     """
-    positions = positions.clone()
-    for _ in range(TURNS):
-        worst = 0.0
-        for atoms, length, share in bonds.apart:
-            ends = positions[:, atoms]
-            vector = ends[:, :, 1] - ends[:, :, 0]
-            stretch = 1 - length / vector.norm(dim=2, keepdim=True).clamp(min=1e-3)
-            worst = max(worst, float(stretch.abs().max()))
-            way = (stretch * vector)[:, :, None] * share
-            positions[:, atoms] = ends + torch.stack([way[:, :, 0], -way[:, :, 1]], 2)
-        if worst < FITS:
-            break
-    return positions
+    moved = positions.double().cpu().numpy().copy()
+    for frame in moved:
+        for one in bonds.molecules:
+            for first in one.first_atoms:
+                shake(frame[first : first + len(one.mass)], one.bonds, one.length, one.mass)
+    return torch.from_numpy(moved).to(positions)
 
 
 def hold(bonds: FixedBonds, scene: Scene, targets: Targets, drawn: Tensor) -> Tensor:
