@@ -9,7 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbm_gmx.chemistry.stereo import FLAT, Chirality, centre_rows, chirality_of_copies, triple_products
+from dbm_gmx.chemistry.stereo import (
+    FLAT,
+    Chirality,
+    centre_rows,
+    chirality_of_copies,
+    invert,
+    triple_products,
+)
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import atom_types, excluded_pairs
 from dbm_gmx.forcefield.energy import Form, energy_terms, form_of, lennard_jones
@@ -165,13 +172,13 @@ class Scorer:
         rows, heavy = (values[heavy.sum(1) == 4] for values in (rows, heavy))  # the centre and three
         if not len(rows):
             return
-        first, second, third = positions[rows[:, 1:][heavy[:, 1:]].reshape(-1, 3)].unbind(1)
-        normal = torch.nn.functional.normalize(torch.linalg.cross(second - first, third - first), dim=1)
-        moved = torch.cat([rows[:, :1], rows[:, 1:][~heavy[:, 1:]].reshape(len(rows), -1)], 1)
-        for atom in moved.unbind(1):
-            real = atom >= 0
-            height = ((positions[atom] - first) * normal).sum(1, keepdim=True)
-            positions[atom[real]] = (positions[atom] - 2 * height * normal)[real]
+        ends, staying = rows[:, 1:], heavy[:, 1:]
+        rows = torch.cat([rows[:, :1], ends[staying].reshape(-1, 3), ends[~staying][:, None]], 1)
+        points = positions[rows].double().cpu().numpy()
+        index = np.where(rows.cpu().numpy() < 0, -1, np.arange(rows.numel()).reshape(-1, 5))
+        invert(points.reshape(-1, 3), index)
+        moved, there = rows[:, ::4], rows[:, ::4] >= 0  # the centres and their hydrogens
+        positions[moved[there]] = torch.from_numpy(points[:, ::4]).to(positions)[there]
 
 
 WRONG = 1000.0  # kJ/mol, far more than any error that more turns of the local frame could mend
