@@ -19,7 +19,8 @@ from dbm_gmx.chemistry.stereo import (
 )
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import atom_types, excluded_pairs
-from dbm_gmx.forcefield.energy import Form, energy_terms, form_of, lennard_jones
+from dbm_gmx.forcefield.energy import Form, form_of, lennard_jones
+from dbm_gmx.forcefield.terms import energy_terms
 from dbm_gmx.network.arrays import NetworkArrays
 from dbm_gmx.network.environment import Scene, expand, make_targets, neighbouring_atoms
 from dbm_gmx.network.voxels import Grid
