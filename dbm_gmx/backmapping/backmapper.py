@@ -19,19 +19,13 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
-from dbm_gmx.network.arrays import Layout, system_layout
-from dbm_gmx.network.bond_lengths import Bonds, find_bonds
+from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
+from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
 from dbm_gmx.network.environment import Scene, make_scene
-from dbm_gmx.network.model import (
-    Model,
-    best_device,
-    best_dtype,
-    build_generator,
-    network_generator,
-    read_model,
-)
-from dbm_gmx.network.placement import Generate, reconstruct
-from dbm_gmx.network.scoring import Judge
+from dbm_gmx.network.model import Model, best_device, make_network, read_model
+from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
+from dbm_gmx.network.scoring import Scorer, make_scorer
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, side_by_side
 from dbm_gmx.sampling.chain import Convergence
@@ -157,16 +151,12 @@ class Backmapper:
 
     def _network_stage(self, generate: Generate | None) -> NetworkStage:
         """Set up the network; ``generate`` is used in its place."""
-        model, system = self.model, self.system
-        if model is None:
+        if self.model is None:
             raise ValueError("the settings need a model")
-        layout, table = system_layout(system, model.channels)
-        if generate is None:
-            network = build_generator(model)
-            dtype = best_dtype(self.device)
-            generate = network_generator(network, table, model.grid, device=self.device, dtype=dtype)
-        bonds = find_bonds(system, self.conditions.constraints, device=self.device)
-        return NetworkStage(self, model, layout, generate, bonds)
+        arrays, table = make_network_arrays(self.system, self.model.channels)
+        network = make_network(self.model, table, device=self.device, generate=generate)
+        bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
+        return NetworkStage(self, arrays, network, bonds)
 
     def _sampled(self, rebuilt: Iterator[Rebuilt]) -> Iterator[Rebuilt]:
         """Grow atoms, or take those there are, and refine."""
@@ -219,63 +209,49 @@ class NetworkStage:
     ----------
     mapper
         System, settings, chirality and device.
-    model
-        Grid and random vector of the network.
-    layout
+    arrays
         What stays the same from frame to frame.
-    generate
-        The network.
+    network
+        Draws the atoms.
     bonds
         Those of fixed length.
     """
 
     mapper: Backmapper
-    model: Model
-    layout: Layout
-    generate: Generate
-    bonds: Bonds
+    arrays: NetworkArrays
+    network: Network
+    bonds: FixedBonds
 
     def __call__(self, batch: Sequence[Rebuilt]) -> Float32Array:
         """Return (frames, n, 3) nm; frames that have positions are swept, others grown."""
-        mapper, model = self.mapper, self.model
-        scene = self._scene(batch)
-        judge = self._judge(scene)
+        settings, scene = self.mapper.settings, self._scene(batch)
+        frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
+        rng = make_random_numbers(frames, samples, seed=settings.seed)
+        placer = Placer(scene, self.network, rng, settings, self._scorer(scene), self.bonds)
         start = [one.positions for one in batch if one.positions is not None]
-        atoms = reconstruct(
-            scene,
-            [one.beads.index for one in batch],
-            samples=[one.sample for one in batch],
-            start=torch.from_numpy(np.concatenate(start)).to(mapper.device) if start else None,
-            generate=self.generate,
-            noise=model.shape.noise,
-            amplitude=model.amplitude,
-            grid=model.grid,
-            settings=mapper.settings,
-            judge=judge,
-            invert_wrong=judge.invert_wrong if judge is not None else None,
-            bonds=self.bonds,
-        )
+        given = torch.from_numpy(np.concatenate(start)).to(self.mapper.device) if start else None
+        atoms = reconstruct(placer, start=given)
         return np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
 
     def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
         return make_scene(
-            self.layout,
+            self.arrays,
             [one.beads.positions for one in batch],
             [one.beads.box for one in batch],
-            grid=self.model.grid,
+            grid=self.network.grid,
             replicas=min(2, self.mapper.settings.orientations),
             device=self.mapper.device,
         )
 
-    def _judge(self, scene: Scene) -> Judge | None:
-        """What says which beads are to be tried again, if the settings allow more than one try."""
+    def _scorer(self, scene: Scene) -> Scorer | None:
+        """What says which beads are drawn again, if the settings allow more than one draw."""
         mapper, settings = self.mapper, self.mapper.settings
         if settings.orientations == 1:
             return None
-        return Judge(
+        return make_scorer(
             mapper.system,
-            scene.layout,
-            grid=self.model.grid,
+            scene.arrays,
+            grid=self.network.grid,
             batch=settings.batch,
             chirality=mapper.chirality,
         )
@@ -325,7 +301,7 @@ def make_backmapper(
     mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
     if settings.uses_network:
         model = read_model(method.model, method.channels)
-        system_layout(system, model.channels)
+        make_network_arrays(system, model.channels)
         mapper = replace(mapper, model=model, device=best_device(method.device))
     if settings.uses_sampler:
         if conditions.source == ASSUMED:

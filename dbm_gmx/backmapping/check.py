@@ -8,7 +8,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
-from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
 from dbm_gmx.options import Inputs, Method
@@ -75,7 +75,7 @@ def _model(system: System, method: Method) -> str:
     name = method.model
     try:
         model = read_model(name, method.channels)
-        system_layout(system, model.channels)
+        make_network_arrays(system, model.channels)
     except InputError as error:
         return f"model {name}: {error} (not needed here)"
     classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})

@@ -24,11 +24,13 @@ def add_parser(commands: Commands) -> None:
 def run(options: Namespace) -> int:
     """Print the order for each molecule type; returns the exit code."""
     from dbm_gmx.files.system import read_inputs
-    from dbm_gmx.network.build_order import describe, make_plan
+    from dbm_gmx.network.build_order import describe, make_build_order
 
     system, frames = read_inputs(record_of(options, Inputs))
     iter(frames)  # a trajectory that cannot be read is refused here too
     matches = {match.moltype.name: match for match in system.matches}
-    orders = [describe(make_plan(m.moltype, m.mapping), m.moltype, m.mapping) for m in matches.values()]
+    orders = [
+        describe(make_build_order(m.moltype, m.mapping), m.moltype, m.mapping) for m in matches.values()
+    ]
     print("\n\n".join(orders))
     return ExitCode.DONE

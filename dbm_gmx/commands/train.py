@@ -40,6 +40,6 @@ def run(options: Namespace) -> int:
     given = {key: value for key, value in given.items() if value is not None}
     settings = replace(read_settings(options.settings), **given)
     trained = train(settings, max_hours=options.max_time, quiet=options.quiet)
-    if not options.quiet and trained.speaks:
+    if not options.quiet and trained.first:
         print(trained.text())
     return ExitCode.DONE
