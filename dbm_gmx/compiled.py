@@ -19,7 +19,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
 
 def inner(**options: Any) -> Callable[[Function], Function]:
-    """Compile a function that other compiled functions call, and Python never does: no way in is made for it."""
+    """Compile a function that only other compiled functions call: no way in from Python is made for it."""
     return compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
 
 

@@ -11,19 +11,20 @@ energies can be compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, inner
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy
+from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
-from dbm_gmx.sampling.random_numbers import Stream, seeded
+from dbm_gmx.sampling.random_numbers import seeded
 from dbm_gmx.sampling.surroundings import NOTHING, acts, add_surroundings
 
 INTEGRATOR = Integrator(time_step=0.002, friction=15.0, longest=0.01)
@@ -179,7 +180,7 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 # --- energies and forces of a window -----------------------------------------------------------------
 
 
-@compiled()
+@inner()
 def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     arrays, number = window.arrays, window.number
@@ -198,7 +199,7 @@ def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> N
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
 
-@compiled()
+@inner()
 def window_energy(window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
     arrays, number, energy = window.arrays, window.number, 0.0
@@ -214,7 +215,7 @@ def window_energy(window: Any, x: Any) -> float:
 # --- the way down ------------------------------------------------------------------------------------
 
 
-@compiled()
+@inner()
 def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
     """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
 
@@ -232,7 +233,7 @@ def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
             return
 
 
-@compiled()
+@inner()
 def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     arrays, number = window.arrays, window.number
@@ -247,20 +248,27 @@ def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
         langevin_step(motion, free, heat, INTEGRATOR, rng)
 
 
-@compiled(parallel=True)
-def _anneal_all(arrays: Any, number: int, schedule: Any, copies: Any, key: Any, energy: Any) -> None:
-    for copy in nb.prange(len(copies.positions)):
-        rng = np.empty(1, np.uint64)
-        seeded(rng, key, copies.number[copy])
-        window = Window(arrays, number, copies.beads[copy], copies.chirality[copy])
-        _anneal(window, schedule, copies.positions[copy], rng)
-        descend(window, schedule.descent, NOTHING, copies.positions[copy])
+class Task(NamedTuple):
+    """Which window to anneal, how, and the random numbers."""
+
+    number: int
+    schedule: Any
+    key: Any
+
+
+@compiled()
+def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, step: int) -> None:
+    """Anneal a window of every ``step``-th molecule."""
+    rng = np.empty(1, np.uint64)
+    for copy in range(first, len(copies.positions), step):
+        seeded(rng, task.key, copies.number[copy])
+        window = Window(arrays, task.number, copies.beads[copy], copies.chirality[copy])
+        _anneal(window, task.schedule, copies.positions[copy], rng)
+        descend(window, task.schedule.descent, NOTHING, copies.positions[copy])
         energy[copy] = window_energy(window, copies.positions[copy])
 
 
-def anneal(
-    arrays: WindowArrays, number: int, schedule: Schedule, copies: Copies, stream: Stream
-) -> FloatArray:
+def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
     """Anneal a window of many molecules; their positions change.
 
     Returns
@@ -268,7 +276,7 @@ def anneal(
     (copies,) energies of the window, kJ/mol.
     """
     energy = np.empty(len(copies.positions))
-    _anneal_all(arrays, number, schedule, copies, stream.key, energy)
+    team.share(partial(_anneal_some, arrays, task, copies, energy), len(energy))
     return energy
 
 

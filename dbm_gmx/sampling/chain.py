@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.colouring import colour_blocks, colour_order
 from dbm_gmx.sampling.energy import total_energy
@@ -108,12 +109,11 @@ def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chai
     return Chain(conf, Colours(*colours), progress, [total_energy(conf)])
 
 
-def advance(chain: Chain, stream: Stream) -> None:
+def advance(chain: Chain, stream: Stream, team: Team) -> None:
     """Sweep once: the configuration, the energies and the counts of the chain change."""
     number = chain.sweeps + 1
     chain.progress.gained[:] = 0.0
-    key = stream.of(Use.SWEEPS, number).key
-    sweep(chain.conf, chain.colours, chain.progress, key, number)
+    sweep(chain.conf, chain.colours, chain.progress, stream.of(Use.SWEEPS, number), team)
     gain = float(chain.progress.gained.sum())
     # overlaps of the start are too large for their differences to add up
     chain.energies.append(total_energy(chain.conf) if abs(gain) > OVERLAP else chain.energies[-1] + gain)

@@ -13,27 +13,17 @@ candidate only stays as it is.
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, inner
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
-from dbm_gmx.sampling.annealing import Window, WindowArrays, descend, window_atoms, window_energy
-from dbm_gmx.sampling.arrays import (
-    Arrays,
-    AtomArrays,
-    BeadArrays,
-    BlockArrays,
-    Configuration,
-    Constants,
-    InstanceArrays,
-    MoleculeArrays,
-    MoltypeArrays,
-    MoveArrays,
-)
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import Window, descend, window_atoms, window_energy
+from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
@@ -84,7 +74,7 @@ def _neighbours(conf: Any, owners: Any, low: Any, high: Any) -> Any:
     return around[:k].copy()
 
 
-@compiled()
+@inner(forceinline=True)
 def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
     """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
     constants, table = arrays.constants, arrays.atoms
@@ -115,30 +105,22 @@ def _add_bounded(arrays: Any, atoms: Any, around: Any, trials: Any) -> None:
         trials.energy[k] += _bounded_energy(arrays, atoms, trials.conformers[k], around)
 
 
-@compiled(parallel=True)
-def _relax(arrays: Any, window: Any, molecule: int, x: Any, around: Any, trials: Any) -> None:
-    """Bring candidates of a molecule (at ``x``) to their minima among the atoms around, in place."""
-    # numba's parallel loops take records of arrays that are made where they are, not records of records
-    constants, atoms, beads = (
-        Constants(*arrays.constants),
-        AtomArrays(*arrays.atoms),
-        BeadArrays(*arrays.beads),
-    )
-    molecules, moltypes = MoleculeArrays(*arrays.molecules), MoltypeArrays(*arrays.moltypes)
-    blocks, moves = BlockArrays(*arrays.blocks), MoveArrays(*arrays.moves)
-    instances, atoms = InstanceArrays(*arrays.instances), AtomArrays(*arrays.atoms)
-    window_arrays, number = WindowArrays(*window.arrays), window.number
-    bead_positions, chirality = window.beads, window.chirality
-    free = window_arrays.free[window_arrays.free_start[number] : window_arrays.free_start[number + 1]]
-    for k in nb.prange(len(trials.conformers)):
-        system = Arrays(constants, atoms, beads, molecules, moltypes, blocks, moves, instances)
-        held = Window(window_arrays, number, bead_positions, chirality)
+@compiled()
+def _relax(arrays: Any, window: Any, molecule: Any, around: Any, trials: Any, first: int, step: int) -> None:
+    """Bring every ``step``-th candidate of a molecule to its minimum among the atoms around, in place.
+
+    ``molecule`` is its number and its (n, 3) positions.
+    """
+    number, x = molecule
+    start = window.arrays.free_start
+    free = window.arrays.free[start[window.number] : start[window.number + 1]]
+    for k in range(first, len(trials.conformers), step):
         y, force = x.copy(), np.zeros((len(x), 3))
         for q in range(len(free)):
             y[free[q]] = trials.conformers[k, q]
-        surroundings = make_surroundings(system, molecule, free, y, around)
-        descend(held, STEPS, surroundings, y)
-        trials.energy[k] = window_energy(held, y) + add_surroundings(surroundings, free, y, 0.0, force)
+        surroundings = make_surroundings(arrays, number, free, y, around)
+        descend(window, STEPS, surroundings, y)
+        trials.energy[k] = window_energy(window, y) + add_surroundings(surroundings, free, y, 0.0, force)
         for q in range(len(free)):
             trials.conformers[k, q] = y[free[q]]
 
@@ -148,6 +130,7 @@ def exchange_conformers(
     candidates: Candidates,
     first_atoms: IntArray,
     stream: Stream,
+    team: Team,
 ) -> None:
     """Give molecules of one type the conformers they have among each other; ``conf.positions`` change.
 
@@ -161,6 +144,8 @@ def exchange_conformers(
         (copies,) first atom of each molecule.
     stream
         Random numbers.
+    team
+        Threads; the result does not depend on them.
     """
     arrays = conf.arrays
     rng, molecules = stream.generator, candidates.molecules
@@ -181,7 +166,8 @@ def exchange_conformers(
                 _add_bounded(arrays, first + free, around, trials)
             else:
                 held = Window(candidates.arrays, candidates.window, molecules.beads[copy], chirality[copy])
-                _relax(arrays, held, molecule, x, around, trials)
+                relax = partial(_relax, arrays, held, (molecule, x), around, trials)
+                team.share(relax, len(trials.energy))
             x[free] = trials.conformers[_drawn(trials.energy / arrays.constants.kt, rng)]
 
 

@@ -22,9 +22,11 @@ from dbm_gmx.chemistry.fragments import Fragment, make_fragments
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import (
     Copies,
     Schedule,
+    Task,
     WindowArrays,
     anneal,
     make_window_arrays,
@@ -102,6 +104,8 @@ class Grower:
         Stereocentres whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
+    team
+        Threads.
     """
 
     hamiltonian: Hamiltonian
@@ -116,6 +120,7 @@ class Grower:
     pools: ConformerPools
     within: tuple[tuple[int, ...], ...]
     skeleton: IntArray
+    team: Team
 
     @property
     def short(self) -> bool:
@@ -206,7 +211,9 @@ class Candidates:
 # --- what is prepared --------------------------------------------------------------------------------
 
 
-def make_grower(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools) -> Grower:
+def make_grower(
+    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools, team: Team
+) -> Grower:
     """Prepare growth of a molecule type."""
     fragments, centres = make_fragments(molecule.moltype), stereocentres(molecule.moltype)
     tree = nx.Graph()
@@ -236,6 +243,7 @@ def make_grower(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: 
             tuple(k for k, c in enumerate(centres) if np.isin(c[c >= 0], f.atoms).all()) for f in fragments
         ),
         np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
+        team,
     )
 
 
@@ -354,7 +362,8 @@ def anneal_window(
 ) -> FloatArray:
     """Anneal a window (in place); its energies (copies,)."""
     copies = molecules.at(positions)
-    energy = anneal(grower.arrays, window, GROWTH, copies, stream.of(Use.ANNEALING))
+    task = Task(window, GROWTH, stream.of(Use.ANNEALING).key)
+    energy = anneal(grower.arrays, task, copies, grower.team)
     return energy + _penalty(grower, molecules, positions)
 
 

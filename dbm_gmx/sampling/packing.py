@@ -9,13 +9,13 @@ sweeps for.  What it leaves is near the Boltzmann distribution, not exact: that 
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, inner
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb_force,
@@ -27,18 +27,8 @@ from dbm_gmx.forcefield.nonbonded import (
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import add_force, add_term
-from dbm_gmx.sampling.arrays import (
-    Arrays,
-    AtomArrays,
-    BeadArrays,
-    BlockArrays,
-    Configuration,
-    Constants,
-    InstanceArrays,
-    MoleculeArrays,
-    MoltypeArrays,
-    MoveArrays,
-)
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.neighbours import NeighbourList, at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
@@ -114,7 +104,7 @@ class Cores(NamedTuple):
     weight: int
 
 
-def pack(conf: Configuration, chiral: Chiral, stream: Stream) -> None:
+def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> None:
     """Move the atoms of a frame by Langevin dynamics; ``conf`` changes.
 
     Parameters
@@ -125,6 +115,8 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream) -> None:
         Stereocentres that keep their chirality.
     stream
         Random numbers.
+    team
+        Threads; the result does not depend on them.
     """
     neighbours, arrays = conf.neighbours, conf.arrays
     n, key, rng = len(conf.positions), stream.key, np.empty(1, np.uint64)
@@ -134,12 +126,12 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream) -> None:
     lists = make_lists(neighbours, arrays, 0)
     for step in range(STEPS):
         if step % RENEWED == 0:
-            lists = _renewed(conf, lists, cutoff + MARGIN)
+            lists = _renewed(conf, lists, cutoff + MARGIN, team)
         done = step / (SOFTENED * STEPS)
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0)
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / STEPS)
-        add_forces(conf, cores, lists, motion.force)
+        team.share(partial(_some_forces, conf, cores, lists, motion.force), len(arrays.molecules.first_atom))
         _add_chirality(conf.positions, centres, signs, motion.force)
         _seed(rng, key, step)
         langevin_step(motion, atoms, arrays.constants.kt * heat, INTEGRATOR, rng)
@@ -167,36 +159,24 @@ def make_lists(neighbours: NeighbourList, arrays: Arrays, space: int) -> AtomLis
     )
 
 
-def _renewed(conf: Configuration, lists: AtomLists, reach: float) -> AtomLists:
+def _renewed(conf: Configuration, lists: AtomLists, reach: float, team: Team) -> AtomLists:
     """Lists of all atoms within ``reach``, nm: the same ones, or larger ones where they do not fit."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    list_neighbours(conf, reach, lists)
+    beads = len(conf.neighbours.beads)
+    team.share(partial(_list_some, conf, reach, lists), beads)
     if lists.size.max() > lists.other.shape[1]:
-        lists = make_lists(neighbours, arrays, int(1.2 * lists.size.max()) + 16)
-        list_neighbours(conf, reach, lists)
+        lists = make_lists(conf.neighbours, conf.arrays, int(1.2 * lists.size.max()) + 16)
+        team.share(partial(_list_some, conf, reach, lists), beads)
     return lists
 
 
-@compiled(parallel=True)
-def list_neighbours(conf: Any, reach: float, lists: Any) -> None:
-    """List the atoms within reach of those of every bead, and count them; its own are among them."""
-    arrays, neighbours = conf.arrays, NeighbourList(*conf.neighbours)
-    positions, offsets = conf.positions, conf.offsets
-    # numba's parallel loops take records of arrays that are made where they are, not records of records
-    constants, atoms, beads = (
-        Constants(*arrays.constants),
-        AtomArrays(*arrays.atoms),
-        BeadArrays(*arrays.beads),
-    )
-    molecules, moltypes = MoleculeArrays(*arrays.molecules), MoltypeArrays(*arrays.moltypes)
-    blocks, moves = BlockArrays(*arrays.blocks), MoveArrays(*arrays.moves)
-    instances, atoms = InstanceArrays(*arrays.instances), AtomArrays(*arrays.atoms)
-    for bead in nb.prange(len(neighbours.beads)):
-        system = Arrays(constants, atoms, beads, molecules, moltypes, blocks, moves, instances)
-        _list(Configuration(positions, offsets, neighbours, system), bead, reach, lists)
-
-
 @compiled()
+def _list_some(conf: Any, reach: float, lists: Any, first: int, step: int) -> None:
+    """List the atoms within reach of those of every ``step``-th bead, its own among them."""
+    for bead in range(first, len(conf.neighbours.beads), step):
+        _list(conf, bead, reach, lists)
+
+
+@inner(forceinline=True)
 def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     neighbours, arrays = conf.neighbours, conf.arrays
     owned_start, owned, atoms = arrays.beads.owned_start, arrays.beads.owned, arrays.atoms
@@ -239,7 +219,7 @@ def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     _hide(neighbours, arrays, bead, lists)
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
     owned, atoms, moltypes = arrays.beads.owned, arrays.atoms, arrays.moltypes
@@ -265,7 +245,7 @@ def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
 # --- forces ------------------------------------------------------------------------------------------
 
 
-@compiled()
+@inner()
 def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any) -> Any:
     """Lennard-Jones force on one place by atoms of one type, the first and last of ``rows``."""
     fx = fy = fz = np.float32(0.0)
@@ -283,7 +263,7 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
     return fx, fy, fz
 
 
-@compiled()
+@inner()
 def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) -> Any:
     """Force on a unit charge by the charges around it."""
     fx = fy = fz = np.float32(0.0)
@@ -300,7 +280,7 @@ def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) ->
     return fx, fy, fz
 
 
-@compiled()
+@inner(forceinline=True)
 def _around(conf: Any, bead: int, lists: Any) -> Any:
     """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -316,7 +296,7 @@ def _around(conf: Any, bead: int, lists: Any) -> Any:
     return around
 
 
-@compiled()
+@inner(forceinline=True)
 def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -351,32 +331,22 @@ def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> No
         force[i, 0], force[i, 1], force[i, 2] = cores.weight * fx, cores.weight * fy, cores.weight * fz
 
 
-@compiled(parallel=True)
-def add_forces(conf: Any, cores: Any, lists: Any, force: Any) -> None:
-    """Forces on all atoms (n, 3); ``conf.offsets`` become those of the positions."""
-    arrays, neighbours = conf.arrays, NeighbourList(*conf.neighbours)
-    positions, offsets = conf.positions, conf.offsets
-    # numba's parallel loops take records of arrays that are made where they are, not records of records
-    constants, atoms, beads = (
-        Constants(*arrays.constants),
-        AtomArrays(*arrays.atoms),
-        BeadArrays(*arrays.beads),
-    )
-    molecules, moltypes = MoleculeArrays(*arrays.molecules), MoltypeArrays(*arrays.moltypes)
-    blocks, moves = BlockArrays(*arrays.blocks), MoveArrays(*arrays.moves)
-    instances, atoms = InstanceArrays(*arrays.instances), AtomArrays(*arrays.atoms)
-    if cores.weight == 0:
-        force[:] = 0.0
-    else:
-        for bead in nb.prange(len(neighbours.beads)):
-            system = Arrays(constants, atoms, beads, molecules, moltypes, blocks, moves, instances)
-            _bead_forces(Configuration(positions, offsets, neighbours, system), cores, lists, force, bead)
-    for molecule in nb.prange(len(molecules.first_atom)):
-        system = Arrays(constants, atoms, beads, molecules, moltypes, blocks, moves, instances)
-        _molecule_forces(Configuration(positions, offsets, neighbours, system), molecule, cores.soft, force)
-
-
 @compiled()
+def _some_forces(conf: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
+    """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
+    molecules, moltypes = conf.arrays.molecules, conf.arrays.moltypes
+    for molecule in range(first, len(molecules.first_atom), step):
+        moltype, atom = molecules.moltype[molecule], molecules.first_atom[molecule]
+        if cores.weight == 0:
+            force[atom : atom + moltypes.atom_start[moltype + 1] - moltypes.atom_start[moltype]] = 0.0
+        else:
+            beads = moltypes.site_start[moltype + 1] - moltypes.site_start[moltype]
+            for bead in range(beads):
+                _bead_forces(conf, cores, lists, force, molecules.first_bead[molecule] + bead)
+        _molecule_forces(conf, molecule, cores.soft, force)
+
+
+@inner(forceinline=True)
 def _molecule_forces(conf: Any, molecule: int, soft: float, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
     neighbours, arrays = conf.neighbours, conf.arrays

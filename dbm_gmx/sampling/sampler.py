@@ -39,6 +39,7 @@ from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.forcefield.constraints import shake_all
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration, blocks_of_beads, make_arrays
 from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
 from dbm_gmx.sampling.chirality import infer_chirality
@@ -79,6 +80,8 @@ class Sampler:
         Blocks that move atoms of each bead.
     growers
         By molecule type.
+    team
+        Threads that work on a frame together; the result does not depend on them.
     """
 
     system: System
@@ -89,6 +92,7 @@ class Sampler:
     radius: FloatArray
     updates: tuple[IntArray, IntArray]
     growers: Mapping[str, Grower]
+    team: Team
 
     def __call__(
         self, beads: Frame, *, start: Float32Array | None = None, sample: int = 0
@@ -117,7 +121,7 @@ class Sampler:
             _exchange_all(self, conf, grown, stream)
         with stage("packing", seconds):
             conf = configure(self, positions, beads, conf.neighbours)
-            pack(conf, _chiral(self, positions), stream.of(Use.PACKING))
+            pack(conf, _chiral(self, positions), stream.of(Use.PACKING), self.team)
             shake_all(positions, self.arrays.molecules, self.arrays.moltypes)
         with stage("sweeps", seconds):
             chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
@@ -125,14 +129,16 @@ class Sampler:
             while self.settings.refine == "exact" and chain.sweeps < limit:
                 if self.settings.sweeps is None and is_settled(chain):
                     break
-                advance(chain, stream)
+                advance(chain, stream, self.team)
             shake_all(positions, self.arrays.molecules, self.arrays.moltypes)
         done = replace(convergence(chain), regrown=regrown, seconds=seconds)
         return positions.astype(np.float32), done
 
 
-def make_sampler(system: System, conditions: Conditions, settings: Settings, chirality: Chirality) -> Sampler:
-    """Prepare a sampler.
+def make_sampler(
+    system: System, conditions: Conditions, settings: Settings, chirality: Chirality, *, threads: int = 1
+) -> Sampler:
+    """Prepare a sampler that works on a frame with so many threads.
 
     Raises
     ------
@@ -142,7 +148,7 @@ def make_sampler(system: System, conditions: Conditions, settings: Settings, chi
     hamiltonian = make_hamiltonian(system, conditions)
     arrays, molecules = make_arrays(hamiltonian), hamiltonian.molecules
     reach = {name: reach_of_beads(molecule, conditions.spread) for name, molecule in molecules.items()}
-    pools = ConformerPools(hamiltonian.kt, CONFORMERS, settings.seed)
+    pools, team = ConformerPools(hamiltonian.kt, CONFORMERS, settings.seed), Team(threads)
     return Sampler(
         system,
         settings,
@@ -151,7 +157,8 @@ def make_sampler(system: System, conditions: Conditions, settings: Settings, chi
         arrays,
         np.concatenate([np.tile(reach[m.moltype.name], m.count) for m in system.matches]),
         blocks_of_beads(arrays, system.n_beads),
-        {name: make_grower(hamiltonian, molecule, pools) for name, molecule in molecules.items()},
+        {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
+        team,
     )
 
 
@@ -247,7 +254,7 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
             )
             candidates = find_candidates(grower, window, kept, positions, stream)
             one = stream.of(Use.EXCHANGE, match.first_atom, window)
-            exchange_conformers(conf, candidates, first_atoms, one)
+            exchange_conformers(conf, candidates, first_atoms, one, sampler.team)
 
 
 # --- packing -----------------------------------------------------------------------------------------

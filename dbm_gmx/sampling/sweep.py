@@ -10,30 +10,20 @@ colour, and are updated side by side.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, inner
 from dbm_gmx.forcefield.nonbonded import special_energy
 from dbm_gmx.forcefield.terms import term_energy
-from dbm_gmx.sampling.arrays import (
-    Arrays,
-    AtomArrays,
-    BeadArrays,
-    BlockArrays,
-    Configuration,
-    Constants,
-    InstanceArrays,
-    MoleculeArrays,
-    MoltypeArrays,
-    MoveArrays,
-)
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.energy import charge_energy, dispersion_energy
 from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
-from dbm_gmx.sampling.neighbours import NeighbourList, at_home, image, near_any
-from dbm_gmx.sampling.random_numbers import gaussian, seeded, uniform
+from dbm_gmx.sampling.neighbours import at_home, image, near_any
+from dbm_gmx.sampling.random_numbers import Stream, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import random_matrix, turn_matrix
 
 CANDIDATES = 24
@@ -121,7 +111,7 @@ class Workspace(NamedTuple):
 # --- what a block sees -------------------------------------------------------------------------------
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     """Radius about a block's first bead that holds the spheres of all its beads."""
     home = first_bead + blocks.bead[blocks.bead_start[block]]
@@ -135,7 +125,7 @@ def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     return widest
 
 
-@compiled()
+@inner(forceinline=True)
 def _gather(conf: Any, one: int, limit: float, rows: Any) -> Any:
     """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
 
@@ -181,7 +171,7 @@ def _gather(conf: Any, one: int, limit: float, rows: Any) -> Any:
     return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
 
 
-@compiled()
+@inner(forceinline=True)
 def look_around(conf: Any, one: int) -> BlockSurroundings:
     """All that a block sees."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -207,7 +197,7 @@ def look_around(conf: Any, one: int) -> BlockSurroundings:
 # --- energies of a move ------------------------------------------------------------------------------
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _inner_energy(conf: Any, one: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
     arrays = conf.arrays
@@ -229,7 +219,7 @@ def _inner_energy(conf: Any, one: int, move: int) -> float:
     return total
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _outer_energy(conf: Any, one: int, move: int, surroundings: Any) -> float:
     """Energy of the atoms of a move with all that the block sees."""
     arrays = conf.arrays
@@ -249,7 +239,7 @@ def _outer_energy(conf: Any, one: int, move: int, surroundings: Any) -> float:
     return total
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _bead_energy(conf: Any, one: int, move: int, workspace: Any) -> float:
     """Energy of the beads a move displaces, whose new offsets go into the workspace."""
     arrays = conf.arrays
@@ -273,7 +263,7 @@ def _bead_energy(conf: Any, one: int, move: int, workspace: Any) -> float:
     return 0.5 * arrays.constants.stiffness * total
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _inside(conf: Any, one: int, move: int) -> bool:
     """Whether the atoms of a move are in the spheres of their beads."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -292,7 +282,7 @@ def _inside(conf: Any, one: int, move: int) -> bool:
 # --- moving atoms ------------------------------------------------------------------------------------
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _rotate(conf: Any, one: int, move: int, workspace: Any) -> None:
     """Put the atoms of a move where their old positions get by the rotation about the pivot."""
     arrays = conf.arrays
@@ -306,7 +296,7 @@ def _rotate(conf: Any, one: int, move: int, workspace: Any) -> None:
             conf.positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _copy(conf: Any, one: int, move: int, into: Any) -> None:
     """Copy the positions of the atoms of a move."""
     arrays = conf.arrays
@@ -316,7 +306,7 @@ def _copy(conf: Any, one: int, move: int, into: Any) -> None:
             into[q - begin, d] = conf.positions[first_atom + arrays.moves.moved[q], d]
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _put(conf: Any, one: int, move: int, positions: Any) -> None:
     """Put the atoms of a move to positions."""
     arrays = conf.arrays
@@ -326,7 +316,7 @@ def _put(conf: Any, one: int, move: int, positions: Any) -> None:
             conf.positions[first_atom + arrays.moves.moved[q], d] = positions[q - begin, d]
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _displace(conf: Any, one: int, move: int, offsets: Any) -> None:
     """Note the new offsets of the beads of a move."""
     arrays = conf.arrays
@@ -336,7 +326,7 @@ def _displace(conf: Any, one: int, move: int, offsets: Any) -> None:
             conf.offsets[first_bead + arrays.moves.bead[q], d] = offsets[q - begin, d]
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _axis(conf: Any, one: int, move: int, workspace: Any) -> Any:
     """Set the pivot to the second atom of a move's axis; the axis, nm."""
     arrays = conf.arrays
@@ -347,7 +337,7 @@ def _axis(conf: Any, one: int, move: int, workspace: Any) -> Any:
     return x[b, 0] - x[a, 0], x[b, 1] - x[a, 1], x[b, 2] - x[a, 2]
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _middle(arrays: Any, move: int, workspace: Any) -> None:
     """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
     moves, pivot = arrays.moves, workspace.pivot
@@ -365,7 +355,7 @@ def _middle(arrays: Any, move: int, workspace: Any) -> None:
         pivot[d] /= total
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _step(conf: Any, one: int, move: int, size: float, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
     arrays = conf.arrays
@@ -392,7 +382,7 @@ def _step(conf: Any, one: int, move: int, size: float, workspace: Any) -> None:
 # --- an update ---------------------------------------------------------------------------------------
 
 
-@compiled(forceinline=True)
+@inner(forceinline=True)
 def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
     """Space for the largest move of a block."""
     moves, atoms, beads = arrays.moves, 1, 1
@@ -413,7 +403,7 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
     )
 
 
-@compiled()
+@inner(forceinline=True)
 def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
     """Try all moves of an instance.
 
@@ -441,7 +431,7 @@ def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
             _walk(conf, one, move, surroundings, workspace)
 
 
-@compiled()
+@inner(forceinline=True)
 def _walk(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
@@ -483,7 +473,7 @@ def _walk(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -> 
             _put(conf, one, move, workspace.old)
 
 
-@compiled()
+@inner(forceinline=True)
 def _choose(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -> None:
     """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
@@ -544,33 +534,33 @@ def _choose(conf: Any, one: int, move: int, surroundings: Any, workspace: Any) -
 # --- a sweep -----------------------------------------------------------------------------------------
 
 
-@compiled(parallel=True)
-def sweep(conf: Any, colours: Any, progress: Any, key: Any, number: int) -> None:
-    """Update all blocks that are due once, those of a colour side by side.
+LEAST = 4
+"""Updates that are worth a thread."""
 
-    Parameters
-    ----------
-    state, progress
-        Changed in place.
-    key, number
-        Random numbers, and the number of the sweep.
-    """
-    arrays, neighbours = conf.arrays, NeighbourList(*conf.neighbours)
-    positions, offsets = conf.positions, conf.offsets
-    # numba's parallel loops take records of arrays that are made where they are, not records of records
-    constants, atoms, beads = (
-        Constants(*arrays.constants),
-        AtomArrays(*arrays.atoms),
-        BeadArrays(*arrays.beads),
-    )
-    molecules, moltypes = MoleculeArrays(*arrays.molecules), MoltypeArrays(*arrays.moltypes)
-    blocks, moves = BlockArrays(*arrays.blocks), MoveArrays(*arrays.moves)
-    instances, atoms = InstanceArrays(*arrays.instances), AtomArrays(*arrays.atoms)
-    for c in range(len(colours.start) - 1):
-        for q in nb.prange(colours.start[c], colours.start[c + 1]):
-            one = colours.order[q]
-            if (number + one) % blocks.every[instances.block[one]] == 0:
-                rng = np.empty(1, np.uint64)
-                seeded(rng, key, one)
-                system = Arrays(constants, atoms, beads, molecules, moltypes, blocks, moves, instances)
-                update(Configuration(positions, offsets, neighbours, system), one, progress, rng)
+
+class Turn(NamedTuple):
+    """Which updates: of one colour, with the random numbers of ``key``, in sweep ``number``."""
+
+    key: Any
+    number: int
+    colour: int
+
+
+@compiled()
+def _update_colour(conf: Any, colours: Any, progress: Any, turn: Any, first: int, step: int) -> None:
+    """Update every ``step``-th block of a colour that is due, from the ``first`` one on."""
+    arrays, rng = conf.arrays, np.empty(1, np.uint64)
+    begin, end = colours.start[turn.colour], colours.start[turn.colour + 1]
+    for q in range(begin + first, end, step):
+        one = colours.order[q]
+        if (turn.number + one) % arrays.blocks.every[arrays.instances.block[one]] == 0:
+            seeded(rng, turn.key, one)
+            update(conf, one, progress, rng)
+
+
+def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
+    """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
+    key, number = stream.key, stream.path[-1]
+    for colour, count in enumerate(np.diff(colours.start).tolist()):
+        turn = Turn(key, number, colour)
+        team.share(partial(_update_colour, conf, colours, progress, turn), count, least=LEAST)
