@@ -161,11 +161,13 @@ class FakeSampler:
         conditions: Conditions,
         settings: Settings,
         chirality: Mapping[str, np.ndarray],
+        *,
+        threads: int = 1,
     ):
         if self.refused:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
-        self.chirality = chirality
+        self.chirality, self.threads = chirality, threads
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 

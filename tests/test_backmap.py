@@ -440,8 +440,7 @@ def test_frames_side_by_side_do_not_change_the_answer(
         running.discard(beads.index)
         return call(sampler, beads, **more)
 
-    mixed.fake_sampler(monkeypatch)
-    workers = note_workers(monkeypatch)
+    made, workers = mixed.fake_sampler(monkeypatch), note_workers(monkeypatch)
     exact("one.trr", t=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)
@@ -449,6 +448,7 @@ def test_frames_side_by_side_do_not_change_the_answer(
     monkeypatch.setattr(Writer, "write", watched)
     exact("three.trr", t=300)
     assert workers == [3]
+    assert [sampler.threads for sampler in made] == [1, 1]
     assert 1 < max(most) <= 3
     assert max(ahead) <= 3
     one, three = read(tmp_path / "one.trr"), read(tmp_path / "three.trr")
@@ -458,8 +458,7 @@ def test_frames_side_by_side_do_not_change_the_answer(
 
 
 def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch: pytest.MonkeyPatch) -> None:
-    mixed.fake_sampler(monkeypatch)
-    workers = note_workers(monkeypatch)
+    made, workers = mixed.fake_sampler(monkeypatch), note_workers(monkeypatch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     exact("aa.xtc", t=300)  # seven frames
     assert workers == []
@@ -469,6 +468,7 @@ def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch
     monkeypatch.setattr(job, "SMALL", N_ATOMS)
     exact("aa.xtc", t=300)
     assert workers == [4]
+    assert [sampler.threads for sampler in made] == [8, 1, 4]
 
 
 def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numba
 import numpy as np
 import torch
 
@@ -174,9 +173,7 @@ class Backmapper:
         if self.workers == 1:
             yield from (self._sample(chosen, one) for one in rebuilt)
             return
-        # each worker is a thread; kernels that would use several must not do so here
-        alone = partial(numba.set_num_threads, 1)
-        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers, prepare=alone)
+        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers)
         with closing(work) as results:
             yield from results
 
@@ -311,8 +308,9 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = make_sampler(system, conditions, settings, mapper.chirality)
-        mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
+        of_frame, workers = (threads, 1) if together else (1, threads)
+        sampler = make_sampler(system, conditions, settings, mapper.chirality, threads=of_frame)
+        mapper = replace(mapper, sampler=sampler, workers=workers)
     return mapper
 
 
