@@ -25,17 +25,18 @@ Flow
     Frame of atoms  -map->   Frame of beads
     Frames of atoms, and of a reference  -evaluate->  Evaluation  -write->  a page, scores, data
 
-==============  =====================================================================================
-``chemistry``   what a system is: molecules, beads, mappings, frames, stereocentres
-``files``       every reader and writer; the library of molecules
-``forcefield``  what is sampled: terms, pairs, constraints, restraints, temperature
-``sampling``    growth, conformer exchange, packing, sweeps
-``network``     the network that places one atom after the other
-``gromacs``     what runs GROMACS
-``evaluate``    what was got, beside a reference
-``train``       how a model is made
-``commands``    a file for each command; ``cli`` parses and calls one
-==============  =====================================================================================
+===============  ====================================================================================
+``chemistry``    what a system is: molecules, beads, mappings, frames, stereocentres
+``files``        every reader and writer; the library of molecules
+``forcefield``   what is sampled: terms, pairs, constraints, restraints, temperature
+``sampling``     growth, conformer exchange, packing, sweeps
+``network``      the network that places one atom after the other
+``gromacs``      what runs GROMACS
+``backmapping``  the jobs on trajectories: beads to atoms, atoms to beads, checks, summaries
+``evaluate``     what was got, beside a reference
+``train``        how a model is made
+``commands``     a file for each command, with its options; ``cli`` parses and calls one
+===============  ====================================================================================
 
 Each folder imports from those above it only; ``sampling`` and ``network`` do not know each other.  A sentence
 on every file is in ``share/docs/developers.md``.

@@ -26,7 +26,6 @@ def side_by_side(
     workers: int,
     *,
     ahead: int = 1,
-    prepare: Callable[[], None] = _nothing,
     abandon: Callable[[], None] = _nothing,
 ) -> Generator[Result, None, None]:
     """Yield results in the order of the jobs.
@@ -43,14 +42,12 @@ def side_by_side(
         Threads.
     ahead
         Jobs for each thread that are started or wait, so that a slow one does not hold up the others.
-    prepare
-        Called once on each thread.
     abandon
         Called again and again when nobody wants the results any more, until the jobs that run have ended.
     """
     pending: deque[Future[Result]] = deque()
     damage: InputError | None = None
-    with ThreadPoolExecutor(workers, initializer=prepare) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
                 try:
@@ -105,7 +102,7 @@ class Team:
 
 
 def set_threads(count: int) -> None:
-    """Use so many threads in the network and the sampler, of the latter no more than there are cores."""
+    """Use so many threads in the network and the sampler; the latter asks torch for the number."""
     import torch  # it takes seconds, which jobs without a network need not wait
 
     torch.set_num_threads(count)

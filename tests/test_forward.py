@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from mixed import Mixture, command, listing
 
+from dbm_gmx.backmapping.forward import map_trajectory
 from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import map_frame
-from dbm_gmx.commands.map import map_trajectory
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.system import mappings_of, read_atoms

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from dbm_gmx.backmapping.summary import Refinement, Report, Tally
 from dbm_gmx.chemistry.contacts import LIMITS, bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
@@ -28,12 +29,12 @@ from dbm_gmx.chemistry.stereo import (
 )
 from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole_atoms
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
-from dbm_gmx.commands.summary import Refinement, Report, Tally
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import dihedral
+from dbm_gmx.options import MoleculeFiles
 
 MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "F": 18.998, "Cl": 35.45, "Br": 79.9, "M": 0.0, "CH": 13.019}
 X = np.array([1.0, 0, 0])
@@ -451,12 +452,23 @@ def test_refinements_add_up():
     assert Refinement().lines() == []
 
 
+def test_seconds_of_stages_are_those_of_a_frame():
+    one = Refinement(seconds={"growth": 1.25, "sweeps": 20.0})
+    two = Refinement(seconds={"growth": 1.5, "packing": 0.0125, "sweeps": 24.0})
+    report = Report(contacts=(0,), refinement=one) + Report(contacts=(0,), refinement=two)
+    assert report.refinement.seconds == {"growth": 2.75, "sweeps": 44.0, "packing": 0.0125}
+    assert (
+        report.text().splitlines()[1] == "stages         growth 1.4 s, sweeps 22 s, packing 0.006 s a frame"
+    )
+    assert "stages" not in Report(contacts=(0,)).text()
+
+
 def test_reference_systems_are_flawless(reference):
     centres = {"sps": 9, "octane": 0, "cumene": 0}
     for name, expected_centres in centres.items():
         folder = reference / name
         system, _ = read_system(
-            folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+            folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"])
         )
         match = system.matches[0]
         assert len(stereocentres(match.moltype)) == expected_centres

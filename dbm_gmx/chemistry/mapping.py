@@ -259,7 +259,7 @@ def _strangers(
     known = ", ".join(dict.fromkeys(name for name, _ in atoms))
     for name, count in beads:
         if name not in there:
-            wrong.append(f"{name} ({count}): beads of a molecule type the atomistic system ({known}) has not")
+            wrong.append(f"{name} ({count}): this molecule type is not in the atomistic topology ({known})")
     for name, count in atoms:
         if name not in here:
             which = "no beads" if name in mappings else "neither beads nor a mapping"

@@ -31,7 +31,7 @@ from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.options import Conditions, EvaluateInputs
+from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
 from dbm_gmx.parallel import side_by_side
 
 if TYPE_CHECKING:
@@ -235,14 +235,10 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
     if inputs.cg is not None:
         if not inputs.mappings:
             raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
-        system, _ = read_system(
-            inputs.cg[0],
-            topology=inputs.topology,
-            mappings=inputs.mappings,
-            defines=inputs.defines,
-            include=inputs.include,
+        files = MoleculeFiles(
+            inputs.topology, inputs.mappings, defines=inputs.defines, include=inputs.include
         )
-        return system
+        return read_system(inputs.cg[0], files)[0]
     topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
     mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
     return atomistic_system(topology, mappings)

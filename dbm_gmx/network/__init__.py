@@ -1,1 +1,1 @@
-"""The network of the paper: it sees the beads and the atoms placed so far, and places the next atom."""
+"""The network of the paper: it places atom after atom from the beads and the atoms placed before."""
