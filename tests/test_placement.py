@@ -24,15 +24,16 @@ from dbm_gmx.network.environment import Environment, Scene, make_scene
 from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct, schedule, usual_limits
 from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.options import Settings
+from dbm_gmx.options import Conditions, Settings
 
+FREE = Conditions(constraints="none")  # bonds as the network makes them
 PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 
 def gibbs(sweeps: int, **more: int) -> Settings:
     """Growth and sweeps of the network."""
-    return Settings(refine="gibbs", start="network", bonds="network", sweeps=sweeps, **more)
+    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
 
 
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
@@ -51,7 +52,7 @@ def rebuilt(
     """Frames from the oracle."""
     model = untrained(system)
     oracle = Oracle(system, beads, atoms, grid=model.grid)
-    mapper = Backmapper(system, settings or gibbs(0), model)
+    mapper = Backmapper(system, settings or gibbs(0), model, conditions=FREE)
     return [one.atoms for one in mapper(iter(beads), generate=oracle)], oracle
 
 
@@ -154,7 +155,7 @@ def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Fram
 
 
 def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, gibbs(**settings), untrained(system))
+    mapper = Backmapper(system, gibbs(**settings), untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 

@@ -155,9 +155,7 @@ class Backmapper:
         settings = self.settings
         arrays, table = make_network_arrays(self.system, self.model.channels)
         network = make_network(self.model, table, device=self.device, generate=generate)
-        bonds = None
-        if settings.bonds == "fixed":
-            bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
+        bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
         for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
             scene = make_scene(
                 arrays,
