@@ -30,7 +30,7 @@ def test_a_bead_has_the_energy_of_its_terms_and_neighbours() -> None:
     system, _ = read_system(folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"]))
     frame = next(islice(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms), 1))
     atoms = whole_atoms(system, frame).astype(np.float32)
-    # the cut-off counts from the bead: wide enough, and a lonely molecule, so that both see the same
+    # the cut-off counts from the bead: wide enough, and a lonely molecule, so that both have the same pairs
     grid = Grid(cutoff=2.0)
     arrays, _ = make_network_arrays(system, untrained(system).channels)
     far = np.repeat(np.arange(80), 26)[:, None] * np.array([5.0, 0, 0])

@@ -188,6 +188,17 @@ def test_another_training_is_not_continued(tmp_path: Path) -> None:
     )  # changes nothing that is learnt
 
 
+def test_a_checkpoint_with_a_key_that_is_no_more_goes_on(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    train(settings, max_hours=1e-9)
+    saved = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    saved["settings"] |= {"order": "random"}
+    saved["settings"]["critic"]["judges"] = "density"
+    torch.save(saved, tmp_path / CHECKPOINT)
+    assert train(settings).step == 8
+    assert len(log_of(tmp_path, "start")) == 2
+
+
 def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path) -> None:
     path, text = (
         tmp_path / "channels.toml",

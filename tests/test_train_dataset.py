@@ -70,8 +70,8 @@ def test_true_places_give_the_environments_of_the_scene(octane: Example, dataset
 def test_a_bead_drawn_anew_does_not_know_its_later_atoms(octane: Example, dataset: Dataset) -> None:
     """Of the stage; all others it knows, in training as in a sweep."""
     batch, scene = both_modes(dataset, azimuth=0.7), scene_of_second(octane)
-    anew = replace(batch, mode=torch.full_like(batch.mode, REDRAW))
-    rolled = roll_out(dataset, anew, octane.features, true_positions(dataset))
+    redrawn_batch = replace(batch, mode=torch.full_like(batch.mode, REDRAW))
+    rolled = roll_out(dataset, redrawn_batch, octane.features, true_positions(dataset))
     atom = rolled.atom - octane.arrays.n_atoms
     redrawn, everything = (
         make_environment(
@@ -133,9 +133,9 @@ def test_energies_are_those_of_the_scorer(octane: Example, dataset: Dataset) -> 
     # in growth the scorer knows a whole stage, so atoms of other molecules that are later here
     tables = tuple(t for t in known if not t.name.startswith("pairs"))
     bonded = replace(scorer, tables=tables, grid=Grid(cutoff=1e-3))
-    anew = replace(batch, mode=torch.where(batch.mode == SWEEP, REDRAW, batch.mode))
-    rolled = roll_out(dataset, anew, octane.features, true_positions(dataset))
-    for part, energy in energies(dataset, anew, rolled, ceiling=1e9).items():
+    redrawn_batch = replace(batch, mode=torch.where(batch.mode == SWEEP, REDRAW, batch.mode))
+    rolled = roll_out(dataset, redrawn_batch, octane.features, true_positions(dataset))
+    for part, energy in energies(dataset, redrawn_batch, rolled, ceiling=1e9).items():
         torch.testing.assert_close(energy, found[part], atol=0.02, rtol=1e-3)
     for k in range(0, 80, 3):
         atoms = atoms_of(dataset, batch.sequence[k]) - octane.arrays.n_atoms

@@ -82,7 +82,7 @@ def make_network_arrays(
     Raises
     ------
     InputError
-        If the channels do not show an atom class or bead type of the system.
+        If no channel has an atom class or bead type of the system.
     """
     classes = classes_of(system, channels)
     if table is None:

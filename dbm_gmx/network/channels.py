@@ -33,16 +33,15 @@ class Channels:
     Attributes
     ----------
     atoms
-        Channel name -> atom classes whose known atoms it shows.
+        Channel name -> atom classes of its known atoms.
     bonded
-        Channel name -> roles (:data:`ROLES`) of the neighbours it shows.
+        Channel name -> bonded roles (:data:`ROLES`) of its neighbours.
     lennard_jones
-        Channel name -> atom classes whose non-bonded atoms it shows (no exclusion joins them to
-        the atom to be placed).
+        Channel name -> atom classes of its non-bonded atoms (not excluded from the atom to be placed).
     beads
         Channel name -> bead types.
     current
-        Channel name -> bead types of which the current bead, the one that owns the atom, is shown once more.
+        Channel name -> bead types of the current bead, the one that owns the atom, which has two entries.
     classes
         Force-field atom type -> atom class, where the graph's class is not wanted.
     """
@@ -186,7 +185,7 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
     Raises
     ------
     InputError
-        Listing all classes and bead types that no channel shows, and what the channels show.
+        Listing all classes and bead types without a channel, and those the channels have.
     """
     classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
     missing = [f"atom class {c}" for c in classes if not _matching(channels.atoms, c)]

@@ -91,7 +91,7 @@ def load_model(name: str | Path = MODEL) -> Model:
     path = find_model(name)
     try:
         plain = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+    except Exception as error:  # torch raises many types for a file that is none of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"not a model file: {reason}", path=path) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:

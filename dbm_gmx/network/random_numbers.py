@@ -2,8 +2,8 @@
 
 Every independent repeat (sample) of a frame has a stream of its own, begun from (seed, frame, sample).  It
 gives the azimuths and the random vectors of all atoms, in the order of the stages.  Beads that are drawn
-again take theirs from a second stream, begun anew for each stage by one number of the first: so the first
-does not depend on how many beads are drawn again.  No stream depends on the other frames of a batch.
+again take theirs from a second stream, which one number of the first begins for each stage: so the first does
+not depend on how many beads are drawn again.  No stream depends on the other frames of a batch.
 (The streams of a training: :mod:`dbm_gmx.train.state`.)
 """
 

@@ -25,8 +25,6 @@ from dbm_gmx.network.arrays import NetworkArrays
 from dbm_gmx.network.environment import Scene, expand, make_targets, neighbouring_atoms
 from dbm_gmx.network.voxels import Grid
 
-CLOSEST = 0.05  # nm; nearer atoms count as this far apart, so that Lennard-Jones energies stay finite
-
 
 @dataclass(frozen=True, eq=False)
 class TermTable:
@@ -127,7 +125,7 @@ class Scorer:
             targets = make_targets(atom, known_below, replica=replica)
             vector, _, real, other = neighbouring_atoms(scene, targets, self.grid)
             here = scene.positions[replica, atom] - scene.beads[arrays.owner[atom]]
-            distance = (vector - here[:, None]).square().sum(2).sqrt().clamp(min=CLOSEST)
+            distance = (vector - here[:, None]).square().sum(2).sqrt()
             apart = (other - atom[:, None])[:, :, None] != self.excluded[arrays.row[atom]][:, None]
             weight = real * apart.all(2)
             # both atoms of a pair within the bead have been placed by this stage: half the pair each

@@ -102,7 +102,7 @@ def resume(state: TrainingState, settings: TrainSettings, processes: Processes) 
 def _read(path: Path) -> dict[str, Any]:
     try:
         saved = torch.load(path, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+    except Exception as error:  # torch raises many types for a file that is none of its own
         raise InputError("not a checkpoint; remove it to begin anew", path=path) from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise InputError(f"no checkpoint of this version ({FORMAT})", path=path)

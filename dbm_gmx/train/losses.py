@@ -224,7 +224,7 @@ def supervised_losses(
             strict=True,
         )
     }
-    # one draw is enough to say what a particle looks like, wherever it is
+    # one draw says what the density of a particle is like, wherever it is
     target = unit_density(positions[0].detach(), grid).flatten(1).clamp(min=1e-9).log()
     divergence = (target.exp() * (target - drawn[0].flatten(1).clamp(min=1e-9).log())).sum(1)
     overlap = (torch.minimum(batch.closest, wanted) - found).clamp(min=0).square()

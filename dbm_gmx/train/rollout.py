@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.forcefield.energy import lennard_jones
+from dbm_gmx.forcefield.nonbonded import CLOSEST
 from dbm_gmx.network.environment import densities, expand
-from dbm_gmx.network.scoring import CLOSEST
 from dbm_gmx.train.batches import Batch, BatchEnvironment, local_position, look_up, turns
 from dbm_gmx.train.dataset import SWEEP, Dataset
 from dbm_gmx.train.losses import CEILING, soften, unit_density
@@ -139,8 +139,6 @@ def energies(
         shift = moved[which[:, None], torch.where(own, dataset.slot[atoms], 0)] * own[..., None]
         points = dataset.truth[atoms] + shift
         measured = group.form.measure(points)
-        if group.part == "lennard_jones":
-            measured = tuple(distance.clamp(min=CLOSEST) for distance in measured)
         energy = group.form.potential(*measured, *group.parameters[term].unbind(-1))
         total[group.part] = total[group.part].index_add(0, which, soften(energy, ceiling))
     begin = 0

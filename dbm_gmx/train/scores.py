@@ -90,7 +90,7 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     Returns
     -------
     ``bond``, ``angle``, ``dihedral``, ``improper``: Jensen-Shannon divergence (base 2) of the
-    distributions, mean over the kinds of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
+    distributions, mean over the classes of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
     the stereocentres; ``beads``: nm (rms), mapped atoms to their beads.
     """
     scores = mean_divergences(frame_divergences(system, made, data))

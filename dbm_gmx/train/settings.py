@@ -123,7 +123,7 @@ class AdversarialSettings:
     generator_rate, critic_rate
         Learning rates (Adam, betas 0 and 0.9).
     sweeps
-        Share of the sequences in which the generator sees all other atoms, as in a sweep, the others
+        Share of the sequences in which the generator knows all other atoms, as in a sweep; the others
         are as in growth.
     supervised
         Weight of the loss of the warm start, on a batch of its own, in the generator's; the paper has none.
@@ -274,22 +274,22 @@ def _record(record: type[Any], plain: object, *, where: str, path: Path) -> Any:
     return record(**values)
 
 
-def _value(kind: Any, value: object, *, where: str, path: Path) -> Any:
+def _value(field_type: Any, value: object, *, where: str, path: Path) -> Any:
     """A value of the type a field has."""
-    if isinstance(kind, types.UnionType):  # optional
-        kind = next(k for k in get_args(kind) if k is not types.NoneType)
-    if is_dataclass(kind):
-        return _record(kind, value, where=where, path=path)  # type: ignore[arg-type]
-    if get_origin(kind) is tuple:
+    if isinstance(field_type, types.UnionType):  # optional
+        field_type = next(t for t in get_args(field_type) if t is not types.NoneType)
+    if is_dataclass(field_type):
+        return _record(field_type, value, where=where, path=path)  # type: ignore[arg-type]
+    if get_origin(field_type) is tuple:
         items = value if isinstance(value, list) else [value]
-        return tuple(_value(get_args(kind)[0], item, where=where, path=path) for item in items)
-    if kind is Path and isinstance(value, str):
+        return tuple(_value(get_args(field_type)[0], item, where=where, path=path) for item in items)
+    if field_type is Path and isinstance(value, str):
         return path.parent / Path(value).expanduser()
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if field_type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    if isinstance(value, field_type) and (field_type is bool or not isinstance(value, bool)):
         return value
-    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(field_type, "a text")
     raise InputError(f"{where} = {value!r}; it takes {wanted}", path=path)
 
 
