@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import networkx as nx
 
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
 from dbm_gmx.errors import InputError
 
 CARBON = 12.011  # amu
@@ -48,6 +48,7 @@ def atom_classes(moltype: MoleculeType, overrides: Mapping[str, str] | None = No
             "atomic number in [ atomtypes ], or the class of its type in section [classes] of a channel file"
         )
     ring, aromatic = _ring_members(graph)
+    light = hydrogens(moltype)
 
     def heavy(i: int) -> str:
         atom, hidden = graph.nodes[i], _hidden(graph, i)
@@ -59,8 +60,7 @@ def atom_classes(moltype: MoleculeType, overrides: Mapping[str, str] | None = No
         )
 
     def name(i: int) -> str:
-        atom = graph.nodes[i]
-        if atom["element"] != "H" or atom["type"] in named:
+        if not light[i] or graph.nodes[i]["type"] in named:
             return heavy(i)
         return "H@" + "".join(sorted(heavy(j) for j in graph.neighbors(i)))
 
