@@ -8,3 +8,11 @@ ELECTRIC = 138.935458
 
 GAS = 0.00831446261815324
 """Gas constant, kJ/mol K."""
+
+
+ANGSTROM = 0.1
+"""nm."""
+
+
+KCAL = 4.184
+"""kJ."""

@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.system import make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.commands.backmap import make_backmapper
 from dbm_gmx.commands.summary import Tally
 from dbm_gmx.errors import InputError
@@ -26,8 +27,6 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.options import MODEL, Conditions, Settings
 
 log = logging.getLogger(__name__)
-
-ANGSTROM = 0.1  # nm
 
 
 def backmap_universe(

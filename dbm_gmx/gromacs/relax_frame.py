@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
@@ -23,9 +24,6 @@ from dbm_gmx.gromacs.gmx import Gmx, GmxError
 from dbm_gmx.gromacs.log import last_energies
 from dbm_gmx.gromacs.run_parameters import Run
 from dbm_gmx.options import RelaxSettings
-
-GAS_CONSTANT = 8.31446e-3
-"""kJ/mol/K."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +108,7 @@ def make_protocol(
         For the preprocessor of the topology, besides what the runs define.
     """
     temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
-    stiffness = GAS_CONSTANT * temperature / settings.spread**2
+    stiffness = GAS * temperature / settings.spread**2
     tops = {}
     for name, run in runs.items():
         parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
