@@ -10,11 +10,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
 from dbm_gmx.errors import InputError
 
 CARBON = 12.011  # amu
-
-
 HIDDEN = 1.0079  # amu a hydrogen adds to a united atom
-
-
 AROMATIC = range(5, 8)  # members of a ring
 
 

@@ -14,10 +14,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens, pairs_within
 
 HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, VIRTUAL = range(5)
-
-
 POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
-
 
 LIMITS = np.array(
     [
@@ -30,13 +27,12 @@ LIMITS = np.array(
 )
 """Closest distances that are no bad contact, nm, by the sorts of the two atoms.
 
-Hydrogen bonds and shells of ions have shorter ones, which no well made liquid goes below; a virtual
-site is no atom and touches nothing.
+Hydrogen bonds and shells of ions are shorter.  Virtual sites touch nothing.
 """
 
 
 def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
-    """Pairs of atoms more than three bonds apart that are closer than atoms get.
+    """Pairs of atoms more than three bonds apart that are closer than in any well made structure.
 
     Parameters
     ----------

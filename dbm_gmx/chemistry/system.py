@@ -133,9 +133,6 @@ def runs_of_molecules(system: System, atoms: Positions) -> Iterator[tuple[Molecu
         yield match.moltype, copies, match.molecules(atoms)
 
 
-# --- beads and bonds -------------------------------------------------------------------------------
-
-
 def deviation(system: System, atoms: Positions, beads: Positions, box: FloatArray) -> FloatArray:
     """Return (m,) distances, nm, between the mapped atoms (n, 3) and the beads (m, 3) they were made for.
 

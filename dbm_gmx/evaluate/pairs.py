@@ -1,4 +1,4 @@
-"""What a frame's atoms that are not bonded have to do with each other: energies, pair distributions.
+"""Non-bonded pairs of a frame: their energies and distributions.
 
 All of it comes from one list of pairs, with the exclusions of the topology (Fig 4 of the paper).
 """

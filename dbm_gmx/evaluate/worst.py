@@ -149,7 +149,7 @@ def _words(topology: Topology, fault: Fault) -> str:
         "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",
         "broken": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
-        "flipped": lambda a: f"{named(a)} has the other hand",
+        "flipped": lambda a: f"{named(a)} has the wrong chirality",
         "undefined": lambda a: f"the neighbours of {named(a)} make no tetrahedron",
     }
     return texts[fault.rule](*fault.atoms)
