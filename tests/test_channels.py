@@ -11,7 +11,7 @@ import pytest
 from systems import alkane, chain, molecule, ring
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph, heavy_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.network.channels import (
     Channels,
@@ -98,6 +98,37 @@ def test_hydrogens_are_named_by_what_they_sit_on():
     assert hydrogens(molecule(["C", "O"], chain(2), [3, 1])) == ["H@C4"] * 3 + ["H@O2"]
     assert hydrogens(molecule(["C", "N"], chain(2), [3, 2])) == ["H@C4"] * 3 + ["H@N3"] * 2
     assert hydrogens(molecule(["H", "H"], chain(2))) == ["H@H1"] * 2
+
+
+def test_deuterium_is_named_as_hydrogen_is():
+    heavy_methanol = molecule(["C", "O"], chain(2), [3, 1])
+    expected = atom_classes(heavy_methanol)
+    for i in range(2, 6):
+        heavy_methanol.graph.nodes[i].update(element="D", mass=2.014)
+    assert atom_classes(heavy_methanol) == expected
+    assert heavy_atoms(heavy_methanol).tolist() == [True, True, *[False] * 4]
+
+
+def test_a_site_without_mass_is_neither_a_hydrogen_by_name_nor_heavy():
+    moltype = molecule(["C", "O"], chain(2), [3, 1])
+    moltype.graph.nodes[5].update(element="", mass=0.0, type="MW")
+    assert atom_classes(moltype, {"MW": "site"})[5] == "site"
+    assert heavy_atoms(moltype).tolist() == [True, True, *[False] * 4]
+
+
+def test_the_chemical_graph_is_made_once_and_cannot_be_changed():
+    moltype = molecule(["C", "O"], chain(2), [3, 0])
+    moltype.graph.add_node(5, element="", mass=0.0)
+    moltype.graph.add_edge(5, 0, kind="virtual")
+    graph = chemical_graph(moltype)
+    assert graph is chemical_graph(moltype)
+    assert list(graph) == list(range(6))
+    assert not graph[5]
+    assert chemical_bonds(moltype).tolist() == [[0, 1], [0, 2], [0, 3], [0, 4]]
+    with pytest.raises(nx.NetworkXError, match=r"[Ff]rozen"):
+        graph.remove_node(5)
+    with pytest.raises(ValueError, match="read-only"):
+        chemical_bonds(moltype)[0] = 1
 
 
 def test_classes_do_not_depend_on_the_order_of_atoms_or_on_other_parts():

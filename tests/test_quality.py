@@ -36,7 +36,17 @@ from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import dihedral
 from dbm_gmx.options import MoleculeFiles
 
-MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "F": 18.998, "Cl": 35.45, "Br": 79.9, "M": 0.0, "CH": 13.019}
+MASS = {
+    "C": 12.011,
+    "H": 1.008,
+    "D": 2.014,
+    "O": 15.999,
+    "F": 18.998,
+    "Cl": 35.45,
+    "Br": 79.9,
+    "M": 0.0,
+    "CH": 13.019,
+}
 X = np.array([1.0, 0, 0])
 BOX = np.diag([3.0, 3.0, 3.0])
 SKEWED = np.array([[1.6, 0, 0], [-0.7, 1.5, 0], [0.75, -0.7, 1.4]])
@@ -118,6 +128,7 @@ def polymer(monomers, *, symmetric):
 
 # --- contacts --------------------------------------------------------------------------------------
 
+HEAVY_WATER = molecule("DOD", "O D D M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 PAIR = molecule("AB", "C H", [(0, 1)])
 WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 
@@ -134,6 +145,8 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
         ((WATER, WATER), (0, 0), 0.22),
         ((WATER, WATER), (1, 2), 0.15),
         ((PAIR, WATER), (0, 3), 0.0),
+        ((PAIR, HEAVY_WATER), (0, 1), 0.18),
+        ((WATER, HEAVY_WATER), (0, 1), 0.14),
     ],
 )
 def test_a_contact_is_bad_below_the_limit_of_its_atoms(moltypes, rows, limit):

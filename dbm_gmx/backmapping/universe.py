@@ -17,14 +17,13 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, reference_chirality
 from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
-
-ANGSTROM = 0.1  # nm
 
 
 def backmap_universe(

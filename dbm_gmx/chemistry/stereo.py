@@ -1,4 +1,4 @@
-"""Stereocentres: which there are, their chirality, and what is expected of it."""
+"""Stereocentres: which atoms they are, their volume and chirality, and the chirality that is expected."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
 from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
-
-
-# --- stereocentres ---------------------------------------------------------------------------------
+"""By molecule type 1, -1 or 0 (unknown) for each stereocentre: (copies, c), or (1, c) for all copies."""
 
 FLAT = 0.4
 """Mean triple product of unit vectors up to which there is no tetrahedron.
@@ -41,8 +39,8 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
 
     Returns
     -------
-    (c, 5) the centre and its neighbours in the order of the file.  For a united-atom CH the last is -1:
-    the hydrogen it carries, which has no place of its own.
+    (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
+    last is -1: its hydrogen is no atom of the topology.
     """
     graph, colour = chemical_graph(moltype), _colours(moltype)
     rows = []
@@ -51,9 +49,7 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
         hidden = len(others) == 3 and _is_united_ch(moltype, centre)
         if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
-    found = np.array(rows, np.int64).reshape(-1, 5)
-    found.setflags(write=False)
-    return found
+    return read_only(np.array(rows, np.int64).reshape(-1, 5))
 
 
 def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
@@ -209,10 +205,10 @@ def invert(positions: Positions, rows: IntArray) -> None:
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:
-    """Hand of each stereocentre as far as the force field holds it.
+    """Chirality of each stereocentre as far as the force field holds it.
 
     A harmonic improper about a centre (dihedral type 2, centre first, as in united-atom force
-    fields) has a minimum of about 35 degrees for one hand and of -35 degrees for the other.
+    fields) has a minimum of about 35 degrees for one chirality and of -35 degrees for the other.
 
     Returns
     -------
@@ -234,7 +230,7 @@ def improper_chirality(moltype: MoleculeType) -> SignArray:
 
 
 def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> dict[str, SignArray]:
-    """Expected hands, and where nothing is known those of whole atoms (n, 3).
+    """Expected chirality, and where none is known that of whole atoms (n, 3).
 
     Returns
     -------
@@ -251,13 +247,13 @@ def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> di
 def _of_copies(
     chirality: Chirality, moltype: MoleculeType, copies: slice, shape: tuple[int, ...]
 ) -> NDArray[np.int8]:
-    """(copies, c) hands of some molecules of a type."""
+    """(copies, c) chirality of some molecules of a type."""
     signs = chirality.get(moltype.name, np.zeros((1, 1), np.int8))
     return np.broadcast_to(signs if len(signs) == 1 else signs[copies], shape)
 
 
 def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]:
-    """(copies, c) expected hands of each run of molecules of a type; 0 where none is expected."""
+    """(copies, c) expected chirality of each run of molecules of a type; 0 where none is expected."""
     return [
         np.array(
             _of_copies(chirality, match.moltype, copies, (match.count, len(stereocentres(match.moltype))))
@@ -267,7 +263,7 @@ def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]
 
 
 def centre_rows(match: Match) -> IntArray:
-    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for what has no place."""
+    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for a missing neighbour."""
     centres = stereocentres(match.moltype)
     return np.where(centres < 0, -1, centres + match.first_atoms[:, None, None])
 
@@ -279,13 +275,13 @@ class Stereo:
     Attributes
     ----------
     right, wrong
-        Of the expected and of the other hand.
+        Of the expected and of the opposite chirality.
     undefined
-        A hand is expected, but the neighbours make no tetrahedron.
+        A chirality is expected, but the neighbours make no tetrahedron.
     unknown
-        It is not known which hand is right.
+        Which chirality is right is not known.
     inferred
-        Of the hand of the first frame, as nothing says which is right.
+        Of the chirality of the first frame, because none is known beforehand.
     """
 
     right: int = 0
@@ -308,7 +304,7 @@ class Stereo:
         bad = {"wrong": self.wrong, "undefined": self.undefined}
         parts += [f"{count} {name}" for name, count in bad.items() if count]
         if self.unknown:
-            parts.append(f"{self.unknown} not judged as no conformer (-r) says which hand is right")
+            parts.append(f"{self.unknown} not judged: no conformer (-r) says which chirality is right")
         return ", ".join(parts)
 
 
@@ -320,9 +316,9 @@ def count_stereo(
     Parameters
     ----------
     expected
-        See :func:`reference_chirality`.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     inferred
-        See :func:`infer_chirality`; judges those of which nothing is known.
+        See :func:`infer_chirality`; judges those without an expected chirality.
     """
     total = Stereo()
     for moltype, copies, rows in runs_of_molecules(system, atoms):
@@ -343,12 +339,13 @@ def count_stereo(
 
 
 def wrong_centres(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
-    """Rows of the stereocentres of whole atoms (n, 3) that have the other hand, and of those that have none.
+    """Rows of the stereocentres of whole atoms (n, 3) of the wrong chirality, and of those without any.
 
     Parameters
     ----------
     expected
-        See :func:`reference_chirality`; centres of which nothing is known are passed over.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`; centres without an expected chirality
+        are left out.
     """
     wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):

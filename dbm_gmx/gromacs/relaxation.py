@@ -1,4 +1,4 @@
-"""What became of relaxed frames, and what there is to say about them."""
+"""The outcome of a relaxation: of each frame, and the report of all."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """What there is to say about a trajectory.
+    """Report of a relaxed trajectory.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Relaxation:
 
 
 class RelaxTally:
-    """What is said in the end, added up as frames come.
+    """Makes the report, frame by frame.
 
     Parameters
     ----------

@@ -133,11 +133,11 @@ def make_scene(
     """
     m, starts, near, shifts = arrays.n_beads, [0], [], []
     for f, (points, box) in enumerate(zip(beads, boxes, strict=True)):
-        i, j, shift = neighbour_pairs(points, points, box, grid.cutoff + REACH)
-        order = np.argsort(i, kind="stable")
-        near.append(j[order].astype(np.int64) + f * m)
-        shifts.append(shift[order].astype(np.float32))
-        starts.extend(starts[-1] + np.cumsum(np.bincount(i, minlength=m)))
+        pairs = neighbour_pairs(points, points, box, grid.cutoff + REACH)
+        pairs = pairs.select(np.argsort(pairs.i, kind="stable"))
+        near.append(pairs.j.astype(np.int64) + f * m)
+        shifts.append(pairs.shift().astype(np.float32))
+        starts.extend(starts[-1] + np.cumsum(np.bincount(pairs.i, minlength=m)))
     repeated = repeat_frames(arrays, len(beads))
     moved = NetworkArrays(**{f.name: getattr(repeated, f.name).to(device) for f in fields(NetworkArrays)})
     return Scene(
