@@ -197,7 +197,7 @@ def fake_sampler(
     made: list[FakeSampler] = []
     moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
     for module in ("backmap", "check"):
-        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", moltype)
+        monkeypatch.setattr(f"dbm_gmx.commands.{module}.Sampler", moltype)
     return made
 
 
