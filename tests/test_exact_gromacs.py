@@ -139,7 +139,7 @@ def test_ethylbenzene_as_stochastic_dynamics(gmx: str, tmp_path: Path) -> None:
     moltype = topology.molecule_types["ETB"]
     one = beads_of(moltype, [0] * 18)  # a single bead holds the molecule where it is and nothing else
     many = Topology(topology.molecule_types, (("ETB", COPIES),), topology.nonbonded)
-    made = System(many, {"ETB": one}, {}, (Match(moltype, one, COPIES, first_bead=0, first_atom=0),))
+    made = System(many, {"ETB": one}, (Match(moltype, one, COPIES, first_bead=0, first_atom=0),))
     points, box = lattice(COPIES, 3.5)
     # all from one frame: what the moves cannot reach would stay as it is there
     atoms = (points[:, None] + frames[0] - frames[0].mean(0)).reshape(-1, 3)
