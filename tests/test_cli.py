@@ -606,21 +606,19 @@ def test_no_or_another_command() -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["backmap", "--help"]])
 def test_help_comes_at_once(arguments: list[str]) -> None:
-    """At most 0.3 s of this processor, as nothing large is imported."""
+    """Nothing large is imported."""
     script = (
-        "import atexit, sys, time\n"
+        "import atexit, sys\n"
         "large = {'torch', 'numpy', 'scipy', 'networkx', 'MDAnalysis', 'parmed', 'tqdm'}\n"
-        "atexit.register(lambda: print(sorted(large & set(sys.modules)), time.process_time()))\n"
+        "atexit.register(lambda: print(sorted(large & set(sys.modules))))\n"
         "from dbm_gmx.cli import main\n"
         "main()"
     )
     out, err = start(["-c", script, *arguments]).communicate(timeout=60)
-    *text, last = out.splitlines()
+    *text, found = out.splitlines()
     assert err == ""
     assert text[0].startswith(("usage: dbm-gmx", "dbm-gmx "))
-    found, seconds = last.rsplit(maxsplit=1)
     assert found == "[]"
-    assert float(seconds) < 0.3
 
 
 def test_as_a_module() -> None:
