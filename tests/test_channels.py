@@ -35,7 +35,7 @@ FLUORENE = molecule(["C"] * 13, [*ring(13), (1, 6), (7, 12)], [2, 0, 1, 1, 1, 1,
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("moltype", "expected"),
     [
         (alkane(8), ["C4"] * 8),
         (TOLUENE, ["C3a"] * 6 + ["C4"]),
