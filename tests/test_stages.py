@@ -113,9 +113,7 @@ def well_grown(made: Cut) -> bool:
     right = chirality_of(atoms, centres) == chirality_of(equilibrated(made), centres)
     off = np.linalg.norm(mapped_beads(made.system, atoms[0]) - made.beads[0].positions, axis=1)
     found, usual = (inner_energy(made, conditions, x) for x in (atoms, equilibrated(made)))
-    print(
-        f"{right.mean():.0%} right, {off.max():.4f} nm off, {found:.2f} kT an atom, at equilibrium {usual:.2f}"
-    )
+    print(f"{right.mean():.0%} right, {off.max():.4f} nm off, {found:.2f} kT an atom, usual are {usual:.2f}")
     return bool(right.all() and off.max() < 0.03 and found < usual)
 
 
