@@ -1,7 +1,7 @@
 """The command as it is without options: the real sampler on a chain and on a small liquid that ship.
 
-What is asked for is physics: chirality, bad contacts, beads where they were, bonds, and energies like those of
-the equilibrated atoms that the beads come from.
+What is asked for is physics: chirality, bad contacts, beads where they were, bonds, and energies like those
+of the equilibrated atoms that the beads come from.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def energy(made: Cut, conditions: Conditions, atoms: np.ndarray) -> np.ndarray:
 def check_energy(made: Cut, conditions: Conditions, atoms: np.ndarray) -> None:
     """Those of the atoms the beads come from, from a run with the same force field and flexible bonds.
 
-    The terms of N atoms in two frames scatter by sqrt(0.75 / N) kT an atom, each of the two means: the limit is
-    five times the error of their difference, 0.34 for 162 atoms.
+    The terms of N atoms in two frames scatter by sqrt(0.75 / N) kT an atom, each of the two means: the limit
+    is five times the error of their difference, 0.34 for 162 atoms.
     """
     found = energy(made, conditions, atoms)
     expected = energy(made, conditions, np.array([f.positions for f in made.atoms], np.float64))
@@ -125,8 +125,9 @@ def test_a_chain_whose_chirality_is_asked_the_other_way(chain: Cut, tmp_path: Pa
     lines = (share_path("molecules", "SPS") / "conf.gro").read_text().splitlines()
     mirrored = [f"{line[:36]}{-float(line[36:44]):8.3f}" for line in lines[2:-1]]
     (tmp_path / "mirror.gro").write_text("\n".join([*lines[:2], *mirrored, lines[-1], ""]))
-    result, atoms = put_back(chain, tmp_path / "aa.trr", r=tmp_path / "mirror.gro", t=568, e=0, sweeps=2)
-    assert "right" in result.out
+    more = {"r": tmp_path / "mirror.gro", "e": chain.beads[0].time, "sweeps": 2}
+    result, atoms = put_back(chain, tmp_path / "aa.trr", t=568, **more)
+    assert "stereocentres  9 of 9 right" in result.out
     assert (chiralities(chain, atoms) == -true_chirality(chain)).all()
 
 
