@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from exact import beads_of, lattice, sample, start
 
@@ -129,6 +130,7 @@ def per_term(topology: Topology, x: np.ndarray) -> dict[str, np.ndarray]:
     return found | dict(zip(("cos 2 phi", "cos 4 phi", "cos 3 methyl"), twisted, strict=True))
 
 
+@pytest.mark.long
 def test_ethylbenzene_as_stochastic_dynamics(gmx: str, tmp_path: Path) -> None:
     # bonds flexible in both: the distribution is that of Boltzmann, without corrections for constraints
     top = topology_file(tmp_path / "topol.top")

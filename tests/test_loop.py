@@ -28,6 +28,7 @@ def dbm_gmx(words: Sequence[str]) -> int:
     return command(words[0], dict(zip(words[1::2], words[2::2], strict=True))).code
 
 
+@pytest.mark.long
 def test_energy_and_density_come_back(
     gmx: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

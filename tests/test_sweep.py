@@ -427,6 +427,7 @@ def virial(
     return np.concatenate(parts)
 
 
+@pytest.mark.long
 def test_equipartition_in_a_charged_mixture() -> None:
     """All moves, all interactions, in a skewed box: <(x - c) . dU/dx> = 3 kT for every atom and any fixed c.
 
