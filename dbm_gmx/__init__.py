@@ -19,7 +19,7 @@ Flow
     files  -read->  Topology, Mapping   -plan->  Plan (order of placing, once per molecule type)
     files  -read->  Frame of beads
     Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
-    Frame of beads -fold, choose, settle, sweep (Target, Blocks)-> Frame of atoms
+    Frame of beads -fold, choose, settle, sweep (Hamiltonian, Blocks)-> Frame of atoms
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
     Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
     Frame of atoms  -map->   Frame of beads

@@ -19,7 +19,11 @@ from dbm_gmx.chemistry.stereo import (
     count_stereo,
     improper_chirality,
     infer_chirality,
+    invert,
+    stereo_volume,
+    stereo_volumes,
     stereocentres,
+    triple_products,
     wrong_centres,
 )
 from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole_atoms
@@ -118,7 +122,7 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 
 
 @pytest.mark.parametrize(
-    ("kinds", "rows", "limit"),
+    ("moltypes", "rows", "limit"),
     [
         ((PAIR, PAIR), (0, 0), 0.25),
         ((PAIR, PAIR), (0, 1), 0.18),
@@ -226,6 +230,51 @@ def test_no_tetrahedron_has_no_hand():
     assert not chirality_of(np.stack([flat, same_side, collapsed, unknown]), centres).any()
     hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.008, (500, 5, 3))
     assert (chirality_of(hot, centres) == chirality_of(TETRAHEDRON[None], centres)).all()
+
+
+def test_volume_is_the_mean_of_the_signed_triple_products():
+    tips = np.random.default_rng(4).normal(size=(5, 3))
+    arms = (tips[1:] - tips[0]) / np.linalg.norm(tips[1:] - tips[0], axis=1, keepdims=True)
+    three = {k: (-1) ** (k + 1) * np.linalg.det(np.delete(arms, k, axis=0)) for k in range(4)}
+    assert stereo_volume(tips, np.arange(5)) == pytest.approx(np.mean(list(three.values())), abs=1e-12)
+    for k, expected in three.items():
+        rows = np.where(np.arange(5) == k + 1, -1, np.arange(5))
+        assert stereo_volume(tips, rows) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(stereo_volume(tips, np.array([0, 1, 2, -1, -1])))
+    assert stereo_volume(TETRAHEDRON, np.arange(5)) == pytest.approx(-0.77, abs=0.001)
+
+
+def test_volumes_of_float32_and_of_a_part_of_an_array():
+    rows = np.array([[7, 1, 2, 3, 4], [0, 9, 8, 5, -1]])
+    atoms = np.random.default_rng(5).normal(size=(3, 20, 3)).astype(np.float32)[:, ::2]
+    expected = [[stereo_volume(one.astype(float), row) for row in rows] for one in atoms]
+    np.testing.assert_array_equal(stereo_volumes(atoms, rows), expected)
+
+
+def test_triple_products_without_what_is_not_known():
+    points = np.random.default_rng(6).normal(size=(2, 3, 5, 3))
+    known = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [0, 1, 0, 1]], bool)
+    found = triple_products(points, known)
+    for i, k in np.ndindex(2, 3):
+        rows = np.where([True, *known[k]], np.arange(5), -1)
+        np.testing.assert_equal(found[i, k], stereo_volume(points[i, k], rows))
+    assert np.isnan(found[:, 2]).all()
+
+
+def test_inverted_stereocentres_keep_three_neighbours_and_their_bonds():
+    rows = np.array([[0, 2, 1, 3, 4], [5, 6, 7, 8, -1]])
+    before = np.concatenate([TETRAHEDRON, TETRAHEDRON[:4] + 1.0, np.ones((1, 3))])
+    before = before + np.random.default_rng(7).normal(0, 0.008, (2, *before.shape))
+    after = before.copy()
+    invert(after, rows)
+    np.testing.assert_array_equal(chirality_of(after, rows), -chirality_of(before, rows))
+    stay = [1, 2, 3, 6, 7, 8, 9]
+    np.testing.assert_array_equal(after[:, stay], before[:, stay])
+    for i, j in ((0, 1), (0, 2), (0, 3), (0, 4), (5, 6), (5, 7), (5, 8)):
+        lengths = [np.linalg.norm(x[:, i] - x[:, j], axis=1) for x in (after, before)]
+        np.testing.assert_allclose(*lengths)
+    invert(after, rows[0])
+    np.testing.assert_allclose(after[:, :5], before[:, :5])
 
 
 @pytest.mark.parametrize("ends", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (1, 4, 2), (4, 3, 1)])

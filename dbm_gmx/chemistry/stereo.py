@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions, SignA
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
 
@@ -78,8 +80,72 @@ def _colours(moltype: MoleculeType) -> IntArray:
     return np.asarray(colour, np.int64)
 
 
+@compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
+def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
+    """Signed volume of a stereocentre: the mean triple product of unit vectors to three of its neighbours.
+
+    The four choices of three arms are the four faces of one tetrahedron: with the tips u1 to u4 of the unit
+    vectors, u1u2u3 - u1u2u4 + u1u3u4 - u2u3u4 is the determinant of u1 - u4, u2 - u4, u3 - u4.  A missing arm
+    of length zero leaves the one product of the others, with its sign.
+
+    Parameters
+    ----------
+    positions
+        (n, 3) nm.
+    centre
+        (5,) rows of the centre and its neighbours, -1 for a neighbour that is missing.
+
+    Returns
+    -------
+    0.77 and -0.77 for ideal tetrahedra, see :func:`chirality_of` for the sign; not a number where
+    fewer than three neighbours are there.
+    """
+    arms = 0
+    for k in range(1, 5):
+        arms += centre[k] >= 0
+    if arms < 3:
+        return np.nan
+    ax, ay, az = _unit_arm(positions, centre[0], centre[1])
+    bx, by, bz = _unit_arm(positions, centre[0], centre[2])
+    cx, cy, cz = _unit_arm(positions, centre[0], centre[3])
+    dx, dy, dz = _unit_arm(positions, centre[0], centre[4])
+    ax, ay, az = ax - dx, ay - dy, az - dz
+    bx, by, bz = bx - dx, by - dy, bz - dz
+    cx, cy, cz = cx - dx, cy - dy, cz - dz
+    total = (ay * bz - az * by) * cx + (az * bx - ax * bz) * cy + (ax * by - ay * bx) * cz
+    return total / 4.0 if arms == 4 else total
+
+
+@compiled(fastmath={"arcp", "contract", "nsz", "reassoc"}, forceinline=True)
+def _unit_arm(positions: FloatArray, centre: int, end: int) -> tuple[float, float, float]:
+    """Unit vector between two rows, zero where there is no end."""
+    if end < 0:
+        return 0.0, 0.0, 0.0
+    x = positions[end, 0] - positions[centre, 0]
+    y = positions[end, 1] - positions[centre, 1]
+    z = positions[end, 2] - positions[centre, 2]
+    length = math.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
+
+
+@compiled()
+def _stereo_volumes(positions: FloatArray, centres: IntArray, volumes: FloatArray) -> None:
+    """Fill (copies, c) volumes of the stereocentres (c, 5) of molecules (copies, n, 3)."""
+    for copy in range(len(positions)):
+        for k in range(len(centres)):
+            volumes[copy, k] = stereo_volume(positions[copy], centres[k])
+
+
+def stereo_volumes(atoms: Positions, centres: IntArray) -> FloatArray:
+    """(copies, c) :func:`stereo_volume` of the centres (c, 5) of molecules (copies, n, 3)."""
+    volumes = np.empty((len(atoms), len(centres)))
+    # one type of array, one compiled function: a copy of the rows can be written to, stereocentres cannot
+    _stereo_volumes(np.ascontiguousarray(atoms, np.float64), np.array(centres, np.int64), volumes)
+    return volumes
+
+
 def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
-    """Hand of each centre.
+    """Chirality of each centre.
 
     Parameters
     ----------
@@ -93,12 +159,12 @@ def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
     (copies, c): 1 where the first three neighbours, seen from the centre, make a right-handed
     system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).
     """
-    volumes = triple_products(np.asarray(atoms, np.float64)[:, centres], centres[:, 1:] >= 0)
-    return np.where(volumes > FLAT, 1, np.where(volumes < -FLAT, -1, 0)).astype(np.int8)
+    volumes = stereo_volumes(atoms, centres)
+    return (volumes > FLAT).astype(np.int8) - (volumes < -FLAT).astype(np.int8)
 
 
 def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
-    """Mean triple product of unit vectors from centres to any three of their neighbours, signed as a hand.
+    """:func:`stereo_volume` of centres of which some neighbours may be unknown.
 
     Parameters
     ----------
@@ -111,19 +177,35 @@ def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     -------
     (...); not a number where fewer than three are known.
     """
-    arms = points[..., 1:, :] - points[..., :1, :]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        arms = arms / np.linalg.norm(arms, axis=-1, keepdims=True)
-        without = np.stack([(-1) ** (k + 1) * _triple(np.delete(arms, k, axis=-2)) for k in range(4)])
-        there = np.stack([np.delete(known, k, axis=-1).all(axis=-1) for k in range(4)])
-        there = there.reshape(*there.shape[:1], *[1] * (without.ndim - there.ndim), *there.shape[1:])
-        return np.asarray(np.where(there, without, 0.0).sum(axis=0) / there.sum(axis=0))
+    shape = points.shape[:-2]
+    there = np.broadcast_to(known, (*shape, 4)).reshape(-1, 4)
+    rows = np.arange(5 * len(there)).reshape(-1, 5)
+    rows[:, 1:][~there] = -1
+    return stereo_volumes(points.reshape(1, -1, 3), rows).reshape(shape)
 
 
-def _triple(arms: FloatArray) -> FloatArray:
-    """Triple product of vectors (..., 3, 3): (...)."""
-    a, b, c = np.moveaxis(arms, -2, 0)
-    return np.asarray((np.cross(a, b) * c).sum(axis=-1), np.float64)
+def invert(positions: Positions, rows: IntArray) -> None:
+    """Mirror stereocentres through the plane of three of their neighbours, in place.
+
+    Bonds to the three keep their lengths.  Several centres are inverted at once.
+
+    Parameters
+    ----------
+    positions
+        (..., n, 3) nm.
+    rows
+        (4 + k,) or (c, 4 + k): the stereocentre, the three neighbours that stay, and what moves with the
+        centre; -1 for what is not there.
+    """
+    table = np.atleast_2d(rows)
+    a, b, c = (positions[..., table[:, k], :] for k in (1, 2, 3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    for k in (0, *range(4, table.shape[1])):
+        real = table[:, k] >= 0
+        moved, plane = table[real, k], normal[..., real, :]
+        height = ((positions[..., moved, :] - a[..., real, :]) * plane).sum(axis=-1, keepdims=True)
+        positions[..., moved, :] -= 2 * height * plane
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:

@@ -10,12 +10,10 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -44,7 +42,8 @@ from dbm_gmx.network.placement import Generate, reconstruct
 from dbm_gmx.network.scoring import Judge
 from dbm_gmx.options import ASSUMED, BONDS, MODEL, REFINEMENTS, STARTS, Conditions, Inputs, Settings
 from dbm_gmx.parallel import Job, side_by_side
-from dbm_gmx.sampling.sampler import Convergence, Sampler
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
 log = logging.getLogger(__name__)
 
@@ -205,16 +204,14 @@ class Backmapper:
             for one in rebuilt:
                 first = self._sample(sampler, one)
                 yield first
-                sampler = copy(sampler)  # it is used again where nothing is known but what it was given
-                sampler.chirality = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                inferred = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                sampler = replace(sampler, chirality=inferred)
                 break
         chosen = sampler
         if self.workers == 1:
             yield from (self._sample(chosen, one) for one in rebuilt)
             return
-        # each worker is a thread; kernels that would use several must not do so here
-        alone = partial(numba.set_num_threads, 1)
-        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers, prepare=alone)
+        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers)
         with closing(work) as results:
             yield from results
 
@@ -300,7 +297,9 @@ def make_backmapper(
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
-        sampler = Sampler(system, conditions, settings, mapper.chirality, together=together)
+        sampler = make_sampler(
+            system, conditions, settings, mapper.chirality, threads=threads if together else 1
+        )
         mapper = replace(mapper, sampler=sampler, workers=1 if together else threads)
     return mapper
 

@@ -18,7 +18,7 @@ from dbm_gmx.network.arrays import system_layout
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
 from dbm_gmx.options import ASSUMED, MODEL, Conditions, Inputs, Settings
-from dbm_gmx.sampling.sampler import Sampler
+from dbm_gmx.sampling.sampler import make_sampler
 
 
 def check(
@@ -77,7 +77,7 @@ def _force_field(system: System, settings: Settings, conditions: Conditions, chi
     """Say whether the force field can be sampled."""
     try:
         if not settings.uses_sampler:
-            Sampler(system, conditions, settings, chirality)
+            make_sampler(system, conditions, settings, chirality)
     except InputError as error:
         return f"force field: {error} (not needed here)"
     return (

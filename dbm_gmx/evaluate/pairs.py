@@ -21,6 +21,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, blocks, is_excluded
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.energy import coulomb_energy, own_field_energy, pair_energies
+from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
 from dbm_gmx.options import Conditions
 
 REACH = 1.0
@@ -31,9 +32,6 @@ BINS = 100
 
 AT_ONCE = 20_000
 """Atoms whose pairs are looked at together; each has some two hundred."""
-
-CLOSEST = 0.02
-"""Atoms nearer than this count as this far apart, nm, so that energies stay numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +120,7 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     molecular, counts, energy = (sum(arrays[1:], arrays[0]) for arrays in zip(*parts, strict=True))
     energies = {"LJ (SR)": float(energy[0])}
     if atom_charges(topology).any():
-        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, **_field(conditions)))
+        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, _field(conditions)))
     names = ("all", atoms.name)
     return Pairs(
         dict(zip(names, molecular, strict=True)),
@@ -146,12 +144,10 @@ def pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray, Floa
         yield np.stack([i, j], axis=1).astype(np.int64), np.linalg.norm(apart, axis=1)
 
 
-def _field(conditions: Conditions) -> dict[str, float]:
-    return {
-        "cutoff": conditions.rcoulomb,
-        "epsilon_r": conditions.epsilon_r,
-        "epsilon_rf": conditions.epsilon_rf,
-    }
+def _field(conditions: Conditions) -> ReactionField:
+    return reaction_field(
+        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
+    )
 
 
 def _part(
@@ -168,8 +164,8 @@ def _part(
     excluded = is_excluded(topology, close)
     pairs, distances = close[~excluded], lengths[~excluded]
     near = distances < conditions.rvdw
-    energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near].clip(CLOSEST))).numpy()
-    charged = coulomb_energy(topology, close, lengths.clip(CLOSEST), excluded, **_field(conditions))
+    energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near])).numpy()
+    charged = coulomb_energy(topology, close, lengths, excluded, _field(conditions))
     return (
         _per_molecule(atoms, pairs[near], energy),
         _counts(atoms, pairs, distances),

@@ -102,11 +102,18 @@ def shake(
 
 
 @compiled()
-def shake_all(positions: Any, tables: Any) -> None:
-    """Put the bonds of fixed length of all molecules of a system to that length (in place)."""
-    for molecule in range(len(tables.begin)):
-        sort, first = tables.sort_of[molecule], tables.begin[molecule]
-        mass = tables.mass[tables.mass_start[sort] : tables.mass_start[sort + 1]]
-        bonds, end = tables.fixed_start[sort], tables.fixed_start[sort + 1]
-        rows = positions[first : first + len(mass)]
-        shake(rows, tables.fixed[bonds:end], tables.length[bonds:end], mass)
+def shake_all(positions: Any, molecules: Any, moltypes: Any) -> None:
+    """Put the bonds of fixed length of all molecules of a system to that length (in place).
+
+    Parameters
+    ----------
+    positions
+        (n, 3) nm.
+    molecules, moltypes
+        See :class:`~dbm_gmx.sampling.arrays.MoleculeArrays` and ``MoltypeArrays``.
+    """
+    for molecule in range(len(molecules.first_atom)):
+        moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
+        mass = moltypes.mass[moltypes.atom_start[moltype] : moltypes.atom_start[moltype + 1]]
+        bonds = slice(moltypes.fixed_start[moltype], moltypes.fixed_start[moltype + 1])
+        shake(positions[first : first + len(mass)], moltypes.fixed[bonds], moltypes.length[bonds], mass)

@@ -12,7 +12,8 @@ from torch import Tensor
 from dbm_gmx.chemistry.stereo import FLAT, Chirality, centre_rows, chirality_of_copies, triple_products
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import atom_types, excluded_pairs
-from dbm_gmx.forcefield.energy import Form, energy_terms, form_of, lennard_jones
+from dbm_gmx.forcefield.energy import Form, form_of, lennard_jones
+from dbm_gmx.forcefield.terms import energy_terms
 from dbm_gmx.network.arrays import Layout
 from dbm_gmx.network.environment import Scene, expand, neighbouring_atoms
 from dbm_gmx.network.voxels import Grid
