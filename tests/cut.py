@@ -8,16 +8,20 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.options import Inputs
+from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.options import Conditions, Inputs
 
 BOX = np.eye(3) * 6.0
 
@@ -53,6 +57,24 @@ class Cut:
             mappings=(folder / "mapping.xml",),
             owners=(folder / "owners.txt",),
         )
+
+
+def energies(made: Cut, atoms: np.ndarray, conditions: Conditions) -> np.ndarray:
+    """(2,) bonds, angles and dihedrals; pairs of all kinds: kT an atom, mean of frames (frames, n, 3)."""
+    topology, kt = made.system.topology, GAS * conditions.temperature
+    field = reaction_field(conditions.rcoulomb, epsilon_rf=conditions.epsilon_rf)
+    found = []
+    for x in atoms:
+        terms = {k: float(v) for k, v in bonded_energies(topology, torch.as_tensor(x)).items()}
+        close = sum(terms.pop(name, 0.0) for name in ("LJ-14", "Coulomb-14"))
+        close += sum(float(v) for v in nonbonded_energies(topology, Frame(x, BOX), field).values())
+        found.append((sum(terms.values()), close))
+    return np.mean(found, axis=0) / (kt * made.system.n_atoms)
+
+
+def equilibrated(made: Cut) -> np.ndarray:
+    """(frames, n, 3) the atoms the beads come from."""
+    return np.array([frame.positions for frame in made.atoms], np.float64)
 
 
 def cut(source: Path, folder: Path, molecule: str, copies: int, *, frames: int = 1, centre: int = 0) -> Cut:

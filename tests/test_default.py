@@ -13,14 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cut import Cut, cut
-from exact import potential
+from cut import Cut, cut, energies, equilibrated
 from mixed import Options, Result, command
 
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.system import mapped_beads
-from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.constraints import fixed_bonds
@@ -78,20 +76,13 @@ def check_atoms(made: Cut, atoms: np.ndarray, *, fixed: bool) -> None:
         assert np.abs(off).max() < 0.03
 
 
-def energy(made: Cut, conditions: Conditions, atoms: np.ndarray) -> np.ndarray:
-    """(2,) terms and pairs of atoms (frames, n, 3): kT an atom, mean of the frames."""
-    frames = [potential(made.system, conditions, x, made.beads[0].box) for x in atoms]
-    return np.mean(frames, axis=0) / (GAS * conditions.temperature * made.system.n_atoms)
-
-
 def check_energy(made: Cut, conditions: Conditions, atoms: np.ndarray) -> None:
     """Those of the atoms the beads come from, from a run with the same force field and flexible bonds.
 
     The terms of N atoms in two frames scatter by sqrt(0.75 / N) kT an atom, each of the two means: the limit
     is five times the error of their difference, 0.34 for 162 atoms.
     """
-    found = energy(made, conditions, atoms)
-    expected = energy(made, conditions, np.array([f.positions for f in made.atoms], np.float64))
+    found, expected = (energies(made, x, conditions) for x in (atoms, equilibrated(made)))
     print(f"terms and pairs, kT an atom: {found}, of the run {expected}")
     limit = 5 * np.sqrt(2 * 0.75 / made.system.n_atoms)
     assert (np.abs(found - expected) < limit).all()

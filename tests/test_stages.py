@@ -11,28 +11,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut
-from exact import potential
+from cut import Cut, cut, energies, equilibrated
 
-import dbm_gmx.sampling.sampler as stages
+import dbm_gmx.sampling.chain as chains
+import dbm_gmx.sampling.sampler as sampler
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.system import mapped_beads
-from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.options import Conditions, Settings
 
-# what the stages are called where they are called from
-GROWTH = ("fold",)
-EXCHANGE = ("choose",)
-PACKING = ("settle",)
-SWEEPS = ("sweep_alone", "sweep_together")
-PROJECTION = ("shake_all",)
+# where the stages are called from, and what they are called there
+GROWTH = ((sampler, "grow"),)
+EXCHANGE = ((sampler, "exchange_conformers"),)
+PACKING = ((sampler, "pack"),)
+SWEEPS = ((chains, "sweep"),)  # what moves atoms; that there was one is still counted
+PROJECTION = ((sampler, "shake_all"),)
 
 HOT, WARM = 568.0, 350.0  # K, of polystyrene and of octane
 
@@ -44,19 +44,19 @@ def nothing(*_: object, **__: object) -> None:
 def left_where_the_beads_are(stage: Callable[..., Any], *given: Any, **more: Any) -> Any:
     """Growth that grows nothing: every atom on the bead that owns it, a little off."""
     grown = stage(*given, **more)
-    folder, beads = given[:2]
+    grower, molecules = given[:2]
     rng = np.random.default_rng(1)
-    on_beads = beads[:, folder.molecule.mapping.owner]
+    on_beads = molecules.beads[:, grower.molecule.mapping.owner]
     return replace(grown, positions=on_beads + 0.02 * rng.normal(size=on_beads.shape))
 
 
 @contextmanager
-def without(*names: str) -> Iterator[None]:
-    """Leave a stage out."""
+def without(*stages: tuple[ModuleType, str]) -> Iterator[None]:
+    """Leave stages out."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in names:
-            spoiled = partial(left_where_the_beads_are, getattr(stages, name))
-            patch.setattr(stages, name, spoiled if name in GROWTH else nothing)
+        for module, name in stages:
+            spoiled = partial(left_where_the_beads_are, getattr(module, name))
+            patch.setattr(module, name, spoiled if (module, name) in GROWTH else nothing)
         yield
 
 
@@ -78,19 +78,8 @@ def sampled(made: Cut, conditions: Conditions, *, refine: str = "exact") -> np.n
     """(frames, n, 3) atoms put back, nm."""
     reference = share_path("molecules", "SPS") / "conf.gro" if made.system.n_atoms == 162 else None
     chirality = reference_chirality(made.system, reference)
-    sampler = stages.Sampler(made.system, conditions, Settings(refine=refine), chirality, together=False)
-    return np.array([sampler(frame)[0] for frame in made.beads], np.float64)
-
-
-def inner_energy(made: Cut, conditions: Conditions, atoms: np.ndarray) -> float:
-    """Energy of the terms of the force field, kT an atom, mean of frames (frames, n, 3)."""
-    frames = [potential(made.system, conditions, x, made.beads[0].box)[0] for x in atoms]
-    return float(np.mean(frames)) / (GAS * conditions.temperature * made.system.n_atoms)
-
-
-def equilibrated(made: Cut) -> np.ndarray:
-    """(frames, n, 3) the atoms the beads come from."""
-    return np.array([frame.positions for frame in made.atoms], np.float64)
+    rebuild = sampler.make_sampler(made.system, conditions, Settings(refine=refine), chirality)
+    return np.array([rebuild(frame)[0] for frame in made.beads], np.float64)
 
 
 FLEXIBLE = Conditions(WARM, constraints="none")  # as in the run of the shipped atoms
@@ -112,7 +101,7 @@ def well_grown(made: Cut) -> bool:
     centres = stereocentres(made.system.topology.molecule_types["SPS"])
     right = chirality_of(atoms, centres) == chirality_of(equilibrated(made), centres)
     off = np.linalg.norm(mapped_beads(made.system, atoms[0]) - made.beads[0].positions, axis=1)
-    found, usual = (inner_energy(made, conditions, x) for x in (atoms, equilibrated(made)))
+    found, usual = (energies(made, x, conditions)[0] for x in (atoms, equilibrated(made)))
     print(f"{right.mean():.0%} right, {off.max():.4f} nm off, {found:.2f} kT an atom, usual are {usual:.2f}")
     return bool(right.all() and off.max() < 0.03 and found < usual)
 
@@ -130,7 +119,7 @@ def energy_of_shapes(made: Cut) -> float:
     """Of molecules as they come out of growth and exchange, at their minima: kT a molecule."""
     with without(*PACKING):
         atoms = sampled(made, FLEXIBLE, refine="none")
-    return inner_energy(made, FLEXIBLE, atoms) * made.system.topology.molecule_types["OCT"].n_atoms
+    return energies(made, atoms, FLEXIBLE)[0] * made.system.topology.molecule_types["OCT"].n_atoms
 
 
 def test_exchange_finds_the_shapes_that_the_beads_allow(liquid: Cut) -> None:
@@ -152,7 +141,7 @@ def is_packed(made: Cut) -> bool:
     not packed lie at minima of their own.
     """
     atoms = sampled(made, FLEXIBLE, refine="none")
-    found = inner_energy(made, FLEXIBLE, atoms) / inner_energy(made, FLEXIBLE, equilibrated(made))
+    found = energies(made, atoms, FLEXIBLE)[0] / energies(made, equilibrated(made), FLEXIBLE)[0]
     print(f"energy before sweeps over that of equilibrium: {found:.2f}")
     return 0.75 < found < 2.0
 
@@ -172,8 +161,8 @@ def is_thermal(made: Cut) -> bool:
     Half a kT for each of three coordinates of N atoms scatters by the root of 1.5 N, in kT: here the
     difference of two means of two frames by 0.07 kT an atom.  Without sweeps it is 0.7.
     """
-    found = inner_energy(made, FLEXIBLE, sampled(made, FLEXIBLE))
-    expected = inner_energy(made, FLEXIBLE, equilibrated(made))
+    found = energies(made, sampled(made, FLEXIBLE), FLEXIBLE)[0]
+    expected = energies(made, equilibrated(made), FLEXIBLE)[0]
     print(f"energy of terms: {found:.3f} kT an atom, at equilibrium {expected:.3f}")
     return abs(found - expected) < 0.3
 
