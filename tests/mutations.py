@@ -5,8 +5,8 @@
     python tests/mutations.py --list         the names, and whether their texts are found in the code
 
 Each mistake is made in a fresh copy of the project, and the tests that should notice are run there.  The exit
-code is 1 if a mistake survives or a text is not found.  Not part of the checks of a commit: run it by hand after
-a change of the tests or of what they test, and adapt the texts below to the code.
+code is 1 if a mistake survives or a text is not found.  Not part of the checks of a commit: run it by hand
+after a change of the tests or of what they test, and adapt the texts below to the code.
 """
 
 from __future__ import annotations
