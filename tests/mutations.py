@@ -65,7 +65,7 @@ MUTATIONS = [
     ),
     one(
         "deuterium-is-no-hydrogen",
-        "tests/test_mapping.py tests/test_target.py tests/test_quality.py tests/test_channels.py",
+        "tests/test_constraints.py",
         "chemistry/topology.py",
         'e in ("H", "D")',
         'e in ("H",)',
