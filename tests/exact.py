@@ -95,7 +95,7 @@ def system(
     nonbonded = NonBonded(tuple(sigma_epsilon), np.outer(c6, c6), np.outer(c12, c12), 3, False, 1.0, fudge_qq)
     moltypes = {moltype.name: moltype for moltype, *_ in parts}
     topology = Topology(moltypes, tuple((moltype.name, count) for moltype, _, count in parts), nonbonded)
-    return System(topology, {b.molecule: b for _, b, _ in parts}, {}, tuple(matches))
+    return System(topology, {b.molecule: b for _, b, _ in parts}, tuple(matches))
 
 
 def lattice(count: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:

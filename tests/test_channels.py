@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
+from scaling import exponent
 from systems import alkane, chain, molecule, ring
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
@@ -144,13 +144,17 @@ def test_classes_do_not_depend_on_the_order_of_atoms_or_on_other_parts():
     assert classes[-1] == "N0"
 
 
-def test_classes_of_a_long_polymer_take_no_time():
+def polystyrene(units: int) -> MoleculeType:
     monomer = [(0, 1), (1, 2), *((i + 2, j + 2) for i, j in ring(6))]
-    bonds = [(8 * m + i, 8 * m + j) for m in range(100) for i, j in [*monomer, (1, 8)]][:-1]
-    polystyrene = molecule(["C"] * 800, bonds, [2, 1, 0, 1, 1, 1, 1, 1] * 100)
-    start = time.perf_counter()
-    classes = atom_classes(polystyrene)
-    assert time.perf_counter() - start < 5  # a basis of all cycles takes minutes
+    bonds = [(8 * m + i, 8 * m + j) for m in range(units) for i, j in [*monomer, (1, 8)]][:-1]
+    return molecule(["C"] * 8 * units, bonds, [2, 1, 0, 1, 1, 1, 1, 1] * units)
+
+
+def test_time_for_the_classes_of_a_polymer_goes_with_its_length():
+    """A basis of all its cycles would take the third power of the length."""
+    chains = {units: polystyrene(units) for units in (25, 100, 400)}
+    assert exponent(lambda units: atom_classes(chains[units]), 25, 400) < 1.7
+    classes = atom_classes(chains[100])
     assert classes.count("C3a") == 600
     assert classes.count("H@C3a") == 500
 

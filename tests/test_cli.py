@@ -612,23 +612,21 @@ def test_no_or_another_command() -> None:
 
 
 LARGE = (
-    "import atexit, sys, time\n"
+    "import atexit, sys\n"
     "large = {'torch', 'numba', 'numpy', 'scipy', 'networkx', 'MDAnalysis', 'parmed', 'tqdm'}\n"
-    "atexit.register(lambda: print(sorted(large & set(sys.modules)), time.process_time()))\n"
+    "atexit.register(lambda: print(sorted(large & set(sys.modules))))\n"
 )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([c, "--help"] for c in COMMANDS)])
 def test_help_comes_at_once(arguments: list[str]) -> None:
-    """At most 0.3 s of this processor, as nothing large is imported."""
+    """Nothing large is imported."""
     script = LARGE + "from dbm_gmx.cli import main\nmain()"
     out, err = start(["-c", script, *arguments]).communicate(timeout=60)
-    *text, last = out.splitlines()
+    *text, found = out.splitlines()
     assert err == ""
     assert text[0].startswith(("usage: dbm-gmx", "dbm-gmx "))
-    found, seconds = last.rsplit(maxsplit=1)
     assert found == "[]"
-    assert float(seconds) < 0.3
 
 
 @pytest.mark.parametrize(
@@ -640,13 +638,13 @@ def test_wrong_options_are_refused_at_once(arguments: list[str]) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "dbm-gmx: error: " in err
-    assert out.startswith("[] ")
+    assert out.strip().endswith("[]")
 
 
 def test_threads_of_jobs_without_the_network_load_no_tensors() -> None:
     out, err = start(["-c", LARGE + "import dbm_gmx.parallel"]).communicate(timeout=60)
     assert err == ""
-    assert out.startswith("[] ")
+    assert out.strip().endswith("[]")
 
 
 def test_as_a_module() -> None:

@@ -423,6 +423,7 @@ def test_frames_score_nothing_against_themselves(octane: Example) -> None:
 # --- learning ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Example) -> None:
     """The atoms of each bead, placed one by one amid those of the others, come out where they were."""
     molecule = share_path("molecules", "OCT")
