@@ -86,7 +86,7 @@ class Script(NamedTuple):
     term_start: Any
     term: Any
     hand_start: Any
-    sign: Any
+    hand: Any
     site_start: Any
     site: Any
 

@@ -20,7 +20,7 @@ import numba as nb
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, serial_and_parallel
 from dbm_gmx.sampling.annealing import descend, window_energy
 from dbm_gmx.sampling.arrays import Numbers, Tables
 from dbm_gmx.sampling.growth import Offer
@@ -115,8 +115,7 @@ def _relax(
             shapes[k, q] = y[free[q]]
 
 
-_relax_alone = compiled()(_relax)
-_relax_together = compiled(parallel=True)(_relax)
+_relax_alone, _relax_together = serial_and_parallel(_relax)
 
 
 def choose(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, serial_and_parallel
 from dbm_gmx.forcefield.nonbonded import pair_force, special_pair
 from dbm_gmx.forcefield.restraints import restrain_chirality
 from dbm_gmx.forcefield.terms import term_force
@@ -193,8 +193,7 @@ def _hide(place: Any, tables: Any, bead: int, size: int, lists: Any) -> None:
                     break
 
 
-_list_alone = compiled()(_list_all)
-_list_together = compiled(parallel=True)(_list_all)
+_list_alone, _list_together = serial_and_parallel(_list_all)
 
 
 @compiled()
@@ -347,8 +346,7 @@ def _upright_all(x: Any, centres: Any, chirality: Any, force: Any) -> None:
         restrain_chirality(x, centres[c], chirality[c], force)
 
 
-_forces_alone = compiled()(_forces)
-_forces_together = compiled(parallel=True)(_forces)
+_forces_alone, _forces_together = serial_and_parallel(_forces)
 
 
 @compiled()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numba as nb
 import numpy as np
 
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, serial_and_parallel
 from dbm_gmx.forcefield.terms import term_energy
 from dbm_gmx.sampling.moves import SHIFT, SPIN, SWING, TURN
 from dbm_gmx.sampling.neighbours import at_home, image, near_any
@@ -579,15 +579,11 @@ def _sweep(
                 visit(place, tables, numbers, one, steps, candidates, rng, gained[one], tried[one])
 
 
-sweep_alone = compiled()(_sweep)
-"""One sweep on one thread; arguments as for :func:`visit`, arrays by instance.
+sweep_alone, sweep_together = serial_and_parallel(_sweep)
+"""One sweep, on one thread and on all, with the same result; arguments as for :func:`visit`, arrays by instance.
 
 ``stream`` (3,) are numbers that name the chain and the sweep, for the random numbers.
 """
-
-
-sweep_together = compiled(parallel=True)(_sweep)
-"""The same on all threads, with the same result."""
 
 
 # --- energies of everything ------------------------------------------------------------------------
