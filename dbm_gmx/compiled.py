@@ -1,28 +1,253 @@
-"""Compiled code: how functions are compiled."""
+"""Compiled code: how functions are compiled, and where what was compiled is kept.
+
+A function is compiled when it is first called with arguments of some types, and kept on disk for the next time.
+Nothing old is ever taken: the folder's name is a digest of the source of all that is compiled and of all that it
+takes constants from.
+"""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import logging
+import os
+import pickle
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba as nb
+from numba.core.caching import _Cache
+from numba.core.compiler import CompileResult
+from numba.core.registry import CPUDispatcher
+from numba.core.serialize import dumps
+
+log = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parent
+SOURCES = ("compiled.py", "options.py", "chemistry", "forcefield", "sampling")
+"""Files and folders that hold compiled code, or what it takes constants from."""
+
+OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": True, "boundscheck": None}
+"""Of numba; threads of other work go on while compiled code runs."""
+
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""For functions that compiled code calls: without the wrapper for calls from Python, which would take half of the
+time to compile, as it unpacks records of many arrays."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+# --- functions -------------------------------------------------------------------------------------
+
+
 def compiled(**options: Any) -> Callable[[Function], Function]:
-    """Compile a function, once for this machine; threads of other work go on while it runs."""
-    defaults = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": True}
-    return cast(Callable[[Function], Function], nb.njit(**{**defaults, **options}))
+    """Compile a function, once for this machine.
 
+    Parameters
+    ----------
+    options
+        Of :func:`numba.njit`, besides :data:`OPTIONS`.
+    """
 
-def internal(**options: Any) -> Callable[[Function], Function]:
-    """Compile a function that only other compiled functions call: no way in from Python is made for it."""
-    return compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)
+    def compile_one(function: Function) -> Function:
+        if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
+            return function
+        return cast(Function, _make(CompiledFunction, function, {**OPTIONS, **options, **INNER}))
+
+    return compile_one
 
 
 def plain(function: Function) -> Function:
     """The Python function that was compiled: for tensors and arrays of any library."""
-    return cast(Function, cast(Any, function).py_func)
+    return cast(Function, getattr(function, "py_func", function))
+
+
+class CompiledFunction(CPUDispatcher):  # type: ignore[misc]
+    """A function that compiled code calls directly, and Python through a second version with a wrapper."""
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.outer(*args, **named)
+
+    @property
+    def outer(self) -> Any:
+        """The version that Python calls."""
+        made = self.__dict__.get("_outer")
+        if made is None:
+            with _LOCK:
+                made = self.__dict__.get("_outer")
+                if made is None:
+                    options = {k: v for k, v in self.targetoptions.items() if k not in INNER}
+                    options["no_cfunc_wrapper"] = True
+                    made = self.__dict__["_outer"] = _make(CPUDispatcher, self.py_func, options)
+        return made
+
+
+_LOCK = threading.Lock()
+
+
+def _make(kind: Any, function: Any, options: dict[str, Any]) -> Any:
+    dispatcher = kind(function, {}, options)
+    dispatcher._cache = FunctionFiles(function, options)
+    return dispatcher
+
+
+# --- what is kept ----------------------------------------------------------------------------------
+
+
+class FunctionFiles(_Cache):  # type: ignore[misc]
+    """Machine code of one function, a file for each set of types.
+
+    numba's own class keeps an index beside them, in which two processes can overwrite each other's entries, and
+    does not tell options apart.  It is asked for whatever is needed, so a miss means that a function will be compiled.
+
+    Parameters
+    ----------
+    function, options
+        What is compiled, and numba's options for it.
+    """
+
+    def __init__(self, function: Any, options: dict[str, Any]):
+        self._name = f"{function.__module__}.{function.__qualname__}"
+        line = function.__code__.co_firstlineno
+        self._identity = f"{self._name} {line} {sorted(options.items())}"
+        self._folder = cache_folder() if _is_ours(function) else None
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder, if there is one."""
+        return None if self._folder is None else str(self._folder)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was compiled for some types, or ``None``."""
+        found = None
+        if self._folder is not None:
+            target_context.refresh()
+            found = self._load(sig, target_context)
+        if found is None:
+            _say_once()
+        return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
+        try:
+            types, payload = pickle.loads(self._path(sig, target_context.codegen()).read_bytes())
+            return CompileResult._rebuild(target_context, *payload) if types == sig else None
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # a damaged file can raise anything; what it held is compiled again
+            log.info("compiled code of %s cannot be read: %s", self._name, error)
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled; that it cannot be kept is no reason to stop."""
+        if self._folder is None or data.lifted or data.library.has_dynamic_globals:
+            return
+        path = self._path(sig, data.codegen)
+        try:
+            # complete or not there at all, whatever other processes do
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                file.write(dumps((sig, data._reduce())))
+            Path(file.name).replace(path)
+        except OSError as error:
+            log.info("compiled code of %s cannot be kept: %s", self._name, error)
+
+    def _path(self, sig: Any, codegen: Any) -> Path:
+        identity = f"{self._identity} {sig} {codegen.magic_tuple()}"
+        name = self._name.removeprefix("dbm_gmx.").replace("<", "").replace(">", "")
+        return cast(Path, self._folder) / f"{name}-{_digest(identity.encode())}.nbc"
+
+    def enable(self) -> None:
+        """Nothing to do."""
+
+    def disable(self) -> None:
+        """Nothing to do."""
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+
+def _is_ours(function: Any) -> bool:
+    """Whether the source of a function is part of the key, and all of it."""
+    return function.__closure__ is None and Path(function.__code__.co_filename) in key_files()
+
+
+@cache
+def _say_once() -> None:
+    log.warning("compiling for this machine; that takes a while, and only the first time")
+
+
+# --- where -----------------------------------------------------------------------------------------
+
+
+@cache
+def key_files() -> frozenset[Path]:
+    """The files of :data:`SOURCES`."""
+    found = [PACKAGE / name for name in SOURCES]
+    return frozenset(path for one in found for path in ([one] if one.suffix else one.glob("*.py")))
+
+
+@cache
+def key() -> str:
+    """A digest of all source that compiled code is made of, and of numba's version."""
+    whole = [nb.__version__.encode()]
+    for path in sorted(key_files()):
+        whole += [str(path.relative_to(PACKAGE)).encode(), path.read_bytes()]
+    return _digest(b"\0".join(whole))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:24]
+
+
+@cache
+def cache_folder() -> Path | None:
+    """The first folder that can be used, made if need be; a warning and ``None`` if there is none."""
+    for base in _bases():
+        try:
+            folder = _private(_private(base) / key())
+            tempfile.TemporaryFile(dir=folder).close()
+            return folder
+        except OSError as error:
+            log.info("compiled code is not kept in %s: %s", base, error)
+    log.warning("no folder to keep compiled code in: every run compiles anew (set NUMBA_CACHE_DIR)")
+    return None
+
+
+def _bases() -> Iterator[Path]:
+    """Where compiled code may be kept, best first."""
+    if nb.config.CACHE_DIR:  # type: ignore[attr-defined]
+        yield Path(nb.config.CACHE_DIR).absolute() / "dbm_gmx"  # type: ignore[attr-defined]
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    if xdg.startswith("/"):
+        yield Path(xdg) / "dbm_gmx"
+    home = Path(os.environ.get("HOME", "~")).expanduser()
+    if home.is_absolute() and home.is_dir():
+        yield home / ".cache" / "dbm_gmx"
+    yield Path(os.environ.get("TMPDIR", "/tmp")) / f"dbm_gmx-{os.getuid()}"
+
+
+def _private(folder: Path) -> Path:
+    """A folder of the user's own, made if need be.
+
+    What is kept is run: who could write there could do anything in the user's name.
+
+    Raises
+    ------
+    PermissionError
+        If it belongs to somebody else, or others can write to it or put another one in its place.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    above, found = folder.parent.stat(), folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} is not a folder of this user's own")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"others can write to {folder}")
+    if above.st_mode & stat.S_IWOTH and not above.st_mode & stat.S_ISVTX:
+        raise PermissionError(f"others can put something else in place of {folder}")
+    return folder

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import internal
+from dbm_gmx.compiled import compiled
 
 CLOSEST = 0.05
 """Distance, nm, below which a pair counts as this far apart: energies and forces stay numbers.
@@ -62,37 +62,37 @@ def reaction_field(cutoff: float, *, epsilon_r: float = 1.0, epsilon_rf: float |
     return ReactionField(cutoff, epsilon_r, k_rf, 1 / cutoff + k_rf * cutoff**2)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def clamped(r2: Any) -> Any:
     """Square of a distance, nm^2, not below that of :data:`CLOSEST`."""
     return max(r2, CLOSEST2)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def inverse_sixth(r2: Any, core: Any) -> Any:
     """1 / (r^6 + core), nm^-6; ``core`` (a part of sigma^6) makes the atoms soft (Beutler et al. 1994)."""
     return ONE / (r2 * r2 * r2 + core)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def lennard_jones(i6: Any, c6: Any, c12: Any) -> Any:
     """Energy of a pair, kJ/mol, from :func:`inverse_sixth` and its coefficients."""
     return (c12 * i6 - c6) * i6
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def lennard_jones_force(r2: Any, i6: Any, c6: Any, c12: Any) -> Any:
     """Force over distance of a pair, kJ/mol nm^-2; arguments as for :func:`lennard_jones`."""
     return SIX * r2 * r2 * i6 * i6 * (TWO * c12 * i6 - c6)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def inverse_distance(r2: Any) -> Any:
     """1 / r, nm^-1."""
     return ONE / np.sqrt(r2)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def coulomb(inverse: Any, r2: Any, k_rf: Any, c_rf: Any) -> Any:
     """Energy of two unit charges, nm^-1 (times the electric conversion factor kJ/mol).
 
@@ -107,7 +107,7 @@ def coulomb(inverse: Any, r2: Any, k_rf: Any, c_rf: Any) -> Any:
     return inverse + k_rf * r2 - c_rf
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def coulomb_force(inverse: Any, r2: Any, k_rf: Any) -> Any:
     """Force over distance of two unit charges, nm^-3; arguments as for :func:`coulomb`."""
     return inverse / r2 - TWO * k_rf
@@ -116,7 +116,7 @@ def coulomb_force(inverse: Any, r2: Any, k_rf: Any) -> Any:
 # --- pairs of one molecule that do not interact as all others do -------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def special_pair(atoms: Any, p: Any, i: int, j: int) -> Any:
     """All of ``c6, c12, qq`` that acts between a special pair of atoms i and j, without any cut-off.
 
@@ -134,7 +134,7 @@ def special_pair(atoms: Any, p: Any, i: int, j: int) -> Any:
     return c6, c12, qq
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def special_energy(constants: Any, atoms: Any, p: Any, i: int, j: int, r2: float) -> float:
     """Energy of a special pair at the square of its distance, kJ/mol.
 
@@ -156,7 +156,7 @@ def special_energy(constants: Any, atoms: Any, p: Any, i: int, j: int, r2: float
     return energy
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def pair_energy_and_force(c6: float, c12: float, qq: float, r2: float, soft: float) -> Any:
     """Energy and force over distance of a pair without a cut-off; soft cores have no charge.
 

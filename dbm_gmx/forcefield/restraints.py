@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 from dbm_gmx.chemistry.stereo import stereo_volume
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.terms import add_force
 
 CHIRALITY_STIFFNESS = 1000.0
@@ -21,7 +21,7 @@ TETRAHEDRAL = 0.7
 # --- beads -----------------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def bead_offset(sites: Any, site: int, x: Any, first: int, bead: Any) -> Any:
     """How far a mapped centre is from its bead, nm, along the three axes.
 
@@ -46,7 +46,7 @@ def bead_offset(sites: Any, site: int, x: Any, first: int, bead: Any) -> Any:
     return dx, dy, dz
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def add_bead_restraint(sites: Any, site: int, first: int, offset: Any, stiffness: float, force: Any) -> None:
     """Add the forces that pull a mapped centre onto its bead; ``offset`` as of :func:`bead_offset`."""
     for q in range(sites.weighed_start[site], sites.weighed_start[site + 1]):
@@ -57,7 +57,7 @@ def add_bead_restraint(sites: Any, site: int, first: int, offset: Any, stiffness
 # --- chirality -------------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def chirality_lack(volume: float, sign: float) -> float:
     """How much of the volume a stereocentre lacks for a chirality of 1 or -1; 0 where it has enough."""
     return max(0.0, TETRAHEDRAL - sign * volume)
@@ -113,7 +113,7 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
         _turn(force, m, c, -push / e, ex, ey, ez, gx + hx + kx, gy + hy + ky, gz + hz + kz)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _arm(x: Any, i: int, c: int) -> Any:
     """Unit vector from one atom to another, and the distance."""
     ax, ay, az = x[i, 0] - x[c, 0], x[i, 1] - x[c, 1], x[i, 2] - x[c, 2]
@@ -121,7 +121,7 @@ def _arm(x: Any, i: int, c: int) -> Any:
     return ax / length, ay / length, az / length, length
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _turn(
     force: Any, i: int, c: int, push: float, ux: float, uy: float, uz: float, gx: float, gy: float, gz: float
 ) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 
 DISTANCE, QUARTIC, ANGLE, COSINE, PERIODIC, HARMONIC, POLYNOMIAL = range(7)
@@ -203,7 +203,7 @@ def soften(terms: BondedTerms) -> BondedTerms:
 # --- forms: energy and slope -----------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def distance_form(form: int, p: Any, r2: float) -> Any:
     """Energy of a distance, kJ/mol, and dE/dr over r, kJ/mol nm^-2; ``r2`` its square."""
     if form == QUARTIC:
@@ -214,7 +214,7 @@ def distance_form(form: int, p: Any, r2: float) -> Any:
     return 0.5 * p[1] * stretch * stretch, p[1] * stretch / max(r, 1e-9)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def angle_form(form: int, p: Any, cosine: float, sine: float) -> Any:
     """Energy of an angle in [0, pi], kJ/mol, and dE/dtheta; cosine and sine to the same scale."""
     if form == COSINE:
@@ -225,7 +225,7 @@ def angle_form(form: int, p: Any, cosine: float, sine: float) -> Any:
     return 0.5 * p[1] * off * off, p[1] * off
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def dihedral_form(form: int, p: Any, cosine: float, sine: float) -> Any:
     """Energy of a dihedral (trans is pi), kJ/mol, and dE/dphi; cosine and sine to the same scale."""
     if form == PERIODIC:
@@ -280,7 +280,7 @@ def term_energy(form: int, p: Any, positions: Any, atoms: Any, first: int) -> fl
     return dihedral_form(form, p, nx * mx + ny * my + nz * mz, sine)[0]
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def add_force(force: Any, i: int, x: float, y: float, z: float) -> None:
     """Add to the force on an atom."""
     force[i, 0] += x

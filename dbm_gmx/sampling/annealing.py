@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy
 from dbm_gmx.parallel import Team
@@ -180,7 +180,7 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 # --- energies and forces of a window -----------------------------------------------------------------
 
 
-@internal()
+@compiled()
 def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     arrays, number = window.arrays, window.number
@@ -199,7 +199,7 @@ def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> N
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
 
-@internal()
+@compiled()
 def window_energy(window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
     arrays, number, energy = window.arrays, window.number, 0.0
@@ -215,7 +215,7 @@ def window_energy(window: Any, x: Any) -> float:
 # --- the way down ------------------------------------------------------------------------------------
 
 
-@internal()
+@compiled()
 def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
     """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
 
@@ -233,7 +233,7 @@ def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
             return
 
 
-@internal()
+@compiled()
 def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     arrays, number = window.arrays, window.number

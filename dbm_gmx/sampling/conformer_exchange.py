@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Window, descend, window_atoms, window_energy
@@ -85,7 +85,7 @@ def _neighbours(conf: Any, owners: Any, low: Any, high: Any) -> Any:
     return around[:k].copy()
 
 
-@internal()
+@compiled()
 def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
     """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
     constants, table = arrays.constants, arrays.atoms

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.stereo import FLAT, stereo_volume, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
@@ -357,7 +357,7 @@ def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceA
     )
 
 
-@internal()
+@compiled()
 def _atom_energy(i: int, x: Any, piece: Any) -> float:
     """Energy of the terms and pairs of an atom."""
     energy = 0.0
@@ -373,7 +373,7 @@ def _atom_energy(i: int, x: Any, piece: Any) -> float:
     return energy
 
 
-@internal()
+@compiled()
 def _turn_about(x: Any, i: int, pivot: int, angle: float, rng: Any, matrix: Any) -> None:
     """Turn atom i about another, by some angle about an axis of any direction."""
     turn_matrix(gaussian(rng), gaussian(rng), gaussian(rng), angle, matrix)
@@ -382,7 +382,7 @@ def _turn_about(x: Any, i: int, pivot: int, angle: float, rng: Any, matrix: Any)
         x[i, d] = x[pivot, d] + matrix[d, 0] * ax + matrix[d, 1] * ay + matrix[d, 2] * az
 
 
-@internal()
+@compiled()
 def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
     """Whether no stereocentre of atom i has come nearer to losing its chirality than is usual."""
     for k in range(len(piece.chirality)):

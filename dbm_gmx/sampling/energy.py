@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -71,7 +71,7 @@ def full_energy(conf: Any) -> Any:
     return total
 
 
-@internal()
+@compiled()
 def _bead_energy(conf: Any, bead: int) -> float:
     """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -122,7 +122,7 @@ def _bead_energy(conf: Any, bead: int) -> float:
     return total
 
 
-@internal()
+@compiled()
 def dispersion_energy(x: Any, y: Any, z: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
     """Lennard-Jones energy of an atom at x, y, z with those around it, shifted to zero at the cut-off.
 
@@ -145,7 +145,7 @@ def dispersion_energy(x: Any, y: Any, z: Any, around: Any, c6: Any, c12: Any, co
     return total
 
 
-@internal()
+@compiled()
 def charge_energy(x: Any, y: Any, z: Any, around: Any, charge: Any, constants: Any) -> Any:
     """Potential at x, y, z due to the charges around; arguments as for :func:`dispersion_energy`."""
     total = np.float32(0.0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import internal
+from dbm_gmx.compiled import compiled
 
 MEMORY = 6
 """Steps that the next one is planned from."""
@@ -48,7 +48,7 @@ class Memory(NamedTuple):
     step: Any
 
 
-@internal()
+@compiled()
 def make_memory(n: int) -> Memory:
     """Nothing is known of a function of n variables."""
     return Memory(
@@ -64,7 +64,7 @@ def make_memory(n: int) -> Memory:
     )
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _dot(a: Any, i: int, b: Any, j: int) -> float:
     """Product of a row of one array and a row of another."""
     total = 0.0
@@ -73,14 +73,14 @@ def _dot(a: Any, i: int, b: Any, j: int) -> float:
     return total
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _add(step: Any, share: float, rows: Any, row: int) -> None:
     """Add a share of a row to the step."""
     for q in range(step.shape[1]):
         step[0, q] += share * rows[row, q]
 
 
-@internal()
+@compiled()
 def remember(memory: Any, atoms: Any, force: Any) -> None:
     """Note the forces (n, 3) on the atoms that move, and what the last step did to them."""
     for q in range(len(memory.slope)):
@@ -101,7 +101,7 @@ def remember(memory: Any, atoms: Any, force: Any) -> None:
         memory.known[0], memory.scale[0] = 0, SOFTEST
 
 
-@internal()
+@compiled()
 def take_step(memory: Any, atoms: Any, x: Any, least: float) -> bool:
     """Move atoms of ``x`` (n, 3) a step down; whether more than ``least``, kJ/mol, could be gained."""
     step, known = memory.step, memory.known[0]

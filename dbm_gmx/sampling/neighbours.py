@@ -16,7 +16,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.periodic import reduced_cell
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 
 CELL = 0.6  # width of the cells beads are sorted into, nm
 
@@ -104,7 +104,7 @@ def _sort(beads: FloatArray, cell: FloatArray) -> Cells:
     return Cells(cell, inverse, counts, home, beads - home @ cell, start, order)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def image(neighbours: Any, shift: Any) -> Any:
     """What is to be added to the given positions of an image, nm."""
     a, b, c, cell = shift[0], shift[1], shift[2], neighbours.cell
@@ -115,7 +115,7 @@ def image(neighbours: Any, shift: Any) -> Any:
     )
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def within(neighbours: Any, bead: int, other: int, sx: float, sy: float, sz: float, reach: float) -> bool:
     """Whether the sphere of a bead and that of another's image are within ``reach``."""
     dx = neighbours.beads[other, 0] + sx - neighbours.beads[bead, 0]
@@ -125,13 +125,13 @@ def within(neighbours: Any, bead: int, other: int, sx: float, sy: float, sz: flo
     return dx * dx + dy * dy + dz * dz < far * far
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def at_home(shift: Any) -> bool:
     """Whether an image is no other than what it is of."""
     return shift[0] == 0 and shift[1] == 0 and shift[2] == 0
 
 
-@internal()
+@compiled()
 def near_any(neighbours: Any, beads: Any) -> Any:
     """Rows of ``neighbours.near`` with all that is near one of some beads of a molecule, each image once."""
     space, n = 0, 0
@@ -181,7 +181,7 @@ def _list_near(
         start[bead + 1] = k
 
 
-@internal()
+@compiled()
 def _around(cells: Any, bead: int, distance: float, found: Any, periods: Any) -> int:
     """Beads and their images within ``distance`` of a bead, itself too; how many there are.
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb_force,
@@ -190,7 +190,7 @@ def _list_some(conf: Any, reach: float, lists: Any, first: int, step: int) -> No
         _list(conf, bead, reach, lists)
 
 
-@internal()
+@compiled()
 def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     neighbours, arrays = conf.neighbours, conf.arrays
     owned_start, owned, atoms = arrays.beads.owned_start, arrays.beads.owned, arrays.atoms
@@ -233,7 +233,7 @@ def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
     _hide(neighbours, arrays, bead, lists)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
     owned, atoms, partners = arrays.beads.owned, arrays.atoms, arrays.partners
@@ -259,7 +259,7 @@ def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
 # --- forces ------------------------------------------------------------------------------------------
 
 
-@internal()
+@compiled()
 def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any) -> Any:
     """Lennard-Jones force on one place by atoms of one type, the first and last of ``rows``."""
     fx = fy = fz = np.float32(0.0)
@@ -277,7 +277,7 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
     return fx, fy, fz
 
 
-@internal()
+@compiled()
 def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) -> Any:
     """Force on a unit charge by the charges around it."""
     fx = fy = fz = np.float32(0.0)
@@ -294,7 +294,7 @@ def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) ->
     return fx, fy, fz
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _around(conf: Any, bead: int, lists: Any) -> Any:
     """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -310,7 +310,7 @@ def _around(conf: Any, bead: int, lists: Any) -> Any:
     return around
 
 
-@internal()
+@compiled()
 def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -360,7 +360,7 @@ def _some_forces(conf: Any, cores: Any, lists: Any, force: Any, first: int, step
         _molecule_forces(conf, molecule, cores.soft, force)
 
 
-@internal()
+@compiled()
 def _molecule_forces(conf: Any, molecule: int, soft: float, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
     neighbours, arrays = conf.neighbours, conf.arrays

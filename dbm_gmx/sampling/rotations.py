@@ -7,13 +7,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dbm_gmx.compiled import internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.sampling.random_numbers import uniform
 
 # --- rotations -------------------------------------------------------------------------------------
 
 
-@internal()
+@compiled()
 def turn_matrix(x: float, y: float, z: float, angle: float, matrix: Any) -> None:
     """Rotation about an axis of any length (Rodrigues) into ``matrix`` (3, 3)."""
     norm = math.sqrt(x * x + y * y + z * z)
@@ -25,7 +25,7 @@ def turn_matrix(x: float, y: float, z: float, angle: float, matrix: Any) -> None
     matrix[2, 0], matrix[2, 1], matrix[2, 2] = t * x * z - s * y, t * y * z + s * x, t * z * z + c
 
 
-@internal()
+@compiled()
 def random_matrix(rng: Any, matrix: Any) -> None:
     """A rotation, all equally likely, into ``matrix`` (3, 3): a uniform unit quaternion."""
     u, v, w = uniform(rng), 2.0 * math.pi * uniform(rng), 2.0 * math.pi * uniform(rng)

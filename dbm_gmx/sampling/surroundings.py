@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -76,13 +76,13 @@ NOTHING = of_pairs(np.zeros((0, 2), np.int64), np.zeros((0, 3)))
 """Of a molecule in the vacuum whose terms are all that counts."""
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def acts(surroundings: Any) -> bool:
     """Whether there is any pair."""
     return len(surroundings.c6) > 0 or len(surroundings.pair) > 0
 
 
-@internal()
+@compiled()
 def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any) -> Surroundings:
     """List the pairs of the atoms ``free`` of a molecule at ``x`` (n, 3) with the atoms ``around``.
 
@@ -121,13 +121,13 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
     return Surroundings(origin, start, place, c6, c12, core, qq, charged, pair, inner)
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _square(a: Any, b: Any) -> float:
     dx, dy, dz = a[0] - b[0], a[1] - b[1], a[2] - b[2]
     return dx * dx + dy * dy + dz * dz
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
     """Pairs within a molecule of which one moves, and their coefficients."""
     atoms, listed, partners = arrays.atoms, arrays.special, arrays.partners
@@ -165,7 +165,7 @@ def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) ->
     return pair[:k], inner[:k]
 
 
-@internal()
+@compiled()
 def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: Any) -> float:
     """Energy of the pairs, kJ/mol; adds their forces (n, 3).
 
@@ -195,7 +195,7 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: A
     return total
 
 
-@internal()
+@compiled()
 def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) -> Any:
     """Lennard-Jones force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
@@ -216,7 +216,7 @@ def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) ->
     return fx, fy, fz, energy
 
 
-@internal()
+@compiled()
 def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
     """Electrostatic force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import compiled, internal
+from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import special_energy
 from dbm_gmx.forcefield.terms import term_energy
 from dbm_gmx.parallel import Team
@@ -134,7 +134,7 @@ class Workspace(NamedTuple):
 # --- what a block sees -------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     """Radius about a block's first bead that holds the spheres of all its beads."""
     home = first_bead + blocks.bead[blocks.bead_start[block]]
@@ -148,7 +148,7 @@ def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
     return widest
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _gather(conf: Any, at: Any, limit: float, rows: Any) -> Any:
     """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
 
@@ -194,7 +194,7 @@ def _gather(conf: Any, at: Any, limit: float, rows: Any) -> Any:
     return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
 
 
-@internal()
+@compiled()
 def look_around(conf: Any, at: Any) -> BlockSurroundings:
     """All that a block sees."""
     neighbours, arrays = conf.neighbours, conf.arrays
@@ -220,7 +220,7 @@ def look_around(conf: Any, at: Any) -> BlockSurroundings:
 # --- energies of a move ------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
     moves, terms, atoms = arrays.moves, arrays.terms, arrays.atoms
@@ -238,7 +238,7 @@ def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     return total
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
     """Energy of the atoms of a move with all that the block sees."""
     moves, constants, centre = arrays.moves, arrays.constants, surroundings.centre
@@ -256,7 +256,7 @@ def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundin
     return total
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _bead_energy(positions: Any, offsets: Any, moves: Any, at: Any, move: int, workspace: Any) -> float:
     """Energy of the beads a move displaces, whose new offsets go into the workspace."""
     old, begin, end = workspace.old, moves.moved_start[move], moves.moved_start[move + 1]
@@ -277,7 +277,7 @@ def _bead_energy(positions: Any, offsets: Any, moves: Any, at: Any, move: int, w
     return 0.5 * workspace.stiffness * total
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _inside(positions: Any, neighbours: Any, moves: Any, at: Any, move: int) -> bool:
     """Whether the atoms of a move are in the spheres of their beads."""
     for q in range(moves.moved_start[move], moves.moved_start[move + 1]):
@@ -293,7 +293,7 @@ def _inside(positions: Any, neighbours: Any, moves: Any, at: Any, move: int) -> 
 # --- moving atoms ------------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _rotate(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
     """Put the atoms of a move where their old positions get by the rotation about the pivot."""
     matrix, pivot, old = workspace.matrix, workspace.pivot, workspace.old
@@ -305,7 +305,7 @@ def _rotate(positions: Any, moves: Any, first: int, move: int, workspace: Any) -
             positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _copy(positions: Any, moves: Any, first: int, move: int, into: Any) -> None:
     """Copy the positions of the atoms of a move."""
     begin = moves.moved_start[move]
@@ -314,7 +314,7 @@ def _copy(positions: Any, moves: Any, first: int, move: int, into: Any) -> None:
             into[q - begin, d] = positions[first + moves.moved[q], d]
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _put(positions: Any, moves: Any, first: int, move: int, places: Any) -> None:
     """Put the atoms of a move to places."""
     begin = moves.moved_start[move]
@@ -323,7 +323,7 @@ def _put(positions: Any, moves: Any, first: int, move: int, places: Any) -> None
             positions[first + moves.moved[q], d] = places[q - begin, d]
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _displace(offsets: Any, moves: Any, first: int, move: int, new: Any) -> None:
     """Note the new offsets of the beads of a move."""
     begin = moves.bead_start[move]
@@ -332,7 +332,7 @@ def _displace(offsets: Any, moves: Any, first: int, move: int, new: Any) -> None
             offsets[first + moves.bead[q], d] = new[q - begin, d]
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _axis(positions: Any, moves: Any, first: int, move: int, pivot: Any) -> Any:
     """Set the pivot to the second atom of a move's axis; the axis, nm."""
     a, b = first + moves.first[move], first + moves.second[move]
@@ -345,7 +345,7 @@ def _axis(positions: Any, moves: Any, first: int, move: int, pivot: Any) -> Any:
     )
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _middle(moves: Any, move: int, workspace: Any) -> None:
     """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
     pivot = workspace.pivot
@@ -364,7 +364,7 @@ def _middle(moves: Any, move: int, workspace: Any) -> None:
         pivot[d] /= total
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _step(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
     rng, size = workspace.rng, workspace.steps[move]
@@ -390,7 +390,7 @@ def _step(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> 
 # --- an update ---------------------------------------------------------------------------------------
 
 
-@internal(forceinline=True)
+@compiled(forceinline=True)
 def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
     """Space for the largest move of a block."""
     moves, atoms, beads = arrays.moves, 1, 1
@@ -412,7 +412,7 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
     )
 
 
-@internal()
+@compiled()
 def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
     """Try all moves of an instance.
 
@@ -439,7 +439,7 @@ def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
             _walk(conf, at, move, surroundings, workspace)
 
 
-@internal()
+@compiled()
 def _walk(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
@@ -481,7 +481,7 @@ def _walk(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> N
             _put(positions, moves, at.first_atom, move, workspace.old)
 
 
-@internal()
+@compiled()
 def _choose(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
