@@ -382,6 +382,13 @@ def _turn_about(x: Any, i: int, pivot: int, angle: float, rng: Any, matrix: Any)
         x[i, d] = x[pivot, d] + matrix[d, 0] * ax + matrix[d, 1] * ay + matrix[d, 2] * az
 
 
+@compiled(forceinline=True)
+def _put(x: Any, i: int, place: Any) -> None:
+    """Put atom i to a place; a loop, as numba compiles three seconds for a slice."""
+    for d in range(3):
+        x[i, d] = place[d]
+
+
 @compiled()
 def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
     """Whether no stereocentre of atom i has come nearer to losing its chirality than is usual."""
@@ -394,9 +401,9 @@ def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
                 volume = sign * stereo_volume(x, centre)
                 if volume < FLAT:
                     here = x[i].copy()
-                    x[i] = old
+                    _put(x, i, old)
                     before = sign * stereo_volume(x, centre)
-                    x[i] = here
+                    _put(x, i, here)
                     if volume < before:
                         return False
     return True
@@ -418,7 +425,8 @@ def _walk(first: Any, piece: Any, key: Any, found: Any) -> None:
             for i in range(m):
                 turns = piece.partner[i] >= 0 and uniform(rng) < 0.7
                 way = 1 if turns else 0
-                old[:] = x[i]
+                for d in range(3):
+                    old[d] = x[i, d]
                 before = _atom_energy(i, x, piece)
                 if turns:
                     _turn_about(x, i, piece.partner[i], width[i, 1] * gaussian(rng), rng, matrix)
@@ -428,7 +436,7 @@ def _walk(first: Any, piece: Any, key: Any, found: Any) -> None:
                 change = _atom_energy(i, x, piece) - before
                 taken = uniform(rng) < np.exp(-change / piece.kt) and _allowed(i, x, old, piece)
                 if not taken:
-                    x[i] = old
+                    _put(x, i, old)
                 if sweep < SETTLING:
                     width[i, way] *= 1.03 if taken else 0.98
             late = sweep - SETTLING
