@@ -214,7 +214,7 @@ MUTATIONS = [
     ),
     one(
         "chirality-restraint-of-the-wrong-sign",
-        f"{STAGES} {DEFAULT} tests/test_quality.py -k growth or chain or force or restraint",
+        f"{STAGES} {DEFAULT} tests/test_interactions.py -k growth or chain or force or restraint",
         "forcefield/restraints.py",
         "TETRAHEDRAL - sign * volume",
         "TETRAHEDRAL + sign * volume",
@@ -229,7 +229,7 @@ MUTATIONS = [
     # --- sampling
     one(
         "wrong-chirality-costs-nothing",
-        f"{STAGES} {DEFAULT} tests/test_embed.py",
+        f"{DEFAULT} {STAGES} -k growth or chain",
         "sampling/growth.py",
         "WRONG = 1e6",
         "WRONG = 0.0",
