@@ -1,12 +1,12 @@
 """Compiled code: how functions are compiled, and where what was compiled is kept.
 
-A function is compiled when it is first called with arguments of some types, and kept on disk for the next time.
-Nothing old is ever taken: the folder's name is a digest of the source of all that is compiled and of all that it
-takes constants from.
+A function is compiled when it is first called with arguments of some types, and kept on disk for the next
+time.  Nothing old is ever taken: the folder's name is a digest of the source of all that is compiled, and of
+all that it takes constants from.
 """
 
 # numba knows the types in here
-# mypy: disable-error-code="no-any-return"
+# mypy: disable-error-code="no-any-return, no-untyped-call"
 from __future__ import annotations
 
 import hashlib
@@ -17,10 +17,12 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import numba as nb
 from numba.core.caching import _Cache
@@ -38,8 +40,8 @@ OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": 
 """Of numba; threads of other work go on while compiled code runs."""
 
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""For functions that compiled code calls: without the wrapper for calls from Python, which would take half of the
-time to compile, as it unpacks records of many arrays."""
+"""Of functions that compiled code calls: no wrapper for calls from Python.  It unpacks records of many
+arrays, and compiling it takes longer than compiling many a function."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -85,10 +87,11 @@ def _renamed(function: Function, suffix: str) -> Function:
     return cast(Function, other)
 
 
-class CompiledFunction(CPUDispatcher):  # type: ignore[misc]
+class CompiledFunction(CPUDispatcher):
     """A function that compiled code calls directly, and Python through a second version with a wrapper."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the version for Python."""
         return self.outer(*args, **named)
 
     @property
@@ -117,11 +120,11 @@ def _make(kind: Any, function: Any, options: dict[str, Any]) -> Any:
 # --- what is kept ----------------------------------------------------------------------------------
 
 
-class FunctionFiles(_Cache):  # type: ignore[misc]
+class FunctionFiles(_Cache):
     """Machine code of one function, a file for each set of types.
 
-    numba's own class keeps an index beside them, in which two processes can overwrite each other's entries, and
-    does not tell options apart.  It is asked for whatever is needed, so a miss means that a function will be compiled.
+    numba's own class does not tell options apart, and keeps an index in which two processes can overwrite
+    each other's entries.  It is asked before anything is compiled: what it does not have is compiled next.
 
     Parameters
     ----------
@@ -165,13 +168,15 @@ class FunctionFiles(_Cache):  # type: ignore[misc]
         if self._folder is None or data.lifted or data.library.has_dynamic_globals:
             return
         path = self._path(sig, data.codegen)
+        whole = path.with_suffix(f".{uuid4().hex}")
         try:
             # complete or not there at all, whatever other processes do
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(dumps((sig, data._reduce())))
-            Path(file.name).replace(path)
+            whole.write_bytes(dumps((sig, data._reduce())))
+            whole.replace(path)
         except OSError as error:
             log.info("compiled code of %s cannot be kept: %s", self._name, error)
+            with suppress(OSError):
+                whole.unlink()
 
     def _path(self, sig: Any, codegen: Any) -> Path:
         identity = f"{self._identity} {sig} {codegen.magic_tuple()}"
@@ -195,7 +200,7 @@ def _is_ours(function: Any) -> bool:
 
 @cache
 def _say_once() -> None:
-    log.warning("compiling for this machine; that takes a while, and only the first time")
+    log.warning("compiling for this machine: the first run takes about a minute longer")
 
 
 # --- where -----------------------------------------------------------------------------------------
@@ -242,9 +247,10 @@ def _bases() -> Iterator[Path]:
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     if xdg.startswith("/"):
         yield Path(xdg) / "dbm_gmx"
-    home = Path(os.environ.get("HOME", "~")).expanduser()
-    if home.is_absolute() and home.is_dir():
-        yield home / ".cache" / "dbm_gmx"
+    with suppress(RuntimeError):  # a user without a home
+        home = Path.home()
+        if home.is_absolute() and home.is_dir():
+            yield home / ".cache" / "dbm_gmx"
     yield Path(os.environ.get("TMPDIR", "/tmp")) / f"dbm_gmx-{os.getuid()}"
 
 

@@ -580,7 +580,7 @@ def _sweep(
 
 
 sweep_alone, sweep_together = serial_and_parallel(_sweep)
-"""One sweep, on one thread and on all, with the same result; arguments as for :func:`visit`, arrays by instance.
+"""One sweep, on one thread and on all, with the same result; arguments as for :func:`visit`, by instance.
 
 ``stream`` (3,) are numbers that name the chain and the sweep, for the random numbers.
 """
