@@ -26,9 +26,12 @@ from uuid import uuid4
 
 import numba as nb
 from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
+from numba.core.typed_passes import NopythonTypeInference
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     def compile_one(function: Function) -> Function:
         if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return function
-        return cast(Function, _make(CompiledFunction, function, {**OPTIONS, **options, **INNER}))
+        return cast(Function, CompiledFunction(function, {}, {**OPTIONS, **options, **INNER}, InnerCompiler))
 
     return compile_one
 
@@ -97,24 +100,82 @@ class CompiledFunction(CPUDispatcher):
     @property
     def outer(self) -> Any:
         """The version that Python calls."""
-        made = self.__dict__.get("_outer")
-        if made is None:
+        if "_outer" not in self.__dict__:
             with _LOCK:
-                made = self.__dict__.get("_outer")
-                if made is None:
+                if "_outer" not in self.__dict__:
                     options = {k: v for k, v in self.targetoptions.items() if k not in INNER}
                     options["no_cfunc_wrapper"] = True
-                    made = self.__dict__["_outer"] = _make(CPUDispatcher, self.py_func, options)
-        return made
+                    made: Any = CPUDispatcher(self.py_func, {}, options)
+                    made._cache = FunctionFiles(self.py_func, options)
+                    self.__dict__["_outer"] = made
+        return self.__dict__["_outer"]
 
 
 _LOCK = threading.Lock()
 
 
-def _make(kind: Any, function: Any, options: dict[str, Any]) -> Any:
-    dispatcher = kind(function, {}, options)
-    dispatcher._cache = FunctionFiles(function, options)
-    return dispatcher
+# --- functions that compiled code calls ------------------------------------------------------------
+
+
+class InnerLibrary(JITCodeLibrary):
+    """Code of a function that is optimised and made machine code of as a part of its caller.
+
+    numba would do both for the function alone as well, and again for all that it was linked into.
+    """
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the caller."""
+
+    def _finalize_final_module(self) -> None:
+        """Leave it to the caller."""
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """There is no machine code."""
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """What makes code, but for the environment of Python, which would be written into machine code."""
+        return _WithoutEnvironment(self._codegen)
+
+
+class _WithoutEnvironment:
+    def __init__(self, codegen: Any):
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing to set: a caller read from disk does without it too."""
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class UseInnerLibrary(FunctionPass):
+    """Have the code written into a library of our own."""
+
+    _name = "use_inner_library"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        """Set the library, which numba makes itself where there is none."""
+        state.library = InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return False
+
+
+class InnerCompiler(CompilerBase):
+    """numba's compiler with a library of our own."""
+
+    def define_pipelines(self) -> list[Any]:
+        """One pipeline, numba's own and one more pass."""
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.add_pass_after(UseInnerLibrary, NopythonTypeInference)
+        manager.finalize()
+        return [manager]
 
 
 # --- what is kept ----------------------------------------------------------------------------------

@@ -249,7 +249,10 @@ def test_without_any_folder_it_works_with_one_warning(tmp_path: Path) -> None:
 
 def test_a_folder_that_can_no_longer_be_written_to_stops_nothing(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
-    gone = CALLS.replace("rng, matrix =", f"import shutil; shutil.rmtree({str(kept)!r})\nrng, matrix =")
+    remove = (
+        f"import shutil; from dbm_gmx import compiled; compiled.cache_folder(); shutil.rmtree({str(kept)!r})"
+    )
+    gone = CALLS.replace("rng, matrix =", f"{remove}\nrng, matrix =")
     done = run(gone, NUMBA_CACHE_DIR=kept)
     assert not kept.exists()
     assert done.stdout == run(CALLS, NUMBA_CACHE_DIR=tmp_path / "other").stdout
