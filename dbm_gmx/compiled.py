@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import FunctionType
 from typing import Any, TypeVar, cast
 from uuid import uuid4
 
@@ -36,7 +35,7 @@ from numba.core.typed_passes import NopythonTypeInference
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("compiled.py", "options.py", "chemistry", "forcefield", "sampling")
+SOURCES = ("compiled.py", "errors.py", "options.py", "parallel.py", "chemistry", "forcefield", "sampling")
 """Files and folders that hold compiled code, or what it takes constants from."""
 
 OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": True, "boundscheck": None}
@@ -69,25 +68,9 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     return compile_one
 
 
-def serial_and_parallel(function: Function) -> tuple[Function, Function]:
-    """Compile a function that uses ``numba.prange`` twice: for one thread, and for all.
-
-    Each has a name of its own, by which numba, profiles and the files on disk tell them apart.
-    """
-    serial, parallel = _renamed(function, "serial"), _renamed(function, "parallel")
-    return compiled()(serial), compiled(parallel=True)(parallel)
-
-
-def _renamed(function: Function, suffix: str) -> Function:
-    """The same function with a name of its own."""
-    code = function.__code__
-    other = FunctionType(
-        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    )
-    other.__name__, other.__qualname__ = f"{function.__name__}_{suffix}", f"{function.__qualname__}_{suffix}"
-    other.__module__, other.__doc__ = function.__module__, function.__doc__
-    other.__kwdefaults__, other.__annotations__ = function.__kwdefaults__, function.__annotations__
-    return cast(Function, other)
+def plain(function: Function) -> Function:
+    """The Python function that was compiled: for tensors and arrays of any library."""
+    return cast(Function, getattr(function, "py_func", function))
 
 
 class CompiledFunction(CPUDispatcher):

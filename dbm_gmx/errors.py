@@ -1,7 +1,8 @@
-"""Errors a user can mend."""
+"""Errors a user can mend, and the exit codes."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from pathlib import Path
 
 
@@ -22,3 +23,21 @@ class InputError(Exception):
         self.line = line
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
         super().__init__(where + message)
+
+
+class ExitCode(IntEnum):
+    """How a command has ended.
+
+    Attributes
+    ----------
+    DONE
+        All went well.
+    FAILED
+        The input cannot be used, the run was interrupted, or something could not be done.
+    FLAWED
+        All is written, but the atoms break a rule: wrong stereocentres, or a hard rule of the evaluation.
+    """
+
+    DONE = 0
+    FAILED = 1
+    FLAWED = 2

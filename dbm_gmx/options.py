@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,36 @@ MODEL = "provisional"
 
 REFINEMENTS = ("none", "gibbs", "exact")
 STARTS = ("growth", "network")
-BONDS = ("fixed", "network")
 CONSTRAINTS = ("none", "h-bonds", "all-bonds")
 
 ASSUMED = "assumed"
 """Source of a temperature nobody has given."""
+
+
+@dataclass(frozen=True)
+class MoleculeFiles:
+    """The files that say which atoms the beads stand for.
+
+    Attributes
+    ----------
+    topology, mappings
+        Atomistic ``.top`` and mapping files; both from the library of molecules if neither is given.
+    owners
+        Owners files.
+    defines, include
+        For the preprocessor of the ``.top``, as in an ``.mdp`` (``-D`` names and folders).
+    """
+
+    topology: str | Path | None = None
+    mappings: Sequence[str | Path] = ()
+    owners: Sequence[str | Path] = ()
+    defines: Sequence[str] = ()
+    include: Sequence[str | Path] = ()
+
+    @property
+    def none_given(self) -> bool:
+        """Whether the molecules are those of the library."""
+        return self.topology is None and not self.mappings
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,16 @@ class Inputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
 
+    @property
+    def molecules(self) -> MoleculeFiles:
+        """Those that say which atoms the beads stand for."""
+        return MoleculeFiles(self.topology, self.mappings, self.owners, self.defines, self.include)
+
+    @property
+    def selects(self) -> bool:
+        """Whether frames are selected by their times."""
+        return (self.begin, self.end, self.dt) != (None, None, None)
+
 
 @dataclass(frozen=True)
 class AtomInputs:
@@ -84,6 +120,11 @@ class AtomInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
 
+    @property
+    def selects(self) -> bool:
+        """Whether frames are selected by their times."""
+        return (self.begin, self.end, self.dt) != (None, None, None)
+
 
 @dataclass(frozen=True)
 class EvaluateInputs:
@@ -96,7 +137,7 @@ class EvaluateInputs:
     trajectories, labels
         Candidates, and what they are called; their file names if not given.
     reference
-        Atomistic trajectory to compare with, or a conformer that only says the hands of stereocentres.
+        Atomistic trajectory to compare with, or a conformer that only says the chirality of stereocentres.
     cg
         Structure and trajectory of the beads the candidates were made for.
     mappings
@@ -174,11 +215,8 @@ class Settings:
     samples
         Independent reconstructions of each frame.
     orientations
-        Turns of the local frame the network tries at most for each bead: more than one where the energy is
-        out of line with that of the other beads of its type.
-    bonds
-        Of the atoms the network places: ``fixed``, those that the constraints hold have their length;
-        ``network``, as long as it makes them.
+        Orientations of the local frame the network tries at most for each bead: more than one where the
+        energy is an outlier for beads of its type.
     seed
         Of all random numbers, together with the index of the frame and of the sample.
     batch
@@ -190,7 +228,6 @@ class Settings:
     sweeps: int | None = None
     samples: int = 1
     orientations: int = 1
-    bonds: str = "fixed"
     seed: int = 1
     batch: int = 1024
 
@@ -215,6 +252,30 @@ class Settings:
         if self.refine != "gibbs":
             return 0
         return 4 if self.sweeps is None else self.sweeps
+
+
+@dataclass(frozen=True)
+class Method:
+    """How atoms are put back: what is done, for which ensemble, with which model.
+
+    Attributes
+    ----------
+    settings
+        Start, refinement, samples, seed.
+    conditions
+        The ensemble the atoms are to belong to; 300 K are assumed, with a warning, if none is given.
+    model, channels
+        Model by name or path, and a channel file that overrides its channels.  Not read where the settings
+        need no network.
+    device
+        Where the network runs, as torch names it; the fastest there is if not given.
+    """
+
+    settings: Settings = Settings()
+    conditions: Conditions = Conditions(source=ASSUMED)
+    model: str | Path = MODEL
+    channels: Path | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
 
-import numba
-import torch
-
 from dbm_gmx.errors import InputError
 
 Job = TypeVar("Job")
@@ -29,7 +26,6 @@ def side_by_side(
     workers: int,
     *,
     ahead: int = 1,
-    prepare: Callable[[], None] = _nothing,
     abandon: Callable[[], None] = _nothing,
 ) -> Generator[Result, None, None]:
     """Yield results in the order of the jobs.
@@ -46,14 +42,12 @@ def side_by_side(
         Threads.
     ahead
         Jobs for each thread that are started or wait, so that a slow one does not hold up the others.
-    prepare
-        Called once on each thread.
     abandon
         Called again and again when nobody wants the results any more, until the jobs that run have ended.
     """
     pending: deque[Future[Result]] = deque()
     damage: InputError | None = None
-    with ThreadPoolExecutor(workers, initializer=prepare) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
                 try:
@@ -76,7 +70,39 @@ def side_by_side(
         raise damage
 
 
+class Team:
+    """Threads that share the loops of one frame; made of compiled functions that let others run.
+
+    Parameters
+    ----------
+    size
+        How many, the one that calls among them.
+    """
+
+    def __init__(self, size: int = 1):
+        self.size = size
+        self._others = ThreadPoolExecutor(size - 1) if size > 1 else None
+
+    def share(self, work: Callable[[int, int], None], count: int, *, least: int = 1) -> None:
+        """Do ``work(first, step)`` for each thread: items ``first``, ``first + step`` and so on of ``count``.
+
+        Parameters
+        ----------
+        least
+            Items that are worth a thread.
+        """
+        members = max(1, min(self.size, count // least))
+        if members == 1 or self._others is None:
+            work(0, 1)
+            return
+        pending = [self._others.submit(work, k, members) for k in range(1, members)]
+        work(0, members)
+        for future in pending:
+            future.result()
+
+
 def set_threads(count: int) -> None:
-    """Use so many threads in the network and the sampler, of the latter no more than there are cores."""
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    torch.set_num_threads(count)  # after numba, which sets the number of OpenMP's threads when it starts
+    """Use so many threads in the network and the sampler; the latter asks torch for the number."""
+    import torch  # it takes seconds, which jobs without a network need not wait
+
+    torch.set_num_threads(count)

@@ -13,6 +13,7 @@ from dbm_gmx.chemistry.system import whole_atoms
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.options import MoleculeFiles
 
 HERE = Path(__file__).resolve().parent
 
@@ -48,9 +49,7 @@ def octane() -> systems.Example:
     folder = share_path("examples", "octane")
     system, _ = read_system(
         folder / "cg.tpr",
-        topology=folder / "topol.top",
-        mappings=[folder / "mapping.xml"],
-        owners=[folder / "owners.txt"],
+        MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"], [folder / "owners.txt"]),
     )
     frame = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
     return systems.example(system, whole_atoms(system, frame), frame.box)

@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology,
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies, nonbonded_pairs
-from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_target
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.arrays import make_numbers, make_tables
@@ -95,7 +95,7 @@ def system(
     nonbonded = NonBonded(tuple(sigma_epsilon), np.outer(c6, c6), np.outer(c12, c12), 3, False, 1.0, fudge_qq)
     moltypes = {moltype.name: moltype for moltype, *_ in parts}
     topology = Topology(moltypes, tuple((moltype.name, count) for moltype, _, count in parts), nonbonded)
-    return System(topology, {b.molecule: b for _, b, _ in parts}, {}, tuple(matches))
+    return System(topology, {b.molecule: b for _, b, _ in parts}, tuple(matches))
 
 
 def lattice(count: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ def own_energies(
     made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray
 ) -> tuple[float, float]:
     """Energies by the sampler's own code, as :func:`potential` gives them; atoms stay where they are."""
-    target = make_target(made, conditions)
+    target = make_hamiltonian(made, conditions)
     tables, numbers = make_tables(target), make_numbers(target)
     beads = mapped_beads(made, atoms)
     owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))

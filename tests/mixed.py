@@ -31,7 +31,7 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.network.model import save_model
 from dbm_gmx.options import Conditions, Settings
-from dbm_gmx.sampling.sampler import Convergence
+from dbm_gmx.sampling.chain import Convergence
 
 MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
 BEADS, ATOMS = 4, 26
@@ -162,12 +162,12 @@ class FakeSampler:
         settings: Settings,
         chirality: Mapping[str, np.ndarray],
         *,
-        together: bool = True,
+        threads: int = 1,
     ):
         if self.refused:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
-        self.chirality, self.together = chirality, together
+        self.chirality, self.threads = chirality, threads
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 
@@ -196,8 +196,8 @@ def fake_sampler(
     """Use :class:`FakeSampler`; returns the list those made will be in."""
     made: list[FakeSampler] = []
     moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
-    for module in ("backmap", "check"):
-        monkeypatch.setattr(f"dbm_gmx.{module}.Sampler", moltype)
+    for module in ("backmapper", "check"):
+        monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.make_sampler", moltype)
     return made
 
 

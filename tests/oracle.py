@@ -20,7 +20,7 @@ from dbm_gmx.network.voxels import Grid, density_of
 
 
 class Oracle:
-    """Says where each atom is in the reference frame whose beads it is shown.
+    """Says where each atom is in the reference frame whose beads it is given.
 
     Parameters
     ----------

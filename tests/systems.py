@@ -13,7 +13,7 @@ import torch
 from dbm_gmx.chemistry.mapping import Mapping, Match, default_alignment
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
-from dbm_gmx.network.arrays import Layout, system_layout
+from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
 from dbm_gmx.network.channels import Channels, FeatureTable, bead_types_of, classes_of, default_channels
 from dbm_gmx.network.environment import Scene, make_scene
 from dbm_gmx.network.voxels import Grid
@@ -113,7 +113,7 @@ class Example:
 
     system: System
     channels: Channels
-    layout: Layout
+    arrays: NetworkArrays
     table: FeatureTable
     atoms: np.ndarray
     beads: np.ndarray
@@ -129,7 +129,7 @@ class Example:
         """All atoms in place, where they are or at other places."""
         atoms = self.atoms if atoms is None else atoms
         scene = make_scene(
-            self.layout,
+            self.arrays,
             [mapped_beads(self.system, atoms)],
             [self.box if box is None else box],
             grid=grid or Grid(),
@@ -141,8 +141,8 @@ class Example:
 def example(system: System, atoms: np.ndarray, box: np.ndarray) -> Example:
     classes = [c for cs in classes_of(system).values() for c in cs]
     channels = default_channels(classes, sorted(bead_types_of(system)))
-    layout, table = system_layout(system, channels)
-    return Example(system, channels, layout, table, atoms, mapped_beads(system, atoms), box)
+    arrays, table = make_network_arrays(system, channels)
+    return Example(system, channels, arrays, table, atoms, mapped_beads(system, atoms), box)
 
 
 def tiny() -> Example:

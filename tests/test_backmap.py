@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from mixed import Mixture, Result, command, entry, labels, listing
 from oracle import example
 from test_quality import BOX, several, star, system_of
 
-import dbm_gmx.commands.backmap as job
+import dbm_gmx.backmapping.backmapper as job
+from dbm_gmx.backmapping.backmapper import Backmapper
+from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Stereo
-from dbm_gmx.commands.backmap import Backmapper
-from dbm_gmx.commands.summary import Report, Tally
+from dbm_gmx.chemistry.stereo import Chirality, Stereo
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
+from dbm_gmx.network.model import read_model
 from dbm_gmx.options import Settings
 from dbm_gmx.parallel import side_by_side
-from dbm_gmx.sampling.sampler import Convergence
+from dbm_gmx.sampling.chain import Convergence
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 
@@ -194,11 +196,12 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
 def test_what_is_said_at_the_end(backmap) -> None:
     lines = backmap("aa.xtc", e=20).out.splitlines()
     assert [line[:15].strip() for line in lines] == [
-        *("frames", "bad contacts", "stereocentres", "beads", "longest bond")
+        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond")
     ]
     assert lines[0].split()[1] == "3"
     assert lines[0].endswith(" a minute")
-    assert "nm (rms) from the input" in lines[3]
+    assert re.fullmatch(r"stages         network \d+(\.\d+)? s a frame", lines[1])
+    assert "nm (rms) from the input" in lines[4]
 
 
 def test_quiet(backmap) -> None:
@@ -227,6 +230,13 @@ def counted(frames: Iterator[Frame], pulled: list[int]) -> Iterator[Frame]:
         yield frame
 
 
+def count_frames_read(monkeypatch: pytest.MonkeyPatch, pulled: list[int]) -> None:
+    def counting(*files: Path, **options: object) -> Iterator[Frame]:
+        return counted(read_frames(*files, **options), pulled)
+
+    monkeypatch.setattr("dbm_gmx.files.system.read_frames", counting)
+
+
 def test_no_more_frames_are_held_than_are_worked_on(
     backmap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,7 +249,7 @@ def test_no_more_frames_are_held_than_are_worked_on(
         ahead.append(len(pulled))
         write(writer, frame)
 
-    monkeypatch.setattr(job, "read_frames", lambda *a, **k: counted(read_frames(*a, **k), pulled))
+    count_frames_read(monkeypatch, pulled)
     monkeypatch.setattr(Writer, "write", watched)
     monkeypatch.setattr(job, "IN_HAND", 2 * N_ATOMS + 1)
     backmap("aa.xtc")
@@ -376,8 +386,7 @@ def test_every_start_with_every_refinement(
 ) -> None:
     """The sampler is called with atoms or without, or not at all; the model is read or not."""
     made, loaded = mixed.fake_sampler(monkeypatch), []
-    load = job.load_model
-    monkeypatch.setattr(job, "load_model", lambda name: loaded.append(name) or load(name))
+    monkeypatch.setattr(job, "read_model", lambda *given: loaded.append(given) or read_model(*given))
     options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
     options |= {"--model": model} | ({"--start": start} if start else {})
     result = command("backmap", options)
@@ -397,6 +406,18 @@ def test_gibbs_sweeps_begin_with_what_was_grown(
     none, zero, one = (read(tmp_path / f"{name}.trr")[1].positions for name in ("none", "zero", "one"))
     np.testing.assert_array_equal(zero, none)
     assert np.abs(one - zero).max() > 0.01
+
+
+def note_workers(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list that will hold the number of frames sampled at a time, where these are several."""
+    noted: list[int] = []
+
+    def noting(work, jobs, workers: int, **more):
+        noted.append(workers)
+        return side_by_side(work, jobs, workers, **more)
+
+    monkeypatch.setattr(job, "side_by_side", noting)
+    return noted
 
 
 def test_frames_side_by_side_do_not_change_the_answer(
@@ -419,14 +440,15 @@ def test_frames_side_by_side_do_not_change_the_answer(
         running.discard(beads.index)
         return call(sampler, beads, **more)
 
-    made = mixed.fake_sampler(monkeypatch)
+    made, workers = mixed.fake_sampler(monkeypatch), note_workers(monkeypatch)
     exact("one.trr", t=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)
-    monkeypatch.setattr(job, "read_frames", lambda *a, **k: counted(read_frames(*a, **k), pulled))
+    count_frames_read(monkeypatch, pulled)
     monkeypatch.setattr(Writer, "write", watched)
     exact("three.trr", t=300)
-    assert [sampler.together for sampler in made] == [False, False]
+    assert workers == [3]
+    assert [sampler.threads for sampler in made] == [1, 1]
     assert 1 < max(most) <= 3
     assert max(ahead) <= 3
     one, three = read(tmp_path / "one.trr"), read(tmp_path / "three.trr")
@@ -436,14 +458,17 @@ def test_frames_side_by_side_do_not_change_the_answer(
 
 
 def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = mixed.fake_sampler(monkeypatch)
+    made, workers = mixed.fake_sampler(monkeypatch), note_workers(monkeypatch)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     exact("aa.xtc", t=300)  # seven frames
+    assert workers == []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     exact("aa.xtc", t=300)
+    assert workers == [4]
     monkeypatch.setattr(job, "SMALL", N_ATOMS)
     exact("aa.xtc", t=300)
-    assert [sampler.together for sampler in made] == [True, False, True]
+    assert workers == [4]
+    assert [sampler.threads for sampler in made] == [8, 1, 4]
 
 
 def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:
@@ -484,14 +509,40 @@ def test_what_is_said_of_the_sampler(exact, monkeypatch: pytest.MonkeyPatch) -> 
     assert growth[1] == "growth         at 568 K (-t), 3 molecules grown more than once"
 
 
+def test_seconds_of_the_stages_of_network_and_sampler(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the sampler beside the network's, whichever comes first."""
+    mixed.fake_sampler(monkeypatch)
+    call = mixed.FakeSampler.__call__
+
+    def timed(sampler, beads: Frame, **more):
+        positions, convergence = call(sampler, beads, **more)
+        return positions, replace(convergence, seconds={"growth": 12.0, "packing": 0.25 * beads.index})
+
+    monkeypatch.setattr(mixed.FakeSampler, "__call__", timed)
+    options = {**files.inputs, "--model": model, "-o": tmp_path / "aa.trr", "-e": 20, "-t": 300}
+    sampler, network = "growth 12 s, packing 0.2 s", r"network \d+(\.\d+)? s"
+    for refine, start, stages in (
+        ("exact", "growth", sampler),
+        ("exact", "network", f"{network}, {sampler}"),
+        ("gibbs", "growth", f"{sampler}, {network}"),
+    ):
+        result = command("backmap", {**options, "--refine": refine, "--start": start})
+        (line,) = (line for line in result.out.splitlines() if line.startswith("stages"))
+        assert re.fullmatch(f"stages         {stages} a frame", line)
+
+
 # --- stereocentres ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
 class Mirror:
-    """In place of the real sampler: gives the frames it is told, and notes the hands it is asked for."""
+    """In place of the real sampler: gives the frames it is told, and notes the chirality it is asked for."""
 
-    def __init__(self, frames: list[np.ndarray]):
-        self.frames, self.asked, self.chirality = frames, [], {}
+    frames: list[np.ndarray]
+    chirality: Chirality
+    asked: list[dict[str, list[list[int]]]] = field(default_factory=list)
 
     def __call__(self, beads: Frame, *, start=None, sample: int = 0):
         self.asked.append({name: chirality.tolist() for name, chirality in self.chirality.items()})
@@ -501,8 +552,8 @@ class Mirror:
 def test_the_first_frame_says_which_hands_are_wanted_where_nothing_does() -> None:
     system = system_of((star(), 3))
     beads = [Frame(np.zeros((3, 3), np.float32), BOX, index=k) for k in range(2)]
-    sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])])
-    sampler.chirality = known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
+    sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])], known)
     asked = sampler.asked
     mapper = Backmapper(system, Settings(), sampler=sampler, chirality=known)
     tally = Tally(system, known)

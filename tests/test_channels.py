@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
+from scaling import exponent
 from systems import alkane, chain, molecule, ring
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph, heavy_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.network.channels import (
     Channels,
@@ -35,7 +35,7 @@ FLUORENE = molecule(["C"] * 13, [*ring(13), (1, 6), (7, 12)], [2, 0, 1, 1, 1, 1,
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"),
+    ("moltype", "expected"),
     [
         (alkane(8), ["C4"] * 8),
         (TOLUENE, ["C3a"] * 6 + ["C4"]),
@@ -100,6 +100,37 @@ def test_hydrogens_are_named_by_what_they_sit_on():
     assert hydrogens(molecule(["H", "H"], chain(2))) == ["H@H1"] * 2
 
 
+def test_deuterium_is_named_as_hydrogen_is():
+    heavy_methanol = molecule(["C", "O"], chain(2), [3, 1])
+    expected = atom_classes(heavy_methanol)
+    for i in range(2, 6):
+        heavy_methanol.graph.nodes[i].update(element="D", mass=2.014)
+    assert atom_classes(heavy_methanol) == expected
+    assert heavy_atoms(heavy_methanol).tolist() == [True, True, *[False] * 4]
+
+
+def test_a_site_without_mass_is_neither_a_hydrogen_by_name_nor_heavy():
+    moltype = molecule(["C", "O"], chain(2), [3, 1])
+    moltype.graph.nodes[5].update(element="", mass=0.0, type="MW")
+    assert atom_classes(moltype, {"MW": "site"})[5] == "site"
+    assert heavy_atoms(moltype).tolist() == [True, True, *[False] * 4]
+
+
+def test_the_chemical_graph_is_made_once_and_cannot_be_changed():
+    moltype = molecule(["C", "O"], chain(2), [3, 0])
+    moltype.graph.add_node(5, element="", mass=0.0)
+    moltype.graph.add_edge(5, 0, kind="virtual")
+    graph = chemical_graph(moltype)
+    assert graph is chemical_graph(moltype)
+    assert list(graph) == list(range(6))
+    assert not graph[5]
+    assert chemical_bonds(moltype).tolist() == [[0, 1], [0, 2], [0, 3], [0, 4]]
+    with pytest.raises(nx.NetworkXError, match=r"[Ff]rozen"):
+        graph.remove_node(5)
+    with pytest.raises(ValueError, match="read-only"):
+        chemical_bonds(moltype)[0] = 1
+
+
 def test_classes_do_not_depend_on_the_order_of_atoms_or_on_other_parts():
     moltype, rng = FLUORENE, np.random.default_rng(0)
     new = [int(i) for i in rng.permutation(moltype.n_atoms)]
@@ -113,13 +144,17 @@ def test_classes_do_not_depend_on_the_order_of_atoms_or_on_other_parts():
     assert classes[-1] == "N0"
 
 
-def test_classes_of_a_long_polymer_take_no_time():
+def polystyrene(units: int) -> MoleculeType:
     monomer = [(0, 1), (1, 2), *((i + 2, j + 2) for i, j in ring(6))]
-    bonds = [(8 * m + i, 8 * m + j) for m in range(100) for i, j in [*monomer, (1, 8)]][:-1]
-    polystyrene = molecule(["C"] * 800, bonds, [2, 1, 0, 1, 1, 1, 1, 1] * 100)
-    start = time.perf_counter()
-    classes = atom_classes(polystyrene)
-    assert time.perf_counter() - start < 5  # a basis of all cycles takes minutes
+    bonds = [(8 * m + i, 8 * m + j) for m in range(units) for i, j in [*monomer, (1, 8)]][:-1]
+    return molecule(["C"] * 8 * units, bonds, [2, 1, 0, 1, 1, 1, 1, 1] * units)
+
+
+def test_time_for_the_classes_of_a_polymer_goes_with_its_length():
+    """A basis of all its cycles would take the third power of the length."""
+    chains = {units: polystyrene(units) for units in (25, 100, 400)}
+    assert exponent(lambda units: atom_classes(chains[units]), 25, 400) < 1.7
+    classes = atom_classes(chains[100])
     assert classes.count("C3a") == 600
     assert classes.count("H@C3a") == 500
 

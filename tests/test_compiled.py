@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 import dbm_gmx
 from dbm_gmx import compiled
+from dbm_gmx.parallel import Team
 
 PACKAGE = Path(dbm_gmx.__file__).parent
 MESSAGE = "compiling for this machine"
@@ -35,38 +37,37 @@ print(repr(matrix.tolist()))
 )
 """Calls a function whose callees are in another file."""
 
-THREADS = (
+LONG = (
     SHOWN
     + """
-import sys
+import threading, time
 import numpy as np
-from dbm_gmx.sampling import twins
-numbers, values = np.zeros(2000, np.int64), np.zeros(2000)
-for name in sys.argv[1:]:
-    getattr(twins, name)(numbers, values)
-    print(name, len(set(numbers.tolist())), repr(values.sum()))
+from dbm_gmx.sampling import long
+long.work(np.zeros(10))
+values = np.zeros(10_000_000)
+thread = threading.Thread(target=long.work, args=(values,))
+turns = 0
+thread.start()
+while thread.is_alive():
+    time.sleep(0.001)
+    turns += 1
+print(turns)
 """
 )
+"""Counts how often one thread gets its turn while another runs compiled code."""
 
-TWINS = '''
-"""A function that notes the thread each of its turns is done by."""
+WORK = '''
+"""A function that takes a while."""
 
-import numba as nb
 import numpy as np
 
-from dbm_gmx.compiled import serial_and_parallel
+from dbm_gmx.compiled import compiled
 
 
-def _work(numbers, values):
-    for k in nb.prange(len(values)):
-        numbers[k] = nb.get_thread_id()
-        total = 0.0
-        for n in range(1, 2000):
-            total += np.sin(k / n)
-        values[k] = total
-
-
-alone, together = serial_and_parallel(_work)
+@compiled()
+def work(values):
+    for k in range(len(values)):
+        values[k] = np.sin(k) + np.cos(k)
 '''
 
 
@@ -155,7 +156,7 @@ def test_the_key_knows_all_that_compiled_code_is_made_of() -> None:
         if files[name] not in compiled.key_files():
             missing.add(name)
         waiting += [other for other in imported[name] if other not in seen]
-    assert missing <= {"dbm_gmx.errors"}  # which holds no numbers
+    assert missing == set()
 
 
 def imports(path: Path) -> set[str]:
@@ -187,31 +188,49 @@ def test_processes_side_by_side_leave_whole_files(tmp_path: Path) -> None:
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".nbc"}
 
 
-# --- serial and parallel ---------------------------------------------------------------------------
+# --- options and threads ---------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one core: nothing can run side by side")
-def test_each_version_is_found_again_whichever_was_compiled_first(tmp_path: Path, copy: Path) -> None:
-    (copy / "dbm_gmx" / "sampling" / "twins.py").write_text(TWINS)
+def test_functions_compiled_with_other_options_are_kept_apart() -> None:
+    from dbm_gmx.sampling.rotations import random_matrix
+
+    options = random_matrix.outer.targetoptions
+    names = [
+        compiled.FunctionFiles(random_matrix.py_func, chosen)._path((numba.float64,), Target)
+        for chosen in (options, {**options, "parallel": True}, {**options, "fastmath": False}, options)
+    ]
+    assert names[0] == names[3]
+    assert len(set(names)) == 3
+
+
+class Target:
+    """What numba compiles for."""
+
+    @staticmethod
+    def magic_tuple() -> tuple[str, ...]:
+        return ("x86_64",)
+
+
+def test_other_threads_go_on_while_compiled_code_runs(tmp_path: Path, copy: Path) -> None:
+    """Compiled just now, and read from disk."""
+    (copy / "dbm_gmx" / "sampling" / "long.py").write_text(WORK)
     places = {"NUMBA_CACHE_DIR": tmp_path / "kept", "PYTHONPATH": copy}
-    first = run(THREADS, "alone", **places)
-    run(THREADS, "together", **places)
-    again = run(THREADS, "together", "alone", **places)  # all is kept now
-    assert MESSAGE not in again.stderr
-    names, threads, sums = zip(*(line.split() for line in again.stdout.splitlines()), strict=True)
-    assert names == ("together", "alone")
-    assert int(threads[0]) > 1
-    assert int(threads[1]) == 1
-    assert sums[0] == sums[1] == first.stdout.split()[2]
+    first, second = (run(LONG, **places) for _ in range(2))
+    assert MESSAGE in first.stderr
+    assert MESSAGE not in second.stderr
+    assert int(first.stdout) > 5
+    assert int(second.stdout) > 5
 
 
-def test_both_versions_have_names_of_their_own() -> None:
-    from dbm_gmx.sampling.sweep import sweep_alone, sweep_together
+def test_two_threads_share_a_loop_at_the_same_time() -> None:
+    met, done = threading.Barrier(2, timeout=60), []
 
-    assert sweep_alone.__name__ == "_sweep_serial"
-    assert sweep_together.__name__ == "_sweep_parallel"
-    assert sweep_together.targetoptions["parallel"]
-    assert "parallel" not in sweep_alone.targetoptions
+    def work(first: int, step: int) -> None:
+        met.wait()  # passed by two at once only
+        done.extend(range(first, 10, step))
+
+    Team(2).share(work, 10)
+    assert sorted(done) == list(range(10))
 
 
 # --- where -----------------------------------------------------------------------------------------

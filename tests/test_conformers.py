@@ -11,7 +11,7 @@ import systems
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.hamiltonian import make_target
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.forcefield.terms import ANGLE, DISTANCE, HARMONIC
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.conformers import Piece, draw_conformers, make_piece
@@ -93,7 +93,7 @@ def test_two_centres_that_contradict_each_other_are_refused() -> None:
 
 
 def test_equal_fragments_have_equal_keys(octane: systems.Example) -> None:
-    target = make_target(octane.system, Conditions())
+    target = make_hamiltonian(octane.system, Conditions())
     (molecule,) = target.molecules.values()
     fragments = make_fragments(molecule.moltype)
     keys = [make_piece(target, molecule, f.atoms).key for f in fragments]

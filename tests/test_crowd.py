@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exact import beads_of, molecule, system
 
-from dbm_gmx.forcefield.hamiltonian import make_target
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.annealing import make_script
 from dbm_gmx.sampling.arrays import make_numbers, make_tables
@@ -32,7 +32,9 @@ class Case:
         bonds = [("bonds", 1, (i, i + 1), (float(lengths[i]), 2e5)) for i in range(3)]
         tight = [("angles", 1, (0, 1, 2), (70.346, 2000.0)), ("angles", 1, (1, 2, 3), (90.0, 2000.0))]
         atom = molecule("N", [("N", 40.0, 0.0)], [])
-        self.kt = make_target(system([(atom, beads_of(atom, [0]), 1)], {"N": (SIGMA, 1.0)}), CONDITIONS).kt
+        self.kt = make_hamiltonian(
+            system([(atom, beads_of(atom, [0]), 1)], {"N": (SIGMA, 1.0)}), CONDITIONS
+        ).kt
         # two minima, at +90 and -90 degrees: cos 2 phi parts them, sin phi tells them apart
         turned = [
             ("dihedrals", 1, (0, 1, 2, 3), (0.0, 20 * self.kt, 2.0)),
@@ -41,7 +43,7 @@ class Case:
         chain = molecule("M", sites, [*bonds, *tight, *turned])
         pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
         depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
-        target = make_target(system(pair, depth), CONDITIONS)
+        target = make_hamiltonian(system(pair, depth), CONDITIONS)
         self.tables, self.numbers = make_tables(target), make_numbers(target)
         self.script = make_script(target.molecules["M"], [np.arange(4)])
         self.bead = PLACE + ABOVE[:3].mean(axis=0)

@@ -7,7 +7,7 @@ import pytest
 from systems import Example
 
 from dbm_gmx.chemistry.system import mapped_beads
-from dbm_gmx.forcefield.hamiltonian import make_target
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.annealing import Schedule, anneal
 from dbm_gmx.sampling.growth import Folder, fold, make_folder, offer
@@ -28,7 +28,7 @@ class Liquid:
 @pytest.fixture(scope="module")
 def liquid(octane: Example) -> Liquid:
     match = octane.system.matches[0]
-    target = make_target(octane.system, Conditions(temperature=350.0))
+    target = make_hamiltonian(octane.system, Conditions(temperature=350.0))
     folder = make_folder(target, target.molecules[match.moltype.name])
     beads = mapped_beads(octane.system, octane.atoms).reshape(match.count, -1, 3)[:MOLECULES]
     chirality = np.zeros((MOLECULES, 0), np.int8)

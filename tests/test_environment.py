@@ -1,4 +1,4 @@
-"""What an atom sees: against a slow reference, and what it must not depend on."""
+"""Environments: against a slow reference, and what they must not depend on."""
 
 from __future__ import annotations
 
@@ -14,39 +14,43 @@ from systems import Example, alkane, example, mapping, molecule, scattered, syst
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
 from dbm_gmx.chemistry.topology import MoleculeType, excluded_pairs
-from dbm_gmx.network.build_order import make_plan
+from dbm_gmx.network.build_order import make_build_order
 from dbm_gmx.network.channels import ROLES
 from dbm_gmx.network.environment import (
-    EVERYTHING,
+    ALL_KNOWN,
     Environment,
     Scene,
+    Targets,
     densities,
     local_frames,
+    make_environment,
     make_scene,
-    surround,
 )
 from dbm_gmx.network.voxels import Grid, collapse, density_of
 
 GRID = Grid()
 
 
-def look(
-    scene: Scene, atom: torch.Tensor, *, growing: bool, azimuth: float = 0.3, grid: Grid = GRID
+def environment_of(
+    scene: Scene,
+    atom: torch.Tensor,
+    *,
+    growing: bool,
+    azimuth: float = 0.3,
+    replica: int = 0,
+    grid: Grid = GRID,
 ) -> Environment:
-    """What atoms of the first copy see."""
-    return surround(
-        scene,
-        atom,
-        now=scene.layout.growth[atom] if growing else torch.full_like(atom, EVERYTHING),
-        azimuth=azimuth + 0.01 * atom,  # an atom's own, whatever the batch
-        replica=torch.zeros_like(atom),
-        grid=grid,
-    )
+    """What surrounds atoms of one of the copies."""
+    known_below = scene.arrays.growth_rank[atom] if growing else torch.full_like(atom, ALL_KNOWN)
+    targets = Targets(atom, known_below, torch.full_like(atom, replica))
+    return make_environment(scene, targets, azimuth + 0.01 * atom, grid)  # its own, whatever the batch
 
 
-def seen(example: Example, atom: torch.Tensor, *, growing: bool, scene: Scene | None = None) -> torch.Tensor:
-    """Densities seen by some atoms."""
-    return densities(look(scene or example.scene(), atom, growing=growing), example.features, GRID)
+def densities_of(
+    example: Example, atom: torch.Tensor, *, growing: bool, scene: Scene | None = None
+) -> torch.Tensor:
+    """Densities around some atoms."""
+    return densities(environment_of(scene or example.scene(), atom, growing=growing), example.features, GRID)
 
 
 class Slow:
@@ -61,7 +65,7 @@ class Slow:
         )
         self.molecule, self.row, self.moltype, self.rank, self.bead, self.bead_type = [], [], [], [], [], []
         for match in example.system.matches:
-            ranks = self.ranks(make_plan(match.moltype, match.mapping))
+            ranks = self.ranks(make_build_order(match.moltype, match.mapping))
             for _ in range(match.count):
                 self.bead += [len(self.bead_type) + b for b in match.mapping.owner.tolist()]
                 self.bead_type += match.mapping.types
@@ -133,8 +137,8 @@ class Slow:
 def test_densities_are_those_of_the_definition(request, name, images, count, growing):
     example = request.getfixturevalue(name)
     slow = Slow(example, images)
-    atom = torch.randperm(example.layout.n_atoms, generator=torch.Generator().manual_seed(3))[:count]
-    environment = look(example.scene(), atom, growing=growing)
+    atom = torch.randperm(example.arrays.n_atoms, generator=torch.Generator().manual_seed(3))[:count]
+    environment = environment_of(example.scene(), atom, growing=growing)
     found = densities(environment, example.features, GRID).numpy()
     for k, i in enumerate(atom.tolist()):
         expected = slow.density(i, environment.rotation[k].numpy().astype(float), growing=growing)
@@ -142,14 +146,14 @@ def test_densities_are_those_of_the_definition(request, name, images, count, gro
 
 
 def test_growth_ranks_follow_the_plan_across_molecule_types(tiny):
-    slow, rank = Slow(tiny, 0), tiny.layout.growth.tolist()
+    slow, rank = Slow(tiny, 0), tiny.arrays.growth_rank.tolist()
     for i, j in product(range(len(rank)), repeat=2):
         assert (rank[i] < rank[j]) == (slow.rank[i] < slow.rank[j])
 
 
-def test_an_atom_sees_its_own_images_but_not_itself(tiny):
-    atom = torch.arange(tiny.layout.n_atoms)
-    environment = look(tiny.scene(), atom, growing=False)
+def test_an_atom_knows_its_own_images_but_not_itself(tiny):
+    atom = torch.arange(tiny.arrays.n_atoms)
+    environment = environment_of(tiny.scene(), atom, growing=False)
     own = environment.neighbour == atom[:, None]
     assert own.any()
     distance = torch.linalg.vector_norm(
@@ -164,10 +168,10 @@ def _local(environment: Environment, positions: np.ndarray) -> torch.Tensor:
 
 
 def test_known_atoms_are_listed_with_their_places(octane):
-    atom = torch.arange(0, octane.layout.n_atoms, 97)
-    environment = look(octane.scene(), atom, growing=False)
+    atom = torch.arange(0, octane.arrays.n_atoms, 97)
+    environment = environment_of(octane.scene(), atom, growing=False)
     assert torch.equal(environment.atom, atom)
-    assert torch.equal(environment.atom_class, octane.layout.atom_class[atom])
+    assert torch.equal(environment.atom_class, octane.arrays.atom_class[atom])
     away = torch.linalg.vector_norm(environment.positions, dim=2)
     assert float(away[environment.weights > 0].max()) < GRID.cutoff
     assert set(environment.weights.unique().tolist()) == {0.0, 1.0}
@@ -177,7 +181,7 @@ def test_known_atoms_are_listed_with_their_places(octane):
         back = environment.positions[k, listed] @ environment.rotation[k] + environment.centre[k]
         off = (back.numpy() - octane.atoms[environment.neighbour[k, listed]]) @ inverse
         assert np.abs(off - np.round(off)).max() < 1e-5
-        classes = octane.layout.atom_class[environment.neighbour[k, listed]]
+        classes = octane.arrays.atom_class[environment.neighbour[k, listed]]
         # a row of the feature table names the class, whether as a neighbour or once more as a bonded one
         rows, table = environment.rows[k, listed], octane.table
         bonded = rows >= table.bonded_row
@@ -195,7 +199,9 @@ def alone(moltype: MoleculeType, owner: list[int], types: str, *, seed: int = 0)
 def lennard_jones(example: Example) -> float:
     """What the Lennard-Jones channels show at most, to any atom."""
     columns = [k for k, n in enumerate(example.channels.names) if n.startswith("lj:")]
-    return float(seen(example, torch.arange(example.layout.n_atoms), growing=False)[:, columns].abs().max())
+    return float(
+        densities_of(example, torch.arange(example.arrays.n_atoms), growing=False)[:, columns].abs().max()
+    )
 
 
 def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
@@ -213,7 +219,7 @@ def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
 def test_atoms_four_bonds_away_have_no_role(octane):
     moltype = alkane(5)
     five = alone(moltype, [0] * 5, "A")
-    table, chosen = five.table, look(five.scene(), torch.tensor([0]), growing=False)
+    table, chosen = five.table, environment_of(five.scene(), torch.tensor([0]), growing=False)
     role = (chosen.rows - table.bonded_row) // (2 * len(table.classes))
     bonded = (chosen.rows >= table.bonded_row) & (chosen.rows < table.bead_row) & (chosen.weights > 0)
     assert role[bonded].tolist() == [0, 1, 2]  # and none of its hydrogens
@@ -231,7 +237,7 @@ def lined_up(points: list[list[float]]) -> Example:
 
 
 def frames(example: Example, azimuth: torch.Tensor | None = None, **moved) -> torch.Tensor:
-    bead = torch.arange(example.layout.n_beads)
+    bead = torch.arange(example.arrays.n_beads)
     turn = torch.zeros(len(bead)) if azimuth is None else azimuth
     return local_frames(example.scene(**moved), bead, turn)
 
@@ -243,35 +249,35 @@ def assert_proper(rotation: torch.Tensor) -> None:
 
 
 def test_frames_are_rotations_with_z_towards_the_alignment_bead(octane):
-    azimuth = torch.linspace(-7, 7, octane.layout.n_beads)
+    azimuth = torch.linspace(-7, 7, octane.arrays.n_beads)
     rotation = frames(octane, azimuth)
     assert_proper(rotation)
     beads = torch.from_numpy(octane.beads).float()
-    towards = (rotation @ (beads[octane.layout.align] - beads)[..., None])[..., 0]
+    towards = (rotation @ (beads[octane.arrays.align] - beads)[..., None])[..., 0]
     assert torch.allclose(towards[:, :2], torch.zeros(len(beads), 2), atol=1e-5)
     assert float(towards[:, 2].min()) > 0.1
 
 
 def test_second_bead_is_near_and_lies_in_the_xz_plane(octane):
-    layout, rotation = octane.layout, frames(octane)
-    bead = torch.arange(layout.n_beads)
-    assert (layout.second >= 0).all()
-    assert ((layout.second != bead) & (layout.second != layout.align)).all()
-    assert torch.equal(layout.second // 4, bead // 4)  # four beads a molecule
+    arrays, rotation = octane.arrays, frames(octane)
+    bead = torch.arange(arrays.n_beads)
+    assert (arrays.second >= 0).all()
+    assert ((arrays.second != bead) & (arrays.second != arrays.align)).all()
+    assert torch.equal(arrays.second // 4, bead // 4)  # four beads a molecule
     beads = torch.from_numpy(octane.beads).float()
-    second = (rotation @ (beads[layout.second] - beads)[..., None])[..., 0]
+    second = (rotation @ (beads[arrays.second] - beads)[..., None])[..., 0]
     assert float(second[:, 1].abs().max()) < 1e-5
     assert float(second[:, 0].min()) > 0
 
 
 def test_second_bead_is_the_nearest_along_the_bonds():
-    layout = lined_up([[1.0 + 0.1 * i, 2, 3] for i in range(5)]).layout
-    assert layout.align.tolist() == [1, 0, 1, 2, 3]
-    assert layout.second.tolist() == [2, 2, 3, 4, 2]
+    arrays = lined_up([[1.0 + 0.1 * i, 2, 3] for i in range(5)]).arrays
+    assert arrays.align.tolist() == [1, 0, 1, 2, 3]
+    assert arrays.second.tolist() == [2, 2, 3, 4, 2]
 
 
 def test_azimuth_turns_about_z(octane):
-    azimuth = torch.rand(octane.layout.n_beads, generator=torch.Generator().manual_seed(1)) * 7
+    azimuth = torch.rand(octane.arrays.n_beads, generator=torch.Generator().manual_seed(1)) * 7
     turn = frames(octane, azimuth) @ frames(octane).transpose(1, 2)
     expected = Rotation.from_euler("z", -azimuth.numpy()[:, None]).as_matrix()
     assert np.abs(turn.numpy() - expected).max() < 1e-4  # three beads nearly in line lose digits
@@ -283,13 +289,13 @@ def test_frames_turn_with_the_system(octane, tiny):
     assert np.abs(after.numpy() @ turn - before.numpy()).max() < 1e-4
 
 
-def test_a_turned_system_looks_the_same(octane):
+def test_a_turned_system_has_the_same_densities(octane):
     turn = Rotation.random(random_state=6).as_matrix()
-    atom = torch.arange(5, octane.layout.n_atoms, 131)
+    atom = torch.arange(5, octane.arrays.n_atoms, 131)
     turned = octane.scene(atoms=octane.atoms @ turn.T, box=octane.box @ turn.T)
     for growing in (True, False):
-        expected = seen(octane, atom, growing=growing)
-        assert torch.allclose(seen(octane, atom, growing=growing, scene=turned), expected, atol=1e-4)
+        expected = densities_of(octane, atom, growing=growing)
+        assert torch.allclose(densities_of(octane, atom, growing=growing, scene=turned), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -308,15 +314,15 @@ def test_frames_exist_where_beads_are_missing_or_in_line(points):
     chosen = lined_up(points)
     rotation = frames(chosen)
     assert_proper(rotation)
-    towards = chosen.beads[chosen.layout.align] - chosen.beads
+    towards = chosen.beads[chosen.arrays.align] - chosen.beads
     for b, z in enumerate(towards):
-        if chosen.layout.align[b] >= 0 and z.any():
+        if chosen.arrays.align[b] >= 0 and z.any():
             assert rotation[b, 2].numpy() == pytest.approx(z / np.linalg.norm(z), abs=1e-5)
 
 
 def test_single_beads_have_no_alignment_and_pairs_no_second_bead():
-    assert lined_up([[1.0, 2, 3]]).layout.align.tolist() == [-1]
-    pair = lined_up([[1.0, 2, 3], [1.2, 2, 3]]).layout
+    assert lined_up([[1.0, 2, 3]]).arrays.align.tolist() == [-1]
+    pair = lined_up([[1.0, 2, 3], [1.2, 2, 3]]).arrays
     assert (pair.align.tolist(), pair.second.tolist()) == ([1, 0], [-1, -1])
 
 
@@ -331,95 +337,90 @@ def vectors(count: int, box: np.ndarray, seed: int) -> np.ndarray:
 @pytest.mark.parametrize("growing", [True, False], ids=["growth", "sweep"])
 def test_origin_and_wrapping_do_not_matter(request, name, growing):
     example = request.getfixturevalue(name)
-    atom = torch.arange(0, example.layout.n_atoms, max(1, example.layout.n_atoms // 40))
-    expected = seen(example, atom, growing=growing)
-    molecules = example.layout.molecule.numpy()
+    atom = torch.arange(0, example.arrays.n_atoms, max(1, example.arrays.n_atoms // 40))
+    expected = densities_of(example, atom, growing=growing)
+    molecules = example.arrays.molecule.numpy()
     shifted = example.atoms + np.array([3.3, -1.7, 0.9])
     wrapped = example.atoms + vectors(molecules.max() + 1, example.box, 4)[molecules]
     for atoms in (shifted, wrapped):
-        again = seen(example, atom, growing=growing, scene=example.scene(atoms=atoms))
+        again = densities_of(example, atom, growing=growing, scene=example.scene(atoms=atoms))
         off = (again - expected).abs()
         assert float(off.mean()) < 1e-5
         assert float(off.max()) < 1e-3  # single precision, and three beads nearly in line
 
 
 def test_another_basis_of_the_same_lattice_shows_the_same(tiny):
-    atom = torch.arange(tiny.layout.n_atoms)
+    atom = torch.arange(tiny.arrays.n_atoms)
     basis = np.array([[1, 0, 0], [-1, 1, 0], [2, -1, 1]]) @ tiny.box
-    again = seen(tiny, atom, growing=False, scene=tiny.scene(box=basis))
-    assert torch.allclose(again, seen(tiny, atom, growing=False), atol=1e-4)
+    again = densities_of(tiny, atom, growing=False, scene=tiny.scene(box=basis))
+    assert torch.allclose(again, densities_of(tiny, atom, growing=False), atol=1e-4)
 
 
 def test_order_and_size_of_a_batch_do_not_matter(octane):
     rng = torch.Generator().manual_seed(2)
-    atom = torch.randperm(octane.layout.n_atoms, generator=rng)[:40]
+    atom = torch.randperm(octane.arrays.n_atoms, generator=rng)[:40]
     scene = octane.scene()
     for growing in (True, False):
-        expected = seen(octane, atom, growing=growing, scene=scene)
+        expected = densities_of(octane, atom, growing=growing, scene=scene)
         order = torch.randperm(40, generator=rng)
-        permuted = seen(octane, atom[order], growing=growing, scene=scene)
+        permuted = densities_of(octane, atom[order], growing=growing, scene=scene)
         assert torch.allclose(permuted, expected[order], atol=1e-5)
-        parts = [seen(octane, part, growing=growing, scene=scene) for part in atom.split(7)]
+        parts = [densities_of(octane, part, growing=growing, scene=scene) for part in atom.split(7)]
         assert torch.allclose(torch.cat(parts), expected, atol=1e-5)
 
 
-def test_frames_in_hand_together_do_not_see_each_other(tiny):
-    n = tiny.layout.n_atoms
+def test_frames_of_one_scene_do_not_know_each_other(tiny):
+    n = tiny.arrays.n_atoms
     other = tiny.atoms + 0.02 * np.random.default_rng(0).normal(size=tiny.atoms.shape)
     scenes = [tiny.scene(), tiny.scene(atoms=other, box=1.1 * tiny.box)]
-    both = make_scene(tiny.layout, [s.beads.numpy() for s in scenes], [tiny.box, 1.1 * tiny.box], grid=GRID)
+    both = make_scene(tiny.arrays, [s.beads.numpy() for s in scenes], [tiny.box, 1.1 * tiny.box], grid=GRID)
     both.positions[0] = torch.cat([s.positions[0] for s in scenes])
     for growing in (True, False):
-        together = look(both, torch.arange(2 * n), growing=growing)
+        together = environment_of(both, torch.arange(2 * n), growing=growing)
         azimuths = [0.01 * f * n for f in range(2)]
         for f, scene in enumerate(scenes):
-            one = look(scene, torch.arange(n), growing=growing, azimuth=0.3 + azimuths[f])
+            one = environment_of(scene, torch.arange(n), growing=growing, azimuth=0.3 + azimuths[f])
             expected = densities(one, tiny.features, GRID)
             found = densities(together, tiny.features, GRID)[f * n : (f + 1) * n]
             assert torch.allclose(found, expected, atol=1e-4)
 
 
-def test_replicas_are_seen_one_at_a_time(tiny):
-    scene = make_scene(tiny.layout, [tiny.beads], [tiny.box], grid=GRID, replicas=2)
+def test_replicas_are_read_one_at_a_time(tiny):
+    scene = make_scene(tiny.arrays, [tiny.beads], [tiny.box], grid=GRID, replicas=2)
     moved = tiny.atoms + 0.02
     scene.positions[0], scene.positions[1] = (torch.from_numpy(a).float() for a in (tiny.atoms, moved))
     atom = torch.arange(6)
     for replica, atoms in enumerate((tiny.atoms, moved)):
-        single = make_scene(tiny.layout, [tiny.beads], [tiny.box], grid=GRID)
+        single = make_scene(tiny.arrays, [tiny.beads], [tiny.box], grid=GRID)
         single.positions[0] = torch.from_numpy(atoms).float()
-        found = surround(
-            scene,
-            atom,
-            now=torch.full_like(atom, EVERYTHING),
-            azimuth=0.3 + 0.01 * atom,
-            replica=torch.full_like(atom, replica),
-            grid=GRID,
-        )
+        found = environment_of(scene, atom, growing=False, replica=replica)
         assert torch.allclose(
-            densities(found, tiny.features, GRID), seen(tiny, atom, growing=False, scene=single), atol=1e-5
+            densities(found, tiny.features, GRID),
+            densities_of(tiny, atom, growing=False, scene=single),
+            atol=1e-5,
         )
 
 
 def test_atoms_not_placed_yet_do_not_matter_in_growth(octane):
-    growth = octane.layout.growth
+    growth = octane.arrays.growth_rank
     ranks = growth.unique()
     atom = torch.nonzero(growth == ranks[len(ranks) // 2])[:20, 0]
-    expected = seen(octane, atom, growing=True)
+    expected = densities_of(octane, atom, growing=True)
     scene = octane.scene()
     later = growth >= growth[atom[0]]
-    assert float((seen(octane, atom, growing=False) - expected).abs().max()) > 0.1
+    assert float((densities_of(octane, atom, growing=False) - expected).abs().max()) > 0.1
     scene.positions[0, later] += 0.1 * torch.randn(
         int(later.sum()), 3, generator=torch.Generator().manual_seed(4)
     )
-    assert torch.allclose(seen(octane, atom, growing=True, scene=scene), expected, atol=1e-6)
+    assert torch.allclose(densities_of(octane, atom, growing=True, scene=scene), expected, atol=1e-6)
 
 
-def test_only_what_lies_within_the_cutoff_is_seen(octane):
-    atom = torch.arange(0, octane.layout.n_atoms, 211)
+def test_only_what_lies_within_the_cutoff_has_an_entry(octane):
+    atom = torch.arange(0, octane.arrays.n_atoms, 211)
     near, far = (replace(GRID, cutoff=c) for c in (0.4, 0.7))
     counts = []
     for grid in (near, far):
-        environment = look(octane.scene(grid=grid), atom, growing=False, grid=grid)
+        environment = environment_of(octane.scene(grid=grid), atom, growing=False, grid=grid)
         distance = torch.linalg.vector_norm(environment.positions, dim=2)[environment.weights > 0]
         assert float(distance.max()) < grid.cutoff
         counts.append(len(distance))

@@ -27,7 +27,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import GAS
@@ -43,7 +43,7 @@ from dbm_gmx.evaluate.distributions import (
 )
 from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluate.measure import Measured, measure
-from dbm_gmx.evaluate.pairs import measure_pairs, pairs_in_parts
+from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.rings import pierced_rings
 from dbm_gmx.evaluate.rules import faults
 from dbm_gmx.evaluate.shape import chain, dyad_centres, end_to_end, racemo, radius_of_gyration
@@ -220,8 +220,8 @@ def test_pairs_of_a_large_frame_are_not_all_held_at_once(
 ) -> None:
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
     whole = measure_pairs(octane.system, frame, WARM)
-    monkeypatch.setattr("dbm_gmx.evaluate.pairs.AT_ONCE", 700)
-    most = max(len(pairs) for pairs, _ in pairs_in_parts(frame, 1.0))
+    monkeypatch.setattr("dbm_gmx.chemistry.periodic.AT_ONCE", 200_000)
+    most = max(len(pairs) for pairs, _ in close_pairs_in_parts(frame, 1.0))
     assert most < 0.6 * len(close_pairs(frame, 1.0)[0])
     parts = measure_pairs(octane.system, frame, WARM)
     assert parts.energies == pytest.approx(whole.energies, rel=1e-5)

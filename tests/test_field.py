@@ -5,7 +5,7 @@ import pytest
 from exact import beads_of, molecule, system
 
 from dbm_gmx.chemistry.units import ELECTRIC
-from dbm_gmx.forcefield.hamiltonian import make_target
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.arrays import make_tables
 from dbm_gmx.sampling.surroundings import REACH, Field, feel, make_field
@@ -20,7 +20,9 @@ def around(charge: float) -> tuple[Field, np.ndarray]:
     bonds = [("bonds", 1, (i, i + 1), (0.15, 1e5)) for i in range(4)]
     chain, atom = molecule("M", sites, bonds), molecule("N", [("A", 40.0, -charge)], [])
     parts = [(chain, beads_of(chain, [0] * 5), 1), (atom, beads_of(atom, [0]), 2)]
-    tables = make_tables(make_target(system(parts, {"A": (SIGMA, EPSILON)}), Conditions(temperature=300.0)))
+    tables = make_tables(
+        make_hamiltonian(system(parts, {"A": (SIGMA, EPSILON)}), Conditions(temperature=300.0))
+    )
     rows = np.array([[0.05, -0.31, 0.1, 5], [0.0, -1.2, 0.0, 6]])
     free = np.array([0, 4])
     return make_field(tables, 0, free, X, rows, 2), rows

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from dbm_gmx.chemistry.frame import Frame, box_vectors, box_volume, check_frame, dimensions
-from dbm_gmx.chemistry.periodic import make_whole, minimum_image, neighbour_pairs
+from dbm_gmx.chemistry.periodic import (
+    close_pairs,
+    close_pairs_in_parts,
+    make_whole,
+    minimum_image,
+    neighbour_pairs,
+    reduced_cell,
+)
 from dbm_gmx.chemistry.topology import blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.tpr import read_tpr
@@ -48,6 +55,7 @@ def test_minimum_image_keeps_shape_and_type():
 @pytest.mark.parametrize("cutoff", [0.6, 1.9])
 @pytest.mark.parametrize("same", [True, False])
 def test_neighbour_pairs_against_brute_force(cutoff, same):
+    """Of points with themselves, each point at no distance of itself is among them."""
     rng = np.random.default_rng(7)
     for _ in range(4):
         box = skewed_box(rng, 1.8, 2.6, skew=0.6)
@@ -55,14 +63,16 @@ def test_neighbour_pairs_against_brute_force(cutoff, same):
         others = points if same else rng.uniform(0, 1, (15, 3)) @ box
         gaps = others[None, :, None] + CELLS @ box - points[:, None, None]
         near = np.linalg.norm(gaps, axis=-1) <= cutoff
-        if same:
-            near[np.arange(20), np.arange(20), 62] = False
         expected = {(i, j, *CELLS[c]) for i, j, c in zip(*near.nonzero(), strict=True)}
-        i, j, shift = neighbour_pairs(points, others, box, cutoff, same=same)
+        pairs = neighbour_pairs(points, others, box, cutoff)
+        i, j, shift = pairs.i, pairs.j, pairs.shift()
         cells = np.round(shift @ np.linalg.inv(box)).astype(int)
-        np.testing.assert_allclose(cells @ box, shift, atol=1e-5)
+        np.testing.assert_allclose(cells @ box, shift, atol=1e-12)
         assert len(i) == len(expected)
         assert set(zip(i, j, *cells.T, strict=True)) == expected
+        assert near[range(20), range(20), 62].all() if same else True
+        gaps = others[j] + shift - points[i]
+        np.testing.assert_allclose(np.linalg.norm(gaps, axis=1), pairs.distances, atol=1e-12)
 
 
 def test_neighbour_pairs_refer_to_the_given_coordinates():
@@ -71,20 +81,62 @@ def test_neighbour_pairs_refer_to_the_given_coordinates():
     box = skewed_box(rng)
     points, others = (rng.uniform(0, 1, (40, 3)) @ box for _ in range(2))
     moved = others + rng.integers(-3, 4, (40, 3)) @ box
-    i, j, shift = neighbour_pairs(points, others, box, 1.0)
-    a, b, moved_shift = neighbour_pairs(points, moved, box, 1.0)
-    gaps = np.linalg.norm(moved[b] + moved_shift - points[a], axis=1)
-    assert gaps.max() <= 1.0 + 1e-5
-    np.testing.assert_allclose(
-        np.sort(gaps), np.sort(np.linalg.norm(others[j] + shift - points[i], axis=1)), atol=1e-5
-    )
+    pairs = neighbour_pairs(points, others, box, 1.0)
+    again = neighbour_pairs(points, moved, box, 1.0)
+    gaps = np.linalg.norm(moved[again.j] + again.shift() - points[again.i], axis=1)
+    assert gaps.max() <= 1.0 + 1e-12
+    before = np.linalg.norm(others[pairs.j] + pairs.shift() - points[pairs.i], axis=1)
+    np.testing.assert_allclose(np.sort(gaps), np.sort(before), atol=1e-12)
 
 
 def test_self_images_in_a_small_box():
-    i, j, shift = neighbour_pairs(np.zeros((1, 3)), np.zeros((1, 3)), np.eye(3), 1.01, same=True)
-    assert len(i) == 6
-    assert set(i) == set(j) == {0}
-    np.testing.assert_allclose(np.linalg.norm(shift, axis=1), 1.0)
+    pairs = neighbour_pairs(np.zeros((1, 3)), np.zeros((1, 3)), np.eye(3), 1.01)
+    assert len(pairs.i) == 7
+    assert set(pairs.i) == set(pairs.j) == {0}
+    images = pairs.select(pairs.cells.any(axis=1))
+    np.testing.assert_allclose(np.linalg.norm(images.shift(), axis=1), [1.0] * 6)
+
+
+def test_pairs_without_a_box_have_no_images():
+    points = np.array([[0, 0, 0], [0, 0, 0.3], [5, 0, 0]], np.float32)
+    pairs = neighbour_pairs(points, points, np.zeros((3, 3)), 0.4)
+    assert set(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True)) == {
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+        (2, 2),
+    }
+    assert not pairs.cells.any()
+    assert not pairs.shift().any()
+    found, distances = close_pairs(Frame(points, np.zeros((3, 3))), 0.4)
+    assert found.tolist() == [[0, 1]]
+    np.testing.assert_allclose(distances, [0.3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [60, 10**6])
+def test_close_pairs_are_each_pair_once(at_once, monkeypatch):
+    monkeypatch.setattr("dbm_gmx.chemistry.periodic.AT_ONCE", at_once)
+    rng = np.random.default_rng(11)
+    box = skewed_box(rng, skew=0.6)
+    inside = rng.uniform(0, 1, (40, 3)) @ box
+    points = inside + rng.integers(-3, 4, (40, 3)) @ box
+    gaps = points[None, :] - points[:, None]
+    between = np.linalg.norm(minimum_image(gaps, box), axis=-1)
+    expected = [(i, j) for i, j in np.argwhere(between < 0.9).tolist() if i < j]
+    frame = Frame(points.astype(np.float32), box)
+    parts = list(close_pairs_in_parts(frame, 0.9))
+    assert (len(parts) > 3) == (at_once == 60)
+    found, distances = close_pairs(frame, 0.9)
+    assert sorted(map(tuple, found.tolist())) == expected
+    np.testing.assert_allclose(distances, between[found[:, 0], found[:, 1]], atol=1e-5)
+
+
+def test_a_cutoff_beyond_half_the_box_is_refused():
+    frame = Frame(np.zeros((2, 3), np.float32), np.array([[2.0, 0, 0], [0, 3, 0], [0.9, 1.4, 0.5]]))
+    shortest = np.linalg.norm(reduced_cell(frame.box), axis=1).min()
+    with pytest.raises(InputError, match=rf"cut-off 0.96 nm exceeds half of the .* {shortest:g} nm"):
+        close_pairs(frame, 0.96)
 
 
 def test_make_whole_restores_broken_chains():

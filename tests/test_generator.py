@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dbm_gmx.errors import InputError
 from dbm_gmx.network import model as model_module
 from dbm_gmx.network.channels import Channels, default_channels
-from dbm_gmx.network.environment import EVERYTHING, Environment, densities, surround
+from dbm_gmx.network.environment import ALL_KNOWN, Environment, densities, make_environment, make_targets
 from dbm_gmx.network.generator import Generator, Shape, operations
 from dbm_gmx.network.model import (
     Model,
@@ -171,22 +171,15 @@ def test_a_loaded_model_generates_as_the_saved_one(tmp_path, model):
     assert torch.allclose(after, before, atol=0.02 * float(before.max()))  # weights of three digits
 
 
-def look(example: Example, count: int) -> Environment:
-    atom = torch.arange(count)
-    return surround(
-        example.scene(),
-        atom,
-        now=torch.full_like(atom, EVERYTHING),
-        azimuth=torch.zeros(count),
-        replica=torch.zeros_like(atom),
-        grid=Grid(),
-    )
+def environment_of(example: Example, count: int) -> Environment:
+    targets = make_targets(torch.arange(count), ALL_KNOWN)
+    return make_environment(example.scene(), targets, torch.zeros(count), Grid())
 
 
 @torch.no_grad()
 def test_environments_go_through_the_network_with_their_class(tiny):
     network = random_generator(tiny.channels.width)
-    environment, (*_, noise) = look(tiny, 20), inputs(20)
+    environment, (*_, noise) = environment_of(tiny, 20), inputs(20)
     cpu = torch.device("cpu")
     generate = network_generator(network, tiny.table, Grid(), device=cpu, dtype=torch.float32)
     label = tiny.features[environment.atom_class]

@@ -19,6 +19,7 @@ FOLDERS = (
     "sampling",
     "network",
     "gromacs",
+    "backmapping",
     "evaluate",
     "train",
     "commands",
@@ -30,11 +31,13 @@ STRANGERS = {
     ("network", "sampling"),
     ("evaluate", "network"),
     ("evaluate", "sampling"),
+    ("evaluate", "backmapping"),
+    ("train", "backmapping"),
     ("train", "sampling"),
 }
 """Folders that could know each other by their order, and do not."""
 
-WITHOUT_TENSORS = ("chemistry", "files", "sampling", "gromacs", "commands/map.py")
+WITHOUT_TENSORS = ("chemistry", "files", "sampling", "gromacs", "commands", "backmapping/forward.py")
 
 
 def name_of(path: Path) -> str:
@@ -88,6 +91,12 @@ def test_tensors_are_for_the_network(place: str) -> None:
     within = PACKAGE / place
     paths = [within] if within.is_file() else within.rglob("*.py")
     assert [p.name for p in paths if {m.split(".")[0] for m in imports(p)} & {"torch"}] == []
+
+
+def test_the_command_line_only_calls_commands() -> None:
+    inside = imports(FILES["dbm_gmx.cli"]) & set(FILES)
+    others = {name for name in inside if folder_of(name) != "commands"}
+    assert others <= {"dbm_gmx", "dbm_gmx.errors", "dbm_gmx.options"}
 
 
 def test_the_network_knows_no_chemistry() -> None:

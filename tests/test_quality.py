@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from dbm_gmx.backmapping.summary import Refinement, Report, Tally
 from dbm_gmx.chemistry.contacts import LIMITS, bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
@@ -19,19 +20,33 @@ from dbm_gmx.chemistry.stereo import (
     count_stereo,
     improper_chirality,
     infer_chirality,
+    invert,
+    stereo_volume,
+    stereo_volumes,
     stereocentres,
+    triple_products,
     wrong_centres,
 )
 from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole_atoms
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
-from dbm_gmx.commands.summary import Refinement, Report, Tally
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import dihedral
+from dbm_gmx.options import MoleculeFiles
 
-MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "F": 18.998, "Cl": 35.45, "Br": 79.9, "M": 0.0, "CH": 13.019}
+MASS = {
+    "C": 12.011,
+    "H": 1.008,
+    "D": 2.014,
+    "O": 15.999,
+    "F": 18.998,
+    "Cl": 35.45,
+    "Br": 79.9,
+    "M": 0.0,
+    "CH": 13.019,
+}
 X = np.array([1.0, 0, 0])
 BOX = np.diag([3.0, 3.0, 3.0])
 SKEWED = np.array([[1.6, 0, 0], [-0.7, 1.5, 0], [0.75, -0.7, 1.4]])
@@ -113,12 +128,13 @@ def polymer(monomers, *, symmetric):
 
 # --- contacts --------------------------------------------------------------------------------------
 
+HEAVY_WATER = molecule("DOD", "O D D M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 PAIR = molecule("AB", "C H", [(0, 1)])
 WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 
 
 @pytest.mark.parametrize(
-    ("kinds", "rows", "limit"),
+    ("moltypes", "rows", "limit"),
     [
         ((PAIR, PAIR), (0, 0), 0.25),
         ((PAIR, PAIR), (0, 1), 0.18),
@@ -129,6 +145,8 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
         ((WATER, WATER), (0, 0), 0.22),
         ((WATER, WATER), (1, 2), 0.15),
         ((PAIR, WATER), (0, 3), 0.0),
+        ((PAIR, HEAVY_WATER), (0, 1), 0.18),
+        ((WATER, HEAVY_WATER), (0, 1), 0.14),
     ],
 )
 def test_a_contact_is_bad_below_the_limit_of_its_atoms(moltypes, rows, limit):
@@ -226,6 +244,51 @@ def test_no_tetrahedron_has_no_hand():
     assert not chirality_of(np.stack([flat, same_side, collapsed, unknown]), centres).any()
     hot = TETRAHEDRON + np.random.default_rng(2).normal(0, 0.008, (500, 5, 3))
     assert (chirality_of(hot, centres) == chirality_of(TETRAHEDRON[None], centres)).all()
+
+
+def test_volume_is_the_mean_of_the_signed_triple_products():
+    tips = np.random.default_rng(4).normal(size=(5, 3))
+    arms = (tips[1:] - tips[0]) / np.linalg.norm(tips[1:] - tips[0], axis=1, keepdims=True)
+    three = {k: (-1) ** (k + 1) * np.linalg.det(np.delete(arms, k, axis=0)) for k in range(4)}
+    assert stereo_volume(tips, np.arange(5)) == pytest.approx(np.mean(list(three.values())), abs=1e-12)
+    for k, expected in three.items():
+        rows = np.where(np.arange(5) == k + 1, -1, np.arange(5))
+        assert stereo_volume(tips, rows) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(stereo_volume(tips, np.array([0, 1, 2, -1, -1])))
+    assert stereo_volume(TETRAHEDRON, np.arange(5)) == pytest.approx(-0.77, abs=0.001)
+
+
+def test_volumes_of_float32_and_of_a_part_of_an_array():
+    rows = np.array([[7, 1, 2, 3, 4], [0, 9, 8, 5, -1]])
+    atoms = np.random.default_rng(5).normal(size=(3, 20, 3)).astype(np.float32)[:, ::2]
+    expected = [[stereo_volume(one.astype(float), row) for row in rows] for one in atoms]
+    np.testing.assert_array_equal(stereo_volumes(atoms, rows), expected)
+
+
+def test_triple_products_without_what_is_not_known():
+    points = np.random.default_rng(6).normal(size=(2, 3, 5, 3))
+    known = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [0, 1, 0, 1]], bool)
+    found = triple_products(points, known)
+    for i, k in np.ndindex(2, 3):
+        rows = np.where([True, *known[k]], np.arange(5), -1)
+        np.testing.assert_equal(found[i, k], stereo_volume(points[i, k], rows))
+    assert np.isnan(found[:, 2]).all()
+
+
+def test_inverted_stereocentres_keep_three_neighbours_and_their_bonds():
+    rows = np.array([[0, 2, 1, 3, 4], [5, 6, 7, 8, -1]])
+    before = np.concatenate([TETRAHEDRON, TETRAHEDRON[:4] + 1.0, np.ones((1, 3))])
+    before = before + np.random.default_rng(7).normal(0, 0.008, (2, *before.shape))
+    after = before.copy()
+    invert(after, rows)
+    np.testing.assert_array_equal(chirality_of(after, rows), -chirality_of(before, rows))
+    stay = [1, 2, 3, 6, 7, 8, 9]
+    np.testing.assert_array_equal(after[:, stay], before[:, stay])
+    for i, j in ((0, 1), (0, 2), (0, 3), (0, 4), (5, 6), (5, 7), (5, 8)):
+        lengths = [np.linalg.norm(x[:, i] - x[:, j], axis=1) for x in (after, before)]
+        np.testing.assert_allclose(*lengths)
+    invert(after, rows[0])
+    np.testing.assert_allclose(after[:, :5], before[:, :5])
 
 
 @pytest.mark.parametrize("ends", [(1, 2, 3), (3, 1, 2), (2, 1, 3), (1, 4, 2), (4, 3, 1)])
@@ -402,12 +465,23 @@ def test_refinements_add_up():
     assert Refinement().lines() == []
 
 
+def test_seconds_of_stages_are_those_of_a_frame():
+    one = Refinement(seconds={"growth": 1.25, "sweeps": 20.0})
+    two = Refinement(seconds={"growth": 1.5, "packing": 0.0125, "sweeps": 24.0})
+    report = Report(contacts=(0,), refinement=one) + Report(contacts=(0,), refinement=two)
+    assert report.refinement.seconds == {"growth": 2.75, "sweeps": 44.0, "packing": 0.0125}
+    assert (
+        report.text().splitlines()[1] == "stages         growth 1.4 s, sweeps 22 s, packing 0.006 s a frame"
+    )
+    assert "stages" not in Report(contacts=(0,)).text()
+
+
 def test_reference_systems_are_flawless(reference):
     centres = {"sps": 9, "octane": 0, "cumene": 0}
     for name, expected_centres in centres.items():
         folder = reference / name
         system, _ = read_system(
-            folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
+            folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"])
         )
         match = system.matches[0]
         assert len(stereocentres(match.moltype)) == expected_centres

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from dbm_gmx.backmapping.check import check
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.system import mapped_beads, whole_atoms
-from dbm_gmx.commands.check import check
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.share import share_path
@@ -29,7 +29,7 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
-from dbm_gmx.options import Inputs
+from dbm_gmx.options import Inputs, Method, MoleculeFiles
 
 GAS = 0.00831446  # kJ/mol/K
 MOLECULES = share_path("molecules")
@@ -53,7 +53,7 @@ class Shipped:
     @cached_property
     def system(self):
         return read_system(
-            self.path / "cg.tpr", topology=self.path / "topol.top", mappings=[self.path / "mapping.xml"]
+            self.path / "cg.tpr", MoleculeFiles(self.path / "topol.top", [self.path / "mapping.xml"])
         )[0]
 
     @cached_property
@@ -205,11 +205,11 @@ def test_check_accepts_the_system(shipped):
             mappings=(shipped.path / "mapping.xml",),
             reference=shipped.path / "aa.gro",
         ),
-        conditions=conditions,
+        Method(conditions=conditions),
     )
     assert any("force field: can be sampled" in line for line in lines)
     assert any("10 frames" in line for line in lines)
-    assert not any("stereocentres: nothing" in line for line in lines)
+    assert not any("stereocentres: no reference" in line for line in lines)
 
 
 @every

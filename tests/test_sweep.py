@@ -40,7 +40,8 @@ from dbm_gmx.sampling.moves import SHIFT, SPIN, SWING, TURN, TWIST
 from dbm_gmx.sampling.sampler import Chain, is_stationary
 from dbm_gmx.sampling.sweep import full_energy
 
-LEVEL = 1e-3  # probability of a chance deviation below which a distribution counts as wrong
+LEVEL = 1e-5  # probability of a chance deviation below which a distribution counts as wrong; a chain that
+# another processor rounds otherwise is another draw, and all tests together are to fail for one in thousands
 COLD = Conditions(temperature=300.0, spread=0.03, rvdw=0.5, rcoulomb=0.5)
 
 
@@ -426,6 +427,7 @@ def virial(
     return np.concatenate(parts)
 
 
+@pytest.mark.long
 def test_equipartition_in_a_charged_mixture() -> None:
     """All moves, all interactions, in a skewed box: <(x - c) . dU/dx> = 3 kT for every atom and any fixed c.
 
@@ -605,7 +607,7 @@ def test_parts_of_a_molecule_in_one_bead_spin_about_themselves() -> None:
         np.testing.assert_allclose(centres, before, atol=1e-9)
         accepted.append(chain.summary(0).acceptance["spin"])
     assert accepted[0] > 0.8
-    assert accepted[1] == pytest.approx(accepted[0], abs=0.05)
+    assert accepted[1] == pytest.approx(accepted[0], abs=0.1)  # a thousand tries each; six standard errors
 
 
 def test_a_drift_is_seen_beyond_noise_and_beyond_what_matters() -> None:

@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import term_energies
-from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_target
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.terms import canonical, term_energy
 from dbm_gmx.options import Conditions
 
@@ -62,11 +62,11 @@ def test_forms_that_cannot_be_sampled_are_refused() -> None:
     moltype = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 5, (0, 1), ())])
     made = system([(moltype, beads_of(moltype, [0, 0]), 1)], CHARGED)
     with pytest.raises(InputError, match="type 5"):
-        make_target(made, Conditions())
+        make_hamiltonian(made, Conditions())
     site = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 1, (0, 1), (0.1, 1e5))])
     site.graph.edges[0, 1]["kind"] = "virtual"
     with pytest.raises(InputError, match="virtual sites"):
-        make_target(system([(site, beads_of(site, [0, 0]), 1)], CHARGED), Conditions())
+        make_hamiltonian(system([(site, beads_of(site, [0, 0]), 1)], CHARGED), Conditions())
     with pytest.raises(InputError, match="angles"):
         fixed_bonds(moltype, "h-angles")
 

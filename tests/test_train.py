@@ -21,7 +21,7 @@ from systems import Example
 
 import dbm_gmx.train.loop as loop
 import dbm_gmx.train.scores as scores
-import dbm_gmx.train.state as learner_module
+import dbm_gmx.train.state as state_module
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
@@ -33,10 +33,10 @@ from dbm_gmx.network.model import Model, build_generator, describe_models, load_
 from dbm_gmx.network.voxels import Grid, collapse
 from dbm_gmx.train.batches import draw_batch
 from dbm_gmx.train.checkpoint import NAME as CHECKPOINT
-from dbm_gmx.train.dataset import Corpus, make_corpus
+from dbm_gmx.train.dataset import Dataset, make_dataset
 from dbm_gmx.train.frames import make_pair, read_training_system
 from dbm_gmx.train.loop import train
-from dbm_gmx.train.monitor import Journal, check_finite, worries, worse
+from dbm_gmx.train.monitor import EventLog, check_finite, make_event_log, score_warnings, warnings_of
 from dbm_gmx.train.rollout import roll_out
 from dbm_gmx.train.scores import AMPLITUDES, calibrated, overall, score_frames
 from dbm_gmx.train.settings import (
@@ -130,7 +130,7 @@ def test_the_seed_decides_the_result(tmp_path: Path) -> None:
 def test_the_supervised_loss_goes_on_with_its_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of 3 + 4; left out without a weight."""
     parts = {"place": torch.tensor(3.0), "bond": torch.tensor(4.0)}
-    monkeypatch.setattr(learner_module, "supervise", lambda learner, lesson: parts)
+    monkeypatch.setattr(state_module, "supervise", lambda state, context: parts)
     for name, weight in (("with", 0.5), ("without", 0.0)):
         train(
             tiny_settings(
@@ -152,9 +152,9 @@ def test_a_resumed_run_equals_an_unbroken_one(
     whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
     train(whole)
 
-    def interrupted(learner: Any, lesson: Any) -> dict[str, float]:
-        parts = learner_module.take_step(learner, lesson)
-        if learner.step == after:
+    def interrupted(state: Any, context: Any) -> dict[str, float]:
+        parts = state_module.take_step(state, context)
+        if state.step == after:
             os.kill(os.getpid(), signal.SIGTERM)
         return parts
 
@@ -188,6 +188,17 @@ def test_another_training_is_not_continued(tmp_path: Path) -> None:
     )  # changes nothing that is learnt
 
 
+def test_a_checkpoint_with_a_key_that_is_no_more_goes_on(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    train(settings, max_hours=1e-9)
+    saved = torch.load(tmp_path / CHECKPOINT, weights_only=True)
+    saved["settings"] |= {"order": "random"}
+    saved["settings"]["critic"]["judges"] = "density"
+    torch.save(saved, tmp_path / CHECKPOINT)
+    assert train(settings).step == 8
+    assert len(log_of(tmp_path, "start")) == 2
+
+
 def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path) -> None:
     path, text = (
         tmp_path / "channels.toml",
@@ -207,7 +218,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     settings = tiny_settings(tmp_path)
     train(settings, max_hours=1e-9)
     before = state_of(tmp_path)
-    monkeypatch.setattr(loop, "take_step", lambda learner, lesson: {"place": 1.0, "prior": math.nan})
+    monkeypatch.setattr(loop, "take_step", lambda state, context: {"place": 1.0, "prior": math.nan})
     with pytest.raises(InputError, match=r"the loss \(prior\) is no number any more; the last checkpoint"):
         train(settings)
     assert same(before, state_of(tmp_path))
@@ -215,28 +226,29 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
 
 def test_warnings() -> None:
     check_finite({"place": 1.0}, 1)
-    assert worries({"spread": 0.01, "critic": -1.0}, widest=0.02) == []
-    assert worries({"spread": 1e-5}, widest=2e-5) == []  # it has not begun to tell draws apart
-    assert "collapsed" in worries({"spread": 1e-5}, widest=0.01)[0]
-    assert "ahead of the generator" in worries({"spread": 0.01, "critic": -3000.0}, widest=0.01)[0]
-    assert worse(0.19, 0.1) == []
-    assert worse(0.3, math.inf) == []
-    assert worse(0.3, 0.1) == ["free generation scores 0.3, the best so far was 0.1"]
+    assert warnings_of({"spread": 0.01, "critic": -1.0}, widest=0.02) == []
+    assert warnings_of({"spread": 1e-5}, widest=2e-5) == []  # it has not begun to tell draws apart
+    assert "collapsed" in warnings_of({"spread": 1e-5}, widest=0.01)[0]
+    assert "ahead of the generator" in warnings_of({"spread": 0.01, "critic": -3000.0}, widest=0.01)[0]
+    assert score_warnings(0.19, 0.1) == []
+    assert score_warnings(0.3, math.inf) == []
+    assert score_warnings(0.3, 0.1) == ["free generation scores 0.3, the best so far was 0.1"]
 
 
-def test_a_journal_writes_lines_and_curves(tmp_path: Path) -> None:
+def test_the_event_log_has_lines_and_curves(tmp_path: Path) -> None:
     curves: list[tuple[str, float, int]] = []
 
     class Board:
         def add_scalar(self, *curve: Any) -> None:
             curves.append(curve)
 
-    journal = Journal(tmp_path)
-    journal.board = Board()
-    journal.write("scores", 5, {"octane": {"bond": 0.123456789}, "overall": 1.0, "warnings": []})
+    events = make_event_log(tmp_path)
+    events.board = Board()
+    events.write("scores", 5, {"octane": {"bond": 0.123456789}, "overall": 1.0, "warnings": []})
     assert log_of(tmp_path, "scores")[0]["octane"] == {"bond": 0.123457}
     assert curves == [("scores/octane/bond", 0.123456789, 5), ("scores/overall", 1.0, 5)]
-    Journal(None).write("scores", 5, {})
+    make_event_log(None).write("scores", 5, {})
+    assert make_event_log(None) == EventLog(None, None)
 
 
 # --- the model that comes out --------------------------------------------------------------------------
@@ -372,7 +384,7 @@ def test_the_amplitude_is_that_of_the_best_generation(monkeypatch: pytest.Monkey
         heavy, hydrogens = model.amplitude
         return 2 * abs(heavy - 0.5) + abs(hydrogens - heavy - 0.35)
 
-    monkeypatch.setattr(scores, "off_balance", off)
+    monkeypatch.setattr(scores, "amplitude_error", off)
     assert calibrated(small_model(), [], sweeps=0, seed=1).amplitude == (0.5, 0.85)
 
 
@@ -411,6 +423,7 @@ def test_frames_score_nothing_against_themselves(octane: Example) -> None:
 # --- learning ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Example) -> None:
     """The atoms of each bead, placed one by one amid those of the others, come out where they were."""
     molecule = share_path("molecules", "OCT")
@@ -433,25 +446,25 @@ def test_a_tiny_network_learns_one_molecule_by_heart(tmp_path: Path, octane: Exa
     )
     model = load_model(train(settings).path)
     data = read_training_system(system)
-    corpus = make_corpus([data], model.channels, grid=model.grid)
+    dataset = make_dataset([data], model.channels, grid=model.grid)
     untrained = replace(model, state=Generator(model.channels.width, model.shape).state_dict())
-    assert distance_off(corpus, untrained) > 0.1
-    assert distance_off(corpus, model) < 0.025
+    assert distance_off(dataset, untrained) > 0.1
+    assert distance_off(dataset, model) < 0.025
 
 
 @torch.no_grad()
-def distance_off(corpus: Corpus, model: Model) -> float:
+def distance_off(dataset: Dataset, model: Model) -> float:
     """How far a model places atoms off the data, all others in place, nm (rms)."""
     network, rng = build_generator(model), torch.Generator().manual_seed(1)
 
     def place(
-        seen: torch.Tensor, label: torch.Tensor, truth: torch.Tensor
+        density: torch.Tensor, label: torch.Tensor, truth: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        density = network(seen, label, torch.randn(len(label), model.shape.noise, generator=rng))
-        return density, collapse(density, corpus.grid)
+        drawn = network(density, label, torch.randn(len(label), model.shape.noise, generator=rng))
+        return drawn, collapse(drawn, dataset.grid)
 
-    batch = draw_batch(corpus, 64, sweeps=1.0, rng=rng)
-    rolled = roll_out(corpus, batch, torch.from_numpy(corpus.table.features), place)
+    batch = draw_batch(dataset, 64, sweeps=1.0, rng=rng)
+    rolled = roll_out(dataset, batch, torch.from_numpy(dataset.table.features), place)
     off = rolled.moved.square().sum(-1)
     return float(off[off > 0].mean().sqrt())
 
@@ -466,15 +479,15 @@ from test_train import tiny_settings
 import dbm_gmx.train.loop as loop
 torch.set_num_threads(1)
 kept = []
-make = loop.make_learner
-def keep(settings, model, group):
-    kept.append((make(settings, model, group), group.rank))
+make = loop.make_training_state
+def keep(settings, model, processes):
+    kept.append((make(settings, model, processes), processes.rank))
     return kept[-1][0]
-loop.make_learner = keep
+loop.make_training_state = keep
 loop.train(tiny_settings(Path({folder!r}) / "out"))
-learner, rank = kept[0]
-torch.save({{"generator": learner.generator.state_dict(), "critic": learner.critic.state_dict(),
-             "dice": learner.dice.get_state()}}, Path({folder!r}) / f"rank{{rank}}.pt")
+state, rank = kept[0]
+torch.save({{"generator": state.generator.state_dict(), "critic": state.critic.state_dict(),
+             "rng": state.rng.get_state()}}, Path({folder!r}) / f"rank{{rank}}.pt")
 """
 
 
@@ -492,7 +505,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
     assert same(first["generator"], second["generator"])
     assert same(first["critic"], second["critic"])
-    assert not torch.equal(first["dice"], second["dice"])  # each looks at data of its own
+    assert not torch.equal(first["rng"], second["rng"])  # each draws data of its own
     state = torch.load(tmp_path / "out" / CHECKPOINT, weights_only=True)
     assert len(state["dice"]) == 2
     assert log_of(tmp_path / "out", "start")[0]["processes"] == 2

@@ -15,19 +15,21 @@ from dbm_gmx.network.environment import Environment
 from dbm_gmx.network.voxels import Grid, density_of
 from dbm_gmx.train.critic import Critic, critic_operations
 from dbm_gmx.train.losses import (
+    SupervisedBatch,
+    Widths,
     closest_distance,
     critic_loss,
+    energy_score,
     generator_loss,
     gradient_penalty,
     prior_loss,
     prior_weights,
     soften,
-    spread_score,
     supervised_losses,
     unit_density,
 )
 from dbm_gmx.train.settings import CriticSettings, PriorSettings, WarmSettings
-from dbm_gmx.train.state import shown, warm_rate
+from dbm_gmx.train.state import critic_density, warm_rate
 
 
 def test_wasserstein_losses() -> None:
@@ -79,8 +81,8 @@ def test_priors() -> None:
 
 
 def test_prior_weights_rise_in_increments() -> None:
-    settings = PriorSettings("p1", bonded=0.004, lennard_jones=0.04, ramp=0.5, increments=4)
-    found = [prior_weights(settings, done) for done in (0.0, 0.12, 0.125, 0.3, 0.5, 1.0)]
+    settings = PriorSettings("p1", bonded=0.004, lennard_jones=0.04, ramp=0.5)
+    found = [prior_weights(settings, done, increments=4) for done in (0.0, 0.12, 0.125, 0.3, 0.5, 1.0)]
     assert [w["lennard_jones"] for w in found] == pytest.approx([0, 0, 0.01, 0.02, 0.04, 0.04])
     assert [w["angle"] for w in found] == pytest.approx([0, 0, 0.001, 0.002, 0.004, 0.004])
     assert prior_weights(PriorSettings(ramp=0.0), 0.0)["bond"] == pytest.approx(0.004)
@@ -95,19 +97,19 @@ def test_high_energies_count_with_their_logarithm() -> None:
 
 
 @pytest.mark.parametrize("measure", [torch.abs, lambda x: x.abs() ** 1.5, lambda x: x.square().log1p()])
-def test_the_spread_score_is_lowest_for_draws_that_are_spread_as_the_data(
+def test_the_energy_score_is_lowest_for_draws_that_are_spread_as_the_data(
     measure: Callable[..., Any],
 ) -> None:
     """By hand for two draws; in the mean for normal data of width 1, of which E|x - y| is 2 / sqrt(pi)."""
-    by_hand = spread_score(torch.tensor([0.1, 0.5]), torch.tensor([[0.0, 0.4], [0.4, 0.0]]))
+    by_hand = energy_score(torch.tensor([0.1, 0.5]), torch.tensor([[0.0, 0.4], [0.4, 0.0]]))
     assert float(by_hand) == pytest.approx(0.3 - 0.4 / 2)
-    assert float(spread_score(torch.tensor([0.2]), torch.zeros(1, 1))) == pytest.approx(0.2)
+    assert float(energy_score(torch.tensor([0.2]), torch.zeros(1, 1))) == pytest.approx(0.2)
     rng = torch.Generator().manual_seed(1)
     data, draws = torch.randn(200_000, generator=rng), torch.randn(3, 200_000, generator=rng)
 
     def score(width: float) -> float:
         x = width * draws
-        return float(spread_score(measure(x - data), measure(x[:, None] - x[None])).mean())
+        return float(energy_score(measure(x - data), measure(x[:, None] - x[None])).mean())
 
     if measure is torch.abs:
         assert score(1.0) == pytest.approx(1 / math.sqrt(math.pi), abs=0.01)
@@ -135,19 +137,11 @@ def test_supervised_losses() -> None:
     )
     truth = torch.tensor([[0.1, 0.0, 0.0]])
     drawn = unit_density(torch.tensor([[[0.12, 0.0, 0.0]], [[0.16, 0.0, 0.0]]]), grid)
-    settings = WarmSettings(place=0.01, bond=0.005, angle=0.02, dihedral=0.04, shape=0.5, contact=0.01)
+    widths = Widths(place=0.01, bond=0.005, angle=0.02, dihedral=0.04, shape=0.5, contact=0.01)
 
-    def losses(seen: Environment, draws: torch.Tensor) -> dict[str, torch.Tensor]:
-        return supervised_losses(
-            draws,
-            seen,
-            truth,
-            data=environment,
-            closest=torch.tensor([[0.0, 0.0, 0.19]]),
-            table=table,
-            grid=grid,
-            settings=settings,
-        )
+    def losses(around: Environment, draws: torch.Tensor) -> dict[str, torch.Tensor]:
+        batch = SupervisedBatch(around, environment, truth, closest=torch.tensor([[0.0, 0.0, 0.19]]))
+        return supervised_losses(draws, batch, table, grid, widths)
 
     found = losses(environment, drawn)
     # 0.02 and 0.06 from the data, and 0.04 between the draws
@@ -167,7 +161,7 @@ def test_supervised_losses() -> None:
     assert float(found["shape"]) == pytest.approx(0.0, abs=1e-4)
     halves = unit_density(torch.tensor([[[0.0, 0.0, 0.0]], [[0.2, 0.0, 0.0]]]), grid).mean(0, keepdim=True)
     assert float(losses(environment, halves)["shape"]) > 0.02
-    # the bonded atom is seen 0.05 to the left: the bond still wants its 0.1, here it has 0.17 and 0.21
+    # the bonded atom is 0.05 to the left: the bond still wants its 0.1, here it has 0.17 and 0.21
     shifted = environment.positions - torch.tensor([[[0.05, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])
     moved = losses(replace(environment, positions=shifted), drawn)
     assert float(moved["bond"]) == pytest.approx(logs(14, 22, 8), rel=1e-3)
@@ -190,18 +184,15 @@ def test_the_warm_rate_rises_and_falls() -> None:
     assert rates[-1] < 1e-3
 
 
-def test_the_critic_sees_densities_or_places() -> None:
+def test_the_critic_gets_densities_of_peak_one() -> None:
     grid = Grid()
     place = torch.tensor([[0.05, -0.1, 0.02]])
     blob = density_of(place, grid)
-    assert torch.allclose(
-        shown(unit_density(place, grid), grid, judges="density"), blob, rtol=0.02, atol=1e-3
-    )
-    # two halves at 0.1 nm on either side are seen as one particle in the middle
+    assert torch.allclose(critic_density(unit_density(place, grid), grid), blob, rtol=0.02, atol=1e-3)
+    # two halves at 0.1 nm on either side are not one particle in the middle
     sides = [unit_density(place + torch.tensor([[x, 0.0, 0.0]]), grid) for x in (-0.1, 0.1)]
     halves = (sides[0] + sides[1]) / 2
-    assert torch.allclose(shown(halves, grid, judges="place"), blob, atol=0.01)
-    assert not torch.allclose(shown(halves, grid, judges="density"), blob, atol=0.1)
+    assert not torch.allclose(critic_density(halves, grid), blob, atol=0.1)
 
 
 @pytest.mark.parametrize("spectral", [True, False])

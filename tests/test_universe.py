@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from oracle import example, untrained
 
-from dbm_gmx.commands.backmap import backmap
-from dbm_gmx.commands.universe import backmap_universe
+from dbm_gmx.backmapping.backmap import backmap
+from dbm_gmx.backmapping.universe import backmap_universe
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.system import read_system
 from dbm_gmx.network.model import save_model
-from dbm_gmx.options import Inputs, Settings
+from dbm_gmx.options import Inputs, Method, MoleculeFiles, Settings
+
+FILES = MoleculeFiles(example() / "topol.top", [example() / "mapping.xml"])
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +41,10 @@ def beads(tmp_path_factory: pytest.TempPathFactory) -> mda.Universe:
 def test_universe_in_universe_out_is_the_same_as_files(
     model: Path, beads: mda.Universe, tmp_path: Path
 ) -> None:
-    settings = Settings(refine="gibbs", sweeps=1, bonds="network")
-    aa = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 4, 3))
+    method = Method(Settings(refine="gibbs", sweeps=1), model=model)
+    aa = backmap_universe(beads, method=method, frames=slice(0, 4, 3))
     inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
-    backmap(inputs, tmp_path / "aa.gro", model=model, settings=settings)
+    backmap(inputs, tmp_path / "aa.gro", method)
     assert len(aa.trajectory) == 2
     assert [ts.time for ts in aa.trajectory] == [beads.trajectory[k].time for k in (0, 3)]
     np.testing.assert_allclose(aa.trajectory[1].dimensions, beads.trajectory[3].dimensions, rtol=1e-5)
@@ -62,20 +64,19 @@ def test_without_molecule_types_the_atomistic_topology_gives_the_order(
     bare = mda.Universe.empty(len(beads.atoms), trajectory=True)
     bare.atoms.positions = beads.atoms.positions
     bare.dimensions = beads.dimensions
-    settings = Settings(refine="none")
-    files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
-    a = backmap_universe(bare, model=model, settings=settings, **files)
-    b = backmap_universe(beads, model=model, settings=settings, frames=slice(0, 1))
+    method = Method(Settings(refine="none"), model=model)
+    a = backmap_universe(bare, FILES, method)
+    b = backmap_universe(beads, method=method, frames=slice(0, 1))
     np.testing.assert_allclose(a.atoms.positions, b.atoms.positions, atol=0.02)
     with pytest.raises(InputError, match="no molecule types"):
-        backmap_universe(bare, model=model)
+        backmap_universe(bare, method=method)
 
 
 def test_wrong_number_of_beads_and_no_box_are_refused(model: Path) -> None:
-    files = {"topology": example() / "topol.top", "mappings": [example() / "mapping.xml"]}
+    method = Method(model=model)
     few = mda.Universe.empty(12, trajectory=True)
     with pytest.raises(InputError, match="12 beads in the Universe, 320"):
-        backmap_universe(few, model=model, **files)
+        backmap_universe(few, FILES, method)
     boxless = mda.Universe.empty(320, trajectory=True)
     with pytest.raises(InputError, match="box"):
-        backmap_universe(boxless, model=model, **files)
+        backmap_universe(boxless, FILES, method)

@@ -6,15 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import networkx as nx
 
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
 from dbm_gmx.errors import InputError
 
 CARBON = 12.011  # amu
-
-
 HIDDEN = 1.0079  # amu a hydrogen adds to a united atom
-
-
 AROMATIC = range(5, 8)  # members of a ring
 
 
@@ -48,6 +44,7 @@ def atom_classes(moltype: MoleculeType, overrides: Mapping[str, str] | None = No
             "atomic number in [ atomtypes ], or the class of its type in section [classes] of a channel file"
         )
     ring, aromatic = _ring_members(graph)
+    light = hydrogens(moltype)
 
     def heavy(i: int) -> str:
         atom, hidden = graph.nodes[i], _hidden(graph, i)
@@ -59,8 +56,7 @@ def atom_classes(moltype: MoleculeType, overrides: Mapping[str, str] | None = No
         )
 
     def name(i: int) -> str:
-        atom = graph.nodes[i]
-        if atom["element"] != "H" or atom["type"] in named:
+        if not light[i] or graph.nodes[i]["type"] in named:
             return heavy(i)
         return "H@" + "".join(sorted(heavy(j) for j in graph.neighbors(i)))
 

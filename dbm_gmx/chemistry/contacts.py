@@ -1,8 +1,7 @@
-"""Bad contacts: atoms closer than atoms get."""
+"""Bad contacts: pairs of atoms closer than in any well made structure."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,15 +11,10 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, excluded_pairs
-
-# --- contacts --------------------------------------------------------------------------------------
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens, pairs_within
 
 HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, VIRTUAL = range(5)
-
-
 POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
-
 
 LIMITS = np.array(
     [
@@ -33,13 +27,12 @@ LIMITS = np.array(
 )
 """Closest distances that are no bad contact, nm, by the sorts of the two atoms.
 
-Hydrogen bonds and shells of ions have shorter ones, which no well made liquid goes below; a virtual
-site is no atom and touches nothing.
+Hydrogen bonds and shells of ions are shorter.  Virtual sites touch nothing.
 """
 
 
 def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
-    """Pairs of atoms more than three bonds apart that are closer than atoms get.
+    """Pairs of atoms more than three bonds apart that are closer than in any well made structure.
 
     Parameters
     ----------
@@ -72,12 +65,13 @@ def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
 def _sorts(moltype: MoleculeType) -> IntArray:
     """(n,) the row of each atom in the table of limits."""
     graph, elements = chemical_graph(moltype), moltype.elements
+    light, masses = hydrogens(moltype), moltype.masses
 
     def sort(i: int) -> int:
         bonded = {elements[j] for j in graph[i]}
-        if moltype.graph.nodes[i]["mass"] == 0:
+        if masses[i] == 0:
             return VIRTUAL
-        if elements[i] == "H":
+        if light[i]:
             return POLAR_HYDROGEN if bonded & POLAR_ELEMENTS else HYDROGEN
         return POLAR if elements[i] in POLAR_ELEMENTS or not bonded else HEAVY
 
@@ -99,6 +93,4 @@ def _bonded_nearby(system: System, pairs: IntArray) -> NDArray[np.bool_]:
 @lru_cache(maxsize=64)
 def _within_three_bonds(moltype: MoleculeType) -> IntArray:
     """(k,) pairs i < j of a molecule as numbers ``i n + j``."""
-    nothing = np.zeros((0, 2), np.int64)
-    pairs = excluded_pairs(replace(moltype, nrexcl=3, exclusions=nothing))
-    return np.asarray(pairs @ [moltype.n_atoms, 1], np.int64)
+    return np.asarray(pairs_within(moltype, 3) @ [moltype.n_atoms, 1], np.int64)

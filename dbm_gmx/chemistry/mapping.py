@@ -21,7 +21,7 @@ from dbm_gmx.errors import InputError
 log = logging.getLogger(__name__)
 
 
-TIE = 0.01  # shares this close are a tie: masses in mapping files are rounded by hand
+TIE = 0.01  # shares this close are a tie: masses in mapping files are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,13 +235,13 @@ def match_beads(cg: Topology, aa: Topology, mappings: MappingABC[str, Mapping]) 
     )
     atoms = _runs(aa.molecules)
     wrong = _strangers(beads, atoms, mappings) or _differing(beads, atoms)
-    cg_kinds = {alias.get(n, n) if n not in aa.molecule_types else n: k for n, k in cg.molecule_types.items()}
+    cg_types = {alias.get(n, n) if n not in aa.molecule_types else n: k for n, k in cg.molecule_types.items()}
     names = list(dict.fromkeys(name for name, _ in beads if name in aa.molecule_types))
-    wrong += chain.from_iterable(_misfits(cg_kinds[n], aa.molecule_types[n], mappings.get(n)) for n in names)
+    wrong += chain.from_iterable(_misfits(cg_types[n], aa.molecule_types[n], mappings.get(n)) for n in names)
     if wrong:
         raise InputError("\n  ".join(["the beads do not fit the atomistic topology:", *wrong]), path=aa.path)
     for name in names:
-        _compare_names(cg_kinds[name], mappings[name])
+        _compare_names(cg_types[name], mappings[name])
     return _matches(atoms, aa, mappings)
 
 
@@ -259,7 +259,7 @@ def _strangers(
     known = ", ".join(dict.fromkeys(name for name, _ in atoms))
     for name, count in beads:
         if name not in there:
-            wrong.append(f"{name} ({count}): beads of a molecule type the atomistic system ({known}) has not")
+            wrong.append(f"{name} ({count}): this molecule type is not in the atomistic topology ({known})")
     for name, count in atoms:
         if name not in here:
             which = "no beads" if name in mappings else "neither beads nor a mapping"

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
+import math
+from collections.abc import Iterator
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.spatial import cKDTree
 
-from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Floats, Int32Array, IntArray
-from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.array_types import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    Floats,
+    Int32Array,
+    IntArray,
+    Positions,
+)
+from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 
@@ -118,54 +128,77 @@ def _parents(n: int, bonds: IntArray) -> IntArray:
     return np.asarray(parents, np.int64)
 
 
-def neighbour_pairs(
-    points: Floats, others: Floats, box: FloatArray, cutoff: float, *, same: bool = False
-) -> tuple[Int32Array, Int32Array, Float32Array]:
+class Pairs(NamedTuple):
+    """Pairs of points and others, periodic images among them.
+
+    Attributes
+    ----------
+    i, j
+        (p,) rows of the points and of the others.
+    cells
+        (p, 3) vectors of ``cell`` to add to the given position of j, whole numbers.
+    distances
+        (p,) nm.
+    cell
+        (3, 3) nm, the reduced cell of the box; zeros without a box.
+    """
+
+    i: Int32Array
+    j: Int32Array
+    cells: Int32Array
+    distances: FloatArray
+    cell: FloatArray
+
+    def select(self, which: BoolArray | IntArray) -> Pairs:
+        """Some of the pairs."""
+        return Pairs(self.i[which], self.j[which], self.cells[which], self.distances[which], self.cell)
+
+    def shift(self) -> FloatArray:
+        """(p, 3) nm: ``|others[j] + shift - points[i]|`` is the distance."""
+        return np.asarray(self.cells @ self.cell)
+
+
+def neighbour_pairs(points: Positions, others: Positions, box: FloatArray, cutoff: float) -> Pairs:
     """Find all pairs within ``cutoff``, counting every periodic image.
 
-    Right also in a box smaller than twice the cutoff, where a pair occurs several times and a
-    point sees images of itself.  Positions may lie outside the cell.
+    Right also in a box smaller than twice the cut-off, where a pair occurs several times and a
+    point sees images of itself; MDAnalysis' ``capped_distance`` is not, so the images are made here and
+    searched with SciPy's k-d tree.  Positions may lie outside the cell.
 
     Parameters
     ----------
     points, others
         (m, 3) and (k, 3) nm.
     box
-        (3, 3) nm, however skewed.
+        (3, 3) nm, however skewed; all zeros: no box, no images.
     cutoff
         nm.
-    same
-        ``points`` are ``others``: leave out each point with itself.
 
     Returns
     -------
-    i, j, shift
-        (p,), (p,), (p, 3) nm: ``|others[j] + shift - points[i]| <= cutoff`` with ``shift`` a lattice
-        vector.  Both directions of a pair are listed; the order is that of the search tree.
+    Pairs in the order of the search tree.  If ``points`` are ``others``, each pair is listed in both
+    directions, and each point with itself.
     """
     cell = reduced_cell(box)
     inside, home = _wrap(points, cell)
     source, offset, images = _images(others, cell, cutoff)
     found = cKDTree(inside).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
     i, image = found["i"].astype(np.int32), found["j"].astype(np.int32)
-    del found
-    if same:
-        itself = (offset == -home[source]).all(axis=1)
-        keep = ~(itself[image] & (source[image] == i))
-        i, image = i[keep], image[keep]
-    shift = (offset @ cell).astype(np.float32)[image]
-    shift += (home @ cell).astype(np.float32)[i]
-    return i, source[image], shift
+    distances = found["v"].copy()
+    del found  # three times the memory of what is kept of it
+    return Pairs(i, source[image], offset[image] + home[i], distances, cell)
 
 
-def _wrap(points: Floats, cell: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _wrap(points: Positions, cell: FloatArray) -> tuple[FloatArray, Int32Array]:
     """Return positions inside the cell and the whole numbers of cells taken off."""
     positions = np.asarray(points, np.float64)
+    if not cell.any():
+        return positions, np.zeros(positions.shape, np.int32)
     home = np.floor(positions @ np.linalg.inv(cell))
-    return positions - home @ cell, home
+    return positions - home @ cell, home.astype(np.int32)
 
 
-def _images(points: Floats, cell: FloatArray, cutoff: float) -> tuple[Int32Array, FloatArray, FloatArray]:
+def _images(points: Positions, cell: FloatArray, cutoff: float) -> tuple[Int32Array, Int32Array, FloatArray]:
     """List the images of points in the cell and up to ``cutoff`` outside it.
 
     Returns
@@ -174,19 +207,29 @@ def _images(points: Floats, cell: FloatArray, cutoff: float) -> tuple[Int32Array
         (p,) row of the point, (p, 3) cells added to its given position, (p, 3) nm.
     """
     inside, home = _wrap(points, cell)
+    if not cell.any():
+        return np.arange(len(inside), dtype=np.int32), home, inside
     inverse = np.linalg.inv(cell)
-    fraction = inside @ inverse
     # The distance between two faces of the cell is 1 / |column of the inverse|.
     margin = cutoff * np.linalg.norm(inverse, axis=0) + 1e-9
-    reach = [range(-int(r), int(r) + 1) for r in np.ceil(margin)]
-    rows, offsets = [], []
-    for cells in product(*reach):
-        image = fraction + cells
-        row = np.flatnonzero(((image >= -margin) & (image <= 1 + margin)).all(axis=1))
-        rows.append(row.astype(np.int32))
-        offsets.append(cells - home[row])
-    source, offset = np.concatenate(rows), np.concatenate(offsets)
-    return source, offset, inside[source] + (offset + home[source]) @ cell
+    fraction = inside @ inverse
+    source, cells = np.arange(len(inside), dtype=np.int32), np.zeros((len(inside), 3), np.int32)
+    for axis in (2, 1, 0):
+        reach = int(np.ceil(margin[axis]))
+        parts = []
+        for step in range(-reach, reach + 1):
+            image = fraction[source, axis] + step
+            near = np.flatnonzero((image >= -margin[axis]) & (image <= 1 + margin[axis]))
+            parts.append((source[near], cells[near] + step * np.eye(3, dtype=np.int32)[axis]))
+        source, cells = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return source, cells - home[source], inside[source] + cells @ cell
+
+
+AT_ONCE = 1_000_000
+"""Pairs that are looked for together, about.
+
+One takes some 50 bytes meanwhile, and those between two atoms of a part are found twice.
+"""
 
 
 def close_pairs(frame: Frame, cutoff: float) -> tuple[IntArray, FloatArray]:
@@ -194,42 +237,37 @@ def close_pairs(frame: Frame, cutoff: float) -> tuple[IntArray, FloatArray]:
 
     Returns
     -------
-    (k, 2) rows i < j, in no particular order, and (k,) distances, nm.
+    (k, 2) rows i < j, in no particular order, and (k,) distances of the nearest images, nm.
 
     Raises
     ------
     InputError
         If the cut-off exceeds half of the shortest lattice vector.
     """
-    if not frame.box.any():
-        inside = frame.positions.astype(np.float64)
-        images, image_of = np.zeros((0, 3)), np.zeros(0, np.int64)
-    else:
-        inside, images, image_of = _with_images(frame, cutoff)
-    tree = cKDTree(inside)
-    near = tree.query_pairs(cutoff, output_type="ndarray")
-    across = tree.sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
-    distances = np.linalg.norm(inside[near[:, 0]] - inside[near[:, 1]], axis=1)
-    other = np.stack((across["i"], image_of[across["j"]]), axis=1)
-    pairs = np.concatenate((near.astype(np.int64), np.sort(other, axis=1)))
-    lengths = np.concatenate((distances, across["v"]))
-    within = lengths < cutoff
-    return pairs[within], lengths[within]
+    pairs, distances = zip(*close_pairs_in_parts(frame, cutoff), strict=True)
+    return np.concatenate(pairs), np.concatenate(distances)
 
 
-def _with_images(frame: Frame, cutoff: float) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Wrap the atoms into the box; their images near it, of each opposite two one; whose images these are."""
-    inverse = np.linalg.inv(frame.box)
-    margin = cutoff * np.linalg.norm(inverse, axis=0)  # the cut-off in units of the box's heights
-    reach = [range(-n, n + 1) for n in np.ceil(margin).astype(int)]
-    shifts = [shift for shift in itertools.product(*reach) if shift > (0, 0, 0)]
-    shortest = np.linalg.norm(np.array(shifts) @ frame.box, axis=1).min()
-    if cutoff > shortest / 2:
+def close_pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Yield what :func:`close_pairs` finds in parts of about :data:`AT_ONCE` pairs, for less memory."""
+    shortest = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min())
+    if cutoff > shortest / 2 and frame.box.any():
         raise InputError(
             f"the cut-off {cutoff:g} nm exceeds half of the shortest box vector, {shortest:g} nm"
         )
-    scaled = frame.positions @ inverse
-    scaled -= np.floor(scaled)
-    near = [((scaled + s > -margin) & (scaled + s < 1 + margin)).all(1).nonzero()[0] for s in shifts]
-    images = np.concatenate([scaled[rows] + s for rows, s in zip(near, shifts, strict=True)])
-    return scaled @ frame.box, images @ frame.box, np.concatenate(near)
+    points = frame.positions
+    step = _rows_of_a_part(frame, cutoff)
+    for start in range(0, max(1, len(points)), step):
+        found = neighbour_pairs(points[start : start + step], points[start:], frame.box, cutoff)
+        once = (found.i < found.j) & (found.distances < cutoff)
+        rows = np.stack((found.i[once], found.j[once]), axis=1).astype(np.int64) + start
+        yield rows, found.distances[once]
+
+
+def _rows_of_a_part(frame: Frame, cutoff: float) -> int:
+    """Atoms with :data:`AT_ONCE` neighbours in all at the density of the frame; all without a box."""
+    atoms = max(1, len(frame.positions))
+    if not frame.box.any():
+        return atoms
+    around = 1 + atoms * 4 / 3 * math.pi * cutoff**3 / box_volume(frame.box)
+    return max(1, int(AT_ONCE / around))

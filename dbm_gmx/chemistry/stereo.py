@@ -1,7 +1,8 @@
-"""Stereocentres: which there are, their chirality, and what is expected of it."""
+"""Stereocentres: which atoms they are, their volume and chirality, and the chirality that is expected."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -13,12 +14,11 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
+from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
-
-
-# --- stereocentres ---------------------------------------------------------------------------------
+"""By molecule type 1, -1 or 0 (unknown) for each stereocentre: (copies, c), or (1, c) for all copies."""
 
 FLAT = 0.4
 """Mean triple product of unit vectors up to which there is no tetrahedron.
@@ -39,8 +39,8 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
 
     Returns
     -------
-    (c, 5) the centre and its neighbours in the order of the file.  For a united-atom CH the last is -1:
-    the hydrogen it carries, which has no place of its own.
+    (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
+    last is -1: its hydrogen is no atom of the topology.
     """
     graph, colour = chemical_graph(moltype), _colours(moltype)
     rows = []
@@ -49,9 +49,7 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
         hidden = len(others) == 3 and _is_united_ch(moltype, centre)
         if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
-    found = np.array(rows, np.int64).reshape(-1, 5)
-    found.setflags(write=False)
-    return found
+    return read_only(np.array(rows, np.int64).reshape(-1, 5))
 
 
 def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
@@ -78,8 +76,72 @@ def _colours(moltype: MoleculeType) -> IntArray:
     return np.asarray(colour, np.int64)
 
 
+@compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
+def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
+    """Signed volume of a stereocentre: the mean triple product of unit vectors to three of its neighbours.
+
+    The four choices of three arms are the four faces of one tetrahedron: with the tips u1 to u4 of the unit
+    vectors, u1u2u3 - u1u2u4 + u1u3u4 - u2u3u4 is the determinant of u1 - u4, u2 - u4, u3 - u4.  A missing arm
+    of length zero leaves the one product of the others, with its sign.
+
+    Parameters
+    ----------
+    positions
+        (n, 3) nm.
+    centre
+        (5,) rows of the centre and its neighbours, -1 for a neighbour that is missing.
+
+    Returns
+    -------
+    0.77 and -0.77 for ideal tetrahedra, see :func:`chirality_of` for the sign; not a number where
+    fewer than three neighbours are there.
+    """
+    arms = 0
+    for k in range(1, 5):
+        arms += centre[k] >= 0
+    if arms < 3:
+        return np.nan
+    ax, ay, az = _unit_arm(positions, centre[0], centre[1])
+    bx, by, bz = _unit_arm(positions, centre[0], centre[2])
+    cx, cy, cz = _unit_arm(positions, centre[0], centre[3])
+    dx, dy, dz = _unit_arm(positions, centre[0], centre[4])
+    ax, ay, az = ax - dx, ay - dy, az - dz
+    bx, by, bz = bx - dx, by - dy, bz - dz
+    cx, cy, cz = cx - dx, cy - dy, cz - dz
+    total = (ay * bz - az * by) * cx + (az * bx - ax * bz) * cy + (ax * by - ay * bx) * cz
+    return total / 4.0 if arms == 4 else total
+
+
+@compiled(fastmath={"arcp", "contract", "nsz", "reassoc"}, forceinline=True)
+def _unit_arm(positions: FloatArray, centre: int, end: int) -> tuple[float, float, float]:
+    """Unit vector between two rows, zero where there is no end."""
+    if end < 0:
+        return 0.0, 0.0, 0.0
+    x = positions[end, 0] - positions[centre, 0]
+    y = positions[end, 1] - positions[centre, 1]
+    z = positions[end, 2] - positions[centre, 2]
+    length = math.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
+
+
+@compiled()
+def _stereo_volumes(positions: FloatArray, centres: IntArray, volumes: FloatArray) -> None:
+    """Fill (copies, c) volumes of the stereocentres (c, 5) of molecules (copies, n, 3)."""
+    for copy in range(len(positions)):
+        for k in range(len(centres)):
+            volumes[copy, k] = stereo_volume(positions[copy], centres[k])
+
+
+def stereo_volumes(atoms: Positions, centres: IntArray) -> FloatArray:
+    """(copies, c) :func:`stereo_volume` of the centres (c, 5) of molecules (copies, n, 3)."""
+    volumes = np.empty((len(atoms), len(centres)))
+    # one type of array, one compiled function: a copy of the rows can be written to, stereocentres cannot
+    _stereo_volumes(np.ascontiguousarray(atoms, np.float64), np.array(centres, np.int64), volumes)
+    return volumes
+
+
 def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
-    """Hand of each centre.
+    """Chirality of each centre.
 
     Parameters
     ----------
@@ -93,12 +155,12 @@ def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
     (copies, c): 1 where the first three neighbours, seen from the centre, make a right-handed
     system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).
     """
-    volumes = triple_products(np.asarray(atoms, np.float64)[:, centres], centres[:, 1:] >= 0)
-    return np.where(volumes > FLAT, 1, np.where(volumes < -FLAT, -1, 0)).astype(np.int8)
+    volumes = stereo_volumes(atoms, centres)
+    return (volumes > FLAT).astype(np.int8) - (volumes < -FLAT).astype(np.int8)
 
 
 def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
-    """Mean triple product of unit vectors from centres to any three of their neighbours, signed as a hand.
+    """:func:`stereo_volume` of centres of which some neighbours may be unknown.
 
     Parameters
     ----------
@@ -111,26 +173,42 @@ def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     -------
     (...); not a number where fewer than three are known.
     """
-    arms = points[..., 1:, :] - points[..., :1, :]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        arms = arms / np.linalg.norm(arms, axis=-1, keepdims=True)
-        without = np.stack([(-1) ** (k + 1) * _triple(np.delete(arms, k, axis=-2)) for k in range(4)])
-        there = np.stack([np.delete(known, k, axis=-1).all(axis=-1) for k in range(4)])
-        there = there.reshape(*there.shape[:1], *[1] * (without.ndim - there.ndim), *there.shape[1:])
-        return np.asarray(np.where(there, without, 0.0).sum(axis=0) / there.sum(axis=0))
+    shape = points.shape[:-2]
+    there = np.broadcast_to(known, (*shape, 4)).reshape(-1, 4)
+    rows = np.arange(5 * len(there)).reshape(-1, 5)
+    rows[:, 1:][~there] = -1
+    return stereo_volumes(points.reshape(1, -1, 3), rows).reshape(shape)
 
 
-def _triple(arms: FloatArray) -> FloatArray:
-    """Triple product of vectors (..., 3, 3): (...)."""
-    a, b, c = np.moveaxis(arms, -2, 0)
-    return np.asarray((np.cross(a, b) * c).sum(axis=-1), np.float64)
+def invert(positions: Positions, rows: IntArray) -> None:
+    """Mirror stereocentres through the plane of three of their neighbours, in place.
+
+    Bonds to the three keep their lengths.  Several centres are inverted at once.
+
+    Parameters
+    ----------
+    positions
+        (..., n, 3) nm.
+    rows
+        (4 + k,) or (c, 4 + k): the stereocentre, the three neighbours that stay, and what moves with the
+        centre; -1 for what is not there.
+    """
+    table = np.atleast_2d(rows)
+    a, b, c = (positions[..., table[:, k], :] for k in (1, 2, 3))
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    for k in (0, *range(4, table.shape[1])):
+        real = table[:, k] >= 0
+        moved, plane = table[real, k], normal[..., real, :]
+        height = ((positions[..., moved, :] - a[..., real, :]) * plane).sum(axis=-1, keepdims=True)
+        positions[..., moved, :] -= 2 * height * plane
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:
-    """Hand of each stereocentre as far as the force field holds it.
+    """Chirality of each stereocentre as far as the force field holds it.
 
     A harmonic improper about a centre (dihedral type 2, centre first, as in united-atom force
-    fields) has a minimum of about 35 degrees for one hand and of -35 degrees for the other.
+    fields) has a minimum of about 35 degrees for one chirality and of -35 degrees for the other.
 
     Returns
     -------
@@ -152,7 +230,7 @@ def improper_chirality(moltype: MoleculeType) -> SignArray:
 
 
 def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> dict[str, SignArray]:
-    """Expected hands, and where nothing is known those of whole atoms (n, 3).
+    """Expected chirality, and where none is known that of whole atoms (n, 3).
 
     Returns
     -------
@@ -169,13 +247,13 @@ def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> di
 def _of_copies(
     chirality: Chirality, moltype: MoleculeType, copies: slice, shape: tuple[int, ...]
 ) -> NDArray[np.int8]:
-    """(copies, c) hands of some molecules of a type."""
+    """(copies, c) chirality of some molecules of a type."""
     signs = chirality.get(moltype.name, np.zeros((1, 1), np.int8))
     return np.broadcast_to(signs if len(signs) == 1 else signs[copies], shape)
 
 
 def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]:
-    """(copies, c) expected hands of each run of molecules of a type; 0 where none is expected."""
+    """(copies, c) expected chirality of each run of molecules of a type; 0 where none is expected."""
     return [
         np.array(
             _of_copies(chirality, match.moltype, copies, (match.count, len(stereocentres(match.moltype))))
@@ -185,7 +263,7 @@ def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]
 
 
 def centre_rows(match: Match) -> IntArray:
-    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for what has no place."""
+    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for a missing neighbour."""
     centres = stereocentres(match.moltype)
     return np.where(centres < 0, -1, centres + match.first_atoms[:, None, None])
 
@@ -197,13 +275,13 @@ class Stereo:
     Attributes
     ----------
     right, wrong
-        Of the expected and of the other hand.
+        Of the expected and of the opposite chirality.
     undefined
-        A hand is expected, but the neighbours make no tetrahedron.
+        A chirality is expected, but the neighbours make no tetrahedron.
     unknown
-        It is not known which hand is right.
+        Which chirality is right is not known.
     inferred
-        Of the hand of the first frame, as nothing says which is right.
+        Of the chirality of the first frame, because none is known beforehand.
     """
 
     right: int = 0
@@ -226,7 +304,7 @@ class Stereo:
         bad = {"wrong": self.wrong, "undefined": self.undefined}
         parts += [f"{count} {name}" for name, count in bad.items() if count]
         if self.unknown:
-            parts.append(f"{self.unknown} not judged as no conformer (-r) says which hand is right")
+            parts.append(f"{self.unknown} not judged: no conformer (-r) says which chirality is right")
         return ", ".join(parts)
 
 
@@ -238,9 +316,9 @@ def count_stereo(
     Parameters
     ----------
     expected
-        See :func:`reference_chirality`.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     inferred
-        See :func:`infer_chirality`; judges those of which nothing is known.
+        See :func:`infer_chirality`; used where no chirality is expected.
     """
     total = Stereo()
     for moltype, copies, rows in runs_of_molecules(system, atoms):
@@ -261,12 +339,13 @@ def count_stereo(
 
 
 def wrong_centres(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
-    """Rows of the stereocentres of whole atoms (n, 3) that have the other hand, and of those that have none.
+    """Rows of the stereocentres of whole atoms (n, 3) of the wrong chirality, and of those without any.
 
     Parameters
     ----------
     expected
-        See :func:`reference_chirality`; centres of which nothing is known are passed over.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`; centres without an expected chirality
+        are left out.
     """
     wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):

@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray, Positions
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Positions
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match, bead_graph, check_owners, map_positions, match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, whole_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +133,6 @@ def runs_of_molecules(system: System, atoms: Positions) -> Iterator[tuple[Molecu
         yield match.moltype, copies, match.molecules(atoms)
 
 
-# --- beads and bonds -------------------------------------------------------------------------------
-
-
 def deviation(system: System, atoms: Positions, beads: Positions, box: FloatArray) -> FloatArray:
     """Return (m,) distances, nm, between the mapped atoms (n, 3) and the beads (m, 3) they were made for.
 
@@ -150,12 +146,7 @@ def longest_bond(system: System, atoms: Positions) -> float:
     """Return the length of the longest chemical bond of whole atoms (n, 3), nm; 0 if there is none."""
     longest = 0.0
     for moltype, _, rows in runs_of_molecules(system, atoms):
-        i, j = _bonds(moltype).T
+        i, j = chemical_bonds(moltype).T
         lengths = np.linalg.norm(rows[:, j] - rows[:, i], axis=-1)
         longest = max(longest, float(lengths.max(initial=0.0)))
     return longest
-
-
-@lru_cache(maxsize=64)
-def _bonds(moltype: MoleculeType) -> IntArray:
-    return np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2)

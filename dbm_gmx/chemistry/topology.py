@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.errors import InputError
@@ -115,6 +115,11 @@ def hydrogens(moltype: MoleculeType) -> BoolArray:
     return np.array([e in ("H", "D") or (not e and mass < HYDROGEN_MASS) for e, mass in pairs], bool)
 
 
+def heavy_atoms(moltype: MoleculeType) -> BoolArray:
+    """(n,) which atoms are neither hydrogens nor sites without mass."""
+    return np.asarray(~hydrogens(moltype) & (moltype.masses > 0))
+
+
 @dataclass(frozen=True, eq=False)
 class NonBonded:
     """Non-bonded parameters, ready to use: combination rules and overrides are applied.
@@ -176,48 +181,77 @@ def blocks(topology: Topology) -> Iterator[tuple[MoleculeType, int, int]]:
         first += count * moltype.n_atoms
 
 
+def read_only(array: IntArray) -> IntArray:
+    """Forbid changes to an array that is made once and given to many."""
+    array.setflags(write=False)
+    return array
+
+
+@lru_cache(maxsize=64)
+def chemical_graph(moltype: MoleculeType) -> nx.Graph:
+    """The molecular graph without the links of virtual sites, nodes in the order of the file.
+
+    Made once for a molecule type; it is frozen and has no attributes.
+    """
+    graph = nx.Graph()
+    graph.add_nodes_from(range(moltype.n_atoms))
+    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
+    return nx.freeze(graph)
+
+
+@lru_cache(maxsize=64)
+def chemical_bonds(moltype: MoleculeType) -> IntArray:
+    """(k, 2) edges of the :func:`chemical_graph`; read only."""
+    return read_only(np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2))
+
+
+@lru_cache(maxsize=64)
 def excluded_pairs(moltype: MoleculeType) -> IntArray:
     """All excluded pairs of a molecule type.
 
     Returns
     -------
-    (k, 2) with i < j, sorted: the explicit ones and those within ``nrexcl`` chemical bonds
+    (k, 2) with i < j, sorted, read only: the explicit ones and those within ``nrexcl`` chemical bonds
     (GROMACS manual, "Exclusions"; virtual sites are no chemical bond there).
     """
-    chemical = nx.Graph()
-    chemical.add_nodes_from(moltype.graph)
-    chemical.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
     pairs = {(int(min(p)), int(max(p))) for p in moltype.exclusions}
-    for i in chemical:
-        reach = nx.single_source_shortest_path_length(chemical, i, cutoff=moltype.nrexcl)
-        pairs |= {(i, j) for j in reach if i < j}
-    return np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    pairs |= set(map(tuple, pairs_within(moltype, moltype.nrexcl).tolist()))
+    return read_only(np.array(sorted(pairs), np.int64).reshape(-1, 2))
 
 
-def chemical_graph(moltype: MoleculeType) -> nx.Graph:
-    """Return the molecular graph without the links of virtual sites, nodes in the order of the file."""
-    graph = nx.Graph()
-    graph.add_nodes_from(range(moltype.n_atoms))
-    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
-    return graph
+def pairs_within(moltype: MoleculeType, bonds: int) -> IntArray:
+    """(k, 2) pairs i < j of a molecule type that are at most so many chemical bonds apart, sorted."""
+    graph = chemical_graph(moltype)
+    reach = {i: nx.single_source_shortest_path_length(graph, i, cutoff=bonds) for i in graph}
+    pairs = sorted((i, j) for i in graph for j in reach[i] if i < j)
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
-def is_excluded(topology: Topology, pairs: IntArray) -> NDArray[np.bool_]:
+def is_excluded(topology: Topology, pairs: IntArray) -> BoolArray:
     """Which of the system's atom pairs (k, 2), i < j, are excluded from non-bonded interactions: (k,)."""
-    n = topology.n_atoms
-    keys, molecule, molecules = [np.zeros(0, np.int64)], np.zeros(n, np.int64), 0
+    molecule, keys = _exclusions(topology)
+    i, j = pairs.T
+    excluded: BoolArray = molecule[i] == molecule[j]
+    asked = (i * topology.n_atoms + j)[excluded]
+    excluded[excluded] = keys[np.searchsorted(keys, asked)] == asked
+    return excluded
+
+
+@lru_cache(maxsize=8)
+def _exclusions(topology: Topology) -> tuple[IntArray, IntArray]:
+    """(n,) number of each atom's molecule, and all excluded pairs i < j as numbers ``i n + j``, sorted.
+
+    The last number is none of a pair, but larger than all of them.
+    """
+    n, molecules = topology.n_atoms, 0
+    keys, molecule = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for moltype, first, count in blocks(topology):
         starts = first + moltype.n_atoms * np.arange(count)
         i, j = (starts[:, None, None] + excluded_pairs(moltype)).reshape(-1, 2).T
         keys.append(i * n + j)
-        molecule[first : first + count * moltype.n_atoms] = molecules + np.arange(count).repeat(
-            moltype.n_atoms
-        )
+        molecule.append(molecules + np.arange(count).repeat(moltype.n_atoms))
         molecules += count
-    i, j = pairs.T
-    excluded: NDArray[np.bool_] = molecule[i] == molecule[j]
-    excluded[excluded] = np.isin((i * n + j)[excluded], np.concatenate(keys))
-    return excluded
+    return np.concatenate(molecule), np.concatenate([*keys, [n * n]])
 
 
 def atom_types(topology: Topology) -> IntArray:

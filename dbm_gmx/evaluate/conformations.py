@@ -31,7 +31,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import whole_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, heavy_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import REFERENCE
 from dbm_gmx.evaluate.distributions import jensen_shannon
@@ -154,7 +154,7 @@ def _sorted_joints(moltype: MoleculeType) -> Iterator[tuple[tuple[str, ...], lis
 
 def _heavy(moltype: MoleculeType) -> nx.Graph:
     """Return the graph without hydrogens and virtual sites; ``sort`` is element, neighbours, ring or not."""
-    atoms = [i for i, atom in moltype.graph.nodes(data=True) if atom["element"] != "H" and atom["mass"] > 0]
+    atoms = np.flatnonzero(heavy_atoms(moltype)).tolist()
     heavy = nx.Graph(moltype.graph.subgraph(atoms).edges)
     heavy.add_nodes_from(atoms)
     ring = {i for block in nx.biconnected_components(heavy) if len(block) > 2 for i in block}
@@ -312,7 +312,7 @@ class Conformations:
         and as the candidate has, all drawn from the reference's.  Not a number for a single frame.
     outside
         Of candidates: part of the monomers less similar to every landmark than 99 of 100 of the
-        reference's are: conformations the reference has not, or distorted ones, which the populations do
+        reference's are: conformations that it lacks, or distorted ones, which the populations do
         not show because every monomer counts to its nearest cluster.
     robustness
         The same with other choices.

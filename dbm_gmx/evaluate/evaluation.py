@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.options import Conditions, EvaluateInputs
+from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
 from dbm_gmx.parallel import side_by_side
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ EXTRA = ("dscribe", "sklearn")
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Frames of one kind and what was measured in them.
+    """Frames of one file and what was measured in them.
 
     Attributes
     ----------
@@ -114,6 +113,28 @@ class Evaluation:
         return {c.label: c.verdict.broken for c in self.candidates if c.verdict.broken}
 
 
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """How every trajectory is read and measured.
+
+    Attributes
+    ----------
+    inputs, system, conditions
+        The files, what they are of, and temperature and cut-offs.
+    beads
+        Of the candidates, frame by frame; ``None`` without beads.
+    threads, quiet
+        Frames measured at a time; no progress shown.
+    """
+
+    inputs: EvaluateInputs
+    system: System
+    conditions: Conditions
+    beads: Sequence[Frame] | None
+    threads: int
+    quiet: bool
+
+
 def evaluate(
     inputs: EvaluateInputs,
     *,
@@ -147,17 +168,16 @@ def evaluate(
     """
     conditions, labels = conditions or Conditions(), candidate_labels(inputs)
     system = evaluated_system(inputs)
-    beads = _beads(inputs, system)
-    read = partial(_measured, system, conditions, beads, inputs=inputs, threads=threads, quiet=quiet)
-    reference, chirality, notes = _reference(inputs, system, read)
+    setup = Setup(inputs, system, conditions, _beads(inputs, system), threads, quiet)
+    reference, chirality, notes = _reference(setup)
     candidates = tuple(
-        _candidate(system, label, path, chirality, read)
+        _candidate(setup, label, path, chirality)
         for label, path in zip(labels, inputs.trajectories, strict=True)
     )
     kept = [c for c in candidates if c.frames]
     if any((signs == 0).any() for signs in chirality.values()):
-        notes.append("where nothing says the hand of a stereocentre, the first frame of a candidate does")
-    if beads is not None:
+        notes.append("where the chirality of a stereocentre is unknown, each candidate's first frame decides")
+    if setup.beads is not None:
         notes += [_bead_note(c) for c in kept if any(not len(m.deviation) for m in c.measured)]
     if reference is not None:
         notes += _floor_notes(reference, kept)
@@ -179,32 +199,24 @@ def _most(trajectories: Sequence[Trajectory]) -> int:
     return max((len(t.frames) for t in trajectories), default=0)
 
 
-def _reference(
-    inputs: EvaluateInputs, system: System, read: Callable[[str, Path, Chirality], Trajectory]
-) -> tuple[Trajectory | None, Chirality, list[str]]:
-    """Read the reference, if there is one, and which hands the stereocentres should have."""
-    path = inputs.reference
+def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
+    """Read the reference, if there is one, and the chirality the stereocentres should have."""
+    path, system = setup.inputs.reference, setup.system
     if path is None:
         return None, reference_chirality(system), []
     if _is_conformer(path, system):
-        note = f"{path.name} says which hand the stereocentres should have, nothing else"
+        note = f"{path.name} says which chirality the stereocentres should have, nothing else"
         return None, reference_chirality(system, path), [note]
-    reference = read(REFERENCE, path, {})
+    reference = _measured(setup, REFERENCE, path, {})
     return reference, infer_chirality(system, reference.frames[0].positions, {}), []
 
 
-def _candidate(
-    system: System,
-    label: str,
-    path: Path,
-    chirality: Chirality,
-    read: Callable[[str, Path, Chirality], Trajectory],
-) -> Trajectory:
+def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
     """Read a candidate, unless its atoms are not those of the topology."""
-    differing = _differing(system.topology, path)
+    differing = _differing(setup.system.topology, path)
     if differing:
         return Trajectory(label, path, (), (), Verdict(differing=differing))
-    return read(label, path, chirality)
+    return _measured(setup, label, path, chirality)
 
 
 def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
@@ -235,14 +247,10 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
     if inputs.cg is not None:
         if not inputs.mappings:
             raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
-        system, _ = read_system(
-            inputs.cg[0],
-            topology=inputs.topology,
-            mappings=inputs.mappings,
-            defines=inputs.defines,
-            include=inputs.include,
+        files = MoleculeFiles(
+            inputs.topology, inputs.mappings, defines=inputs.defines, include=inputs.include
         )
-        return system
+        return read_system(inputs.cg[0], files)[0]
     topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
     mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
     return atomistic_system(topology, mappings)
@@ -292,19 +300,12 @@ def _beads(inputs: EvaluateInputs, system: System) -> list[Frame] | None:
     return list(read_frames(inputs.cg[1], n_atoms=system.n_beads, **times))
 
 
-def _measured(
-    system: System,
-    conditions: Conditions,
-    beads: Sequence[Frame] | None,
-    label: str,
-    path: Path,
-    chirality: Chirality,
-    *,
-    inputs: EvaluateInputs,
-    threads: int,
-    quiet: bool,
-) -> Trajectory:
-    """Read a trajectory and measure its frames; what nothing says of hands its first frame does."""
+def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
+    """Read a trajectory and measure its frames.
+
+    The first frame says the chirality of stereocentres of which none is expected.
+    """
+    system, inputs = setup.system, setup.inputs
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     frames = tuple(
         replace(frame, positions=whole_atoms(system, frame))
@@ -313,10 +314,11 @@ def _measured(
     chirality = infer_chirality(system, frames[0].positions, chirality)
 
     def one(frame: Frame) -> Measured:
-        return measure(system, frame, conditions, chirality=chirality, beads=_at(beads, frame.time))
+        beads = _at(setup.beads, frame.time)
+        return measure(system, frame, setup.conditions, chirality=chirality, beads=beads)
 
-    shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=quiet or None)
-    measured = tuple(side_by_side(one, iter(shown), threads))
+    shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=setup.quiet or None)
+    measured = tuple(side_by_side(one, iter(shown), setup.threads))
     return Trajectory(label, path, frames, measured, verdict([m.faults for m in measured]))
 
 

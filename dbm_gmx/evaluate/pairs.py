@@ -1,4 +1,4 @@
-"""What a frame's atoms that are not bonded have to do with each other: energies, pair distributions.
+"""Non-bonded pairs of a frame: their energies and distributions.
 
 All of it comes from one list of pairs, with the exclusions of the topology (Fig 4 of the paper).
 """
@@ -16,11 +16,19 @@ import torch
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.atom_classes import atom_classes
 from dbm_gmx.chemistry.frame import Frame, box_volume
-from dbm_gmx.chemistry.periodic import close_pairs, neighbour_pairs, reduced_cell
+from dbm_gmx.chemistry.periodic import close_pairs_in_parts, reduced_cell
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, blocks, is_excluded
+from dbm_gmx.chemistry.topology import (
+    MoleculeType,
+    Topology,
+    atom_charges,
+    blocks,
+    heavy_atoms,
+    is_excluded,
+)
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.energy import coulomb_energy, own_field_energy, pair_energies
+from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
 from dbm_gmx.options import Conditions
 
 REACH = 1.0
@@ -28,12 +36,6 @@ REACH = 1.0
 
 BINS = 100
 """Bins of pair distributions, from 0 to :data:`REACH`."""
-
-AT_ONCE = 20_000
-"""Atoms whose pairs are looked at together; each has some two hundred."""
-
-CLOSEST = 0.02
-"""Atoms nearer than this count as this far apart, nm, so that energies stay numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,7 @@ def atoms_of(topology: Topology) -> Atoms:
     """What the atoms of a topology are."""
     molecule, heavy, names, elements, before = [], [], [], set(), 0
     for moltype, _, count in blocks(topology):
-        real = moltype.masses > 0
-        solid = np.array([e != "H" for e in moltype.elements]) & real
+        solid = heavy_atoms(moltype)
         elements |= {e for e, is_solid in zip(moltype.elements, solid, strict=True) if is_solid}
         molecule.append(before + np.arange(count).repeat(moltype.n_atoms))
         heavy.append(np.tile(solid, count))
@@ -118,11 +119,11 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     topology, atoms = system.topology, atoms_of(system.topology)
     half = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min()) / 2
     reach = max(conditions.rvdw, conditions.rcoulomb, min(REACH, half * (1 - 1e-9)))
-    parts = [_part(topology, conditions, *pairs) for pairs in pairs_in_parts(frame, reach)]
+    parts = [_part(topology, conditions, *pairs) for pairs in close_pairs_in_parts(frame, reach)]
     molecular, counts, energy = (sum(arrays[1:], arrays[0]) for arrays in zip(*parts, strict=True))
     energies = {"LJ (SR)": float(energy[0])}
     if atom_charges(topology).any():
-        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, **_field(conditions)))
+        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, _field(conditions)))
     names = ("all", atoms.name)
     return Pairs(
         dict(zip(names, molecular, strict=True)),
@@ -131,27 +132,10 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     )
 
 
-def pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Yield all pairs of :func:`~dbm_gmx.chemistry.periodic.close_pairs`, those of many atoms not at once."""
-    n = len(frame.positions)
-    if n <= AT_ONCE:
-        yield close_pairs(frame, cutoff)
-        return
-    points = frame.positions
-    for start in range(0, n, AT_ONCE):
-        i, j, shift = neighbour_pairs(points[start : start + AT_ONCE], points, frame.box, cutoff)
-        once = i + start < j
-        i, j, shift = i[once] + start, j[once], shift[once]
-        apart = points[j].astype(np.float64) + shift - points[i]
-        yield np.stack([i, j], axis=1).astype(np.int64), np.linalg.norm(apart, axis=1)
-
-
-def _field(conditions: Conditions) -> dict[str, float]:
-    return {
-        "cutoff": conditions.rcoulomb,
-        "epsilon_r": conditions.epsilon_r,
-        "epsilon_rf": conditions.epsilon_rf,
-    }
+def _field(conditions: Conditions) -> ReactionField:
+    return reaction_field(
+        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
+    )
 
 
 def _part(
@@ -168,8 +152,8 @@ def _part(
     excluded = is_excluded(topology, close)
     pairs, distances = close[~excluded], lengths[~excluded]
     near = distances < conditions.rvdw
-    energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near].clip(CLOSEST))).numpy()
-    charged = coulomb_energy(topology, close, lengths.clip(CLOSEST), excluded, **_field(conditions))
+    energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near])).numpy()
+    charged = coulomb_energy(topology, close, lengths, excluded, _field(conditions))
     return (
         _per_molecule(atoms, pairs[near], energy),
         _counts(atoms, pairs, distances),

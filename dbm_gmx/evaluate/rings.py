@@ -11,7 +11,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.periodic import neighbour_pairs
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph
 
 LARGEST = 8
 """Atoms of the largest ring that is looked at; larger ones let chains through."""
@@ -40,7 +40,7 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
     Rows of atoms: the two of the bond, then those of the ring.
     """
     places = np.asarray(atoms, np.float64)
-    bonds = _everywhere(system, lambda moltype: (_bonds(moltype),))
+    bonds = _everywhere(system, lambda moltype: (chemical_bonds(moltype),))
     if not bonds:
         return []
     ends, found = bonds[0], []
@@ -51,11 +51,13 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
         centre = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centre[:, None], axis=-1).max() + half
         # a broken molecule is none of this function's business
-        r, b, shift = neighbour_pairs(centre, middle, box, min(reach, 0.5))
-        apart = ~(ring[r][:, :, None] == ends[b][:, None, :]).any((1, 2))
-        r, b, shift = r[apart], b[apart], shift[apart]
-        hit = _through(corners[r] - centre[r][:, None], places[ends[b]] + (shift - centre[r])[:, None])
-        found += [(*ends[j], *ring[i]) for i, j in zip(r[hit], b[hit], strict=True)]
+        pairs = neighbour_pairs(centre, middle, box, min(reach, 0.5))
+        shared = (ring[pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
+        pairs = pairs.select(~shared)
+        here = centre[pairs.i]
+        moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
+        hit = pairs.select(_through(corners[pairs.i] - here[:, None], moved))
+        found += [(*ends[j], *ring[i]) for i, j in zip(hit.i, hit.j, strict=True)]
     return [tuple(int(i) for i in row) for row in found]
 
 
@@ -75,10 +77,6 @@ def _through(corners: FloatArray, ends: FloatArray) -> np.ndarray:
         t = (b * other).sum(-1) / scale
         inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (t >= 0) & (t <= 1)
     return np.asarray(inside.any(axis=1))
-
-
-def _bonds(moltype: MoleculeType) -> IntArray:
-    return np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2)
 
 
 def _everywhere(system: System, rows_of: Callable[[MoleculeType], tuple[IntArray, ...]]) -> list[IntArray]:

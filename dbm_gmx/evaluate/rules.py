@@ -20,8 +20,8 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_
 from dbm_gmx.evaluate.rings import pierced_rings
 
 RULES = {
-    "flipped": "stereocentres of the other hand",
-    "undefined": "stereocentres without a hand",
+    "flipped": "stereocentres of the wrong chirality",
+    "undefined": "stereocentres without chirality",
     "pierced": "rings that a bond goes through",
     "contacts": "bad contacts",
     "broken": "broken bonds",

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, heavy_atoms
 from dbm_gmx.evaluate.pairs import class_names
 
 
@@ -32,7 +32,7 @@ def chain(moltype: MoleculeType) -> tuple[int, ...]:
     Of several equally long the one that comes first in the file, its end with the lower number first.
     """
     graph = chemical_graph(moltype)
-    heavy = {i for i in graph if moltype.elements[i] != "H" and moltype.masses[i] > 0} or set(graph)
+    heavy = set(np.flatnonzero(heavy_atoms(moltype)).tolist()) or set(graph)
     rings = {i for block in nx.biconnected_components(graph) if len(block) > 2 for i in block}
     outside = graph.subgraph(heavy - rings or heavy)
     part = graph.subgraph(max(nx.connected_components(outside), key=len))

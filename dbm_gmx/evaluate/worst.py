@@ -11,7 +11,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.rules import RULES, Fault
 from dbm_gmx.evaluate.tables import slug
@@ -100,7 +100,7 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
         nearest = next(i for i in fault.atoms if i in own)
         apart = (frame.positions[nearest] - anchor).astype(np.float64)
         positions.append(frame.positions[own] + minimum_image(apart, frame.box) - apart)
-        bonds.append(np.array(list(chemical_graph(moltype).edges), np.int64).reshape(-1, 2) + offset)
+        bonds.append(chemical_bonds(moltype) + offset)
         rows.append(own)
         moltypes.append(moltype)
         offset += moltype.n_atoms
@@ -149,7 +149,7 @@ def _words(topology: Topology, fault: Fault) -> str:
         "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",
         "broken": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
-        "flipped": lambda a: f"{named(a)} has the other hand",
+        "flipped": lambda a: f"{named(a)} has the wrong chirality",
         "undefined": lambda a: f"the neighbours of {named(a)} make no tetrahedron",
     }
     return texts[fault.rule](*fault.atoms)

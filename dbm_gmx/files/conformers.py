@@ -1,4 +1,4 @@
-"""Chirality read from structures: which stereocentres a conformer or a whole system has."""
+"""Reference chirality: from a conformer, a structure of the system, or the impropers of the topology."""
 
 from __future__ import annotations
 
@@ -20,16 +20,13 @@ from dbm_gmx.files.structure import structure_frames
 Conformer = Frame | str | Path
 
 
-# --- what is expected ------------------------------------------------------------------------------
-
-
 def reference_chirality(
     system: System,
     reference: Conformer | None = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
 ) -> dict[str, SignArray]:
-    """Hands the stereocentres should have.
+    """Chirality the stereocentres should have.
 
     Parameters
     ----------
@@ -42,8 +39,8 @@ def reference_chirality(
 
     Returns
     -------
-    By molecule type (copies, c), or (1, c) where all copies are alike; 0 where nothing is known: no
-    structure is given and no improper of the force field says (:func:`improper_chirality`).
+    By molecule type (copies, c), or (1, c) where all copies are alike; 0 where it is unknown: no
+    structure is given and no improper of the force field holds the centre (:func:`improper_chirality`).
 
     Raises
     ------
@@ -113,9 +110,9 @@ def _no_fit(frame: Frame, moltypes: list[MoleculeType], *, whole: int | None = N
 
 
 def _chirality(moltype: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
-    """Hands in molecules (copies, n, 3) that may be broken, unless the box is none.
+    """Chirality in molecules (copies, n, 3), which are made whole if there is a box.
 
-    A PDB file that is no crystal has a cell of 0.1 nm.
+    A PDB file that is no crystal has a cell of 0.1 nm: that is no box.
     """
     if np.diag(box).min() > 2 * LIMITS.max():
         rows = make_whole(np.asarray(rows, np.float64), box, moltype.bonds)

@@ -14,6 +14,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.interactions import INTERACTIONS, Interaction, atoms_of
 from dbm_gmx.chemistry.topology import NonBonded
 from dbm_gmx.files.preprocess import Line
 
@@ -21,48 +22,6 @@ Parameters = tuple[float, ...]
 BondedTable = dict[tuple[str, ...], tuple[int, list[Parameters]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How an interaction is written: its number of atoms and parameters, and the edges it makes."""
-
-    atoms: int
-    parameters: int
-    edge: str = ""
-
-
-FORMS: dict[str, dict[int, Form]] = {
-    "bonds": {
-        1: Form(2, 2, "bond"),
-        2: Form(2, 2, "bond"),
-        3: Form(2, 3, "bond"),
-        4: Form(2, 3, "bond"),
-        5: Form(2, 0, "bond"),
-        6: Form(2, 2),
-        7: Form(2, 2, "bond"),
-        8: Form(2, 2, "bond"),
-        9: Form(2, 2),
-        10: Form(2, 4),
-    },
-    "constraints": {1: Form(2, 1, "constraint"), 2: Form(2, 1)},
-    "settles": {1: Form(1, 2, "settle")},
-    "pairs": {1: Form(2, 2), 2: Form(2, 5)},
-    "angles": {1: Form(3, 2), 2: Form(3, 2), 5: Form(3, 4), 8: Form(3, 2), 10: Form(3, 2)},
-    "dihedrals": {
-        1: Form(4, 3),
-        2: Form(4, 2),
-        3: Form(4, 6),
-        4: Form(4, 3),
-        5: Form(4, 4),
-        8: Form(4, 2),
-        9: Form(4, 3),
-        11: Form(4, 6),
-    },
-    "virtual_sites1": {1: Form(2, 0, "virtual")},
-    "virtual_sites2": {1: Form(3, 1, "virtual"), 2: Form(3, 1, "virtual")},
-    "virtual_sites3": {n: Form(4, 3 if n == 4 else 2, "virtual") for n in (1, 2, 3, 4)},
-    "virtual_sites4": {2: Form(5, 3, "virtual")},
-    "virtual_sitesn": {n: Form(2, 0, "virtual") for n in (1, 2, 3)},
-}
 TYPES = {"bondtypes": "bonds", "constrainttypes": "constraints", "angletypes": "angles"}
 FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "pairtypes", "nonbond_params"}
 
@@ -155,10 +114,10 @@ def _atom_type(line: Line) -> tuple[str, AtomType]:
 
 def _add_bonded_type(line: Line, directive: str, bonded: dict[tuple[str, int], BondedTable]) -> None:
     """Add a bond, constraint or angle type; a later line overrides an earlier one."""
-    n = next(iter(FORMS[directive].values())).atoms
+    n = atoms_of(directive)
     fields = line.fields(n + 1, f"{n} types, a function type and parameters")
     function = line.integers(fields[n : n + 1])[0]
-    parameters = _state_a(fields[n + 1 :], form_of(directive, function, line), line)
+    parameters = _state_a(fields[n + 1 :], interaction_of(directive, function, line), line)
     names = tuple(fields[:n])
     table = bonded.setdefault((directive, function), {})
     table[names] = table[names[::-1]] = len(table), [parameters]
@@ -173,7 +132,7 @@ def _add_dihedral_types(lines: list[Line], bonded: dict[tuple[str, int], BondedT
     previous: tuple[tuple[str, ...], int] | None = None
     for line in lines:
         names, function, texts = _dihedral_type(line)
-        parameters = _state_a(texts, form_of("dihedrals", function, line), line)
+        parameters = _state_a(texts, interaction_of("dihedrals", function, line), line)
         # functions 1 and 9 are the same interaction and share one table in grompp
         table = bonded.setdefault(("dihedrals", 1 if function == 9 else function), {})
         order, rows = table.get(names, (len(table), []))
@@ -198,7 +157,7 @@ def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
     return names, function, fields[n + 1 :]
 
 
-def _state_a(texts: list[str], form: Form, line: Line) -> Parameters:
+def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
     """Return the parameters of state A; those of state B may follow."""
     n = form.parameters
     if len(texts) not in (n, 2 * n):
@@ -214,17 +173,17 @@ def _type_pair(line: Line, atomtypes: dict[str, AtomType]) -> tuple[str, str, Pa
         raise line.error(f"function type {function} is not supported; supported: 1 (Lennard-Jones)")
     for name in (first, second):
         known_type(name, line, atomtypes)
-    return first, second, _state_a(texts, FORMS["pairs"][1], line)
+    return first, second, _state_a(texts, INTERACTIONS["pairs"][1], line)
 
 
 def known_type(name: str, line: Line, atomtypes: dict[str, AtomType]) -> AtomType:
     """Return the atom type a line names."""
-    kind = atomtypes.get(name)
-    if kind is None:
+    atom_type = atomtypes.get(name)
+    if atom_type is None:
         known = list(atomtypes)
         shown = ", ".join(known[:30]) + (f", ... ({len(known)} in all)" if len(known) > 30 else "")
         raise line.error(f"atom type {name!r} is not in [ atomtypes ]; known: {shown or 'none'}")
-    return kind
+    return atom_type
 
 
 def _c6_c12(v: float, w: float, *, rule: int) -> Parameters:
@@ -238,8 +197,8 @@ def _matrices(
     atomtypes: dict[str, AtomType], overrides: list[Line], *, rule: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return (t, t) c6 and c12 (GROMACS manual, "Non-bonded interactions: combination rules")."""
-    v = np.array([kind.v for kind in atomtypes.values()], np.float64)
-    w = np.array([kind.w for kind in atomtypes.values()], np.float64)
+    v = np.array([t.v for t in atomtypes.values()], np.float64)
+    w = np.array([t.w for t in atomtypes.values()], np.float64)
     second = np.sqrt(np.outer(w, w))
     if rule == 1:
         c6, c12 = np.sqrt(np.outer(v, v)), second
@@ -256,20 +215,20 @@ def _matrices(
     return c6, c12
 
 
-def form_of(directive: str, function: int, line: Line) -> Form:
+def interaction_of(directive: str, function: int, line: Line) -> Interaction:
     """Return how an interaction is written, or refuse its function type."""
-    forms = FORMS[directive]
-    if function not in forms:
-        known = ", ".join(map(str, forms))
+    known_here = INTERACTIONS[directive]
+    if function not in known_here:
+        known = ", ".join(map(str, known_here))
         raise line.error(f"function type {function} of [ {directive} ] is not supported; supported: {known}")
-    return forms[function]
+    return known_here[function]
 
 
 def inline_parameters(
     directive: str, function: int, *, texts: list[str], line: Line, tables: ForceField
 ) -> Parameters:
     """Return the parameters in the line; Lennard-Jones ones as c6, c12."""
-    form = FORMS[directive][function]
+    form = INTERACTIONS[directive][function]
     parameters = _state_a(texts, form, line)
     if directive != "pairs":
         return parameters
@@ -288,7 +247,7 @@ def looked_up_parameters(
     tables: ForceField,
 ) -> list[Parameters]:
     """Return the parameters of an interaction (several for multiple dihedrals) by the types of its atoms."""
-    if tables.nonbonded is None or FORMS[directive][function].parameters == 0:
+    if tables.nonbonded is None or INTERACTIONS[directive][function].parameters == 0:
         return [()]
     types = tuple(graph.nodes[i]["type"] for i in atoms)
     if directive == "pairs":

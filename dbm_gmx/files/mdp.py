@@ -99,6 +99,11 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     return conditions, mdp_defines(entries)
 
 
+def mdp_key(line: str) -> str:
+    """Return the key of a line in lower case with ``-``, ``""`` if it has none."""
+    return line.partition(";")[0].partition("=")[0].strip().lower().replace("_", "-")
+
+
 def mdp_entries(path: Path) -> dict[str, Entry]:
     """Return values by key in lower case with ``-``.
 
@@ -119,8 +124,8 @@ def mdp_entries(path: Path) -> dict[str, Entry]:
         text = line.partition(";")[0].strip()
         if not text:
             continue
-        name, equals, value = text.partition("=")
-        key = name.strip().lower().replace("_", "-")
+        _, equals, value = text.partition("=")
+        key = mdp_key(text)
         entry = Entry(path, number, key, value.strip())
         if not equals or not key:
             raise entry.error(f"expected 'name = value', found {text!r}")
@@ -167,21 +172,21 @@ def _constraints(entries: dict[str, Entry]) -> str:
 
 def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float:
     """Permittivity beyond the cut-off, 0 for infinity."""
-    kind = entries.get("coulombtype")
-    name = "cutoff" if kind is None else _plain(kind)
-    if name.startswith(LONG_RANGE) and kind is not None:
+    entry = entries.get("coulombtype")
+    name = "cutoff" if entry is None else _plain(entry)
+    if name.startswith(LONG_RANGE) and entry is not None:
         log.info(
             "%s:%d: coulombtype = %s: treated as a reaction field with infinite epsilon-rf",
-            kind.path,
-            kind.line,
-            kind.text,
+            entry.path,
+            entry.line,
+            entry.text,
         )
         return 0.0
     if name == "cutoff":  # a potential shifted to zero is the reaction field of the medium itself
         return epsilon_r
-    if name != "reactionfield" and kind is not None:
-        raise kind.error(
-            f"coulombtype: {kind.text!r} is not supported; possible are Cut-off, Reaction-Field, PME"
+    if name != "reactionfield" and entry is not None:
+        raise entry.error(
+            f"coulombtype: {entry.text!r} is not supported; possible are Cut-off, Reaction-Field, PME"
         )
     if "epsilon-rf" not in entries:
         return 0.0

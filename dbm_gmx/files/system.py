@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbm_gmx.chemistry.frame import Frame
@@ -17,18 +17,11 @@ from dbm_gmx.files.structure import read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import count_frames, read_frames
-from dbm_gmx.options import AtomInputs, Inputs
+from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
 
 
 def read_system(
-    structure: str | Path,
-    *,
-    cg_topology: str | Path | None = None,
-    topology: str | Path | None = None,
-    mappings: Sequence[str | Path] = (),
-    owners: Sequence[str | Path] = (),
-    defines: Sequence[str] = (),
-    include: Sequence[str | Path] = (),
+    structure: str | Path, molecules: MoleculeFiles | None = None, *, cg_topology: str | Path | None = None
 ) -> tuple[System, Frame]:
     """Read beads, atoms and mappings, and match them.
 
@@ -36,12 +29,8 @@ def read_system(
     ----------
     structure
         CG ``.tpr``, or ``.gro``/``.pdb`` with ``cg_topology``.
-    topology, mappings
-        Atomistic ``.top`` and mapping files; both from the library of molecules if neither is given.
-    owners
-        Owners files.
-    defines, include
-        For the preprocessor of the ``.top``, as in an ``.mdp`` (``-D`` names and folders).
+    molecules
+        What says which atoms the beads stand for; the library of molecules if not given.
 
     Returns
     -------
@@ -53,46 +42,83 @@ def read_system(
         If files cannot be read or do not go together.
     """
     cg, frame = read_cg_system(structure, cg_topology)
-    conformers: dict[str, Path] = {}
-    if topology is None and not mappings:
+    return match_molecules(cg, molecules or MoleculeFiles()), frame
+
+
+def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
+    """Find the atoms and mappings of molecules of beads, in files or in the library, and match them.
+
+    Raises
+    ------
+    InputError
+        If files cannot be read or do not go together.
+    """
+    if files.none_given:
         atomistic, found = load_library(cg)
-        conformers = library_conformers(atomistic)
-    elif topology is not None and mappings:
-        atomistic = read_topology(topology, defines=defines, include=include)
-        found = read_mappings(mappings, atomistic, owners=owners)
-    else:
-        missing, given = ("topology (-p)", "mapping") if topology is None else ("mapping (-m)", "topology")
+        return replace(make_system(atomistic, found, cg), conformers=library_conformers(atomistic))
+    return make_system(*read_molecules(files), cg)
+
+
+def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
+    """Read the atomistic topology and the mappings by molecule type.
+
+    Raises
+    ------
+    InputError
+        If one of them is not given or cannot be read.
+    """
+    if files.topology is None or not files.mappings:
+        missing, given = "topology (-p)", "mapping"
+        if files.topology is not None:
+            missing, given = "mapping (-m)", "topology"
         raise InputError(
             f"a {given} without a {missing}: give both, or neither to use the library of molecules"
         )
-    return replace(make_system(atomistic, found, cg), conformers=conformers), frame
+    atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
+    return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
 
 
-def read_inputs(inputs: Inputs) -> tuple[System, Iterator[Frame], int | None]:
-    """Read the system and open its trajectory.
+@dataclass(frozen=True, eq=False)
+class BeadFrames:
+    """Frames of beads, read from the start each time they are gone through.
 
-    Returns
-    -------
-    The system, its frames, and how many there are where that is known.
+    Attributes
+    ----------
+    inputs
+        The trajectory and the times that are taken of it.
+    n_beads
+        The number of beads that is expected.
+    first
+        The frame of the structure: the only one where there is no trajectory.
     """
-    system, first = read_system(
-        inputs.structure,
-        cg_topology=inputs.cg_topology,
-        topology=inputs.topology,
-        mappings=inputs.mappings,
-        owners=inputs.owners,
-        defines=inputs.defines,
-        include=inputs.include,
-    )
-    selected = (inputs.begin, inputs.end, inputs.dt) != (None, None, None)
-    if inputs.trajectory is None:
-        if selected:
-            raise InputError("times (-b, -e, -dt) select frames of a trajectory: give one (-f)")
-        return system, iter([first]), 1
-    frames = read_frames(
-        inputs.trajectory, n_atoms=system.n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt
-    )
-    return system, frames, None if selected else count_frames(inputs.trajectory)
+
+    inputs: Inputs
+    n_beads: int
+    first: Frame
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Open the trajectory; a damaged start is an :class:`InputError` at once."""
+        path, times = self.inputs.trajectory, self.inputs
+        if path is None:
+            return iter([self.first])
+        return read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+
+    def count(self) -> int | None:
+        """Return how many there are, where that is known without reading them."""
+        if self.inputs.trajectory is None:
+            return 1
+        return None if self.inputs.selects else count_frames(self.inputs.trajectory)
+
+
+def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
+    """Read the system; its trajectory is not opened yet."""
+    system, first = read_system(inputs.structure, inputs.molecules, cg_topology=inputs.cg_topology)
+    if inputs.trajectory is None and inputs.selects:
+        raise InputError(NO_TRAJECTORY)
+    return system, BeadFrames(inputs, system.n_beads, first)
+
+
+NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"
 
 
 def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | None]:
@@ -108,16 +134,15 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
         No topology or no frames, or files of different systems.
     """
     topology, first = _read_system(inputs)
-    selected = (inputs.begin, inputs.end, inputs.dt) != (None, None, None)
     if inputs.trajectory is not None:
         frames = read_frames(
             inputs.trajectory, n_atoms=topology.n_atoms, begin=inputs.begin, end=inputs.end, dt=inputs.dt
         )
-        return topology, frames, None if selected else count_frames(inputs.trajectory)
+        return topology, frames, None if inputs.selects else count_frames(inputs.trajectory)
     if first is None:
         raise InputError("no frames: give a trajectory (-f) or a structure (-s)")
-    if selected:
-        raise InputError("times (-b, -e, -dt) select frames of a trajectory: give one (-f)")
+    if inputs.selects:
+        raise InputError(NO_TRAJECTORY)
     return topology, iter([first]), 1
 
 

@@ -21,22 +21,22 @@ from MDAnalysis.guesser.tables import Z2SYMB
 from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
 from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.files.forcefield import (
     FIELD,
-    FORMS,
     AtomType,
     ForceField,
     Parameters,
     force_field,
-    form_of,
     inline_parameters,
+    interaction_of,
     known_type,
     looked_up_parameters,
 )
 from dbm_gmx.files.preprocess import Line, active_lines
 
-MOLECULE = {"moleculetype", "atoms", "exclusions", *FORMS}
+MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 SYSTEM = {"system", "molecules"}
 IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
     *("position_restraints", "distance_restraints", "dihedral_restraints", "orientation_restraints"),
@@ -178,7 +178,7 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     graph = _atoms(_lines(sections, "atoms"), tables)
     if not graph:
         raise line.error(f"molecule type {name!r} has no [ atoms ]")
-    rows = [row for s in sections if s.directive in FORMS for row in _rows(s, graph, tables)]
+    rows = [row for s in sections if s.directive in INTERACTIONS for row in _rows(s, graph, tables)]
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
@@ -251,11 +251,11 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
     if directive == "virtual_sitesn":
         yield from (_virtual_n(line, graph) for line in section.lines)
         return
-    n = next(iter(FORMS[directive].values())).atoms
+    n = atoms_of(directive)
     for line in section.lines:
         fields = line.fields(n, f"{n} atoms, a function type and parameters")
         function = line.integers(fields[n : n + 1])[0] if len(fields) > n else 1
-        form = form_of(directive, function, line)
+        form = interaction_of(directive, function, line)
         atoms = _atom_rows(fields[:n], graph, line)
         texts = fields[n + 1 :]
         if texts or form.edge in ("settle", "virtual"):
@@ -285,7 +285,7 @@ def _virtual_n(line: Line, graph: nx.Graph) -> Row:
     """Read a ``virtual_sitesn``: centre of geometry (1), of mass (2), or weights in the line (3)."""
     site, function_text, *rest = line.fields(3, "site, function type, constructing atoms")
     function = line.integers((function_text,))[0]
-    form = form_of("virtual_sitesn", function, line)
+    form = interaction_of("virtual_sitesn", function, line)
     step = 2 if function == 3 else 1
     atoms = _atom_rows((site, *rest[::step]), graph, line)
     masses = [graph.nodes[i]["mass"] for i in atoms[1:]]

@@ -38,7 +38,7 @@ _DAMAGED = (EOFError, ValueError, IndexError, KeyError, OSError, OverflowError, 
 class _System:
     """What the first half of a .tpr holds."""
 
-    kinds: list[MoleculeType]
+    moltypes: list[MoleculeType]
     molecules: tuple[tuple[str, int], ...]
     box: FloatArray
 
@@ -70,7 +70,9 @@ def read_tpr(path: str | Path) -> tuple[Topology, Frame]:
         raise InputError(f"file is truncated or not a run input file: {what}", path=path) from error
     frame = Frame(positions, system.box)
     check_frame(frame, path)
-    return Topology({k.name: k for k in system.kinds}, system.molecules, path=path), frame
+    return Topology(
+        {moltype.name: moltype for moltype in system.moltypes}, system.molecules, path=path
+    ), frame
 
 
 def _positions(path: Path) -> Any:
@@ -96,14 +98,14 @@ def _read_system(content: bytes) -> _System:
     symbols = utils.do_symtab(data)
     utils.do_symstr(data, symbols)
     utils.do_ffparams(data, header.fver)
-    kinds = [_molecule(data, symbols, header.fver) for _ in range(data.unpack_int())]
+    moltypes = [_molecule(data, symbols, header.fver) for _ in range(data.unpack_int())]
     blocks = [utils.do_molblock(data) for _ in range(data.unpack_int())]
-    return _System(kinds, _molecules(kinds, blocks), box)
+    return _System(moltypes, _molecules(moltypes, blocks), box)
 
 
-def _molecules(kinds: list[MoleculeType], blocks: list[Any]) -> tuple[tuple[str, int], ...]:
+def _molecules(moltypes: list[MoleculeType], blocks: list[Any]) -> tuple[tuple[str, int], ...]:
     """Count molecules, joining neighbouring blocks of one type."""
-    joined = groupby(blocks, key=lambda block: kinds[block.molb_type].name)
+    joined = groupby(blocks, key=lambda block: moltypes[block.molb_type].name)
     return tuple((name, sum(block.molb_nmol for block in run)) for name, run in joined)
 
 
@@ -123,11 +125,11 @@ def _atoms(data: Any, symbols: list[bytes], version: int) -> Iterator[dict[str, 
     atoms = [utils.do_atom(data, version) for _ in range(n_atoms)]
     names, types, _ = ([symbols[i].decode() for i in utils.ndo_int(data, n_atoms)] for _ in range(3))
     residues = [_residue(data, symbols, version, number) for number in range(1, n_residues + 1)]
-    for atom, name, kind in zip(atoms, names, types, strict=True):
+    for atom, name, type_name in zip(atoms, names, types, strict=True):
         resid, resname = residues[atom.resind]
         yield {
             "name": name,
-            "type": kind,
+            "type": type_name,
             "element": Z2SYMB.get(atom.atomnumber, ""),
             "mass": _decimal(atom.m),
             "charge": _decimal(atom.q),
@@ -161,7 +163,7 @@ def _edges(lists: list[Any]) -> Iterator[tuple[int, int, dict[str, str]]]:
     found += [("settle", o, h) for o, *hydrogens in rows.get("SETTLE", []) for h in hydrogens]
     found += [("constraint", i, j) for i, j in rows.get("CONSTR", [])]
     found += [("bond", i, j) for name in _BONDS for i, j in rows.get(name, [])]
-    yield from ((i, j, {"kind": kind}) for kind, i, j in found)
+    yield from ((i, j, {"kind": how}) for how, i, j in found)
 
 
 def _rows(item: Any) -> list[list[int]]:

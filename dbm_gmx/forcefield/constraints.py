@@ -102,11 +102,18 @@ def shake(
 
 
 @compiled()
-def shake_all(positions: Any, tables: Any) -> None:
-    """Put the bonds of fixed length of all molecules of a system to that length (in place)."""
-    for molecule in range(len(tables.begin)):
-        sort, first = tables.sort_of[molecule], tables.begin[molecule]
-        mass = tables.mass[tables.mass_start[sort] : tables.mass_start[sort + 1]]
-        bonds, end = tables.fixed_start[sort], tables.fixed_start[sort + 1]
-        rows = positions[first : first + len(mass)]
-        shake(rows, tables.fixed[bonds:end], tables.length[bonds:end], mass)
+def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
+    """Put the bonds of fixed length of all molecules of a system to that length (in place).
+
+    Parameters
+    ----------
+    positions
+        (n, 3) nm.
+    molecules, bonds
+        See :class:`~dbm_gmx.sampling.arrays.MoleculeArrays` and ``BondArrays``.
+    """
+    for molecule in range(len(molecules.first_atom)):
+        moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
+        mass = bonds.mass[bonds.atom_start[moltype] : bonds.atom_start[moltype + 1]]
+        begin, end = bonds.bond_start[moltype], bonds.bond_start[moltype + 1]
+        shake(positions[first : first + len(mass)], bonds.bond[begin:end], bonds.length[begin:end], mass)

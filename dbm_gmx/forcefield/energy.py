@@ -6,25 +6,26 @@ to which directive and function type.  The core is :func:`term_energies`: positi
 of *whole* molecules and one :class:`~dbm_gmx.chemistry.topology.Terms` give energies ``(..., k)``, whatever
 the leading dimensions are: copies of a molecule, frames, proposals, samples of a batch.
 Lengths are in nm, energies in kJ/mol, measured angles in radians, angles among the parameters in degrees.
+
+The sampler has compiled functions of its own (:mod:`~dbm_gmx.forcefield.terms`): it works out one term at a
+time, some ten million in a second.  Training needs gradients of batches on any device, evaluation the forms
+as the manual has them; both are here.  A test holds the two against each other.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs
 from dbm_gmx.chemistry.topology import (
-    MoleculeType,
     Terms,
     Topology,
     atom_charges,
@@ -34,8 +35,11 @@ from dbm_gmx.chemistry.topology import (
     nonbonded_parameters,
 )
 from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.compiled import plain
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield import nonbonded
+from dbm_gmx.forcefield.nonbonded import CLOSEST, ReactionField, inverse_sixth
+from dbm_gmx.forcefield.terms import check_supported, energy_terms
 
 # --- geometry of vectors that are already free of the periodic box ---------------------------------
 
@@ -175,19 +179,20 @@ def fourier(phi: Tensor, f1: Tensor, f2: Tensor, f3: Tensor, f4: Tensor, _f5: Te
 
 
 def lennard_jones(r: Tensor, c6: Tensor, c12: Tensor) -> Tensor:
-    """Lennard-Jones: c12 / r^12 - c6 / r^6."""
-    r6 = r**-6
-    return (c12 * r6 - c6) * r6
+    """Lennard-Jones: c12 / r^12 - c6 / r^6, of distances not below the closest."""
+    i6 = plain(inverse_sixth)(r.clamp(min=CLOSEST).square(), 0.0)
+    return cast(Tensor, plain(nonbonded.lennard_jones)(i6, c6, c12))
 
 
-def coulomb(r: Tensor, qq: Tensor) -> Tensor:
-    """Coulomb energy of a product of charges ``qq`` (e^2): f qq / r."""
-    return ELECTRIC * qq / r
+def coulomb(r: Tensor, qq: Tensor, k_rf: float = 0.0, c_rf: float = 0.0) -> Tensor:
+    """Coulomb energy of a product of charges ``qq`` (e^2), in a reaction field or none."""
+    unit = plain(nonbonded.coulomb)(1 / r.clamp(min=CLOSEST), r.square(), k_rf, c_rf)
+    return cast(Tensor, ELECTRIC * qq * unit)
 
 
 def field_energy(r: Tensor, qq: Tensor, k_rf: float, c_rf: float) -> Tensor:
-    """Add-on of the reaction field to a pair: f qq (k_rf r^2 - c_rf), see :func:`reaction_field`."""
-    return ELECTRIC * qq * (k_rf * r**2 - c_rf)
+    """Energy of an excluded pair in the reaction field, see :func:`~dbm_gmx.forcefield.nonbonded.coulomb`."""
+    return cast(Tensor, ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), k_rf, c_rf))
 
 
 def charged_pair(r: Tensor, fudge_qq: Tensor, q_i: Tensor, q_j: Tensor, c6: Tensor, c12: Tensor) -> Tensor:
@@ -240,10 +245,6 @@ FORMS: Mapping[tuple[str, int], Form] = {
 """
 
 
-WITHOUT_ENERGY = frozenset({("bonds", 5), ("constraints", 1), ("constraints", 2), ("settles", 1)})
-"""What shapes a molecule and holds no energy; virtual sites (``virtual_sites*``) too."""
-
-
 def form_of(terms: Terms) -> Form:
     """Look up the functional form of ``terms``.
 
@@ -254,8 +255,7 @@ def form_of(terms: Terms) -> Form:
     """
     key = (terms.directive, terms.function)
     if key not in FORMS:
-        known = ", ".join(f"{name} {function}" for name, function in FORMS if name != "coulomb14")
-        raise InputError(f"[ {key[0]} ] of function type {key[1]} are not supported; supported are {known}")
+        check_supported(terms)
     return FORMS[key]
 
 
@@ -288,62 +288,6 @@ def term_energies(terms: Terms, positions: Tensor) -> Tensor:
 
 def _like(positions: Tensor, values: FloatArray) -> Tensor:
     return torch.as_tensor(values, dtype=positions.dtype, device=positions.device)
-
-
-def energy_terms(
-    moltype: MoleculeType, *, fudge_qq: float = 1.0, epsilon_r: float = 1.0
-) -> tuple[Terms, ...]:
-    """All terms of a molecule type that hold energy, each with one name in :data:`FORMS`.
-
-    Pairs are split: their Lennard-Jones part stays ``pairs`` of function 1, their Coulomb part
-    becomes ``coulomb14`` with the one parameter ``fudge_qq q_i q_j / epsilon_r`` (e^2).
-
-    Raises
-    ------
-    InputError
-        If there is a function type that is not supported.
-    """
-    found: list[Terms] = []
-    for terms in moltype.terms:
-        if (terms.directive, terms.function) in WITHOUT_ENERGY or terms.directive.startswith("virtual_sites"):
-            continue
-        form_of(terms)
-        if terms.directive == "pairs":
-            found += _split_pairs(terms, moltype.charges, fudge_qq, epsilon_r)
-        else:
-            found.append(terms)
-    return tuple(found)
-
-
-def _split_pairs(terms: Terms, charges: FloatArray, fudge_qq: float, epsilon_r: float) -> list[Terms]:
-    own = terms.function == 2  # such pairs have a factor and charges of their own
-    qq = terms.parameters[:, :3].prod(1) if own else fudge_qq * charges[terms.atoms].prod(1)
-    return [
-        Terms("pairs", 1, terms.atoms, terms.parameters[:, -2:]),
-        Terms("coulomb14", 1, terms.atoms, qq[:, None] / epsilon_r),
-    ]
-
-
-def select_terms(
-    terms: Iterable[Terms], *, moved: IntArray, known: IntArray | None = None
-) -> tuple[Terms, ...]:
-    """Terms with at least one ``moved`` atom and, where ``known`` is given, with known atoms only.
-
-    Parameters
-    ----------
-    terms
-        Of one molecule type.
-    moved, known
-        Rows of the molecule's graph; moved atoms count as known.
-    """
-    chosen = []
-    for group in terms:
-        rows = np.isin(group.atoms, moved).any(1)
-        if known is not None:
-            rows &= np.isin(group.atoms, np.union1d(known, moved)).all(1)
-        if rows.any():
-            chosen.append(Terms(group.directive, group.function, group.atoms[rows], group.parameters[rows]))
-    return tuple(chosen)
 
 
 def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float = 1.0) -> dict[str, Tensor]:
@@ -386,24 +330,6 @@ def _check_size(topology: Topology, n_atoms: int) -> None:
         )
 
 
-def nonbonded_pairs(topology: Topology, frame: Frame, cutoff: float) -> tuple[IntArray, FloatArray]:
-    """Pairs of atoms closer than ``cutoff`` that are not excluded.
-
-    Returns
-    -------
-    (k, 2) rows i < j, in no particular order, and (k,) distances, nm.
-
-    Raises
-    ------
-    InputError
-        If the number of atoms differs, or the cut-off exceeds half of the shortest lattice vector.
-    """
-    _check_size(topology, len(frame.positions))
-    pairs, distances = close_pairs(frame, cutoff)
-    kept = ~is_excluded(topology, pairs)
-    return pairs[kept], distances[kept]
-
-
 def pair_energies(topology: Topology, pairs: IntArray, distances: Tensor) -> Tensor:
     """Lennard-Jones energies of atom pairs.
 
@@ -432,26 +358,15 @@ def pair_energies(topology: Topology, pairs: IntArray, distances: Tensor) -> Ten
     )
 
 
-def nonbonded_energies(
-    topology: Topology,
-    frame: Frame,
-    *,
-    cutoff: float,
-    epsilon_r: float = 1.0,
-    epsilon_rf: float | None = None,
-) -> dict[str, Tensor]:
+def nonbonded_energies(topology: Topology, frame: Frame, field: ReactionField) -> dict[str, Tensor]:
     """Non-bonded energies of a frame: no potential shift, no dispersion correction.
 
     Parameters
     ----------
     topology, frame
         The system; molecules may be broken across the box.
-    cutoff
-        Of both interactions, nm.
-    epsilon_r
-        Relative permittivity within the cut-off.
-    epsilon_rf
-        That of the reaction field beyond it (0 is infinity, as in GROMACS); ``None`` is the plain cut-off.
+    field
+        The cut-off of both interactions, and what is beyond it.
 
     Returns
     -------
@@ -464,25 +379,17 @@ def nonbonded_energies(
         If topology and frame do not fit, or the cut-off exceeds half of the shortest lattice vector.
     """
     _check_size(topology, len(frame.positions))
-    close, lengths = close_pairs(frame, cutoff)
+    close, lengths = close_pairs(frame, field.cutoff)
     excluded = is_excluded(topology, close)
-    field: dict[str, Any] = {"cutoff": cutoff, "epsilon_r": epsilon_r, "epsilon_rf": epsilon_rf}
     return {
         "LJ (SR)": pair_energies(topology, close[~excluded], torch.as_tensor(lengths[~excluded])).sum(),
-        "Coulomb (SR)": coulomb_energy(topology, close, lengths, excluded, **field)
-        + own_field_energy(topology, **field),
+        "Coulomb (SR)": coulomb_energy(topology, close, lengths, excluded, field)
+        + own_field_energy(topology, field),
     }
 
 
 def coulomb_energy(
-    topology: Topology,
-    pairs: IntArray,
-    distances: FloatArray,
-    excluded: NDArray[np.bool_],
-    *,
-    cutoff: float,
-    epsilon_r: float = 1.0,
-    epsilon_rf: float | None = None,
+    topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: ReactionField
 ) -> Tensor:
     """Coulomb energy of pairs of a frame, kJ/mol, with the reaction field between them.
 
@@ -490,22 +397,19 @@ def coulomb_energy(
     ----------
     pairs, distances, excluded
         (k, 2), (k,) nm and (k,): pairs, of which those beyond the cut-off do not count, and which of them
-        are excluded: on these the field acts as well.
+        are excluded: on these the field alone acts.
     """
-    near = distances < cutoff
+    near = distances < field.cutoff
     charges = atom_charges(topology)
-    field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
     r = torch.as_tensor(distances[near])
-    qq = torch.as_tensor(charges[pairs[near]].prod(1) / epsilon_r)
-    apart = torch.as_tensor(~excluded[near])
-    return coulomb(r[apart], qq[apart]).sum() + field_energy(r, qq, *field).sum()
+    qq = torch.as_tensor(charges[pairs[near]].prod(1) / field.epsilon_r)
+    out = torch.as_tensor(excluded[near])
+    apart = coulomb(r[~out], qq[~out], field.k_rf, field.c_rf)
+    return apart.sum() + field_energy(r[out], qq[out], field.k_rf, field.c_rf).sum()
 
 
-def own_field_energy(
-    topology: Topology, *, cutoff: float, epsilon_r: float = 1.0, epsilon_rf: float | None = None
-) -> Tensor:
+def own_field_energy(topology: Topology, field: ReactionField) -> Tensor:
     """Energy of all atoms in the reaction field of their own, kJ/mol: half an excluded pair at distance 0."""
     charges = atom_charges(topology)
-    field = reaction_field(cutoff, epsilon_r=epsilon_r, epsilon_rf=epsilon_rf)
-    qq = torch.as_tensor(charges @ charges / epsilon_r)
-    return 0.5 * field_energy(torch.zeros(1).double(), qq, *field).sum()
+    qq = torch.as_tensor(charges @ charges / field.epsilon_r)
+    return 0.5 * field_energy(torch.zeros(1).double(), qq, field.k_rf, field.c_rf).sum()

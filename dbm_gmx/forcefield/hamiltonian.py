@@ -1,4 +1,4 @@
-"""The distribution the atoms are to have, as arrays a compiled sampler reads.
+"""The Hamiltonian: the distribution the atoms are to have, given the beads.
 
 The logarithm of the target density is ``-U(r) / kT - sum over beads |M(r) - R|^2 / (2 s^2)``: U the
 energy of the user's force field, M(r) the mapped centres, R the beads, s their spread.  Bonds of fixed
@@ -20,9 +20,8 @@ from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, atom_type
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds
-from dbm_gmx.forcefield.energy import energy_terms
-from dbm_gmx.forcefield.nonbonded import reaction_field
-from dbm_gmx.forcefield.terms import Force, canonical
+from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
+from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
 from dbm_gmx.options import Conditions
 
 BOND_SPREAD = 0.002
@@ -30,14 +29,14 @@ BOND_SPREAD = 0.002
 
 
 @dataclass(frozen=True, eq=False)
-class MoleculeTarget:
+class MoleculeHamiltonian:
     """One molecule type.
 
     Attributes
     ----------
     moltype, mapping
         The molecule type and its beads.
-    force
+    terms
         Bonded terms, springs for bonds of fixed length among them.
     fixed, length
         (c, 2), (c,) nm: bonds of fixed length.
@@ -54,7 +53,7 @@ class MoleculeTarget:
 
     moltype: MoleculeType
     mapping: Mapping
-    force: Force
+    terms: BondedTerms
     fixed: IntArray
     length: FloatArray
     types: IntArray
@@ -65,7 +64,7 @@ class MoleculeTarget:
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class Hamiltonian:
     """The whole system.
 
     Attributes
@@ -77,17 +76,17 @@ class Target:
     c6, c12
         (t, t) Lennard-Jones coefficients of pairs of types.
     field
-        ``k_rf, c_rf`` of the reaction field.
+        The reaction field.
     charged
         Whether there are charges at all.
     """
 
     system: System
     conditions: Conditions
-    molecules: dict[str, MoleculeTarget]
+    molecules: dict[str, MoleculeHamiltonian]
     c6: FloatArray
     c12: FloatArray
-    field: tuple[float, float]
+    field: ReactionField
     charged: bool
 
     @property
@@ -96,7 +95,7 @@ class Target:
         return GAS * self.conditions.temperature
 
 
-def make_target(system: System, conditions: Conditions) -> Target:
+def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
     """Collect what the sampler needs of a system.
 
     Raises
@@ -109,7 +108,7 @@ def make_target(system: System, conditions: Conditions) -> Target:
     if nonbonded is None:
         raise InputError("no non-bonded parameters ([ defaults ], [ atomtypes ])", path=system.topology.path)
     types = atom_types(system.topology)
-    molecules: dict[str, MoleculeTarget] = {}
+    molecules: dict[str, MoleculeHamiltonian] = {}
     for match in system.matches:
         rows = types[match.first_atom : match.first_atom + match.moltype.n_atoms]
         if match.moltype.name not in molecules:
@@ -120,12 +119,12 @@ def make_target(system: System, conditions: Conditions) -> Target:
         conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
     )
     charged = any(np.any(m.charges) for m in molecules.values())
-    return Target(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
+    return Hamiltonian(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
 
 
 def _molecule(
     moltype: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
-) -> MoleculeTarget:
+) -> MoleculeHamiltonian:
     if any(how == "virtual" for *_, how in moltype.graph.edges(data="kind")):
         raise InputError(
             f"molecule type {moltype.name} has virtual sites, which the exact refinement cannot treat yet; "
@@ -144,7 +143,7 @@ def _molecule(
     springs = Terms("bonds", 1, fixed, np.stack([length, np.full(len(length), kt / BOND_SPREAD**2)], axis=1))
     charges = moltype.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)
     special, parameters = _special_pairs(moltype, terms, charges)
-    return MoleculeTarget(
+    return MoleculeHamiltonian(
         moltype,
         mapping,
         canonical([*bonded, springs]),
@@ -169,7 +168,7 @@ def _without(terms: Terms, held: set[tuple[int, int]]) -> Terms:
 def _special_pairs(
     moltype: MoleculeType, terms: Iterable[Terms], charges: FloatArray
 ) -> tuple[IntArray, FloatArray]:
-    """Excluded pairs and pairs with an interaction of their own, see :class:`MoleculeTarget`."""
+    """Excluded pairs and pairs with an interaction of their own, see :class:`MoleculeHamiltonian`."""
     found: dict[tuple[int, int], FloatArray] = {}
 
     def entry(i: int, j: int) -> FloatArray:

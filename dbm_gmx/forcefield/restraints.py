@@ -1,4 +1,4 @@
-"""Restraints: what holds the chirality of a stereocentre, compiled."""
+"""Restraints: mapped centres on their beads, stereocentres with their chirality; compiled."""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
@@ -7,34 +7,126 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from dbm_gmx.chemistry.stereo import stereo_volume
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.terms import add_force
 
-CHIRALITY_STIFFNESS = 400.0  # kJ/mol, holds the hand of a stereocentre
+CHIRALITY_STIFFNESS = 1000.0
+"""Of the chirality restraint, kJ/mol."""
+
+TETRAHEDRAL = 0.7
+"""Volume of a stereocentre above which nothing restrains it; that of an ideal one is 0.77."""
 
 
-VOLUME = 0.77  # of unit vectors to three neighbours of a tetrahedral atom
+# --- beads -----------------------------------------------------------------------------------------
+
+
+@compiled(forceinline=True)
+def bead_offset(sites: Any, site: int, x: Any, first: int, bead: Any) -> Any:
+    """How far a mapped centre is from its bead, nm, along the three axes.
+
+    Parameters
+    ----------
+    sites
+        Record with ``weighed_start``, ``weighed``, ``weight``: atoms of each bead of a molecule and their
+        weights.
+    site
+        Which bead.
+    x, first
+        (n, 3) nm, and the row of the molecule's first atom.
+    bead
+        (3,) where the bead is.
+    """
+    dx, dy, dz = -bead[0], -bead[1], -bead[2]
+    for q in range(sites.weighed_start[site], sites.weighed_start[site + 1]):
+        i = first + sites.weighed[q]
+        dx += sites.weight[q] * x[i, 0]
+        dy += sites.weight[q] * x[i, 1]
+        dz += sites.weight[q] * x[i, 2]
+    return dx, dy, dz
+
+
+@compiled(forceinline=True)
+def add_bead_restraint(sites: Any, site: int, first: int, offset: Any, stiffness: float, force: Any) -> None:
+    """Add the forces that pull a mapped centre onto its bead; ``offset`` as of :func:`bead_offset`."""
+    for q in range(sites.weighed_start[site], sites.weighed_start[site + 1]):
+        pull = -stiffness * sites.weight[q]
+        add_force(force, first + sites.weighed[q], pull * offset[0], pull * offset[1], pull * offset[2])
+
+
+# --- chirality -------------------------------------------------------------------------------------
+
+
+@compiled(forceinline=True)
+def chirality_lack(volume: float, sign: float) -> float:
+    """How much of the volume a stereocentre lacks for a chirality of 1 or -1; 0 where it has enough."""
+    return max(0.0, TETRAHEDRAL - sign * volume)
 
 
 @compiled()
-def restrain_chirality(x: Any, centre: Any, sign: float, force: Any) -> None:
-    """Add the force that gives a stereocentre its hand: on the triple product of three arms."""
-    c, i, j, k = centre[0], centre[1], centre[2], centre[3]
-    ax, ay, az = x[i, 0] - x[c, 0], x[i, 1] - x[c, 1], x[i, 2] - x[c, 2]
-    bx, by, bz = x[j, 0] - x[c, 0], x[j, 1] - x[c, 1], x[j, 2] - x[c, 2]
-    dx, dy, dz = x[k, 0] - x[c, 0], x[k, 1] - x[c, 1], x[k, 2] - x[c, 2]
-    la = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9
-    lb = math.sqrt(bx * bx + by * by + bz * bz) + 1e-9
-    ld = math.sqrt(dx * dx + dy * dy + dz * dz) + 1e-9
-    norm = la * lb * ld
-    px, py, pz = by * dz - bz * dy, bz * dx - bx * dz, bx * dy - by * dx
-    qx, qy, qz = dy * az - dz * ay, dz * ax - dx * az, dx * ay - dy * ax
-    rx, ry, rz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    lack = VOLUME - sign * (ax * px + ay * py + az * pz) / norm
-    if lack <= 0.0:
+def chirality_energy(x: Any, centre: Any, sign: float) -> float:
+    """Energy of the chirality restraint, kJ/mol; arguments as for :func:`add_chirality_restraint`."""
+    lack = chirality_lack(stereo_volume(x, centre), sign)
+    return 0.5 * CHIRALITY_STIFFNESS * lack * lack
+
+
+@compiled()
+def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> None:
+    """Add the force that gives a stereocentre its chirality.
+
+    The volume is that of :func:`~dbm_gmx.chemistry.stereo.stereo_volume`: for unit vectors u to all four
+    neighbours a quarter of (u0 - u3, u1 - u3, u2 - u3), a triple product.
+
+    Parameters
+    ----------
+    x, force
+        (n, 3) nm and kJ/mol nm^-1.
+    centre
+        (5,) rows: the centre and its neighbours, -1 for the last one where it has no place.
+    sign
+        1 or -1.
+    """
+    c, i, j, k, m = centre[0], centre[1], centre[2], centre[3], centre[4]
+    ax, ay, az, a = _arm(x, i, c)
+    bx, by, bz, b = _arm(x, j, c)
+    dx, dy, dz, d = _arm(x, k, c)
+    ex = ey = ez = 0.0
+    e = part = 1.0
+    if m >= 0:
+        ex, ey, ez, e = _arm(x, m, c)
+        part = 0.25
+    px, py, pz = ax - ex, ay - ey, az - ez
+    qx, qy, qz = bx - ex, by - ey, bz - ez
+    rx, ry, rz = dx - ex, dy - ey, dz - ez
+    # gradients by the unit vectors: products of the other two
+    gx, gy, gz = qy * rz - qz * ry, qz * rx - qx * rz, qx * ry - qy * rx
+    hx, hy, hz = ry * pz - rz * py, rz * px - rx * pz, rx * py - ry * px
+    kx, ky, kz = py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx
+    lack = chirality_lack(part * (px * gx + py * gy + pz * gz), sign)
+    if lack == 0.0:
         return
-    push = CHIRALITY_STIFFNESS * lack * sign / norm
-    add_force(force, i, push * px, push * py, push * pz)
-    add_force(force, j, push * qx, push * qy, push * qz)
-    add_force(force, k, push * rx, push * ry, push * rz)
-    add_force(force, c, -push * (px + qx + rx), -push * (py + qy + ry), -push * (pz + qz + rz))
+    push = CHIRALITY_STIFFNESS * lack * sign * part
+    _turn(force, i, c, push / a, ax, ay, az, gx, gy, gz)
+    _turn(force, j, c, push / b, bx, by, bz, hx, hy, hz)
+    _turn(force, k, c, push / d, dx, dy, dz, kx, ky, kz)
+    if m >= 0:
+        _turn(force, m, c, -push / e, ex, ey, ez, gx + hx + kx, gy + hy + ky, gz + hz + kz)
+
+
+@compiled(forceinline=True)
+def _arm(x: Any, i: int, c: int) -> Any:
+    """Unit vector from one atom to another, and the distance."""
+    ax, ay, az = x[i, 0] - x[c, 0], x[i, 1] - x[c, 1], x[i, 2] - x[c, 2]
+    length = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9
+    return ax / length, ay / length, az / length, length
+
+
+@compiled(forceinline=True)
+def _turn(
+    force: Any, i: int, c: int, push: float, ux: float, uy: float, uz: float, gx: float, gy: float, gz: float
+) -> None:
+    """Add a force along the part of g that turns the arm u from c to i."""
+    along = ux * gx + uy * gy + uz * gz
+    fx, fy, fz = push * (gx - along * ux), push * (gy - along * uy), push * (gz - along * uz)
+    add_force(force, i, fx, fy, fz)
+    add_force(force, c, -fx, -fy, -fz)

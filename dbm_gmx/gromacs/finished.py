@@ -1,4 +1,4 @@
-"""Results of single frames, kept in a folder until all are there: what makes a run resumable."""
+"""Finished frames, kept in a folder until all are there, so that a job can be resumed."""
 
 from __future__ import annotations
 

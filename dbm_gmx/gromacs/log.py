@@ -1,4 +1,4 @@
-"""Energies from the log of ``gmx mdrun``."""
+"""The log of ``gmx mdrun``: its energies."""
 
 from __future__ import annotations
 

@@ -15,27 +15,33 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image, whole_molecules
 from dbm_gmx.chemistry.system import map_frame
-from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.system import mappings_of, read_atoms
+from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.gromacs.finished import keep, recall
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, find_gmx, stop_all
-from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, make_protocol, relax_frame
+from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, relax_frame
 from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
-from dbm_gmx.gromacs.run_parameters import Run, cutoffs, run_parameters
+from dbm_gmx.gromacs.run_parameters import Run, wanted_runs
 from dbm_gmx.options import AtomInputs, RelaxSettings
 from dbm_gmx.parallel import side_by_side
 
 log = logging.getLogger(__name__)
 
-IN_HAND = 4
+RUNS = ("em", "nvt")
+"""What is run of each frame: a minimisation and some dynamics."""
+
+AHEAD = 4
 """Frames for each process that are started or wait, so that a slow one does not hold up the others."""
 
 
@@ -50,7 +56,7 @@ class Atoms:
     frames
         Their positions.
     mappings
-        Of the molecules whose centres are judged, and held unless the settings say otherwise.
+        Of the molecules whose centres are compared with the beads, and restrained if the settings say so.
     beads
         Where the centres belong, frame by frame; at the mapped atoms if ``None``.
     total
@@ -94,7 +100,7 @@ def relax(
     Parameters
     ----------
     inputs
-        Atoms with their ``.top``, and a mapping if centres are to be held or judged.
+        Atoms with their ``.top``, and a mapping if centres are to be restrained or compared.
     output
         ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.
     beads
@@ -137,18 +143,7 @@ def prepare(settings: RelaxSettings) -> Preparation:
     known = settings.temperature is not None or settings.nvt_mdp is not None
     if not known and (settings.mdp is None or "ref-t" not in mdp_entries(settings.mdp)):
         log.warning("no temperature is given (-t, or ref-t in --mdp): GROMACS runs at that of share/mdp")
-    templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
-    runs = {
-        name: run_parameters(
-            name,
-            template=template,
-            mdp=settings.mdp,
-            changes=cutoffs(settings.cutoff),
-            temperature=settings.temperature,
-        )
-        for name, template in templates.items()
-    }
-    return Preparation(find_gmx(settings.gmx), runs)
+    return Preparation(find_gmx(settings.gmx), wanted_runs(settings, RUNS))
 
 
 def _wanted_mappings(
@@ -178,20 +173,12 @@ def relax_frames(
         If no frame could be relaxed, or the input is damaged; the frames before are kept.
     """
     threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.jobs)
-    protocol = make_protocol(
-        prepared.gmx,
-        prepared.runs,
-        topology=atoms.topology,
-        mappings=atoms.mappings if settings.restrain else {},
-        settings=replace(settings, threads=threads),
-        defines=atoms.defines,
-        include=atoms.include,
-    )
+    protocol = make_protocol(atoms, prepared, replace(settings, threads=threads))
     folder = output.with_name(f"{output.name}.work")
     tally = RelaxTally(protocol, atoms.matches)
     begin = time.monotonic()
     frame = partial(_relaxed, protocol, folder)
-    work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=IN_HAND, abandon=stop_all)
+    work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=AHEAD, abandon=stop_all)
     with open_writer(output, atoms.topology) as writer, closing(work) as done:
         for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
             tally.add(task, result)
@@ -202,6 +189,35 @@ def relax_frames(
     if not tally.failures:
         shutil.rmtree(folder, ignore_errors=True)
     return tally.report(time.monotonic() - begin)
+
+
+def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) -> Protocol:
+    """Prepare what all frames share: topologies, with sites if centres are held."""
+    runs, topology = prepared.runs, atoms.topology
+    mappings = atoms.mappings if settings.restrain else {}
+    temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
+    stiffness = GAS * temperature / settings.spread**2
+    tops = {}
+    for name, run in runs.items():
+        parts = flat_topology(topology, defines=(*run.defines, *atoms.defines), include=atoms.include)
+        tops[name] = topology_text(add_sites(parts, mappings, stiffness=stiffness) if mappings else parts)
+    moltypes = {
+        name: sited_molecule(moltype, mappings[name]) if name in mappings else moltype
+        for name, moltype in topology.molecule_types.items()
+    }
+    sited = replace(topology, molecule_types=moltypes)
+    rows, sites = _rows(topology, sited)
+    return Protocol(prepared.gmx, settings, runs, tops, topology, sited, rows, sites)
+
+
+def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:
+    """Rows of atoms and of sites: in each molecule the sites follow the atoms."""
+    atoms, sites = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for (moltype, _, count), (full, first, _) in zip(blocks(topology), blocks(sited), strict=True):
+        rows = first + np.arange(count * full.n_atoms).reshape(count, -1)
+        atoms.append(rows[:, : moltype.n_atoms].ravel())
+        sites.append(rows[:, moltype.n_atoms :].ravel())
+    return np.concatenate(atoms), np.concatenate(sites)
 
 
 def _tasks(atoms: Atoms) -> Iterator[Task]:

@@ -12,20 +12,16 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.mdp import mdp_key
 from dbm_gmx.files.structure import read_structure
-from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import Gmx, GmxError
 from dbm_gmx.gromacs.log import last_energies
 from dbm_gmx.gromacs.run_parameters import Run
 from dbm_gmx.options import RelaxSettings
-
-GAS_CONSTANT = 8.31446e-3
-"""kJ/mol/K."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,50 +86,6 @@ class Relaxed:
     potential: float
 
 
-def make_protocol(
-    gmx: Gmx,
-    runs: Mapping[str, Run],
-    *,
-    topology: Topology,
-    mappings: Mapping[str, BeadMapping],
-    settings: RelaxSettings,
-    defines: tuple[str, ...] = (),
-    include: tuple[Path, ...] = (),
-) -> Protocol:
-    """Prepare what all frames share.
-
-    Parameters
-    ----------
-    mappings
-        Of the molecule types whose centres are restrained.
-    defines, include
-        For the preprocessor of the topology, besides what the runs define.
-    """
-    temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
-    stiffness = GAS_CONSTANT * temperature / settings.spread**2
-    tops = {}
-    for name, run in runs.items():
-        parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
-        tops[name] = topology_text(add_sites(parts, mappings, stiffness=stiffness) if mappings else parts)
-    moltypes = {
-        name: sited_molecule(moltype, mappings[name]) if name in mappings else moltype
-        for name, moltype in topology.molecule_types.items()
-    }
-    sited = replace(topology, molecule_types=moltypes)
-    atoms, sites = _rows(topology, sited)
-    return Protocol(gmx, settings, runs, tops, topology, sited, atoms, sites)
-
-
-def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:
-    """Rows of atoms and of sites: in each molecule the sites follow the atoms."""
-    atoms, sites = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for (moltype, _, count), (full, first, _) in zip(blocks(topology), blocks(sited), strict=True):
-        rows = first + np.arange(count * full.n_atoms).reshape(count, -1)
-        atoms.append(rows[:, : moltype.n_atoms].ravel())
-        sites.append(rows[:, moltype.n_atoms :].ravel())
-    return np.concatenate(atoms), np.concatenate(sites)
-
-
 def fingerprint(protocol: Protocol, task: Task) -> str:
     """Return what tells whether a result is one of this frame, treated so."""
     digest = hashlib.sha256()
@@ -196,12 +148,8 @@ def _seeded(run: Run, seed: int) -> str:
     """Return the parameters with random numbers of this frame's own."""
     if run.temperature is None:
         return run.text
-    kept = [line for line in run.text.splitlines() if _key(line) not in ("gen-seed", "ld-seed")]
+    kept = [line for line in run.text.splitlines() if mdp_key(line) not in ("gen-seed", "ld-seed")]
     return "\n".join([*kept, f"gen-seed = {seed}", f"ld-seed = {seed}", ""])
-
-
-def _key(line: str) -> str:
-    return line.partition("=")[0].strip().lower().replace("_", "-")
 
 
 def _read_back(protocol: Protocol, task: Task, folder: Path, name: str) -> Relaxed:

@@ -1,4 +1,4 @@
-"""What became of relaxed frames, and what there is to say about them."""
+"""The outcome of a relaxation: of each frame, and the report of all."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """What there is to say about a trajectory.
+    """Report of a relaxed trajectory.
 
     Attributes
     ----------
@@ -99,14 +99,14 @@ class Relaxation:
 
 
 class RelaxTally:
-    """What is said in the end, added up as frames come.
+    """Makes the report, frame by frame.
 
     Parameters
     ----------
     protocol
         What was done to the frames.
     matches
-        Molecules whose centres are judged.
+        Molecules whose centres are compared with the beads.
     """
 
     def __init__(self, protocol: Protocol, matches: tuple[Match, ...]):

@@ -1,13 +1,14 @@
-"""Run parameters for GROMACS: those that ship, changed to the user's force field and temperature."""
+"""Run parameters (``.mdp``): those that ship, with the user's force field and temperature."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_temperature
+from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_key, mdp_temperature
 from dbm_gmx.files.share import share_path
+from dbm_gmx.options import RelaxSettings
 
 FORCE_FIELD = (
     *("define", "pbc", "constraints", "constraint-algorithm", "lincs-order", "lincs-iter", "shake-tol"),
@@ -89,7 +90,24 @@ def run_parameters(
     )
 
 
-def cutoffs(length: float | None) -> dict[str, str]:
+def wanted_runs(
+    settings: RelaxSettings, names: Sequence[str], changes: Mapping[str, str] | None = None
+) -> dict[str, Run]:
+    """Return the runs of these names as a user wants them; ``changes`` go before the settings."""
+    templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
+    return {
+        name: run_parameters(
+            name,
+            template=templates.get(name),
+            mdp=settings.mdp,
+            changes=_cutoffs(settings.cutoff) | dict(changes or {}),
+            temperature=settings.temperature,
+        )
+        for name in names
+    }
+
+
+def _cutoffs(length: float | None) -> dict[str, str]:
     """Return the changes that set both cut-offs, nm; none if no length is given."""
     return {} if length is None else dict.fromkeys(("rvdw", "rcoulomb"), f"{length:g}")
 
@@ -104,7 +122,7 @@ def _edited(path: Path, wanted: Mapping[str, Entry]) -> str:
     left = dict(wanted)
     lines = []
     for line in path.read_text(errors="replace").splitlines():
-        key = line.partition(";")[0].partition("=")[0].strip().lower().replace("_", "-")
+        key = mdp_key(line)
         lines.append(_line(left.pop(key)) if key in left else line)
     return "\n".join([*lines, *map(_line, left.values()), ""])
 

@@ -14,7 +14,7 @@ from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import NAMES
-from dbm_gmx.gromacs.run_parameters import cutoffs, run_parameters
+from dbm_gmx.gromacs.run_parameters import wanted_runs
 from dbm_gmx.options import RelaxSettings
 
 RUNS = ("em", "nvt", "npt")
@@ -86,20 +86,8 @@ def make_workdir(folder: Path) -> None:
 
 def _parameters(settings: RelaxSettings, defines: Sequence[str]) -> dict[str, str]:
     """Texts of the run parameters."""
-    changes = cutoffs(settings.cutoff)
-    if defines:
-        changes["define"] = " ".join(f"-D{name}" for name in dict.fromkeys(defines))
-    templates = {"em": settings.em_mdp, "nvt": settings.nvt_mdp}
-    return {
-        name: run_parameters(
-            name,
-            template=templates.get(name),
-            mdp=settings.mdp,
-            changes=changes,
-            temperature=settings.temperature,
-        ).text
-        for name in RUNS
-    }
+    changes = {"define": " ".join(f"-D{name}" for name in dict.fromkeys(defines))} if defines else {}
+    return {name: run.text for name, run in wanted_runs(settings, RUNS, changes).items()}
 
 
 def _write(path: Path, text: str) -> None:

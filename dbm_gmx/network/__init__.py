@@ -1,1 +1,1 @@
-"""The network of the paper: it sees the beads and the atoms placed so far, and places the next atom."""
+"""The network of the paper: it places one atom after the other, given the beads and the known atoms."""

@@ -1,4 +1,4 @@
-"""All that stays the same from frame to frame, as arrays over the atoms and beads of a system."""
+"""What the network needs to know of a system and no frame changes, as arrays over its atoms and beads."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from torch import Tensor
 from dbm_gmx.chemistry.mapping import Match, bead_graph
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, excluded_pairs
-from dbm_gmx.network.build_order import Plan, make_plan
+from dbm_gmx.network.build_order import BuildOrder, make_build_order
 from dbm_gmx.network.channels import ROLES, Channels, FeatureTable, bead_types_of, classes_of, feature_table
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class NetworkArrays:
     """Arrays over atoms (n) and beads (m); atoms and beads in file order.
 
     Attributes
     ----------
     owner, molecule, atom_class, hydrogen
         (n,) owning bead, molecule, row of the feature table, whether it is a hydrogen.
-    growth, sweep
-        (n,) ranks: atoms of one rank are placed together.  In growth an atom sees those of lower
-        rank; in a sweep it sees all others.
+    growth_rank, sweep_rank
+        (n,) atoms of one rank are placed together.  In growth an atom knows those of lower growth rank; in
+        a sweep it knows all others.
     row
         (n,) row of the atom among the atoms of one molecule of each type, in the order of the types.
     partners, partner_row
-        (rows, p) where the atoms within three bonds or excluded are, counted from the atom itself
-        (0: none), and their rows of the feature table.
+        (rows, p) atoms within three bonds or excluded, as offsets from the atom itself (0: none), and their
+        rows of the feature table.
     align, second
         (m,) beads that fix the local frame: z points to ``align``, ``second`` lies in the xz plane;
         -1 where there is none.
     bead_row, current_row
         (m,) rows of the feature table: of a bead among others, and of the one that owns the current atom.
-    own_start, own
-        (m + 1,), (n,) atoms of bead b: ``own[own_start[b]:own_start[b + 1]]``.
+    owned_start, owned
+        (m + 1,), (n,) atoms of bead b: ``owned[owned_start[b]:owned_start[b + 1]]``.
     """
 
     owner: Tensor
     molecule: Tensor
     atom_class: Tensor
     hydrogen: Tensor
-    growth: Tensor
-    sweep: Tensor
+    growth_rank: Tensor
+    sweep_rank: Tensor
     row: Tensor
     partners: Tensor
     partner_row: Tensor
@@ -55,8 +55,8 @@ class Layout:
     second: Tensor
     bead_row: Tensor
     current_row: Tensor
-    own_start: Tensor
-    own: Tensor
+    owned_start: Tensor
+    owned: Tensor
 
     @property
     def n_atoms(self) -> int:
@@ -69,52 +69,72 @@ class Layout:
         return len(self.align)
 
 
-def make_layout(
-    matches: Sequence[Match],
-    plans: Mapping[str, Plan],
-    classes: Mapping[str, Sequence[str]],
-    *,
-    table: FeatureTable,
-) -> Layout:
-    """Arrays of one frame of a system; plans and atom classes by molecule type."""
-    used = [plans[match.moltype.name] for match in matches]
-    stages = max(len(plan.growth) for plan in used), max(len(plan.colours) for plan in used)
-    moltypes = {
-        match.moltype.name: _kind_arrays(
-            match, plans[match.moltype.name], classes[match.moltype.name], table=table, stages=stages
+def make_network_arrays(
+    system: System, channels: Channels, *, table: FeatureTable | None = None
+) -> tuple[NetworkArrays, FeatureTable]:
+    """The arrays of one frame of a system, and the feature table.
+
+    Parameters
+    ----------
+    table
+        Of several systems; that of this system's atom classes and bead types if not given.
+
+    Raises
+    ------
+    InputError
+        If no channel has an atom class or bead type of the system.
+    """
+    classes = classes_of(system, channels)
+    if table is None:
+        atom_classes = [c for names in classes.values() for c in names]
+        table = feature_table(channels, atom_classes, sorted(bead_types_of(system)))
+    orders = {m.moltype.name: make_build_order(m.moltype, m.mapping) for m in system.matches}
+    stages = max(len(o.growth) for o in orders.values()), max(len(o.colours) for o in orders.values())
+    molecules = {
+        match.moltype.name: _molecule_arrays(
+            match, orders[match.moltype.name], classes[match.moltype.name], table=table, stages=stages
         )
-        for match in matches
+        for match in system.matches
     }
-    partners, partner_row = _stacked([moltypes[name] for name in moltypes])
-    first = dict(zip(moltypes, np.cumsum([0] + [len(k["owner"]) for k in moltypes.values()]), strict=False))
-    parts = [_tile(moltypes[match.moltype.name], match) for match in matches]
+    return _system_arrays(system.matches, molecules), table
+
+
+Arrays = dict[str, np.ndarray]
+"""Arrays of a single molecule, keyed as in :class:`NetworkArrays`."""
+
+
+def _system_arrays(matches: Sequence[Match], molecules: Mapping[str, Arrays]) -> NetworkArrays:
+    """Arrays of a system from those of one molecule of each type."""
+    partners, partner_row = _stacked(list(molecules.values()))
+    first = dict(zip(molecules, np.cumsum([0] + [len(a["owner"]) for a in molecules.values()]), strict=False))
+    parts = [_tile(molecules[match.moltype.name], match) for match in matches]
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     rows = [np.tile(first[m.moltype.name] + np.arange(m.moltype.n_atoms), m.count) for m in matches]
-    molecules = [np.full(m.count, m.moltype.n_atoms) for m in matches]
+    sizes = [np.full(m.count, m.moltype.n_atoms) for m in matches]
     joined |= {
-        "own_start": np.append(joined["own_start"], len(joined["own"])),
+        "owned_start": np.append(joined["owned_start"], len(joined["owned"])),
         "row": np.concatenate(rows),
-        "molecule": np.repeat(np.arange(sum(m.count for m in matches)), np.concatenate(molecules)),
+        "molecule": np.repeat(np.arange(sum(m.count for m in matches)), np.concatenate(sizes)),
         "partners": partners,
         "partner_row": partner_row,
     }
-    return Layout(**{key: torch.from_numpy(values) for key, values in joined.items()})
+    return NetworkArrays(**{key: torch.from_numpy(values) for key, values in joined.items()})
 
 
-def _stacked(moltypes: Sequence[dict[str, np.ndarray]]) -> tuple[np.ndarray, ...]:
+def _stacked(molecules: Sequence[Arrays]) -> tuple[np.ndarray, ...]:
     """Partners of all molecule types, one after the other, padded to the same width."""
-    width = max(moltype["partners"].shape[1] for moltype in moltypes)
+    width = max(arrays["partners"].shape[1] for arrays in molecules)
     return tuple(
-        np.concatenate([np.pad(k[key], ((0, 0), (0, width - k[key].shape[1]))) for k in moltypes])
+        np.concatenate([np.pad(a[key], ((0, 0), (0, width - a[key].shape[1]))) for a in molecules])
         for key in ("partners", "partner_row")
     )
 
 
-def _tile(arrays: dict[str, np.ndarray], match: Match) -> dict[str, np.ndarray]:
-    """Arrays of all copies of a molecule type from those of one, rows counted through the system."""
+def _tile(arrays: Arrays, match: Match) -> Arrays:
+    """Arrays of all copies of a molecule, atoms and beads numbered through the system."""
     atom = match.first_atoms
     bead = match.first_bead + len(match.mapping.names) * np.arange(match.count)
-    step = {"owner": bead, "align": bead, "second": bead, "own": atom, "own_start": atom}
+    step = {"owner": bead, "align": bead, "second": bead, "owned": atom, "owned_start": atom}
 
     def tiled(key: str, values: np.ndarray) -> np.ndarray:
         copies = np.broadcast_to(values, (match.count, len(values)))
@@ -125,44 +145,44 @@ def _tile(arrays: dict[str, np.ndarray], match: Match) -> dict[str, np.ndarray]:
     return {key: tiled(key, values) for key, values in arrays.items() if values.ndim == 1}
 
 
-def _kind_arrays(
-    match: Match, plan: Plan, classes: Sequence[str], *, table: FeatureTable, stages: tuple[int, int]
-) -> dict[str, np.ndarray]:
-    """Arrays of a single molecule, keyed as in :class:`Layout`."""
+def _molecule_arrays(
+    match: Match, order: BuildOrder, classes: Sequence[str], *, table: FeatureTable, stages: tuple[int, int]
+) -> Arrays:
+    """Arrays of a single molecule; ``stages`` of growth and of colours, the most of any molecule type."""
     moltype, mapping = match.moltype, match.mapping
     number = {name: k for k, name in enumerate(table.classes)}
     bead_type = np.array([table.bead_types.index(name) for name in mapping.types])
     atom_class = np.array([number[c] for c in classes])
     partners, partner_row = _partners(moltype, atom_class, table)
-    order = np.argsort(mapping.owner, kind="stable")
+    by_bead = np.argsort(mapping.owner, kind="stable")
     hydrogen = np.zeros(moltype.n_atoms, bool)
-    hydrogen[np.concatenate([np.zeros(0, np.int64), *plan.hydrogen])] = True
+    hydrogen[np.concatenate([np.zeros(0, np.int64), *order.hydrogen])] = True
     return {
         "owner": mapping.owner,
         "atom_class": atom_class,
         "hydrogen": hydrogen,
-        "growth": _ranks(plan, plan.growth, stages[0]),
-        "sweep": _ranks(plan, plan.colours, stages[1]),
+        "growth_rank": _ranks(order, order.growth, stages[0]),
+        "sweep_rank": _ranks(order, order.colours, stages[1]),
         "partners": partners,
         "partner_row": partner_row,
         "align": mapping.align,
         "second": _second_beads(bead_graph(mapping, moltype), mapping.align),
         "bead_row": table.bead_row + bead_type,
         "current_row": table.current_row + bead_type,
-        "own_start": np.searchsorted(mapping.owner[order], np.arange(len(mapping.names))),
-        "own": order,
+        "owned_start": np.searchsorted(mapping.owner[by_bead], np.arange(len(mapping.names))),
+        "owned": by_bead,
     }
 
 
-def _ranks(plan: Plan, heavy_stages: Sequence[np.ndarray], stages: int) -> np.ndarray:
+def _ranks(order: BuildOrder, heavy_stages: Sequence[np.ndarray], stages: int) -> np.ndarray:
     """(n,) rank of every atom: heavy atoms by the given stages, then hydrogens by colours.
 
     Ranks of different molecule types are comparable: stage s of one is stage s of all.
     """
-    rank = np.zeros(sum(map(len, plan.heavy)) + sum(map(len, plan.hydrogen)), np.int64)
-    for phase, groups in enumerate((heavy_stages, plan.colours)):
-        atoms_of = plan.hydrogen if phase else plan.heavy
-        for s, beads in enumerate(groups):
+    rank = np.zeros(sum(map(len, order.heavy)) + sum(map(len, order.hydrogen)), np.int64)
+    for phase, stages_of_beads in enumerate((heavy_stages, order.colours)):
+        atoms_of = order.hydrogen if phase else order.heavy
+        for s, beads in enumerate(stages_of_beads):
             for b in beads:
                 rank[atoms_of[b]] = (phase * stages + s) * MOST_ATOMS + np.arange(len(atoms_of[b]))
     return rank
@@ -174,7 +194,7 @@ MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
 def _partners(
     moltype: MoleculeType, atom_class: np.ndarray, table: FeatureTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms within three bonds of each atom or excluded from it, and the rows of the feature table."""
+    """Atoms within three bonds of each atom or excluded from it, and their rows of the feature table."""
     excluded = nx.Graph(excluded_pairs(moltype).tolist())
     excluded.add_nodes_from(moltype.graph)
     found: list[list[tuple[int, int]]] = []
@@ -211,17 +231,17 @@ def _second_beads(graph: nx.Graph, align: np.ndarray) -> np.ndarray:
     return second
 
 
-def repeat(layout: Layout, frames: int) -> Layout:
-    """Return the layout of several frames, one after the other."""
-    n, m = layout.n_atoms, layout.n_beads
-    molecules = int(layout.molecule.max()) + 1
-    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "own": n}
+def repeat_frames(arrays: NetworkArrays, frames: int) -> NetworkArrays:
+    """Arrays of several frames, one after the other, from those of one."""
+    n, m = arrays.n_atoms, arrays.n_beads
+    molecules = int(arrays.molecule.max()) + 1
+    step = {"owner": m, "align": m, "second": m, "molecule": molecules, "owned": n}
 
     def tiled(key: str) -> Tensor:
-        values: Tensor = getattr(layout, key)
+        values: Tensor = getattr(arrays, key)
         if key in ("partners", "partner_row"):
             return values
-        if key == "own_start":
+        if key == "owned_start":
             starts = [values[:-1] + f * n for f in range(frames)]
             return torch.cat([*starts, torch.tensor([frames * n])])
         shift = step.get(key, 0)
@@ -229,22 +249,4 @@ def repeat(layout: Layout, frames: int) -> Layout:
             [torch.where(values < 0, -1, values + f * shift) if shift else values for f in range(frames)]
         )
 
-    return layout if frames == 1 else Layout(**{f.name: tiled(f.name) for f in fields(Layout)})
-
-
-def system_layout(
-    system: System, channels: Channels, *, table: FeatureTable | None = None
-) -> tuple[Layout, FeatureTable]:
-    """The arrays of one frame, and the features of what occurs in the system, or in several (``table``).
-
-    Raises
-    ------
-    InputError
-        If the channels do not show an atom class or bead type of the system.
-    """
-    classes = classes_of(system, channels)
-    if table is None:
-        atom_classes = [c for names in classes.values() for c in names]
-        table = feature_table(channels, atom_classes, sorted(bead_types_of(system)))
-    plans = {m.moltype.name: make_plan(m.moltype, m.mapping) for m in system.matches}
-    return make_layout(system.matches, plans, classes, table=table), table
+    return arrays if frames == 1 else NetworkArrays(**{f.name: tiled(f.name) for f in fields(NetworkArrays)})

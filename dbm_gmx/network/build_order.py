@@ -1,4 +1,4 @@
-"""The order in which beads and their atoms are placed; made once for each molecule type.
+"""The order in which the beads of a molecule type and their atoms are placed.
 
 Heavy atoms of all beads come before the hydrogens of any (the paper's implementation details).
 """
@@ -19,35 +19,35 @@ from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """How one molecule type is put together.
+class BuildOrder:
+    """The order of placing of one molecule type.
 
     Attributes
     ----------
     molecule
         Name of the molecule type.
-    order
-        (beads,) beads in the order of placing.
+    beads
+        (m,) beads in the order of placing.
     heavy, hydrogen
         For each bead (not step) its heavy atoms and its hydrogens, in order; every atom of the
         molecule occurs once.
     growth
-        Stages of placing the heavy atoms: beads of one stage are placed side by side and are
-        never within two bonds of each other.
+        Stages of placing the heavy atoms: beads of one stage are placed side by side and are never
+        within two bonds of each other.
     colours
         Stages for hydrogens and sweeps: every bead once, again never within two bonds.
     """
 
     molecule: str
-    order: IntArray
+    beads: IntArray
     heavy: tuple[IntArray, ...]
     hydrogen: tuple[IntArray, ...]
     growth: tuple[IntArray, ...]
     colours: tuple[IntArray, ...]
 
 
-def make_plan(moltype: MoleculeType, mapping: BeadMapping, *, segment: int = 64) -> Plan:
-    """Plan the reconstruction of a molecule type.
+def make_build_order(moltype: MoleculeType, mapping: BeadMapping, *, segment: int = 64) -> BuildOrder:
+    """Work out the order of a molecule type.
 
     Beads are walked along their bonds from the first one, atoms within a bead along theirs from
     those bonded to an atom placed before.  Parts of a bead joined only through another bead start
@@ -60,7 +60,6 @@ def make_plan(moltype: MoleculeType, mapping: BeadMapping, *, segment: int = 64)
     segment
         A molecule of more beads is cut into pieces of the order, of at most so many beads, which
         grow side by side.
-
     """
     beads = bead_graph(mapping, moltype)
     near = _within_two_bonds(beads)
@@ -70,11 +69,11 @@ def make_plan(moltype: MoleculeType, mapping: BeadMapping, *, segment: int = 64)
     owned = _owned(mapping)
     light = hydrogens(moltype)
     rank: dict[int, int] = {}
-    groups = []
+    atoms = []
     for stages, wanted in ((growth, ~light), (colours, light)):
         parts = [atoms[wanted[atoms]] for atoms in owned]
-        groups.append(_atom_orders(moltype.graph, parts, stages, rank=rank))
-    return Plan(moltype.name, np.array(sequence, np.int64), groups[0], groups[1], growth, colours)
+        atoms.append(_atom_orders(moltype.graph, parts, stages, rank=rank))
+    return BuildOrder(moltype.name, np.array(sequence, np.int64), atoms[0], atoms[1], growth, colours)
 
 
 def _owned(mapping: BeadMapping) -> list[IntArray]:
@@ -159,9 +158,9 @@ def _atom_orders(
     parts
         The atoms in question of each bead.
     stages
-        Beads placed side by side; atoms of one stage do not know of each other.
+        Beads placed side by side; atoms of one stage do not know each other.
     rank
-        Atom -> its place in the sequence, of atoms placed before; those ordered here are added.
+        Atom -> its index in the sequence, of atoms placed before; those ordered here are added.
     """
     orders = [np.zeros(0, np.int64)] * len(parts)
     for stage in stages:
@@ -189,21 +188,21 @@ def _atom_order(graph: nx.Graph, atoms: IntArray, *, rank: Mapping[int, int]) ->
     return np.array(walk, np.int64)
 
 
-def describe(plan: Plan, moltype: MoleculeType, mapping: BeadMapping) -> str:
-    """Return the plan as a table: step, growth stage, colour, bead, its atoms (numbers from 1)."""
-    stage = {int(bead): s for s, beads in enumerate(plan.growth, 1) for bead in beads}
-    colour = {int(bead): c for c, beads in enumerate(plan.colours, 1) for bead in beads}
-    n_heavy = sum(a.size for a in plan.heavy)
+def describe(order: BuildOrder, moltype: MoleculeType, mapping: BeadMapping) -> str:
+    """The order as a table: step, growth stage, colour, bead, its atoms (numbers from 1)."""
+    stage = {int(bead): s for s, beads in enumerate(order.growth, 1) for bead in beads}
+    colour = {int(bead): c for c, beads in enumerate(order.colours, 1) for bead in beads}
+    n_heavy = sum(a.size for a in order.heavy)
     lines = [
-        f"{plan.molecule}: {plan.order.size} beads, {n_heavy} heavy atoms in {len(plan.growth)} stages, then "
-        f"{moltype.n_atoms - n_heavy} hydrogens in {len(plan.colours)}",
+        f"{order.molecule}: {order.beads.size} beads, {n_heavy} heavy atoms in {len(order.growth)} stages, "
+        f"then {moltype.n_atoms - n_heavy} hydrogens in {len(order.colours)}",
         f"{'step':>5} {'stage':>5} {'colour':>6}  {'bead':<8} atoms | hydrogens",
     ]
-    for step, bead in enumerate(map(int, plan.order), 1):
+    for step, bead in enumerate(map(int, order.beads), 1):
         heavy, light = (
             " ".join(f"{a + 1}:{moltype.names[a]}" for a in group[bead])
-            for group in (plan.heavy, plan.hydrogen)
+            for group in (order.heavy, order.hydrogen)
         )
-        place = f"{step:>5} {stage[bead]:>5} {colour[bead]:>6}  {mapping.names[bead]:<8}"
-        lines.append(f"{place} {heavy or '-'} | {light or '-'}")
+        where = f"{step:>5} {stage[bead]:>5} {colour[bead]:>6}  {mapping.names[bead]:<8}"
+        lines.append(f"{where} {heavy or '-'} | {light or '-'}")
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""What a neighbour looks like to the network: atom classes and feature channels.
+"""Feature channels: which atom classes, bonded roles and bead types share one density.
 
-Classes come from the molecular graph, not from force-field names, so that a model trained on one
-force field reads any other.  Channels say which classes, bonded roles and bead types share one
-density.  Both can be overridden by a TOML file, see :func:`read_channels`.
+Atom classes come from the molecular graph, not from force-field names, so that a model trained on one
+force field reads any other.  Classes and channels can be overridden by a TOML file, see
+:func:`read_channels`.
 """
 
 from __future__ import annotations
@@ -33,16 +33,15 @@ class Channels:
     Attributes
     ----------
     atoms
-        Channel name -> atom classes whose known atoms it shows.
+        Channel name -> atom classes of its known atoms.
     bonded
-        Channel name -> roles (:data:`ROLES`) of the neighbours it shows.
+        Channel name -> bonded roles (:data:`ROLES`) of its neighbours.
     lennard_jones
-        Channel name -> atom classes whose non-bonded atoms it shows (no exclusion joins them to
-        the atom to be placed).
+        Channel name -> atom classes of its non-bonded atoms (not excluded from the atom to be placed).
     beads
         Channel name -> bead types.
     current
-        Channel name -> bead types of which the current bead, the one that owns the atom, is shown once more.
+        Channel name -> bead types of the current bead, the one that owns the atom, which has two entries.
     classes
         Force-field atom type -> atom class, where the graph's class is not wanted.
     """
@@ -104,7 +103,7 @@ def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -
 
 
 def _check_section(section: str, group: object, *, path: Path | None) -> None:
-    """Refuse what would be read as something else: a text is a sequence of one-letter patterns, too."""
+    """Refuse what would be misread: a text is a sequence of one-letter patterns, too."""
     if not isinstance(group, Mapping):
         raise InputError(f"{section} is a section, [{section}], not {group!r}", path=path)
     for name, value in group.items():
@@ -145,7 +144,7 @@ def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Chann
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """Feature vectors of everything that can stand in an environment.
+    """Feature vectors of all entries an environment can have.
 
     Attributes
     ----------
@@ -179,18 +178,18 @@ class FeatureTable:
 def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequence[str]) -> FeatureTable:
     """Feature vectors of the given classes and bead types under the given channels.
 
-    A bonded neighbour is met twice in an environment, as a neighbour and as a bonded one; its
-    second row shows the role and, where it is excluded from Lennard-Jones, takes the first row's
-    Lennard-Jones channels away again.
+    A bonded neighbour has two entries in an environment, as a neighbour and as a bonded one.  The second
+    row has the bonded role and, where Lennard-Jones is excluded, takes the first row's Lennard-Jones channels
+    away again.
 
     Raises
     ------
     InputError
-        Listing all classes and bead types that no channel shows, and what the channels show.
+        Listing all classes and bead types without a channel, and those the channels have.
     """
     classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
-    missing = [f"atom class {c}" for c in classes if not _shown(channels.atoms, c)]
-    missing += [f"bead type {b}" for b in bead_types if not _shown(channels.beads, b)]
+    missing = [f"atom class {c}" for c in classes if not _matching(channels.atoms, c)]
+    missing += [f"bead type {b}" for b in bead_types if not _matching(channels.beads, b)]
     if missing:
         raise InputError(
             f"the model has no channel for {', '.join(missing)}; it knows the atom classes "
@@ -198,25 +197,26 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         )
     column = {name: k for k, name in enumerate(channels.names)}
     rows = [
-        _row(column, atom=_shown(channels.atoms, c), lj=_shown(channels.lennard_jones, c)) for c in classes
+        _row(column, atom=_matching(channels.atoms, c), lj=_matching(channels.lennard_jones, c))
+        for c in classes
     ]
     for role in (*ROLES, ""):
         for excluded in (0.0, -1.0):
             rows += [
-                _row(column, bonded=_shown(channels.bonded, role))
-                + excluded * _row(column, lj=_shown(channels.lennard_jones, c))
+                _row(column, bonded=_matching(channels.bonded, role))
+                + excluded * _row(column, lj=_matching(channels.lennard_jones, c))
                 for c in classes
             ]
-    beads = [_shown(channels.beads, b) for b in bead_types]
-    rows += [_row(column, bead=shown) for shown in beads]
+    beads = [_matching(channels.beads, b) for b in bead_types]
+    rows += [_row(column, bead=names) for names in beads]
     rows += [
-        _row(column, bead=shown, current=_shown(channels.current, b))
-        for b, shown in zip(bead_types, beads, strict=True)
+        _row(column, bead=names, current=_matching(channels.current, b))
+        for b, names in zip(bead_types, beads, strict=True)
     ]
     return FeatureTable(classes, bead_types, np.array(rows, np.float32))
 
 
-def _shown(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+def _matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
     return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
 
 
@@ -224,9 +224,9 @@ def _known(group: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(sorted({p for patterns in group.values() for p in patterns}))
 
 
-def _row(column: Mapping[str, int], **shown: Sequence[str]) -> NDArray[np.float32]:
+def _row(column: Mapping[str, int], **channels: Sequence[str]) -> NDArray[np.float32]:
     row = np.zeros(len(column), np.float32)
-    row[[column[f"{group}:{name}"] for group, names in shown.items() for name in names]] = 1
+    row[[column[f"{group}:{name}"] for group, names in channels.items() for name in names]] = 1
     return row
 
 
@@ -240,5 +240,5 @@ def classes_of(system: System, channels: Channels | None = None) -> dict[str, tu
 
 
 def bead_types_of(system: System) -> set[str]:
-    """Bead types that occur."""
+    """Bead types of a system."""
     return {bead for match in system.matches for bead in match.mapping.types}

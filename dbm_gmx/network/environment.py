@@ -1,6 +1,6 @@
-"""What one atom sees: the beads and known atoms around it, in a local frame, as densities.
+"""The environment of an atom: beads and known atoms around it, in a local frame, as densities.
 
-Nothing here loops over atoms; a batch holds the current atom of many molecules, frames and beads.
+Nothing here loops over atoms; a batch holds one atom of many beads, molecules and frames.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.chemistry.periodic import neighbour_pairs
-from dbm_gmx.network.arrays import Layout, repeat
+from dbm_gmx.network.arrays import NetworkArrays, repeat_frames
 from dbm_gmx.network.voxels import Grid, gaussians
 
 REACH = 0.4
-"""nm an atom may be away from the bead that owns it and still be found as a neighbour of others."""
+"""nm an atom may be away from the bead that owns it and still be found as a neighbour."""
 
-EVERYTHING = 2**40
-"""A rank above all others: who looks from here sees every atom."""
+ALL_KNOWN = 2**40
+"""A rank above all others: every atom is known."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One or several frames in the making.
+    """One or several frames whose atoms are being placed.
 
     Attributes
     ----------
-    layout
+    arrays
         Of all frames, one after the other.
     beads
         (m, 3) nm, molecules whole.
     positions
         (replicas, n, 3) nm, near their beads; filled in as atoms are placed.
     link_start, link_bead, link_shift
-        (m + 1,), (l,), (l, 3): beads near bead b (b itself among them) and the lattice vectors that
+        (m + 1,), (l,), (l, 3) nm: beads near bead b (b itself among them) and the lattice vectors that
         bring them there.
     """
 
-    layout: Layout
+    arrays: NetworkArrays
     beads: Tensor
     positions: Tensor
     link_start: Tensor
@@ -49,27 +49,54 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
+class Targets:
+    """Atoms that are to be placed, and which of the others are known to them.
+
+    Attributes
+    ----------
+    atom
+        (b,) rows of the scene's atoms.
+    known_below
+        (b,) atoms of lower growth rank are known; :data:`ALL_KNOWN` in sweeps.
+    replica
+        (b,) which of the scene's copies of the atoms is read.
+    redraw
+        Whether beads are drawn anew: atoms of the same bead and stage that come later are not known.
+    """
+
+    atom: Tensor
+    known_below: Tensor
+    replica: Tensor
+    redraw: bool = False
+
+
+def make_targets(atom: Tensor, known_below: int, *, replica: int = 0, redraw: bool = False) -> Targets:
+    """Atoms (b,) to which the same others are known."""
+    return Targets(atom, torch.full_like(atom, known_below), torch.full_like(atom, replica), redraw)
+
+
+@dataclass(frozen=True, eq=False)
 class Environment:
-    """What a batch of atoms sees.
+    """What surrounds a batch of atoms.
 
     Attributes
     ----------
     atom
         (b,) rows of the scene's atoms that are to be placed.
     atom_class
-        (b,) their classes.
+        (b,) their rows of the feature table.
     centre
         (b, 3) nm, position of the current bead.
     rotation
         (b, 3, 3) from the laboratory to the local frame: ``local = rotation @ (r - centre)``.
     positions
-        (b, k, 3) nm, local positions of everything seen, padded.
+        (b, k, 3) nm, local positions of all entries, padded.
     rows
         (b, k) rows of the feature table.
     weights
         (b, k) 1, or 0 for padding.
     neighbour
-        (b, k) rows of the scene's atoms, those of bonded second entries too; -1 for beads and padding.
+        (b, k) rows of the scene's atoms, also for second entries of bonded atoms; -1 for beads and padding.
     """
 
     atom: Tensor
@@ -83,7 +110,7 @@ class Environment:
 
 
 def make_scene(
-    layout: Layout,
+    arrays: NetworkArrays,
     beads: Sequence[np.ndarray],
     boxes: Sequence[np.ndarray],
     *,
@@ -91,11 +118,11 @@ def make_scene(
     replicas: int = 1,
     device: torch.device | str = "cpu",
 ) -> Scene:
-    """Set the scene of some frames, no atom placed yet.
+    """The scene of some frames, no atom placed yet.
 
     Parameters
     ----------
-    layout
+    arrays
         Of a single frame.
     beads
         Per frame (m, 3) nm, molecules whole.
@@ -104,17 +131,17 @@ def make_scene(
     replicas
         Copies of the atoms.
     """
-    m, starts, near, shifts = layout.n_beads, [0], [], []
+    m, starts, near, shifts = arrays.n_beads, [0], [], []
     for f, (points, box) in enumerate(zip(beads, boxes, strict=True)):
-        i, j, shift = neighbour_pairs(points, points, box, grid.cutoff + REACH)
-        order = np.argsort(i, kind="stable")
-        near.append(j[order].astype(np.int64) + f * m)
-        shifts.append(shift[order].astype(np.float32))
-        starts.extend(starts[-1] + np.cumsum(np.bincount(i, minlength=m)))
-    everything = repeat(layout, len(beads))
-    moved = Layout(**{f.name: getattr(everything, f.name).to(device) for f in fields(Layout)})
+        pairs = neighbour_pairs(points, points, box, grid.cutoff + REACH)
+        pairs = pairs.select(np.argsort(pairs.i, kind="stable"))
+        near.append(pairs.j.astype(np.int64) + f * m)
+        shifts.append(pairs.shift().astype(np.float32))
+        starts.extend(starts[-1] + np.cumsum(np.bincount(pairs.i, minlength=m)))
+    repeated = repeat_frames(arrays, len(beads))
+    moved = NetworkArrays(**{f.name: getattr(repeated, f.name).to(device) for f in fields(NetworkArrays)})
     return Scene(
-        layout=moved,
+        arrays=moved,
         beads=torch.from_numpy(np.concatenate(beads).astype(np.float32)).to(device),
         positions=torch.zeros(replicas, moved.n_atoms, 3, device=device),
         link_start=torch.tensor(np.array(starts), device=device),
@@ -128,7 +155,7 @@ def expand(start: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns
     -------
-    (e,) which element of ``group`` each member belongs to, and (e,) its place in the list.
+    (e,) which element of ``group`` each member belongs to, and (e,) its index in the list.
     """
     count = start[group + 1] - start[group]
     which = torch.repeat_interleave(torch.arange(len(group), device=group.device), count)
@@ -144,10 +171,10 @@ def pad(which: Tensor, batch: int, *values: Tensor) -> list[Tensor]:
     count = torch.bincount(which, minlength=batch)
     width = max(1, int(count.max()))
     slot = torch.arange(len(which), device=which.device) - (torch.cumsum(count, 0) - count)[which]
-    place = which * width + slot
+    index = which * width + slot
     real = torch.ones(len(which), device=which.device)
     return [
-        v.new_zeros(batch * width, *v.shape[1:]).index_copy_(0, place, v).reshape(batch, width, *v.shape[1:])
+        v.new_zeros(batch * width, *v.shape[1:]).index_copy_(0, index, v).reshape(batch, width, *v.shape[1:])
         for v in (*values, real)
     ]
 
@@ -169,7 +196,7 @@ def local_frames(scene: Scene, bead: Tensor, azimuth: Tensor) -> Tensor:
     -------
     (b, 3, 3) rotation matrices, rows are the local axes.
     """
-    here, align, second = scene.beads[bead], scene.layout.align[bead], scene.layout.second[bead]
+    here, align, second = scene.beads[bead], scene.arrays.align[bead], scene.arrays.second[bead]
     lab = torch.eye(3, device=bead.device).expand(len(bead), 3, 3)
     z = _unit(torch.where((align >= 0)[:, None], scene.beads[align] - here, lab[:, 2]), lab[:, 2])
     towards = torch.where((second >= 0)[:, None], scene.beads[second] - here, lab[:, 0])
@@ -187,47 +214,32 @@ def _unit(v: Tensor, spare: Tensor) -> Tensor:
     return torch.where(length > 1e-3, v / length.clamp(min=1e-3), spare)
 
 
-def surround(
-    scene: Scene,
-    atom: Tensor,
-    *,
-    now: Tensor,
-    azimuth: Tensor,
-    replica: Tensor,
-    grid: Grid,
-    anew: bool = False,
-) -> Environment:
-    """Gather what each atom of a batch sees.
+def make_environment(scene: Scene, targets: Targets, azimuth: Tensor, grid: Grid) -> Environment:
+    """Gather what surrounds each atom of a batch.
 
-    Heavy atoms see no hydrogen of their own molecule (paper, implementation details).
+    Heavy atoms do not know hydrogens of their own molecule (paper, implementation details).
 
     Parameters
     ----------
-    scene
-        Beads and atoms.
-    atom
+    targets
         (b,) atoms to be placed.
-    now
-        (b,) atoms of lower growth rank are known; :data:`EVERYTHING` in sweeps.
     azimuth
         (b,) radian, turn of the local frame about its z axis.
-    replica
-        (b,) which of the scene's copies of the atoms is seen.
-    anew
-        Whether the beads of the atoms are drawn anew: those of their atoms that are to come are not seen.
+    grid
+        Its cut-off is counted from the bead.
     """
-    layout = scene.layout
-    bead = layout.owner[atom]
+    arrays = scene.arrays
+    bead = arrays.owner[targets.atom]
     centre, rotation = scene.beads[bead], local_frames(scene, bead, azimuth)
-    shown = [
-        neighbouring_atoms(scene, atom, now=now, replica=replica, grid=grid, anew=anew),
-        _bonded_atoms(scene, atom, now=now, replica=replica, grid=grid, anew=anew),
-        _neighbouring_beads(scene, bead, grid=grid),
+    parts = [
+        neighbouring_atoms(scene, targets, grid),
+        _bonded_atoms(scene, targets, grid),
+        _neighbouring_beads(scene, bead, grid),
     ]
-    positions, rows, weights, neighbour = (torch.cat(parts, 1) for parts in zip(*shown, strict=True))
+    positions, rows, weights, neighbour = (torch.cat(columns, 1) for columns in zip(*parts, strict=True))
     return Environment(
-        atom=atom,
-        atom_class=layout.atom_class[atom],
+        atom=targets.atom,
+        atom_class=arrays.atom_class[targets.atom],
         centre=centre,
         rotation=rotation,
         positions=positions @ rotation.transpose(1, 2),
@@ -237,47 +249,45 @@ def surround(
     )
 
 
-Shown = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Positions relative to the centre (b, k, 3), feature rows, weights and atoms (b, k)."""
+Entries = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Positions relative to the bead (b, k, 3), feature rows, weights and atoms (b, k)."""
 
 
-def neighbouring_atoms(
-    scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid, anew: bool = False
-) -> Shown:
+def neighbouring_atoms(scene: Scene, targets: Targets, grid: Grid) -> Entries:
     """All known atoms inside the cut-off, found through the beads that own them."""
-    layout, bead = scene.layout, scene.layout.owner[atom]
+    arrays, bead = scene.arrays, scene.arrays.owner[targets.atom]
     which, link = expand(scene.link_start, bead)
-    member, place = expand(layout.own_start, scene.link_bead[link])
-    sample, other, shift = which[member], layout.own[place], scene.link_shift[link][member]
-    vector = scene.positions[replica[sample], other] + shift - scene.beads[bead][sample]
-    keep = vector.square().sum(1) < grid.cutoff**2
-    sample, other, shift, vector = sample[keep], other[keep], shift[keep], vector[keep]
-    here = shift.square().sum(1) < SAME
-    keep = _visible(layout, other, atom[sample], now[sample], here=here, anew=anew)
-    sample, other, vector = sample[keep], other[keep], vector[keep]
-    vector, rows, other, real = pad(sample, len(atom), vector, layout.atom_class[other], other)
+    member, index = expand(arrays.owned_start, scene.link_bead[link])
+    sample, other, shift = which[member], arrays.owned[index], scene.link_shift[link][member]
+    vector = scene.positions[targets.replica[sample], other] + shift - scene.beads[bead][sample]
+    near = vector.square().sum(1) < grid.cutoff**2
+    sample, other, shift, vector = sample[near], other[near], shift[near], vector[near]
+    known = _known(arrays, targets, sample, other, same_image=shift.square().sum(1) < SAME)
+    sample, other, vector = sample[known], other[known], vector[known]
+    vector, rows, other, real = pad(sample, len(bead), vector, arrays.atom_class[other], other)
     return vector, rows, real, torch.where(real > 0, other, -1)
 
 
-def _bonded_atoms(
-    scene: Scene, atom: Tensor, *, now: Tensor, replica: Tensor, grid: Grid, anew: bool
-) -> Shown:
-    """Bonded and excluded atoms once more, for the channels that say what they are to the current one."""
-    layout = scene.layout
-    step = layout.partners[layout.row[atom]]
+def _bonded_atoms(scene: Scene, targets: Targets, grid: Grid) -> Entries:
+    """Bonded and excluded atoms once more, for the channels of their bonded role."""
+    arrays, atom = scene.arrays, targets.atom
+    step = arrays.partners[arrays.row[atom]]
     other = atom[:, None] + step
-    vector = scene.positions[replica[:, None], other] - scene.beads[layout.owner[atom]][:, None]
-    seen = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
-    seen &= _visible(layout, other, atom[:, None], now[:, None], here=torch.ones_like(seen), anew=anew)
-    return vector, layout.partner_row[layout.row[atom]], seen.to(vector.dtype), torch.where(seen, other, -1)
+    vector = scene.positions[targets.replica[:, None], other] - scene.beads[arrays.owner[atom]][:, None]
+    listed = (step != 0) & (vector.square().sum(2) < grid.cutoff**2)
+    sample = torch.arange(len(atom), device=atom.device)[:, None]
+    listed &= _known(arrays, targets, sample, other, same_image=torch.ones_like(listed))
+    weight, neighbour = listed.to(vector.dtype), torch.where(listed, other, -1)
+    return vector, arrays.partner_row[arrays.row[atom]], weight, neighbour
 
 
-def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
+def _neighbouring_beads(scene: Scene, bead: Tensor, grid: Grid) -> Entries:
+    """All beads inside the cut-off, the current one among them."""
     which, link = expand(scene.link_start, bead)
     near, shift = scene.link_bead[link], scene.link_shift[link]
     vector = scene.beads[near] + shift - scene.beads[bead][which]
     current = (near == bead[which]) & (shift.square().sum(1) < SAME)
-    rows = torch.where(current, scene.layout.current_row[near], scene.layout.bead_row[near])
+    rows = torch.where(current, scene.arrays.current_row[near], scene.arrays.bead_row[near])
     keep = vector.square().sum(1) < grid.cutoff**2
     vector, rows, real = pad(which[keep], len(bead), vector[keep], rows[keep])
     return vector, rows, real, torch.full_like(rows, -1)
@@ -286,26 +296,35 @@ def _neighbouring_beads(scene: Scene, bead: Tensor, *, grid: Grid) -> Shown:
 SAME = 1e-6  # nm^2; a lattice vector shorter than this is none
 
 
-def _visible(layout: Layout, other: Tensor, atom: Tensor, now: Tensor, *, here: Tensor, anew: bool) -> Tensor:
-    """Whether an atom shows another: placed, not itself, no hydrogen of its own molecule if it is heavy.
+def _known(
+    arrays: NetworkArrays, targets: Targets, sample: Tensor, other: Tensor, *, same_image: Tensor
+) -> Tensor:
+    """Whether an atom is known to the target ``sample``: placed, not itself, no hydrogen that comes later.
 
-    ``here`` tells the molecule itself from its periodic images.
+    Parameters
+    ----------
+    sample, other
+        Rows of the targets, and of the scene's atoms.
+    same_image
+        Whether ``other`` is in the same periodic image; else it is not of the molecule itself.
     """
-    own_molecule = here & (layout.molecule[other] == layout.molecule[atom])
-    hidden = own_molecule & layout.hydrogen[other] & ~layout.hydrogen[atom]
-    if anew:
-        hidden |= here & to_come(layout, other, atom)
-    return (layout.growth[other] < now) & ~(here & (other == atom)) & ~hidden
+    atom = targets.atom[sample]
+    own_molecule = same_image & (arrays.molecule[other] == arrays.molecule[atom])
+    hidden = own_molecule & arrays.hydrogen[other] & ~arrays.hydrogen[atom]
+    if targets.redraw:
+        hidden |= same_image & later_in_bead(arrays, other, atom)
+    placed = arrays.growth_rank[other] < targets.known_below[sample]
+    return placed & ~(same_image & (other == atom)) & ~hidden
 
 
-def to_come(layout: Layout, other: Tensor, atom: Tensor) -> Tensor:
+def later_in_bead(arrays: NetworkArrays, other: Tensor, atom: Tensor) -> Tensor:
     """Whether an atom is placed after another of the same bead and stage."""
-    same = (layout.owner[other] == layout.owner[atom]) & (layout.hydrogen[other] == layout.hydrogen[atom])
-    return same & (layout.growth[other] > layout.growth[atom])
+    same = (arrays.owner[other] == arrays.owner[atom]) & (arrays.hydrogen[other] == arrays.hydrogen[atom])
+    return same & (arrays.growth_rank[other] > arrays.growth_rank[atom])
 
 
 def densities(environment: Environment, features: Tensor, grid: Grid) -> Tensor:
-    """Smooth densities of everything seen, xi and Xi of the paper in one array.
+    """Smooth densities of all entries, xi and Xi of the paper in one array.
 
     Parameters
     ----------
@@ -318,7 +337,7 @@ def densities(environment: Environment, features: Tensor, grid: Grid) -> Tensor:
     """
     batch, channels, size = len(environment.atom), features.shape[1], grid.size
     x, y, z = gaussians(environment.positions, grid).to(features.dtype).unbind(2)
-    shown = features[environment.rows] * environment.weights[..., None].to(features.dtype)
-    left = (shown[..., None] * x[:, :, None]).reshape(batch, -1, channels * size)
+    weighted = features[environment.rows] * environment.weights[..., None].to(features.dtype)
+    left = (weighted[..., None] * x[:, :, None]).reshape(batch, -1, channels * size)
     right = (y[..., :, None] * z[..., None, :]).reshape(batch, -1, size * size)
     return torch.bmm(left.transpose(1, 2), right).reshape(batch, channels, size, size, size)

@@ -53,7 +53,7 @@ class Generator(nn.Module):
     """G(u, z) of the paper: a 3D CNN with residual connections.
 
     Patches of 2 x 2 x 2 voxels are folded into channels at once and unfolded at the end: on the half
-    grid every voxel sees all others after two blocks, and large convolutions on few voxels are what
+    grid every voxel depends on all others after two blocks, and large convolutions on few voxels are what
     processors do best.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The trained model: one file that explains itself."""
+"""The trained model: network, channels, grid and where they come from, in one file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.network.channels import Channels, FeatureTable, channels_from_plain, read_channels
 from dbm_gmx.network.environment import Environment, densities
 from dbm_gmx.network.generator import Generator, Shape
-from dbm_gmx.network.placement import Generate
+from dbm_gmx.network.placement import Generate, Network
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.options import MODEL
 
 FORMAT = "dbm_gmx model 1"
-
-
 SUFFIX = ".pt"
 
 
@@ -39,7 +37,7 @@ class Model:
         What data, settings and scores it has; plain types.
     amplitude
         Standard deviation of the random vector when heavy atoms and when hydrogens are placed.  Less than 1
-        where the network knows less than there is to see: in sweeps, what it leaves open adds up.
+        where the network draws too widely: in sweeps, the widths add up.
     """
 
     grid: Grid
@@ -93,7 +91,7 @@ def load_model(name: str | Path = MODEL) -> Model:
     path = find_model(name)
     try:
         plain = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+    except Exception as error:  # torch raises many types for a file that is none of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"not a model file: {reason}", path=path) from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
@@ -112,6 +110,27 @@ def load_model(name: str | Path = MODEL) -> Model:
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f"a damaged model file: {str(error).splitlines()[0]}", path=path) from error
     return model
+
+
+def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> Model:
+    """Read a model by path or name, and a channel file in place of its channels where one is given.
+
+    Raises
+    ------
+    InputError
+        See :func:`load_model`; or if the channel file has another number of channels than the network.
+    """
+    model = load_model(name)
+    if channels is None:
+        return model
+    override = read_channels(channels)
+    if override.width != model.channels.width:
+        raise InputError(
+            f"{override.width} channels, but model {name} has {model.channels.width}: "
+            + ", ".join(model.channels.names),
+            path=channels,
+        )
+    return replace(model, channels=override)
 
 
 def describe_models(folder: Path | None = None) -> list[str]:
@@ -163,11 +182,29 @@ def network_generator(
     features = torch.from_numpy(table.features).to(device, dtype)
 
     def generate(environment: Environment, noise: Tensor) -> Tensor:
-        seen = densities(environment, features, grid).contiguous(memory_format=torch.channels_last_3d)
-        result: Tensor = network(seen, features[environment.atom_class], noise.to(dtype))
+        density = densities(environment, features, grid).contiguous(memory_format=torch.channels_last_3d)
+        result: Tensor = network(density, features[environment.atom_class], noise.to(dtype))
         return result
 
     return generate
+
+
+def make_network(
+    model: Model, table: FeatureTable, *, device: torch.device, generate: Generate | None = None
+) -> Network:
+    """A model in use, in the precision that is fastest on the device.
+
+    Parameters
+    ----------
+    table
+        Features of what occurs in the system.
+    generate
+        Used instead of the model's own generator.
+    """
+    if generate is None:
+        generator, dtype = build_generator(model), best_dtype(device)
+        generate = network_generator(generator, table, model.grid, device=device, dtype=dtype)
+    return Network(generate, model.grid, model.shape.noise, model.amplitude)
 
 
 def best_device(name: str | None = None) -> torch.device:
@@ -196,24 +233,3 @@ def best_dtype(device: torch.device) -> torch.dtype:
     else:
         fast = device.type == "cpu" and bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     return torch.bfloat16 if fast else torch.float32
-
-
-def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> Model:
-    """The model, with a channel file in place of its own channels where one is given.
-
-    Raises
-    ------
-    InputError
-        If the channel file has another number of channels than the network.
-    """
-    model = load_model(name)
-    if channels is None:
-        return model
-    override = read_channels(channels)
-    if override.width != model.channels.width:
-        raise InputError(
-            f"{override.width} channels, but model {name} has {model.channels.width}: "
-            + ", ".join(model.channels.names),
-            path=channels,
-        )
-    return replace(model, channels=override)

@@ -1,7 +1,7 @@
 """From beads to atoms with the network: growth atom by atom, then Gibbs-like sweeps.
 
-A step places one atom of every bead of a stage, in all molecules and frames in hand, as one batch.
-All atoms of a step see the state before it, so the result does not depend on how a batch is cut.
+A step places one atom of every bead of a stage, in all molecules and frames of the scene, as one batch.
+All atoms of a step know the state before it, so the result does not depend on how a batch is cut.
 """
 
 from __future__ import annotations
@@ -9,56 +9,135 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import pi
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dbm_gmx.network.arrays import MOST_ATOMS
-from dbm_gmx.network.bond_lengths import Bonds, hold, straighten
-from dbm_gmx.network.environment import EVERYTHING, Environment, Scene, surround
+from dbm_gmx.network.bond_lengths import FixedBonds, constrain, hold
+from dbm_gmx.network.environment import ALL_KNOWN, Environment, Scene, Targets, make_environment, make_targets
+from dbm_gmx.network.random_numbers import RandomNumbers
+from dbm_gmx.network.scoring import Scorer
 from dbm_gmx.network.voxels import Grid, collapse
 from dbm_gmx.options import Settings
 
 Generate = Callable[[Environment, Tensor], Tensor]
 """Environments of b atoms and (b, noise) random numbers to (b, size, size, size) densities."""
 
-Judge = Callable[[Scene, Tensor, Tensor, int, int], Tensor]
-"""Scene, beads, atoms placed in them, growth rank and replica to energies (beads, parts), kJ/mol."""
+Stage = Sequence[tuple[int, Tensor]]
+"""Steps: the rank and the atoms of each."""
 
-TurnOver = Callable[[Scene, int], None]
-"""Scene and growth rank from which it is seen."""
+HELD = (
+    2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
+)
 
 
-class Dice:
-    """Random numbers of each frame in hand, drawn in an order that does not depend on the others."""
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A generator in use.
 
-    def __init__(self, seeds: Sequence[int]):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    Attributes
+    ----------
+    generate
+        From environments to densities.
+    grid
+        Of the densities.
+    noise
+        Length of the random vector.
+    amplitude
+        Standard deviation of the random vector, for heavy atoms and for hydrogens.
+    """
 
-    @classmethod
-    def of(cls, frames: Sequence[int], samples: Sequence[int] | None = None, *, seed: int) -> Dice:
-        """Return the dice of frames, and of independent repeats of one."""
-        names = zip(frames, samples or [0] * len(frames), strict=True)
-        states = [np.random.SeedSequence([seed, *n]).generate_state(1, np.uint64)[0] for n in names]
-        return cls([int(s >> np.uint64(1)) for s in states])
+    generate: Generate
+    grid: Grid
+    noise: int
+    amplitude: tuple[float, float] = (1.0, 1.0)
 
-    def children(self) -> Dice:
-        """Return dice of their own for what one frame may need more often than another."""
-        return Dice([int(torch.randint(2**62, (1,), generator=g)) for g in self.generators])
 
-    def normal(self, rows: int, columns: int) -> Tensor:
-        """(rows, columns) standard normal, an equal share of the rows for each frame."""
-        return self._each(torch.randn, rows, columns)
+@dataclass(frozen=True, eq=False)
+class Placer:
+    """What places the atoms of a scene; the scene's positions and the random streams change.
 
-    def angle(self, rows: int) -> Tensor:
-        """(rows,) uniform in 0 to 2 pi, an equal share for each frame."""
-        return 2 * pi * self._each(torch.rand, rows, 1)[:, 0]
+    Attributes
+    ----------
+    scene
+        One or several frames; two replicas where there is a scorer.
+    network
+        Draws the atoms.
+    rng
+        A stream for each frame.
+    settings
+        Sweeps, orientations, batch.
+    scorer
+        Says which beads are drawn again, up to the number of orientations, and inverts stereocentres that
+        are wrong even so.
+    bonds
+        Of fixed length, kept in the last sweeps.
+    """
 
-    def _each(self, draw: Callable[..., Tensor], rows: int, columns: int) -> Tensor:
-        share = rows // len(self.generators)
-        return torch.cat([draw(share, columns, generator=g) for g in self.generators])
+    scene: Scene
+    network: Network
+    rng: RandomNumbers
+    settings: Settings
+    scorer: Scorer | None = None
+    bonds: FixedBonds | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """How the atoms of a stage are drawn.
+
+    Attributes
+    ----------
+    growing
+        Atoms know those of lower growth rank; in a sweep all others.
+    hold
+        Whether bonds of fixed length are kept.
+    replica
+        Copy of the atoms that is read and written.
+    beads
+        Only these are drawn; all of the stage if not given.
+    redraw
+        Whether each bead is drawn as if none of its atoms of this stage were there.
+    """
+
+    growing: bool
+    hold: bool = False
+    replica: int = 0
+    beads: Tensor | None = None
+    redraw: bool = False
+
+    def known_below(self, rank: int) -> int:
+        """Growth rank below which atoms are known in the step of a rank."""
+        return rank if self.growing else ALL_KNOWN
+
+
+def reconstruct(placer: Placer, *, start: Tensor | None = None) -> Tensor:
+    """Place all atoms of a scene: growth, then sweeps.
+
+    Parameters
+    ----------
+    start
+        (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
+
+    Returns
+    -------
+    (n, 3) nm, near the beads.
+    """
+    scene, sweeps = placer.scene, placer.settings.network_sweeps
+    with torch.inference_mode():
+        if start is None:
+            _place_stages(placer, schedule(scene.arrays.growth_rank), Draw(growing=True))
+        else:
+            scene.positions[:] = start
+        order = schedule(scene.arrays.sweep_rank)
+        for sweep in range(sweeps):
+            hold_bonds = placer.bonds is not None and sweep >= sweeps - HELD
+            _place_stages(placer, order, Draw(growing=False, hold=hold_bonds))
+            if placer.bonds is not None and hold_bonds:
+                frames = scene.positions[0].reshape(len(placer.rng.streams), -1, 3)
+                scene.positions[0] = constrain(placer.bonds, frames).reshape(-1, 3)
+    return scene.positions[0]
 
 
 def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
@@ -69,169 +148,67 @@ def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
     return [list(stage) for _, stage in groupby(steps, key=lambda step: step[0] // MOST_ATOMS)]
 
 
-Stage = Sequence[tuple[int, Tensor]]
-"""Steps: the growth rank and the atoms of each."""
+def _place_stages(placer: Placer, stages: Sequence[Stage], how: Draw) -> None:
+    """Draw stage after stage; with a scorer, redraw beads with outlying energies before the next."""
+    scene, scorer = placer.scene, placer.scorer
+    for stage in stages:
+        draw_stage(placer, stage, how, placer.rng)
+        if scorer is None:
+            continue
+        draw_again(placer, stage, how, scorer)
+        if not scene.arrays.hydrogen[stage[0][1][0]]:
+            scorer.invert_wrong(scene, how.known_below(stage[-1][0] + 1))
 
 
-def reconstruct(
-    scene: Scene,
-    frames: Sequence[int],
-    *,
-    generate: Generate,
-    noise: int,
-    grid: Grid,
-    settings: Settings,
-    amplitude: tuple[float, float] = (1.0, 1.0),
-    judge: Judge | None = None,
-    invert_wrong: TurnOver | None = None,
-    bonds: Bonds | None = None,
-    start: Tensor | None = None,
-    samples: Sequence[int] | None = None,
-) -> Tensor:
-    """Place all atoms of a scene.
+def draw_stage(placer: Placer, stage: Stage, how: Draw, rng: RandomNumbers) -> None:
+    """Draw the atoms of a stage.
 
-    Parameters
-    ----------
-    scene
-        Of one or several frames; with two replicas if there is a judge.
-    frames
-        Indices of the frames; with the seed they decide the random numbers.
-    generate, noise
-        The generator and the length of its random vector.
-    amplitude
-        Standard deviation of that vector, for heavy atoms and for hydrogens.
-    judge
-        Says which beads are to be tried again, up to the number of orientations.
-    turn_over
-        Turns stereocentres that are wrong even so, after each stage of heavy atoms.
-    bonds
-        Of fixed length, kept by the atoms placed in the last sweeps.
-    start
-        (n, 3) nm, whole molecules near their beads that are swept instead of growing others.
-    samples
-        Numbers of the independent repeats the frames are of; 0 if not given.
-
-    Returns
-    -------
-    (n, 3) nm, near the beads.
+    Random numbers are drawn for all beads, so that those of a frame do not depend on the others.
     """
-    rng = Dice.of(frames, samples, seed=settings.seed)
-    brush = Brush(scene, generate, noise, amplitude, grid, settings.batch)
-
-    def visit(brush: Brush, stages: Sequence[Stage], *, growing: bool) -> None:
-        for stage in stages:
-            brush.draw(stage, growing=growing, rng=rng)
-            if judge is not None:
-                more = rng.children()
-                try_again(brush, stage, judge, growing=growing, rng=more, tries=settings.orientations - 1)
-            if invert_wrong is not None and not scene.layout.hydrogen[stage[0][1][0]]:
-                invert_wrong(scene, stage[-1][0] + 1 if growing else EVERYTHING)
-
-    with torch.inference_mode():
-        if start is None:
-            visit(brush, schedule(scene.layout.growth), growing=True)
-        else:
-            scene.positions[:] = start
-        order = schedule(scene.layout.sweep)
-        for sweep in range(settings.network_sweeps):
-            if sweep >= settings.network_sweeps - HELD:
-                brush = replace(brush, bonds=bonds)
-            visit(brush, order, growing=False)
-            if brush.bonds is not None:
-                each = scene.positions[0].reshape(len(frames), -1, 3)
-                scene.positions[0] = straighten(brush.bonds, each).reshape(-1, 3)
-    return scene.positions[0]
+    scene, network = placer.scene, placer.network
+    for rank, every in stage:
+        width = network.amplitude[int(scene.arrays.hydrogen[every[0]])]  # a step has heavy atoms or hydrogens
+        columns = [every, rng.angle(len(every)), width * rng.normal(len(every), network.noise)]
+        columns = [column.to(every.device) for column in columns]
+        if how.beads is not None:
+            chosen = torch.isin(scene.arrays.owner[every], how.beads)
+            columns = [column[chosen] for column in columns]
+        batches = zip(*(torch.split(column, placer.settings.batch) for column in columns), strict=True)
+        drawn = []
+        for atom, azimuth, noise in batches:
+            if len(atom):
+                known_below = how.known_below(rank)
+                targets = make_targets(atom, known_below, replica=how.replica, redraw=how.redraw)
+                drawn.append(_drawn(placer, targets, azimuth, noise, hold_bonds=how.hold))
+        if drawn:
+            scene.positions[how.replica, columns[0]] = torch.cat(drawn)
 
 
-HELD = 2  # last sweeps, in which bonds have their length; in more, errors of places become errors of angles
+def _drawn(placer: Placer, targets: Targets, azimuth: Tensor, noise: Tensor, *, hold_bonds: bool) -> Tensor:
+    """(b, 3) nm, positions drawn for some atoms."""
+    scene, grid = placer.scene, placer.network.grid
+    environment = make_environment(scene, targets, azimuth, grid)
+    density = placer.network.generate(environment, noise).float()
+    position = to_laboratory(environment, collapse(density, grid))
+    if placer.bonds is None or not hold_bonds:
+        return position
+    return hold(placer.bonds, scene, targets, position)
 
 
-@dataclass(frozen=True, eq=False)
-class Brush:
-    """What draws atoms of a scene.
+def draw_again(placer: Placer, stage: Stage, how: Draw, scorer: Scorer) -> None:
+    """Redraw beads whose energy is an outlier for their type; keep what is better.
 
-    Attributes
-    ----------
-    scene, grid
-        Where.
-    generate, noise, amplitude
-        The generator, the length of its random vector and its standard deviation.
-    batch
-        Environments held in memory at once.
-    bonds
-        Of fixed length.
+    All draws within the limits count the same: to take the lowest would give a structure that is too cold.
     """
-
-    scene: Scene
-    generate: Generate
-    noise: int
-    amplitude: tuple[float, float]
-    grid: Grid
-    batch: int
-    bonds: Bonds | None = None
-
-    def draw(
-        self,
-        stage: Stage,
-        *,
-        growing: bool,
-        rng: Dice,
-        replica: int = 0,
-        beads: Tensor | None = None,
-        anew: bool = False,
-    ) -> None:
-        """Draw the atoms of a stage in one of the copies; of all its beads, or only of some.
-
-        ``anew``: each bead as if none of its atoms of this stage were there.
-
-        Random numbers are drawn for all, so that those of a frame do not depend on the others.
-        """
-        for step, every in stage:
-            width = self.amplitude[int(self.scene.layout.hydrogen[every[0]])]  # a step is of one kind
-            columns = [every, rng.angle(len(every)), width * rng.normal(len(every), self.noise)]
-            columns = [column.to(every.device) for column in columns]
-            if beads is not None:
-                chosen = torch.isin(self.scene.layout.owner[every], beads)
-                columns = [column[chosen] for column in columns]
-            now = step if growing else EVERYTHING
-            jobs = zip(*(torch.split(column, self.batch) for column in columns), strict=True)
-            drawn = [self._placed(*job, now=now, replica=replica, anew=anew) for job in jobs if len(job[0])]
-            if drawn:
-                self.scene.positions[replica, columns[0]] = torch.cat(drawn)
-
-    def _placed(
-        self, atom: Tensor, azimuth: Tensor, noise: Tensor, *, now: int, replica: int, anew: bool
-    ) -> Tensor:
-        """(b, 3) nm, where some atoms are drawn."""
-        seen = surround(
-            self.scene,
-            atom,
-            now=torch.full_like(atom, now),
-            azimuth=azimuth,
-            replica=torch.full_like(atom, replica),
-            grid=self.grid,
-            anew=anew,
-        )
-        place = to_laboratory(seen, collapse(self.generate(seen, noise).float(), self.grid))
-        if self.bonds is None:
-            return place
-        return hold(self.bonds, self.scene, atom, place, now=now, replica=replica, anew=anew)
-
-
-def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, rng: Dice, tries: int) -> None:
-    """Draw beads whose energies are out of line with those of the others anew, and keep what is better.
-
-    All draws within the limits are as good: to take the lowest would give a structure too cold.
-    """
-    scene, owner = brush.scene, brush.scene.layout.owner
-    now = stage[-1][0] + 1 if growing else EVERYTHING
+    scene, owner, rng = placer.scene, placer.scene.arrays.owner, placer.rng.spawn()
+    known_below = how.known_below(stage[-1][0] + 1)
     bead, placed = owner[stage[0][1]], torch.cat([atoms for _, atoms in stage])
     limits: Tensor | None = None
-    for attempt in range(tries):
+    for attempt in range(placer.settings.orientations - 1):
         # again after each try: neighbours were tried together, and one of them may have stayed
-        energies = judge(scene, bead, placed, now, 0)
+        energies = scorer.energies(scene, bead, placed, known_below)
         if limits is None:
-            limits = usual_limits(energies, kinds_of(scene, bead, frames=len(rng.generators)))
+            limits = usual_limits(energies, types_of(scene, bead, frames=len(rng.streams)))
         excess = (energies - limits).clamp(min=0).sum(1)
         bad = ~(excess <= 0)  # what is no number is bad
         bead, limits, excess = bead[bad], limits[bad], excess[bad]
@@ -240,45 +217,46 @@ def try_again(brush: Brush, stage: Stage, judge: Judge, *, growing: bool, rng: D
         placed = placed[torch.isin(owner[placed], bead)]
         scene.positions[1] = scene.positions[0]
         # every other time: neighbours of its own may hold an atom where it should not be
-        anew = not growing and bool(attempt % 2)
-        brush.draw(stage, growing=growing, rng=rng, replica=1, beads=bead, anew=anew)
-        better = ~((judge(scene, bead, placed, now, 1) - limits).clamp(min=0).sum(1) >= excess)
+        redraw = not how.growing and bool(attempt % 2)
+        draw_stage(placer, stage, replace(how, replica=1, beads=bead, redraw=redraw), rng)
+        found = scorer.energies(scene, bead, placed, known_below, replica=1)
+        better = ~((found - limits).clamp(min=0).sum(1) >= excess)
         taken = placed[torch.isin(owner[placed], bead[better])]
         scene.positions[0, taken] = scene.positions[1, taken]
 
 
-def kinds_of(scene: Scene, bead: Tensor, *, frames: int) -> Tensor:
+def types_of(scene: Scene, bead: Tensor, *, frames: int) -> Tensor:
     """(b,) the same number for beads of one type in one frame."""
-    layout = scene.layout
-    frame = bead // (layout.n_beads // frames)
-    return frame * (int(layout.bead_row.max()) + 1) + layout.bead_row[bead]
+    arrays = scene.arrays
+    frame = bead // (arrays.n_beads // frames)
+    return frame * (int(arrays.bead_row.max()) + 1) + arrays.bead_row[bead]
 
 
 LOW = 0.25  # part of the beads that is below the lower end of what is usual
-ENOUGH = 10  # beads of a kind, to say what is usual
+ENOUGH = 10  # beads of a type, to say what is usual
 OVERLAP = 20.0  # kJ/mol, the limit where there are fewer
 
 
-def usual_limits(energies: Tensor, kind: Tensor) -> Tensor:
-    """Highest energies that are in line with those of the other beads of the kind.
+def usual_limits(energies: Tensor, bead_type: Tensor) -> Tensor:
+    """Energies above which a bead is an outlier for its type.
 
-    What the network draws is right but for some beads that overlap with others or are torn, so the lower
-    half of the energies says how wide their distribution is: the limit is as far above the median as a
-    quarter of all is below.
+    Most beads the network draws are right; some overlap with others or are torn.  So the lower half of
+    the energies says how wide their distribution is: the limit is as far above the median as the lower
+    quartile is below.
 
     Parameters
     ----------
     energies
         (b, e) kJ/mol, parts of the energy of each bead.
-    kind
+    bead_type
         (b,) beads of the same number are compared.
     """
     limits = torch.full_like(energies, OVERLAP)
-    for k in set(kind.tolist()):
-        mine = torch.nan_to_num(energies[kind == k], nan=torch.inf)
+    for k in set(bead_type.tolist()):
+        mine = torch.nan_to_num(energies[bead_type == k], nan=torch.inf)
         if len(mine) >= ENOUGH:
             low, middle = (mine.quantile(q, 0, interpolation="lower") for q in (LOW, 0.5))
-            limits[kind == k] = 2 * middle - low
+            limits[bead_type == k] = 2 * middle - low
     return limits
 
 

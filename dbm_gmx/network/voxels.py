@@ -21,7 +21,7 @@ class Grid:
     sigma
         nm, standard deviation of the Gaussian density (2 sigma^2 = 0.02 nm^2 in the paper).
     cutoff
-        nm, particles further from the bead's centre are not seen.
+        nm, particles further from the bead's centre are left out.
     """
 
     size: int = 8

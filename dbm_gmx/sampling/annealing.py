@@ -1,40 +1,44 @@
-"""Simulated annealing of single molecules on their beads, whole or in part, compiled.
+"""Simulated annealing of windows of molecules on their beads, compiled.
 
-Langevin dynamics is cooled while bonds, angles and the springs to the beads grow stiff, as structures are
-found from measured distances (Nilges, Clore, Gronenborn, FEBS Lett. 229, 317, 1988).  A *window* is the part
-of a molecule that moves while the rest stands still.
+A *window* is the part of a molecule that moves while the rest stands still.  Langevin dynamics is cooled and
+bonds, angles and the restraints to the beads grow stiff, as structures are found from measured distances
+(Nilges, Clore, Gronenborn, FEBS Lett. 229, 317, 1988); then the window goes down to its minimum, so that
+energies can be compared.
 """
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
+import scipy.sparse as sp
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.stereo import stereocentres
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget
-from dbm_gmx.forcefield.restraints import restrain_chirality
-from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC, STIFFEST, term_energy, term_force
-from dbm_gmx.sampling.random_numbers import gaussian, seeded
-from dbm_gmx.sampling.surroundings import NOTHING, Field, feel
+from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
+from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
+from dbm_gmx.sampling.minimise import make_memory, remember, take_step
+from dbm_gmx.sampling.random_numbers import seeded
+from dbm_gmx.sampling.surroundings import NOTHING, acts, add_surroundings
 
-TIME_STEP = 0.002  # ps
-FRICTION = 15.0  # ps^-1
-MASS = 12.0  # amu, of all atoms: only positions matter
-TIGHT = 0.006  # nm, spread of the mapped centres at the end
-COLD = 0.2  # times the temperature, at the end of the dynamics
-LONGEST_STEP = 0.01  # nm
-SOFTEST = 1e-6  # nm^2 mol/kJ, to begin the way to the minimum with
-SOFT = 0.3  # of sigma^6, cores in the beginning of the way
-DOWN = 0.002  # kJ/mol: with less than this to gain, the minimum is reached
-MEMORY = 6  # steps that the way to the minimum is planned from
+INTEGRATOR = Integrator(time_step=0.002, friction=15.0, longest=0.01)
+TIGHT = 0.006
+"""Width of the bead restraints at the end, nm."""
+
+COLD = 0.2
+"""Times the temperature, at the end of the dynamics."""
+
+SOFT = 0.3
+"""Of sigma^6, cores in the beginning of the way to the minimum."""
+
+DOWN = 0.002
+"""kJ/mol: with less than this to gain, the minimum is reached."""
 
 
 class Schedule(NamedTuple):
@@ -43,12 +47,12 @@ class Schedule(NamedTuple):
     Attributes
     ----------
     steps, descent
-        Of dynamics, and of what follows: the way to the minimum, so that energies can be compared.
+        Of dynamics, and at most on the way to the minimum.
     hot
         Times the temperature in the beginning.
     loose
-        Spread of the mapped centres in the beginning, nm.
-    soft
+        Width of the bead restraints in the beginning, nm.
+    weak
         Share of angles and dihedrals that acts in the beginning.
     """
 
@@ -56,60 +60,105 @@ class Schedule(NamedTuple):
     descent: int
     hot: float
     loose: float
-    soft: float
+    weak: float
 
 
-class Script(NamedTuple):
-    """What the dynamics reads of a molecule type.
+class WindowArrays(NamedTuple):
+    """A molecule type and its windows.
 
     Attributes
     ----------
+    kt
+        kJ/mol.
     form, atoms, parameters
-        Terms, see :class:`~dbm_gmx.forcefield.terms.Force`.
+        Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
         (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereocentres`.
-    bead_start, weighed, weight
+    weighed_start, weighed, weight
         Atoms of each bead and their weights.
-    free_start, free, term_start, term, hand_start, hand, site_start, site
+    free_start, free, term_start, term, centre_start, centre, site_start, site
         Of each window the atoms that move, and the terms, stereocentres and beads they change.
     """
 
+    kt: float
     form: Any
     atoms: Any
     parameters: Any
     centres: Any
-    bead_start: Any
+    weighed_start: Any
     weighed: Any
     weight: Any
     free_start: Any
     free: Any
     term_start: Any
     term: Any
-    hand_start: Any
-    hand: Any
+    centre_start: Any
+    centre: Any
     site_start: Any
     site: Any
 
 
-def make_script(molecule: MoleculeTarget, windows: Sequence[IntArray]) -> Script:
-    """Arrays of a molecule type whose ``windows`` are given by their atoms."""
-    force, centres = molecule.force, stereocentres(molecule.moltype)
-    weights = molecule.weights.tocsr()
-    kinds: list[list[IntArray]] = [[], [], [], []]
+class Window(NamedTuple):
+    """A window of one molecule.
+
+    Attributes
+    ----------
+    number
+        Which of the windows of its molecule type.
+    beads
+        (beads, 3) nm, of the molecule.
+    chirality
+        (c,) 1 or -1, 0 where nothing holds a stereocentre.
+    """
+
+    number: int
+    beads: Any
+    chirality: Any
+
+
+class Copies(NamedTuple):
+    """Molecules of one type.
+
+    Attributes
+    ----------
+    beads
+        (copies, beads, 3) nm.
+    chirality
+        (copies, c) float64: 1 or -1, 0 where nothing holds a stereocentre.
+    positions
+        (copies, n, 3) nm, changed in place.
+    number
+        (copies,) tells their random numbers apart.
+    """
+
+    beads: Any
+    chirality: Any
+    positions: Any
+    number: Any
+
+
+def make_window_arrays(
+    terms: BondedTerms, centres: IntArray, weights: sp.csr_matrix, kt: float, windows: Sequence[IntArray]
+) -> WindowArrays:
+    """Arrays of a molecule type with such terms, stereocentres and beads; windows are lists of atoms."""
+    soft, n_atoms = soften(terms), weights.shape[1]
+    parts: list[list[IntArray]] = [[], [], [], []]
     for free in windows:
-        touched = np.isin(np.arange(molecule.moltype.n_atoms), free)
-        kinds[0].append(free)
-        kinds[1].append(np.flatnonzero(_touches(force.atoms, touched)))
-        kinds[2].append(np.flatnonzero(_touches(centres, touched)))
-        kinds[3].append(np.flatnonzero(weights @ touched > 0))
+        touched = np.zeros(n_atoms, bool)
+        touched[free] = True
+        parts[0].append(free)
+        parts[1].append(np.flatnonzero(_touches(terms.atoms, touched)))
+        parts[2].append(np.flatnonzero(_touches(centres, touched)))
+        parts[3].append(np.flatnonzero(weights @ touched > 0))
     ranges = [
-        (np.cumsum([0, *map(len, rows)]), np.concatenate([np.zeros(0, np.int64), *rows])) for rows in kinds
+        (np.cumsum([0, *map(len, rows)]), np.concatenate([np.zeros(0, np.int64), *rows])) for rows in parts
     ]
-    return Script(
-        force.form,
-        force.atoms,
-        force.parameters,
-        centres,
+    return WindowArrays(
+        kt,
+        soft.form,
+        soft.atoms,
+        soft.parameters,
+        np.array(centres, np.int64),
         weights.indptr.astype(np.int64),
         weights.indices.astype(np.int64),
         weights.data.astype(np.float64),
@@ -117,230 +166,129 @@ def make_script(molecule: MoleculeTarget, windows: Sequence[IntArray]) -> Script
     )
 
 
-def _touches(rows: IntArray, touched: Any) -> Any:
+def _touches(rows: IntArray, touched: BoolArray) -> BoolArray:
     """Rows of atoms (-1 for none) in which one is touched."""
-    return (touched[np.maximum(rows, 0)] & (rows >= 0)).any(axis=1)
+    return np.asarray((touched[np.maximum(rows, 0)] & (rows >= 0)).any(axis=1))
+
+
+def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
+    """Atoms of a window."""
+    return np.asarray(arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]])
+
+
+# --- energies and forces of a window -----------------------------------------------------------------
 
 
 @compiled()
-def _off(script: Any, bead: int, d: int, x: Any, beads: Any) -> float:
-    """How far a mapped centre is from its bead along an axis."""
-    off = -beads[bead, d]
-    for q in range(script.bead_start[bead], script.bead_start[bead + 1]):
-        off += script.weight[q] * x[script.weighed[q], d]
-    return off
-
-
-@compiled()
-def _forces(
-    script: Any, window: int, x: Any, beads: Any, chirality: Any, bend: float, stiffness: float, force: Any
-) -> None:
-    """Forces of terms, hands and beads on the atoms of a window (and some others)."""
+def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
+    """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
+    number = window.number
     force[:] = 0.0
-    for n in range(script.term_start[window], script.term_start[window + 1]):
-        t = script.term[n]
-        scale = 1.0 if script.form[t] in (DISTANCE, QUARTIC) else bend
-        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
-        term_force(script.form[t], script.parameters[t], scale, x, i, j, k, m, force)
-    for n in range(script.hand_start[window], script.hand_start[window + 1]):
-        c = script.hand[n]
-        if chirality[c] != 0.0:
-            restrain_chirality(x, script.centres[c], chirality[c], force)
-    for n in range(script.site_start[window], script.site_start[window + 1]):
-        b = script.site[n]
-        for d in range(3):
-            pull = stiffness * _off(script, b, d, x, beads)
-            for q in range(script.bead_start[b], script.bead_start[b + 1]):
-                force[script.weighed[q], d] -= pull * script.weight[q]
+    for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
+        t = arrays.term[n]
+        scale = 1.0 if arrays.form[t] == DISTANCE else weak
+        add_term(arrays, t, x, 0, scale, force)
+    for n in range(arrays.centre_start[number], arrays.centre_start[number + 1]):
+        c = arrays.centre[n]
+        if window.chirality[c] != 0.0:
+            add_chirality_restraint(x, arrays.centres[c], window.chirality[c], force)
+    for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
+        b = arrays.site[n]
+        offset = bead_offset(arrays, b, x, 0, window.beads[b])
+        add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
 
 @compiled()
-def window_energy(script: Any, window: int, kt: float, x: Any, beads: Any) -> float:
-    """Energy of the terms and beads of a window, bonds as soft as in the dynamics, kJ/mol."""
-    energy = 0.0
-    for n in range(script.term_start[window], script.term_start[window + 1]):
-        t = script.term[n]
-        i, j, k, m = script.atoms[t, 0], script.atoms[t, 1], script.atoms[t, 2], script.atoms[t, 3]
-        value = term_energy(script.form[t], script.parameters[t], x, i, j, max(k, 0), max(m, 0))
-        if script.form[t] == DISTANCE:
-            value *= min(1.0, STIFFEST / script.parameters[t, 1])
-        elif script.form[t] == QUARTIC:
-            value *= min(1.0, STIFFEST / (2.0 * script.parameters[t, 1] * script.parameters[t, 0] ** 2))
-        energy += value
-    for n in range(script.site_start[window], script.site_start[window + 1]):
-        for d in range(3):
-            off = _off(script, script.site[n], d, x, beads)
-            energy += 0.5 * kt / TIGHT**2 * off * off
+def window_energy(arrays: Any, window: Any, x: Any) -> float:
+    """Energy of the terms and beads of a window, kJ/mol."""
+    number, energy = window.number, 0.0
+    for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
+        t = arrays.term[n]
+        energy += term_energy(arrays, t, x, 0)
+    for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
+        dx, dy, dz = bead_offset(arrays, arrays.site[n], x, 0, window.beads[arrays.site[n]])
+        energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)
     return energy
 
 
+# --- the way down ------------------------------------------------------------------------------------
+
+
 @compiled()
-def _anneal(
-    script: Any, window: int, schedule: Any, kt: float, beads: Any, chirality: Any, x: Any, rng: Any
-) -> None:
+def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> None:
+    """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
+
+    Cores of the surroundings are soft in the first half.
+    """
+    number = window.number
+    free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
+    memory, force = make_memory(3 * len(free)), np.zeros((len(x), 3))
+    for n in range(steps):
+        soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
+        _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
+        add_surroundings(surroundings, free, x, soft, force)
+        remember(memory, free, force)
+        if not take_step(memory, free, x, DOWN if soft == 0.0 else 0.0):
+            return
+
+
+@compiled()
+def _anneal(arrays: Any, window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
-    n = len(x)
-    velocity, force = np.zeros((n, 3)), np.zeros((n, 3))
-    kept = math.exp(-FRICTION * TIME_STEP)
-    limit = LONGEST_STEP / TIME_STEP
+    number = window.number
+    motion = Motion(x, np.zeros((len(x), 3)), np.zeros((len(x), 3)))
+    free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
     for step in range(schedule.steps):
         done = step / schedule.steps
-        heat = kt * (schedule.hot + (COLD - schedule.hot) * done)
-        spread = schedule.loose * (TIGHT / schedule.loose) ** done
-        bend = schedule.soft + (1.0 - schedule.soft) * done
-        _forces(script, window, x, beads, chirality, bend, kt / spread**2, force)
-        kick = math.sqrt((1.0 - kept * kept) * heat / MASS)
-        for q in range(script.free_start[window], script.free_start[window + 1]):
-            i = script.free[q]
-            for d in range(3):
-                v = kept * (velocity[i, d] + TIME_STEP * force[i, d] / MASS) + kick * gaussian(rng)
-                v = max(-limit, min(limit, v))
-                velocity[i, d] = v
-                x[i, d] += TIME_STEP * v
+        width = schedule.loose * (TIGHT / schedule.loose) ** done
+        weak = schedule.weak + (1.0 - schedule.weak) * done
+        _forces(arrays, window, x, weak, arrays.kt / width**2, motion.force)
+        heat = arrays.kt * (schedule.hot + (COLD - schedule.hot) * done)
+        langevin_step(motion, free, heat, INTEGRATOR, rng)
 
 
-@compiled(forceinline=True)
-def _dot(a: Any, i: int, b: Any, j: int) -> float:
-    """Product of a row of one array and a row of another."""
-    total = 0.0
-    for q in range(a.shape[1]):
-        total += a[i, q] * b[j, q]
-    return total
+class Task(NamedTuple):
+    """Which window to anneal, how, with which random numbers, and among what."""
 
-
-@compiled(forceinline=True)
-def _add(step: Any, share: float, rows: Any, row: int) -> None:
-    """Add a share of a row."""
-    for q in range(len(step)):
-        step[q] += share * rows[row, q]
+    number: int
+    schedule: Any
+    key: Any
+    surroundings: Any = NOTHING
 
 
 @compiled()
-def descend(
-    script: Any, window: int, steps: int, kt: float, beads: Any, chirality: Any, field: Field, x: Any
-) -> None:
-    """Go down to the minimum (limited-memory BFGS: Liu, Nocedal, Math. Program. 45, 503, 1989).
-
-    The cores of the ``field`` are soft in the first half of the steps.
-    """
-    begin, end = script.free_start[window], script.free_start[window + 1]
-    free, force = script.free[begin:end], np.zeros((len(x), 3))
-    n = 3 * len(free)
-    moved, turned = np.zeros((MEMORY, n)), np.zeros((MEMORY, n))
-    curvature, share = np.zeros(MEMORY), np.zeros(MEMORY)
-    slope, before, way = np.zeros(n), np.zeros(n), np.zeros((1, n))
-    step = way[0]
-    known, scale = 0, SOFTEST
-    for number in range(steps):
-        _forces(script, window, x, beads, chirality, 1.0, kt / TIGHT**2, force)
-        feel(field, free, x, SOFT * max(0.0, 1.0 - 2.0 * number / steps), force)
-        for q in range(n):
-            before[q] = slope[q]
-            slope[q] = -force[free[q // 3], q % 3]
-        if number > 0:
-            row = known % MEMORY
-            for q in range(n):
-                moved[row, q], turned[row, q] = step[q], slope[q] - before[q]
-            along, squared = _dot(moved, row, turned, row), _dot(turned, row, turned, row)
-            if along > 1e-12 * squared and along > 0.0:
-                curvature[row], scale = along, along / squared
-                known += 1
-            else:  # curved upwards: what is remembered is of no use here
-                known, scale = 0, SOFTEST
-        way[0] = slope
-        first = max(0, known - MEMORY)
-        for k in range(known - 1, first - 1, -1):
-            row = k % MEMORY
-            share[row] = _dot(moved, row, way, 0) / curvature[row]
-            _add(step, -share[row], turned, row)
-        for q in range(n):
-            step[q] *= scale
-        for k in range(first, known):
-            row = k % MEMORY
-            _add(step, share[row] - _dot(turned, row, way, 0) / curvature[row], moved, row)
-        gain = longest = 0.0
-        for q in range(n):
-            gain += slope[q] * step[q]
-            longest = max(longest, abs(step[q]))
-        if longest == 0.0 or (gain < DOWN and (2 * number > steps or len(field.start) == 0)):
-            return
-        shorter = -min(1.0, LONGEST_STEP / longest)
-        for q in range(n):
-            step[q] *= shorter
-            x[free[q // 3], q % 3] += step[q]
+def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, step: int) -> None:
+    """Anneal a window of every ``step``-th molecule."""
+    rng = np.empty(1, np.uint64)
+    for copy in range(first, len(copies.positions), step):
+        seeded(rng, task.key, copies.number[copy])
+        window = Window(task.number, copies.beads[copy], copies.chirality[copy])
+        _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
+        descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
+        energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
-@compiled(parallel=True)
-def _anneal_all(
-    script: Any,
-    window: int,
-    schedule: Any,
-    kt: float,
-    beads: Any,
-    chirality: Any,
-    field: Field,
-    positions: Any,
-    number: Any,
-    name: Any,
-    energy: Any,
-) -> None:
-    for copy in nb.prange(len(positions)):
-        rng = np.empty(1, np.uint64)
-        seeded(rng, name[0], name[1], name[2], number[copy])
-        _anneal(script, window, schedule, kt, beads[copy], chirality[copy], positions[copy], rng)
-        descend(script, window, schedule.descent, kt, beads[copy], chirality[copy], field, positions[copy])
-        energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
-
-
-def anneal(
-    script: Script,
-    window: int,
-    schedule: Schedule,
-    kt: float,
-    beads: FloatArray,
-    chirality: Any,
-    positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-) -> FloatArray:
-    """Anneal a window of many molecules.
-
-    Parameters
-    ----------
-    script, window, schedule
-        The molecule type, which part of it, and how.
-    kt
-        kJ/mol.
-    beads
-        (copies, beads, 3) nm.
-    chirality
-        (copies, c) 1 or -1, 0 where nothing holds a stereocentre.
-    positions
-        (copies, n, 3) nm, changed in place.
-    number, name
-        (copies,) and three numbers tell their random numbers apart.
+def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
+    """Anneal a window of many molecules; their positions change.
 
     Returns
     -------
     (copies,) energies of the window, kJ/mol.
     """
-    energy = np.empty(len(positions))
-    wanted = np.ascontiguousarray(chirality, np.float64)
-    stream = np.array(name, np.int64)
-    _anneal_all(script, window, schedule, kt, beads, wanted, NOTHING, positions, number, stream, energy)
+    energy = np.empty(len(copies.positions))
+    team.share(partial(_anneal_some, arrays, task, copies, energy), len(energy))
     return energy
 
 
 @compiled()
-def _energies(script: Any, window: int, kt: float, positions: Any, beads: Any, energy: Any) -> None:
-    for copy in range(len(positions)):
-        energy[copy] = window_energy(script, window, kt, positions[copy], beads[copy])
+def _energies(arrays: Any, number: int, copies: Any, energy: Any) -> None:
+    for copy in range(len(copies.positions)):
+        window = Window(number, copies.beads[copy], copies.chirality[copy])
+        energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
-def window_energies(
-    script: Script, window: int, kt: float, positions: FloatArray, beads: FloatArray
-) -> FloatArray:
-    """Energies (copies,) of a window of molecules (copies, n, 3) on beads (copies, beads, 3), kJ/mol."""
-    energy = np.empty(len(positions))
-    _energies(script, window, kt, positions, beads, energy)
+def window_energies(arrays: WindowArrays, number: int, copies: Copies) -> FloatArray:
+    """(copies,) energies of a window of many molecules, kJ/mol."""
+    energy = np.empty(len(copies.positions))
+    _energies(arrays, number, copies, energy)
     return energy

@@ -1,145 +1,38 @@
-"""Blocks, moves and the force field as flat arrays for the compiled sweeps."""
+"""A system as arrays for the compiled code: atoms, molecules, the force field, blocks and moves.
+
+Ranges (``x_start``) say where the entries of a thing begin, with one more at the end.  Rows are those of the
+system where nothing else is said; within a molecule type, a block or a move they count within a molecule.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 
-from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
-from dbm_gmx.sampling.moves import SHIFT, Block, Move, make_blocks
+from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.forcefield.terms import soften
+from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
+from dbm_gmx.sampling.neighbours import NeighbourList
+
+Part = TypeVar("Part")
 
 
-class Tables(NamedTuple):
-    """What does not change from frame to frame.
-
-    Ranges (``x_start``) say where the entries of a block or move begin, with one more at the end.
-    Atoms and beads of blocks and moves count within a molecule; an instance is a block of one molecule.
-
-    Attributes
-    ----------
-    form, atoms, parameters
-        Terms of all molecule types, see :class:`~dbm_gmx.forcefield.terms.Force`.
-    own_start, own
-        Atoms of each block.
-    near_start, near
-        Atoms of the molecule, not of the block, that do not interact with all of the block as others do.
-    sort_start, sort
-        Atom types in each block.
-    bead_start, bead
-        Beads that own atoms of a block; the first owns its centre.
-    centre, every
-        Of each block, see :class:`~dbm_gmx.sampling.moves.Block`.
-    move_start
-        Moves of each block.
-    move_type, first, second, repeat
-        Of each move; ``first, second`` are its axis.
-    moved_start, moved, slot, owner
-        Atoms of each move, the place of their type in ``sort`` and their bead.
-    term_start, term
-        Terms a move changes.
-    pair_start, pair, pair_parameters
-        Pairs (moved, other) within the molecule that a move changes and that do not interact as others do.
-    weigh_start, weigh, share_start, share
-        Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
-    instance, atom, bead_of
-        Block, first atom and first bead of each instance.
-    type, charge
-        (n,) of all atoms.
-    holder_start, holder
-        Atoms owned by each bead of the system.
-    c6, c12
-        (t, t) of pairs of types.
-    sort_of, begin
-        Type and first atom of each molecule.
-    force_start, special_start, special, special_parameters
-        Terms of each molecule type; its special pairs, see
-        :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeTarget`.
-    fixed_start, fixed, length, mass_start, mass
-        Bonds of fixed length of each molecule type, and the masses of its atoms.
-    partner_start, partner
-        Of each atom of a molecule type: itself and those with which it is a special pair.
-    molecule, molecule_bead
-        (n,) molecule of each atom; first bead of each molecule.
-    site_start, weighed_start, weighed, weight
-        Beads of each molecule type, the atoms of each and their weights.
-    """
-
-    form: Any
-    atoms: Any
-    parameters: Any
-    own_start: Any
-    own: Any
-    near_start: Any
-    near: Any
-    sort_start: Any
-    sort: Any
-    bead_start: Any
-    bead: Any
-    centre: Any
-    every: Any
-    move_start: Any
-    move_type: Any
-    first: Any
-    second: Any
-    repeat: Any
-    moved_start: Any
-    moved: Any
-    slot: Any
-    owner: Any
-    term_start: Any
-    term: Any
-    pair_start: Any
-    pair: Any
-    pair_parameters: Any
-    weigh_start: Any
-    weigh: Any
-    share_start: Any
-    share: Any
-    instance: Any
-    atom: Any
-    bead_of: Any
-    type: Any
-    charge: Any
-    holder_start: Any
-    holder: Any
-    c6: Any
-    c12: Any
-    sort_of: Any
-    begin: Any
-    force_start: Any
-    special_start: Any
-    special: Any
-    special_parameters: Any
-    fixed_start: Any
-    fixed: Any
-    length: Any
-    mass_start: Any
-    mass: Any
-    partner_start: Any
-    partner: Any
-    molecule: Any
-    molecule_bead: Any
-    site_start: Any
-    weighed_start: Any
-    weighed: Any
-    weight: Any
-
-
-class Numbers(NamedTuple):
-    """Constants of the target for the sweeps.
+class Constants(NamedTuple):
+    """Numbers of the Hamiltonian.
 
     Attributes
     ----------
     kt, stiffness
-        kJ/mol; kT / s^2 of the beads, kJ/mol nm^-2.
+        kJ/mol; kT / s^2 of the bead restraints of width s, kJ/mol nm^-2.
     lj2, coulomb2, reach
         Squares of the cut-offs, and the larger cut-off, nm.
-    shift6, shift12
-        r^-6 and r^-12 at the cut-off.
+    shift6
+        r^-6 at the cut-off of Lennard-Jones, which is shifted to zero there.
     k_rf, c_rf
         Reaction field.
     charged
@@ -152,27 +45,263 @@ class Numbers(NamedTuple):
     coulomb2: float
     reach: float
     shift6: float
-    shift12: float
     k_rf: float
     c_rf: float
     charged: bool
 
 
-def make_numbers(target: Target) -> Numbers:
-    """Constants of a target."""
-    c = target.conditions
-    k_rf, c_rf = target.field
-    return Numbers(
-        target.kt,
-        target.kt / c.spread**2,
-        c.rvdw**2,
-        c.rcoulomb**2,
-        max(c.rvdw, c.rcoulomb) if target.charged else c.rvdw,
-        c.rvdw**-6,
-        c.rvdw**-12,
-        k_rf,
-        c_rf,
-        target.charged,
+class AtomArrays(NamedTuple):
+    """All atoms.
+
+    Attributes
+    ----------
+    type, charge, molecule, bead
+        (n,) atom type, charge (see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`), molecule,
+        and the bead that owns the atom.
+    c6, c12
+        (t, t) Lennard-Jones coefficients of pairs of atom types.
+    """
+
+    type: Any
+    charge: Any
+    molecule: Any
+    bead: Any
+    c6: Any
+    c12: Any
+
+
+class BeadArrays(NamedTuple):
+    """Atoms owned by each bead: ``owned[owned_start[b]:owned_start[b + 1]]``."""
+
+    owned_start: Any
+    owned: Any
+
+
+class MoleculeArrays(NamedTuple):
+    """(molecules,) molecule type, first atom and first bead of each molecule."""
+
+    moltype: Any
+    first_atom: Any
+    first_bead: Any
+
+
+class TermArrays(NamedTuple):
+    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
+
+    term_start: Any
+    form: Any
+    atoms: Any
+    parameters: Any
+
+
+class SpecialArrays(NamedTuple):
+    """Special pairs of each type, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`."""
+
+    special_start: Any
+    special: Any
+    special_parameters: Any
+
+
+class PartnerArrays(NamedTuple):
+    """Special partners of each atom of a molecule type, itself among them.
+
+    Attributes
+    ----------
+    atom_start
+        Where the atoms of each molecule type begin in arrays over the atoms of all types.
+    partner_start, partner
+        Of each of these atoms.
+    """
+
+    atom_start: Any
+    partner_start: Any
+    partner: Any
+
+
+class BondArrays(NamedTuple):
+    """Bonds of fixed length of each molecule type: (b, 2) atoms, nm; and of its atoms the masses, amu."""
+
+    bond_start: Any
+    bond: Any
+    length: Any
+    atom_start: Any
+    mass: Any
+
+
+class SiteArrays(NamedTuple):
+    """Beads of each molecule type, the atoms of each and their weights."""
+
+    site_start: Any
+    weighed_start: Any
+    weighed: Any
+    weight: Any
+
+
+class BlockArrays(NamedTuple):
+    """Blocks of all molecule types, see :class:`~dbm_gmx.sampling.moves.Block`.
+
+    Attributes
+    ----------
+    own_start, own
+        Atoms of each block.
+    own_special_start, own_special
+        Atoms of the molecule, not of the block, that are own_special partners of some of it.
+    own_type_start, own_type
+        Atom types in each block.
+    own_bead_start, own_bead
+        Beads that own atoms of a block; the first owns its centre.
+    every
+        Updated in one of so many sweeps.
+    move_start
+        Moves of each block.
+    """
+
+    own_start: Any
+    own: Any
+    own_special_start: Any
+    own_special: Any
+    own_type_start: Any
+    own_type: Any
+    own_bead_start: Any
+    own_bead: Any
+    every: Any
+    move_start: Any
+
+
+class MoveArrays(NamedTuple):
+    """Moves of all blocks, see :class:`~dbm_gmx.sampling.moves.Move`.
+
+    Attributes
+    ----------
+    move_type, first, second, repeat
+        Of each move; ``first, second`` are its axis.
+    moved_start, moved, slot, owner
+        Atoms of each move, the place of their type among those of the block, and their shifted.
+    changed_start, changed
+        Terms a move changes.
+    pair_start, pair, pair_parameters
+        Special pairs (moved, other) that a move changes.
+    shifted_start, shifted, share_start, share
+        Beads whose centre a move changes, and the weights of its atoms (all atoms, shifted by shifted).
+    """
+
+    move_type: Any
+    first: Any
+    second: Any
+    repeat: Any
+    moved_start: Any
+    moved: Any
+    slot: Any
+    owner: Any
+    changed_start: Any
+    changed: Any
+    pair_start: Any
+    pair: Any
+    pair_parameters: Any
+    shifted_start: Any
+    shifted: Any
+    share_start: Any
+    share: Any
+
+
+class InstanceArrays(NamedTuple):
+    """(instances,) block, first atom and first bead of each block of each molecule."""
+
+    instance_block: Any
+    instance_atom: Any
+    instance_bead: Any
+
+
+class Arrays(NamedTuple):
+    """All that does not change from frame to frame.
+
+    Attributes
+    ----------
+    terms, soft_terms
+        Those of the force field, and the same with softer bonds (:func:`~dbm_gmx.forcefield.terms.soften`).
+    """
+
+    constants: Constants
+    atoms: AtomArrays
+    beads: BeadArrays
+    molecules: MoleculeArrays
+    terms: TermArrays
+    soft_terms: TermArrays
+    special: SpecialArrays
+    partners: PartnerArrays
+    bonds: BondArrays
+    sites: SiteArrays
+    blocks: BlockArrays
+    moves: MoveArrays
+    instances: InstanceArrays
+
+    def part(self, record: type[Part], *, soft: bool = False) -> Part:
+        """Those arrays that a record has fields for, whatever group they are in; ``soft`` terms if wanted.
+
+        Compiled functions get flat records of what they need: the more they are given, the longer they
+        compile, and a record within a record is counted, array by array, whenever it is looked at.
+        """
+        groups = self._asdict()
+        terms = groups.pop("soft_terms")
+        if soft:
+            groups["terms"] = terms
+        every = {name: values for group in groups.values() for name, values in group._asdict().items()}
+        return record(*(every[name] for name in record._fields))  # type: ignore[attr-defined]
+
+
+class Place(NamedTuple):
+    """A configuration for compiled functions (:class:`Configuration`), with the fields of its neighbours."""
+
+    positions: Any
+    offsets: Any
+    beads: Any
+    radius: Any
+    cell: Any
+    reach: float
+    near_start: Any
+    near: Any
+    shift: Any
+
+
+class Configuration(NamedTuple):
+    """One configuration of the system: what the stages and sweeps work on.
+
+    Attributes
+    ----------
+    positions
+        (n, 3) nm, molecules whole; changed in place.
+    offsets
+        (m, 3) mapped centres minus beads, nm; changed with the positions.
+    neighbours
+        The beads and which of them are near each other.
+    arrays
+        The system.
+    """
+
+    positions: Any
+    offsets: Any
+    neighbours: NeighbourList
+    arrays: Arrays
+
+    @property
+    def place(self) -> Place:
+        """The same for compiled functions."""
+        return Place(self.positions, self.offsets, *self.neighbours)
+
+
+def make_constants(hamiltonian: Hamiltonian) -> Constants:
+    """Numbers of a Hamiltonian."""
+    c, field = hamiltonian.conditions, hamiltonian.field
+    return Constants(
+        kt=hamiltonian.kt,
+        stiffness=hamiltonian.kt / c.spread**2,
+        lj2=c.rvdw**2,
+        coulomb2=c.rcoulomb**2,
+        reach=max(c.rvdw, c.rcoulomb) if hamiltonian.charged else c.rvdw,
+        shift6=c.rvdw**-6,
+        k_rf=field.k_rf,
+        c_rf=field.c_rf,
+        charged=hamiltonian.charged,
     )
 
 
@@ -187,6 +316,9 @@ class _Lists:
         self.values.setdefault(name, []).extend(values)
         self.starts.setdefault(name, [0]).append(len(self.values[name]))
 
+    def length(self, name: str) -> int:
+        return len(self.values.get(name, []))
+
     def start(self, name: str) -> IntArray:
         return np.array(self.starts.get(name, [0]), np.int64)
 
@@ -195,52 +327,110 @@ class _Lists:
         return found if width is None else found.reshape(-1, width)
 
 
-def make_tables(target: Target) -> Tables:
+def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
     """Arrays of a system."""
     lists = _Lists()
     first_block: dict[str, int] = {}
-    blocks: dict[str, tuple[Block, ...]] = {}
-    for name, molecule in target.molecules.items():
-        first_block[name] = len(lists.values.get("centre", []))
-        blocks[name] = make_blocks(
-            molecule.moltype, make_fragments(molecule.moltype), len(molecule.mapping.names), molecule.fixed
-        )
-        _add_molecule(lists, molecule, blocks[name])
-    order = {name: number for number, name in enumerate(target.molecules)}
-    instance, atom, bead, types, charges, owner = [], [], [], [], [], []
-    sort_of, begin, size, first_beads = [], [], [], []
-    for match in target.system.matches:
-        molecule = target.molecules[match.moltype.name]
-        n, m = match.moltype.n_atoms, len(match.mapping.names)
-        count, many = match.count, len(blocks[match.moltype.name])
-        copies = np.arange(count)
-        instance.append(np.tile(first_block[match.moltype.name] + np.arange(many), count))
-        atom.append(np.repeat(match.first_atom + n * copies, many))
-        bead.append(np.repeat(match.first_bead + m * copies, many))
+    for name, molecule in hamiltonian.molecules.items():
+        first_block[name] = lists.length("every")
+        _add_moltype(lists, molecule)
+        _add_blocks(lists, molecule)
+    ends = [*list(first_block.values())[1:], lists.length("every")]
+    blocks = {
+        name: np.arange(first, end) for (name, first), end in zip(first_block.items(), ends, strict=True)
+    }
+    atoms, beads, molecules, instances = _system_arrays(hamiltonian, blocks)
+    return Arrays(
+        make_constants(hamiltonian),
+        atoms,
+        beads,
+        molecules,
+        _term_arrays(lists, "form", "parameters"),
+        _term_arrays(lists, "soft_form", "soft_parameters"),
+        _special_arrays(lists),
+        PartnerArrays(lists.start("mass"), lists.start("partner"), lists.array("partner")),
+        _bond_arrays(lists),
+        _site_arrays(lists),
+        _block_arrays(lists),
+        _move_arrays(lists),
+        instances,
+    )
+
+
+def _system_arrays(
+    hamiltonian: Hamiltonian, blocks: dict[str, IntArray]
+) -> tuple[AtomArrays, BeadArrays, MoleculeArrays, InstanceArrays]:
+    """Arrays over what there is many times; ``blocks`` of each molecule type."""
+    order = {name: number for number, name in enumerate(hamiltonian.molecules)}
+    types, charges, owner, size = [], [], [], []
+    moltypes, first_atoms, first_beads = [], [], []
+    block, block_atom, block_bead = [], [], []
+    for match in hamiltonian.system.matches:
+        name, count, copies = match.moltype.name, match.count, np.arange(match.count)
+        molecule, own = hamiltonian.molecules[name], blocks[name]
+        first_atom = match.first_atom + match.moltype.n_atoms * copies
+        first_bead = match.first_bead + len(match.mapping.names) * copies
         types.append(np.tile(molecule.types, count))
         charges.append(np.tile(molecule.charges, count))
-        sort_of.append(np.full(count, order[match.moltype.name]))
-        begin.append(match.first_atom + n * copies)
-        size.append(np.full(count, n))
-        first_beads.append(match.first_bead + m * copies)
-        owner.append((match.first_bead + m * copies[:, None] + match.mapping.owner).reshape(-1))
+        owner.append((first_bead[:, None] + match.mapping.owner).reshape(-1))
+        size.append(np.full(count, match.moltype.n_atoms))
+        moltypes.append(np.full(count, order[name]))
+        first_atoms.append(first_atom)
+        first_beads.append(first_bead)
+        block.append(np.tile(own, count))
+        block_atom.append(np.repeat(first_atom, len(own)))
+        block_bead.append(np.repeat(first_bead, len(own)))
     owners = np.concatenate(owner)
-    holder = np.argsort(owners, kind="stable")
-    return Tables(
-        form=lists.array("form"),
-        atoms=lists.array("terms", width=4),
-        parameters=lists.array("parameters", np.float64, 6),
+    owned = np.argsort(owners, kind="stable")
+    sizes = np.concatenate(size)
+    molecule_of = np.repeat(np.arange(len(sizes)), sizes)
+    atoms = np.concatenate(types), np.concatenate(charges), molecule_of, owners
+    return (
+        AtomArrays(*atoms, hamiltonian.c6, hamiltonian.c12),
+        BeadArrays(np.searchsorted(owners[owned], np.arange(hamiltonian.system.n_beads + 1)), owned),
+        MoleculeArrays(*map(np.concatenate, (moltypes, first_atoms, first_beads))),
+        InstanceArrays(*map(np.concatenate, (block, block_atom, block_bead))),
+    )
+
+
+def _term_arrays(lists: _Lists, form: str, parameters: str) -> TermArrays:
+    values = lists.array(parameters, np.float64, 6)
+    return TermArrays(lists.start("form"), lists.array(form), lists.array("atoms", width=4), values)
+
+
+def _special_arrays(lists: _Lists) -> SpecialArrays:
+    parameters = lists.array("special_parameters", np.float64, 5)
+    return SpecialArrays(lists.start("special"), lists.array("special", width=2), parameters)
+
+
+def _bond_arrays(lists: _Lists) -> BondArrays:
+    mass = lists.start("mass"), lists.array("mass", np.float64)
+    length = lists.array("length", np.float64)
+    return BondArrays(lists.start("fixed"), lists.array("fixed", width=2), length, *mass)
+
+
+def _site_arrays(lists: _Lists) -> SiteArrays:
+    weighed = lists.start("weighed"), lists.array("weighed"), lists.array("weight", np.float64)
+    return SiteArrays(lists.start("site"), *weighed)
+
+
+def _block_arrays(lists: _Lists) -> BlockArrays:
+    return BlockArrays(
         own_start=lists.start("own"),
         own=lists.array("own"),
-        near_start=lists.start("near"),
-        near=lists.array("near"),
-        sort_start=lists.start("sort"),
-        sort=lists.array("sort"),
-        bead_start=lists.start("bead"),
-        bead=lists.array("bead"),
-        centre=lists.array("centre"),
+        own_special_start=lists.start("block_special"),
+        own_special=lists.array("block_special"),
+        own_type_start=lists.start("type"),
+        own_type=lists.array("type"),
+        own_bead_start=lists.start("block_bead"),
+        own_bead=lists.array("block_bead"),
         every=lists.array("every"),
         move_start=lists.start("move_type"),
+    )
+
+
+def _move_arrays(lists: _Lists) -> MoveArrays:
+    return MoveArrays(
         move_type=lists.array("move_type"),
         first=lists.array("first"),
         second=lists.array("second"),
@@ -249,51 +439,25 @@ def make_tables(target: Target) -> Tables:
         moved=lists.array("moved"),
         slot=lists.array("slot"),
         owner=lists.array("owner"),
-        term_start=lists.start("term"),
-        term=lists.array("term"),
+        changed_start=lists.start("term"),
+        changed=lists.array("term"),
         pair_start=lists.start("pair"),
         pair=lists.array("pair", width=2),
         pair_parameters=lists.array("pair_parameters", np.float64, 5),
-        weigh_start=lists.start("weigh"),
-        weigh=lists.array("weigh"),
+        shifted_start=lists.start("move_bead"),
+        shifted=lists.array("move_bead"),
         share_start=lists.start("share"),
         share=lists.array("share", np.float64),
-        instance=np.concatenate(instance),
-        atom=np.concatenate(atom),
-        bead_of=np.concatenate(bead),
-        type=np.concatenate(types),
-        charge=np.concatenate(charges),
-        holder_start=np.searchsorted(owners[holder], np.arange(target.system.n_beads + 1)),
-        holder=holder,
-        c6=target.c6,
-        c12=target.c12,
-        sort_of=np.concatenate(sort_of),
-        begin=np.concatenate(begin),
-        force_start=lists.start("form"),
-        special_start=lists.start("special"),
-        special=lists.array("special", width=2),
-        special_parameters=lists.array("special_parameters", np.float64, 5),
-        fixed_start=lists.start("fixed"),
-        fixed=lists.array("fixed", width=2),
-        length=lists.array("length", np.float64),
-        mass_start=lists.start("mass"),
-        mass=lists.array("mass", np.float64),
-        partner_start=lists.start("partner"),
-        partner=lists.array("partner"),
-        molecule_bead=np.concatenate(first_beads),
-        site_start=lists.start("site"),
-        weighed_start=lists.start("weighed"),
-        weighed=lists.array("weighed"),
-        weight=lists.array("weight", np.float64),
-        molecule=np.repeat(np.arange(sum(map(len, begin))), np.concatenate(size)),
     )
 
 
-def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, ...]) -> None:
-    first_term = len(lists.values.get("form", []))
-    lists.add("form", molecule.force.form.tolist())
-    lists.add("terms", molecule.force.atoms.tolist())
-    lists.add("parameters", molecule.force.parameters.tolist())
+def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
+    soft = soften(molecule.terms)
+    lists.add("form", molecule.terms.form.tolist())
+    lists.add("atoms", molecule.terms.atoms.tolist())
+    lists.add("parameters", molecule.terms.parameters.tolist())
+    lists.add("soft_form", soft.form.tolist())
+    lists.add("soft_parameters", soft.parameters.tolist())
     lists.add("special", molecule.special.tolist())
     lists.add("special_parameters", molecule.special_parameters.tolist())
     lists.add("fixed", molecule.fixed.tolist())
@@ -303,75 +467,111 @@ def _add_molecule(lists: _Lists, molecule: MoleculeTarget, blocks: tuple[Block, 
     for row in molecule.weights.tocsr():
         lists.add("weighed", row.indices.tolist())
         lists.add("weight", row.data.tolist())
-    special = {
-        (int(i), int(j)): p for (i, j), p in zip(molecule.special, molecule.special_parameters, strict=True)
-    }
-    special |= {(j, i): p for (i, j), p in special.items()}
-    partners: list[set[int]] = [set() for _ in range(molecule.moltype.n_atoms)]
-    terms_of: list[set[int]] = [set() for _ in range(molecule.moltype.n_atoms)]
-    for i, j in special:
-        partners[i].add(j)
-    for i, found in enumerate(partners):
+    for i, found in enumerate(_partners(molecule)):
         lists.add("partner", [i, *sorted(found)])
-    for number, atoms in enumerate(molecule.force.atoms.tolist()):
+
+
+def _partners(molecule: MoleculeHamiltonian) -> list[set[int]]:
+    """Special partners of each atom."""
+    partners: list[set[int]] = [set() for _ in range(molecule.moltype.n_atoms)]
+    for i, j in molecule.special.tolist():
+        partners[i].add(j)
+        partners[j].add(i)
+    return partners
+
+
+class _Interactions(NamedTuple):
+    """What of a molecule type the moves look up.
+
+    Attributes
+    ----------
+    molecule, first_term
+        Its Hamiltonian, and the number of its first term.
+    special
+        Parameters of the special pairs, either way round.
+    terms_of
+        Terms of each atom.
+    weights
+        (beads, n) by columns.
+    """
+
+    molecule: MoleculeHamiltonian
+    first_term: int
+    special: dict[tuple[int, int], FloatArray]
+    terms_of: list[list[int]]
+    weights: sp.csc_matrix
+
+
+def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
+    """Add blocks and moves of a molecule type whose terms were added last."""
+    special: dict[tuple[int, int], FloatArray] = {}
+    for (i, j), values in zip(molecule.special.tolist(), molecule.special_parameters, strict=True):
+        special[i, j] = special[j, i] = values
+    terms_of: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
+    for number, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
             if i >= 0:
-                terms_of[i].add(number)
-    for block in blocks:
+                terms_of[i].append(number)
+    first_term = lists.length("form") - len(molecule.terms.form)
+    known = _Interactions(molecule, first_term, special, terms_of, molecule.weights.tocsc())
+    partners, owner = _partners(molecule), molecule.mapping.owner
+    fragments = make_fragments(molecule.moltype)
+    for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
         own = block.atoms.tolist()
-        near = sorted(set().union(*(partners[i] for i in own)) - set(own))
-        sort = sorted({int(molecule.types[i]) for i in own})
-        home = int(molecule.mapping.owner[block.centre])
-        beads = [home, *sorted({int(molecule.mapping.owner[i]) for i in own} - {home})]
-        for name, values in (("own", own), ("near", near), ("sort", sort), ("bead", beads)):
-            lists.add(name, values)
-        lists.add("centre", [block.centre])
+        partner = sorted(set().union(*(partners[i] for i in own)) - set(own))
+        types = sorted({int(molecule.types[i]) for i in own})
+        home = int(owner[block.centre])
+        lists.add("own", own)
+        lists.add("block_special", partner)
+        lists.add("type", types)
+        lists.add("block_bead", [home, *sorted({int(owner[i]) for i in own} - {home})])
         lists.add("every", [block.every])
         lists.add("move_type", [move.move_type for move in block.moves])
         for move in block.moves:
-            _add_move(lists, molecule, move, own, near, sort, special, terms_of, first_term)
+            _add_move(lists, known, move, types, [*own, *partner])
 
 
-def _add_move(
-    lists: _Lists,
-    molecule: MoleculeTarget,
-    move: Move,
-    own: list[int],
-    near: list[int],
-    sort: list[int],
-    special: dict[tuple[int, int], Any],
-    terms_of: list[set[int]],
-    first_term: int,
-) -> None:
-    moved = move.atoms.tolist()
+def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int], partners: list[int]) -> None:
+    """Add a move of a block with atoms of these types, whose special pairs are with these partners."""
+    molecule, moved = known.molecule, move.atoms.tolist()
     # distances among these do not change
-    rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != SHIFT else set())
-    touched = sorted(set().union(*(terms_of[i] for i in moved)))
-    changed = [
-        t for t in touched if not rigid.issuperset(molecule.force.atoms[t][molecule.force.atoms[t] >= 0])
-    ]
+    rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != TRANSLATION else set())
+    touched = sorted({t for i in moved for t in known.terms_of[i]})
+    changed = [t for t in touched if not rigid.issuperset(i for i in molecule.terms.atoms[t] if i >= 0)]
     pairs, parameters = [], []
     for i in moved:
-        for j in (*own, *near):
+        for j in partners:
             if j in rigid:
                 continue
-            values = special.get((i, j), PLAIN)
+            values = known.special.get((i, j), PLAIN)
             if np.any(values):
                 pairs.append((i, j))
                 parameters.append(values)
-    weights = molecule.weights[:, moved].toarray()
-    beads = np.flatnonzero(np.any(weights, axis=1))
+    weights = known.weights[:, moved]
+    beads = np.unique(weights.nonzero()[0])
     lists.add("first", [move.axis[0]])
     lists.add("second", [move.axis[1]])
     lists.add("repeat", [move.repeat])
     lists.add("moved", moved)
-    lists.add("slot", [sort.index(int(molecule.types[i])) for i in moved])
+    lists.add("slot", [types.index(int(molecule.types[i])) for i in moved])
     lists.add("owner", molecule.mapping.owner[moved].tolist())
-    lists.add("term", [first_term + t for t in changed])
+    lists.add("term", [known.first_term + t for t in changed])
     lists.add("pair", pairs)
     lists.add("pair_parameters", parameters)
-    lists.add("weigh", beads.tolist())
-    lists.add("share", weights[beads].reshape(-1).tolist())
+    lists.add("move_bead", beads.tolist())
+    lists.add("share", weights.tocsr()[beads].toarray().reshape(-1).tolist())
 
 
-PLAIN = np.array([0.0, 0.0, 0.0, 0.0, 1.0])  # a pair that interacts as all others do
+PLAIN = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+"""Parameters of a pair that interacts as all others do."""
+
+
+def blocks_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
+    """Ranges of instances that move atoms of each bead, and the instances in that order."""
+    blocks, instances = arrays.blocks, arrays.instances
+    counts = np.diff(blocks.own_bead_start)[instances.instance_block]
+    owner = np.repeat(np.arange(len(instances.instance_block)), counts)
+    begin = np.repeat(blocks.own_bead_start[instances.instance_block] - np.cumsum(counts) + counts, counts)
+    beads = instances.instance_bead[owner] + blocks.own_bead[begin + np.arange(counts.sum())]
+    order = np.argsort(beads, kind="stable")
+    return np.searchsorted(beads[order], np.arange(n_beads + 1)), owner[order]

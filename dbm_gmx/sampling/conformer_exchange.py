@@ -1,174 +1,226 @@
-"""Shapes of molecules chosen among their neighbours, compiled.
+"""Conformer exchange: molecules choose their conformers among each other, compiled.
 
-Beads that allow several shapes of a molecule leave the choice to its energy and to the molecules around
-it.  Of the shapes each one was offered one is drawn, molecule after molecule, with the probability that
-its energy has among the shapes the others have just then (Gibbs sampling).  First shapes are taken as they
-are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
+Beads that allow several conformers of a molecule leave the choice to its energy and to the molecules around
+it.  Of the candidates each one was offered one is drawn, molecule after molecule, with the probability that
+its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are taken as
+they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
 would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
 are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
-shape only stays as it is.
+candidate only stays as it is.
 """
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-import math
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.compiled import compiled, serial_and_parallel
-from dbm_gmx.sampling.annealing import descend, window_energy
-from dbm_gmx.sampling.arrays import Numbers, Tables
-from dbm_gmx.sampling.growth import Offer
-from dbm_gmx.sampling.neighbours import Place, image, near_any
-from dbm_gmx.sampling.surroundings import REACH, SKIN, feel, make_field
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import Window, descend, window_atoms, window_energy
+from dbm_gmx.sampling.arrays import Configuration
+from dbm_gmx.sampling.growth import Candidates
+from dbm_gmx.sampling.neighbours import image, near_any
+from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN, add_surroundings, make_surroundings
 
-WORTH = 6.0  # kT above the lowest, of shapes that are tried
-STEPS = 60  # to the minimum
-NEAR, BOUND = 0.6, 2.0  # nm, kT: how far pairs count for shapes as they are, and the most one does
-ROUNDS = 5, 2  # times every molecule chooses: among shapes as they are, and brought to their minima
+WORTH = 6.0
+"""kT above the lowest, of candidates that are tried."""
+
+STEPS = 60
+"""To the minimum, at most."""
+
+BOUND = 2.0
+"""Most energy of a pair that counts, kT, while candidates are taken as they are."""
+
+ROUNDS = 5, 2
+"""Times every molecule chooses: among candidates as they are, and brought to their minima."""
+
+
+class ExchangeArrays(NamedTuple):
+    """What energies are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    kt: float
+    k_rf: float
+    c_rf: float
+    charged: bool
+    type: Any
+    charge: Any
+    molecule: Any
+    bead: Any
+    c6: Any
+    c12: Any
+    owned_start: Any
+    owned: Any
+    moltype: Any
+    first_atom: Any
+    special_start: Any
+    special: Any
+    special_parameters: Any
+    atom_start: Any
+    partner_start: Any
+    partner: Any
+
+
+class Trials(NamedTuple):
+    """Candidates of one molecule: (k, a, 3) nm and (k,) kJ/mol."""
+
+    conformers: Any
+    energy: Any
 
 
 @compiled()
-def _neighbours(place: Any, tables: Any, first: int, owners: Any, low: Any, high: Any, around: Any) -> int:
-    """Atoms of other molecules near those that the beads ``owners`` own, between two corners.
-
-    Fills ``around`` with rows of x, y, z and the atom, as far as it reaches.  Returns how many there are.
-    """
-    molecule, k = tables.molecule[first], 0
-    for q in near_any(place, owners):
-        begin, end = tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]
-        if begin == end or tables.molecule[tables.holder[begin]] == molecule:
+def _neighbours(place: Any, arrays: Any, owners: Any, low: Any, high: Any) -> Any:
+    """(a, 4) x, y, z and atom of those of other molecules near the beads ``owners``, between two corners."""
+    positions, rows, most = place.positions, near_any(place, owners), 0
+    molecule = arrays.molecule[arrays.owned[arrays.owned_start[owners[0]]]]
+    for q in rows:
+        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
+    around, k = np.empty((most, 4)), 0
+    for q in rows:
+        begin, end = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
+        if begin == end or arrays.molecule[arrays.owned[begin]] == molecule:
             continue
         sx, sy, sz = image(place, place.shift[q])
         for r in range(begin, end):
-            atom = tables.holder[r]
-            x = place.positions[atom, 0] + sx
-            y = place.positions[atom, 1] + sy
-            z = place.positions[atom, 2] + sz
+            atom = arrays.owned[r]
+            x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
             if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
                 continue
-            if k < len(around):
-                around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
+            around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
             k += 1
-    return k
+    return around[:k].copy()
 
 
 @compiled()
-def _pairs(tables: Any, numbers: Any, atoms: Any, shape: Any, around: Any, n: int) -> float:
-    """Energy of ``atoms`` at ``shape`` with those around, pair by pair within bounds, kJ/mol."""
-    total, bound = 0.0, BOUND * numbers.kt
+def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
+    """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
+    total, bound = 0.0, BOUND * arrays.kt
     for q in range(len(atoms)):
-        kind, charge = tables.type[atoms[q]], tables.charge[atoms[q]]
-        for j in range(n):
-            dx, dy, dz = around[j, 0] - shape[q, 0], around[j, 1] - shape[q, 1], around[j, 2] - shape[q, 2]
+        own, charge = arrays.type[atoms[q]], arrays.charge[atoms[q]]
+        for j in range(len(around)):
+            dx = around[j, 0] - conformer[q, 0]
+            dy = around[j, 1] - conformer[q, 1]
+            dz = around[j, 2] - conformer[q, 2]
             r2 = dx * dx + dy * dy + dz * dz
-            if r2 >= NEAR * NEAR:
+            if r2 >= CUTOFF * CUTOFF:
                 continue
-            other = int(around[j, 3])
-            i6 = 1.0 / max(r2, 1e-3) ** 3
-            energy = (tables.c12[kind, tables.type[other]] * i6 - tables.c6[kind, tables.type[other]]) * i6
-            if numbers.charged:
-                qq = charge * tables.charge[other]
-                energy += qq * (1.0 / math.sqrt(max(r2, 1e-3)) + numbers.k_rf * r2 - numbers.c_rf)
+            other, near = int(around[j, 3]), clamped(r2)
+            c6, c12 = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
+            energy = lennard_jones(inverse_sixth(near, 0.0), c6, c12)
+            if arrays.charged:
+                unit = coulomb(inverse_distance(near), r2, arrays.k_rf, arrays.c_rf)
+                energy += charge * arrays.charge[other] * unit
             total += min(max(energy, -bound), bound)
     return total
 
 
 @compiled()
-def _bounded(
-    tables: Any, numbers: Any, first: int, free: Any, around: Any, n: int, shapes: Any, energy: Any
-) -> None:
-    """Add the bounded energies of shapes with the n atoms around to their own."""
-    for k in range(len(shapes)):
-        energy[k] += _pairs(tables, numbers, first + free, shapes[k], around, n)
+def _add_bounded(arrays: Any, atoms: Any, around: Any, trials: Any) -> None:
+    """Add the bounded energies of candidates with the atoms around to their own."""
+    for k in range(len(trials.conformers)):
+        trials.energy[k] += _bounded_energy(arrays, atoms, trials.conformers[k], around)
 
 
-def _relax(
-    tables: Any,
-    script: Any,
-    window: int,
-    kt: float,
-    molecule: int,
-    beads: Any,
-    chirality: Any,
-    free: Any,
-    x: Any,
-    around: Any,
-    n: int,
-    shapes: Any,
-    energy: Any,
-) -> None:
-    """Bring shapes of a molecule to their minima among the n atoms around, in place."""
-    for k in nb.prange(len(shapes)):
-        y, unused = x.copy(), np.zeros((len(x), 3))
+class Relaxing(NamedTuple):
+    """A molecule, its (n, 3) positions, the atoms around it, and its candidates."""
+
+    molecule: int
+    positions: Any
+    around: Any
+    trials: Trials
+
+
+@compiled()
+def _relax(arrays: Any, windows: Any, window: Any, held: Any, first: int, step: int) -> None:
+    """Bring every ``step``-th candidate to its minimum among the atoms around, in place."""
+    conformers, energies = held.trials.conformers, held.trials.energy
+    free = windows.free[windows.free_start[window.number] : windows.free_start[window.number + 1]]
+    for k in range(first, len(conformers), step):
+        y, force = held.positions.copy(), np.zeros(held.positions.shape)
         for q in range(len(free)):
-            y[free[q]] = shapes[k, q]
-        field = make_field(tables, molecule, free, y, around, n)
-        descend(script, window, STEPS, kt, beads, chirality, field, y)
-        energy[k] = window_energy(script, window, kt, y, beads) + feel(field, free, y, 0.0, unused)
+            for d in range(3):
+                y[free[q], d] = conformers[k, q, d]
+        surroundings = make_surroundings(arrays, held.molecule, free, y, held.around)
+        descend(windows, window, STEPS, surroundings, y)
+        energies[k] = window_energy(windows, window, y)
+        energies[k] += add_surroundings(surroundings, free, y, 0.0, force)
         for q in range(len(free)):
-            shapes[k, q] = y[free[q]]
+            for d in range(3):
+                conformers[k, q, d] = y[free[q], d]
 
 
-_relax_alone, _relax_together = serial_and_parallel(_relax)
-
-
-def choose(
-    place: Place,
-    tables: Tables,
-    numbers: Numbers,
-    firsts: IntArray,
-    owners: IntArray,
-    offer: Offer,
-    name: tuple[int, ...],
-    *,
-    together: bool = True,
+def exchange_conformers(
+    conf: Configuration,
+    candidates: Candidates,
+    first_atoms: IntArray,
+    stream: Stream,
+    team: Team,
 ) -> None:
-    """Give molecules of one type the shapes they have among each other; ``place.positions`` change.
+    """Give molecules of one type the conformers they have among each other; ``conf.positions`` change.
 
     Parameters
     ----------
-    place, tables, numbers
+    conf
         The frame with all its molecules, and the system.
-    firsts, owners
-        (copies,) first atom of each molecule; (copies, m) beads that own the atoms in question.
-    offer
-        What each may be.
-    name
-        Tells the random numbers from others.
-    together
-        On all threads, or on the one that calls, with the same result.
+    candidates
+        What each molecule may be.
+    first_atoms
+        (copies,) first atom of each molecule.
+    stream
+        Random numbers.
+    team
+        Threads; the result does not depend on them.
     """
-    rng = np.random.default_rng(name)
-    relax, chirality = _relax_together if together else _relax_alone, offer.chirality.astype(np.float64)
-    around = np.empty((2048, 4))
-    tried = offer.cost < offer.cost.min(axis=1, keepdims=True) + WORTH * numbers.kt
+    place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
+    rng, molecules = stream.generator, candidates.molecules
+    chirality = molecules.chirality.astype(np.float64)
+    energies = candidates.energy
+    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
+    free = window_atoms(candidates.arrays, candidates.window)
     for turn in range(sum(ROUNDS)):
         for copy in choosy:
-            first = firsts[copy]
-            shapes = offer.shapes[copy, tried[copy]]
-            corners = shapes.min(axis=(0, 1)) - REACH - SKIN, shapes.max(axis=(0, 1)) + REACH + SKIN
-            n = _neighbours(place, tables, first, owners[copy], *corners, around)
-            if n > len(around):
-                around = np.empty((2 * n, 4))
-                n = _neighbours(place, tables, first, owners[copy], *corners, around)
-            energy = offer.cost[copy, tried[copy]]
-            molecule = tables.molecule[first]
-            end = tables.begin[molecule + 1] if molecule + 1 < len(tables.begin) else len(place.positions)
-            x = place.positions[first:end]
+            first = first_atoms[copy]
+            molecule = arrays.molecule[first]
+            owners = _owners(arrays, first + free)
+            trials = Trials(candidates.conformers[copy, tried[copy]], energies[copy, tried[copy]])
+            around = _neighbours(place, arrays, owners, *_corners(trials.conformers))
+            x = conf.positions[first : first + _size(arrays, molecule)]
             if turn < ROUNDS[0]:
-                _bounded(tables, numbers, first, offer.free, around, n, shapes, energy)
+                _add_bounded(arrays, first + free, around, trials)
             else:
-                relax(
-                    tables, offer.script, offer.window, numbers.kt, molecule, offer.beads[copy],
-                    chirality[copy], offer.free, x, around, n, shapes, energy,
-                )  # fmt: skip
-            weight = np.exp((np.nanmin(energy) - energy) / numbers.kt)
-            weight[np.isnan(weight)] = 0.0  # lost on the way down
-            x[offer.free] = shapes[rng.choice(len(weight), p=weight / weight.sum())]
+                window = Window(candidates.window, molecules.beads[copy], chirality[copy])
+                held = Relaxing(molecule, x, around, trials)
+                relax = partial(_relax, arrays, candidates.arrays, window, held)
+                team.share(relax, len(trials.energy))
+            x[free] = trials.conformers[_drawn(trials.energy / arrays.kt, rng)]
+
+
+def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:
+    """Beads of the system that own some atoms."""
+    return np.unique(arrays.bead[atoms])
+
+
+def _size(arrays: ExchangeArrays, molecule: int) -> int:
+    """Atoms of a molecule."""
+    moltype = arrays.moltype[molecule]
+    return int(arrays.atom_start[moltype + 1] - arrays.atom_start[moltype])
+
+
+def _corners(conformers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Two corners of the space within reach of any of the conformers."""
+    margin = CUTOFF + MARGIN
+    return conformers.min(axis=(0, 1)) - margin, conformers.max(axis=(0, 1)) + margin
+
+
+def _drawn(energies: FloatArray, rng: np.random.Generator) -> int:
+    """Draw one by its Boltzmann weight, energies in kT; one that was lost on the way down is none."""
+    weight = np.exp(np.nanmin(energies) - energies)
+    weight[np.isnan(weight)] = 0.0
+    return int(rng.choice(len(weight), p=weight / weight.sum()))

@@ -1,42 +1,57 @@
-"""Inner conformers: shapes a piece of a molecule takes by itself at the temperature.
+"""Conformers of fragments: shapes a piece of a molecule takes by itself at the temperature.
 
-A piece is a fragment with its shell: what :mod:`~dbm_gmx.growth` places at once.  Its conformers are drawn
-from the Boltzmann distribution of the terms and pairs that lie wholly inside, by Metropolis walks that
+A piece is a fragment with its shell: what :mod:`~dbm_gmx.sampling.growth` places at once.  Its conformers are
+drawn from the Boltzmann distribution of the terms and pairs that lie wholly inside, by Metropolis walks that
 start from minimised structures of the right chirality.
 """
 
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import networkx as nx
 import numpy as np
-from scipy.optimize import minimize
+import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.stereo import FLAT, stereocentres
+from dbm_gmx.chemistry.stereo import FLAT, stereo_volume, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
-from dbm_gmx.forcefield.terms import term_energy
-from dbm_gmx.sampling.random_numbers import gaussian, seeded, uniform
+from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
+from dbm_gmx.forcefield.terms import BondedTerms, term_energy
+from dbm_gmx.sampling.annealing import Window, WindowArrays, descend, make_window_arrays, window_energy
+from dbm_gmx.sampling.random_numbers import Stream, Use, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
+from dbm_gmx.sampling.surroundings import Surroundings, add_surroundings, of_pairs
 
 STARTS = 12
 """Minimised structures; as many again for every stereocentre."""
 
-WALKERS = 64
-SETTLE = 120  # passes over all atoms before the first conformer is taken
-THIN = 25  # passes between two conformers of a walk
-HEAT = 3.0  # kT above the lowest minimum at which a start is a tenth as likely to be walked from
+DESCENT = 400
+"""Steps to a minimum, at most."""
 
-ROUGH = 0.04  # nm, noise on the starting structures
-STEP = 1e-6  # nm, of the numerical gradient
-HELD = 0.7  # normalised volume of a stereocentre below which the minimisation pushes
-PUSH = 5000.0  # kJ/mol
+WALKERS = 64
+SETTLING = 120
+"""Passes over all atoms before the first conformer is taken."""
+
+THIN = 25
+"""Passes between two conformers of a walk."""
+
+HEAT = 3.0
+"""kT above the lowest minimum at which a start is a tenth as likely to be walked from."""
+
+ROUGH = 0.04
+"""Noise on the starting structures, nm."""
+
+RIGHT = 0.05
+"""Volume of a stereocentre from which on its chirality counts as given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +62,8 @@ class Piece:
     ----------
     names
         For messages.
-    form, atoms, parameters
-        Terms, see :class:`~dbm_gmx.forcefield.terms.Force`.
+    terms
+        Terms inside.
     pairs, pair_parameters
         (p, 2) and (p, 3): ``c6, c12, qq`` of the pairs that interact; no cut-offs.
     bonds
@@ -58,9 +73,7 @@ class Piece:
     """
 
     names: tuple[str, ...]
-    form: IntArray
-    atoms: IntArray
-    parameters: FloatArray
+    terms: BondedTerms
     pairs: IntArray
     pair_parameters: FloatArray
     bonds: IntArray
@@ -69,32 +82,33 @@ class Piece:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for pieces with the same conformers."""
-        arrays = (self.form, self.atoms, self.parameters, self.pairs, self.pair_parameters)
-        return (len(self.names), *(a.tobytes() for a in (*arrays, self.bonds, self.centres)))
+        terms = (self.terms.form, self.terms.atoms, self.terms.parameters)
+        arrays = (*terms, self.pairs, self.pair_parameters, self.bonds, self.centres)
+        return (len(self.names), *(a.tobytes() for a in arrays))
 
 
-def make_piece(target: Target, molecule: MoleculeTarget, atoms: IntArray) -> Piece:
+def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: IntArray) -> Piece:
     """Take atoms (m,) in increasing order out of a molecule type."""
     row = {int(atom): k for k, atom in enumerate(atoms)}
     graph, terms_of, centre_of = _index(molecule)
-    terms = sorted({t for i in row for t in terms_of[i]})
-    inside = np.array([t for t in terms if _within(molecule.force.atoms[t], row)], np.int64)
+    touching = sorted({t for i in row for t in terms_of[i]})
+    inside = np.array([t for t in touching if _within(molecule.terms.atoms[t], row)], np.int64)
     centres = [[row.get(int(j), -1) for j in centre_of[i]] for i in row if _within(centre_of.get(i), row)]
     pairs = [(i, j) for i in row for j in row if i < j]
-    parameters = pair_parameters(target, molecule, pairs)
+    parameters = pair_parameters(hamiltonian, molecule, pairs)
     acting = np.any(parameters, axis=1)
+    rows = [[row.get(i, -1) for i in term] for term in molecule.terms.atoms[inside].tolist()]
+    bonds = sorted((row[i], row[j]) for i in row for j in graph[i] if i < j and j in row)
     return Piece(
         tuple(molecule.moltype.names[i] for i in row),
-        molecule.force.form[inside],
-        np.array(
-            [[row.get(i, -1) for i in term] for term in molecule.force.atoms[inside].tolist()], np.int64
-        ).reshape(-1, 4),
-        molecule.force.parameters[inside],
+        BondedTerms(
+            molecule.terms.form[inside],
+            np.array(rows, np.int64).reshape(-1, 4),
+            molecule.terms.parameters[inside],
+        ),
         np.array([(row[i], row[j]) for i, j in pairs], np.int64).reshape(-1, 2)[acting],
         parameters[acting],
-        np.array(
-            sorted((row[i], row[j]) for i in row for j in graph[i] if i < j and j in row), np.int64
-        ).reshape(-1, 2),
+        np.array(bonds, np.int64).reshape(-1, 2),
         np.array(centres, np.int64).reshape(-1, 5),
     )
 
@@ -104,17 +118,19 @@ def _within(atoms: IntArray | None, row: dict[int, int]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _index(molecule: MoleculeTarget) -> tuple[nx.Graph, list[list[int]], dict[int, IntArray]]:
+def _index(molecule: MoleculeHamiltonian) -> tuple[nx.Graph, list[list[int]], dict[int, IntArray]]:
     """Graph, terms of each atom, and stereocentres by atom."""
     terms: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
-    for t, atoms in enumerate(molecule.force.atoms.tolist()):
+    for t, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
             if i >= 0:
                 terms[i].append(t)
     return chemical_graph(molecule.moltype), terms, {int(c[0]): c for c in stereocentres(molecule.moltype)}
 
 
-def pair_parameters(target: Target, molecule: MoleculeTarget, pairs: list[tuple[int, int]]) -> FloatArray:
+def pair_parameters(
+    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pairs: list[tuple[int, int]]
+) -> FloatArray:
     """(p, 3) ``c6, c12, qq`` of pairs i < j of a molecule, all that acts between them; 0 if excluded."""
     special = _specials(molecule)
     found = np.zeros((len(pairs), 3))
@@ -122,18 +138,52 @@ def pair_parameters(target: Target, molecule: MoleculeTarget, pairs: list[tuple[
         c6, c12, qq, _, usual = special.get((i, j), (0.0, 0.0, 0.0, 0.0, 1.0))
         types = molecule.types[i], molecule.types[j]
         charges = molecule.charges[i] * molecule.charges[j]
-        found[number] = c6 + usual * target.c6[types], c12 + usual * target.c12[types], qq + usual * charges
+        found[number] = (
+            c6 + usual * hamiltonian.c6[types],
+            c12 + usual * hamiltonian.c12[types],
+            qq + usual * charges,
+        )
     return found
 
 
 @lru_cache(maxsize=8)
-def _specials(molecule: MoleculeTarget) -> dict[tuple[int, ...], FloatArray]:
+def _specials(molecule: MoleculeHamiltonian) -> dict[tuple[int, ...], FloatArray]:
     pairs = map(tuple, molecule.special.tolist())
     return dict(zip(pairs, molecule.special_parameters, strict=True))
 
 
+class ConformerPools:
+    """Conformers of pieces, drawn when they are first asked for; several threads may ask.
+
+    What is drawn follows from the piece and the seed alone, not from who asks first.
+
+    Parameters
+    ----------
+    kt
+        kJ/mol.
+    count
+        Conformers of each piece and chirality.
+    seed
+        Of the random numbers.
+    """
+
+    def __init__(self, kt: float, count: int, seed: int):
+        self.kt, self.count, self.stream = kt, count, Stream((seed, Use.CONFORMERS))
+        self._pools: dict[tuple[object, ...], FloatArray] = {}
+        self._drawing = Lock()
+
+    def __call__(self, piece: Piece, chirality: tuple[int, ...]) -> FloatArray:
+        """Conformers (count, m, 3) of a piece, see :func:`draw_conformers`."""
+        key = (piece.key, chirality)
+        with self._drawing:
+            if key not in self._pools:
+                drawn = draw_conformers(piece, chirality, self.kt, self.count, self.stream)
+                self._pools[key] = drawn
+            return self._pools[key]
+
+
 def draw_conformers(
-    piece: Piece, chirality: tuple[int, ...], *, kt: float, count: int, seed: int = 1
+    piece: Piece, chirality: tuple[int, ...], kt: float, count: int, stream: Stream
 ) -> FloatArray:
     """Draw conformers.
 
@@ -147,8 +197,8 @@ def draw_conformers(
         kJ/mol.
     count
         How many.
-    seed
-        Of the random numbers.
+    stream
+        Random numbers.
 
     Returns
     -------
@@ -157,70 +207,67 @@ def draw_conformers(
     Raises
     ------
     InputError
-        If there is no structure with these hands.
+        If there is no structure with this chirality.
     """
     m = len(piece.names)
     if m == 1:
         return np.zeros((count, 1, 3))
-    arrays = _arrays(piece)
-    rng = np.random.default_rng(seed)
-    minima, energies = _minima(piece, arrays, np.array(chirality, np.int64), rng)
+    rng = stream.generator
+    minima, energies = _minima(piece, np.array(chirality, np.int64), kt, rng)
     odds = np.exp(-(energies - energies.min()) * np.log(10) / (HEAT * kt))
     first = minima[rng.choice(len(minima), WALKERS, p=odds / odds.sum())]
-    each = -(-count // WALKERS)
-    found = np.zeros((WALKERS, each, m, 3))
-    _walk(first, arrays, np.array(chirality, np.int64), kt, seed, found)
+    found = np.zeros((WALKERS, -(-count // WALKERS), m, 3))
+    _walk(first, _piece_arrays(piece, chirality, kt), stream.key, found)
     return found.transpose(1, 0, 2, 3).reshape(-1, m, 3)[:count]
 
 
-Arrays = tuple[Any, ...]
-
-
-def _arrays(piece: Piece) -> Arrays:
-    """What the compiled functions take: terms and pairs by atom, the neighbour of atoms with one bond."""
-    m = len(piece.names)
-    rows = [np.flatnonzero((piece.atoms == i).any(axis=1)) for i in range(m)]
-    start = np.cumsum([0, *map(len, rows)])
-    c6, c12, qq = np.zeros((3, m, m))
-    for (i, j), values in zip(piece.pairs, piece.pair_parameters, strict=True):
-        for a, b in ((i, j), (j, i)):
-            c6[a, b], c12[a, b], qq[a, b] = values
-    partner = np.full(m, -1, np.int64)
-    degree = np.bincount(piece.bonds.reshape(-1), minlength=m)
-    for i, j in piece.bonds:
-        for a, b in ((i, j), (j, i)):
-            if degree[a] == 1:
-                partner[a] = b
-    terms = np.concatenate([np.zeros(0, np.int64), *rows])
-    return piece.form, piece.atoms, piece.parameters, start, terms, c6, c12, qq, partner, piece.centres
+# --- minima ------------------------------------------------------------------------------------------
 
 
 def _minima(
-    piece: Piece, arrays: Arrays, chirality: IntArray, rng: np.random.Generator
+    piece: Piece, chirality: IntArray, kt: float, rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Structures (k, m, 3) of the right hands and their energies (k,)."""
+    """Structures (k, m, 3) of the right chirality and their energies (k,)."""
     m = len(piece.names)
-    outline = _outline(piece)
+    arrays = make_window_arrays(piece.terms, piece.centres, sp.csr_matrix((0, m)), kt, [np.arange(m)])
+    pairs, outline = of_pairs(piece.pairs, piece.pair_parameters), _outline(piece)
+    held, let = chirality.astype(np.float64), np.zeros(len(chirality))
     found, energies = [], []
     for _ in range(STARTS * (1 + len(chirality))):
         x = outline + rng.normal(scale=ROUGH, size=(m, 3))
-        for push in (PUSH, 0.0) if np.any(chirality) else (0.0,):
-            result = minimize(_objective, x.reshape(-1), (arrays, chirality, push), "L-BFGS-B", jac=True)
-            x = result.x.reshape(m, 3)
+        if held.any():
+            _to_minimum(arrays, pairs, held, x)
+        energy = _to_minimum(arrays, pairs, let, x)
         if _all_right(x, piece.centres, chirality):
             found.append(x)
-            energies.append(float(result.fun))
+            energies.append(energy)
     if not found:
         raise InputError(
             f"no structure of the atoms {' '.join(piece.names)} has the chirality {chirality.tolist()}"
         )
-    # without prescribed hands every structure is as good as its mirror image, if the force field says so
+    # without prescribed chirality every structure is as good as its mirror image, if the force field says so
     if not np.all(chirality) and len(chirality):
         for x in [-x for x in found]:
             if _all_right(x, piece.centres, chirality):
                 found.append(x)
-                energies.append(_objective(x.reshape(-1), arrays, chirality, 0.0)[0])
+                energies.append(_energy(arrays, pairs, let, x))
     return np.array(found), np.array(energies)
+
+
+@compiled()
+def _to_minimum(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
+    """Bring a piece to a minimum, in place; its energy, kJ/mol."""
+    descend(arrays, Window(0, np.zeros((0, 3)), chirality), DESCENT, pairs, x)
+    return _energy(arrays, pairs, chirality, x)
+
+
+@compiled()
+def _energy(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
+    """Energy of a piece, without what holds its chirality, kJ/mol."""
+    window = Window(0, np.zeros((0, 3)), chirality)
+    return window_energy(arrays, window, x) + add_surroundings(
+        pairs, arrays.free, x, 0.0, np.zeros((len(x), 3))
+    )
 
 
 def _outline(piece: Piece) -> FloatArray:
@@ -241,113 +288,90 @@ def _outline(piece: Piece) -> FloatArray:
     return points
 
 
-def _objective(x: FloatArray, arrays: Arrays, chirality: IntArray, push: float) -> tuple[float, FloatArray]:
-    """Energy and gradient."""
-    gradient = np.zeros((len(x) // 3, 3))
-    energy = _energy_and_gradient(x.reshape(-1, 3).copy(), arrays, chirality, push, gradient)
-    return energy, gradient.reshape(-1)
-
-
-@compiled()
-def _volume(x: Any, centre: Any) -> float:
-    """Normalised volume about a stereocentre, see :func:`~dbm_gmx.chemistry.stereo.chirality_of`."""
-    arms = np.zeros((4, 3))
-    many = 4 if centre[4] >= 0 else 3
-    for k in range(many):
-        norm = 0.0
-        for d in range(3):
-            arms[k, d] = x[centre[k + 1], d] - x[centre[0], d]
-            norm += arms[k, d] ** 2
-        for d in range(3):
-            arms[k, d] /= np.sqrt(norm)
-    total = 0.0
-    for k in range(4):  # the one left out
-        if many == 3 and k < 3:
-            continue
-        i, j = (1 if k == 0 else 0), (1 if k > 1 else 2)
-        m = 2 if k == 3 else 3
-        volume = (
-            (arms[i, 1] * arms[j, 2] - arms[i, 2] * arms[j, 1]) * arms[m, 0]
-            + (arms[i, 2] * arms[j, 0] - arms[i, 0] * arms[j, 2]) * arms[m, 1]
-            + (arms[i, 0] * arms[j, 1] - arms[i, 1] * arms[j, 0]) * arms[m, 2]
-        )
-        total += volume if k % 2 else -volume
-    return total / (4.0 if many == 4 else 1.0)
-
-
 @compiled()
 def _all_right(x: Any, centres: Any, chirality: Any) -> bool:
     right = True
     for k in range(len(chirality)):
-        right &= chirality[k] == 0 or chirality[k] * _volume(x, centres[k]) > 0.05
+        right &= chirality[k] == 0 or chirality[k] * stereo_volume(x, centres[k]) > RIGHT
     return right
 
 
+# --- walks -------------------------------------------------------------------------------------------
+
+
+class PieceArrays(NamedTuple):
+    """A piece for the walks.
+
+    Attributes
+    ----------
+    kt
+        kJ/mol.
+    form, atoms, parameters
+        Terms.
+    start, terms
+        Terms of each atom.
+    c6, c12, qq
+        (m, m) of the pairs that interact.
+    partner
+        (m,) the neighbour of atoms with one bond, else -1.
+    centres, chirality
+        (c, 5), (c,) stereocentres and what is wanted of them.
+    """
+
+    kt: float
+    form: Any
+    atoms: Any
+    parameters: Any
+    start: Any
+    terms: Any
+    c6: Any
+    c12: Any
+    qq: Any
+    partner: Any
+    centres: Any
+    chirality: Any
+
+
+def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceArrays:
+    m = len(piece.names)
+    rows = [np.flatnonzero((piece.terms.atoms == i).any(axis=1)) for i in range(m)]
+    coefficients = np.zeros((3, m, m))
+    i, j = piece.pairs.T
+    coefficients[:, i, j] = coefficients[:, j, i] = piece.pair_parameters.T
+    partner = np.full(m, -1, np.int64)
+    degree = np.bincount(piece.bonds.reshape(-1), minlength=m)
+    for a, b in [*piece.bonds.tolist(), *piece.bonds[:, ::-1].tolist()]:
+        if degree[a] == 1:
+            partner[a] = b
+    return PieceArrays(
+        kt,
+        piece.terms.form,
+        piece.terms.atoms,
+        piece.terms.parameters,
+        np.cumsum([0, *map(len, rows)]),
+        np.concatenate([np.zeros(0, np.int64), *rows]),
+        coefficients[0],
+        coefficients[1],
+        coefficients[2],
+        partner,
+        piece.centres,
+        np.array(chirality, np.int64),
+    )
+
+
 @compiled()
-def _atom_energy(i: int, x: Any, arrays: Any) -> float:
+def _atom_energy(i: int, x: Any, piece: Any) -> float:
     """Energy of the terms and pairs of an atom."""
-    form, atoms, parameters, start, terms, c6, c12, qq, _, _ = arrays
     energy = 0.0
-    for n in range(start[i], start[i + 1]):
-        t = terms[n]
-        energy += term_energy(form[t], parameters[t], x, atoms[t, 0], atoms[t, 1], atoms[t, 2], atoms[t, 3])
+    for n in range(piece.start[i], piece.start[i + 1]):
+        t = piece.terms[n]
+        energy += term_energy(piece, t, x, 0)
     for j in range(len(x)):
-        if c12[i, j] != 0.0 or qq[i, j] != 0.0 or c6[i, j] != 0.0:
-            square = 0.0
-            for d in range(3):
-                square += (x[i, d] - x[j, d]) ** 2
-            inverse = 1.0 / max(square, 1e-3)  # finite where two atoms coincide
-            six = inverse * inverse * inverse
-            energy += c12[i, j] * six * six - c6[i, j] * six + qq[i, j] * np.sqrt(inverse)
-    return energy
-
-
-@compiled()
-def _strain(x: Any, centre: Any, sign: int, push: float) -> float:
-    """Penalty on a stereocentre that is flat or has the wrong hand."""
-    if sign == 0 or push == 0.0:
-        return 0.0
-    short = max(0.0, HELD - sign * _volume(x, centre))
-    return push * short * short
-
-
-@compiled()
-def _strain_of_atom(i: int, x: Any, centres: Any, chirality: Any, push: float) -> float:
-    """Penalty on the stereocentres an atom is part of."""
-    total = 0.0
-    for k in range(len(chirality)):
-        for n in range(5):
-            if centres[k, n] == i:
-                total += _strain(x, centres[k], chirality[k], push)
-    return total
-
-
-@compiled()
-def _energy_and_gradient(x: Any, arrays: Any, chirality: Any, push: float, gradient: Any) -> float:
-    form, atoms, parameters = arrays[0], arrays[1], arrays[2]
-    c6, c12, qq, centres = arrays[5], arrays[6], arrays[7], arrays[9]
-    for i in range(len(x)):
-        for d in range(3):
-            here = x[i, d]
-            x[i, d] = here + STEP
-            above = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, chirality, push)
-            x[i, d] = here - STEP
-            below = _atom_energy(i, x, arrays) + _strain_of_atom(i, x, centres, chirality, push)
-            x[i, d] = here
-            gradient[i, d] = (above - below) / (2.0 * STEP)
-    energy = 0.0
-    for t in range(len(form)):
-        energy += term_energy(form[t], parameters[t], x, atoms[t, 0], atoms[t, 1], atoms[t, 2], atoms[t, 3])
-    for i in range(len(x)):
-        for j in range(i):
-            square = 0.0
-            for d in range(3):
-                square += (x[i, d] - x[j, d]) ** 2
-            inverse = 1.0 / max(square, 1e-3)
-            six = inverse * inverse * inverse
-            energy += c12[i, j] * six * six - c6[i, j] * six + qq[i, j] * np.sqrt(inverse)
-    for k in range(len(chirality)):
-        energy += _strain(x, centres[k], chirality[k], push)
+        c6, c12, qq = piece.c6[i, j], piece.c12[i, j], piece.qq[i, j]
+        if c12 != 0.0 or qq != 0.0 or c6 != 0.0:
+            dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
+            near = clamped(dx * dx + dy * dy + dz * dz)
+            energy += lennard_jones(inverse_sixth(near, 0.0), c6, c12) + qq * inverse_distance(near)
     return energy
 
 
@@ -360,29 +384,36 @@ def _turn_about(x: Any, i: int, pivot: int, angle: float, rng: Any, matrix: Any)
         x[i, d] = x[pivot, d] + matrix[d, 0] * ax + matrix[d, 1] * ay + matrix[d, 2] * az
 
 
+@compiled(forceinline=True)
+def _put(x: Any, i: int, place: Any) -> None:
+    """Put atom i to a place; a loop, as numba compiles three seconds for a slice."""
+    for d in range(3):
+        x[i, d] = place[d]
+
+
 @compiled()
-def _allowed(i: int, x: Any, old: Any, centres: Any, chirality: Any) -> bool:
-    """Whether no stereocentre of atom i has come nearer to losing its hand than is usual."""
-    for k in range(len(chirality)):
-        if chirality[k] == 0:
+def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
+    """Whether no stereocentre of atom i has come nearer to losing its chirality than is usual."""
+    for k in range(len(piece.chirality)):
+        sign, centre = piece.chirality[k], piece.centres[k]
+        if sign == 0:
             continue
         for n in range(5):
-            if centres[k, n] == i:
-                volume = chirality[k] * _volume(x, centres[k])
+            if centre[n] == i:
+                volume = sign * stereo_volume(x, centre)
                 if volume < FLAT:
                     here = x[i].copy()
-                    x[i] = old
-                    before = chirality[k] * _volume(x, centres[k])
-                    x[i] = here
+                    _put(x, i, old)
+                    before = sign * stereo_volume(x, centre)
+                    _put(x, i, here)
                     if volume < before:
                         return False
     return True
 
 
 @compiled()
-def _walk(first: Any, arrays: Any, chirality: Any, kt: float, seed: int, found: Any) -> None:
+def _walk(first: Any, piece: Any, key: Any, found: Any) -> None:
     """Metropolis walks from ``first`` (walkers, m, 3) into ``found`` (walkers, each, m, 3)."""
-    partner, centres = arrays[8], arrays[9]
     walkers, each, m = found.shape[0], found.shape[1], found.shape[2]
     rng = np.zeros(1, np.uint64)
     matrix = np.zeros((3, 3))
@@ -390,25 +421,28 @@ def _walk(first: Any, arrays: Any, chirality: Any, kt: float, seed: int, found: 
     width = np.zeros((m, 2))  # of shifts (nm) and turns (radians) of each atom, fitted while settling
     width[:, 0], width[:, 1] = 0.004, 0.1
     for w in range(walkers):
-        seeded(rng, seed, w, 0, 0)
+        seeded(rng, key, w)
         x = first[w].copy()
-        for sweep in range(SETTLE + (each - 1) * THIN + 1):
+        for sweep in range(SETTLING + (each - 1) * THIN + 1):
             for i in range(m):
-                turns = partner[i] >= 0 and uniform(rng) < 0.7
-                kind = 1 if turns else 0
-                old[:] = x[i]
-                before = _atom_energy(i, x, arrays)
+                turns = piece.partner[i] >= 0 and uniform(rng) < 0.7
+                way = 1 if turns else 0
+                for d in range(3):
+                    old[d] = x[i, d]
+                before = _atom_energy(i, x, piece)
                 if turns:
-                    _turn_about(x, i, partner[i], width[i, 1] * gaussian(rng), rng, matrix)
+                    _turn_about(x, i, piece.partner[i], width[i, 1] * gaussian(rng), rng, matrix)
                 else:
                     for d in range(3):
                         x[i, d] += width[i, 0] * gaussian(rng)
-                change = _atom_energy(i, x, arrays) - before
-                taken = uniform(rng) < np.exp(-change / kt) and _allowed(i, x, old, centres, chirality)
+                change = _atom_energy(i, x, piece) - before
+                taken = uniform(rng) < np.exp(-change / piece.kt) and _allowed(i, x, old, piece)
                 if not taken:
-                    x[i] = old
-                if sweep < SETTLE:
-                    width[i, kind] *= 1.03 if taken else 0.98
-            late = sweep - SETTLE
+                    _put(x, i, old)
+                if sweep < SETTLING:
+                    width[i, way] *= 1.03 if taken else 0.98
+            late = sweep - SETTLING
             if late >= 0 and late % THIN == 0:
-                found[w, late // THIN] = x
+                for i in range(m):
+                    for d in range(3):
+                        found[w, late // THIN, i, d] = x[i, d]

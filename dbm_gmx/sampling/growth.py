@@ -1,17 +1,17 @@
-"""Atoms to begin with: every molecule folded onto its beads by itself.
+"""Growth: every molecule put on its beads by itself.
 
-Fragments are put where the beads want them, as conformers of the right hands turned towards their
-neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing`).  Then one part of the
-molecule after the other is folded anew while the rest stands still; what comes out replaces what was there
-with the probability its energy says.  Molecules do not see each other here; but the shapes found can be
-offered to who lets them choose (:mod:`~dbm_gmx.sampling.conformer_exchange`).
+Fragments are put where the beads want them, as conformers of the right chirality turned towards their
+neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing`).  Then one window of the
+molecule after the other is grown anew while the rest stands still; what comes out replaces what was there
+with the probability its energy says.  Molecules do not see each other here; but conformers can be offered for
+exchange (:mod:`~dbm_gmx.sampling.conformer_exchange`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import networkx as nx
 import numpy as np
@@ -21,96 +21,153 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.topology import chemical_graph
-from dbm_gmx.forcefield.hamiltonian import MoleculeTarget, Target
-from dbm_gmx.sampling.annealing import Schedule, Script, anneal, make_script, window_energies
-from dbm_gmx.sampling.conformers import Piece, draw_conformers, make_piece
+from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import (
+    Copies,
+    Schedule,
+    Task,
+    WindowArrays,
+    anneal,
+    make_window_arrays,
+    window_atoms,
+    window_energies,
+)
+from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece
+from dbm_gmx.sampling.random_numbers import Stream, Use
 
 CONFORMERS = 64
-"""Of each fragment and hand."""
+"""Of each fragment and chirality."""
 
 TRIES = 6
-"""Times a molecule is folded, if it does not come out well."""
+"""Times a molecule is grown, if it does not come out well."""
 
-FOLDING = Schedule(steps=60, descent=120, hot=16.0, loose=0.06, soft=0.1)
-"""Short, for long annealing finds the low shapes no more often; but what is compared must have come down."""
+GROWTH = Schedule(steps=60, descent=120, hot=16.0, loose=0.06, weak=0.1)
+"""Short: long annealing finds the low conformers no more often; but what is compared must have come down."""
 
 MOST = 16
-"""Times a window is annealed anew, at most."""
+"""Times a window is grown anew, at most."""
 
 ENOUGH = 21
-"""Trials of all copies together that a better shape is worth: with fewer of these, a window is left."""
+"""Growth of a window stops when trials - 21 x improvements >= 21."""
 
 DISTINCT = 2.0
-"""Difference in energy that tells one shape of a window from another, kT."""
+"""Difference in energy that tells one conformer of a window from another, kT."""
 
 RADIUS = 3
 """Fragments of a window are so many bonds from the one in its middle."""
 
 SHORT = 10
-"""Molecules of so many fragments are one window, which is folded anew only when shapes are offered."""
+"""Molecules of so many fragments are one window, which is grown anew only when conformers are offered."""
 
 STRAINED = 8.0
-"""Molecules whose energy exceeds the median by so many spreads are folded again."""
+"""Molecules whose energy exceeds the median by so many spreads are grown again."""
+
+WRONG = 1e6
+"""Penalty on a stereocentre of the wrong chirality or without one, kJ/mol."""
+
+SAME = 0.05
+"""Atoms of one conformer are less far apart, nm."""
+
+OFFERED = 48, 1
+"""Conformers offered of a molecule that is one window, and of each window of one that is not."""
+
+TIE, LONE = 0.1, 0.02
+"""Where fragments are put: weights of neighbouring ones close together, and of one at its own bead."""
 
 
 @dataclass(frozen=True, eq=False)
-class Folder:
-    """All that is prepared to fold molecules of one type.
+class Grower:
+    """All that is prepared to grow molecules of one type.
 
     Attributes
     ----------
-    target, molecule
+    hamiltonian, molecule
         What it was made for.
     fragments
         Of the molecule type.
     layout
         (fragments, beads): where fragments are put, as a linear function of the beads.
-    script
-        For the dynamics; the first window is all of the molecule.
+    arrays
+        For the annealing; the first window is all of the molecule.
     windows
-        How many more there are to be mended.
-    turns
-        Stereocentres to be turned together, and the window to do it in.
-    inverted
+        How many more there are to be grown anew.
+    inversions
+        Stereocentres to be inverted together, and the window to do it in.
+    arms
         Each stereocentre and its neighbours, the smallest branch last.
     pieces
         Of each fragment, for its conformers.
     pools
-        Conformers drawn so far, by piece and hands.
+        Conformers drawn so far, shared by all molecule types.
     within
         Stereocentres whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
-    seed
-        Of the conformers.
-    drawing
-        Held by who draws conformers.
+    team
+        Threads.
     """
 
-    target: Target
-    molecule: MoleculeTarget
+    hamiltonian: Hamiltonian
+    molecule: MoleculeHamiltonian
     fragments: tuple[Fragment, ...]
     layout: FloatArray
-    script: Script
+    arrays: WindowArrays
     windows: int
-    turns: tuple[tuple[tuple[int, ...], int], ...]
-    inverted: tuple[IntArray, ...]
+    inversions: tuple[tuple[tuple[int, ...], int], ...]
+    arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
-    pools: dict[tuple[Any, ...], FloatArray]
+    pools: ConformerPools
     within: tuple[tuple[int, ...], ...]
     skeleton: IntArray
-    seed: int
-    drawing: Lock = field(default_factory=Lock)
+    team: Team
 
     @property
     def short(self) -> bool:
         """Whether one window holds all of the molecule."""
         return len(self.fragments) <= SHORT
 
+    @property
+    def number(self) -> int:
+        """Tells the random numbers of this molecule type from those of others."""
+        return crc32(self.molecule.moltype.name.encode())
+
 
 @dataclass(frozen=True, eq=False)
-class Folded:
-    """Molecules as they were folded.
+class Molecules:
+    """Molecules of one type, some or all of a run.
+
+    Attributes
+    ----------
+    beads
+        (copies, beads, 3) nm, whole.
+    chirality
+        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 where
+        it is inferred from the beads.
+    number
+        (copies,) tells their random numbers apart.
+    """
+
+    beads: FloatArray
+    chirality: SignArray
+    number: IntArray
+
+    def __len__(self) -> int:
+        return len(self.beads)
+
+    def some(self, rows: Any) -> Molecules:
+        """Some of them."""
+        return Molecules(self.beads[rows], self.chirality[rows], self.number[rows])
+
+    def at(self, positions: FloatArray) -> Copies:
+        """With (copies, n, 3) positions, for the annealing."""
+        chirality = self.chirality.astype(np.float64)
+        return Copies(np.ascontiguousarray(self.beads), chirality, positions, self.number)
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """Molecules as they were grown.
 
     Attributes
     ----------
@@ -119,7 +176,7 @@ class Folded:
     energy
         (copies,) of terms and beads, kJ/mol.
     again
-        How many were folded more than once.
+        How many were grown more than once.
     """
 
     positions: FloatArray
@@ -128,71 +185,71 @@ class Folded:
 
 
 @dataclass(frozen=True, eq=False)
-class Offer:
-    """Shapes that molecules may have, each for itself.
+class Candidates:
+    """Conformers that molecules may have, each for itself.
 
     Attributes
     ----------
-    script, window
+    arrays, window
         Where the terms of the atoms in question are.
-    beads, hands
-        (copies, beads, 3) nm and (copies, c), of the molecules.
+    molecules
+        Whose they are.
     free
         (a,) atoms whose places are offered.
-    shapes, cost
-        (copies, k, a, 3) nm, the present one first, and (copies, k) energy, kJ/mol; infinite for a shape
-        that was found before: what is found often need not be likely.
+    conformers, energy
+        (copies, k, a, 3) nm, the present one first, and (copies, k) kJ/mol; infinite for duplicates, so that
+        frequent finds are not over-weighted.
     """
 
-    script: Script
+    arrays: WindowArrays
     window: int
-    beads: FloatArray
-    chirality: SignArray
+    molecules: Molecules
     free: IntArray
-    shapes: FloatArray
-    cost: FloatArray
+    conformers: FloatArray
+    energy: FloatArray
 
 
-def make_folder(target: Target, molecule: MoleculeTarget, *, seed: int = 1) -> Folder:
-    """Prepare folding of a molecule type."""
-    fragments = make_fragments(molecule.moltype)
+# --- what is prepared --------------------------------------------------------------------------------
+
+
+def make_grower(
+    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools, team: Team
+) -> Grower:
+    """Prepare growth of a molecule type."""
+    fragments, centres = make_fragments(molecule.moltype), stereocentres(molecule.moltype)
     tree = nx.Graph()
     tree.add_nodes_from(range(len(fragments)))
     tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
     around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
     whole = np.arange(molecule.moltype.n_atoms)
-    mended = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
+    windows = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    middles = [home[int(c[0])] for c in stereocentres(molecule.moltype)]
-    turned = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
-    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in turned]
-    script = make_script(molecule, [whole, *mended, *unions])
-    first = 1 + len(mended)
-    return Folder(
-        target,
+    middles = [home[int(c[0])] for c in centres]
+    inverted = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
+    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in inverted]
+    weights, every = molecule.weights.tocsr(), [whole, *windows, *unions]
+    graph = chemical_graph(molecule.moltype)
+    return Grower(
+        hamiltonian,
         molecule,
         fragments,
         _layout(molecule, fragments),
-        script,
-        len(mended),
-        tuple((ks, first + n) for n, ks in enumerate(turned)),
-        tuple(_smallest_last(molecule, row) for row in stereocentres(molecule.moltype)),
-        tuple(make_piece(target, molecule, fragment.atoms) for fragment in fragments),
-        {},
+        make_window_arrays(molecule.terms, centres, weights, hamiltonian.kt, every),
+        len(windows),
+        tuple((ks, 1 + len(windows) + n) for n, ks in enumerate(inverted)),
+        tuple(_smallest_last(graph, row) for row in centres),
+        tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments),
+        pools,
         tuple(
-            tuple(
-                k for k, c in enumerate(stereocentres(molecule.moltype)) if np.isin(c[c >= 0], f.atoms).all()
-            )
-            for f in fragments
+            tuple(k for k, c in enumerate(centres) if np.isin(c[c >= 0], f.atoms).all()) for f in fragments
         ),
-        np.array([i for i, bonds in chemical_graph(molecule.moltype).degree if bonds > 1], np.int64),
-        seed,
+        np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
+        team,
     )
 
 
-def _smallest_last(molecule: MoleculeTarget, centre: IntArray) -> IntArray:
-    """Order the neighbours of a stereocentre by the bonds they have, and drop the hidden hydrogen's place."""
-    graph = chemical_graph(molecule.moltype)
+def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
+    """Order the neighbours of a stereocentre by the bonds they have; a hidden hydrogen is dropped."""
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
     return np.array([centre[0], *arms], np.int64)
 
@@ -214,341 +271,168 @@ def _middles(tree: nx.Graph) -> list[int]:
     return chosen or list(tree)
 
 
-def _layout(molecule: MoleculeTarget, fragments: tuple[Fragment, ...]) -> FloatArray:
+def _layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> FloatArray:
     """Least squares: mapped centres on the beads, and neighbouring fragments not far from each other."""
     weights = molecule.weights.toarray()
     shares = np.stack([weights[:, f.own].sum(axis=1) for f in fragments], axis=1)
-    ties = [
-        np.eye(len(fragments))[k] - np.eye(len(fragments))[f.parent]
-        for k, f in enumerate(fragments)
-        if f.parent >= 0
-    ]
-    rows = np.concatenate(
-        [shares, TIE * np.array(ties).reshape(-1, len(fragments)), LONE * np.eye(len(fragments))]
-    )
+    one = np.eye(len(fragments))
+    ties = [one[k] - one[f.parent] for k, f in enumerate(fragments) if f.parent >= 0]
+    rows = np.concatenate([shares, TIE * np.array(ties).reshape(-1, len(fragments)), LONE * one])
     owner = np.stack([np.bincount(molecule.mapping.owner[f.own], minlength=len(weights)) for f in fragments])
     home = owner / owner.sum(axis=1, keepdims=True)
     wanted = np.concatenate([np.eye(len(weights)), np.zeros((len(ties), len(weights))), LONE * home])
     return np.asarray(np.linalg.lstsq(rows, wanted, rcond=None)[0], np.float64)
 
 
-TIE = 0.1
-LONE = 0.02
+# --- growth ------------------------------------------------------------------------------------------
 
 
-def fold(
-    folder: Folder, beads: FloatArray, chirality: SignArray, *, seed: int, frame: int, sample: int
-) -> Folded:
-    """Fold molecules onto their beads.
+def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
+    """Grow molecules onto their beads.
 
     Parameters
     ----------
-    folder
+    grower
         Of the molecule type.
-    beads
-        (copies, beads, 3) nm, whole.
-    chirality
-        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 to let the beads decide.
-    seed, frame, sample
-        Name the random numbers.
+    molecules
+        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_chirality`.
+    stream
+        Random numbers of the frame.
 
     Returns
     -------
-    The best of several tries of each molecule; prescribed hands are right.
+    The best of several tries of each molecule; the chirality is right.
     """
-    chirality = infer_chirality_from_beads(folder, beads, chirality, seed=seed, frame=frame, sample=sample)
-    copies = len(beads)
-    best, energy = np.zeros((copies, folder.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
+    copies = len(molecules)
+    best, energy = np.zeros((copies, grower.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
     waiting, again = np.arange(copies), 0
     for attempt in range(TRIES):
-        name = (seed, frame * 65536 + sample, attempt)
-        positions, found = _fold_once(folder, beads[waiting], chirality[waiting], waiting, name)
+        one = stream.of(Use.PLACEMENT, grower.number, attempt)
+        positions, found = grow_once(grower, molecules.some(waiting), one)
         better = found < energy[waiting]
         best[waiting[better]], energy[waiting[better]] = positions[better], found[better]
         middle = np.median(energy)
-        spread = max(1.5 * float(np.median(np.abs(energy - middle))), 5 * folder.target.kt)
+        spread = max(1.5 * float(np.median(np.abs(energy - middle))), 5 * grower.hamiltonian.kt)
         waiting = np.flatnonzero(energy > middle + STRAINED * spread)
-        if not len(waiting) or folder.short:
+        if not len(waiting) or grower.short:
             break
         again = again or len(waiting)
-    return Folded(best, energy, again)
+    return Grown(best, energy, again)
 
 
-def _fold_once(
-    folder: Folder, beads: FloatArray, chirality: SignArray, number: IntArray, name: tuple[int, int, int]
-) -> tuple[FloatArray, FloatArray]:
-    """Fold molecules with the random numbers of ``number`` and ``name``: positions, energies."""
-    rng = np.random.default_rng([*name, *folder.molecule.moltype.name.encode()])
-    positions = np.zeros((len(beads), folder.molecule.moltype.n_atoms, 3))
-    _arrange(folder, beads, chirality, positions, _free(folder, 0), rng)
-    anneal(folder.script, 0, FOLDING, folder.target.kt, beads, chirality, positions, number, name)
-    if not folder.short:
-        for window in range(1, 1 + folder.windows):
-            _mend_all(folder, window, beads, chirality, positions, number, name, rng)
-    return positions, _cost(folder, 0, beads, chirality, positions)
+def grow_once(grower: Grower, molecules: Molecules, stream: Stream) -> tuple[FloatArray, FloatArray]:
+    """Grow molecules with the random numbers of a stream: positions, energies."""
+    positions = np.zeros((len(molecules), grower.molecule.moltype.n_atoms, 3))
+    _trial(grower, 0, molecules, positions, stream.of(0))
+    if not grower.short:
+        for window in range(1, 1 + grower.windows):
+            _grow_window(grower, window, molecules, positions, stream)
+    return positions, energy_of(grower, 0, molecules, positions)
 
 
-def _mend_all(
-    folder: Folder,
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-    rng: np.random.Generator,
+def _grow_window(
+    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> None:
-    """Fold a window of all molecules anew until hardly a trial finds a better shape (in place).
+    """Grow a window of all molecules anew until hardly a trial finds a better conformer (in place).
 
-    Trials know nothing of the shape there is, so none is out of reach.
+    Trials know nothing of the conformer there is, so none is out of reach.
     """
-    kt, quiet = folder.target.kt, 0  # trials less those that a better shape is worth
-    energy = _cost(folder, window, beads, chirality, positions)
+    kt, quiet = grower.hamiltonian.kt, 0  # trials - ENOUGH x improvements
+    energy = energy_of(grower, window, molecules, positions)
     for attempt in range(MOST):
-        where = (*name[:2], name[2] + MENDED * (1 + attempt * folder.windows + window))
-        trial, cost = _trial(folder, window, beads, chirality, positions, number, where, rng)
+        one, trial = stream.of(window, attempt), positions.copy()
+        cost = _trial(grower, window, molecules, trial, one)
         rise = cost - energy
-        taken = rng.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
+        taken = one.of(1).generator.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
         positions[taken], energy[taken] = trial[taken], cost[taken]
         quiet = max(0, quiet + len(rise) - ENOUGH * int((rise < -DISTINCT * kt).sum()))
         if quiet >= min(ENOUGH, MOST * len(rise)):
             break
 
 
-def offer(
-    folder: Folder,
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    *,
-    seed: int,
-    frame: int,
-    sample: int,
-    count: int,
-) -> Offer:
-    """Shapes that a window of each molecule might have, the present one first.
-
-    Parameters
-    ----------
-    folder, window, beads, hands, seed, frame, sample
-        As for :func:`fold`; windows count from 1.
-    positions
-        (copies, n, 3) nm, folded.
-    count
-        Shapes to look for.
-    """
-    free = _free(folder, window)
-    inner = np.isin(free, folder.skeleton)
-    name = (seed, frame * 65536 + sample, OFFERED + window)
-    rng = np.random.default_rng([*name, *folder.molecule.moltype.name.encode()])
-    copies = np.arange(len(beads))
-    shapes, cost = [positions[:, free]], [_cost(folder, window, beads, chirality, positions)]
-    for attempt in range(count):
-        where = (*name[:2], name[2] + MENDED * attempt)
-        trial, energy = _trial(folder, window, beads, chirality, positions, copies, where, rng)
-        shape = trial[:, free]
-        for other, known in zip(shapes, cost, strict=True):
-            apart = np.linalg.norm(shape[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
-            energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
-        shapes.append(shape)
-        cost.append(energy)
-    return Offer(
-        folder.script, window, beads, chirality, free, np.stack(shapes, axis=1), np.stack(cost, axis=1)
-    )
-
-
 def _trial(
-    folder: Folder,
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-    rng: np.random.Generator,
-) -> tuple[FloatArray, FloatArray]:
-    """Molecules with a window folded from nothing, and what it costs."""
-    trial, free = positions.copy(), _free(folder, window)
-    _arrange(folder, beads, chirality, trial, free, rng)
-    return trial, _try(folder, window, beads, chirality, trial, number, name)
-
-
-def _free(folder: Folder, window: int) -> IntArray:
-    """Atoms of a window."""
-    script = folder.script
-    return np.asarray(script.free[script.free_start[window] : script.free_start[window + 1]])
-
-
-def _try(
-    folder: Folder,
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
+    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> FloatArray:
-    """Anneal a window (in place); what it costs then."""
-    energy = anneal(
-        folder.script, window, FOLDING, folder.target.kt, beads, chirality, positions, number, name
-    )
-    return energy + _penalty(folder, chirality, positions)
+    """Grow a window from nothing (in place); its energies (copies,)."""
+    _place(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
+    return anneal_window(grower, window, molecules, positions, stream)
 
 
-def _cost(
-    folder: Folder, window: int, beads: FloatArray, chirality: SignArray, positions: FloatArray
+def anneal_window(
+    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> FloatArray:
-    """Energy (copies,) of a window and penalty of the hands, kJ/mol."""
-    energy = window_energies(folder.script, window, folder.target.kt, positions, beads)
-    return energy + _penalty(folder, chirality, positions)
+    """Anneal a window (in place); its energies (copies,)."""
+    copies = molecules.at(positions)
+    task = Task(window, GROWTH, stream.of(Use.ANNEALING).key)
+    energy = anneal(grower.arrays, task, copies, grower.team)
+    return energy + _penalty(grower, molecules, positions)
 
 
-def _penalty(folder: Folder, chirality: SignArray, positions: FloatArray) -> FloatArray:
-    """Penalty (copies,) on stereocentres that are flat or of the wrong hand, kJ/mol."""
-    got = chirality_of(positions, folder.script.centres)
-    wrong = ((chirality != 0) & (got != chirality)).sum(axis=1) + (got == 0).sum(axis=1)
-    return np.asarray(WRONG * wrong, np.float64)
+def energy_of(grower: Grower, window: int, molecules: Molecules, positions: FloatArray) -> FloatArray:
+    """Energy (copies,) of a window and penalty of the chirality, kJ/mol."""
+    energy = window_energies(grower.arrays, window, molecules.at(positions))
+    return energy + _penalty(grower, molecules, positions)
 
 
-WRONG = 1e6  # kJ/mol, for each hand that came out wrong
-SAME = 0.05  # nm, atoms of one shape are less far apart
-OFFERED = 1 << 21
-MENDED = 1 << 24  # sets these random numbers apart
+def _penalty(grower: Grower, molecules: Molecules, positions: FloatArray) -> FloatArray:
+    """Penalty (copies,) on stereocentres that are flat or of the wrong chirality, kJ/mol."""
+    got = chirality_of(positions, grower.arrays.centres)
+    wrong = ((molecules.chirality != 0) & (got != molecules.chirality)) | (got == 0)
+    return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
 
 
-def infer_chirality_from_beads(
-    folder: Folder, beads: FloatArray, chirality: SignArray, *, seed: int, frame: int, sample: int
-) -> SignArray:
-    """Hands of stereocentres, where they are not given: those with which a molecule fits its beads best.
+# --- what is offered for exchange --------------------------------------------------------------------
 
-    Windows about one stereocentre after the other, and about two neighbours, are annealed as they are and
-    turned; what lowers the energy is kept, until nothing does.  What most copies of a molecule have counts
-    as a prior: copies are rarely made with different hands.
+
+def find_candidates(
+    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
+) -> Candidates:
+    """Conformers that a window of each molecule might have, the present one first.
 
     Parameters
     ----------
-    folder, beads, hands, seed, frame, sample
-        As for :func:`fold`.
-
-    Returns
-    -------
-    (copies, c) 1 or -1.
+    grower, molecules, stream
+        As for :func:`grow`.
+    window
+        From 1.
+    positions
+        (copies, n, 3) nm, as grown.
     """
-    if np.all(chirality != 0):
-        return chirality
-    rng = np.random.default_rng([seed, frame, sample, INFERRING])
-    best = np.where(chirality == 0, rng.choice(np.array([-1, 1], np.int8), size=chirality.shape), chirality)
-    everyone = np.arange(len(beads))
-    positions, _ = _fold_once(folder, beads, best, everyone, (seed, frame, INFERRING))
-    attempt = INFERRING
-    doubtful = np.ones((len(beads), len(folder.turns)), bool)
-    for _ in range(SEARCHED):
-        for k, (centres, window) in enumerate(folder.turns):
-            rows = np.flatnonzero((chirality[:, list(centres)] == 0).all(axis=1) & doubtful[:, k])
-            if not len(rows):
-                continue
-            attempt += 2
-            name = (seed, frame * 65536 + sample, attempt)
-            gain = _turn(folder, list(centres), window, beads, best, positions, rows, name)
-            doubtful[rows, k] = np.abs(gain) < DOUBTFUL * folder.target.kt
-            # what was turned changes the case of all that share atoms with it
-            near = np.array([_near(centres, others) and m != k for m, (others, _) in enumerate(folder.turns)])
-            doubtful[rows[gain > 0]] |= near
-        if not doubtful.any():
-            break
-    return best
+    free = window_atoms(grower.arrays, window)
+    inner = np.isin(free, grower.skeleton)
+    conformers, energies = [positions[:, free]], [energy_of(grower, window, molecules, positions)]
+    for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
+        trial = positions.copy()
+        one = stream.of(Use.CANDIDATES, grower.number, window, attempt)
+        energy = _trial(grower, window, molecules, trial, one)
+        found = trial[:, free]
+        for other, known in zip(conformers, energies, strict=True):
+            apart = np.linalg.norm(found[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
+            energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
+        conformers.append(found)
+        energies.append(energy)
+    return Candidates(
+        grower.arrays, window, molecules, free, np.stack(conformers, axis=1), np.stack(energies, axis=1)
+    )
 
 
-def _near(centres: tuple[int, ...], others: tuple[int, ...]) -> bool:
-    return min(abs(i - j) for i in centres for j in others) <= 1
+# --- fragments put near their beads ------------------------------------------------------------------
 
 
-def _turn(
-    folder: Folder,
-    centres: list[int],
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    rows: IntArray,
-    name: tuple[int, int, int],
-) -> FloatArray:
-    """Turn stereocentres of some molecules where that lowers the energy; by how much it did or would."""
-    kt = folder.target.kt
-    old, new = chirality[rows], chirality[rows]
-    new[:, centres] *= -1
-    kept, turned = positions[rows], positions[rows]
-    for k in centres:
-        _invert(turned, folder.inverted[k])
-    energy = _search(folder, window, beads[rows], old, kept, rows, name)
-    gain = energy - _search(folder, window, beads[rows], new, turned, rows, (*name[:2], name[2] + 1))
-    for k in centres:
-        same = (chirality[:, k] == old[:, k][:, None]).sum(axis=1)
-        gain += kt * np.log((len(chirality) - same + 1.0) / same)
-    flipped = gain > 0
-    positions[rows] = np.where(flipped[:, None, None], turned, kept)
-    chirality[rows[flipped]] = new[flipped]
-    return np.asarray(gain, np.float64)
-
-
-def _search(
-    folder: Folder,
-    window: int,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    number: IntArray,
-    name: tuple[int, int, int],
-) -> FloatArray:
-    """Anneal a window several times; the lowest energies, whose ``positions`` stay."""
-    energy, first = _cost(folder, window, beads, chirality, positions), positions.copy()
-    for attempt in range(SEARCHES):
-        trial, where = first.copy(), (*name[:2], name[2] + MENDED * attempt)
-        found = _try(folder, window, beads, chirality, trial, number, where)
-        better = found < energy
-        energy[better], positions[better] = found[better], trial[better]
-    return energy
-
-
-def _invert(positions: FloatArray, centre: IntArray) -> None:
-    """Give a stereocentre (row of atoms) the other hand, in place.
-
-    Three neighbours stay; the centre and the fourth go to the other side of their plane.
-    """
-    a, b, c = (positions[:, i] for i in centre[1:4])
-    normal = np.cross(b - a, c - a)
-    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    for i in centre[[0, *range(4, len(centre))]]:
-        height = ((positions[:, i] - a) * normal).sum(axis=1, keepdims=True)
-        positions[:, i] -= 2 * height * normal
-
-
-INFERRING = 1 << 20  # sets these random numbers apart
-SEARCHED = 5  # rounds, at most
-DOUBTFUL = 6.0  # kT, what is surer than this is not asked again
-SEARCHES = 2  # times a window is annealed for the lowest energy
-
-
-def _arrange(
-    folder: Folder,
-    beads: FloatArray,
-    chirality: SignArray,
-    positions: FloatArray,
-    free: IntArray,
-    rng: np.random.Generator,
+def _place(
+    grower: Grower, molecules: Molecules, positions: FloatArray, free: IntArray, rng: np.random.Generator
 ) -> None:
     """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
 
     Changes ``positions`` (copies, n, 3) in place.
     """
-    copies = len(beads)
-    middles = np.einsum("fb,cbd->cfd", folder.layout, beads)
-    home = {int(i): k for k, f in enumerate(folder.fragments) for i in f.own}
+    copies = len(molecules)
+    middles = np.einsum("fb,cbd->cfd", grower.layout, molecules.beads)
+    home = {int(i): k for k, f in enumerate(grower.fragments) for i in f.own}
     for number in sorted({home[int(i)] for i in free}):
-        fragment = folder.fragments[number]
+        fragment = grower.fragments[number]
         atoms = fragment.atoms
-        shapes = _shapes(folder, number, chirality, rng)
+        shapes = _conformers(grower, number, molecules.chirality, rng)
         centre = np.isin(atoms, fragment.centre)
         shapes = shapes - shapes[:, centre].mean(axis=1, keepdims=True)
         shapes = np.einsum("cij,caj->cai", _random_rotations(copies, rng), shapes)
@@ -562,21 +446,16 @@ def _arrange(
     positions[:, free] += 0.005 * rng.normal(size=(copies, len(free), 3))
 
 
-def _shapes(folder: Folder, number: int, chirality: SignArray, rng: np.random.Generator) -> FloatArray:
-    """A conformer of one fragment for each copy, of the copy's hands: (copies, m, 3)."""
-    atoms, piece = folder.fragments[number].atoms, folder.pieces[number]
-    inside = list(folder.within[number])
+def _conformers(grower: Grower, number: int, chirality: SignArray, rng: np.random.Generator) -> FloatArray:
+    """A conformer of one fragment for each copy, of the copy's chirality: (copies, m, 3)."""
+    atoms, piece = grower.fragments[number].atoms, grower.pieces[number]
+    inside = list(grower.within[number])
     patterns, which = np.unique(chirality[:, inside], axis=0, return_inverse=True)
     found = np.empty((len(chirality), len(atoms), 3))
     for k, pattern in enumerate(patterns):
-        key = (piece.key, tuple(pattern.tolist()))
-        with folder.drawing:  # frames side by side share the pools
-            if key not in folder.pools:
-                folder.pools[key] = draw_conformers(
-                    piece, tuple(pattern.tolist()), kt=folder.target.kt, count=CONFORMERS, seed=folder.seed
-                )
         rows = np.flatnonzero(which.reshape(-1) == k)
-        found[rows] = folder.pools[key][rng.integers(CONFORMERS, size=len(rows))]
+        pool = grower.pools(piece, tuple(pattern.tolist()))
+        found[rows] = pool[rng.integers(len(pool), size=len(rows))]
     return found
 
 

@@ -3,13 +3,13 @@
 Every move is a rotation or a shift of some atoms while the rest of the molecule stands still, and
 none prefers a direction, so that a choice among several of them needs the target density only:
 
-=========  =====================================================================================
-``TURN``   about an axis of two atoms; chosen among evenly spaced angles, the present one included
-``SPIN``   a whole molecule about its centre; chosen among random rotations and the present one
-``TWIST``  as ``TURN``, by one small random angle: plain Metropolis
-``SWING``  about an atom, by a small rotation about a random axis: keeps the bond to that atom
-``SHIFT``  by a small vector
-=========  =====================================================================================
+==================  ====================================================================================
+``GIBBS_TORSION``   about an axis of two atoms; chosen among evenly spaced angles, the present one included
+``RIGID_ROTATION``  a whole molecule about its centre; chosen among random rotations and the present one
+``TORSION_STEP``    as ``GIBBS_TORSION``, by one small random angle: plain Metropolis
+``PIVOT``           about an atom, by a small rotation about a random axis: keeps the bond to that atom
+``TRANSLATION``     by a small vector
+==================  ====================================================================================
 
 The first two are iterated sampling-importance-resampling with the uniform distribution on the orbit of
 the rotation as proposal.  Inner conformers change through small moves of single atoms.
@@ -28,8 +28,8 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import Fragment, branch
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 
-TURN, SPIN, TWIST, SWING, SHIFT = range(5)
-KINDS = ("turn", "spin", "twist", "swing", "shift")
+GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION = range(5)
+MOVE_NAMES = ("Gibbs torsion", "rigid rotation", "torsion step", "pivot", "translation")
 
 LARGEST = 24
 """Atoms of a side branch up to which it is turned as a whole."""
@@ -49,9 +49,9 @@ class Move:
     atoms
         What moves.
     axis
-        Two atoms (``TURN``, ``TWIST``), one atom twice (``SWING``), or -1.
+        Two atoms (``GIBBS_TORSION``, ``TORSION_STEP``), one atom twice (``PIVOT``), or -1.
     repeat
-        How often it is tried in a visit.
+        How often it is tried in an update.
     """
 
     move_type: int
@@ -62,7 +62,7 @@ class Move:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Atoms visited together.
+    """Atoms updated together.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Block:
     moves
         In the order they are tried.
     every
-        Visited in one of so many sweeps.
+        Updated in one of so many sweeps.
     """
 
     centre: int
@@ -121,16 +121,16 @@ def _fragment_block(graph: nx.Graph, fragment: Fragment, held: set[frozenset[int
         rest = _rows(own - {first})
         if len(rest):
             moves += [
-                Move(TURN, rest, (outside, first)),
-                Move(TWIST, rest, (outside, first), 2),
-                Move(SWING, rest, (first, first), 1),
+                Move(GIBBS_TORSION, rest, (outside, first)),
+                Move(TORSION_STEP, rest, (outside, first), 2),
+                Move(PIVOT, rest, (first, first), 1),
             ]
-            moves.append(Move(SWING, fragment.own, (outside, outside), 1))
+            moves.append(Move(PIVOT, fragment.own, (outside, outside), 1))
     for atom in centre:
         leaves = sorted(own & set(graph[atom]) - set(centre))
-        moves.append(Move(SHIFT, _rows([atom, *leaves]), repeat=2))
-        moves += [Move(SWING, _rows([leaf]), (atom, atom), 2) for leaf in leaves]
-        moves += [Move(SHIFT, _rows([j]), repeat=2) for j in leaves if frozenset((atom, j)) not in held]
+        moves.append(Move(TRANSLATION, _rows([atom, *leaves]), repeat=2))
+        moves += [Move(PIVOT, _rows([leaf]), (atom, atom), 2) for leaf in leaves]
+        moves += [Move(TRANSLATION, _rows([j]), repeat=2) for j in leaves if frozenset((atom, j)) not in held]
     return Block(first, tuple(moves))
 
 
@@ -167,17 +167,19 @@ def _crankshafts(graph: nx.Graph, fragments: tuple[Fragment, ...]) -> Iterator[B
 
 def _crankshaft(graph: nx.Graph, own: IntArray, ends: tuple[int, int]) -> Iterator[Block]:
     """The fragments and what hangs on them, where that is little."""
-    kept = graph.copy()
-    kept.remove_nodes_from(ends)
-    moved = nx.node_connected_component(kept, int(own[0]))
-    if len(moved) <= LARGEST and not any(i in moved for i in ends):
+    moved, stack = {int(own[0])}, [int(own[0])]
+    while stack and len(moved) <= LARGEST:  # never the whole of a long chain
+        fresh = set(graph[stack.pop()]) - moved - set(ends)
+        moved |= fresh
+        stack += fresh
+    if len(moved) <= LARGEST:
         yield from _about(_rows(moved), ends, ends[0])
 
 
 def _about(atoms: IntArray, axis: tuple[int, int], centre: int) -> Iterator[Block]:
     """Both ways to turn several fragments; a large turn is seldom accepted, and tried less often."""
-    yield Block(centre, (Move(TWIST, atoms, axis, 2),), every=2)
-    yield Block(centre, (Move(TURN, atoms, axis),), every=8)
+    yield Block(centre, (Move(TORSION_STEP, atoms, axis, 2),), every=2)
+    yield Block(centre, (Move(GIBBS_TORSION, atoms, axis),), every=8)
 
 
 def _wholes(graph: nx.Graph, fragments: tuple[Fragment, ...], *, turning: bool) -> Iterator[Block]:
@@ -188,7 +190,10 @@ def _wholes(graph: nx.Graph, fragments: tuple[Fragment, ...], *, turning: bool) 
         part = nx.node_connected_component(graph, int(fragment.centre[0]))
         if len(part) <= WHOLE:
             atoms, first = _rows(part), int(fragment.centre[0])
-            moves = [Move(SHIFT, atoms, repeat=2)]
+            moves = [Move(TRANSLATION, atoms, repeat=2)]
             if len(part) > 1:
-                moves += [Move(SWING, atoms, (first, first), 2), *([Move(SPIN, atoms)] if turning else [])]
+                moves += [
+                    Move(PIVOT, atoms, (first, first), 2),
+                    *([Move(RIGID_ROTATION, atoms)] if turning else []),
+                ]
             yield Block(first, tuple(moves))

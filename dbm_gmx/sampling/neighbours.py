@@ -1,4 +1,4 @@
-"""One frame in its box: where atoms and beads are, and which beads are near each other, compiled.
+"""The neighbour list of a frame: which beads are near each other, compiled.
 
 Where an atom can be is bounded by a sphere about the bead that owns it.  Beads never move, so those whose
 spheres are within reach of each other are listed once for a frame, and all that looks for neighbours begins
@@ -21,15 +21,11 @@ from dbm_gmx.compiled import compiled
 CELL = 0.6  # width of the cells beads are sorted into, nm
 
 
-class Place(NamedTuple):
-    """One frame: where things are.
+class NeighbourList(NamedTuple):
+    """Beads of one frame, and which of them are near each other.
 
     Attributes
     ----------
-    positions
-        (n, 3) nm, molecules whole.
-    off
-        (m, 3) mapped centres minus beads, nm.
     beads, radius
         (m, 3), (m,) nm: beads, and how far from them their atoms may be.
     cell
@@ -41,8 +37,6 @@ class Place(NamedTuple):
         add to their given positions.
     """
 
-    positions: Any
-    off: Any
     beads: Any
     radius: Any
     cell: Any
@@ -74,15 +68,18 @@ class Cells(NamedTuple):
     order: Any
 
 
-def make_place(
-    positions: FloatArray,
-    off: FloatArray,
-    beads: FloatArray,
-    radius: FloatArray,
-    box: FloatArray,
-    reach: float,
-) -> Place:
-    """List the beads of a frame that are near each other; ``positions`` and ``off`` are not copied."""
+def make_neighbours(beads: FloatArray, radius: FloatArray, box: FloatArray, reach: float) -> NeighbourList:
+    """List the beads of a frame that are near each other.
+
+    Parameters
+    ----------
+    beads, radius
+        (m, 3), (m,) nm.
+    box
+        (3, 3) nm.
+    reach
+        How far apart the spheres of two listed beads may be, nm.
+    """
     cell = np.ascontiguousarray(reduced_cell(box))
     beads = np.ascontiguousarray(beads, np.float64)
     cells, widest = _sort(beads, cell), float(radius.max(initial=0.0))
@@ -91,7 +88,7 @@ def make_place(
     _list_near(cells, beads, radius, widest, reach, start, *none)
     near, shift = np.empty(start[-1], np.int32), np.empty((start[-1], 3), np.int16)
     _list_near(cells, beads, radius, widest, reach, start, near, shift)
-    return Place(positions, off, beads, radius, cell, reach, start, near, shift)
+    return NeighbourList(beads, radius, cell, reach, start, near, shift)
 
 
 def _sort(beads: FloatArray, cell: FloatArray) -> Cells:
@@ -108,9 +105,9 @@ def _sort(beads: FloatArray, cell: FloatArray) -> Cells:
 
 
 @compiled(forceinline=True)
-def image(place: Any, shift: Any) -> Any:
+def image(neighbours: Any, shift: Any) -> Any:
     """What is to be added to the given positions of an image, nm."""
-    a, b, c, cell = shift[0], shift[1], shift[2], place.cell
+    a, b, c, cell = shift[0], shift[1], shift[2], neighbours.cell
     return (
         a * cell[0, 0] + b * cell[1, 0] + c * cell[2, 0],
         a * cell[0, 1] + b * cell[1, 1] + c * cell[2, 1],
@@ -119,12 +116,12 @@ def image(place: Any, shift: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def within(place: Any, bead: int, other: int, sx: float, sy: float, sz: float, reach: float) -> bool:
+def within(neighbours: Any, bead: int, other: int, sx: float, sy: float, sz: float, reach: float) -> bool:
     """Whether the sphere of a bead and that of another's image are within ``reach``."""
-    dx = place.beads[other, 0] + sx - place.beads[bead, 0]
-    dy = place.beads[other, 1] + sy - place.beads[bead, 1]
-    dz = place.beads[other, 2] + sz - place.beads[bead, 2]
-    far = place.radius[bead] + place.radius[other] + reach
+    dx = neighbours.beads[other, 0] + sx - neighbours.beads[bead, 0]
+    dy = neighbours.beads[other, 1] + sy - neighbours.beads[bead, 1]
+    dz = neighbours.beads[other, 2] + sz - neighbours.beads[bead, 2]
+    far = neighbours.radius[bead] + neighbours.radius[other] + reach
     return dx * dx + dy * dy + dz * dz < far * far
 
 
@@ -135,19 +132,21 @@ def at_home(shift: Any) -> bool:
 
 
 @compiled()
-def near_any(place: Any, beads: Any) -> Any:
-    """Rows of ``place.near`` with all that is near one of some beads of a molecule, each image once."""
-    room, n = 0, 0
+def near_any(neighbours: Any, beads: Any) -> Any:
+    """Rows of ``neighbours.near`` with all that is near one of some beads of a molecule, each image once."""
+    space, n = 0, 0
     for bead in beads:
-        room += place.near_start[bead + 1] - place.near_start[bead]
-    rows = np.empty(room, np.int64)
+        space += neighbours.near_start[bead + 1] - neighbours.near_start[bead]
+    rows = np.empty(space, np.int64)
     for b in range(len(beads)):
-        for q in range(place.near_start[beads[b]], place.near_start[beads[b] + 1]):
+        for q in range(neighbours.near_start[beads[b]], neighbours.near_start[beads[b] + 1]):
             before = False  # it is near one that was looked at
             if b > 0:
-                sx, sy, sz = image(place, place.shift[q])
+                sx, sy, sz = image(neighbours, neighbours.shift[q])
                 for earlier in range(b):
-                    before |= within(place, beads[earlier], place.near[q], sx, sy, sz, place.reach)
+                    before |= within(
+                        neighbours, beads[earlier], neighbours.near[q], sx, sy, sz, neighbours.reach
+                    )
             if not before:
                 rows[n] = q
                 n += 1

@@ -1,6 +1,6 @@
-"""What a molecule feels of the atoms around it and of its own, beyond its bonded terms, compiled.
+"""Surroundings of a part of a molecule that moves: pairs with atoms that stand still, and of its own.
 
-For the way to a minimum: neighbours stand still, lists are made once, and cores can be soft.
+For the way to a minimum: pairs are listed once, within :data:`CUTOFF` and a margin, and cores can be soft.
 """
 
 # numba knows the types in here
@@ -12,13 +12,32 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.nonbonded import CLOSEST, pair_force, special_pair
+from dbm_gmx.forcefield.nonbonded import (
+    acts_at_all,
+    clamped,
+    coulomb,
+    coulomb_force,
+    inverse_distance,
+    inverse_sixth,
+    lennard_jones,
+    lennard_jones_force,
+    pair_energy_and_force,
+    reaction_field,
+    special_pair,
+)
+from dbm_gmx.forcefield.terms import add_force
 
-REACH = 0.6  # nm, at which pairs are cut off
-SKIN = 0.08  # nm, that distances change by after pairs were listed
+CUTOFF = 0.6
+"""nm, at which pairs are cut off while molecules are packed and brought to their minima."""
+
+MARGIN = 0.08
+"""nm, that distances change by after pairs were listed."""
+
+CONDUCTOR = reaction_field(CUTOFF, epsilon_rf=0.0)
+K_RF, C_RF = np.float32(CONDUCTOR.k_rf), np.float32(CONDUCTOR.c_rf)
 
 
-class Field(NamedTuple):
+class Surroundings(NamedTuple):
     """Pairs of atoms that move with what is around, and with atoms of the same molecule.
 
     Attributes
@@ -47,33 +66,40 @@ class Field(NamedTuple):
     inner: Any
 
 
-NOTHING = Field(
-    np.zeros(3),
-    np.zeros(0, np.int64),
-    np.zeros((3, 0), np.float32),
-    np.zeros(0, np.float32),
-    np.zeros(0, np.float32),
-    np.zeros(0, np.float32),
-    np.zeros(0, np.float32),
-    False,
-    np.zeros((0, 2), np.int64),
-    np.zeros((0, 3)),
-)
+def of_pairs(pair: Any, inner: Any) -> Surroundings:
+    """A molecule in the vacuum of which these pairs count, see :class:`Surroundings`."""
+    none = np.zeros(0, np.float32)
+    start, place = np.zeros(1, np.int64), np.zeros((3, 0), np.float32)
+    return Surroundings(np.zeros(3), start, place, none, none, none, none, False, pair, inner)
+
+
+NOTHING = of_pairs(np.zeros((0, 2), np.int64), np.zeros((0, 3)))
 """Of a molecule in the vacuum whose terms are all that counts."""
 
 
-@compiled()
-def make_field(tables: Any, molecule: int, free: Any, x: Any, around: Any, n: int) -> Field:
-    """List the pairs of the atoms ``free`` of a molecule at ``x`` with the first n rows ``around``.
+@compiled(forceinline=True)
+def acts(surroundings: Any) -> bool:
+    """Whether there is any pair."""
+    return len(surroundings.c6) > 0 or len(surroundings.pair) > 0
 
-    Rows are x, y, z and the atom of the system.
+
+@compiled()
+def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any) -> Surroundings:
+    """List the pairs of the atoms ``free`` of a molecule at ``x`` (n, 3) with the atoms ``around``.
+
+    Parameters
+    ----------
+    arrays
+        Of the system.
+    around
+        (a, 4) x, y, z and the atom of the system.
     """
-    begin, limit = tables.begin[molecule], (REACH + SKIN) ** 2
+    first, limit = arrays.first_atom[molecule], (CUTOFF + MARGIN) ** 2
     origin = x[free[0]].copy()
     start = np.zeros(len(free) + 1, np.int64)
     for q in range(len(free)):
         start[q + 1] = start[q]
-        for j in range(n):
+        for j in range(len(around)):
             start[q + 1] += _square(around[j], x[free[q]]) < limit
     size = start[-1]
     place = np.empty((3, size), np.float32)
@@ -81,20 +107,19 @@ def make_field(tables: Any, molecule: int, free: Any, x: Any, around: Any, n: in
     core, qq = np.empty(size, np.float32), np.empty(size, np.float32)
     k, charged = 0, False
     for q in range(len(free)):
-        atom = begin + free[q]
-        kind, charge = tables.type[atom], tables.charge[atom]
-        for j in range(n):
+        own, charge = arrays.type[first + free[q]], arrays.charge[first + free[q]]
+        for j in range(len(around)):
             if _square(around[j], x[free[q]]) < limit:
                 other = int(around[j, 3])
                 for d in range(3):
                     place[d, k] = around[j, d] - origin[d]
-                c6[k], c12[k] = tables.c6[kind, tables.type[other]], tables.c12[kind, tables.type[other]]
+                c6[k], c12[k] = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
                 core[k] = c12[k] / c6[k] if c6[k] > 0.0 else 0.0
-                qq[k] = charge * tables.charge[other]
+                qq[k] = charge * arrays.charge[other]
                 charged |= qq[k] != 0.0
                 k += 1
-    pair, inner = _inner_pairs(tables, molecule, free, x, limit)
-    return Field(origin, start, place, c6, c12, core, qq, charged, pair, inner)
+    pair, inner = _inner_pairs(arrays, molecule, free, x, limit)
+    return Surroundings(origin, start, place, c6, c12, core, qq, charged, pair, inner)
 
 
 @compiled(forceinline=True)
@@ -103,98 +128,90 @@ def _square(a: Any, b: Any) -> float:
     return dx * dx + dy * dy + dz * dz
 
 
-@compiled()
-def _inner_pairs(tables: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
+@compiled(forceinline=True)
+def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
     """Pairs within a molecule of which one moves, and their coefficients."""
-    begin, sort = tables.begin[molecule], tables.sort_of[molecule]
+    first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     moves = np.zeros(len(x), np.bool_)
     for i in free:
         moves[i] = True
-    mass = tables.mass_start[sort]
-    special = tables.special_start[sort + 1] - tables.special_start[sort]
-    room = special + len(free) * len(x)
-    pair, inner = np.empty((room, 2), np.int64), np.empty((room, 3))
+    begin = arrays.atom_start[moltype]
+    special, end = arrays.special_start[moltype], arrays.special_start[moltype + 1]
+    most = end - special + len(free) * len(x)
+    pair, inner = np.empty((most, 2), np.int64), np.empty((most, 3))
     k = 0
-    for s in range(tables.special_start[sort], tables.special_start[sort + 1]):
-        i, j, p = tables.special[s, 0], tables.special[s, 1], tables.special_parameters[s]
-        if not (moves[i] or moves[j]) or (p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0):
+    for s in range(special, end):
+        i, j = arrays.special[s, 0], arrays.special[s, 1]
+        if not (moves[i] or moves[j]) or not acts_at_all(arrays.special_parameters, s):
             continue
         pair[k, 0], pair[k, 1] = i, j
-        inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(tables, p, begin + i, begin + j)
+        inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(
+            arrays, arrays.special_parameters, s, (first + i, first + j)
+        )
         k += 1
     for i in free:
         for j in range(len(x)):
             if (moves[j] and j < i) or _square(x[i], x[j]) >= limit:
                 continue
             partner = False
-            for s in range(tables.partner_start[mass + i], tables.partner_start[mass + i + 1]):
-                partner |= tables.partner[s] == j
+            for s in range(arrays.partner_start[begin + i], arrays.partner_start[begin + i + 1]):
+                partner |= arrays.partner[s] == j
             if partner:
                 continue
-            a, b = begin + i, begin + j
+            a, b = first + i, first + j
             pair[k, 0], pair[k, 1] = i, j
-            inner[k, 0] = tables.c6[tables.type[a], tables.type[b]]
-            inner[k, 1] = tables.c12[tables.type[a], tables.type[b]]
-            inner[k, 2] = tables.charge[a] * tables.charge[b]
+            inner[k, 0] = arrays.c6[arrays.type[a], arrays.type[b]]
+            inner[k, 1] = arrays.c12[arrays.type[a], arrays.type[b]]
+            inner[k, 2] = arrays.charge[a] * arrays.charge[b]
             k += 1
     return pair[:k], inner[:k]
 
 
 @compiled()
-def feel(field: Field, free: Any, x: Any, soft: float, force: Any) -> float:
-    """Energy of the pairs, kJ/mol; adds their forces.
+def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: Any) -> float:
+    """Energy of the pairs, kJ/mol; adds their forces (n, 3).
 
     Cores are those of r^6 + ``soft`` sigma^6, and have no charge.  Charges are cut off as by a reaction
     field of a conductor.
     """
     total = 0.0
-    for q in range(len(field.start) - 1):
+    for q in range(len(surroundings.start) - 1):
         i = free[q]
-        px = np.float32(x[i, 0] - field.origin[0])
-        py = np.float32(x[i, 1] - field.origin[1])
-        pz = np.float32(x[i, 2] - field.origin[2])
-        begin, end = field.start[q], field.start[q + 1]
-        fx, fy, fz, energy = _dispersion(
-            px, py, pz, field.place, field.c6, field.c12, field.core, begin, end, np.float32(soft)
-        )
-        if field.charged and soft == 0.0:
-            gx, gy, gz, more = _charges(px, py, pz, field.place, field.qq, begin, end)
+        px = np.float32(x[i, 0] - surroundings.origin[0])
+        py = np.float32(x[i, 1] - surroundings.origin[1])
+        pz = np.float32(x[i, 2] - surroundings.origin[2])
+        fx, fy, fz, energy = _dispersion(surroundings, q, px, py, pz, np.float32(soft))
+        if surroundings.charged and soft == 0.0:
+            gx, gy, gz, more = _charges(surroundings, q, px, py, pz)
             fx, fy, fz, energy = fx + gx, fy + gy, fz + gz, energy + more
-        force[i, 0] += fx
-        force[i, 1] += fy
-        force[i, 2] += fz
+        add_force(force, i, fx, fy, fz)
         total += energy
-    for k in range(len(field.pair)):
-        i, j = field.pair[k, 0], field.pair[k, 1]
+    for k in range(len(surroundings.pair)):
+        i, j = surroundings.pair[k, 0], surroundings.pair[k, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        push, energy = pair_force(
-            field.inner[k, 0], field.inner[k, 1], field.inner[k, 2], dx * dx + dy * dy + dz * dz, soft
-        )
+        r2, of = dx * dx + dy * dy + dz * dz, surroundings.inner
+        energy, push = pair_energy_and_force(of[k, 0], of[k, 1], of[k, 2], r2, soft)
         total += energy
-        for d, along in enumerate((dx, dy, dz)):
-            force[i, d] += push * along
-            force[j, d] -= push * along
+        add_force(force, i, push * dx, push * dy, push * dz)
+        add_force(force, j, -push * dx, -push * dy, -push * dz)
     return total
 
 
 @compiled()
-def _dispersion(
-    x: Any, y: Any, z: Any, place: Any, c6: Any, c12: Any, core: Any, begin: int, end: int, soft: Any
-) -> Any:
-    """Lennard-Jones force on one place by its neighbours, and the energy."""
+def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) -> Any:
+    """Lennard-Jones force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
-    one, two, six = np.float32(1.0), np.float32(2.0), np.float32(6.0)
-    limit, closest = np.float32(REACH * REACH), np.float32(CLOSEST)
-    ax, ay, az = place[0], place[1], place[2]
-    for j in range(begin, end):
+    limit = np.float32(CUTOFF * CUTOFF)
+    ax, ay, az = surroundings.place[0], surroundings.place[1], surroundings.place[2]
+    c6, c12, core = surroundings.c6, surroundings.c12, surroundings.core
+    for j in range(surroundings.start[q], surroundings.start[q + 1]):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
-        square = max(r2, closest)
-        quartic = square * square
-        i6 = one / (quartic * square + soft * core[j])
-        inside = i6 if r2 < limit else np.float32(0.0)
-        energy += inside * (c12[j] * i6 - c6[j])
-        push = six * quartic * i6 * inside * (two * c12[j] * i6 - c6[j])
+        near = clamped(r2)
+        i6 = inverse_sixth(near, soft * core[j])
+        inside = np.float32(1.0) if r2 < limit else np.float32(0.0)
+        energy += inside * lennard_jones(i6, c6[j], c12[j])
+        push = inside * lennard_jones_force(near, i6, c6[j], c12[j])
         fx += push * dx
         fy += push * dy
         fz += push * dz
@@ -202,21 +219,19 @@ def _dispersion(
 
 
 @compiled()
-def _charges(x: Any, y: Any, z: Any, place: Any, qq: Any, begin: int, end: int) -> Any:
-    """Electrostatic force on one place by its neighbours, and the energy."""
+def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
+    """Electrostatic force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
-    one, two, zero = np.float32(1.0), np.float32(2.0), np.float32(0.0)
-    limit, closest = np.float32(REACH * REACH), np.float32(CLOSEST)
-    k_rf, c_rf = np.float32(0.5 / REACH**3), np.float32(1.5 / REACH)
-    ax, ay, az = place[0], place[1], place[2]
-    for j in range(begin, end):
+    limit = np.float32(CUTOFF * CUTOFF)
+    ax, ay, az = surroundings.place[0], surroundings.place[1], surroundings.place[2]
+    for j in range(surroundings.start[q], surroundings.start[q + 1]):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
-        square = max(r2, closest)
-        root = one / np.sqrt(square)
-        charge = qq[j] if r2 < limit else zero
-        energy += charge * (root + k_rf * square - c_rf)
-        push = charge * (root / square - two * k_rf)
+        near = clamped(r2)
+        inverse = inverse_distance(near)
+        qq = surroundings.qq[j] if r2 < limit else np.float32(0.0)
+        energy += qq * coulomb(inverse, near, K_RF, C_RF)
+        push = qq * coulomb_force(inverse, near, K_RF)
         fx += push * dx
         fy += push * dy
         fz += push * dz

@@ -1,8 +1,8 @@
-"""Sweeps: the Markov chain that leaves the target unchanged, compiled.
+"""Sweeps: the Markov chain that leaves the Boltzmann distribution unchanged, compiled.
 
-A *visit* gathers the atoms around a block once and tries its moves.  Blocks whose beads' spheres
+An *update* gathers the atoms around a block once and tries its moves.  Blocks whose beads' spheres
 (:mod:`~dbm_gmx.sampling.neighbours`) are further apart than the cut-off do not see each other, have the same
-*colour*, and are visited side by side.
+colour, and are updated side by side.
 """
 
 # numba knows the types in here
@@ -10,62 +10,176 @@ A *visit* gathers the atoms around a block once and tries its moves.  Blocks who
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
 
-import numba as nb
 import numpy as np
 
-from dbm_gmx.compiled import compiled, serial_and_parallel
+from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.nonbonded import special_energy
 from dbm_gmx.forcefield.terms import term_energy
-from dbm_gmx.sampling.moves import SHIFT, SPIN, SWING, TURN
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.arrays import Configuration
+from dbm_gmx.sampling.energy import charge_energy, dispersion_energy
+from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
 from dbm_gmx.sampling.neighbours import at_home, image, near_any
-from dbm_gmx.sampling.random_numbers import gaussian, seeded, uniform
+from dbm_gmx.sampling.random_numbers import Stream, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import random_matrix, turn_matrix
 
-CLOSEST = np.float32(1e-4)  # nm^2: closer than 0.01 nm the energy no longer grows
+CANDIDATES = 24
+"""Rotations a ``GIBBS_TORSION`` or ``RIGID_ROTATION`` chooses from, at least."""
+
+HOPELESS = 60.0
+"""Candidates whose bonds and beads alone are worth so many kT less than the present state's are dropped
+(weight 1e-26)."""
 
 
-class Sight(NamedTuple):
-    """What a block sees in a visit.
+class SweepArrays(NamedTuple):
+    """What moves change and see, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
+
+    kt: float
+    stiffness: float
+    lj2: float
+    coulomb2: float
+    reach: float
+    shift6: float
+    k_rf: float
+    c_rf: float
+    charged: bool
+    type: Any
+    charge: Any
+    molecule: Any
+    c6: Any
+    c12: Any
+    owned_start: Any
+    owned: Any
+    form: Any
+    atoms: Any
+    parameters: Any
+    own_start: Any
+    own: Any
+    own_special_start: Any
+    own_special: Any
+    own_type_start: Any
+    own_type: Any
+    own_bead_start: Any
+    own_bead: Any
+    every: Any
+    move_start: Any
+    move_type: Any
+    first: Any
+    second: Any
+    repeat: Any
+    moved_start: Any
+    moved: Any
+    slot: Any
+    owner: Any
+    changed_start: Any
+    changed: Any
+    pair_start: Any
+    pair: Any
+    pair_parameters: Any
+    shifted_start: Any
+    shifted: Any
+    share_start: Any
+    share: Any
+    instance_block: Any
+    instance_atom: Any
+    instance_bead: Any
+
+
+class Progress(NamedTuple):
+    """What a chain knows of its moves.
+
+    Attributes
+    ----------
+    steps
+        (moves,) sizes of the small moves, radians or nm; 0 switches a move off.
+    gained
+        (instances, 2) the change of the potential and of the beads' energy in a sweep, kJ/mol.
+    tried
+        (instances, most moves of a block, 3): tries, acceptances and effective candidates.
+    """
+
+    steps: Any
+    gained: Any
+    tried: Any
+
+
+class Colours(NamedTuple):
+    """Ranges of instances of each colour, and the instances in that order."""
+
+    start: Any
+    order: Any
+
+
+class BlockSurroundings(NamedTuple):
+    """What a block sees in an update.
 
     Attributes
     ----------
     centre
         (3,) nm.
-    around, n
-        (5, k) float32 x, y, z relative to the centre, charge and type of the first n atoms.
+    around, charge
+        (3, n) float32 x, y, z relative to the centre, and (n,) charge of the atoms.
     c6, c12
         (types of the block, n) coefficients with each.
     """
 
     centre: Any
     around: Any
-    n: int
+    charge: Any
     c6: Any
     c12: Any
 
 
-class Scratch(NamedTuple):
-    """Room to work in a visit: positions (atoms, 3), displacements of beads (beads, 3), a rotation."""
+class Instance(NamedTuple):
+    """A block of one molecule: its number, first atom and first bead."""
+
+    block: int
+    first_atom: int
+    first_bead: int
+
+
+class Workspace(NamedTuple):
+    """What an update works with.
+
+    Attributes
+    ----------
+    old, new
+        (atoms, 3) positions before and after a move.
+    offsets, new_offsets
+        (beads, 3) of the beads a move displaces.
+    matrix, pivot
+        (3, 3), (3,) of a rotation.
+    rng
+        Random numbers.
+    steps, gained, tried
+        Sizes of all moves, and those of the instance, see :class:`Progress`.
+    """
 
     old: Any
     new: Any
-    off: Any
-    new_off: Any
+    offsets: Any
+    new_offsets: Any
     matrix: Any
     pivot: Any
+    rng: Any
+    steps: Any
+    gained: Any
+    tried: Any
 
 
-# --- neighbours ------------------------------------------------------------------------------------
+# --- what a block sees -------------------------------------------------------------------------------
 
 
 @compiled(forceinline=True)
-def _extent(place: Any, tables: Any, block: int, first_bead: int) -> float:
+def _extent(place: Any, arrays: Any, block: int, first_bead: int) -> float:
     """Radius about a block's first bead that holds the spheres of all its beads."""
-    home = first_bead + tables.bead[tables.bead_start[block]]
+    home = first_bead + arrays.own_bead[arrays.own_bead_start[block]]
     widest = 0.0
-    for q in range(tables.bead_start[block], tables.bead_start[block + 1]):
-        own = first_bead + tables.bead[q]
+    for q in range(arrays.own_bead_start[block], arrays.own_bead_start[block + 1]):
+        own = first_bead + arrays.own_bead[q]
         dx = place.beads[own, 0] - place.beads[home, 0]
         dy = place.beads[own, 1] - place.beads[home, 1]
         dz = place.beads[own, 2] - place.beads[home, 2]
@@ -73,183 +187,133 @@ def _extent(place: Any, tables: Any, block: int, first_bead: int) -> float:
     return widest
 
 
-@compiled()
-def _gather(
-    place: Any, tables: Any, one: int, centre: Any, radius: float, reach: float, rows: Any, around: Any
-) -> int:
-    """Collect the atoms of beads that a block can see, relative to ``centre``; how many there are.
+@compiled(forceinline=True)
+def _gather(place: Any, arrays: Any, at: Any, limit: float, rows: Any) -> Any:
+    """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
 
-    Left out are its own atoms and those of its list of special partners.  Fills ``around`` (5, k): x, y, z,
-    charge, type.
+    Left out are its own atoms and their special partners.
+
+    Returns
+    -------
+    (4, n) float32 x, y, z relative to the bead and charge, and (n,) types.
     """
-    block, first_atom = tables.instance[one], tables.atom[one]
-    own, own_end = tables.own_start[block], tables.own_start[block + 1]
-    special, special_end = tables.near_start[block], tables.near_start[block + 1]
-    molecule = tables.molecule[first_atom + tables.own[own]]
-    limit, positions = (radius + reach) ** 2, place.positions
+    block, first_atom = at.block, at.first_atom
+    centre = place.beads[at.first_bead + arrays.own_bead[arrays.own_bead_start[block]]]
+    own, own_end = arrays.own_start[block], arrays.own_start[block + 1]
+    special, special_end = arrays.own_special_start[block], arrays.own_special_start[block + 1]
+    molecule = arrays.molecule[first_atom + arrays.own[own]]
+    positions, most = place.positions, 0
+    for q in rows:
+        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
+    around, types = np.empty((4, most + 1), np.float32), np.empty(most + 1, np.int64)
     k = 0
     for q in rows:
         sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        first, last = tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]
+        first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
         same = at_home(place.shift[q])
-        related = first < last and tables.molecule[tables.holder[first]] == molecule
+        related = first < last and arrays.molecule[arrays.owned[first]] == molecule
         for r in range(first, last):
-            atom = tables.holder[r]
+            atom = arrays.owned[r]
             x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
             # written in any case: whether it is kept no processor can guess
-            around[0, k], around[1, k], around[2, k] = x, y, z
-            around[3, k] = tables.charge[atom]
-            around[4, k] = tables.type[atom]
+            around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[atom]
+            types[k] = arrays.type[atom]
             kept = x * x + y * y + z * z < limit
             if related:
                 row = atom - first_atom
                 for s in range(own, own_end):
-                    kept &= tables.own[s] != row
+                    kept &= arrays.own[s] != row
                 if same:
                     for s in range(special, special_end):
-                        kept &= tables.near[s] != row
+                        kept &= arrays.own_special[s] != row
             k += kept
-    return k
-
-
-# --- energies --------------------------------------------------------------------------------------
+    return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
 
 
 @compiled()
-def _lennard_jones(
-    x: Any, y: Any, z: Any, around: Any, n: int, c6: Any, c12: Any, limit: Any, s6: Any, s12: Any
-) -> Any:
-    """Lennard-Jones energy of one atom with those around it."""
-    total = np.float32(0.0)
-    ax, ay, az = around[0], around[1], around[2]
-    for j in range(n):
-        dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
-        r2 = dx * dx + dy * dy + dz * dz
-        inverse = np.float32(1.0) / max(r2, CLOSEST)
-        i6 = inverse * inverse * inverse
-        energy = c12[j] * (i6 * i6 - s12) - c6[j] * (i6 - s6)
-        total += energy if r2 < limit else np.float32(0.0)
-    return total
+def look_around(place: Any, arrays: Any, at: Any) -> BlockSurroundings:
+    """All that a block sees."""
+    # a sphere that no move can change: about a bead, around all places the atoms may be at
+    block, first_bead = at.block, at.first_bead
+    begin, end = arrays.own_bead_start[block], arrays.own_bead_start[block + 1]
+    radius = _extent(place, arrays, block, first_bead) + arrays.reach
+    rows = near_any(place, first_bead + arrays.own_bead[begin:end])
+    around, types = _gather(place, arrays, at, radius * radius, rows)
+    n, first_type = len(types), arrays.own_type_start[block]
+    count = arrays.own_type_start[block + 1] - first_type
+    c6, c12 = np.empty((count, n), np.float32), np.empty((count, n), np.float32)
+    for s in range(count):
+        own = arrays.own_type[first_type + s]
+        for j in range(n):
+            c6[s, j], c12[s, j] = arrays.c6[own, types[j]], arrays.c12[own, types[j]]
+    return BlockSurroundings(place.beads[first_bead + arrays.own_bead[begin]], around[:3], around[3], c6, c12)
 
 
-@compiled()
-def _coulomb(x: Any, y: Any, z: Any, around: Any, n: int, limit: Any, k_rf: Any, c_rf: Any) -> Any:
-    """Potential at one place due to the charges around it."""
-    total = np.float32(0.0)
-    ax, ay, az, charge = around[0], around[1], around[2], around[3]
-    for j in range(n):
-        dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
-        r2 = max(dx * dx + dy * dy + dz * dz, CLOSEST)
-        energy = charge[j] * (np.float32(1.0) / np.sqrt(r2) + k_rf * r2 - c_rf)
-        total += energy if r2 < limit else np.float32(0.0)
-    return total
-
-
-@compiled()
-def pair_energy(numbers: Any, p: Any, c6: float, c12: float, qq: float, r2: float) -> float:
-    """Energy of a special pair ``p`` (:class:`~dbm_gmx.forcefield.hamiltonian.MoleculeTarget`)."""
-    r2 = max(r2, 1e-4)
-    i6 = 1.0 / (r2 * r2 * r2)
-    energy = (p[1] * i6 - p[0]) * i6 + p[2] / math.sqrt(r2)
-    if r2 < numbers.coulomb2:
-        energy += p[3] * (numbers.k_rf * r2 - numbers.c_rf)
-    if p[4] > 0.0:
-        if r2 < numbers.lj2:
-            energy += c12 * (i6 * i6 - numbers.shift12) - c6 * (i6 - numbers.shift6)
-        if r2 < numbers.coulomb2:
-            energy += qq * (1.0 / math.sqrt(r2) + numbers.k_rf * r2 - numbers.c_rf)
-    return energy
+# --- energies of a move ------------------------------------------------------------------------------
 
 
 @compiled(forceinline=True)
-def _term(tables: Any, t: int, positions: Any, first: int) -> float:
-    """Energy of a term of the molecule that begins with atom ``first``."""
-    return term_energy(
-        tables.form[t],
-        tables.parameters[t],
-        positions,
-        first + tables.atoms[t, 0],
-        first + tables.atoms[t, 1],
-        first + max(tables.atoms[t, 2], 0),
-        first + max(tables.atoms[t, 3], 0),
-    )
-
-
-@compiled(forceinline=True)
-def _inner(place: Any, tables: Any, numbers: Any, one: int, move: int) -> float:
+def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
-    first_atom, positions = tables.atom[one], place.positions
     total = 0.0
-    for q in range(tables.term_start[move], tables.term_start[move + 1]):
-        t = tables.term[q]
-        total += _term(tables, t, positions, first_atom)
-    for q in range(tables.pair_start[move], tables.pair_start[move + 1]):
-        i, j = first_atom + tables.pair[q, 0], first_atom + tables.pair[q, 1]
+    for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
+        t = arrays.changed[q]
+        total += term_energy(arrays, t, positions, first)
+    for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
+        i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
-        ti, tj = tables.type[i], tables.type[j]
-        total += pair_energy(
-            numbers,
-            tables.pair_parameters[q],
-            tables.c6[ti, tj],
-            tables.c12[ti, tj],
-            tables.charge[i] * tables.charge[j],
-            dx * dx + dy * dy + dz * dz,
-        )
+        r2 = dx * dx + dy * dy + dz * dz
+        total += special_energy(arrays, arrays.pair_parameters, q, (i, j), r2)
     return total
 
 
 @compiled(forceinline=True)
-def _outer(place: Any, tables: Any, numbers: Any, one: int, move: int, sight: Any) -> float:
+def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
     """Energy of the atoms of a move with all that the block sees."""
-    first_atom, positions = tables.atom[one], place.positions
-    centre, around, n = sight.centre, sight.around, sight.n
-    limit, s6, s12 = np.float32(numbers.lj2), np.float32(numbers.shift6), np.float32(numbers.shift12)
-    coulomb2, k_rf, c_rf = np.float32(numbers.coulomb2), np.float32(numbers.k_rf), np.float32(numbers.c_rf)
+    centre = surroundings.centre
     total = 0.0
-    for q in range(tables.moved_start[move], tables.moved_start[move + 1]):
-        atom = first_atom + tables.moved[q]
+    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
+        atom, slot = first + arrays.moved[q], arrays.slot[q]
         x = np.float32(positions[atom, 0] - centre[0])
         y = np.float32(positions[atom, 1] - centre[1])
         z = np.float32(positions[atom, 2] - centre[2])
-        slot = tables.slot[q]
-        c6, c12 = sight.c6[slot], sight.c12[slot]
-        total += _lennard_jones(x, y, z, around, n, c6, c12, limit, s6, s12)
-        if numbers.charged and tables.charge[atom] != 0.0:
-            total += tables.charge[atom] * _coulomb(x, y, z, around, n, coulomb2, k_rf, c_rf)
+        c6, c12 = surroundings.c6[slot], surroundings.c12[slot]
+        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays)
+        charge = arrays.charge[atom]
+        if arrays.charged and charge != 0.0:
+            total += charge * charge_energy((x, y, z), surroundings.around, surroundings.charge, arrays)
     return total
 
 
 @compiled(forceinline=True)
-def _pull(place: Any, tables: Any, numbers: Any, one: int, move: int, old: Any, off: Any) -> float:
-    """Energy of the beads a move displaces, whose new distances go into ``off``; ``old`` atoms."""
-    first_atom, first_bead = tables.atom[one], tables.bead_of[one]
-    begin, end = tables.moved_start[move], tables.moved_start[move + 1]
-    share = tables.share_start[move]
+def _bead_energy(place: Any, arrays: Any, at: Any, move: int, workspace: Any) -> float:
+    """Energy of the beads a move displaces, whose new offsets go into the workspace."""
+    old, begin, end = workspace.old, arrays.moved_start[move], arrays.moved_start[move + 1]
+    share = arrays.share_start[move]
     total = 0.0
-    for q in range(tables.weigh_start[move], tables.weigh_start[move + 1]):
-        row = q - tables.weigh_start[move]
-        bead = first_bead + tables.weigh[q]
+    for q in range(arrays.shifted_start[move], arrays.shifted_start[move + 1]):
+        row = q - arrays.shifted_start[move]
+        bead = at.first_bead + arrays.shifted[q]
         for d in range(3):
-            value = place.off[bead, d]
+            value = place.offsets[bead, d]
             for r in range(begin, end):
-                value += tables.share[share + r - begin] * (
-                    place.positions[first_atom + tables.moved[r], d] - old[r - begin, d]
+                value += arrays.share[share + r - begin] * (
+                    place.positions[at.first_atom + arrays.moved[r], d] - old[r - begin, d]
                 )
-            off[row, d] = value
+            workspace.offsets[row, d] = value
             total += value * value
         share += end - begin
-    return 0.5 * numbers.stiffness * total
+    return 0.5 * arrays.stiffness * total
 
 
 @compiled(forceinline=True)
-def _inside(place: Any, tables: Any, one: int, move: int) -> bool:
+def _inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
     """Whether the atoms of a move are in the spheres of their beads."""
-    first_atom, first_bead = tables.atom[one], tables.bead_of[one]
-    for q in range(tables.moved_start[move], tables.moved_start[move + 1]):
-        atom, bead = first_atom + tables.moved[q], first_bead + tables.owner[q]
+    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
+        atom, bead = at.first_atom + arrays.moved[q], at.first_bead + arrays.owner[q]
         far = 0.0
         for d in range(3):
             far += (place.positions[atom, d] - place.beads[bead, d]) ** 2
@@ -258,413 +322,284 @@ def _inside(place: Any, tables: Any, one: int, move: int) -> bool:
     return True
 
 
-# --- moving atoms ----------------------------------------------------------------------------------
+# --- moving atoms ------------------------------------------------------------------------------------
 
 
 @compiled(forceinline=True)
-def _rotate(place: Any, tables: Any, one: int, move: int, room: Any) -> None:
+def _rotate(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Put the atoms of a move where their old positions get by the rotation about the pivot."""
-    first_atom, begin = tables.atom[one], tables.moved_start[move]
-    matrix, pivot, old = room.matrix, room.pivot, room.old
-    for q in range(begin, tables.moved_start[move + 1]):
+    matrix, pivot, old = workspace.matrix, workspace.pivot, workspace.old
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         x, y, z = old[q - begin, 0] - pivot[0], old[q - begin, 1] - pivot[1], old[q - begin, 2] - pivot[2]
-        atom = first_atom + tables.moved[q]
+        atom = first + arrays.moved[q]
         for d in range(3):
-            place.positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
+            positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
 
 
 @compiled(forceinline=True)
-def _copy(place: Any, tables: Any, one: int, move: int, into: Any) -> None:
+def _copy(positions: Any, arrays: Any, first: int, move: int, into: Any) -> None:
     """Copy the positions of the atoms of a move."""
-    first_atom, begin = tables.atom[one], tables.moved_start[move]
-    for q in range(begin, tables.moved_start[move + 1]):
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         for d in range(3):
-            into[q - begin, d] = place.positions[first_atom + tables.moved[q], d]
+            into[q - begin, d] = positions[first + arrays.moved[q], d]
 
 
 @compiled(forceinline=True)
-def _put(place: Any, tables: Any, one: int, move: int, positions: Any) -> None:
-    """Put the atoms of a move to positions."""
-    first_atom, begin = tables.atom[one], tables.moved_start[move]
-    for q in range(begin, tables.moved_start[move + 1]):
+def _put(positions: Any, arrays: Any, first: int, move: int, places: Any) -> None:
+    """Put the atoms of a move to places."""
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         for d in range(3):
-            place.positions[first_atom + tables.moved[q], d] = positions[q - begin, d]
+            positions[first + arrays.moved[q], d] = places[q - begin, d]
 
 
 @compiled(forceinline=True)
-def _displace(place: Any, tables: Any, one: int, move: int, off: Any) -> None:
-    """Note the new displacements of the beads of a move."""
-    first_bead = tables.bead_of[one]
-    for q in range(tables.weigh_start[move], tables.weigh_start[move + 1]):
+def _displace(offsets: Any, arrays: Any, first: int, move: int, new: Any) -> None:
+    """Note the new offsets of the beads of a move."""
+    begin = arrays.shifted_start[move]
+    for q in range(begin, arrays.shifted_start[move + 1]):
         for d in range(3):
-            place.off[first_bead + tables.weigh[q], d] = off[q - tables.weigh_start[move], d]
+            offsets[first + arrays.shifted[q], d] = new[q - begin, d]
 
 
 @compiled(forceinline=True)
-def _axis(place: Any, tables: Any, one: int, move: int, room: Any) -> Any:
+def _axis(positions: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
     """Set the pivot to the second atom of a move's axis; the axis, nm."""
-    a, b = tables.atom[one] + tables.first[move], tables.atom[one] + tables.second[move]
+    a, b = first + arrays.first[move], first + arrays.second[move]
     for d in range(3):
-        room.pivot[d] = place.positions[b, d]
+        pivot[d] = positions[b, d]
     return (
-        place.positions[b, 0] - place.positions[a, 0],
-        place.positions[b, 1] - place.positions[a, 1],
-        place.positions[b, 2] - place.positions[a, 2],
+        positions[b, 0] - positions[a, 0],
+        positions[b, 1] - positions[a, 1],
+        positions[b, 2] - positions[a, 2],
     )
 
 
 @compiled(forceinline=True)
-def _step(place: Any, tables: Any, one: int, move: int, size: float, rng: Any, room: Any) -> None:
+def _middle(arrays: Any, move: int, workspace: Any) -> None:
+    """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
+    pivot = workspace.pivot
+    size = arrays.moved_start[move + 1] - arrays.moved_start[move]
+    single = arrays.shifted_start[move + 1] - arrays.shifted_start[move] == 1
+    share = arrays.share_start[move]
+    total = 0.0
+    for d in range(3):
+        pivot[d] = 0.0
+    for q in range(size):
+        weight = arrays.share[share + q] if single else 1.0
+        total += weight
+        for d in range(3):
+            pivot[d] += weight * workspace.old[q, d]
+    for d in range(3):
+        pivot[d] /= total
+
+
+@compiled(forceinline=True)
+def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
-    if tables.move_type[move] == SHIFT:
+    rng, size = workspace.rng, workspace.steps[move]
+    if arrays.move_type[move] == TRANSLATION:
         x, y, z = size * gaussian(rng), size * gaussian(rng), size * gaussian(rng)
-        begin = tables.moved_start[move]
-        for q in range(begin, tables.moved_start[move + 1]):
-            atom = tables.atom[one] + tables.moved[q]
-            place.positions[atom, 0] = room.old[q - begin, 0] + x
-            place.positions[atom, 1] = room.old[q - begin, 1] + y
-            place.positions[atom, 2] = room.old[q - begin, 2] + z
+        begin = arrays.moved_start[move]
+        for q in range(begin, arrays.moved_start[move + 1]):
+            atom = first + arrays.moved[q]
+            positions[atom, 0] = workspace.old[q - begin, 0] + x
+            positions[atom, 1] = workspace.old[q - begin, 1] + y
+            positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
-    x, y, z = _axis(place, tables, one, move, room)
+    x, y, z = _axis(positions, arrays, first, move, workspace.pivot)
     angle = size * gaussian(rng)
-    if tables.move_type[move] == SWING:
+    if arrays.move_type[move] == PIVOT:
         # a rotation vector of three Gaussian components
         x, y, z = gaussian(rng), gaussian(rng), gaussian(rng)
         angle = size * math.sqrt(x * x + y * y + z * z)
-    turn_matrix(x, y, z, angle, room.matrix)
-    _rotate(place, tables, one, move, room)
+    turn_matrix(x, y, z, angle, workspace.matrix)
+    _rotate(positions, arrays, first, move, workspace)
 
 
-# --- a visit ---------------------------------------------------------------------------------------
+# --- an update ---------------------------------------------------------------------------------------
 
 
-@compiled()
-def _look(place: Any, tables: Any, numbers: Any, one: int) -> Any:
-    """All that a block sees."""
-    # a sphere that no move can change: about a bead, around all places the atoms may be at
-    block, first_bead = tables.instance[one], tables.bead_of[one]
-    begin = tables.bead_start[block]
-    centre = place.beads[first_bead + tables.bead[begin]]
-    radius = _extent(place, tables, block, first_bead)
-    rows, atoms = near_any(place, first_bead + tables.bead[begin : tables.bead_start[block + 1]]), 0
-    for q in rows:
-        atoms += tables.holder_start[place.near[q] + 1] - tables.holder_start[place.near[q]]
-    around = np.empty((5, atoms + 1), np.float32)
-    n = _gather(place, tables, one, centre, radius, numbers.reach, rows, around)
-    sorts = tables.sort_start[block + 1] - tables.sort_start[block]
-    c6, c12 = np.empty((sorts, n), np.float32), np.empty((sorts, n), np.float32)
-    for s in range(sorts):
-        kind = tables.sort[tables.sort_start[block] + s]
-        for j in range(n):
-            other = int(around[4, j])
-            c6[s, j], c12[s, j] = tables.c6[kind, other], tables.c12[kind, other]
-    return Sight(centre, around, n, c6, c12)
-
-
-@compiled()
-def visit(
-    place: Any,
-    tables: Any,
-    numbers: Any,
-    one: int,
-    steps: Any,
-    candidates: int,
-    rng: Any,
-    gained: Any,
-    tried: Any,
-) -> None:
-    """Try all moves of an instance.
-
-    Parameters
-    ----------
-    steps
-        (moves,) sizes of the small moves, radians or nm; 0 switches a move off.
-    candidates
-        Of ``TURN`` and ``SPIN``, at least.
-    dice
-        Stream of random numbers.
-    gained
-        (2,) the change of the potential and of the beads' energy is added here, kJ/mol.
-    tried
-        (moves of the block, 3): tries, acceptances and effective candidates are added here.
-    """
-    block = tables.instance[one]
-    first_move, last_move = tables.move_start[block], tables.move_start[block + 1]
-    sight = _look(place, tables, numbers, one)
+@compiled(forceinline=True)
+def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
+    """Space for the largest move of a block."""
     atoms = beads = 1
-    for move in range(first_move, last_move):
-        atoms = max(atoms, tables.moved_start[move + 1] - tables.moved_start[move])
-        beads = max(beads, tables.weigh_start[move + 1] - tables.weigh_start[move])
-    room = Scratch(
+    for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
+        atoms = max(atoms, arrays.moved_start[move + 1] - arrays.moved_start[move])
+        beads = max(beads, arrays.shifted_start[move + 1] - arrays.shifted_start[move])
+    return Workspace(
         np.empty((atoms, 3)),
         np.empty((atoms, 3)),
         np.empty((beads, 3)),
         np.empty((beads, 3)),
         np.empty((3, 3)),
         np.empty(3),
+        rng,
+        progress.steps,
+        progress.gained[one],
+        progress.tried[one],
     )
-    for move in range(first_move, last_move):
-        if steps[move] == 0.0:
-            continue
-        counts = tried[move - first_move]
-        _copy(place, tables, one, move, room.old)
-        if tables.move_type[move] in (TURN, SPIN):
-            _choose(place, tables, numbers, one, move, candidates, rng, sight, room, gained, counts)
-        else:
-            _walk(place, tables, numbers, one, move, steps[move], rng, sight, room, gained, counts)
 
 
 @compiled()
-def _walk(
-    place: Any,
-    tables: Any,
-    numbers: Any,
-    one: int,
-    move: int,
-    size: float,
-    rng: Any,
-    sight: Any,
-    room: Any,
-    gained: Any,
-    counts: Any,
-) -> None:
+def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
+    """Try all moves of an instance.
+
+    Parameters
+    ----------
+    place
+        Positions and offsets change.
+    progress
+        Read and written for this instance, see :class:`Progress`.
+    rng
+        Stream of random numbers.
+    """
+    at = Instance(arrays.instance_block[one], arrays.instance_atom[one], arrays.instance_bead[one])
+    surroundings = look_around(place, arrays, at)
+    workspace = _workspace(arrays, at.block, rng, progress, one)
+    for move in range(arrays.move_start[at.block], arrays.move_start[at.block + 1]):
+        if progress.steps[move] == 0.0:
+            continue
+        _copy(place.positions, arrays, at.first_atom, move, workspace.old)
+        if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
+            _choose(place, arrays, at, move, surroundings, workspace)
+        else:
+            _walk(place, arrays, at, move, surroundings, workspace)
+
+
+@compiled()
+def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
-    Both stages accept with the ratio of their own part of the density, which together leaves the target
+    Both stages accept with the ratio of their own part of the density, which together leaves the distribution
     unchanged (Christen and Fox, J. Comput. Graph. Stat. 14, 795, 2005) and spares most of the work of
     steps that the bonds refuse.
     """
-    inner = _inner(place, tables, numbers, one, move)
-    pull = _pull(place, tables, numbers, one, move, room.old, room.off)
+    positions = place.positions
+    kt, rng = arrays.kt, workspace.rng
+    tried = workspace.tried[move - arrays.move_start[at.block]]
+    inner = _inner_energy(positions, arrays, at.first_atom, move)
+    bead = _bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
-    for _ in range(tables.repeat[move]):
-        _step(place, tables, one, move, size, rng, room)
-        counts[0] += 1.0
+    for _ in range(arrays.repeat[move]):
+        _step(positions, arrays, at.first_atom, move, workspace)
+        tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if _inside(place, tables, one, move):
-            trial_pull = _pull(place, tables, numbers, one, move, room.old, room.off)
-            trial_inner = _inner(place, tables, numbers, one, move)
-            rise = trial_inner + trial_pull - inner - pull
-            if first < math.exp(min(0.0, -rise / numbers.kt)):
-                trial_outer = _outer(place, tables, numbers, one, move, sight)
+        if _inside(place, arrays, at, move):
+            trial_bead = _bead_energy(place, arrays, at, move, workspace)
+            trial_inner = _inner_energy(positions, arrays, at.first_atom, move)
+            rise = trial_inner + trial_bead - inner - bead
+            if first < math.exp(min(0.0, -rise / kt)):
+                trial_outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
                 if not known:
-                    _copy(place, tables, one, move, room.new)
-                    _put(place, tables, one, move, room.old)
-                    outer, known = _outer(place, tables, numbers, one, move, sight), True
-                    _put(place, tables, one, move, room.new)
-                accepted = second < math.exp(min(0.0, (outer - trial_outer) / numbers.kt))
+                    _copy(positions, arrays, at.first_atom, move, workspace.new)
+                    _put(positions, arrays, at.first_atom, move, workspace.old)
+                    outer, known = _outer_energy(positions, arrays, at.first_atom, move, surroundings), True
+                    _put(positions, arrays, at.first_atom, move, workspace.new)
+                accepted = second < math.exp(min(0.0, (outer - trial_outer) / kt))
         if accepted:
-            gained[0] += trial_inner + trial_outer - inner - outer
-            gained[1] += trial_pull - pull
-            inner, outer, pull = trial_inner, trial_outer, trial_pull
-            _displace(place, tables, one, move, room.off)
-            _copy(place, tables, one, move, room.old)
-            counts[1] += 1.0
+            workspace.gained[0] += trial_inner + trial_outer - inner - outer
+            workspace.gained[1] += trial_bead - bead
+            inner, outer, bead = trial_inner, trial_outer, trial_bead
+            _displace(place.offsets, arrays, at.first_bead, move, workspace.offsets)
+            _copy(positions, arrays, at.first_atom, move, workspace.old)
+            tried[1] += 1.0
         else:
-            _put(place, tables, one, move, room.old)
-
-
-HOPELESS = 60.0
-"""Candidates whose bonds and beads alone are worth so many kT less than the present state's are dropped
-(weight 1e-26)."""
+            _put(positions, arrays, at.first_atom, move, workspace.old)
 
 
 @compiled()
-def _choose(
-    place: Any,
-    tables: Any,
-    numbers: Any,
-    one: int,
-    move: int,
-    candidates: int,
-    rng: Any,
-    sight: Any,
-    room: Any,
-    gained: Any,
-    counts: Any,
-) -> None:
-    """Choose among rotations of the atoms of a move with the probability of the target.
+def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+    """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
     Angles are those of a cyclic group, or rotations are drawn at random: from each candidate the others
-    are as likely to be proposed as from the present state, so that weights are the target density alone.
+    are as likely to be proposed as from the present state, so that weights are the density alone.
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
-    count = candidates + int(uniform(rng) * 8.0)
+    positions = place.positions
+    kt, rng, torsion = arrays.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
+    tried = workspace.tried[move - arrays.move_start[at.block]]
+    count = CANDIDATES + int(uniform(rng) * 8.0)
     x = y = z = 0.0
-    if tables.move_type[move] == TURN:
-        x, y, z = _axis(place, tables, one, move, room)
+    if torsion:
+        x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
     else:
-        _middle(tables, move, room)
-    inner = _inner(place, tables, numbers, one, move)
-    pull = _pull(place, tables, numbers, one, move, room.old, room.off)
-    outer = _outer(place, tables, numbers, one, move, sight)
-    room.new[:] = room.old
-    kept, kept_pull, chosen = inner + outer, pull, 0
-    low, weight, square = kept + pull, 1.0, 1.0
+        _middle(arrays, move, workspace)
+    inner = _inner_energy(positions, arrays, at.first_atom, move)
+    bead = _bead_energy(place, arrays, at, move, workspace)
+    outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    _copy(positions, arrays, at.first_atom, move, workspace.new)
+    kept, kept_bead, chosen = inner + outer, bead, 0
+    low, weight, square = kept + bead, 1.0, 1.0
     for k in range(1, count):
-        if tables.move_type[move] == TURN:
-            turn_matrix(x, y, z, 2.0 * math.pi * k / count, room.matrix)
+        if torsion:
+            turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
         else:
-            random_matrix(rng, room.matrix)
-        _rotate(place, tables, one, move, room)
+            random_matrix(rng, workspace.matrix)
+        _rotate(positions, arrays, at.first_atom, move, workspace)
         drawn = uniform(rng)
-        if not _inside(place, tables, one, move):
+        if not _inside(place, arrays, at, move):
             continue
-        trial_pull = _pull(place, tables, numbers, one, move, room.old, room.off)
-        trial = _inner(place, tables, numbers, one, move)
-        if trial + trial_pull - inner - pull > HOPELESS * numbers.kt:
+        trial_bead = _bead_energy(place, arrays, at, move, workspace)
+        trial = _inner_energy(positions, arrays, at.first_atom, move)
+        if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
-        trial += _outer(place, tables, numbers, one, move, sight)
-        rise = (trial + trial_pull - low) / numbers.kt
+        trial += _outer_energy(positions, arrays, at.first_atom, move, surroundings)
+        rise = (trial + trial_bead - low) / kt
         if rise < 0.0:
-            weight, square, low = weight * math.exp(rise), square * math.exp(2.0 * rise), trial + trial_pull
+            weight, square, low = weight * math.exp(rise), square * math.exp(2.0 * rise), trial + trial_bead
             rise = 0.0
         share = math.exp(-rise)
         weight += share
         square += share * share
         if drawn * weight < share:
-            kept, kept_pull, chosen = trial, trial_pull, k
-            _copy(place, tables, one, move, room.new)
-            room.new_off[:] = room.off
-    counts[0] += 1.0
-    counts[2] += weight * weight / square
-    _put(place, tables, one, move, room.new)
+            kept, kept_bead, chosen = trial, trial_bead, k
+            _copy(positions, arrays, at.first_atom, move, workspace.new)
+            for row in range(len(workspace.offsets)):
+                for d in range(3):
+                    workspace.new_offsets[row, d] = workspace.offsets[row, d]
+    tried[0] += 1.0
+    tried[2] += weight * weight / square
+    _put(positions, arrays, at.first_atom, move, workspace.new)
     if chosen:
-        counts[1] += 1.0
-        gained[0] += kept - inner - outer
-        gained[1] += kept_pull - pull
-        _displace(place, tables, one, move, room.new_off)
+        tried[1] += 1.0
+        workspace.gained[0] += kept - inner - outer
+        workspace.gained[1] += kept_bead - bead
+        _displace(place.offsets, arrays, at.first_bead, move, workspace.new_offsets)
 
 
-@compiled(forceinline=True)
-def _middle(tables: Any, move: int, room: Any) -> None:
-    """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
-    size = tables.moved_start[move + 1] - tables.moved_start[move]
-    single = tables.weigh_start[move + 1] - tables.weigh_start[move] == 1
-    share = tables.share_start[move]
-    total = 0.0
-    room.pivot[:] = 0.0
-    for q in range(size):
-        weight = tables.share[share + q] if single else 1.0
-        total += weight
-        for d in range(3):
-            room.pivot[d] += weight * room.old[q, d]
-    for d in range(3):
-        room.pivot[d] /= total
+# --- a sweep -----------------------------------------------------------------------------------------
 
 
-# --- sweeps ----------------------------------------------------------------------------------------
+LEAST = 4
+"""Updates that are worth a thread."""
 
 
-def _sweep(
-    place: Any,
-    tables: Any,
-    numbers: Any,
-    colour_start: Any,
-    order: Any,
-    steps: Any,
-    candidates: int,
-    stream: Any,
-    gained: Any,
-    tried: Any,
-) -> None:
-    for c in range(len(colour_start) - 1):
-        for q in nb.prange(colour_start[c], colour_start[c + 1]):
-            one = order[q]
-            every = tables.every[tables.instance[one]]
-            if (stream[2] + one) % every == 0:
-                rng = np.empty(1, np.uint64)
-                seeded(rng, stream[0], stream[1], stream[2], one)
-                visit(place, tables, numbers, one, steps, candidates, rng, gained[one], tried[one])
+class Turn(NamedTuple):
+    """Which updates: of these blocks of one colour, with random numbers of ``key``, in sweep ``number``."""
 
-
-sweep_alone, sweep_together = serial_and_parallel(_sweep)
-"""One sweep, on one thread and on all, with the same result; arguments as for :func:`visit`, by instance.
-
-``stream`` (3,) are numbers that name the chain and the sweep, for the random numbers.
-"""
-
-
-# --- energies of everything ------------------------------------------------------------------------
+    blocks: Any
+    key: Any
+    number: int
 
 
 @compiled()
-def full_energy(place: Any, tables: Any, numbers: Any) -> Any:
-    """Potential energy of a frame.
-
-    Returns
-    -------
-    (3,) kJ/mol: terms and springs, special pairs, all other pairs within the cut-off.
-    """
-    total = np.zeros(3)
-    positions = place.positions
-    for molecule in range(len(tables.begin)):
-        sort, first = tables.sort_of[molecule], tables.begin[molecule]
-        for t in range(tables.force_start[sort], tables.force_start[sort + 1]):
-            total[0] += _term(tables, t, positions, first)
-        for s in range(tables.special_start[sort], tables.special_start[sort + 1]):
-            i, j = first + tables.special[s, 0], first + tables.special[s, 1]
-            r2 = 0.0
-            for d in range(3):
-                r2 += (positions[i, d] - positions[j, d]) ** 2
-            ti, tj = tables.type[i], tables.type[j]
-            qq = tables.charge[i] * tables.charge[j]
-            total[1] += pair_energy(
-                numbers, tables.special_parameters[s], tables.c6[ti, tj], tables.c12[ti, tj], qq, r2
-            )
-    for bead in range(len(place.beads)):
-        if tables.holder_start[bead] == tables.holder_start[bead + 1]:
-            continue
-        total[2] += 0.5 * _bead_energy(place, tables, numbers, bead)
-    return total
+def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, step: int) -> None:
+    """Update every ``step``-th block that is due, from the ``first`` one on."""
+    rng = np.empty(1, np.uint64)
+    for q in range(first, len(turn.blocks), step):
+        one = turn.blocks[q]
+        if (turn.number + one) % arrays.every[arrays.instance_block[one]] == 0:
+            seeded(rng, turn.key, one)
+            update(place, arrays, one, progress, rng)
 
 
-@compiled()
-def _bead_energy(place: Any, tables: Any, numbers: Any, bead: int) -> float:
-    """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
-    positions, centre, radius = place.positions, place.beads[bead], place.radius[bead]
-    begin, end, size = place.near_start[bead], place.near_start[bead + 1], 0
-    for q in range(begin, end):
-        size += tables.holder_start[place.near[q] + 1] - tables.holder_start[place.near[q]]
-    around, kind = np.empty((4, size), np.float32), np.empty(size, np.int64)
-    molecule = tables.molecule[tables.holder[tables.holder_start[bead]]]
-    first, sort = tables.begin[molecule], tables.sort_of[molecule]
-    mass = tables.mass_start[sort]
-    # where the atoms of the same molecule are in the list
-    place_of = np.full(tables.mass_start[sort + 1] - mass, -1, np.int64)
-    limit, k = (radius + numbers.reach) ** 2, 0
-    for q in range(begin, end):
-        sx, sy, sz = image(place, place.shift[q])
-        sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        same = at_home(place.shift[q])
-        for r in range(tables.holder_start[place.near[q]], tables.holder_start[place.near[q] + 1]):
-            j = tables.holder[r]
-            x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
-            if x * x + y * y + z * z < limit:
-                around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, tables.charge[j]
-                kind[k] = tables.type[j]
-                if same and tables.molecule[j] == molecule:
-                    place_of[j - first] = k
-                k += 1
-    lj2, s6, s12 = np.float32(numbers.lj2), np.float32(numbers.shift6), np.float32(numbers.shift12)
-    coulomb2, k_rf, c_rf = np.float32(numbers.coulomb2), np.float32(numbers.k_rf), np.float32(numbers.c_rf)
-    c6, c12, charge = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
-    total = 0.0
-    for r in range(tables.holder_start[bead], tables.holder_start[bead + 1]):
-        i = tables.holder[r]
-        for j in range(k):
-            c6[j], c12[j] = tables.c6[tables.type[i], kind[j]], tables.c12[tables.type[i], kind[j]]
-            charge[j] = around[3, j]
-        for t in range(tables.partner_start[mass + i - first], tables.partner_start[mass + i - first + 1]):
-            j = place_of[tables.partner[t]]
-            if j >= 0:
-                c6[j] = c12[j] = around[3, j] = 0.0
-        x = np.float32(positions[i, 0] - centre[0])
-        y = np.float32(positions[i, 1] - centre[1])
-        z = np.float32(positions[i, 2] - centre[2])
-        total += _lennard_jones(x, y, z, around, k, c6, c12, lj2, s6, s12)
-        if tables.charge[i] != 0.0:
-            total += tables.charge[i] * _coulomb(x, y, z, around, k, coulomb2, k_rf, c_rf)
-        around[3, :k] = charge
-    return total
+def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
+    """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
+    place, arrays = conf.place, conf.arrays.part(SweepArrays)
+    for blocks in np.split(colours.order, colours.start[1:-1]):
+        turn = Turn(blocks, stream.key, stream.path[-1])
+        team.share(partial(_update_some, place, arrays, progress, turn), len(blocks), least=LEAST)

@@ -1,4 +1,4 @@
-"""What atoms of a corpus see in a batch, and how batches are drawn."""
+"""Batches: how they are drawn from a dataset, and the environments of their atoms."""
 
 from __future__ import annotations
 
@@ -11,59 +11,58 @@ from torch import Tensor
 
 from dbm_gmx.network.channels import FeatureTable
 from dbm_gmx.network.environment import Environment, expand, pad
-from dbm_gmx.train.dataset import ANEW, SWEEP, Corpus
+from dbm_gmx.train.dataset import REDRAW, SWEEP, Dataset
 
 Displace = Callable[[Tensor, Tensor], Tensor]
 """Samples (e,) and atoms (e,) of entries to their displacements (e, 3), nm, in the samples' local frames."""
 
 
 @dataclass(frozen=True, eq=False)
-class View:
-    """What a batch of atoms (b) sees.
+class BatchEnvironment:
+    """What surrounds a batch of atoms (b).
 
     Attributes
     ----------
     environment
-        Local positions and feature rows of up to k entries, padded.
-    pair, source
-        (b, k) whether Lennard-Jones acts with the entry; the atom that is there, -1 for none.
+        Local positions and feature rows of up to k entries, padded; rows of atoms are those of the dataset.
+    pair
+        (b, k) whether Lennard-Jones acts with the entry.
     """
 
     environment: Environment
     pair: Tensor
-    source: Tensor
 
 
-def look(
-    corpus: Corpus, atom: Tensor, *, mode: Tensor, azimuth: Tensor, displace: Displace | None = None
-) -> View:
-    """What atoms see when some of the others are not where the data have them.
+def look_up(
+    dataset: Dataset, atom: Tensor, *, mode: Tensor, azimuth: Tensor, displace: Displace | None = None
+) -> BatchEnvironment:
+    """Environments of atoms, with some of the others displaced from where the data have them.
 
     Parameters
     ----------
     atom, mode
-        (b,) atoms of the corpus; growth, sweep or anew.
+        (b,) atoms of the dataset; growth, sweep or redraw.
     azimuth
         (b,) radian, turn of the local frame about its z axis.
     displace
         How far the others are off; not at all if not given.
     """
-    which, entry = expand(corpus.views, mode.clamp(max=SWEEP) * corpus.n_atoms + atom)
+    which, entry = expand(dataset.entry_start, mode.clamp(max=SWEEP) * dataset.n_atoms + atom)
     turn = turns(azimuth)
-    source = corpus.source[entry].long()
-    to_come = (source >= 0) & corpus.to_come(source.clamp(min=0), atom[which])
-    kept = ~(to_come & (mode[which] == ANEW))
+    source = dataset.source[entry].long()
+    later = (source >= 0) & dataset.later_in_sequence(source.clamp(min=0), atom[which])
+    kept = ~(later & (mode[which] == REDRAW))
     which, entry, source = which[kept], entry[kept], source[kept]
-    position = (turn[which] @ corpus.position[entry][..., None])[..., 0]
+    position = (turn[which] @ dataset.position[entry][..., None])[..., 0]
     if displace is not None:
         position = position + displace(which, source) * (source >= 0)[:, None]
     batch = len(atom)
     position, row, source, pair, real = pad(
-        which, batch, position, corpus.row[entry].long(), source, corpus.pair[entry]
+        which, batch, position, dataset.row[entry].long(), source, dataset.pair[entry]
     )
     environment = Environment(
         atom=atom,
-        atom_class=corpus.atom_class[atom],
+        atom_class=dataset.atom_class[atom],
         centre=torch.zeros(batch, 3),
         rotation=turn,
         positions=position,
@@ -71,7 +70,7 @@ def look(
         weights=real,
         neighbour=torch.where(real > 0, source, -1),
     )
-    return View(environment, pair, environment.neighbour)
+    return BatchEnvironment(environment, pair)
 
 
 def turns(azimuth: Tensor) -> Tensor:
@@ -82,26 +81,31 @@ def turns(azimuth: Tensor) -> Tensor:
     return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
-def local_place(corpus: Corpus, atom: Tensor, azimuth: Tensor) -> Tensor:
+def local_position(dataset: Dataset, atom: Tensor, azimuth: Tensor) -> Tensor:
     """(b, 3) nm, where the data have the atoms, in their local frames."""
-    return (turns(azimuth) @ corpus.place[atom][..., None])[..., 0]
+    return (turns(azimuth) @ dataset.local[atom][..., None])[..., 0]
 
 
 LEVER = 0.25  # nm from a bead at which a tilt moves an atom as far as a shift does
 
 
 def blur(
-    seen: Sequence[Environment], truth: Tensor, table: FeatureTable, *, width: float, rng: torch.Generator
+    environments: Sequence[Environment],
+    truth: Tensor,
+    table: FeatureTable,
+    *,
+    width: float,
+    rng: torch.Generator,
 ) -> tuple[list[Environment], Tensor]:
-    """Let beads say less precisely where atoms are: all atoms are moved together against them.
+    """Blur beads: all atoms are moved together against them.
 
     Each sample's atoms, the one to be placed among them, are shifted and turned about the current bead, and
     the other beads are moved each on its own, so that only the atoms know the distances between atoms.
 
     Parameters
     ----------
-    seen, truth
-        What the atoms see, entry by entry the same in each; (b, 3) nm, where they belong.
+    environments, truth
+        Of the same atoms, entry by entry the same; (b, 3) nm, where the atoms belong.
     width
         nm, the most that the standard deviation of a shift can be; that of a sample is drawn below it.
     """
@@ -111,12 +115,12 @@ def blur(
     axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=rng)
     generators = torch.linalg.cross(torch.eye(3).expand(batch, 3, 3), axis[:, None].expand(batch, 3, 3))
     turn = torch.linalg.matrix_exp(generators)
-    alone = scale * torch.randn(seen[0].positions.shape, generator=rng)
-    rows, atoms = seen[0].rows, (seen[0].neighbour >= 0)[..., None]
+    alone = scale * torch.randn(environments[0].positions.shape, generator=rng)
+    rows, atoms = environments[0].rows, (environments[0].neighbour >= 0)[..., None]
     others = ((rows >= table.bead_row) & (rows < table.current_row))[..., None]
     blurred = [
         replace(s, positions=torch.where(atoms, s.positions @ turn + shift, s.positions + others * alone))
-        for s in seen
+        for s in environments
     ]
     return blurred, (truth[:, None] @ turn + shift)[:, 0]
 
@@ -136,28 +140,27 @@ class Batch:
     azimuth: Tensor
 
 
-def draw_batch(corpus: Corpus, count: int, *, sweeps: float, rng: torch.Generator) -> Batch:
+def draw_batch(dataset: Dataset, count: int, *, sweeps: float, rng: torch.Generator) -> Batch:
     """Draw sequences by their weights, modes and turns of the frames (augmentation).
 
     Parameters
     ----------
     sweeps
-        Probability of the modes of a sweep: half of these see all other atoms, half do not see those
-        of their sequence that are to come.
+        Probability of sweep and redraw, half of it each.
     """
-    sequence = torch.multinomial(corpus.weight, count, replacement=True, generator=rng)
+    sequence = torch.multinomial(dataset.weight, count, replacement=True, generator=rng)
     chance = torch.rand(count, generator=rng)
     mode = (chance < sweeps).long() + (chance < sweeps / 2).long()
     azimuth = 2 * pi * torch.rand(count, generator=rng)
-    length = corpus.sequences.start[sequence + 1] - corpus.sequences.start[sequence]
+    length = dataset.sequences.start[sequence + 1] - dataset.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
     return Batch(sequence[order], mode[order], azimuth[order])
 
 
-def draw_atoms(corpus: Corpus, count: int, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def draw_atoms(dataset: Dataset, count: int, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
-    batch = draw_batch(corpus, count, sweeps=2 / 3, rng=rng)
-    start = corpus.sequences.start[batch.sequence]
-    length = corpus.sequences.start[batch.sequence + 1] - start
+    batch = draw_batch(dataset, count, sweeps=2 / 3, rng=rng)
+    start = dataset.sequences.start[batch.sequence]
+    length = dataset.sequences.start[batch.sequence + 1] - start
     slot = (torch.rand(count, generator=rng) * length).long().clamp(max=length - 1)
-    return corpus.sequences.items[start + slot], batch.mode, batch.azimuth
+    return dataset.sequences.items[start + slot], batch.mode, batch.azimuth

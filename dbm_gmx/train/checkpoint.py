@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.train.distributed import Group, from_all
+from dbm_gmx.train.distributed import Processes, from_all
 from dbm_gmx.train.settings import TrainSettings, plain
-from dbm_gmx.train.state import Learner, learner_state, restore
+from dbm_gmx.train.state import TrainingState, restore, saved_state
 
 NAME = "checkpoint.pt"
 FORMAT = "dbm_gmx checkpoint 1"
@@ -22,18 +22,18 @@ FREE = ("run", "output", "name")
 
 @dataclass
 class Progress:
-    """What has been seen of a training so far.
+    """How far a training has come.
 
     Attributes
     ----------
     sums, noted
-        Parts of the loss added up since the step of the last line of the log.
+        Parts of the loss added up since the last line of the log, and the step of that line.
     scores, scored
-        Of free generation by system, and the step they are of.
+        Scores of free generation by system, and their step.
     best
         Lowest overall score so far.
     widest
-        nm, largest spread between draws for the same atom so far.
+        nm, largest distance between draws for the same atom so far.
     amplitude
         Of the random vector, see :class:`~dbm_gmx.network.model.Model`.
     """
@@ -47,25 +47,27 @@ class Progress:
     amplitude: tuple[float, float] = (1.0, 1.0)
 
 
-def save_checkpoint(learner: Learner, progress: Progress, settings: TrainSettings, group: Group) -> None:
+def save_checkpoint(
+    state: TrainingState, progress: Progress, settings: TrainSettings, processes: Processes
+) -> None:
     """Write the checkpoint; a run that is killed meanwhile leaves the last one."""
-    rng = from_all(learner.rng.get_state(), group)
-    if not group.first:
+    rng = from_all(state.rng.get_state(), processes)
+    if not processes.first:
         return
-    state = {
+    saved = {
         "format": FORMAT,
         "settings": plain(settings),
-        "learner": learner_state(learner),
+        "learner": saved_state(state),
         "dice": rng,
         "progress": asdict(progress),
     }
     fresh = settings.output / f"{NAME}.new"
-    torch.save(state, fresh)
+    torch.save(saved, fresh)
     fresh.replace(settings.output / NAME)
 
 
-def resume(learner: Learner, settings: TrainSettings, group: Group) -> Progress:
-    """Bring a learner to where the last run in the output folder has stopped, if there was one.
+def resume(state: TrainingState, settings: TrainSettings, processes: Processes) -> Progress:
+    """Bring a state to where the last run in the output folder stopped, if there was one.
 
     Raises
     ------
@@ -75,44 +77,45 @@ def resume(learner: Learner, settings: TrainSettings, group: Group) -> Progress:
     path = settings.output / NAME
     if not path.is_file():
         return Progress()
-    state = _read(path)
-    differ = sorted(_differences(state["settings"], plain(settings)))
+    saved = _read(path)
+    differ = sorted(_differences(saved["settings"], plain(settings)))
     if differ:
         raise InputError(
             f"a checkpoint of a training with other settings: {', '.join(differ)}; "
             "give another output folder, or the same settings",
             path=path,
         )
-    count = len(state["dice"])
-    if count != group.size:
-        raise InputError(f"a checkpoint of {count} processes, these are {group.size}", path=path)
+    count = len(saved["dice"])
+    if count != processes.size:
+        raise InputError(f"a checkpoint of {count} processes, these are {processes.size}", path=path)
     try:
-        restore(learner, state["learner"], state["dice"][group.rank])
+        restore(state, saved["learner"], saved["dice"][processes.rank])
     except RuntimeError as error:  # the channel file or the model to begin with is not what it was
         raise InputError(
             "a checkpoint of a network of another size; give another output folder, or the same channels "
             "and the same start",
             path=path,
         ) from error
-    return Progress(**state["progress"])
+    return Progress(**saved["progress"])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        state = torch.load(path, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a file that is none of its own
+        saved = torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises many types for a file that is none of its own
         raise InputError("not a checkpoint; remove it to begin anew", path=path) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise InputError(f"no checkpoint of this version ({FORMAT})", path=path)
-    return state
+    return saved
 
 
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """Names of the settings that differ and may not."""
-    for key in a:
+def _differences(saved: Mapping[str, Any], settings: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Names of the settings that differ and may not; keys that are no settings any more are passed over."""
+    for key, value in settings.items():
+        before = saved.get(key)
         if not prefix and key in FREE:
             continue
-        if isinstance(a[key], Mapping) and isinstance(b.get(key), Mapping):
-            yield from _differences(a[key], b[key], f"{prefix}{key}.")
-        elif a[key] != b.get(key):
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from _differences(before, value, f"{prefix}{key}.")
+        elif value != before:
             yield f"{prefix}{key}"

@@ -29,7 +29,7 @@ class Critic(nn.Module):
     """C(u, gamma) of the paper: a 3D CNN with residual connections; the larger, the more like the data.
 
     As in the generator, patches of 2 x 2 x 2 voxels are folded into channels at once.  There is no
-    normalisation over batches: the gradient penalty looks at each sample alone.
+    normalisation over batches: the gradient penalty is of each sample alone.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ class Critic(nn.Module):
                 spectral_norm(layer)
 
     def forward(self, environment: Tensor, label: Tensor, density: Tensor) -> Tensor:
-        """How much an atom looks as if it came from the data.
+        """How likely it is that an atom is of the data.
 
         Parameters
         ----------
         environment
-            (b, channels, s, s, s) smooth densities of what is seen.
+            (b, channels, s, s, s) smooth densities.
         label
             (b, channels) features of the atom's own class.
         density
@@ -66,9 +66,9 @@ class Critic(nn.Module):
         -------
         (b,) float32.
         """
-        seen = torch.cat([density[:, None], environment], 1)
-        seen = seen.contiguous(memory_format=torch.channels_last_3d)
-        x = self.fold(seen) + self.label(label)[..., None, None, None]
+        joined = torch.cat([density[:, None], environment], 1)
+        joined = joined.contiguous(memory_format=torch.channels_last_3d)
+        x = self.fold(joined) + self.label(label)[..., None, None, None]
         for block in self.blocks:
             x = block(x)
         pooled = F.leaky_relu(x, SLOPE).float().mean((2, 3, 4))

@@ -1,9 +1,9 @@
-"""What is learnt from: every atom of every frame with all it sees, worked out once.
+"""The dataset: every atom of every frame with its environment, worked out once.
 
-A :class:`Corpus` numbers the atoms of all frames of all systems through.  Atoms of one bead are learnt as
-a sequence, heavy atoms and hydrogens apart (paper, implementation details).  While a sequence is placed, what
-its atoms see differs from the data by the displacement of those already placed and by nothing else;
-so environments need to be gathered once only, see :func:`~dbm_gmx.train.batches.look`.
+A :class:`Dataset` numbers the atoms of all frames of all systems through.  Atoms of one bead are learnt as
+a sequence, heavy atoms and hydrogens apart (paper, implementation details).  While a sequence is placed,
+its environments differ from the data by the displacement of the atoms already placed and by nothing else.
+So they are gathered once, and looked up by :func:`~dbm_gmx.train.batches.look_up`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,25 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.topology import atom_types
 from dbm_gmx.forcefield.energy import Form
-from dbm_gmx.network.arrays import system_layout
+from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import Channels, FeatureTable, bead_types_of, classes_of, feature_table
-from dbm_gmx.network.environment import EVERYTHING, Scene, expand, local_frames, make_scene, surround
+from dbm_gmx.network.environment import (
+    ALL_KNOWN,
+    Scene,
+    Targets,
+    expand,
+    local_frames,
+    make_environment,
+    make_scene,
+)
 from dbm_gmx.network.scoring import TermTable, excluded_atoms, term_tables
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
-GROWTH, SWEEP, ANEW = 0, 1, 2
-"""How an atom sees the others: those placed before it, all, or all but those of its sequence yet to come."""
+GROWTH, SWEEP, REDRAW = 0, 1, 2
+"""Modes, which others are known: those placed before, all, all but the later ones of the sequence."""
 
-AT_ONCE = 2048  # environments worked out together
+CHUNK = 2048  # environments worked out together
 
 BONDED = {"bonds": "bond", "angles": "angle", "dihedrals": "dihedral", "pairs": "lennard_jones"}
 """Part of the energy (paper, e_t) of each directive; others have no part in the prior."""
@@ -54,7 +62,7 @@ class TermGroup:
         The functional form.
     atoms, parameters
         (t, k) atoms, (t, p).
-    listed
+    of_sequence
         Terms of sequence s in mode m at ``2 s + m``: in growth those whose atoms are all known.
     """
 
@@ -62,12 +70,12 @@ class TermGroup:
     form: Form
     atoms: Tensor
     parameters: Tensor
-    listed: Ragged
+    of_sequence: Ragged
 
 
 @dataclass(frozen=True, eq=False)
-class Corpus:
-    """All atoms (n) of all training frames and what they see.
+class Dataset:
+    """All atoms (n) of all training frames and their environments.
 
     Attributes
     ----------
@@ -75,45 +83,45 @@ class Corpus:
         Representation.
     truth
         (n, 3) nm, in the laboratory, molecules whole.
-    place
+    local
         (n, 3) nm, in the local frame of the bead that owns the atom, at azimuth 0.
-    atom_class, kind
+    atom_class, lj_type
         (n,) row of the feature table, row of the Lennard-Jones parameters.
     sequence, slot
-        (n,) which sequence an atom belongs to and its place in it.
+        (n,) which sequence an atom belongs to and its index in it.
     sequences
         Atoms of each sequence (s).
     rotation
         (s, 3, 3) from the laboratory to the local frame at azimuth 0.
     weight
         (s,) how likely a sequence is drawn: multiplicity of its bead, share of its system.
-    views
-        (2 n + 1,) entries (e) of atom a in mode m: ``views[n m + a]`` to the next.
+    entry_start
+        (2 n + 1,) entries (e) of atom a in mode m: ``entry_start[n m + a]`` to the next.
     position
         (e, 3) nm, local, azimuth 0.
     row, source
-        (e,) row of the feature table; the atom that is there, -1 for a bead.
+        (e,) row of the feature table; the atom of the entry, -1 for a bead.
     pair
         (e,) whether Lennard-Jones acts between the entry and the atom.
     terms
         Bonded terms by functional form.
     c6, c12
-        Lennard-Jones parameters by the kinds of two atoms.
+        Lennard-Jones parameters by the types of two atoms.
     """
 
     grid: Grid
     channels: Channels
     table: FeatureTable
     truth: Tensor
-    place: Tensor
+    local: Tensor
     atom_class: Tensor
-    kind: Tensor
+    lj_type: Tensor
     sequence: Tensor
     slot: Tensor
     sequences: Ragged
     rotation: Tensor
     weight: Tensor
-    views: Tensor
+    entry_start: Tensor
     position: Tensor
     row: Tensor
     source: Tensor
@@ -127,12 +135,12 @@ class Corpus:
         """Atoms of all frames."""
         return len(self.truth)
 
-    def to_come(self, other: Tensor, atom: Tensor) -> Tensor:
+    def later_in_sequence(self, other: Tensor, atom: Tensor) -> Tensor:
         """Whether an atom is placed after another of its sequence."""
         return (self.sequence[other] == self.sequence[atom]) & (self.slot[other] > self.slot[atom])
 
 
-def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid) -> Corpus:
+def make_dataset(systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid) -> Dataset:
     """Work out all environments of all training frames."""
     classes = {c for s in systems for names in classes_of(s.system, channels).values() for c in names}
     beads = {b for s in systems for b in bead_types_of(s.system)}
@@ -141,14 +149,14 @@ def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: 
     parts = [part for part, _ in made]
     first = np.cumsum([0] + [len(part["truth"]) for part in parts])
     first_sequence = np.cumsum([0] + [len(part["rotation"]) for part in parts])
-    kinds, c6, c12 = _lennard_jones(systems)
-    kind = np.concatenate([k for s, k in zip(systems, kinds, strict=True) for _ in s.train])
+    types, c6, c12 = _lennard_jones(systems)
+    lj_type = np.concatenate([t for s, t in zip(systems, types, strict=True) for _ in s.train])
     joined = {
         key: torch.cat([part[key] for part in parts])
-        for key in ("truth", "place", "atom_class", "slot", "rotation")
+        for key in ("truth", "local", "atom_class", "slot", "rotation")
     }
     weight = torch.cat([part["weight"] for part in parts])
-    views, order = _by_mode([part["views"] for part in parts])
+    entry_start, order = _by_mode([part["count"] for part in parts])
     entries = {key: _pick([part[key] for part in parts], order) for key in ("position", "row", "pair")}
     numbered = zip(parts, first, first_sequence, strict=False)
     moved = [
@@ -160,15 +168,15 @@ def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: 
         for part, a, s in numbered
     ]
     counts = torch.cat([part["sequence_length"] for part in parts])
-    return Corpus(
+    return Dataset(
         grid=grid,
         channels=channels,
         table=table,
-        kind=torch.from_numpy(kind),
+        lj_type=torch.from_numpy(lj_type),
         sequence=torch.cat([sequence for _, sequence, _ in moved]),
         sequences=Ragged(_starts(counts), torch.cat([atoms for *_, atoms in moved])),
         weight=weight / weight.sum(),
-        views=views,
+        entry_start=entry_start,
         source=_pick([source.int() for source, *_ in moved], order),
         terms=_term_groups(parts, [terms for _, terms in made], first, first_sequence),
         c6=c6,
@@ -179,77 +187,72 @@ def make_corpus(systems: Sequence[TrainingSystem], channels: Channels, *, grid: 
 
 
 Part = dict[str, Tensor]
+"""What one frame adds to a dataset, by name; atoms and sequences counted from its first."""
 
 
 def _frame_part(
     system: TrainingSystem, pair: Pair, channels: Channels, table: FeatureTable, grid: Grid
 ) -> tuple[Part, list[LocalTerms]]:
-    """What one frame adds to a corpus, atoms and sequences counted from its first."""
+    """What one frame adds to a dataset, and its bonded terms."""
     what = system.system
-    layout, _ = system_layout(what, channels, table=table)
-    scene = make_scene(layout, [pair.beads.numpy()], [pair.box], grid=grid)
+    arrays, _ = make_network_arrays(what, channels, table=table)
+    scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=grid)
     scene.positions[0] = pair.atoms
     excluded = excluded_atoms(what)
-    seen = [
+    chunks = [
         _entries(scene, atom, mode, grid=grid, table=table, excluded=excluded)
         for mode in (GROWTH, SWEEP)
-        for atom in torch.split(torch.arange(layout.n_atoms), AT_ONCE)
+        for atom in torch.split(torch.arange(arrays.n_atoms), CHUNK)
     ]
-    entries = {key: torch.cat([part[key] for part in seen]) for key in seen[0]}
-    key = 2 * layout.owner + layout.hydrogen
-    order = torch.from_numpy(np.lexsort((layout.growth.numpy(), key.numpy())))
+    entries = {key: torch.cat([part[key] for part in chunks]) for key in chunks[0]}
+    key = 2 * arrays.owner + arrays.hydrogen
+    order = torch.from_numpy(np.lexsort((arrays.growth_rank.numpy(), key.numpy())))
     keys, sequence, length = torch.unique(key, return_inverse=True, return_counts=True)
     start = _starts(length)
     slot = torch.empty_like(order)
     slot[order] = torch.arange(len(order)) - start[sequence[order]]
     bead = keys // 2
     rotation = local_frames(scene, bead, torch.zeros(len(bead)))
-    away = pair.atoms - scene.beads[layout.owner]
+    away = pair.atoms - scene.beads[arrays.owner]
     multiplicity = torch.cat(
         [torch.from_numpy(np.tile(m.mapping.multiplicity, m.count)) for m in what.matches]
     )
     weight = multiplicity[bead].double()
     part = {
         "truth": pair.atoms,
-        "place": (rotation[sequence] @ away[..., None])[..., 0],
-        "atom_class": layout.atom_class,
+        "local": (rotation[sequence] @ away[..., None])[..., 0],
+        "atom_class": arrays.atom_class,
         "sequence": sequence,
         "slot": slot,
         "sequence_atoms": order,
         "sequence_length": length,
         "sequence_key": keys,
-        "last": layout.growth[order[start[1:] - 1]],
-        "growth": layout.growth,
+        "last": arrays.growth_rank[order[start[1:] - 1]],
+        "growth_rank": arrays.growth_rank,
         "rotation": rotation,
         "weight": system.share * weight / weight.sum() / len(system.train),
-        "views": entries.pop("count"),
         **entries,
     }
-    return part, [_listed(part, terms) for terms in term_tables(what, layout, 1)]
+    return part, [_listed(part, terms) for terms in term_tables(what, arrays, 1)]
 
 
 def _entries(
     scene: Scene, atom: Tensor, mode: int, *, grid: Grid, table: FeatureTable, excluded: Tensor
 ) -> Part:
-    """All that some atoms see, without padding."""
-    layout = scene.layout
-    seen = surround(
-        scene,
-        atom,
-        now=layout.growth[atom] if mode == GROWTH else torch.full_like(atom, EVERYTHING),
-        azimuth=torch.zeros(len(atom)),
-        replica=torch.zeros_like(atom),
-        grid=grid,
-    )
-    real = seen.weights > 0
-    step = (seen.neighbour - atom[:, None])[..., None]
-    apart = (step != excluded[layout.row[atom]][:, None]).all(2)
+    """Entries of the environments of some atoms, without padding."""
+    arrays = scene.arrays
+    known_below = arrays.growth_rank[atom] if mode == GROWTH else torch.full_like(atom, ALL_KNOWN)
+    targets = Targets(atom, known_below, torch.zeros_like(atom))
+    found = make_environment(scene, targets, torch.zeros(len(atom)), grid)
+    real = found.weights > 0
+    step = (found.neighbour - atom[:, None])[..., None]
+    apart = (step != excluded[arrays.row[atom]][:, None]).all(2)
     return {
         "count": real.sum(1),
-        "position": seen.positions[real],
-        "row": seen.rows[real].short(),
-        "source": seen.neighbour[real],
-        "pair": (apart & (seen.neighbour >= 0) & (seen.rows < table.bonded_row))[real],
+        "position": found.positions[real],
+        "row": found.rows[real].short(),
+        "source": found.neighbour[real],
+        "pair": (apart & (found.neighbour >= 0) & (found.rows < table.bonded_row))[real],
     }
 
 
@@ -274,26 +277,26 @@ def _pick(parts: Sequence[Tensor], pieces: Sequence[tuple[int, slice]]) -> Tenso
 
 
 def _lennard_jones(systems: Sequence[TrainingSystem]) -> tuple[list[np.ndarray], Tensor, Tensor]:
-    """Kinds of the atoms of each system, numbered through, and parameters of all pairs of kinds."""
-    kinds, c6, c12, first = [], [], [], 0
+    """Types of the atoms of each system, numbered through, and parameters of all pairs of types."""
+    types, c6, c12, first = [], [], [], 0
     for s in systems:
-        kinds.append(atom_types(s.system.topology) + first)
+        types.append(atom_types(s.system.topology) + first)
         nonbonded = s.system.topology.nonbonded
         assert nonbonded is not None  # or atom_types would have said so
         c6.append(nonbonded.c6)
         c12.append(nonbonded.c12)
         first += len(nonbonded.types)
     all6, all12 = (torch.from_numpy(block_diag(*matrices)).float() for matrices in (c6, c12))
-    return kinds, all6, all12
+    return types, all6, all12
 
 
 def _listed(part: Part, table: TermTable) -> LocalTerms:
     """Terms of one form in one frame, and which of them belong to which sequence in which mode."""
     half = (len(table.start) - 1) // 2
     bead, phase = part["sequence_key"] // 2, part["sequence_key"] % 2
-    which, place = expand(table.start, bead + phase * half)
-    term = table.terms[place]
-    known = (part["growth"][table.atoms[term]] <= part["last"][which][:, None]).all(1)
+    which, index = expand(table.start, bead + phase * half)
+    term = table.terms[index]
+    known = (part["growth_rank"][table.atoms[term]] <= part["last"][which][:, None]).all(1)
     key = torch.cat([2 * which[known] + GROWTH, 2 * which + SWEEP])
     return LocalTerms(table, key, torch.cat([term[known], term]))
 
@@ -337,5 +340,5 @@ def _term_group(part: str, members: Sequence[tuple[LocalTerms, int, int]], total
         form=tables[0].form,
         atoms=torch.cat([one.table.atoms + atom for one, atom, _ in members]),
         parameters=torch.cat([table.parameters for table in tables]),
-        listed=Ragged(_starts(torch.bincount(key, minlength=total)), term[order]),
+        of_sequence=Ragged(_starts(torch.bincount(key, minlength=total)), term[order]),
     )

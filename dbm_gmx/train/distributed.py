@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Group:
+class Processes:
     """The processes of a training.
 
     Attributes
@@ -32,7 +32,7 @@ class Group:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes and speaks."""
+        """Whether this one writes files and messages."""
         return self.rank == 0
 
     def share(self, count: int) -> int:
@@ -41,45 +41,45 @@ class Group:
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
-    """Join the processes ``torchrun`` has started; a group of one without it."""
+def join_processes() -> Iterator[Processes]:
+    """Join the processes ``torchrun`` has started; a single one without it."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Group()
+        yield Processes()
         return
     dist.init_process_group("gloo")
     try:
-        yield Group(dist.get_rank(), size)
+        yield Processes(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], group: Group) -> None:
+def average_gradients(parameters: Iterable[nn.Parameter], processes: Processes) -> None:
     """Give all processes the mean of their gradients."""
-    if group.size == 1:
+    if processes.size == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     dist.all_reduce(flat)
-    flat /= group.size
+    flat /= processes.size
     means = torch.split(flat, [g.numel() for g in gradients])
     for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
-def any_of(flag: bool, group: Group) -> bool:
+def any_of(flag: bool, processes: Processes) -> bool:
     """Whether the flag is up in any process; all get the same answer."""
-    if group.size == 1:
+    if processes.size == 1:
         return flag
     flags = torch.tensor([float(flag)])
     dist.all_reduce(flags, dist.ReduceOp.MAX)
     return bool(flags.item())
 
 
-def from_all(value: Tensor, group: Group) -> list[Tensor]:
+def from_all(value: Tensor, processes: Processes) -> list[Tensor]:
     """The values of all processes, in their order."""
-    if group.size == 1:
+    if processes.size == 1:
         return [value]
-    values = [torch.empty_like(value) for _ in range(group.size)]
+    values = [torch.empty_like(value) for _ in range(processes.size)]
     dist.all_gather(values, value)
     return values

@@ -39,7 +39,7 @@ class TrainingSystem:
     Attributes
     ----------
     system
-        Topology, mapping, plan.
+        Topology and mapping.
     train, held_out
         Frames.
     share

@@ -1,6 +1,6 @@
 """``dbm-gmx train``: from a training file to a model.
 
-settings -read-> frames -gather-> corpus -warm start-> -adversarial steps-> model, scored on held-out frames
+settings -> frames -> dataset -> warm start -> adversarial steps -> model, scored on held-out frames
 """
 
 from __future__ import annotations
@@ -21,14 +21,30 @@ from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
 from dbm_gmx.train.checkpoint import Progress, resume, save_checkpoint
 from dbm_gmx.train.critic import critic_operations
-from dbm_gmx.train.dataset import make_corpus
-from dbm_gmx.train.distributed import Group, any_of, joined
+from dbm_gmx.train.dataset import make_dataset
+from dbm_gmx.train.distributed import Processes, any_of, join_processes
 from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
-from dbm_gmx.train.monitor import Journal, Stop, check_finite, peak, stopping, worries, worse
+from dbm_gmx.train.monitor import (
+    EventLog,
+    Stop,
+    check_finite,
+    make_event_log,
+    peak_gflops,
+    score_warnings,
+    stopping,
+    warnings_of,
+)
 from dbm_gmx.train.scores import calibrated, overall, score
 from dbm_gmx.train.settings import TrainSettings, plain, read_settings
 from dbm_gmx.train.start import first_model
-from dbm_gmx.train.state import Learner, Lesson, make_learner, make_lesson, spread, take_step
+from dbm_gmx.train.state import (
+    Context,
+    TrainingState,
+    draw_spread,
+    make_context,
+    make_training_state,
+    take_step,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +65,8 @@ class Trained:
         Why before the end; empty: it is finished.
     scores
         Of free generation, by system.
-    speaks
-        Whether this process is the one that says so.
+    first
+        Whether this process is the one that writes messages.
     """
 
     path: Path
@@ -59,10 +75,10 @@ class Trained:
     seconds: float
     stopped: str
     scores: Mapping[str, Mapping[str, float]]
-    speaks: bool = True
+    first: bool = True
 
     def text(self) -> str:
-        """Say it to the user."""
+        """The summary for the user."""
         lines = [f"model          {self.path}", f"steps          {self.step} of {self.steps}"]
         lines += [f"time           {self.seconds / 60:.1f} min"]
         for system, values in self.scores.items():
@@ -74,31 +90,31 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """A training as it was put together; none of it changes.
+class Training:
+    """What does not change in a training.
 
     Attributes
     ----------
-    settings, group
-        What is learnt and how; the processes.
-    systems, lesson
+    settings, processes
+        The training file; the processes.
+    systems, context
         Frames, and what the steps need.
     model
         The model the training begins with.
-    journal
+    events
         The log.
     """
 
     settings: TrainSettings
-    group: Group
+    processes: Processes
     systems: Sequence[TrainingSystem]
-    lesson: Lesson
+    context: Context
     model: Model
-    journal: Journal
+    events: EventLog
 
     @property
     def path(self) -> Path:
-        """Of the model."""
+        """Of the model file."""
         return self.settings.output / f"{self.settings.name}.pt"
 
 
@@ -120,139 +136,142 @@ def train(settings: TrainSettings | Path, *, max_hours: float | None = None, qui
         If any input cannot be used, or the loss is no number any more.
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
-    with joined() as group, stopping(max_hours) as stop:
+    with join_processes() as processes, stopping(max_hours) as stop:
         systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
-        lesson = make_lesson(make_corpus(systems, model.channels, grid=model.grid), settings, group)
-        learner = make_learner(settings, model, group)
+        context = make_context(make_dataset(systems, model.channels, grid=model.grid), settings, processes)
+        state = make_training_state(settings, model, processes)
         settings.output.mkdir(parents=True, exist_ok=True)
-        progress = resume(learner, settings, group)
-        journal = Journal(settings.output if group.first else None)
-        course = Course(settings, group, systems, lesson, model, journal)
-        journal.write("start", learner.step, profile(course))
-        stopped = take_steps(course, learner, progress, stop, quiet=quiet or not group.first)
-        if not stopped and progress.scored != learner.step:
-            calibrate(course, learner, progress)
-            evaluate(course, learner, progress)
-        save(course, learner, progress)
-        ending = {"seconds": learner.seconds, "reason": stopped}
-        journal.write("stop" if stopped else "done", learner.step, ending)
+        progress = resume(state, settings, processes)
+        events = make_event_log(settings.output if processes.first else None)
+        training = Training(settings, processes, systems, context, model, events)
+        events.write("start", state.step, profile(training))
+        stopped = take_steps(training, state, progress, stop, quiet=quiet or not processes.first)
+        if not stopped and progress.scored != state.step:
+            calibrate(training, state, progress)
+            evaluate(training, state, progress)
+        save(training, state, progress)
+        ending = {"seconds": state.seconds, "reason": stopped}
+        events.write("stop" if stopped else "done", state.step, ending)
     return Trained(
-        course.path, learner.step, settings.steps, learner.seconds, stopped, progress.scores, group.first
+        training.path, state.step, settings.steps, state.seconds, stopped, progress.scores, processes.first
     )
 
 
-def take_steps(course: Course, learner: Learner, progress: Progress, stop: Stop, *, quiet: bool) -> str:
+def take_steps(
+    training: Training, state: TrainingState, progress: Progress, stop: Stop, *, quiet: bool
+) -> str:
     """Take all steps that are left, or as many as there is time for; returns why it stopped early."""
-    settings, run, group = course.settings, course.settings.run, course.group
+    settings, run, processes = training.settings, training.settings.run, training.processes
     begin = saved = logged = time.monotonic()
-    done, logged_step = learner.seconds, learner.step
-    with tqdm(total=settings.steps, initial=learner.step, unit="step", disable=quiet) as bar:
-        while learner.step < settings.steps:
-            if any_of(stop.wanted, group):
+    done, logged_step = state.seconds, state.step
+    with tqdm(total=settings.steps, initial=state.step, unit="step", disable=quiet) as bar:
+        while state.step < settings.steps:
+            if any_of(stop.wanted, processes):
                 return stop.reason if stop.wanted else "another process was told to stop"
-            parts = take_step(learner, course.lesson)
-            check_finite(parts, learner.step)
+            parts = take_step(state, training.context)
+            check_finite(parts, state.step)
             progress.sums = {key: progress.sums.get(key, 0.0) + value for key, value in parts.items()}
             now = time.monotonic()
-            learner.seconds = done + now - begin
+            state.seconds = done + now - begin
             bar.update()
-            if learner.step % run.log == 0 or learner.step == settings.warm.steps:
-                note(course, learner, progress, rate=(learner.step - logged_step) / (now - logged))
-                logged, logged_step = now, learner.step
-            if run.evaluate and learner.step % run.evaluate == 0 and learner.step < settings.steps:
-                evaluate(course, learner, progress)
+            if state.step % run.log == 0 or state.step == settings.warm.steps:
+                log_means(training, state, progress, rate=(state.step - logged_step) / (now - logged))
+                logged, logged_step = now, state.step
+            if run.evaluate and state.step % run.evaluate == 0 and state.step < settings.steps:
+                evaluate(training, state, progress)
                 logged += time.monotonic() - now  # not time of the steps
-            if any_of(now - saved > 60 * run.checkpoint, group):
-                save(course, learner, progress)
+            if any_of(now - saved > 60 * run.checkpoint, processes):
+                save(training, state, progress)
                 saved = now
     return ""
 
 
-def save(course: Course, learner: Learner, progress: Progress) -> None:
+def save(training: Training, state: TrainingState, progress: Progress) -> None:
     """Write the checkpoint and the model."""
-    save_checkpoint(learner, progress, course.settings, course.group)
-    if course.group.first:
-        save_model(finished(course, learner, progress), course.path)
+    save_checkpoint(state, progress, training.settings, training.processes)
+    if training.processes.first:
+        save_model(finished(training, state, progress), training.path)
 
 
-def note(course: Course, learner: Learner, progress: Progress, *, rate: float) -> None:
-    """Write a line of means since the last one, with warnings where they look wrong.
+def log_means(training: Training, state: TrainingState, progress: Progress, *, rate: float) -> None:
+    """Write a line of means since the last one, with warnings.
 
     Parameters
     ----------
     rate
         Steps per second.
     """
-    means = {key: value / (learner.step - progress.noted) for key, value in progress.sums.items()}
-    progress.sums, progress.noted = {}, learner.step
-    means["spread"] = spread(learner, course.lesson)
-    found = worries(means, widest=progress.widest)
+    means = {key: value / (state.step - progress.noted) for key, value in progress.sums.items()}
+    progress.sums, progress.noted = {}, state.step
+    means["spread"] = draw_spread(state, training.context)
+    found = warnings_of(means, widest=progress.widest)
     progress.widest = max(progress.widest, means["spread"])
-    _warn(found, learner, course.group)
-    phase = "warm" if learner.step <= course.settings.warm.steps else "adversarial"
-    left = (course.settings.steps - learner.step) / rate / 3600
-    times = {"steps_per_second": rate, "hours": learner.seconds / 3600, "hours_left": left}
-    speed = {"gflops": rate * operations_per_step(course)[phase] / 1e9}
+    _warn(found, state, training.processes)
+    phase = "warm" if state.step <= training.settings.warm.steps else "adversarial"
+    left = (training.settings.steps - state.step) / rate / 3600
+    times = {"steps_per_second": rate, "hours": state.seconds / 3600, "hours_left": left}
+    speed = {"gflops": rate * operations_per_step(training)[phase] / 1e9}
     warnings = {"warnings": found} if found else {}
-    course.journal.write(phase, learner.step, means | times | speed | warnings)
+    training.events.write(phase, state.step, means | times | speed | warnings)
 
 
-def calibrate(course: Course, learner: Learner, progress: Progress) -> None:
-    """Find the amplitude of the random vector in the end."""
-    run, seed = course.settings.run, course.settings.seed
-    if run.calibrate and course.group.first:
-        model = calibrated(finished(course, learner, progress), course.systems, sweeps=run.sweeps, seed=seed)
+def calibrate(training: Training, state: TrainingState, progress: Progress) -> None:
+    """Find the amplitude of the random vector, in the end."""
+    run, seed = training.settings.run, training.settings.seed
+    if run.calibrate and training.processes.first:
+        model = calibrated(
+            finished(training, state, progress), training.systems, sweeps=run.sweeps, seed=seed
+        )
         progress.amplitude = model.amplitude
         heavy, hydrogens = model.amplitude
-        course.journal.write("amplitude", learner.step, {"heavy": heavy, "hydrogens": hydrogens})
+        training.events.write("amplitude", state.step, {"heavy": heavy, "hydrogens": hydrogens})
 
 
-def evaluate(course: Course, learner: Learner, progress: Progress) -> None:
+def evaluate(training: Training, state: TrainingState, progress: Progress) -> None:
     """Generate held-out frames freely, score them, keep the model if it is the best so far."""
-    progress.scored = learner.step
-    if not course.group.first:
+    progress.scored = state.step
+    if not training.processes.first:
         return
-    settings, model = course.settings, finished(course, learner, progress)
+    settings, model = training.settings, finished(training, state, progress)
     progress.scores = score(
         model,
-        course.systems,
-        frames=settings.run.evaluate_frames,
+        training.systems,
         sweeps=settings.run.sweeps,
         seed=settings.seed,
     )
     now = overall(progress.scores)
-    found = worse(now, progress.best)
-    _warn(found, learner, course.group)
-    course.journal.write("scores", learner.step, progress.scores | {"overall": now, "warnings": found})
+    found = score_warnings(now, progress.best)
+    _warn(found, state, training.processes)
+    training.events.write("scores", state.step, progress.scores | {"overall": now, "warnings": found})
     if now < progress.best:
         progress.best = now
-        save_model(finished(course, learner, progress), course.path.with_stem(f"{course.path.stem}_best"))
+        save_model(finished(training, state, progress), training.path.with_stem(f"{training.path.stem}_best"))
 
 
-def _warn(found: Sequence[str], learner: Learner, group: Group) -> None:
-    for worry in found if group.first else ():
-        log.warning("step %d: %s", learner.step, worry)
+def _warn(warnings: Sequence[str], state: TrainingState, processes: Processes) -> None:
+    for warning in warnings if processes.first else ():
+        log.warning("step %d: %s", state.step, warning)
 
 
-def finished(course: Course, learner: Learner, progress: Progress) -> Model:
+def finished(training: Training, state: TrainingState, progress: Progress) -> Model:
     """The model as it is now, with where it comes from."""
-    settings = plain(course.settings)
+    settings = plain(training.settings)
     systems = [
         {"name": s.name, "frames": len(s.train), "held_out": len(s.held_out), "temperature": t.temperature}
-        for s, t in zip(course.systems, course.settings.system, strict=True)
+        for s, t in zip(training.systems, training.settings.system, strict=True)
     ]
     provenance = {
         "version": dbm_gmx.__version__,
         "settings": {key: value for key, value in settings.items() if key not in FILES},
-        "start": dict(course.model.provenance),
-        "steps": learner.step,
-        "hours": round(learner.seconds / 3600, 3),
+        "start": dict(training.model.provenance),
+        "steps": state.step,
+        "hours": round(state.seconds / 3600, 3),
         "systems": systems,
         "scores": progress.scores,
     }
-    return replace(course.model, state=learner.average, provenance=provenance, amplitude=progress.amplitude)
+    return replace(training.model, state=state.average, provenance=provenance, amplitude=progress.amplitude)
 
 
 FILES = ("output", "system", "start", "channels")
@@ -264,29 +283,29 @@ BACKWARD = 2
 """A backward pass costs as much as so many forward ones."""
 
 
-def profile(course: Course) -> dict[str, Any]:
+def profile(training: Training) -> dict[str, Any]:
     """What a step costs and what this process could reach."""
-    cost = operations_per_sample(course.settings, course.model)
+    cost = operations_per_sample(training.settings, training.model)
     return {
-        "processes": course.group.size,
+        "processes": training.processes.size,
         "threads": torch.get_num_threads(),
-        "precision": str(course.lesson.dtype).removeprefix("torch."),
-        "peak_gflops": peak(course.lesson.dtype) if course.group.first else 0.0,
+        "precision": str(training.context.dtype).removeprefix("torch."),
+        "peak_gflops": peak_gflops(training.context.dtype) if training.processes.first else 0.0,
         "mflop_per_sample": {phase: value / 1e6 for phase, value in cost.items()},
-        "atoms": course.lesson.corpus.n_atoms,
-        "sequences": len(course.lesson.corpus.weight),
+        "atoms": training.context.dataset.n_atoms,
+        "sequences": len(training.context.dataset.weight),
     }
 
 
-def operations_per_step(course: Course) -> dict[str, float]:
+def operations_per_step(training: Training) -> dict[str, float]:
     """Floating-point operations of the convolutions of a step in each process, by phase."""
-    settings, corpus = course.settings, course.lesson.corpus
-    length = float((corpus.weight * corpus.sequences.start.diff()).sum())
+    settings, dataset = training.settings, training.context.dataset
+    length = float((dataset.weight * dataset.sequences.start.diff()).sum())
     atoms = {
-        "warm": course.group.share(settings.warm.batch),
-        "adversarial": course.group.share(settings.adversarial.batch) * length,
+        "warm": training.processes.share(settings.warm.batch),
+        "adversarial": training.processes.share(settings.adversarial.batch) * length,
     }
-    cost = operations_per_sample(settings, course.model)
+    cost = operations_per_sample(settings, training.model)
     total = {phase: count * cost[phase] for phase, count in atoms.items()}
     if settings.adversarial.supervised:
         total["adversarial"] += total["warm"]
@@ -297,14 +316,15 @@ def operations_per_sample(settings: TrainSettings, model: Model) -> dict[str, fl
     """Floating-point operations of the convolutions for each atom a step learns from, by phase.
 
     A warm step draws each atom several times, forward and backward.  An adversarial one, for each step
-    of the critic: places the atom, judges it and the data's forward and backward, and for the penalty
+    of the critic: places the atom, scores it and the data's forward and backward, and for the penalty
     differentiates a third time (forward, backward, and backward through both); and one step of
     the generator: both networks forward and backward.
     """
     channels, size = model.channels.width, model.grid.size
-    make, judge = operations(channels, model.shape, size), critic_operations(channels, settings.critic, size)
+    generator = operations(channels, model.shape, size)
+    critic = critic_operations(channels, settings.critic, size)
     both = 1 + BACKWARD
-    penalty = both * both * judge * (settings.critic.penalty > 0)
-    critic = make + 2 * both * judge + penalty
-    adversarial = settings.adversarial.critic_steps * critic + both * (make + judge)
-    return {"warm": settings.warm.draws * both * make, "adversarial": adversarial}
+    penalty = both * both * critic * (settings.critic.penalty > 0)
+    critic_step = generator + 2 * both * critic + penalty
+    adversarial = settings.adversarial.critic_steps * critic_step + both * (generator + critic)
+    return {"warm": settings.warm.draws * both * generator, "adversarial": adversarial}

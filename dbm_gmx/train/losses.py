@@ -1,8 +1,9 @@
-"""The losses, each a function of numbers that can be worked out by hand."""
+"""The losses, as functions of numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import floor
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from dbm_gmx.network.channels import ROLES, FeatureTable
 from dbm_gmx.network.environment import Environment
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.train.settings import PriorSettings, WarmSettings
+from dbm_gmx.train.settings import PriorSettings
 
 # --- adversarial -------------------------------------------------------------------------------------
 
@@ -60,13 +61,13 @@ def gradient_penalty(
 
 
 def prior_loss(
-    kind: str, generated: Mapping[str, Tensor], reference: Mapping[str, Tensor], weights: Mapping[str, float]
+    prior: str, generated: Mapping[str, Tensor], reference: Mapping[str, Tensor], weights: Mapping[str, float]
 ) -> Tensor:
     """The physical prior p of the paper.
 
     Parameters
     ----------
-    kind
+    prior
         ``p1``, energy minimising: sum_t lambda_t e_t(generated); ``p2``, energy matching:
         sum_t lambda_t abs(e_t(generated) - e_t(reference)).
     generated, reference
@@ -75,18 +76,24 @@ def prior_loss(
         lambda_t, mol/kJ.
     """
     parts = [
-        weights[t] * (energy if kind == "p1" else (energy - reference[t]).abs())
+        weights[t] * (energy if prior == "p1" else (energy - reference[t]).abs())
         for t, energy in generated.items()
     ]
     return torch.stack(parts).sum(0).mean()
 
 
-def prior_weights(settings: PriorSettings, done: float) -> dict[str, float]:
+INCREMENTS = 10  # in which the weights of the prior rise
+
+
+def prior_weights(settings: PriorSettings, done: float, *, increments: int = INCREMENTS) -> dict[str, float]:
     """lambda_t when this part of the adversarial steps is done: up in equal increments, then constant."""
     rise = min(1.0, done / settings.ramp) if settings.ramp else 1.0
-    step = floor(rise * settings.increments + 1e-9) / settings.increments
+    step = floor(rise * increments + 1e-9) / increments
     bonded = dict.fromkeys(("bond", "angle", "dihedral"), step * settings.bonded)
     return bonded | {"lennard_jones": step * settings.lennard_jones}
+
+
+CEILING = 100.0  # kJ/mol above which the energy of a term or pair counts with its logarithm only
 
 
 def soften(energy: Tensor, ceiling: float) -> Tensor:
@@ -105,20 +112,20 @@ def unit_density(positions: Tensor, grid: Grid) -> Tensor:
     return density / density.sum((-3, -2, -1), keepdim=True)
 
 
-POWER = 1.5  # of distances of places: what is far off comes near sooner than with 1; 2 would see means only
+POWER = 1.5  # of distances: with 1 what is far off comes near more slowly; 2 would fit the mean only
 
 
-def spread_score(off: Tensor, apart: Tensor) -> Tensor:
-    """Score of several draws, the lower the better.
+def energy_score(off: Tensor, apart: Tensor) -> Tensor:
+    """Energy score of several draws, the lower the better.
 
-    In the mean it is lowest where draws are distributed as the data are; draws that are all in the middle of
-    the data score worse (Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359, 2007, section 5).
+    Its mean is lowest where draws are distributed as the data; draws that are all in the middle of the data
+    score worse (Gneiting and Raftery, J. Am. Stat. Assoc. 102, 359, 2007, section 5).
 
     Parameters
     ----------
     off
-        (draws, ...) how far each draw is off the data, in a measure that is negative definite, as powers of
-        the distance below the second and log(1 + square) are.
+        (draws, ...) how far each draw is off the data, in a negative definite measure: a power of the
+        distance below the second, or log(1 + square).
     apart
         (draws, draws, ...) how far they are from each other, in the same measure.
 
@@ -136,22 +143,63 @@ def lengths(vectors: Tensor) -> Tensor:
 
 
 def partners(environment: Environment, table: FeatureTable) -> Tensor:
-    """(roles, b, k) 1 for what is one, two and three bonds away."""
+    """(roles, b, k) 1 for entries one, two and three bonds away."""
     role = (environment.rows - table.bonded_row) // (2 * len(table.classes))
     bonded = (environment.rows >= table.bonded_row) & (environment.rows < table.bead_row)
     return torch.stack([environment.weights * (bonded & (role == r)) for r in range(len(ROLES))])
 
 
+@dataclass(frozen=True, eq=False)
+class SupervisedBatch:
+    """Atoms (b) of a supervised step.
+
+    Attributes
+    ----------
+    environment, data
+        Environments with entries that may be displaced, and the same where the data have them: the distances
+        of the data are to be kept also to what is displaced.
+    truth
+        (b, 3) nm, where the data have the atoms in their local frames.
+    closest
+        (b, k) nm, distance to each entry below which an atom is too close, unless it is so in the data.
+    """
+
+    environment: Environment
+    data: Environment
+    truth: Tensor
+    closest: Tensor
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Errors that cost about as much as one another.
+
+    Attributes
+    ----------
+    place
+        nm, error of the position that costs 1.
+    bond, angle, dihedral
+        nm, errors of the distances to atoms one, two and three bonds away that cost log 2; larger ones cost
+        little more.  So an atom follows neighbours that are a little off, and ignores those far off.
+    contact
+        nm, how much too close to an atom not bonded costs 1.
+    shape
+        Weight of the divergence between the generated density and that of a particle.
+    """
+
+    place: float = 0.015
+    bond: float = 0.005
+    angle: float = 0.01
+    dihedral: float = 0.02
+    contact: float = 0.02
+    shape: float = 0.3
+
+
+WIDTHS = Widths()
+
+
 def supervised_losses(
-    drawn: Tensor,
-    environment: Environment,
-    truth: Tensor,
-    *,
-    data: Environment,
-    closest: Tensor,
-    table: FeatureTable,
-    grid: Grid,
-    settings: WarmSettings,
+    drawn: Tensor, batch: SupervisedBatch, table: FeatureTable, grid: Grid, widths: Widths = WIDTHS
 ) -> dict[str, Tensor]:
     """Parts of the loss of the warm start.
 
@@ -159,37 +207,32 @@ def supervised_losses(
     ----------
     drawn
         (draws, b, s, s, s) generated densities.
-    environment, data
-        What the atoms see, which may be displaced, and the same where the data have it: whatever is
-        displaced, the distances of the data are to be kept to it.
-    truth
-        (b, 3) nm, where the data have the atoms in their local frames.
-    closest
-        (b, k) nm, distance to each entry below which an atom is too close, if it is not in the data.
     """
-    positions = collapse(drawn, grid)
-    wide, apart = (lengths(p) / settings.place for p in (positions - truth, positions[:, None] - positions))
+    positions, truth, environment = collapse(drawn, grid), batch.truth, batch.environment
+    off_truth, apart = (
+        lengths(p) / widths.place for p in (positions - truth, positions[:, None] - positions)
+    )
     found = lengths(positions[..., None, :] - environment.positions)
-    wanted = lengths(truth[:, None] - data.positions)
+    wanted = lengths(truth[:, None] - batch.data.positions)
     off, between = (found - wanted).square(), (found[:, None] - found[None]).square()
-    joined = {
-        role: (spread_score((off / width**2).log1p(), (between / width**2).log1p()) * weight).sum(-1).mean()
+    bonded = {
+        role: (energy_score((off / width**2).log1p(), (between / width**2).log1p()) * weight).sum(-1).mean()
         for role, weight, width in zip(
             ROLES,
             partners(environment, table),
-            (settings.bond, settings.angle, settings.dihedral),
+            (widths.bond, widths.angle, widths.dihedral),
             strict=True,
         )
     }
-    # one draw is enough to say what a particle looks like, wherever it is
+    # one draw says what the density of a particle is like, wherever it is
     target = unit_density(positions[0].detach(), grid).flatten(1).clamp(min=1e-9).log()
     divergence = (target.exp() * (target - drawn[0].flatten(1).clamp(min=1e-9).log())).sum(1)
-    overlap = (torch.minimum(closest, wanted) - found).clamp(min=0).square()
+    overlap = (torch.minimum(batch.closest, wanted) - found).clamp(min=0).square()
     return {
-        "place": spread_score(wide**POWER, apart**POWER).mean(),
-        "shape": settings.shape * divergence.mean(),
-        **joined,
-        "contact": (overlap.sum(-1) / settings.contact**2).mean(),
+        "place": energy_score(off_truth**POWER, apart**POWER).mean(),
+        "shape": widths.shape * divergence.mean(),
+        **bonded,
+        "contact": (overlap.sum(-1) / widths.contact**2).mean(),
     }
 
 

@@ -1,4 +1,4 @@
-"""How a training is followed: log, progress, warnings, and when to stop."""
+"""The log of a training, its warnings, and when to stop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -19,23 +20,25 @@ from dbm_gmx.errors import InputError
 
 log = logging.getLogger(__name__)
 
-COLLAPSED = 0.1  # of the widest spread so far
+COLLAPSED = 0.1  # of the largest distance between draws so far
 AHEAD = 100.0  # scores of the critic; with gradients of norm one they differ by far less
 WORSE = 2.0  # times the best score so far
 
 
+@dataclass
 class Stop:
     """Whether to stop: a signal has come, or the time is up.
 
-    Parameters
+    Attributes
     ----------
-    hours
-        From now; ``None``: any time.
+    end
+        s, of the monotonic clock.
+    signal
+        Number of the signal that has come; 0: none.
     """
 
-    def __init__(self, hours: float | None = None):
-        self.end = math.inf if hours is None else time.monotonic() + 3600 * hours
-        self.signal = 0
+    end: float = math.inf
+    signal: int = 0
 
     @property
     def wanted(self) -> bool:
@@ -50,15 +53,21 @@ class Stop:
 
 @contextmanager
 def stopping(hours: float | None = None) -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM ask for a stop instead of ending the process; a second one ends it."""
-    stop = Stop(hours)
+    """Let SIGINT and SIGTERM ask for a stop instead of ending the process; a second one ends it.
 
-    def heard(number: int, frame: FrameType | None) -> None:
+    Parameters
+    ----------
+    hours
+        From now until the time is up; ``None``: no limit.
+    """
+    stop = Stop() if hours is None else Stop(time.monotonic() + 3600 * hours)
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.signal:
             raise KeyboardInterrupt
         stop.signal = number
 
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
@@ -66,27 +75,30 @@ def stopping(hours: float | None = None) -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-class Journal:
+class Board(Protocol):
+    """What draws curves: the writer of TensorBoard."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        """Add a point to a curve."""
+
+
+@dataclass
+class EventLog:
     """The log of a training: a line of JSON for each event, and TensorBoard where it is installed.
 
-    Parameters
+    Attributes
     ----------
-    folder
-        Where ``log.jsonl`` and ``events`` are; ``None``: nothing is written.
+    path
+        Of the lines; ``None``: nothing is written.
+    board
+        Gets the same numbers as curves.
     """
 
-    def __init__(self, folder: Path | None):
-        self.path = None if folder is None else folder / "log.jsonl"
-        self.board: Any = None
-        if folder is not None:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                return
-            self.board = SummaryWriter(folder / "events")
+    path: Path | None = None
+    board: Board | None = None
 
     def write(self, event: str, step: int, values: Mapping[str, Any]) -> None:
-        """Note an event; numbers in (nested) values are curves for TensorBoard."""
+        """Write an event; numbers in (nested) values are curves for TensorBoard."""
         if self.path is None:
             return
         line = {"event": event, "step": step} | {k: _rounded(v) for k, v in values.items()}
@@ -95,6 +107,17 @@ class Journal:
         if self.board is not None:
             for name, value in _curves(values, event):
                 self.board.add_scalar(name, value, step)
+
+
+def make_event_log(folder: Path | None) -> EventLog:
+    """Log to ``log.jsonl`` and ``events`` in a folder; to nowhere without one."""
+    if folder is None:
+        return EventLog()
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return EventLog(folder / "log.jsonl")
+    return EventLog(folder / "log.jsonl", SummaryWriter(folder / "events"))
 
 
 def _rounded(value: Any) -> Any:
@@ -127,13 +150,13 @@ def check_finite(parts: Mapping[str, float], step: int) -> None:
         )
 
 
-def worries(means: Mapping[str, float], *, widest: float) -> list[str]:
-    """What in a line of the log (means over its steps) looks as if the training goes wrong.
+def warnings_of(means: Mapping[str, float], *, widest: float) -> list[str]:
+    """Warnings for a line of the log (means over its steps).
 
     Parameters
     ----------
     widest
-        nm, largest spread between draws for the same atom so far.
+        nm, largest distance between draws for the same atom so far.
     """
     found = []
     if means.get("spread", math.inf) < COLLAPSED * widest:
@@ -148,14 +171,14 @@ def worries(means: Mapping[str, float], *, widest: float) -> list[str]:
     return found
 
 
-def worse(now: float, best: float) -> list[str]:
-    """Say if the score of free generation is far worse than the best so far."""
+def score_warnings(now: float, best: float) -> list[str]:
+    """A warning if the score of free generation is far worse than the best so far."""
     if now > WORSE * best:
         return [f"free generation scores {now:.3g}, the best so far was {best:.3g}"]
     return []
 
 
-def peak(dtype: torch.dtype) -> float:
+def peak_gflops(dtype: torch.dtype) -> float:
     """GFLOP/s of this process in the multiplication of large matrices: what convolutions could reach."""
     a = torch.ones(1024, 1024, dtype=dtype)
     _ = a @ a

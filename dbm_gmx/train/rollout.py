@@ -1,4 +1,4 @@
-"""Recurrent placing of the atoms of a bead, and the energies of what comes out."""
+"""Atoms of a bead placed one after the other, and their energies."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.forcefield.energy import lennard_jones
+from dbm_gmx.forcefield.nonbonded import CLOSEST
 from dbm_gmx.network.environment import densities, expand
-from dbm_gmx.network.scoring import CLOSEST
-from dbm_gmx.train.batches import Batch, View, local_place, look, turns
-from dbm_gmx.train.dataset import SWEEP, Corpus
-from dbm_gmx.train.losses import soften, unit_density
+from dbm_gmx.train.batches import Batch, BatchEnvironment, local_position, look_up, turns
+from dbm_gmx.train.dataset import SWEEP, Dataset
+from dbm_gmx.train.losses import CEILING, soften, unit_density
 
-Place = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""Environments (b, channels, s, s, s), labels (b, channels) and true places (b, 3) to densities
-(b, s, s, s) of sum 1 and places (b, 3)."""
+PlaceAtoms = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Environments (b, channels, s, s, s), labels (b, channels) and true positions (b, 3) to densities
+(b, s, s, s) of sum 1 and positions (b, 3), nm."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +29,15 @@ class Rollout:
     sample
         (m,) row of the batch.
     atom
-        (m,) atoms of the corpus.
+        (m,) atoms of the dataset.
     environment, label
         (m, channels, s, s, s), (m, channels): the conditions.
     density, position
         (m, s, s, s) sum 1, (m, 3) nm, local: what was placed.
     moved
         (b, l, 3) nm, local: how far each atom of a sequence is off the data; 0 beyond its end.
-    views
-        Of each step.
+    steps
+        Environments of each step.
     """
 
     sample: Tensor
@@ -47,72 +47,75 @@ class Rollout:
     density: Tensor
     position: Tensor
     moved: Tensor
-    views: tuple[View, ...]
+    steps: tuple[BatchEnvironment, ...]
 
 
-def roll_out(corpus: Corpus, batch: Batch, features: Tensor, place: Place) -> Rollout:
-    """Place the atoms of each sequence one after the other; each sees those placed before where they are.
+def roll_out(dataset: Dataset, batch: Batch, features: Tensor, place: PlaceAtoms) -> Rollout:
+    """Place the atoms of each sequence one after the other.
 
-    Everything else is where the data have it.  Differentiable through the places of earlier atoms.
+    Each knows those placed before where they were placed; everything else is where the data have it.
+    Differentiable through the positions of earlier atoms.
 
     Parameters
     ----------
     features
-        Of the corpus' table, a tensor.
+        Of the dataset's table, a tensor.
     place
-        What gives the density and the place of the next atom.
+        Gives the density and the position of the next atoms.
     """
-    start = corpus.sequences.start[batch.sequence]
-    length = corpus.sequences.start[batch.sequence + 1] - start
+    start = dataset.sequences.start[batch.sequence]
+    length = dataset.sequences.start[batch.sequence + 1] - start
     moved: list[Tensor] = []
-    steps, views = [], []
+    columns, steps = [], []
     for k in range(int(length.max())):
         active = int((length > k).sum())  # the longest sequences come first
-        atom, azimuth = corpus.sequences.items[start[:active] + k], batch.azimuth[:active]
-        view = look(
-            corpus,
+        atom, azimuth = dataset.sequences.items[start[:active] + k], batch.azimuth[:active]
+        step = look_up(
+            dataset,
             atom,
             mode=batch.mode[:active],
             azimuth=azimuth,
-            displace=_displacement(corpus, batch.sequence, moved) if moved else None,
+            displace=_displacement(dataset, batch.sequence, moved) if moved else None,
         )
-        environment = densities(view.environment, features, corpus.grid)
-        label, truth = features[view.environment.atom_class], local_place(corpus, atom, azimuth)
+        environment = densities(step.environment, features, dataset.grid)
+        label, truth = features[step.environment.atom_class], local_position(dataset, atom, azimuth)
         density, position = place(environment, label, truth)
         moved.append(torch.nn.functional.pad(position - truth, (0, 0, 0, len(length) - active)))
-        steps.append((torch.arange(active), atom, environment, label, density, position))
-        views.append(view)
-    sample, atoms, seen, labels, drawn, places = (torch.cat(column) for column in zip(*steps, strict=True))
-    return Rollout(sample, atoms, seen, labels, drawn, places, torch.stack(moved, 1), tuple(views))
+        columns.append((torch.arange(active), atom, environment, label, density, position))
+        steps.append(step)
+    sample, atoms, found, labels, drawn, positions = (torch.cat(c) for c in zip(*columns, strict=True))
+    return Rollout(sample, atoms, found, labels, drawn, positions, torch.stack(moved, 1), tuple(steps))
 
 
 def _displacement(
-    corpus: Corpus, sequence: Tensor, moved: list[Tensor]
+    dataset: Dataset, sequence: Tensor, moved: list[Tensor]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """How far the entries of some samples are off the data, once some atoms of each sequence are placed."""
     off = torch.stack(moved, 1)
 
     def displace(which: Tensor, source: Tensor) -> Tensor:
-        slot = corpus.slot[source]
-        placed = (corpus.sequence[source] == sequence[which]) & (slot < off.shape[1])
+        slot = dataset.slot[source]
+        placed = (dataset.sequence[source] == sequence[which]) & (slot < off.shape[1])
         return off[which, torch.where(placed, slot, 0)] * placed[:, None]
 
     return displace
 
 
-def true_place(corpus: Corpus) -> Place:
-    """What places every atom where the data have it."""
-    return lambda environment, label, truth: (unit_density(truth, corpus.grid), truth)
+def true_positions(dataset: Dataset) -> PlaceAtoms:
+    """Places every atom where the data have it."""
+    return lambda environment, label, truth: (unit_density(truth, dataset.grid), truth)
 
 
 # --- energies ----------------------------------------------------------------------------------------
 
 
-def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) -> dict[str, Tensor]:
-    """Energies e_t of the atoms of each sequence and with what is around them.
+def energies(
+    dataset: Dataset, batch: Batch, rollout: Rollout, *, ceiling: float = CEILING
+) -> dict[str, Tensor]:
+    """Energies e_t of the atoms of each sequence, with one another and with their neighbours.
 
-    Bonded terms between known atoms with one of the bead's in them, Lennard-Jones with all seen
-    within the cut-off of the grid; in a sweep, pairs within a sequence count once.
+    Bonded terms are those between known atoms, one of them of the bead; Lennard-Jones acts with all known
+    atoms within the cut-off of the grid.  In a sweep, pairs within a sequence count once.
 
     Parameters
     ----------
@@ -126,36 +129,35 @@ def energies(corpus: Corpus, batch: Batch, rollout: Rollout, *, ceiling: float) 
     count = len(batch.sequence)
     total = {t: torch.zeros(count) for t in ("bond", "angle", "dihedral", "lennard_jones")}
     # displacements turned back from the local frames to the laboratory
-    frames = turns(batch.azimuth) @ corpus.rotation[batch.sequence]
+    frames = turns(batch.azimuth) @ dataset.rotation[batch.sequence]
     moved = rollout.moved @ frames
-    for group in corpus.terms:
-        which, place = expand(group.listed.start, 2 * batch.sequence + batch.mode.clamp(max=SWEEP))
-        term = group.listed.items[place]
+    for group in dataset.terms:
+        which, index = expand(group.of_sequence.start, 2 * batch.sequence + batch.mode.clamp(max=SWEEP))
+        term = group.of_sequence.items[index]
         atoms = group.atoms[term]
-        own = corpus.sequence[atoms] == batch.sequence[which][:, None]
-        shift = moved[which[:, None], torch.where(own, corpus.slot[atoms], 0)] * own[..., None]
-        points = corpus.truth[atoms] + shift
+        own = dataset.sequence[atoms] == batch.sequence[which][:, None]
+        shift = moved[which[:, None], torch.where(own, dataset.slot[atoms], 0)] * own[..., None]
+        points = dataset.truth[atoms] + shift
         measured = group.form.measure(points)
-        if group.part == "lennard_jones":
-            measured = tuple(distance.clamp(min=CLOSEST) for distance in measured)
         energy = group.form.potential(*measured, *group.parameters[term].unbind(-1))
         total[group.part] = total[group.part].index_add(0, which, soften(energy, ceiling))
     begin = 0
-    for view in rollout.views:
-        active = len(view.pair)
+    for step in rollout.steps:
+        active = len(step.pair)
         here = rollout.position[begin : begin + active]
-        pairs = _pair_energies(corpus, view, here, ceiling)
+        pairs = _pair_energies(dataset, step, here, ceiling)
         total["lennard_jones"] = total["lennard_jones"].index_add(0, torch.arange(active), pairs)
         begin += active
     return total
 
 
-def _pair_energies(corpus: Corpus, view: View, here: Tensor, ceiling: float) -> Tensor:
-    """(a,) Lennard-Jones energies of the atoms placed in a step with what they see, later ones left out."""
-    environment, source = view.environment, view.source.clamp(min=0)
-    to_come = corpus.to_come(source, environment.atom[:, None])
-    counted = view.pair & (environment.weights > 0) & ~to_come
+def _pair_energies(dataset: Dataset, step: BatchEnvironment, here: Tensor, ceiling: float) -> Tensor:
+    """(a,) Lennard-Jones energies of the atoms placed in a step with neighbours that are not placed later."""
+    environment = step.environment
+    source = environment.neighbour.clamp(min=0)
+    later = dataset.later_in_sequence(source, environment.atom[:, None])
+    counted = step.pair & (environment.weights > 0) & ~later
     distance = (environment.positions - here[:, None]).square().sum(2).clamp(min=CLOSEST**2).sqrt()
-    kinds = corpus.kind[environment.atom][:, None], corpus.kind[source]
-    energy = soften(lennard_jones(distance, corpus.c6[kinds], corpus.c12[kinds]), ceiling)
+    types = dataset.lj_type[environment.atom][:, None], dataset.lj_type[source]
+    energy = soften(lennard_jones(distance, dataset.c6[types], dataset.c12[types]), ceiling)
     return torch.where(counted, energy, 0.0).sum(1)

@@ -1,6 +1,6 @@
 """Free generation of held-out frames: all atoms from beads alone, as a user would get them.
 
-Losses look at atoms whose surroundings are those of the data; what errors add up to shows here only.
+Losses are of atoms whose environments are those of the data; here errors add up as for a user.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ from dbm_gmx.evaluate.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.network.arrays import system_layout
-from dbm_gmx.network.bond_lengths import Bonds, find_bonds
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
 from dbm_gmx.network.environment import make_scene
-from dbm_gmx.network.model import Model, best_dtype, build_generator, network_generator
-from dbm_gmx.network.placement import reconstruct
+from dbm_gmx.network.model import Model, make_network
+from dbm_gmx.network.placement import Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
 def generate_frames(
-    model: Model, system: System, pairs: Sequence[Pair], *, sweeps: int, seed: int, bonds: Bonds | None = None
+    model: Model,
+    system: System,
+    pairs: Sequence[Pair],
+    *,
+    sweeps: int,
+    seed: int,
+    bonds: FixedBonds | None = None,
 ) -> list[np.ndarray]:
-    """Atoms (n, 3) of some frames, generated one by one; without ``bonds`` these are the network's own."""
-    layout, table = system_layout(system, model.channels)
-    cpu = torch.device("cpu")
-    generate = network_generator(build_generator(model), table, model.grid, device=cpu, dtype=best_dtype(cpu))
-    return [
-        reconstruct(
-            make_scene(layout, [pair.beads.numpy()], [pair.box], grid=model.grid),
-            [pair.index],
-            generate=generate,
-            noise=model.shape.noise,
-            amplitude=model.amplitude,
-            grid=model.grid,
-            settings=Settings(refine="gibbs", sweeps=sweeps, seed=seed),
-            bonds=bonds,
-        ).numpy()
-        for pair in pairs
-    ]
+    """Atoms (n, 3) of some frames, one by one; without ``bonds`` their lengths are those of the network."""
+    arrays, table = make_network_arrays(system, model.channels)
+    network = make_network(model, table, device=torch.device("cpu"))
+    settings = Settings(refine="gibbs", sweeps=sweeps, seed=seed)
+    frames = []
+    for pair in pairs:
+        scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=model.grid)
+        rng = make_random_numbers([pair.index], seed=seed)
+        frames.append(reconstruct(Placer(scene, network, rng, settings, bonds=bonds)).numpy())
+    return frames
 
 
 AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
@@ -59,25 +59,25 @@ AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
 def calibrated(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> Model:
     """Find the amplitude with which angles and impropers are distributed as in a frame of the training.
 
-    First that for hydrogens, which depend on heavy atoms, is left at 1, then the other is kept.
+    That of heavy atoms is found first, with 1 for hydrogens, which depend on them; then that of hydrogens.
     """
     for atoms in (0, 1):  # heavy, hydrogens
         found = {}
         for width in AMPLITUDES:
             amplitude = (width, 1.0) if atoms == 0 else (model.amplitude[0], width)
-            found[amplitude] = off_balance(
+            found[amplitude] = amplitude_error(
                 replace(model, amplitude=amplitude), systems, sweeps=sweeps, seed=seed
             )
         model = replace(model, amplitude=min(found, key=found.__getitem__))
     return model
 
 
-def off_balance(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
+def amplitude_error(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
     """Mean divergence of angles and impropers in the first frame that each system is trained on."""
     parts: list[float] = []
     for system in systems:
         pair, *_ = system.train
-        bonds = find_bonds(system.system, Conditions().constraints)
+        bonds = find_fixed_bonds(system.system, Conditions().constraints)
         made = generate_frames(model, system.system, [pair], sweeps=sweeps, seed=seed, bonds=bonds)
         scores = mean_divergences(frame_divergences(system.system, made, [pair]))
         parts += [scores[part] for part in ("angle", "improper") if part in scores]
@@ -90,7 +90,7 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     Returns
     -------
     ``bond``, ``angle``, ``dihedral``, ``improper``: Jensen-Shannon divergence (base 2) of the
-    distributions, mean over the kinds of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
+    distributions, mean over the classes of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
     the stereocentres; ``beads``: nm (rms), mapped atoms to their beads.
     """
     scores = mean_divergences(frame_divergences(system, made, data))
@@ -122,13 +122,13 @@ def frame_divergences(
 
 
 def score(
-    model: Model, systems: Sequence[TrainingSystem], *, frames: int, sweeps: int, seed: int
+    model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int
 ) -> dict[str, dict[str, float]]:
-    """Scores of free generation on the held-out frames of each system that has some."""
+    """Scores of free generation of the first held-out frame of each system that has one."""
     result = {}
     for system in systems:
         if system.held_out:
-            pairs = system.held_out[:frames]
+            pairs = system.held_out[:1]
             made = generate_frames(model, system.system, pairs, sweeps=sweeps, seed=seed)
             result[system.name] = score_frames(system.system, made, pairs)
     return result

@@ -1,7 +1,7 @@
-"""What a training can be told: one TOML file, small frozen records behind it.
+"""The training file: its sections and keys.
 
-Every section of the file is a record here and every key a field, with the same name; a key that is
-none is refused with those there are.  Paths are relative to the file's folder.
+Every section of the TOML file is a record here and every key a field, with the same name; an unknown key is
+refused.  Paths are relative to the file's folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from dbm_gmx.network.generator import Shape
 from dbm_gmx.network.voxels import Grid
 
 PRIORS = ("none", "p1", "p2")
-JUDGED = ("density", "place")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class SystemSettings:
     frames
         Frames of the trajectory to use, the first ones; 0: all.
     held_out
-        Of these the last so many, never trained on: free generation is judged on them.
+        Of these the last so many, never trained on: free generation is scored on them.
     share
         Weight of the system among the others.
     """
@@ -68,50 +67,37 @@ class CriticSettings:
         Weight of the gradient penalty, lambda_gp of the paper; 0 leaves it out.
     spectral
         Whether all weights are divided by their largest singular value.
-    judges
-        ``density``: what the generator gives, as in the paper; ``place``: the particle's density at its first
-        moment, all that a reconstruction uses of it.
     """
 
     width: int = 32
     blocks: int = 2
     penalty: float = 0.1
     spectral: bool = True
-    judges: str = "density"
 
 
 @dataclass(frozen=True)
 class WarmSettings:
     """``[warm]``: supervised steps before the adversarial ones.
 
-    The generator draws several places for each atom, which are to be distributed as those of the data are:
-    a score that is lowest then is lowered, of the places and of the distances to the atoms up to three bonds
-    away, see :func:`~dbm_gmx.train.losses.spread_score`.
+    The generator draws several positions for each atom.  The loss is an energy score: samples should match
+    the data's distribution, of positions and of distances to atoms up to three bonds away, see
+    :func:`~dbm_gmx.train.losses.energy_score`.
 
     Attributes
     ----------
     steps
         How many; 0 leaves the phase out.
     batch, draws
-        Atoms per step and places drawn for each; a single draw goes to the middle of the data.
+        Atoms per step and positions drawn for each; a single draw goes to the middle of the data.
     rate
         Largest learning rate (Adam); it rises in the first thirtieth of the steps and falls to zero.
     jitter
-        nm, largest displacement (one sigma) of the atoms seen, most steps have far less; makes the generator
-        forgiving to its own errors.
+        nm, largest displacement (one sigma) of the neighbours, most steps have far less; the generator learns
+        to tolerate its own errors.
     blur
         nm, how far (one sigma, at most) atoms are moved together against the beads, see
-        :func:`~dbm_gmx.train.batches.blur`: the model learns to heed atoms rather than beads, which is what
-        other molecules have in common with those it sees.
-    place
-        nm, error of the position that costs 1.
-    bond, angle, dihedral
-        nm, errors of the distances to atoms one, two and three bonds away that cost log 2; larger ones cost
-        little more.  So an atom follows neighbours that are a little off, and leaves those that are lost.
-    contact
-        nm, how much too close to an atom not bonded costs 1.
-    shape
-        Weight of the divergence between generated density and that of a particle.
+        :func:`~dbm_gmx.train.batches.blur`.  The model learns to follow atoms rather than beads: so it fits
+        other molecules better.
     """
 
     steps: int = 10000
@@ -120,12 +106,6 @@ class WarmSettings:
     rate: float = 1.5e-3
     jitter: float = 0.02
     blur: float = 0.0
-    place: float = 0.015
-    bond: float = 0.005
-    angle: float = 0.01
-    dihedral: float = 0.02
-    contact: float = 0.02
-    shape: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -143,7 +123,7 @@ class AdversarialSettings:
     generator_rate, critic_rate
         Learning rates (Adam, betas 0 and 0.9).
     sweeps
-        Share of the sequences in which the generator sees all other atoms, as in a sweep, the others
+        Share of the sequences in which the generator knows all other atoms, as in a sweep; the others
         are as in growth.
     supervised
         Weight of the loss of the warm start, on a batch of its own, in the generator's; the paper has none.
@@ -168,23 +148,19 @@ class PriorSettings:
         ``none``, ``p1`` (energy minimising) or ``p2`` (energy matching).
     bonded, lennard_jones
         Weights in the end, mol/kJ; lambda_t of the paper.
-    ramp, increments
-        The weights rise from 0 in so many equal increments during this part of the adversarial steps.
-    ceiling
-        kJ/mol above which the energy of a term or pair counts with its logarithm only.
+    ramp
+        The weights rise from 0 during this part of the adversarial steps.
     """
 
     kind: str = "none"
     bonded: float = 4e-3
     lennard_jones: float = 4e-2
     ramp: float = 0.5
-    increments: int = 10
-    ceiling: float = 100.0
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """``[run]``: how the training is followed.
+    """``[run]``: log, checkpoints and scores.
 
     Attributes
     ----------
@@ -194,13 +170,11 @@ class RunSettings:
         Steps between lines of the log.
     evaluate
         Steps between free generations of held-out frames; 0: only at the end.
-    evaluate_frames
-        Held-out frames of each system that are generated.
     sweeps
         Of the free generation, after the growth.
     calibrate
-        Whether in the end the amplitude of the random vector is found with which a frame of the training is
-        generated best, one of each system; it takes 14 generations.
+        Whether in the end the amplitude of the random vector is found that generates a frame of the training
+        best, one of each system; it takes 14 generations.
     average
         Decay of the running average of the weights that is kept as the model.
     precision
@@ -210,7 +184,6 @@ class RunSettings:
     checkpoint: float = 5.0
     log: int = 50
     evaluate: int = 1000
-    evaluate_frames: int = 1
     sweeps: int = 4
     calibrate: bool = True
     average: float = 0.999
@@ -276,11 +249,11 @@ def read_settings(path: str | Path) -> TrainSettings:
     return settings
 
 
-def _record(kind: type[Any], plain: object, *, where: str, path: Path) -> Any:
+def _record(record: type[Any], plain: object, *, where: str, path: Path) -> Any:
     """A record from a table of the file, its fields from those within."""
     if not isinstance(plain, Mapping):
         raise InputError(f"{where} is a section, not {plain!r}", path=path)
-    known, hints = {f.name: f for f in fields(kind)}, get_type_hints(kind)
+    known, hints = {f.name: f for f in fields(record)}, get_type_hints(record)
     unknown = sorted(set(plain) - set(known))
     if unknown:
         section = f" in [{where}]" if where else ""
@@ -298,25 +271,25 @@ def _record(kind: type[Any], plain: object, *, where: str, path: Path) -> Any:
         key: _value(hints[key], value, where=f"{where}.{key}" if where else key, path=path)
         for key, value in plain.items()
     }
-    return kind(**values)
+    return record(**values)
 
 
-def _value(kind: Any, value: object, *, where: str, path: Path) -> Any:
+def _value(field_type: Any, value: object, *, where: str, path: Path) -> Any:
     """A value of the type a field has."""
-    if isinstance(kind, types.UnionType):  # optional
-        kind = next(k for k in get_args(kind) if k is not types.NoneType)
-    if is_dataclass(kind):
-        return _record(kind, value, where=where, path=path)  # type: ignore[arg-type]
-    if get_origin(kind) is tuple:
+    if isinstance(field_type, types.UnionType):  # optional
+        field_type = next(t for t in get_args(field_type) if t is not types.NoneType)
+    if is_dataclass(field_type):
+        return _record(field_type, value, where=where, path=path)  # type: ignore[arg-type]
+    if get_origin(field_type) is tuple:
         items = value if isinstance(value, list) else [value]
-        return tuple(_value(get_args(kind)[0], item, where=where, path=path) for item in items)
-    if kind is Path and isinstance(value, str):
+        return tuple(_value(get_args(field_type)[0], item, where=where, path=path) for item in items)
+    if field_type is Path and isinstance(value, str):
         return path.parent / Path(value).expanduser()
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if field_type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+    if isinstance(value, field_type) and (field_type is bool or not isinstance(value, bool)):
         return value
-    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "a text")
+    wanted = {int: "a whole number", float: "a number", bool: "true or false"}.get(field_type, "a text")
     raise InputError(f"{where} = {value!r}; it takes {wanted}", path=path)
 
 
@@ -324,7 +297,6 @@ def _check(settings: TrainSettings, path: Path) -> None:
     """Refuse values that cannot be meant."""
     choices = (
         ("prior.kind", settings.prior.kind, PRIORS),
-        ("critic.judges", settings.critic.judges, JUDGED),
         ("run.precision", settings.run.precision, ("auto", "bf16", "float32")),
     )
     for name, value, possible in choices:
@@ -335,7 +307,6 @@ def _check(settings: TrainSettings, path: Path) -> None:
         "warm.draws": settings.warm.draws,
         "adversarial.batch": settings.adversarial.batch,
         "adversarial.critic_steps": settings.adversarial.critic_steps,
-        "prior.increments": settings.prior.increments,
         "run.log": settings.run.log,
         "system": len(settings.system),
         "warm.steps + adversarial.steps": settings.steps,

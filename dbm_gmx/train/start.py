@@ -23,18 +23,18 @@ def first_model(settings: TrainSettings, channels: Channels) -> Model:
 
 
 def merged(known: Channels, wanted: Channels) -> Channels:
-    """The known channels, and after them in each group those for what no known one shows."""
+    """The known channels, and after them in each group those for what has no known one."""
 
     def group(name: str, *, named: bool) -> dict[str, Sequence[str]]:
-        """Channels of a group; those of atoms and beads are named by what they show."""
+        """Channels of a group; those of atoms and beads are named after what they contain."""
         old, new = getattr(known, name), getattr(wanted, name)
         patterns = [tuple(p) for p in old.values()]
 
-        def shown(key: str, wanted: Sequence[str]) -> bool:
+        def covered(key: str, wanted: Sequence[str]) -> bool:
             matched = named and any(fnmatchcase(key, p) for some in patterns for p in some)
             return key in old or tuple(wanted) in patterns or matched
 
-        return dict(old) | {key: values for key, values in new.items() if not shown(key, values)}
+        return dict(old) | {key: values for key, values in new.items() if not covered(key, values)}
 
     return Channels(
         atoms=group("atoms", named=True),

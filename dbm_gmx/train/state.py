@@ -1,4 +1,8 @@
-"""What changes while a model is trained, and one step of each phase."""
+"""The state of a training, and one step of each phase.
+
+Random numbers: the weights begin from the seed.  Each process has a stream of its own, begun from seed and
+rank, for batches, displacements, random vectors and mixtures.  :func:`draw_spread` has one of each step.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +19,12 @@ from dbm_gmx.network.environment import densities
 from dbm_gmx.network.generator import Generator
 from dbm_gmx.network.model import Model, best_dtype
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.train.batches import View, blur, draw_atoms, draw_batch, local_place, look
+from dbm_gmx.train.batches import BatchEnvironment, blur, draw_atoms, draw_batch, local_position, look_up
 from dbm_gmx.train.critic import Critic
-from dbm_gmx.train.dataset import Corpus
-from dbm_gmx.train.distributed import Group, average_gradients
+from dbm_gmx.train.dataset import Dataset
+from dbm_gmx.train.distributed import Processes, average_gradients
 from dbm_gmx.train.losses import (
+    SupervisedBatch,
     closest_distance,
     critic_loss,
     generator_loss,
@@ -28,18 +33,18 @@ from dbm_gmx.train.losses import (
     prior_weights,
     supervised_losses,
 )
-from dbm_gmx.train.rollout import Place, energies, roll_out, true_place
+from dbm_gmx.train.rollout import PlaceAtoms, energies, roll_out, true_positions
 from dbm_gmx.train.settings import TrainSettings, WarmSettings
 
 RISE = 30  # the learning rate of the warm start rises in the first thirtieth of its steps
-STEEPEST = 5.0  # norm to which the gradients of the generator are cut
-KEPT = (0.0, 0.9)  # betas of Adam in the adversarial phase, those of the method's authors
-POOL = 4096  # displacements drawn for the atoms seen; atoms share them
+STEEPEST = 5.0  # norm to which gradients are cut
+BETAS = (0.0, 0.9)  # of Adam in the adversarial phase, those of the method's authors
+POOL = 4096  # displacements drawn for neighbours, which share them
 
 
 @dataclass(eq=False)
-class Learner:
-    """All that a checkpoint has to hold.
+class TrainingState:
+    """All that changes in a training.
 
     Attributes
     ----------
@@ -47,10 +52,10 @@ class Learner:
         Networks.
     average
         Running average of the generator's weights, the model in the end.
-    warm, adversarial, judging
-        Optimisers of the generator in either phase, and of the critic.
-    dice
-        Source of all random numbers of this process.
+    warm_optimiser, adversarial_optimiser, critic_optimiser
+        Of the generator in either phase, and of the critic.
+    rng
+        Random numbers of this process.
     step, seconds
         Steps done, and the wall time they took.
     """
@@ -58,16 +63,16 @@ class Learner:
     generator: Generator
     critic: Critic
     average: dict[str, Tensor]
-    warm: torch.optim.Optimizer
-    adversarial: torch.optim.Optimizer
-    judging: torch.optim.Optimizer
+    warm_optimiser: torch.optim.Optimizer
+    adversarial_optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
     rng: torch.Generator
     step: int = 0
     seconds: float = 0.0
 
 
-def make_learner(settings: TrainSettings, model: Model, group: Group) -> Learner:
-    """A learner that begins with the weights of a model; the critic begins from nothing."""
+def make_training_state(settings: TrainSettings, model: Model, processes: Processes) -> TrainingState:
+    """The state in the beginning: the generator has the weights of a model, the critic random ones."""
     torch.manual_seed(settings.seed)
     channels = model.channels.width
     generator = Generator(channels, model.shape)
@@ -77,79 +82,88 @@ def make_learner(settings: TrainSettings, model: Model, group: Group) -> Learner
     for network in (generator, critic):
         network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     adversarial = settings.adversarial
-    return Learner(
+    return TrainingState(
         generator=generator,
         critic=critic,
         average={key: value.detach().clone() for key, value in generator.state_dict().items()},
-        warm=torch.optim.Adam(generator.parameters(), lr=settings.warm.rate, betas=(0.9, 0.98)),
-        adversarial=torch.optim.Adam(generator.parameters(), lr=adversarial.generator_rate, betas=KEPT),
-        judging=torch.optim.Adam(critic.parameters(), lr=adversarial.critic_rate, betas=KEPT),
-        rng=torch.Generator().manual_seed(1_000_003 * settings.seed + group.rank),
+        warm_optimiser=torch.optim.Adam(generator.parameters(), lr=settings.warm.rate, betas=(0.9, 0.98)),
+        adversarial_optimiser=torch.optim.Adam(
+            generator.parameters(), lr=adversarial.generator_rate, betas=BETAS
+        ),
+        critic_optimiser=torch.optim.Adam(critic.parameters(), lr=adversarial.critic_rate, betas=BETAS),
+        rng=torch.Generator().manual_seed(1_000_003 * settings.seed + processes.rank),
     )
 
 
-PARTS = ("generator", "critic", "warm", "adversarial", "judging")
+PARTS = {
+    "generator": "generator",
+    "critic": "critic",
+    "warm": "warm_optimiser",
+    "adversarial": "adversarial_optimiser",
+    "judging": "critic_optimiser",
+}
+"""Name in the checkpoint -> attribute, of what has a state dictionary."""
 
 
-def learner_state(learner: Learner) -> dict[str, Any]:
-    """A learner as tensors and plain types, its dice left out."""
-    parts = {name: getattr(learner, name).state_dict() for name in PARTS}
-    return parts | {"average": learner.average, "step": learner.step, "seconds": learner.seconds}
+def saved_state(state: TrainingState) -> dict[str, Any]:
+    """The state as tensors and plain types, without the random numbers."""
+    parts = {name: getattr(state, attribute).state_dict() for name, attribute in PARTS.items()}
+    return parts | {"average": state.average, "step": state.step, "seconds": state.seconds}
 
 
-def restore(learner: Learner, state: dict[str, Any], rng: Tensor) -> None:
-    """Bring a learner to the state it was saved in."""
-    for name in PARTS:
-        getattr(learner, name).load_state_dict(state[name])
-    learner.average = state["average"]
-    learner.step, learner.seconds = state["step"], state["seconds"]
-    learner.rng.set_state(rng)
+def restore(state: TrainingState, saved: dict[str, Any], rng: Tensor) -> None:
+    """Bring back a state that was saved."""
+    for name, attribute in PARTS.items():
+        getattr(state, attribute).load_state_dict(saved[name])
+    state.average = saved["average"]
+    state.step, state.seconds = saved["step"], saved["seconds"]
+    state.rng.set_state(rng)
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class Context:
     """What does not change: data, settings, processes.
 
     Attributes
     ----------
-    corpus, features
-        Data, and the feature table as a tensor.
-    settings, group
-        Settings; processes.
+    dataset, features
+        The data, and the feature table as a tensor.
+    settings, processes
+        The training file; the processes.
     dtype
         Precision of the networks.
     """
 
-    corpus: Corpus
+    dataset: Dataset
     features: Tensor
     settings: TrainSettings
-    group: Group
+    processes: Processes
     dtype: torch.dtype
 
     @property
-    def fast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """Compute in the precision of the networks."""
         return torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
-def make_lesson(corpus: Corpus, settings: TrainSettings, group: Group) -> Lesson:
+def make_context(dataset: Dataset, settings: TrainSettings, processes: Processes) -> Context:
     """Put together what the steps need."""
     chosen = {"bf16": torch.bfloat16, "float32": torch.float32}
     dtype = chosen.get(settings.run.precision, best_dtype(torch.device("cpu")))
-    return Lesson(corpus, torch.from_numpy(corpus.table.features), settings, group, dtype)
+    return Context(dataset, torch.from_numpy(dataset.table.features), settings, processes, dtype)
 
 
-Step = Callable[[Learner, Lesson], dict[str, float]]
+Step = Callable[[TrainingState, Context], dict[str, float]]
 
 
-def take_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
+def take_step(state: TrainingState, context: Context) -> dict[str, float]:
     """One step of the phase it is time for; returns the parts of the loss."""
-    phase: Step = warm_step if learner.step < lesson.settings.warm.steps else adversarial_step
-    parts = phase(learner, lesson)
-    keep = min(lesson.settings.run.average, (1 + learner.step) / (10 + learner.step))
-    for key, value in learner.generator.state_dict().items():
-        learner.average[key].lerp_(value, 1 - keep)
-    learner.step += 1
+    phase: Step = warm_step if state.step < context.settings.warm.steps else adversarial_step
+    parts = phase(state, context)
+    keep = min(context.settings.run.average, (1 + state.step) / (10 + state.step))
+    for key, value in state.generator.state_dict().items():
+        state.average[key].lerp_(value, 1 - keep)
+    state.step += 1
     return parts
 
 
@@ -159,131 +173,130 @@ def warm_rate(settings: WarmSettings, step: int) -> float:
     return settings.rate * min(1.0, RISE * done) * (1 + cos(pi * done)) / 2
 
 
-def warm_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
-    """Several draws are to be spread as the data are, see :class:`~dbm_gmx.train.settings.WarmSettings`."""
-    parts = supervise(learner, lesson)
-    for group in learner.warm.param_groups:
-        group["lr"] = warm_rate(lesson.settings.warm, learner.step)
-    _descend(torch.stack(list(parts.values())).sum(), learner.generator, learner.warm, lesson)
+def warm_step(state: TrainingState, context: Context) -> dict[str, float]:
+    """A supervised step, see :class:`~dbm_gmx.train.settings.WarmSettings`."""
+    parts = supervise(state, context)
+    for parameters in state.warm_optimiser.param_groups:
+        parameters["lr"] = warm_rate(context.settings.warm, state.step)
+    _descend(torch.stack(list(parts.values())).sum(), state.generator, state.warm_optimiser, context)
     return {key: float(value.detach()) for key, value in parts.items()}
 
 
-def supervise(learner: Learner, lesson: Lesson) -> dict[str, Tensor]:
+def supervise(state: TrainingState, context: Context) -> dict[str, Tensor]:
     """Parts of the supervised loss on a fresh batch."""
-    settings, corpus, rng = lesson.settings.warm, lesson.corpus, learner.rng
-    atom, mode, azimuth = draw_atoms(corpus, lesson.group.share(settings.batch), rng=rng)
-    scale = settings.jitter * torch.rand(1, generator=rng).square()
-    pool = scale * torch.randn(POOL, 3, generator=rng)
-    view = look(corpus, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL])
-    data = look(corpus, atom, mode=mode, azimuth=azimuth).environment
-    environment, truth = view.environment, local_place(corpus, atom, azimuth)
-    if settings.blur:
-        both = (environment, data)
-        (environment, data), truth = blur(both, truth, corpus.table, width=settings.blur, rng=rng)
-    seen = densities(environment, lesson.features, corpus.grid)
-    label, draws = lesson.features[environment.atom_class], settings.draws
-    noise = torch.randn(draws * len(atom), learner.generator.shape.noise, generator=rng)
-    with lesson.fast:
-        drawn = learner.generator(
-            seen.contiguous(memory_format=torch.channels_last_3d).repeat(draws, 1, 1, 1, 1),
+    dataset, features = context.dataset, context.features
+    batch = supervised_batch(state, context)
+    density = densities(batch.environment, features, dataset.grid)
+    label, draws = features[batch.environment.atom_class], context.settings.warm.draws
+    noise = torch.randn(draws * len(label), state.generator.shape.noise, generator=state.rng)
+    with context.autocast:
+        drawn = state.generator(
+            density.contiguous(memory_format=torch.channels_last_3d).repeat(draws, 1, 1, 1, 1),
             label.repeat(draws, 1),
             noise,
         )
-    return supervised_losses(
-        drawn.unflatten(0, (draws, len(atom))),
-        environment,
-        truth,
-        data=data,
-        closest=too_close(corpus, view),
-        table=corpus.table,
-        grid=corpus.grid,
-        settings=settings,
+    drawn = drawn.unflatten(0, (draws, len(label)))
+    return supervised_losses(drawn, batch, dataset.table, dataset.grid)
+
+
+def supervised_batch(state: TrainingState, context: Context) -> SupervisedBatch:
+    """Draw atoms, and displace what is around them."""
+    settings, dataset, rng = context.settings.warm, context.dataset, state.rng
+    atom, mode, azimuth = draw_atoms(dataset, context.processes.share(settings.batch), rng=rng)
+    scale = settings.jitter * torch.rand(1, generator=rng).square()
+    pool = scale * torch.randn(POOL, 3, generator=rng)
+    displaced = look_up(
+        dataset, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL]
     )
+    data = look_up(dataset, atom, mode=mode, azimuth=azimuth).environment
+    environment, truth = displaced.environment, local_position(dataset, atom, azimuth)
+    closest = too_close(dataset, displaced)
+    if settings.blur:
+        both = (environment, data)
+        (environment, data), truth = blur(both, truth, dataset.table, width=settings.blur, rng=rng)
+    return SupervisedBatch(environment, data, truth, closest)
 
 
-def too_close(corpus: Corpus, view: View) -> Tensor:
+def too_close(dataset: Dataset, batch: BatchEnvironment) -> Tensor:
     """(b, k) nm, distance to each entry below which an atom is too close; 0 where no Lennard-Jones acts."""
-    kinds = corpus.kind[view.environment.atom][:, None], corpus.kind[view.source.clamp(min=0)]
-    return torch.where(view.pair, closest_distance(corpus.c6[kinds], corpus.c12[kinds]), 0.0)
+    atom, source = batch.environment.atom, batch.environment.neighbour.clamp(min=0)
+    types = dataset.lj_type[atom][:, None], dataset.lj_type[source]
+    return torch.where(batch.pair, closest_distance(dataset.c6[types], dataset.c12[types]), 0.0)
 
 
-def adversarial_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
+def adversarial_step(state: TrainingState, context: Context) -> dict[str, float]:
     """Some steps of the critic and one of the generator (paper, eqs. for L_C and L_G)."""
-    settings = lesson.settings
+    settings = context.settings
     found: dict[str, float] = {}
     for _ in range(settings.adversarial.critic_steps):
-        found = judge_step(learner, lesson)
-    return found | generate_step(learner, lesson)
+        found = critic_step(state, context)
+    return found | generator_step(state, context)
 
 
-def generating(learner: Learner, lesson: Lesson) -> Place:
+def generated_positions(state: TrainingState, context: Context) -> PlaceAtoms:
     """The generator, with fresh noise for each atom."""
 
     def place(environment: Tensor, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(len(label), learner.generator.shape.noise, generator=learner.rng)
-        seen = environment.contiguous(memory_format=torch.channels_last_3d)
-        with lesson.fast:
-            density: Tensor = learner.generator(seen, label, noise)
-        return density, collapse(density, lesson.corpus.grid)
+        noise = torch.randn(len(label), state.generator.shape.noise, generator=state.rng)
+        ordered = environment.contiguous(memory_format=torch.channels_last_3d)
+        with context.autocast:
+            density: Tensor = state.generator(ordered, label, noise)
+        return density, collapse(density, context.dataset.grid)
 
     return place
 
 
-def shown(density: Tensor, grid: Grid, *, judges: str) -> Tensor:
-    """What the critic sees of densities (b, s, s, s) of sum 1: peaks about 1, as all else it sees."""
-    if judges == "place":
-        return density_of(collapse(density, grid), grid)
+def critic_density(density: Tensor, grid: Grid) -> Tensor:
+    """Densities (b, s, s, s) of sum 1 as the critic gets them: peaks about 1, as those of the environment."""
     # the sum over the grid of one particle's density of peak 1
     volume: Tensor = density_of(torch.zeros(3), grid).sum()
     return density * volume
 
 
-def judge_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
+def critic_step(state: TrainingState, context: Context) -> dict[str, float]:
     """One step of the critic."""
-    settings, corpus, rng = lesson.settings, lesson.corpus, learner.rng
-    count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, rng=rng)
+    settings, dataset, rng = context.settings, context.dataset, state.rng
+    count = context.processes.share(settings.adversarial.batch)
+    batch = draw_batch(dataset, count, sweeps=settings.adversarial.sweeps, rng=rng)
     with torch.no_grad():
-        rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
-        data = roll_out(corpus, batch, lesson.features, true_place(corpus))
-        judges = settings.critic.judges
-        real, made = ((r.environment, shown(r.density, corpus.grid, judges=judges)) for r in (data, rolled))
-    with lesson.fast:
+        rolled = roll_out(dataset, batch, context.features, generated_positions(state, context))
+        data = roll_out(dataset, batch, context.features, true_positions(dataset))
+        real, made = ((r.environment, critic_density(r.density, dataset.grid)) for r in (data, rolled))
+    with context.autocast:
         both = [torch.cat(pair) for pair in zip(real, made, strict=True)]
-        scores = learner.critic(both[0], rolled.label.repeat(2, 1), both[1])
+        scores = state.critic(both[0], rolled.label.repeat(2, 1), both[1])
         parts = {"critic": critic_loss(*scores.chunk(2))}
         if settings.critic.penalty:
             mix = torch.rand(len(rolled.label), generator=rng)
-            penalty = gradient_penalty(learner.critic, real, made, rolled.label, mix)
+            penalty = gradient_penalty(state.critic, real, made, rolled.label, mix)
             parts["penalty"] = settings.critic.penalty * penalty
-    _descend(torch.stack(list(parts.values())).sum(), learner.critic, learner.judging, lesson)
+    _descend(torch.stack(list(parts.values())).sum(), state.critic, state.critic_optimiser, context)
     return {key: float(value.detach()) for key, value in parts.items()}
 
 
-def generate_step(learner: Learner, lesson: Lesson) -> dict[str, float]:
+def generator_step(state: TrainingState, context: Context) -> dict[str, float]:
     """One step of the generator."""
-    settings, corpus = lesson.settings, lesson.corpus
-    count = lesson.group.share(settings.adversarial.batch)
-    batch = draw_batch(corpus, count, sweeps=settings.adversarial.sweeps, rng=learner.rng)
-    rolled = roll_out(corpus, batch, lesson.features, generating(learner, lesson))
-    learner.critic.requires_grad_(False)
-    with lesson.fast:
-        density = shown(rolled.density, corpus.grid, judges=settings.critic.judges)
-        scores = learner.critic(rolled.environment, rolled.label, density)
-    learner.critic.requires_grad_(True)
+    settings, dataset = context.settings, context.dataset
+    count = context.processes.share(settings.adversarial.batch)
+    batch = draw_batch(dataset, count, sweeps=settings.adversarial.sweeps, rng=state.rng)
+    rolled = roll_out(dataset, batch, context.features, generated_positions(state, context))
+    state.critic.requires_grad_(False)
+    with context.autocast:
+        density = critic_density(rolled.density, dataset.grid)
+        scores = state.critic(rolled.environment, rolled.label, density)
+    state.critic.requires_grad_(True)
     parts = {"generator": generator_loss(scores)}
     if settings.prior.kind != "none":
-        ceiling = settings.prior.ceiling
-        made = energies(corpus, batch, rolled, ceiling=ceiling)
+        made = energies(dataset, batch, rolled)
         with torch.no_grad():
-            data = roll_out(corpus, batch, lesson.features, true_place(corpus))
-            reference = energies(corpus, batch, data, ceiling=ceiling)
-        weights = prior_weights(settings.prior, adversarial_part(learner.step, settings))
+            data = roll_out(dataset, batch, context.features, true_positions(dataset))
+            reference = energies(dataset, batch, data)
+        weights = prior_weights(settings.prior, adversarial_part(state.step, settings))
         parts["prior"] = prior_loss(settings.prior.kind, made, reference, weights)
     if settings.adversarial.supervised:
-        supervised = torch.stack(list(supervise(learner, lesson).values())).sum()
+        supervised = torch.stack(list(supervise(state, context).values())).sum()
         parts["supervised"] = settings.adversarial.supervised * supervised
-    _descend(torch.stack(list(parts.values())).sum(), learner.generator, learner.adversarial, lesson)
+    _descend(torch.stack(list(parts.values())).sum(), state.generator, state.adversarial_optimiser, context)
     off = rolled.moved.detach().square().sum(-1)
     error = {"off": float(off[off > 0].mean().sqrt())}
     return {key: float(value.detach()) for key, value in parts.items()} | error
@@ -294,26 +307,26 @@ def adversarial_part(step: int, settings: TrainSettings) -> float:
     return max(0, step - settings.warm.steps) / max(1, settings.adversarial.steps)
 
 
-def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer, lesson: Lesson) -> None:
+def _descend(loss: Tensor, network: nn.Module, optimiser: torch.optim.Optimizer, context: Context) -> None:
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    average_gradients(network.parameters(), lesson.group)
+    average_gradients(network.parameters(), context.processes)
     torch.nn.utils.clip_grad_norm_(network.parameters(), STEEPEST)
     optimiser.step()
 
 
 @torch.no_grad()
-def spread(learner: Learner, lesson: Lesson, *, count: int = 64) -> float:
+def draw_spread(state: TrainingState, context: Context, *, count: int = 64) -> float:
     """How far two draws for the same atom are apart, nm (rms); near zero the generator has collapsed.
 
-    Draws its own random numbers, so that looking does not change the training.
+    Has its own random numbers, so that measuring does not change the training.
     """
-    corpus, rng = lesson.corpus, torch.Generator().manual_seed(learner.step)
-    atom, mode, azimuth = draw_atoms(corpus, count, rng=rng)
-    view = look(corpus, atom, mode=mode, azimuth=azimuth)
-    seen = densities(view.environment, lesson.features, corpus.grid)
-    label = lesson.features[view.environment.atom_class]
-    seen, label = seen.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)
-    noise = torch.randn(len(label), learner.generator.shape.noise, generator=rng)
-    first, second = collapse(learner.generator(seen, label, noise), corpus.grid).chunk(2)
+    dataset, rng = context.dataset, torch.Generator().manual_seed(state.step)
+    atom, mode, azimuth = draw_atoms(dataset, count, rng=rng)
+    environment = look_up(dataset, atom, mode=mode, azimuth=azimuth).environment
+    density = densities(environment, context.features, dataset.grid)
+    label = context.features[environment.atom_class]
+    density, label = density.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)
+    noise = torch.randn(len(label), state.generator.shape.noise, generator=rng)
+    first, second = collapse(state.generator(density, label, noise), dataset.grid).chunk(2)
     return float((first - second).square().sum(1).mean().sqrt())

@@ -22,6 +22,7 @@ from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.options import MoleculeFiles
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -72,9 +73,7 @@ def main() -> None:
     folder = options.folder
     system, _ = read_system(
         folder / "cg.tpr",
-        topology=folder / "topol.top",
-        mappings=[folder / "mapping.xml"],
-        owners=[folder / "owners.txt"],
+        MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"], [folder / "owners.txt"]),
     )
     times = [f.time for f in read_frames(folder / "cg.xtc", n_atoms=system.n_beads)]
     last = times[options.frames - 1]

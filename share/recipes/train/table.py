@@ -6,7 +6,7 @@
 ``mapping.xml``, as those in ``share/reference``. The last ``--held-out`` frames of the trajectories, and
 with ``--single`` that of the two ``.gro``, are generated from their beads by each model (path or name) at
 equal sweeps. ``METER`` is any script called as ``METER TOPOL.top AA.gro REFERENCE.xtc CANDIDATE.xtc
---json SCORES.json``; without it the scores are those a training shows. The column *floor* is the mean
+--json SCORES.json``; without it the scores are those of a training. The column *floor* is the mean
 over as many frames of the training, as often as there are: what a perfect method would score. With
 ``--mdp`` every frame is started under ``gmx mdrun`` as it is, and the frames are counted that come to the
 end (``nsteps`` of the file).

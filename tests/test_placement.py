@@ -12,33 +12,33 @@ import pytest
 import torch
 from oracle import Oracle, example, untrained
 
+from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, whole_beads
-from dbm_gmx.commands.backmap import Backmapper
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.network.arrays import system_layout
-from dbm_gmx.network.bond_lengths import find_bonds
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.bond_lengths import find_fixed_bonds
 from dbm_gmx.network.environment import Environment, Scene, make_scene
-from dbm_gmx.network.placement import Dice, reconstruct, schedule, usual_limits
+from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct, schedule, usual_limits
+from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.network.voxels import Grid, collapse, density_of
-from dbm_gmx.options import Settings
+from dbm_gmx.options import Conditions, MoleculeFiles, Settings
 
+FREE = Conditions(constraints="none")  # bonds as the network makes them
 PICOMETRE = 0.001
 GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 
 def gibbs(sweeps: int, **more: int) -> Settings:
     """Growth and sweeps of the network."""
-    return Settings(refine="gibbs", start="network", bonds="network", sweeps=sweeps, **more)
+    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
 
 
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
     """A system with its CG and atomistic frames."""
-    system, _ = read_system(
-        folder / "cg.tpr", topology=folder / "topol.top", mappings=[folder / "mapping.xml"]
-    )
+    system, _ = read_system(folder / "cg.tpr", MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"]))
     beads = read_frames(folder / "cg.xtc", n_atoms=system.n_beads)
     atoms = read_frames(folder / "aa.xtc", n_atoms=system.n_atoms)
     return system, list(islice(beads, frames)), list(islice(atoms, frames))
@@ -50,8 +50,18 @@ def rebuilt(
     """Frames from the oracle."""
     model = untrained(system)
     oracle = Oracle(system, beads, atoms, grid=model.grid)
-    mapper = Backmapper(system, settings or gibbs(0), model)
+    mapper = Backmapper(system, settings or gibbs(0), model, conditions=FREE)
     return [one.atoms for one in mapper(iter(beads), generate=oracle)], oracle
+
+
+def placer_of(system: System, beads: Frame, generate: Generate, settings: Settings) -> Placer:
+    """A placer of one frame with a generator made up."""
+    arrays, _ = make_network_arrays(system, untrained(system).channels)
+    replicas = min(2, settings.orientations)
+    scene = make_scene(arrays, [whole_beads(system, beads)], [beads.box], grid=Grid(), replicas=replicas)
+    return Placer(
+        scene, Network(generate, Grid(), noise=1), make_random_numbers([0], seed=settings.seed), settings
+    )
 
 
 def check(system: System, result: list[Frame], beads: list[Frame], atoms: list[Frame]) -> None:
@@ -143,7 +153,7 @@ def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Fram
 
 
 def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, gibbs(**settings), untrained(system))
+    mapper = Backmapper(system, gibbs(**settings), untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 
@@ -173,53 +183,53 @@ def test_every_atom_is_placed_once_a_pass_and_hydrogens_last(
     octane: tuple[System, list[Frame], list[Frame]],
 ) -> None:
     system, _, _ = octane
-    layout, _ = system_layout(system, untrained(system).channels)
-    for rank in (layout.growth, layout.sweep):
+    arrays, _ = make_network_arrays(system, untrained(system).channels)
+    for rank in (arrays.growth_rank, arrays.sweep_rank):
         steps = [atoms for stage in schedule(rank) for _, atoms in stage]
         placed = torch.cat(steps)
         assert sorted(placed.tolist()) == list(range(system.n_atoms))
-        light = layout.hydrogen[placed]
+        light = arrays.hydrogen[placed]
         assert not light[: int((~light).sum())].any()
 
 
 def test_beads_out_of_line_are_tried_again(octane: tuple[System, list[Frame], list[Frame]]) -> None:
-    """A generator that is wrong at first, for one bead in ten; a judge that sees it, and nothing else."""
+    """A generator that is wrong at first, for one bead in ten; a scorer that tells it, and nothing else."""
     system, beads, atoms = octane
     oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
     truth = torch.from_numpy(oracle.truth(0)).float()
-    layout, _ = system_layout(system, untrained(system).channels)
-    wrong = torch.arange(layout.n_beads) % 10 == 3
+    arrays, _ = make_network_arrays(system, untrained(system).channels)
+    wrong = torch.arange(arrays.n_beads) % 10 == 3
     count = torch.zeros(system.n_atoms, dtype=torch.long)
 
     def at_first_wrong(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
         atom = environment.atom
-        late = ~wrong[layout.owner[atom]] | (count[atom] >= 2)
+        late = ~wrong[arrays.owner[atom]] | (count[atom] >= 2)
         count[atom] += 1
         right = oracle(environment, noise)
         return torch.where(late[:, None, None, None], right, torch.roll(right, 1, 1))
 
-    def judge(scene: Scene, beads: torch.Tensor, atoms: torch.Tensor, now: int, copy: int) -> torch.Tensor:
-        off = (scene.positions[copy, atoms] - truth[atoms]).norm(dim=1)
-        spread = (torch.arange(layout.n_beads) % 3 > 0).float()  # what is no reason to try again
-        total = torch.zeros(layout.n_beads).index_add_(0, layout.owner[atoms], 1000 * off * (off > 0.02))
-        return (total + spread)[beads, None]
+    class Distance:
+        """Takes the place of a scorer."""
+
+        def energies(
+            self, scene: Scene, beads: torch.Tensor, atoms: torch.Tensor, known_below: int, replica: int = 0
+        ) -> torch.Tensor:
+            off = (scene.positions[replica, atoms] - truth[atoms]).norm(dim=1)
+            spread = (torch.arange(arrays.n_beads) % 3 > 0).float()  # what is no reason to try again
+            total = torch.zeros(arrays.n_beads).index_add_(0, arrays.owner[atoms], 1000 * off * (off > 0.02))
+            return (total + spread)[beads, None]
+
+        def invert_wrong(self, scene: Scene, known_below: int) -> None:
+            pass
 
     def result(orientations: int) -> torch.Tensor:
         count[:] = 0
-        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid(), replicas=2)
-        return reconstruct(
-            scene,
-            [0],
-            generate=at_first_wrong,
-            noise=1,
-            grid=Grid(),
-            settings=gibbs(0, orientations=orientations, batch=10**6),
-            judge=judge,
-        )
+        placer = placer_of(system, beads[0], at_first_wrong, gibbs(0, orientations=orientations, batch=10**6))
+        return reconstruct(replace(placer, scorer=Distance()))
 
     assert (result(2) - truth).norm(dim=1).max() > 0.1
     assert (result(3) - truth).norm(dim=1).max() < PICOMETRE
-    expected = torch.where(wrong[layout.owner], 3, 1)
+    expected = torch.where(wrong[arrays.owner], 3, 1)
     torch.testing.assert_close(count, expected)  # the others are drawn once
     assert (result(8) - truth).norm(dim=1).max() < PICOMETRE
     torch.testing.assert_close(count, expected)  # and nobody is drawn longer than necessary
@@ -244,21 +254,19 @@ def test_bonds_have_their_length_after_the_last_sweep(
     """A generator that is some hundredths of an Angstrom off; growth alone leaves that as it is."""
     system, beads, atoms = octane
     oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
-    layout, _ = system_layout(system, untrained(system).channels)
+    arrays, _ = make_network_arrays(system, untrained(system).channels)
     rng = torch.Generator().manual_seed(4)
 
     def blurred(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
         there = collapse(oracle(environment, noise), Grid())
         return density_of(there + 0.005 * torch.randn(there.shape, generator=rng), Grid())
 
-    bonds = find_bonds(system, "all-bonds")
-    partner, wanted = torch.arange(system.n_atoms)[:, None] + bonds.step[layout.row], bonds.length[layout.row]
+    bonds = find_fixed_bonds(system, "all-bonds")
+    partner, wanted = torch.arange(system.n_atoms)[:, None] + bonds.step[arrays.row], bonds.length[arrays.row]
     off = []
     for sweeps in (0, 1):
-        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
-        result = reconstruct(
-            scene, [0], generate=blurred, noise=1, grid=Grid(), settings=gibbs(sweeps), bonds=bonds
-        )
+        placer = placer_of(system, beads[0], blurred, gibbs(sweeps))
+        result = reconstruct(replace(placer, bonds=bonds))
         length = (result[partner] - result[:, None]).norm(dim=2)
         off.append(((length - wanted) * (wanted > 0)).abs().max())
     assert off[0] > 0.01
@@ -270,51 +278,47 @@ def test_heavy_atoms_and_hydrogens_have_noise_of_their_own_width(
 ) -> None:
     system, beads, atoms = octane
     oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
-    layout, _ = system_layout(system, untrained(system).channels)
+    arrays, _ = make_network_arrays(system, untrained(system).channels)
     seen: dict[bool, list[torch.Tensor]] = {False: [], True: []}
 
     def listening(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
-        (hydrogen,) = layout.hydrogen[environment.atom].unique().tolist()
+        (hydrogen,) = arrays.hydrogen[environment.atom].unique().tolist()
         seen[hydrogen].append(noise)
         return oracle(environment, noise)
 
-    scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
-    common = {"noise": 16, "grid": Grid(), "settings": gibbs(1)}
-    reconstruct(scene, [0], generate=listening, amplitude=(0.5, 0.8), **common)
+    placer = placer_of(system, beads[0], listening, gibbs(1))
+    reconstruct(replace(placer, network=Network(listening, Grid(), noise=16, amplitude=(0.5, 0.8))))
     for hydrogen, width in ((False, 0.5), (True, 0.8)):
         assert float(torch.cat(seen[hydrogen]).std()) == pytest.approx(width, rel=0.02)
 
 
-def test_dice_of_a_frame_do_not_depend_on_its_company() -> None:
-    both, one = Dice.of([3, 8], seed=5), Dice.of([8], seed=5)
+def test_random_numbers_of_a_frame_do_not_depend_on_its_company() -> None:
+    both, one = make_random_numbers([3, 8], seed=5), make_random_numbers([8], seed=5)
     torch.testing.assert_close(both.normal(8, 4)[4:], one.normal(4, 4))
     torch.testing.assert_close(both.angle(6)[3:], one.angle(3))
-    torch.testing.assert_close(both.children().angle(4)[2:], one.children().angle(2))
-    assert not torch.equal(one.children().angle(2), one.children().angle(2))
-    assert not torch.equal(Dice.of([8], seed=6).normal(4, 4), Dice.of([8], seed=5).normal(4, 4))
+    torch.testing.assert_close(both.spawn().angle(4)[2:], one.spawn().angle(2))
+    assert not torch.equal(one.spawn().angle(2), one.spawn().angle(2))
+    other, again = make_random_numbers([8], seed=6), make_random_numbers([8], seed=5)
+    assert not torch.equal(other.normal(4, 4), again.normal(4, 4))
 
 
-def test_dice_of_samples_are_of_their_own() -> None:
+def test_random_numbers_of_samples_are_their_own() -> None:
     """The first sample has the numbers of a run without others."""
-    both, first = Dice.of([8, 8], [0, 1], seed=5), Dice.of([8], seed=5)
+    both, first = make_random_numbers([8, 8], [0, 1], seed=5), make_random_numbers([8], seed=5)
     numbers = both.normal(8, 4)
     torch.testing.assert_close(numbers[:4], first.normal(4, 4))
     assert not torch.equal(numbers[4:], numbers[:4])
 
 
 def test_atoms_given_are_swept_instead_of_grown(octane: tuple[System, list[Frame], list[Frame]]) -> None:
-    """Without a sweep they stay; with one the oracle corrects them all, seeing them and not what is grown."""
+    """Without a sweep they stay; with one the oracle corrects them all, and nothing is grown."""
     system, beads, atoms = octane
     oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
     truth = torch.from_numpy(oracle.truth(0)).float()
-    layout, _ = system_layout(system, untrained(system).channels)
     start = truth + 0.05 * torch.randn(truth.shape, generator=torch.Generator().manual_seed(1))
     found = []
     for sweeps in (0, 1):
-        scene = make_scene(layout, [whole_beads(system, beads[0])], [beads[0].box], grid=Grid())
-        result = reconstruct(
-            scene, [0], generate=oracle, noise=1, grid=Grid(), settings=gibbs(sweeps), start=start
-        )
+        result = reconstruct(placer_of(system, beads[0], oracle, gibbs(sweeps)), start=start)
         found.append(result)
         assert sum(oracle.calls) == sweeps * system.n_atoms
     torch.testing.assert_close(found[0], start)

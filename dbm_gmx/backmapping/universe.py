@@ -5,42 +5,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import MDAnalysis as mda
 import networkx as nx
 import numpy as np
 
+from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
-from dbm_gmx.chemistry.system import make_system
+from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
-from dbm_gmx.commands.backmap import make_backmapper
-from dbm_gmx.commands.summary import Tally
+from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, reference_chirality
-from dbm_gmx.files.library import library_conformers, load_library
-from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.top import read_topology
-from dbm_gmx.options import MODEL, Conditions, Settings
+from dbm_gmx.files.system import match_molecules, read_molecules
+from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
-
-ANGSTROM = 0.1  # nm
 
 
 def backmap_universe(
     beads: mda.Universe,
+    molecules: MoleculeFiles | None = None,
+    method: Method | None = None,
     *,
-    topology: str | Path | None = None,
-    mappings: Sequence[str | Path] = (),
-    owners: Sequence[str | Path] = (),
-    model: str | Path = MODEL,
-    settings: Settings | None = None,
-    conditions: Conditions | None = None,
     reference: Conformer | None = None,
-    device: str | None = None,
     frames: slice = slice(None),
 ) -> mda.Universe:
     """Rebuild the atoms of a coarse-grained Universe, as ``dbm-gmx backmap`` does for files.
@@ -49,10 +40,10 @@ def backmap_universe(
     ----------
     beads
         The coarse-grained system, with a box.
-    topology, mappings, owners
-        Atomistic ``.top``, mapping and owners files; from the library of molecules if none is given.
-    model, settings, conditions, device
-        As for :func:`~dbm_gmx.commands.backmap.backmap`; a single sample.
+    molecules
+        Atomistic ``.top``, mapping and owners files; the library of molecules if not given.
+    method
+        How: settings (a single sample), ensemble, model.
     reference
         A conformer or system that defines the chirality of stereocentres.
     frames
@@ -61,42 +52,43 @@ def backmap_universe(
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.  Stereocentres of the wrong hand and frames that did not converge are warned of.
+    memory, molecules whole.  Wrong stereocentres and frames that did not converge are warned of.
 
     Raises
     ------
     InputError
         If any input cannot be used.
     """
-    settings = settings or Settings()
-    if settings.samples > 1:
+    method = method or Method()
+    if method.settings.samples > 1:
         raise InputError("a Universe holds one sample; ask for several one by one, with other seeds")
-    conformers: dict[str, Path] = {}
-    if topology is None:
-        cg = _cg_topology(beads, None, {})
-        atomistic, found = load_library(cg)
-        conformers = library_conformers(atomistic)
-    else:
-        atomistic = read_topology(topology)
-        found = read_mappings(mappings, atomistic, owners=owners)
-        cg = _cg_topology(beads, atomistic, found)
-    system = make_system(atomistic, found, cg)
+    system = _system(beads, molecules or MoleculeFiles())
     if system.n_beads != len(beads.atoms):
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
-    chirality = reference_chirality(system, reference, conformers=conformers)
-    mapper = make_backmapper(
-        system, settings=settings, conditions=conditions, chirality=chirality, model=model, device=device
-    )
+    chirality = reference_chirality(system, reference, conformers=system.conformers)
+    mapper = make_backmapper(system, method, chirality=chirality)
     tally, rebuilt = Tally(system, chirality), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
-    report = tally.report()
+    _warn(tally.report())
+    return _universe(system.topology, rebuilt)
+
+
+def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
+    """The beads of a Universe matched with their atoms."""
+    if molecules.none_given:
+        return match_molecules(_cg_topology(beads, None, {}), molecules)
+    atomistic, mappings = read_molecules(molecules)
+    return make_system(atomistic, mappings, _cg_topology(beads, atomistic, mappings))
+
+
+def _warn(report: Report) -> None:
+    """Say what is not as it should be."""
     if report.stereo.wrong or report.stereo.undefined:
         log.warning("stereocentres: %s", report.stereo.text())
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
-    return _universe(atomistic, rebuilt)
 
 
 def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict[str, Mapping]) -> Topology:

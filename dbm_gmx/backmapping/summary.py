@@ -18,7 +18,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Refinement:
-    """What is to be said of the sampling of the force field; those of several frames add up.
+    """What is to be said of how the atoms were made; the records of several frames add up.
 
     Attributes
     ----------
@@ -29,9 +29,11 @@ class Refinement:
     unsettled
         Times of the frames that did not converge, ps.
     acceptance
-        By kind of move: the sum over frames of the fraction accepted, and how many frames these are.
+        By type of move: the sum over frames of the fraction accepted, and how many frames these are.
     regrown
         Molecules that had to be grown more than once.
+    seconds
+        Wall time by stage, of all frames together.
     """
 
     thermostat: str = ""
@@ -40,12 +42,16 @@ class Refinement:
     unsettled: tuple[float, ...] = ()
     acceptance: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     regrown: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __add__(self, other: Refinement) -> Refinement:
         acceptance = dict(self.acceptance)
-        for kind, (fraction, frames) in other.acceptance.items():
-            before = acceptance.get(kind, (0.0, 0))
-            acceptance[kind] = before[0] + fraction, before[1] + frames
+        for move, (fraction, frames) in other.acceptance.items():
+            before = acceptance.get(move, (0.0, 0))
+            acceptance[move] = before[0] + fraction, before[1] + frames
+        seconds = dict(self.seconds)
+        for stage, spent in other.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
         return Refinement(
             self.thermostat or other.thermostat,
             self.frames + other.frames,
@@ -53,6 +59,7 @@ class Refinement:
             self.unsettled + other.unsettled,
             acceptance,
             self.regrown + other.regrown,
+            seconds,
         )
 
     def lines(self) -> list[str]:
@@ -64,8 +71,13 @@ class Refinement:
             return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
         parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]
         said = [f"refinement     {', '.join([*parts, self.settled(), *grown])}"]
-        moves = [f"{kind} {100 * total / n:.0f} %" for kind, (total, n) in self.acceptance.items()]
+        moves = [f"{move} {100 * total / n:.0f} %" for move, (total, n) in self.acceptance.items()]
         return [*said, f"accepted       {', '.join(moves)}"] if moves else said
+
+    def stages(self, frames: int) -> list[str]:
+        """Say in a line how long the stages took for each of so many frames."""
+        spent = [f"{stage} {_seconds(total / frames)}" for stage, total in self.seconds.items()]
+        return [f"stages         {', '.join(spent)} a frame"] if spent else []
 
     def settled(self) -> str:
         """Which frames did not converge."""
@@ -74,6 +86,11 @@ class Refinement:
         times = ", ".join(f"{time:g}" for time in self.unsettled[:SHOWN])
         more = ", ..." if len(self.unsettled) > SHOWN else ""
         return f"{len(self.unsettled)} of {self.frames} NOT CONVERGED (at {times}{more} ps)"
+
+
+def _seconds(time: float) -> str:
+    """A time with two or three digits."""
+    return f"{time:.0f} s" if time >= 10 else f"{time:.1f} s" if time >= 0.1 else f"{time:.3f} s"
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ class Report:
     seconds
         Wall time, 0 if not measured.
     refinement
-        What the sampler did.
+        What was done.
     """
 
     contacts: tuple[int, ...] = ()
@@ -140,6 +157,7 @@ class Report:
             [
                 f"frames         {self.frames}{speed}",
                 *self.refinement.lines(),
+                *self.refinement.stages(self.frames),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text()}",
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
@@ -157,7 +175,10 @@ def judge_frame(
     expected: Chirality,
     inferred: Chirality | None = None,
 ) -> Report:
-    """Judge one frame: whole atoms and the beads they were made for; hands as for :func:`count_stereo`."""
+    """Count faults of whole atoms made for ``beads``, and how far off they are.
+
+    Chirality as for :func:`~dbm_gmx.chemistry.stereo.count_stereo`.
+    """
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
     return Report(
         contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
@@ -179,7 +200,7 @@ class Tally:
     system
         The system.
     expected
-        See :func:`reference_chirality`.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     """
 
     def __init__(self, system: System, expected: Chirality):
@@ -188,7 +209,7 @@ class Tally:
         self._sum = Report()
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
-        """Judge a frame of whole atoms made for ``beads``, and note how they were refined."""
+        """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
         found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
         self._sum += replace(found, refinement=refinement or Refinement())

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.commands.backmap import sample_paths
+from dbm_gmx.backmapping.backmap import Backmapped, sample_paths
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.system import read_inputs
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
@@ -54,51 +53,56 @@ def check_hand_off(wanted: HandOff, output: Path) -> HandOff:
     return replace(wanted, prepared=prepare(wanted.settings))
 
 
-def hand_off(
-    inputs: Inputs, output: Path, wanted: HandOff, *, samples: int = 1, quiet: bool = True
-) -> list[Relaxation]:
+def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool = True) -> list[Relaxation]:
     """Relax the atoms rebuilt from ``inputs``, with their centres on the beads; write the folder.
 
     Parameters
     ----------
     inputs
         Of the reconstruction.
-    output
-        The atoms, one file for each sample.
+    done
+        What it has left.
     wanted
         As :func:`check_hand_off` has returned it.
+    quiet
+        No progress bar.
 
     Returns
     -------
     What there is to say, for each sample.
     """
-    outputs = sample_paths(output, samples)
-    system, _, total = read_inputs(inputs)
-    done, final = [], outputs[0]
-    if wanted.relaxed is not None and wanted.prepared is not None:
-        for source, target in zip(outputs, sample_paths(wanted.relaxed, samples), strict=True):
-            frames = read_frames(source, n_atoms=system.n_atoms)
-            _, beads, _ = read_inputs(inputs)
-            atoms = Atoms(
-                system.topology,
-                frames,
-                system.mappings,
-                beads=beads,
-                total=total,
-                defines=inputs.defines,
-                include=inputs.include,
-            )
-            settings = wanted.settings
-            done.append(relax_frames(atoms, target, prepared=wanted.prepared, settings=settings, quiet=quiet))
-        final = sample_paths(wanted.relaxed, samples)[0]
+    relaxations, final = [], done.outputs[0]
+    if wanted.relaxed is not None:
+        targets = sample_paths(wanted.relaxed, len(done.outputs))
+        for source, target in zip(done.outputs, targets, strict=True):
+            relaxations.append(_relax(_atoms(inputs, done, source), target, wanted, quiet=quiet))
+        final = targets[0]
     if wanted.workdir is not None:
-        first = next(read_frames(final, n_atoms=system.n_atoms))
         write_workdir(
             wanted.workdir,
-            first,
-            system.topology,
+            next(read_frames(final, n_atoms=done.system.n_atoms)),
+            done.system.topology,
             settings=wanted.settings,
             defines=inputs.defines,
             include=inputs.include,
         )
-    return done
+    return relaxations
+
+
+def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
+    """The atoms of a sample, with the beads they were made for."""
+    return Atoms(
+        done.system.topology,
+        read_frames(source, n_atoms=done.system.n_atoms),
+        done.system.mappings,
+        beads=done.beads,
+        total=done.frames,
+        defines=inputs.defines,
+        include=inputs.include,
+    )
+
+
+def _relax(atoms: Atoms, target: Path, wanted: HandOff, *, quiet: bool) -> Relaxation:
+    if wanted.prepared is None:
+        raise ValueError("check_hand_off comes first")
+    return relax_frames(atoms, target, prepared=wanted.prepared, settings=wanted.settings, quiet=quiet)

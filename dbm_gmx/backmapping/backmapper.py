@@ -1,0 +1,334 @@
+"""From frames of beads to frames of atoms: the network, the sampler, or both one after the other."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from dbm_gmx.backmapping.summary import Refinement
+from dbm_gmx.chemistry.array_types import Float32Array
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
+from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.errors import InputError
+from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
+from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
+from dbm_gmx.network.environment import Scene, make_scene
+from dbm_gmx.network.model import Model, best_device, make_network, read_model
+from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
+from dbm_gmx.network.scoring import Scorer, make_scorer
+from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
+from dbm_gmx.parallel import Job, side_by_side
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
+
+log = logging.getLogger(__name__)
+
+
+IN_HAND = 30_000
+"""Atoms the network works on together: enough to keep large machines busy, few enough for small ones."""
+
+
+SMALL = 20_000
+"""Atoms below which several frames are sampled side by side rather than one on all threads."""
+
+
+NETWORK = "network"
+"""Name of the network's part among the stages."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """A frame on its way from beads to atoms.
+
+    Attributes
+    ----------
+    beads
+        Whole.
+    sample
+        Number of the independent repeat, from 0.
+    positions
+        (n, 3) nm, whole; ``None`` as long as there are none.
+    refinement
+        What was done, for the summary.
+    """
+
+    beads: Frame
+    sample: int = 0
+    positions: Float32Array | None = None
+    refinement: Refinement = field(default_factory=Refinement)
+
+    @property
+    def atoms(self) -> Frame:
+        """The frame of atoms."""
+        if self.positions is None:
+            raise ValueError("not rebuilt yet")
+        return replace(self.beads, positions=self.positions)
+
+
+@dataclass(frozen=True, eq=False)
+class Backmapper:
+    """A system and what is needed to rebuild its frames.
+
+    Attributes
+    ----------
+    system
+        Beads and atoms.
+    settings
+        What is done: start, refinement, samples, seed.
+    model
+        The generator and its representation, where the settings need it.
+    sampler
+        Grows and refines in the force field, where the settings need it.
+    conditions
+        Those of the sampler.
+    chirality
+        What is expected of the stereocentres; where nothing is, the first frame decides for the others.
+    workers
+        Frames sampled side by side; no influence on the result.
+    device
+        Where the tensors of the network live.
+    """
+
+    system: System
+    settings: Settings
+    model: Model | None = None
+    sampler: Sampler | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+    chirality: Chirality = field(default_factory=dict)
+    workers: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __call__(self, frames: Iterable[Frame], *, generate: Generate | None = None) -> Iterator[Rebuilt]:
+        """Rebuild frames, several at a time.
+
+        Parameters
+        ----------
+        frames
+            Beads.
+        generate
+            Used instead of the model's network.
+
+        Yields
+        ------
+        Frame by frame in order, and of each frame all samples.
+        """
+        settings = self.settings
+        rebuilt = self._begin(frames)
+        if not settings.grows:
+            rebuilt = self._generated(rebuilt, generate)
+        if settings.uses_sampler:
+            rebuilt = self._sampled(rebuilt)
+        if settings.grows and settings.uses_network:
+            rebuilt = self._generated(rebuilt, generate)
+        return rebuilt
+
+    def _begin(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
+        """Yield whole beads, once for each sample."""
+        for frame in frames:
+            beads = replace(frame, positions=whole_beads(self.system, frame))
+            for sample in range(self.settings.samples):
+                yield Rebuilt(beads, sample)
+
+    def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
+        """Place the atoms by the network, or sweep those there are."""
+        network = self._network_stage(generate)
+        for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
+            begin = time.perf_counter()
+            placed = network(batch)
+            spent = Refinement(seconds={NETWORK: (time.perf_counter() - begin) / len(batch)})
+            for one, positions in zip(batch, placed, strict=True):
+                yield replace(one, positions=positions, refinement=one.refinement + spent)
+
+    def _network_stage(self, generate: Generate | None) -> NetworkStage:
+        """Set up the network; ``generate`` is used in its place."""
+        if self.model is None:
+            raise ValueError("the settings need a model")
+        arrays, table = make_network_arrays(self.system, self.model.channels)
+        network = make_network(self.model, table, device=self.device, generate=generate)
+        bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
+        return NetworkStage(self, arrays, network, bonds)
+
+    def _sampled(self, rebuilt: Iterator[Rebuilt]) -> Iterator[Rebuilt]:
+        """Grow atoms, or take those there are, and refine."""
+        sampler = self.sampler
+        if sampler is None:
+            raise ValueError("the settings need a sampler")
+        if any((chirality == 0).any() for chirality in self.chirality.values()):
+            for one in rebuilt:
+                first = self._sample(sampler, one)
+                yield first
+                inferred = infer_chirality(self.system, first.atoms.positions, self.chirality)
+                sampler = replace(sampler, chirality=inferred)
+                break
+        chosen = sampler
+        if self.workers == 1:
+            yield from (self._sample(chosen, one) for one in rebuilt)
+            return
+        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers)
+        with closing(work) as results:
+            yield from results
+
+    def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
+        positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
+        said = self._said(convergence, one.beads.time)
+        return replace(one, positions=positions, refinement=one.refinement + said)
+
+    def _said(self, convergence: Convergence, time: float) -> Refinement:
+        """What there is to report."""
+        said = Refinement(
+            self.conditions.thermostat, regrown=convergence.regrown, seconds=convergence.seconds
+        )
+        if self.settings.refine != "exact":
+            return said
+        return replace(
+            said,
+            frames=1,
+            sweeps=len(convergence.energies) - 1,
+            unsettled=() if convergence.converged else (time,),
+            acceptance={move: (fraction, 1) for move, fraction in convergence.acceptance.items()},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkStage:
+    """Places the atoms of frames by the network.
+
+    Attributes
+    ----------
+    mapper
+        System, settings, chirality and device.
+    arrays
+        What stays the same from frame to frame.
+    network
+        Draws the atoms.
+    bonds
+        Those of fixed length.
+    """
+
+    mapper: Backmapper
+    arrays: NetworkArrays
+    network: Network
+    bonds: FixedBonds
+
+    def __call__(self, batch: Sequence[Rebuilt]) -> Float32Array:
+        """Return (frames, n, 3) nm; frames that have positions are swept, others grown."""
+        settings, scene = self.mapper.settings, self._scene(batch)
+        frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
+        rng = make_random_numbers(frames, samples, seed=settings.seed)
+        placer = Placer(scene, self.network, rng, settings, self._scorer(scene), self.bonds)
+        start = [one.positions for one in batch if one.positions is not None]
+        given = torch.from_numpy(np.concatenate(start)).to(self.mapper.device) if start else None
+        atoms = reconstruct(placer, start=given)
+        return np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
+
+    def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
+        return make_scene(
+            self.arrays,
+            [one.beads.positions for one in batch],
+            [one.beads.box for one in batch],
+            grid=self.network.grid,
+            replicas=min(2, self.mapper.settings.orientations),
+            device=self.mapper.device,
+        )
+
+    def _scorer(self, scene: Scene) -> Scorer | None:
+        """What says which beads are drawn again, if the settings allow more than one draw."""
+        mapper, settings = self.mapper, self.mapper.settings
+        if settings.orientations == 1:
+            return None
+        return make_scorer(
+            mapper.system,
+            scene.arrays,
+            grid=self.network.grid,
+            batch=settings.batch,
+            chirality=mapper.chirality,
+        )
+
+
+def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
+    """Yield so many at a time; those before a damaged one come before the error it raises."""
+    batch: list[Job] = []
+    try:
+        for job in jobs:
+            batch.append(job)
+            if len(batch) == size:
+                yield batch
+                batch = []
+    except InputError:
+        if batch:
+            yield batch
+        raise
+    if batch:
+        yield batch
+
+
+def make_backmapper(
+    system: System, method: Method, *, chirality: Chirality | None = None, frames: int | None = None
+) -> Backmapper:
+    """Set up what the method needs, and nothing else.
+
+    Parameters
+    ----------
+    system
+        The system.
+    method
+        What is done, for which ensemble, with which model.
+    chirality
+        What is expected of the stereocentres.
+    frames
+        How many will be rebuilt, where that is known.
+
+    Raises
+    ------
+    InputError
+        Settings that contradict each other, a model that does not know the system, a force field that
+        cannot be sampled.
+    """
+    settings, conditions = method.settings, method.conditions
+    check_settings(settings)
+    mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
+    if settings.uses_network:
+        model = read_model(method.model, method.channels)
+        make_network_arrays(system, model.channels)
+        mapper = replace(mapper, model=model, device=best_device(method.device))
+    if settings.uses_sampler:
+        if conditions.source == ASSUMED:
+            log.warning(
+                "no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature
+            )
+        threads = torch.get_num_threads()
+        few = frames is not None and frames * settings.samples < threads
+        together = few or system.n_atoms >= SMALL
+        of_frame, workers = (threads, 1) if together else (1, threads)
+        sampler = make_sampler(system, conditions, settings, mapper.chirality, threads=of_frame)
+        mapper = replace(mapper, sampler=sampler, workers=workers)
+    return mapper
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse settings that do not exist or would have no effect.
+
+    Raises
+    ------
+    InputError
+        Saying what is possible.
+    """
+    if settings.refine not in REFINEMENTS:
+        raise InputError(f"no refinement {settings.refine!r}; there are {', '.join(REFINEMENTS)}")
+    if settings.start not in (None, *STARTS):
+        raise InputError(f"no start {settings.start!r}; there are {', '.join(STARTS)}")
+    if settings.refine == "none" and settings.sweeps:
+        raise InputError("sweeps need a refinement: gibbs or exact")
+    if settings.orientations > 1 and not settings.uses_network:
+        raise InputError(
+            "orientations are those of the network: refine with gibbs, or start from the network"
+        )

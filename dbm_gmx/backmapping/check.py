@@ -1,0 +1,94 @@
+"""Everything that can be found out without converting."""
+
+from __future__ import annotations
+
+from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.chemistry.stereo import Chirality, stereocentres
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.system import read_inputs
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.channels import classes_of
+from dbm_gmx.network.model import read_model
+from dbm_gmx.options import Inputs, Method
+from dbm_gmx.sampling.sampler import make_sampler
+
+
+def check(inputs: Inputs, method: Method) -> list[str]:
+    """Validate all inputs: names, counts, order, mapping, box and positions of every frame, method.
+
+    Of the force field and the model, what the settings need must fit; what is said of the other is for
+    information.
+
+    Returns
+    -------
+    What was found, line by line.
+
+    Raises
+    ------
+    InputError
+        At the first thing that cannot be used.
+    """
+    system, beads = read_inputs(inputs)
+    frames = iter(beads)
+    lines = [f"system: {system.n_beads} beads, {system.n_atoms} atoms"]
+    lines += [
+        line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
+    ]
+    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    unknown = _unknown(system, chirality)
+    if unknown:
+        lines.append(f"stereocentres: no reference chirality for {unknown}; inferred from the first frame")
+    make_backmapper(system, method, chirality=chirality)
+    lines += [_force_field(system, method, chirality), _model(system, method)]
+    times = [frame.time for frame in frames]
+    lines.append(
+        f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
+    )
+    return lines
+
+
+def _unknown(system: System, chirality: Chirality) -> int:
+    """Return the number of stereocentres, of all molecules, without a reference."""
+    copies = {name: sum(m.count for m in system.matches if m.moltype.name == name) for name in chirality}
+    each = {name: (signs == 0).sum() * (copies[name] // len(signs)) for name, signs in chirality.items()}
+    return int(sum(each.values()))
+
+
+def _force_field(system: System, method: Method, chirality: Chirality) -> str:
+    """Say whether the force field can be sampled."""
+    try:
+        if not method.settings.uses_sampler:
+            make_sampler(system, method.conditions, method.settings, chirality)
+    except InputError as error:
+        return f"force field: {error} (not needed here)"
+    conditions = method.conditions
+    return (
+        f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g} and "
+        f"{conditions.rcoulomb:g} nm, constraints {conditions.constraints}"
+    )
+
+
+def _model(system: System, method: Method) -> str:
+    """Say whether the model knows the system."""
+    name = method.model
+    try:
+        model = read_model(name, method.channels)
+        make_network_arrays(system, model.channels)
+    except InputError as error:
+        return f"model {name}: {error} (not needed here)"
+    classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})
+    return f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"
+
+
+def _molecule(system: System, name: str) -> list[str]:
+    match = next(m for m in system.matches if m.moltype.name == name)
+    count = sum(m.count for m in system.matches if m.moltype.name == name)
+    bare = match.moltype.n_atoms - len(set(match.mapping.weights.nonzero()[1].tolist()))
+    beads = " ".join(f"{n}:{t}" for n, t in zip(match.mapping.names, match.mapping.types, strict=True))
+    return [
+        f"molecule {name}: {count} times, {match.moltype.n_atoms} atoms "
+        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres",
+        f"  beads {beads if len(beads) < 80 else beads[:76] + ' ...'}",
+    ]

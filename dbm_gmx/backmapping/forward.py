@@ -1,0 +1,87 @@
+"""Forward mapping: atoms in, beads out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
+from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.system import mappings_of, read_atoms
+from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.options import AtomInputs
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a forward mapping did.
+
+    Attributes
+    ----------
+    frames, seconds
+        How many, in which time.
+    beads, atoms
+        Of a frame.
+    unmapped
+        Molecule types without a mapping, left out.
+    """
+
+    frames: int
+    seconds: float
+    beads: int
+    atoms: int
+    unmapped: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Say it to the user."""
+        lines = [
+            f"frames         {self.frames} in {self.seconds:.1f} s",
+            f"beads          {self.beads} of {self.atoms} atoms",
+        ]
+        lines += [f"left out       {', '.join(self.unmapped)}: no mapping"] if self.unmapped else []
+        return "\n".join(lines)
+
+
+def map_trajectory(inputs: AtomInputs, output: Path, *, first_frame: Path | None = None) -> Mapped:
+    """Map an atomistic trajectory to beads, with the weights of VOTCA.
+
+    Parameters
+    ----------
+    inputs
+        Atoms and mapping.
+    output
+        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``: molecules in the order of the topology, whole, each a
+        residue.
+    first_frame
+        A ``.gro`` of the first frame.
+
+    Raises
+    ------
+    InputError
+        If any input cannot be used.  Frames before a damaged one are kept.
+    """
+    if first_frame is not None and first_frame.suffix != ".gro":
+        raise InputError("the first frame (-c) is written as .gro only", path=first_frame)
+    if first_frame is not None and first_frame.resolve() == output.resolve():
+        raise InputError("the same file for all frames (-o) and the first one (-c)", path=output)
+    atoms, frames, _ = read_atoms(inputs)
+    mappings = mappings_of(atoms, inputs.mappings)
+    matches = mapped_molecules(atoms, mappings)
+    beads = bead_topology(matches)
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        writer = stack.enter_context(open_writer(output, beads))
+        single = stack.enter_context(open_writer(first_frame, beads)) if first_frame else None
+        for frame in frames:
+            mapped = replace(frame, positions=map_frame(matches, frame))
+            writer.write(mapped)
+            if single is not None and not single.frames:
+                single.write(mapped)
+    missing = tuple(name for name in dict.fromkeys(n for n, _ in atoms.molecules) if name not in mappings)
+    return Mapped(writer.frames, time.monotonic() - begin, beads.n_atoms, atoms.n_atoms, missing)

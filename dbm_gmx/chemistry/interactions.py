@@ -1,0 +1,95 @@
+"""The table of interaction types of GROMACS: how each is written, and what it makes of the atoms.
+
+Reference: GROMACS manual, "Topology file", table of interaction types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.topology import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """How an interaction of one directive and function type is written.
+
+    Attributes
+    ----------
+    atoms, parameters
+        Their number in a line; parameters of state A only.
+    edge
+        What edges it makes in the molecule graph, ``""`` for none: ``bond``, ``constraint``, ``settle``
+        or ``virtual``.
+    angle
+        The first parameter is an angle, in degrees.
+    """
+
+    atoms: int
+    parameters: int
+    edge: str = ""
+    angle: bool = False
+
+
+INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
+    "bonds": {
+        1: Interaction(2, 2, "bond"),
+        2: Interaction(2, 2, "bond"),
+        3: Interaction(2, 3, "bond"),
+        4: Interaction(2, 3, "bond"),
+        5: Interaction(2, 0, "bond"),
+        6: Interaction(2, 2),
+        7: Interaction(2, 2, "bond"),
+        8: Interaction(2, 2, "bond"),
+        9: Interaction(2, 2),
+        10: Interaction(2, 4),
+    },
+    "constraints": {1: Interaction(2, 1, "constraint"), 2: Interaction(2, 1)},
+    "settles": {1: Interaction(1, 2, "settle")},
+    "pairs": {1: Interaction(2, 2), 2: Interaction(2, 5)},
+    "angles": {
+        1: Interaction(3, 2, angle=True),
+        2: Interaction(3, 2, angle=True),
+        5: Interaction(3, 4, angle=True),
+        8: Interaction(3, 2),
+        10: Interaction(3, 2, angle=True),
+    },
+    "dihedrals": {
+        1: Interaction(4, 3, angle=True),
+        2: Interaction(4, 2, angle=True),
+        3: Interaction(4, 6),
+        4: Interaction(4, 3, angle=True),
+        5: Interaction(4, 4),
+        8: Interaction(4, 2),
+        9: Interaction(4, 3, angle=True),
+        11: Interaction(4, 6),
+    },
+    "virtual_sites1": {1: Interaction(2, 0, "virtual")},
+    "virtual_sites2": {1: Interaction(3, 1, "virtual"), 2: Interaction(3, 1, "virtual")},
+    "virtual_sites3": {
+        1: Interaction(4, 2, "virtual"),
+        2: Interaction(4, 2, "virtual"),
+        3: Interaction(4, 2, "virtual", angle=True),
+        4: Interaction(4, 3, "virtual"),
+    },
+    "virtual_sites4": {2: Interaction(5, 3, "virtual")},
+    "virtual_sitesn": {n: Interaction(2, 0, "virtual") for n in (1, 2, 3)},
+}
+"""By directive and function type, what the program can read."""
+
+
+def atoms_of(directive: str) -> int:
+    """Atoms in a line of a directive, the same for all of its function types."""
+    return next(iter(INTERACTIONS[directive].values())).atoms
+
+
+def in_radians(terms: Terms) -> FloatArray:
+    """(k, p) parameters of terms, angles in radians."""
+    parameters = terms.parameters.astype(np.float64)
+    if INTERACTIONS[terms.directive][terms.function].angle:
+        parameters[:, 0] = np.radians(parameters[:, 0])
+    return parameters

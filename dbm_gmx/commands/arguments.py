@@ -1,0 +1,321 @@
+"""Options that several commands share, and what their values mean."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from dbm_gmx.options import (
+    ASSUMED,
+    MODEL,
+    REFINEMENTS,
+    STARTS,
+    AtomInputs,
+    Conditions,
+    EvaluateInputs,
+    Inputs,
+    Method,
+    RelaxSettings,
+    Settings,
+)
+
+
+class Commands(Protocol):
+    """What a command adds its parser to."""
+
+    def add_parser(self, name: str, *, help: str, description: str) -> ArgumentParser:
+        """Return the parser of a new command."""
+
+
+# --- values ----------------------------------------------------------------------------------------
+
+
+def count(least: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers from ``least``."""
+
+    def count(text: str) -> int:
+        if not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
+        return int(text)
+
+    return count
+
+
+def positive(what: str) -> Callable[[str], float]:
+    """Return a parser of finite numbers above 0."""
+
+    def positive(text: str) -> float:
+        value = _number(text)
+        if not (math.isfinite(value) and value > 0):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
+        return value
+
+    return positive
+
+
+def picoseconds(text: str) -> float:
+    """Parse a time."""
+    time = _number(text)
+    if not math.isfinite(time):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in ps")
+    return time
+
+
+def step(text: str) -> float:
+    """Parse a time between frames."""
+    time = picoseconds(text)
+    if time < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is negative; frames are taken forward in time")
+    return time
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+# --- groups of options -----------------------------------------------------------------------------
+
+
+def add_inputs(command: ArgumentParser) -> None:
+    """Add the files that say what is to be rebuilt."""
+    add = command.add_argument
+    add(
+        "-s",
+        "--structure",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="beads: .tpr, or .gro/.pdb with -cp",
+    )
+    add(
+        "-f",
+        "--trajectory",
+        type=Path,
+        metavar="FILE",
+        help="beads: .xtc, .trr, .gro, .pdb (the frame in -s)",
+    )
+    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where -s is no .tpr")
+    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the library of molecules)")
+    add_mapping(command)
+    add(
+        "--owners",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="which bead each atom is rebuilt with (owners.txt beside the mapping; else from the weights)",
+    )
+    add(
+        "-r",
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="conformer that defines the stereocentres: .gro, .pdb",
+    )
+    add_times(command)
+    add_preprocessor(command)
+
+
+def add_atoms(command: ArgumentParser) -> None:
+    """Add the files that say what the atoms are and where."""
+    add = command.add_argument
+    add("-s", "--structure", type=Path, metavar="FILE", help="atoms: .tpr, or .gro/.pdb with -p")
+    add(
+        "-f",
+        "--trajectory",
+        type=Path,
+        metavar="FILE",
+        help="atoms: .xtc, .trr, .gro, .pdb (the frame in -s)",
+    )
+    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
+    add_mapping(command)
+    add_times(command)
+    add_preprocessor(command)
+
+
+def add_mapping(command: ArgumentParser) -> None:
+    """Add the mapping files."""
+    command.add_argument(
+        "-m",
+        "--mapping",
+        type=Path,
+        nargs="+",
+        default=[],
+        dest="mappings",
+        metavar="FILE",
+        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
+    )
+
+
+def add_times(command: ArgumentParser) -> None:
+    """Add the times of the frames that are taken."""
+    add = command.add_argument
+    add("-b", "--begin", type=picoseconds, metavar="PS", help="first time")
+    add("-e", "--end", type=picoseconds, metavar="PS", help="last time")
+    add("-dt", type=step, metavar="PS", help="only frames at multiples of this time")
+
+
+def add_preprocessor(command: ArgumentParser) -> None:
+    """Add what the preprocessor of a ``.top`` is told."""
+    add = command.add_argument
+    add("-D", "--define", action="append", default=[], dest="defines", metavar="NAME", help="as in an .mdp")
+    add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
+
+
+def add_conditions(command: ArgumentParser) -> None:
+    """Add the ensemble, and how tightly mapped atoms are held to the beads."""
+    add_ensemble(command)
+    command.add_argument(
+        "--spread",
+        type=positive("length in nm"),
+        default=Conditions.spread,
+        metavar="NM",
+        help="width of the bead restraints: standard deviation of the mapped atoms about the beads "
+        "(%(default)s)",
+    )
+
+
+def add_ensemble(command: ArgumentParser) -> None:
+    """Add temperature and cut-offs."""
+    add = command.add_argument
+    add(
+        "-t",
+        "--temperature",
+        type=positive("temperature in K"),
+        metavar="K",
+        help="temperature (that of --mdp, else 300)",
+    )
+    add("--mdp", type=Path, metavar="FILE", help="run parameters: temperature, cut-offs, constraints, define")
+    add(
+        "--cutoff",
+        type=positive("length in nm"),
+        metavar="NM",
+        help="cut-off of Lennard-Jones and electrostatics (those of --mdp, else 1)",
+    )
+
+
+def add_method(command: ArgumentParser) -> None:
+    """Add where the atoms come from, and what becomes of them."""
+    command.add_argument(
+        "--refine",
+        choices=REFINEMENTS,
+        default=Settings.refine,
+        help="exact: sample the force field's distribution; gibbs: sweeps of the network (%(default)s)",
+    )
+    command.add_argument(
+        "--start",
+        choices=STARTS,
+        help="how the atoms are placed first (growth in the force field for exact, else the network)",
+    )
+
+
+def add_model(command: ArgumentParser) -> None:
+    """Add the trained model."""
+    command.add_argument("--model", default=MODEL, help="name or path of a model (%(default)s)")
+    command.add_argument("--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model")
+
+
+def add_relaxing(command: ArgumentParser) -> None:
+    """Add how GROMACS is run."""
+    add = command.add_argument
+    add("--em-mdp", type=Path, metavar="FILE", help="minimisation (200 steps of steepest descent)")
+    add("--nvt-mdp", type=Path, metavar="FILE", help="dynamics (1 ps of 1 fs steps)")
+    add(
+        "--no-restraints",
+        action="store_false",
+        dest="restrain",
+        help="do not restrain the mapped centres in GROMACS",
+    )
+    add("--gmx", metavar="PATH", help="GROMACS (gmx, gmx_mpi or gmx_d, the first there is)")
+    add(
+        "-j",
+        "--jobs",
+        type=count(1),
+        default=RelaxSettings.jobs,
+        help="frames GROMACS works on at a time (%(default)s)",
+    )
+    add(
+        "--timeout",
+        type=positive("time in s"),
+        default=RelaxSettings.timeout,
+        metavar="S",
+        help="longest time of each command of GROMACS (%(default)g)",
+    )
+    add(
+        "--maxwarn",
+        type=count(0),
+        default=RelaxSettings.maxwarn,
+        help="warnings of gmx grompp that are accepted (%(default)s)",
+    )
+
+
+def add_process(command: ArgumentParser) -> None:
+    """Add threads, and how much is said."""
+    command.add_argument("--threads", type=count(1), help="CPU threads (all cores)")
+    add_quiet(command)
+
+
+def add_quiet(command: ArgumentParser) -> None:
+    """Add how much is said."""
+    command.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    add_verbose(command)
+
+
+def add_verbose(command: ArgumentParser) -> None:
+    """Add whether more is said."""
+    command.add_argument("-v", "--verbose", action="store_true", help="say more")
+
+
+# --- records of what was given ---------------------------------------------------------------------
+
+
+Record = TypeVar("Record", Inputs, AtomInputs, EvaluateInputs, Settings, RelaxSettings)
+
+
+def record_of(options: Namespace, record: type[Record]) -> Record:
+    """A record of those options that it has fields for; a command need not have all."""
+    chosen: dict[str, Any] = {}
+    for key in record.__dataclass_fields__:
+        if hasattr(options, key):
+            value = getattr(options, key)
+            chosen[key] = tuple(value) if isinstance(value, list) else value
+    return record(**chosen)
+
+
+def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
+    """The input files and how the atoms are put back.
+
+    What the ``.mdp`` defines is defined in the topology too.
+    """
+    conditions, defines = conditions_of(options)
+    inputs = record_of(options, Inputs)
+    method = Method(
+        settings=record_of(options, Settings),
+        conditions=replace(conditions, spread=options.spread),
+        model=options.model,
+        channels=options.channels,
+    )
+    return replace(inputs, defines=(*defines, *inputs.defines)), method
+
+
+def conditions_of(options: Namespace) -> tuple[Conditions, tuple[str, ...]]:
+    """The ensemble, and what the ``.mdp`` defines for the topology; options go before the ``.mdp``."""
+    conditions = Conditions(source=ASSUMED)
+    defines: tuple[str, ...] = ()
+    if options.mdp is not None:
+        from dbm_gmx.files.mdp import read_mdp
+
+        conditions, defines = read_mdp(options.mdp)
+    if options.temperature is not None:
+        conditions = replace(conditions, temperature=options.temperature, source="-t")
+    if options.cutoff is not None:
+        conditions = replace(conditions, rvdw=options.cutoff, rcoulomb=options.cutoff)
+    return conditions, defines

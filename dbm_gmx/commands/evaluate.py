@@ -1,0 +1,105 @@
+"""``dbm-gmx evaluate``: evaluate atomistic trajectories, beside a reference if there is one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+
+from dbm_gmx.commands.arguments import (
+    Commands,
+    add_ensemble,
+    add_mapping,
+    add_preprocessor,
+    add_process,
+    add_times,
+    conditions_of,
+    count,
+    record_of,
+)
+from dbm_gmx.errors import ExitCode
+from dbm_gmx.options import EvaluateInputs
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "evaluate",
+        help="evaluate atomistic trajectories: hard rules, distributions, energies, beside a reference",
+        description="Write a report on atomistic trajectories: hard rules, distributions, energies, "
+        "structure, beside a reference or what the force field's terms make.",
+    )
+    add = command.add_argument
+    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
+    add(
+        "-f",
+        "--trajectories",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="atoms to evaluate: .xtc, .trr, .gro, .pdb",
+    )
+    add(
+        "--labels", nargs="+", default=[], metavar="NAME", help="names of the trajectories (their file names)"
+    )
+    add(
+        "-r",
+        "--reference",
+        type=Path,
+        metavar="FILE",
+        help="atoms to compare with, or one molecule that defines the stereocentres",
+    )
+    add(
+        "--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m"
+    )
+    add_mapping(command)
+    add_times(command)
+    add_preprocessor(command)
+    add_ensemble(command)
+    add("-o", "--output", type=Path, metavar="FOLDER", help="index.html, scores.json, data, worst (report)")
+    add("--json", action="store_true", help="print the scores as JSON; no report, unless -o is given too")
+    add(
+        "--no-conformations",
+        action="store_false",
+        dest="conformational",
+        help="leave out the conformational space, which takes longest",
+    )
+    add("--seed", type=count(0), default=1, help="random seed of errors, floor and clusters (%(default)s)")
+    add_process(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Evaluate, write the report and print its summary; returns the exit code."""
+    from dbm_gmx.evaluate.evaluation import evaluate
+    from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.parallel import set_threads
+
+    threads = options.threads or len(os.sched_getaffinity(0))
+    set_threads(1)  # frames are what is worked on side by side
+    folder = options.output if options.output or options.json else Path("report")
+    if folder is not None:
+        check_folder(folder)
+    conditions, defines = conditions_of(options)
+    inputs = record_of(options, EvaluateInputs)
+    evaluation = evaluate(
+        replace(inputs, defines=(*defines, *inputs.defines)),
+        conditions=conditions,
+        conformational=options.conformational,
+        seed=options.seed,
+        threads=threads,
+        quiet=options.quiet or options.json,
+    )
+    page = None if folder is None else write_report(evaluation, folder)
+    if options.json:
+        print(scores_text(evaluation), end="")
+    elif not options.quiet:
+        print(summary(evaluation, page))
+    if evaluation.broken:
+        said = "; ".join(f"{label}: {', '.join(rules)}" for label, rules in evaluation.broken.items())
+        print(f"dbm-gmx: error: hard rules are broken ({said})", file=sys.stderr)
+        return ExitCode.FLAWED
+    return ExitCode.DONE

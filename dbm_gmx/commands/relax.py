@@ -1,0 +1,74 @@
+"""``dbm-gmx relax``: relax atoms with GROMACS, their mapped centres restrained to the beads."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbm_gmx.commands.arguments import (
+    Commands,
+    add_atoms,
+    add_conditions,
+    add_process,
+    add_relaxing,
+    count,
+    record_of,
+)
+from dbm_gmx.errors import ExitCode
+from dbm_gmx.options import AtomInputs, RelaxSettings
+
+if TYPE_CHECKING:
+    from dbm_gmx.gromacs.relaxation import Relaxation
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its options."""
+    command = commands.add_parser(
+        "relax",
+        help="relax atoms with GROMACS, their mapped centres restrained to the beads",
+        description="Minimise each frame and run it for a moment with GROMACS, the mapped centres "
+        "restrained.",
+    )
+    add_atoms(command)
+    add = command.add_argument
+    add(
+        "--beads",
+        type=Path,
+        metavar="FILE",
+        help="beads to which the mapped centres are restrained (their positions in -f)",
+    )
+    add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
+    add_conditions(command)
+    add_relaxing(command)
+    add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
+    add_process(command)
+    command.set_defaults(run=run)
+
+
+def run(options: Namespace) -> int:
+    """Relax the trajectory and print the summary; returns the exit code."""
+    from dbm_gmx.gromacs.relax import relax
+
+    relaxation = relax(
+        record_of(options, AtomInputs),
+        options.output,
+        beads=options.beads,
+        settings=record_of(options, RelaxSettings),
+        quiet=options.quiet,
+    )
+    return ExitCode.FAILED if say(relaxation, quiet=options.quiet) else ExitCode.DONE
+
+
+def say(relaxation: Relaxation, *, quiet: bool) -> bool:
+    """Print what there is to say; returns whether frames failed."""
+    if not quiet:
+        print(relaxation.text())
+    if relaxation.failures:
+        print(
+            f"dbm-gmx: error: not relaxed: {relaxation.missing()}; the others are written, and the next "
+            "try will begin with them",
+            file=sys.stderr,
+        )
+    return bool(relaxation.failures)

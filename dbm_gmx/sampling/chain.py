@@ -1,0 +1,190 @@
+"""The Markov chain of one frame: sweeps until the energy is stationary, step sizes learned on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.arrays import Arrays, Configuration
+from dbm_gmx.sampling.colouring import colour_blocks, colour_order
+from dbm_gmx.sampling.energy import total_energy
+from dbm_gmx.sampling.moves import (
+    GIBBS_TORSION,
+    MOVE_NAMES,
+    PIVOT,
+    RIGID_ROTATION,
+    TORSION_STEP,
+    TRANSLATION,
+)
+from dbm_gmx.sampling.random_numbers import Stream, Use
+from dbm_gmx.sampling.sweep import Colours, Progress, sweep
+
+LEARNING = 8
+"""Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
+
+DRIFT = 0.001
+"""Change of the energy, kT per atom, that counts as none: so little is seen in very large systems only."""
+
+FIRST_STEP = {GIBBS_TORSION: 1.0, RIGID_ROTATION: 1.0, TORSION_STEP: 0.1, PIVOT: 0.06, TRANSLATION: 0.0025}
+"""Sizes of moves to begin with, radians or nm; those of the first two have no meaning."""
+
+OVERLAP = 1e5
+"""Change of the energy in one sweep, kJ/mol, after which it is worked out anew."""
+
+ACCEPTED = 0.4
+"""Acceptance the sizes are learned for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Convergence:
+    """What the Markov chain of one frame did.
+
+    Attributes
+    ----------
+    converged
+        Whether the energy was stationary at the end.
+    energies
+        (sweeps + 1,) energy of atoms and beads after each sweep, the start first, kJ/mol.
+    acceptance
+        Fraction of accepted moves by name of the move.
+    effective
+        Mean effective number of candidates by name of the move, where it has several.
+    regrown
+        Molecules that had to be grown more than once.
+    seconds
+        Wall time by stage.
+    """
+
+    converged: bool
+    energies: FloatArray
+    acceptance: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, float] = field(default_factory=dict)
+    regrown: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Chain:
+    """The Markov chain of one frame.
+
+    Attributes
+    ----------
+    conf
+        The configuration, which sweeps change.
+    colours
+        Blocks that are updated side by side.
+    progress
+        Sizes and counts of the moves.
+    energies
+        Of atoms and beads after each sweep so far, the start first, kJ/mol.
+    """
+
+    conf: Configuration
+    colours: Colours
+    progress: Progress
+    energies: list[float]
+
+    @property
+    def sweeps(self) -> int:
+        """Sweeps done."""
+        return len(self.energies) - 1
+
+    @property
+    def drift(self) -> float:
+        """Change of the energy that does not matter, kJ/mol."""
+        return DRIFT * float(self.conf.arrays.constants.kt) * len(self.conf.positions)
+
+
+def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chain:
+    """Begin a chain; ``updates`` of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`."""
+    arrays = conf.arrays
+    colours = colour_order(colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, *updates))
+    count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
+    steps = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
+    progress = Progress(steps, np.zeros((count, 2)), np.zeros((count, most, 3)))
+    return Chain(conf, Colours(*colours), progress, [total_energy(conf)])
+
+
+def advance(chain: Chain, stream: Stream, team: Team) -> None:
+    """Sweep once: the configuration, the energies and the counts of the chain change."""
+    number = chain.sweeps + 1
+    chain.progress.gained[:] = 0.0
+    sweep(chain.conf, chain.colours, chain.progress, stream.of(Use.SWEEPS, number), team)
+    gain = float(chain.progress.gained.sum())
+    # overlaps of the start are too large for their differences to add up
+    chain.energies.append(total_energy(chain.conf) if abs(gain) > OVERLAP else chain.energies[-1] + gain)
+    if number <= LEARNING and number % 2 == 0:
+        _learn(chain)
+
+
+def _counts(arrays: Arrays, progress: Progress) -> FloatArray:
+    """(moves, 3) tries, acceptances and effective candidates so far."""
+    first = arrays.blocks.move_start[arrays.instances.instance_block]
+    moves = arrays.blocks.move_start[arrays.instances.instance_block + 1] - first
+    inside = np.arange(progress.tried.shape[1]) < moves[:, None]
+    counts = np.zeros((len(progress.steps), 3))
+    numbers = first[:, None] + np.arange(progress.tried.shape[1])
+    np.add.at(counts, numbers[inside], progress.tried[inside])
+    return counts
+
+
+def _learn(chain: Chain) -> None:
+    """Fit the sizes of the small moves to the acceptance so far, and count anew."""
+    arrays, steps = chain.conf.arrays, chain.progress.steps
+    counts, move_type = _counts(arrays, chain.progress), arrays.moves.move_type
+    fit = (move_type != GIBBS_TORSION) & (move_type != RIGID_ROTATION) & (counts[:, 0] > 0)
+    rate = counts[fit, 1] / counts[fit, 0]
+    steps[fit] *= np.clip(np.sqrt((rate + 0.02) / ACCEPTED), 0.5, 1.5)
+    # a rotation by more than this is no small one
+    turns = fit & (move_type != TRANSLATION)
+    steps[turns] = np.minimum(steps[turns], 1.0)
+    chain.progress.tried[:] = 0.0
+
+
+def is_settled(chain: Chain) -> bool:
+    """Whether the energy no longer drifts; looked at every eighth sweep."""
+    if chain.sweeps < 2 * LEARNING or chain.sweeps % 8:
+        return False
+    return is_stationary(np.array(chain.energies), chain.drift)
+
+
+def convergence(chain: Chain) -> Convergence:
+    """What is to be said of a chain."""
+    counts = _counts(chain.conf.arrays, chain.progress)
+    acceptance, effective = {}, {}
+    for move_type, name in enumerate(MOVE_NAMES):
+        tries, accepted, candidates = counts[chain.conf.arrays.moves.move_type == move_type].sum(axis=0)
+        if tries:
+            acceptance[name] = float(accepted / tries)
+            if move_type in (GIBBS_TORSION, RIGID_ROTATION):
+                effective[name] = float(candidates / tries)
+    energies = np.array(chain.energies)
+    return Convergence(is_stationary(energies, chain.drift), energies, acceptance, effective)
+
+
+def is_stationary(energies: FloatArray, drift: float = 0.0) -> bool:
+    """Whether the halves of the second half of a series have the same mean.
+
+    Within twice the error that the autocorrelation of the energy allows for, or within ``drift``.
+    """
+    series = energies[len(energies) // 2 :]
+    if len(series) < LEARNING:
+        return False
+    first, second = np.array_split(series, 2)
+    error = np.hypot(_error_of_mean(first), _error_of_mean(second))
+    return bool(abs(second.mean() - first.mean()) < max(2 * error, drift))
+
+
+def _error_of_mean(series: FloatArray) -> float:
+    """Standard error of a correlated series: that of uncorrelated blocks of growing length, the largest."""
+    errors = []
+    length = 1
+    while len(series) // length >= 4:
+        blocks = series[: len(series) // length * length].reshape(-1, length).mean(axis=1)
+        errors.append(blocks.std(ddof=1) / np.sqrt(len(blocks)))
+        length *= 2
+    return float(max(errors))

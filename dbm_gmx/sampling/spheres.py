@@ -1,0 +1,72 @@
+"""Spheres about the beads: how far from its bead an atom can be."""
+
+from __future__ import annotations
+
+import networkx as nx
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.topology import chemical_graph
+from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
+from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC
+from dbm_gmx.sampling.arrays import Arrays
+
+UNKNOWN_BOND = 0.2
+"""Length of a bond to which the topology gives none, nm."""
+
+DISJOINT = 1.0
+"""Distance between parts of a molecule that no bond joins, nm."""
+
+FARTHEST = 5.0
+"""Path along the bonds that is looked for, nm: keeps the work on long chains in bounds."""
+
+SLACK = 0.03
+"""Added to each radius, nm, besides five widths of the bead restraint."""
+
+
+def bond_lengths(molecule: MoleculeHamiltonian) -> tuple[IntArray, FloatArray]:
+    """Chemical bonds (b, 2) and their lengths (b,), nm; :data:`UNKNOWN_BOND` where the topology has none."""
+    terms = molecule.terms
+    known = {
+        frozenset((int(i), int(j))): float(p[0])
+        for form, (i, j, *_), p in zip(terms.form, terms.atoms, terms.parameters, strict=True)
+        if form in (DISTANCE, QUARTIC)
+    }
+    bonds = [(int(i), int(j)) for i, j in chemical_graph(molecule.moltype).edges]
+    lengths = [known.get(frozenset(bond), UNKNOWN_BOND) for bond in bonds]
+    return np.array(bonds, np.int64).reshape(-1, 2), np.array(lengths, np.float64)
+
+
+def reach_of_beads(molecule: MoleculeHamiltonian, width: float) -> FloatArray:
+    """How far from each bead the atoms it owns can be, with bead restraints of such a ``width`` (nm).
+
+    The mean distance to the atoms that make the mapped centre, along the bonds between them at full length,
+    is never less than the distance to the centre itself.
+
+    Returns
+    -------
+    (beads,) nm.
+    """
+    graph = nx.Graph()
+    graph.add_nodes_from(range(molecule.moltype.n_atoms))
+    for (i, j), length in zip(*(values.tolist() for values in bond_lengths(molecule)), strict=True):
+        graph.add_edge(i, j, length=length)
+    weights, owner = molecule.weights.tocsr(), molecule.mapping.owner
+    reach = np.full(weights.shape[0], 5 * width + SLACK)
+    for atom in range(molecule.moltype.n_atoms):
+        share = weights[owner[atom]]
+        paths = nx.single_source_dijkstra_path_length(graph, atom, cutoff=FARTHEST, weight="length")
+        mean = sum(
+            part * paths.get(int(i), DISJOINT) for i, part in zip(share.indices, share.data, strict=True)
+        )
+        reach[owner[atom]] = max(reach[owner[atom]], mean + 5 * width + SLACK)
+    return reach
+
+
+def widened(radius: FloatArray, arrays: Arrays, positions: FloatArray, beads: FloatArray) -> FloatArray:
+    """(m,) radii, wider where a bead has an atom further away, nm; positions (n, 3), beads (m, 3)."""
+    wider = radius.copy()
+    owner = arrays.atoms.bead
+    far = np.linalg.norm(positions - beads[owner], axis=1)
+    np.maximum.at(wider, owner, np.where(far > radius[owner], far * 1.05, 0.0))
+    return wider

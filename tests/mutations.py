@@ -1,0 +1,413 @@
+"""What the tests do not notice: mistakes made on purpose, one at a time, and a list of those that survive.
+
+    python tests/mutations.py                all, an hour or more
+    python tests/mutations.py NAME ...       some
+    python tests/mutations.py --list         the names, and whether their texts are found in the code
+
+Each mistake is made in a fresh copy of the project, and the tests that should notice are run there.  The exit
+code is 1 if a mistake survives or a text is not found.  Not part of the checks of a commit: run it by hand
+after a change of the tests or of what they test, and adapt the texts below to the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("dbm_gmx", "tests", "share", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+PACKAGE = "dbm_gmx"
+
+Edit = tuple[str, str, str]  # file in the package, the text there, once, and what is put in its place
+
+STAGES, DEFAULT = "tests/test_stages.py", "tests/test_default.py"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mistake.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    tests
+        Arguments for pytest, of what should notice.
+    edits
+        How it is made.
+    """
+
+    name: str
+    tests: tuple[str, ...]
+    edits: tuple[Edit, ...]
+
+
+def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
+    """A mistake of one edit; the tests are words."""
+    return Mutation(name, tuple(tests.split()), ((file, old, new),))
+
+
+MUTATIONS = [
+    # --- chemistry
+    one(
+        "exclusions-one-bond-short",
+        "tests/test_top.py tests/test_environment.py tests/test_energy.py tests/test_target.py",
+        "chemistry/topology.py",
+        "pairs_within(moltype, moltype.nrexcl)",
+        "pairs_within(moltype, moltype.nrexcl - 1)",
+    ),
+    one(
+        "deuterium-is-no-hydrogen",
+        "tests/test_constraints.py",
+        "chemistry/topology.py",
+        'e in ("H", "D")',
+        'e in ("H",)',
+    ),
+    one(
+        "cell-not-reduced",
+        "tests/test_frame.py",
+        "chemistry/periodic.py",
+        "    cell = reduced_cell(box)\n    flat =",
+        "    cell = np.asarray(box, np.float64)\n    flat =",
+    ),
+    one(
+        "molecules-left-broken",
+        "tests/test_frame.py tests/test_forward.py",
+        "chemistry/periodic.py",
+        "moved = moved + moved[:, parent]",
+        "moved = 1 * moved",
+    ),
+    one(
+        "owners-ties-to-the-last-bead",
+        "tests/test_mapping.py",
+        "chemistry/mapping.py",
+        "if part > best[atom] * (1 + TIE):",
+        "if part >= best[atom]:",
+    ),
+    one(
+        "owners-spread-to-the-last-bead",
+        "tests/test_mapping.py",
+        "chemistry/mapping.py",
+        "offers[j] = min(offers",
+        "offers[j] = max(offers",
+    ),
+    one(
+        "chirality-of-impropers-without-their-angle",
+        "tests/test_quality.py",
+        "chemistry/stereo.py",
+        "np.sign(angle * parity)",
+        "np.sign(parity)",
+    ),
+    one(
+        "contacts-half-as-close",
+        "tests/test_quality.py",
+        "chemistry/contacts.py",
+        "pairs[distances < LIMITS",
+        "pairs[2 * distances < LIMITS",
+    ),
+    # --- files
+    one(
+        "weights-without-masses",
+        "tests/test_mapping.py",
+        "files/dbm_map.py",
+        "entries = (masses / total[owner],",
+        "entries = (1 / np.bincount(owner)[owner],",
+    ),
+    one(
+        "sigma-epsilon-without-the-four",
+        "tests/test_top.py",
+        "files/forcefield.py",
+        "4 * w * v**12",
+        "w * v**12",
+    ),
+    one(
+        "an-older-output-is-overwritten",
+        "tests/test_backmap.py tests/test_trajectory.py -k backed",
+        "files/output.py",
+        "            backup(path)\n",
+        "",
+    ),
+    one(
+        "last-frame-lost-by-rounding",
+        "tests/test_trajectory.py",
+        "files/trajectory.py",
+        "frame.time > end + slack",
+        "frame.time > end - slack",
+    ),
+    one(
+        "temperature-of-the-mdp-ignored",
+        "tests/test_mdp.py tests/test_cli.py",
+        "files/mdp.py",
+        'temperature=mdp_temperature(entries["ref-t"]), ',
+        "",
+    ),
+    # --- force field
+    one(
+        "reaction-field-of-the-wrong-sign",
+        "tests/test_energy.py tests/test_target.py",
+        "forcefield/nonbonded.py",
+        "return inverse + k_rf * r2 - c_rf",
+        "return inverse - k_rf * r2 - c_rf",
+    ),
+    one(
+        "lennard-jones-force-not-its-energys",
+        f"{STAGES} tests/test_field.py tests/test_target.py",
+        "forcefield/nonbonded.py",
+        "(TWO * c12 * i6 - c6)",
+        "(c12 * i6 - c6)",
+    ),
+    one(
+        "charges-of-1-4-pairs-not-scaled",
+        "tests/test_energy.py tests/test_target.py",
+        "forcefield/terms.py",
+        "else fudge_qq * charges",
+        "else charges",
+    ),
+    one(
+        "improper-the-long-way-round",
+        "tests/test_energy.py tests/test_target.py",
+        "forcefield/terms.py",
+        "        off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)\n",
+        "",
+    ),
+    one(
+        "cis-for-trans",
+        "tests/test_energy.py tests/test_target.py tests/test_sweep.py",
+        "forcefield/terms.py",
+        "c = -cosine / norm",
+        "c = cosine / norm",
+    ),
+    one(
+        "phase-of-dihedrals-of-the-wrong-sign",
+        "tests/test_energy.py tests/test_target.py",
+        "forcefield/terms.py",
+        "argument = p[2] * math.atan2(sine, cosine) - p[0]",
+        "argument = p[2] * math.atan2(sine, cosine) + p[0]",
+    ),
+    one(
+        "shares-of-constraints-swapped",
+        "tests/test_sweep.py tests/test_target.py",
+        "forcefield/constraints.py",
+        "share = mass[j] / (mass[i] + mass[j])",
+        "share = mass[i] / (mass[i] + mass[j])",
+    ),
+    one(
+        "temperature-ignored",
+        f"{STAGES} {DEFAULT} tests/test_sweep.py",
+        "forcefield/hamiltonian.py",
+        "return GAS * self.conditions.temperature",
+        "return GAS * 300.0",
+    ),
+    one(
+        "permittivity-ignored",
+        "tests/test_target.py",
+        "forcefield/hamiltonian.py",
+        "charges = moltype.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)",
+        "charges = moltype.charges * np.sqrt(ELECTRIC)",
+    ),
+    one(
+        "chirality-restraint-of-the-wrong-sign",
+        f"{STAGES} {DEFAULT} tests/test_interactions.py -k growth or chain or force or restraint",
+        "forcefield/restraints.py",
+        "TETRAHEDRAL - sign * volume",
+        "TETRAHEDRAL + sign * volume",
+    ),
+    one(
+        "force-of-beads-without-their-weights",
+        f"{STAGES} {DEFAULT}",
+        "forcefield/restraints.py",
+        "pull = -stiffness * sites.weight[q]",
+        "pull = -stiffness",
+    ),
+    # --- sampling
+    one(
+        "wrong-chirality-costs-nothing",
+        f"{DEFAULT} {STAGES} -k growth or chain",
+        "sampling/growth.py",
+        "WRONG = 1e6",
+        "WRONG = 0.0",
+    ),
+    Mutation(
+        "packing-exchange-and-last-projection-left-out",
+        (STAGES,),
+        (
+            ("sampling/sampler.py", "            _exchange_all(self, conf, grown, stream)\n", ""),
+            (
+                "sampling/sampler.py",
+                "            pack(conf, _chiral(self, positions), stream.of(Use.PACKING), self.team)\n",
+                "",
+            ),
+            (
+                "sampling/sampler.py",
+                "                advance(chain, stream, self.team)\n"
+                "            shake_all(positions, self.arrays.molecules, self.arrays.bonds)\n",
+                "                advance(chain, stream, self.team)\n",
+            ),
+        ),
+    ),
+    one(
+        "exchange-without-energies",
+        f"{STAGES} tests/test_crowd.py",
+        "sampling/conformer_exchange.py",
+        "_drawn(trials.energy / arrays.constants.kt, rng)",
+        "_drawn(0.0 * trials.energy, rng)",
+    ),
+    one(
+        "samples-all-alike",
+        "tests/test_default.py tests/test_sweep.py -k samples or stream",
+        "sampling/sampler.py",
+        "frame_stream(self.settings.seed, beads.index, sample)",
+        "frame_stream(self.settings.seed, beads.index, 0)",
+    ),
+    one(
+        "packing-and-sweeps-share-a-stream",
+        "tests -k stream or random",
+        "sampling/random_numbers.py",
+        "    PACKING = 7\n",
+        "    PACKING = 8\n",
+    ),
+    one(
+        "torn-molecules-are-usable",
+        "tests/test_backmap.py tests/test_sweep.py -k usable or torn or start",
+        "sampling/sampler.py",
+        "return np.asarray(right & whole & (near",
+        "return np.asarray(right & (near",
+    ),
+    # --- network
+    one(
+        "local-frame-mirrored",
+        "tests/test_environment.py",
+        "network/environment.py",
+        "y = torch.linalg.cross(z, x)",
+        "y = torch.linalg.cross(x, z)",
+    ),
+    one(
+        "heavy-atoms-see-hydrogens",
+        "tests/test_environment.py tests/test_placement.py",
+        "network/environment.py",
+        "arrays.hydrogen[other] & ~arrays.hydrogen[atom]",
+        "arrays.hydrogen[other] & arrays.hydrogen[atom]",
+    ),
+    one(
+        "bonds-of-the-network-pull-their-hydrogens",
+        "tests/test_bond_lengths.py tests/test_placement.py",
+        "network/bond_lengths.py",
+        "    held &= ~arrays.hydrogen[other] | arrays.hydrogen[atom][:, None]\n",
+        "",
+    ),
+    # --- commands
+    one(
+        "wrong-stereocentres-exit-with-0",
+        "tests/test_cli.py tests/test_backmap.py",
+        "commands/backmap.py",
+        "    return ExitCode.FLAWED\n",
+        "    return ExitCode.DONE\n",
+    ),
+    one(
+        "later-frames-do-not-follow-the-first",
+        f"{DEFAULT} tests/test_backmap.py",
+        "backmapping/backmapper.py",
+        "sampler = replace(sampler, chirality=inferred)",
+        "sampler = replace(sampler)",
+    ),
+]
+
+
+def problems(mutation: Mutation) -> list[str]:
+    """Texts that are not in their file just once, and tests that are not there."""
+    found = []
+    for file, old, _ in mutation.edits:
+        path = ROOT / PACKAGE / file
+        times = path.read_text().count(old) if path.exists() else 0
+        if times != 1:
+            found.append(f"{file}: {old.strip()!r} is found {times} times")
+    names = [word for word in mutation.tests if word.endswith(".py")]
+    return found + [f"no {name}" for name in names if not (ROOT / name).exists()]
+
+
+def noticed(mutation: Mutation) -> tuple[str, str]:
+    """Make the mistake in a copy and run the tests: the verdict, and what failed or their last line."""
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name)
+        for part in COPIED:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+            else:
+                shutil.copy(source, copy / part)
+        for file, old, new in mutation.edits:
+            path = copy / PACKAGE / file
+            path.write_text(path.read_text().replace(old, new))
+        environment = {**os.environ, "PYTHONPATH": name, "PYTHONDONTWRITEBYTECODE": "1"}
+        tests = [*_words(mutation.tests), "-x", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *tests],
+            cwd=copy,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["no output"]
+        failed = [line for line in lines if line.startswith("FAILED")]
+        # a test that cannot begin says nothing
+        run = done.returncode in (0, 1) and (failed or not done.returncode)
+        verdict = NOTICED if failed and run else SURVIVED if run else NOT_RUN
+        return verdict, (failed or lines)[-1][:110]
+
+
+NOTICED, SURVIVED, NOT_RUN = "noticed", "SURVIVED", "NOT RUN"
+
+
+def _words(tests: tuple[str, ...]) -> list[str]:
+    """Arguments for pytest; all that follows ``-k`` is one expression."""
+    if "-k" not in tests:
+        return list(tests)
+    where = tests.index("-k")
+    return [*tests[:where], "-k", " ".join(tests[where + 1 :])]
+
+
+def main(words: list[str] | None = None) -> int:
+    """Make the mistakes, and list those that nothing noticed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--list", action="store_true", help="only say whether all texts are found")
+    given = parser.parse_args(words)
+    known = {mutation.name: mutation for mutation in MUTATIONS}
+    unknown = sorted(set(given.names) - set(known))
+    if unknown:
+        parser.error(f"no mutation {unknown[0]}; there are {', '.join(known)}")
+    chosen = [known[name] for name in given.names] or MUTATIONS
+    wrong = {mutation.name: problems(mutation) for mutation in chosen}
+    survived = []
+    for mutation in chosen:
+        if wrong[mutation.name]:
+            print(f"{mutation.name:48} CANNOT BE MADE   {'; '.join(wrong[mutation.name])}", flush=True)
+        elif given.list:
+            print(f"{mutation.name:48} can be made", flush=True)
+        else:
+            begin = time.monotonic()
+            verdict, said = noticed(mutation)
+            survived += [mutation.name] if verdict == SURVIVED else []
+            wrong[mutation.name] = ["tests that cannot be run"] if verdict == NOT_RUN else []
+            print(f"{mutation.name:48} {verdict:9} {time.monotonic() - begin:4.0f} s  {said}", flush=True)
+    missing = [name for name, texts in wrong.items() if texts]
+    if not given.list:
+        print(f"\n{len(chosen) - len(survived) - len(missing)} of {len(chosen)} noticed")
+        print("survivors:", ", ".join(survived) or "none")
+    if missing:
+        print("not made or not run, as code or tests have changed:", ", ".join(missing))
+    return 1 if survived or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
