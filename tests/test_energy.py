@@ -174,18 +174,7 @@ def test_unsupported_function_is_named_with_the_supported_ones() -> None:
     with pytest.raises(InputError, match=r"\[ bonds \] of function type 9 .*bonds 1, bonds 2.*dihedrals 9"):
         energy.form_of(terms("bonds", 9, 0, 1))
     with pytest.raises(InputError, match="cmap"):
-        energy.energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
-
-
-def test_selected_terms_touch_the_moved_and_avoid_the_unknown() -> None:
-    chain = Terms(
-        "angles", 1, np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4]]), np.array([[109.0, i] for i in range(3)])
-    )
-    far = Terms("bonds", 1, np.array([[0, 1]]), np.array([[0.1, 1.0]]))
-    (touched,) = energy.select_terms([chain, far], moved=np.array([3]))
-    assert touched.parameters[:, 1].tolist() == [1, 2]
-    (possible,) = energy.select_terms([chain, far], moved=np.array([3]), known=np.array([1, 2]))
-    assert possible.atoms.tolist() == [[1, 2, 3]]
+        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
 
 
 # --- systems built by hand ---------------------------------------------------------------------------
