@@ -41,6 +41,8 @@ from dbm_gmx.sampling.sampler import configure, make_sampler
 
 SEED = 1
 
+CONTACT = {"C": (0.39, 0.5), "A": (0.30, 0.9), "B": (0.28, 0.4), "H": (0.22, 0.1)}
+
 Site = tuple[str, float, float]  # atom type, mass (amu), charge (e)
 Row = tuple[str, int, tuple[int, ...], tuple[float, ...]]  # directive, function, atoms, parameters
 
@@ -166,11 +168,9 @@ def only(chain: Chain, moves: Sequence[int]) -> None:
 def moves_of(chain: Chain, move_type: int, *atoms: int) -> list[int]:
     """Moves of a type, those that move just these atoms if any are named."""
     moves = chain.conf.arrays.moves
-    return [
-        move
-        for move in np.flatnonzero(moves.move_type == move_type)
-        if not atoms or moves.moved[moves.moved_start[move] : moves.moved_start[move + 1]].tolist() == [*atoms]
-    ]
+    moved = np.split(moves.moved, moves.moved_start[1:-1])
+    found = np.flatnonzero(moves.move_type == move_type)
+    return [move for move in found.tolist() if not atoms or moved[move].tolist() == [*atoms]]
 
 
 def sample(
@@ -302,6 +302,9 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> tuple[float, float, fl
 # --- a mixture -------------------------------------------------------------------------------------
 
 CHARGED = {"A": (0.31, 0.9), "B": (0.27, 0.5), "C": (0.34, 0.3), "H": (0.2, 0.1), "O": (0.3, 0.6)}
+
+
+MIXED = np.array([[1.5, 0, 0], [0.5, 1.45, 0], [-0.4, 0.3, 1.4]])
 
 
 def fork(stiff: float = 2e4) -> MoleculeType:

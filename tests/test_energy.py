@@ -220,7 +220,7 @@ def test_pairs_with_charges_of_their_own_ignore_those_of_the_atoms() -> None:
 
 
 def test_nonbonded_across_the_box_without_exclusions() -> None:
-    # two dimers broken across the wall; the 4 pairs between them, the only ones that count, are 0.5 (2x) and sqrt(0.26) apart
+    # two dimers broken across the wall; only the 4 pairs between them count: 0.5 (2x) and sqrt(0.26) apart
     system, x = dimers(2), frame([[0, 0, 0.05], [0, 0, 2.95], [0.5, 0, 3.05], [-2.5, 0, -0.05]])
     found = energy.nonbonded_energies(system, x, PLAIN)
     far = 0.001 / 0.26**6 - 0.01 / 0.26**3

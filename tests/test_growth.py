@@ -52,9 +52,7 @@ def liquid(octane: Example) -> Liquid:
     kt, molecule = hamiltonian.kt, hamiltonian.molecules[match.moltype.name]
     grower = make_grower(hamiltonian, molecule, ConformerPools(kt, CONFORMERS, 1), Team())
     beads = mapped_beads(octane.system, octane.atoms).reshape(match.count, -1, 3)[:MOLECULES]
-    molecules = Molecules(
-        beads.astype(np.float64), np.zeros((MOLECULES, 0), np.int8), np.arange(MOLECULES)
-    )
+    molecules = Molecules(beads.astype(np.float64), np.zeros((MOLECULES, 0), np.int8), np.arange(MOLECULES))
     atoms = octane.atoms.astype(float).reshape(match.count, -1, 3)[:MOLECULES]
     down = Task(0, Schedule(0, 500, 1.0, 0.06, 0.1), STREAM.key)
     cost = anneal(grower.arrays, down, molecules.at(atoms), grower.team)

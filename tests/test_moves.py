@@ -158,7 +158,11 @@ def test_moves(moltype: MoleculeType, beads: int) -> None:
         cut.remove_edge(i, j)
         sides = [nx.node_connected_component(cut, a) - {a} for a in (i, j)]
         if all(sides) and min(map(len, sides)) < LARGEST:
-            turned = [set(m.atoms.tolist()) for _, m in moves if m.move_type == GIBBS_TORSION and set(m.axis) == {i, j}]
+            turned = [
+                set(m.atoms.tolist())
+                for _, m in moves
+                if m.move_type == GIBBS_TORSION and set(m.axis) == {i, j}
+            ]
             assert any(side in turned for side in sides), (i, j)
             assert any(m.move_type == TORSION_STEP and set(m.axis) == {i, j} for _, m in moves)
 
