@@ -3,7 +3,7 @@
 Principles
 ----------
 * The target is known.  Topology, temperature and beads define the distribution of the atoms;
-  a trained network makes good proposals quickly, it never defines what is right.
+  a trained network proposes, it never defines what is right.
 * One plain immutable record per idea, free functions between them, data flowing one way.
 * Graph order = array row = file order.  Rows are 0-based inside, 1-based only in files.
 * Units are those of GROMACS: nm, ps, kJ/mol, amu, e, degrees in parameters.
@@ -16,10 +16,10 @@ Flow
 ----
 ::
 
-    files  -read->  Topology, Mapping   -plan->  Plan (order of placing, once per molecule type)
+    files  -read->  Topology, Mapping  -match->  System
     files  -read->  Frame of beads
-    Frame + atoms known so far  -surround->  Environment  -Generator->  next atom
-    Frame of beads -fold, choose, settle, sweep (Hamiltonian, Blocks)-> Frame of atoms
+    Frame of beads  -growth, conformer exchange, packing, sweeps->  Frame of atoms   (Sampler)
+    Frame of beads + known atoms  -environment->  Environment  -Generator->  next atom   (network)
     Frame of atoms  -write->  .gro/.xtc/.trr/.pdb
     Frame of atoms  -relax-> gmx grompp, gmx mdrun  -read->  Frame of atoms
     Frame of atoms  -map->   Frame of beads
@@ -33,13 +33,13 @@ Flow
 ``network``      the network that places one atom after the other
 ``gromacs``      what runs GROMACS
 ``backmapping``  the jobs on trajectories: beads to atoms, atoms to beads, checks, summaries
-``evaluate``     what was got, beside a reference
+``evaluate``     how good the atoms are, beside a reference
 ``train``        how a model is made
 ``commands``     a file for each command, with its options; ``cli`` parses and calls one
 ===============  ====================================================================================
 
 Each folder imports from those above it only; ``sampling`` and ``network`` do not know each other.  A sentence
-on every file is in ``share/docs/developers.md``.
+on every file, and how to add to the package, is in ``share/docs/developers.md``.
 """
 
 __version__ = "0.1.0"

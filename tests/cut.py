@@ -21,7 +21,7 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 from dbm_gmx.forcefield.nonbonded import reaction_field
-from dbm_gmx.options import Conditions, Inputs
+from dbm_gmx.options import Conditions, Inputs, MoleculeFiles
 
 BOX = np.eye(3) * 6.0
 
@@ -100,9 +100,8 @@ def cut(source: Path, folder: Path, molecule: str, copies: int, *, frames: int =
         )
     for name in ("mapping.xml", "owners.txt"):
         (folder / name).write_text((source / name).read_text())
-    whole = read_system(source / "cg.tpr", topology=source / "topol.top", mappings=[source / "mapping.xml"])[
-        0
-    ]
+    files = MoleculeFiles(source / "topol.top", [source / "mapping.xml"])
+    whole, _ = read_system(source / "cg.tpr", files)
     topology = read_topology(folder / "topol.top")
     mappings = read_mappings([folder / "mapping.xml"], topology, owners=[folder / "owners.txt"])
     system = System(topology, mappings, mapped_molecules(topology, mappings))

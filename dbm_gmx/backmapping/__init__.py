@@ -1,1 +1,1 @@
-"""Jobs on whole trajectories: beads in and atoms out, the way back, and what is said of it."""
+"""Jobs on whole trajectories: beads to atoms, atoms to beads, checks before and summaries after."""

@@ -71,7 +71,7 @@ def backmap(
     first_frame
         A ``.gro`` of the first frame; of several samples as for ``output``.
     quiet
-        No progress bar; there is none either where nobody looks (standard error is no terminal).
+        No progress bar; there is none either where standard error is no terminal.
 
     Raises
     ------

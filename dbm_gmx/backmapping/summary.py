@@ -175,7 +175,10 @@ def judge_frame(
     expected: Chirality,
     inferred: Chirality | None = None,
 ) -> Report:
-    """Judge whole atoms and the beads they were made for; chirality as for :func:`count_stereo`."""
+    """Count faults of whole atoms made for ``beads``, and how far off they are.
+
+    Chirality as for :func:`~dbm_gmx.chemistry.stereo.count_stereo`.
+    """
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
     return Report(
         contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
@@ -197,7 +200,7 @@ class Tally:
     system
         The system.
     expected
-        See :func:`reference_chirality`.
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     """
 
     def __init__(self, system: System, expected: Chirality):
@@ -206,7 +209,7 @@ class Tally:
         self._sum = Report()
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
-        """Judge a frame of whole atoms made for ``beads``, and note how they were refined."""
+        """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
         found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
         self._sum += replace(found, refinement=refinement or Refinement())

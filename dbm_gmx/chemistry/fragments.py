@@ -1,4 +1,4 @@
-"""Pieces of a molecule that move together: rings and branch points, joined by bonds that turn.
+"""Pieces of a molecule that move together: rings and branch points, joined by rotatable bonds.
 
 Taken from the molecular graph alone.  The molecule is a tree of fragments; a fragment's *centre* is a
 system of rings or one atom with several bonds, and the atoms with a single bond belong to the

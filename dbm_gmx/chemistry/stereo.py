@@ -318,7 +318,7 @@ def count_stereo(
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     inferred
-        See :func:`infer_chirality`; judges those without an expected chirality.
+        See :func:`infer_chirality`; used where no chirality is expected.
     """
     total = Stereo()
     for moltype, copies, rows in runs_of_molecules(system, atoms):

@@ -1,4 +1,4 @@
-"""What was got, beside a reference or what the force field lets expect (``dbm-gmx evaluate``).
+"""How good the atoms are: beside a reference, or beside what the force field predicts (``dbm-gmx evaluate``).
 
 Scores need the extra ``report`` for pictures and conformations only.
 

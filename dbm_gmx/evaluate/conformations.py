@@ -312,7 +312,7 @@ class Conformations:
         and as the candidate has, all drawn from the reference's.  Not a number for a single frame.
     outside
         Of candidates: part of the monomers less similar to every landmark than 99 of 100 of the
-        reference's are: conformations the reference has not, or distorted ones, which the populations do
+        reference's are: conformations that it lacks, or distorted ones, which the populations do
         not show because every monomer counts to its nearest cluster.
     robustness
         The same with other choices.

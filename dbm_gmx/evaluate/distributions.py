@@ -106,8 +106,8 @@ def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArr
 
     Returns
     -------
-    (k,) each.  Impropers are without sign, which says nothing but the order of the atoms: mirror images
-    are what stereocentres are judged by.
+    (k,) each.  Impropers are without sign, which depends on the order of the atoms; mirror images
+    are counted as stereocentres instead.
     """
     found: dict[TermClass, list[FloatArray]] = {}
     for match in system.matches:

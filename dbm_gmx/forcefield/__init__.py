@@ -1,4 +1,4 @@
-"""The user's force field: what the atoms are distributed by, given the beads.
+"""The user's force field, and the distribution it gives the atoms for given beads.
 
-Each form of interaction is defined once, its force beside its energy.
+Each form of interaction is defined once, with its force beside its energy.
 """

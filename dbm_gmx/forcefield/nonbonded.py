@@ -23,7 +23,7 @@ No pair of a simulation gets there: the energy of two carbons is 10^9 kJ/mol.
 """
 
 CLOSEST2 = np.float32(CLOSEST**2)
-ONE, TWO, SIX = np.float32(1), np.float32(2), np.float32(6)
+ZERO, ONE, TWO, SIX = np.float32(0), np.float32(1), np.float32(2), np.float32(6)
 
 
 class ReactionField(NamedTuple):
@@ -75,9 +75,17 @@ def inverse_sixth(r2: Any, core: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def lennard_jones(i6: Any, c6: Any, c12: Any) -> Any:
-    """Energy of a pair, kJ/mol, from :func:`inverse_sixth` and its coefficients."""
-    return (c12 * i6 - c6) * i6
+def lennard_jones(i6: Any, c6: Any, c12: Any, shift6: Any = ZERO) -> Any:
+    """Energy of a pair, kJ/mol: c12 / r^12 - c6 / r^6, less the same at the cut-off.
+
+    Parameters
+    ----------
+    i6
+        See :func:`inverse_sixth`.
+    shift6
+        r^-6 at the cut-off; 0 where the energy is not shifted.
+    """
+    return (c12 * (i6 + shift6) - c6) * (i6 - shift6)
 
 
 @compiled(forceinline=True)
@@ -135,22 +143,28 @@ def special_pair(atoms: Any, p: Any, i: int, j: int) -> Any:
 
 
 @compiled(forceinline=True)
-def special_energy(constants: Any, atoms: Any, p: Any, i: int, j: int, r2: float) -> float:
-    """Energy of a special pair at the square of its distance, kJ/mol.
+def special_energy(constants: Any, atoms: Any, p: Any, s: int, pair: Any, r2: float) -> float:
+    """Energy of a special pair, kJ/mol.
 
     Its own interaction has no cut-off, the usual one has.  The reaction field acts on excluded pairs too, as
     in GROMACS.
+
+    Parameters
+    ----------
+    p, s
+        (pairs, 5) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`, and which of them.
+    pair, r2
+        Its two atoms, and the square of their distance, nm^2.
     """
-    near = clamped(r2)
-    i6 = inverse_sixth(near, 0.0)
-    inverse = inverse_distance(near)
-    energy = lennard_jones(i6, p[0], p[1]) + p[2] * inverse
+    near, (i, j) = clamped(r2), pair
+    i6, inverse = inverse_sixth(near, 0.0), inverse_distance(near)
+    energy = lennard_jones(i6, p[s, 0], p[s, 1]) + p[s, 2] * inverse
     if r2 < constants.coulomb2:
-        energy += p[3] * coulomb(0.0, r2, constants.k_rf, constants.c_rf)
-    if p[4] > 0.0:
+        energy += p[s, 3] * coulomb(0.0, r2, constants.k_rf, constants.c_rf)
+    if p[s, 4] > 0.0:
         if r2 < constants.lj2:
             c6, c12 = atoms.c6[atoms.type[i], atoms.type[j]], atoms.c12[atoms.type[i], atoms.type[j]]
-            energy += lennard_jones(i6, c6, c12) - lennard_jones(constants.shift6, c6, c12)
+            energy += lennard_jones(i6, c6, c12, constants.shift6)
         if r2 < constants.coulomb2:
             energy += atoms.charge[i] * atoms.charge[j] * coulomb(inverse, r2, constants.k_rf, constants.c_rf)
     return energy

@@ -1,1 +1,1 @@
-"""All that runs GROMACS, or prepares a run of it."""
+"""All that runs GROMACS or prepares its runs."""

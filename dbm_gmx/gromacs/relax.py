@@ -56,7 +56,7 @@ class Atoms:
     frames
         Their positions.
     mappings
-        Of the molecules whose centres are judged, and held unless the settings say otherwise.
+        Of the molecules whose centres are compared with the beads, and restrained if the settings say so.
     beads
         Where the centres belong, frame by frame; at the mapped atoms if ``None``.
     total
@@ -100,7 +100,7 @@ def relax(
     Parameters
     ----------
     inputs
-        Atoms with their ``.top``, and a mapping if centres are to be held or judged.
+        Atoms with their ``.top``, and a mapping if centres are to be restrained or compared.
     output
         ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.
     beads

@@ -106,7 +106,7 @@ class RelaxTally:
     protocol
         What was done to the frames.
     matches
-        Molecules whose centres are judged.
+        Molecules whose centres are compared with the beads.
     """
 
     def __init__(self, protocol: Protocol, matches: tuple[Match, ...]):

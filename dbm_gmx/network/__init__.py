@@ -1,1 +1,1 @@
-"""The network of the paper: it places atom after atom from the beads and the atoms placed before."""
+"""The network of the paper: it places one atom after the other, given the beads and the known atoms."""

@@ -149,7 +149,7 @@ def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
 
 
 def _place_stages(placer: Placer, stages: Sequence[Stage], how: Draw) -> None:
-    """Draw stage after stage; with a scorer, mend what is out of line before the next."""
+    """Draw stage after stage; with a scorer, redraw beads with outlying energies before the next."""
     scene, scorer = placer.scene, placer.scorer
     for stage in stages:
         draw_stage(placer, stage, how, placer.rng)
@@ -196,9 +196,9 @@ def _drawn(placer: Placer, targets: Targets, azimuth: Tensor, noise: Tensor, *, 
 
 
 def draw_again(placer: Placer, stage: Stage, how: Draw, scorer: Scorer) -> None:
-    """Draw beads again whose energies are out of line with those of the others; keep what is better.
+    """Redraw beads whose energy is an outlier for their type; keep what is better.
 
-    All draws within the limits are as good: to take the lowest would give a structure too cold.
+    All draws within the limits count the same: to take the lowest would give a structure that is too cold.
     """
     scene, owner, rng = placer.scene, placer.scene.arrays.owner, placer.rng.spawn()
     known_below = how.known_below(stage[-1][0] + 1)
@@ -238,7 +238,7 @@ OVERLAP = 20.0  # kJ/mol, the limit where there are fewer
 
 
 def usual_limits(energies: Tensor, bead_type: Tensor) -> Tensor:
-    """Highest energies that are in line with those of the other beads of the type.
+    """Energies above which a bead is an outlier for its type.
 
     Most beads the network draws are right; some overlap with others or are torn.  So the lower half of
     the energies says how wide their distribution is: the limit is as far above the median as the lower

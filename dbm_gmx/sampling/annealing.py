@@ -188,7 +188,7 @@ def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> N
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
         scale = 1.0 if arrays.form[t] == DISTANCE else weak
-        add_term(arrays.form[t], arrays.parameters[t], x, arrays.atoms[t], 0, scale, force)
+        add_term(arrays, t, x, 0, scale, force)
     for n in range(arrays.centre_start[number], arrays.centre_start[number + 1]):
         c = arrays.centre[n]
         if window.chirality[c] != 0.0:
@@ -205,7 +205,7 @@ def window_energy(window: Any, x: Any) -> float:
     arrays, number, energy = window.arrays, window.number, 0.0
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
-        energy += term_energy(arrays.form[t], arrays.parameters[t], x, arrays.atoms[t], 0)
+        energy += term_energy(arrays, t, x, 0)
     for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
         dx, dy, dz = bead_offset(arrays, arrays.site[n], x, 0, window.beads[arrays.site[n]])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)

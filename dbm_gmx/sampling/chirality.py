@@ -1,4 +1,4 @@
-"""Chirality inferred from the beads, where nothing says it: what a molecule fits its beads best with."""
+"""Chirality inferred from the beads where no input defines it: that with which a molecule fits them best."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def infer_chirality(grower: Grower, molecules: Molecules, stream: Stream) -> Mol
     """Give every stereocentre a chirality: that with which its molecule fits its beads best.
 
     Windows about one stereocentre after the other, and about two neighbours, are annealed as they are and
-    inverted; what lowers the energy is kept, until nothing does.  What most copies of a molecule have counts
-    as a prior: copies are rarely made with different chirality.
+    inverted; what lowers the energy is accepted, until nothing does.  The chirality of most copies of a
+    molecule is the prior of the others: copies rarely differ.
 
     Parameters
     ----------

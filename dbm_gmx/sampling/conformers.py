@@ -363,7 +363,7 @@ def _atom_energy(i: int, x: Any, piece: Any) -> float:
     energy = 0.0
     for n in range(piece.start[i], piece.start[i + 1]):
         t = piece.terms[n]
-        energy += term_energy(piece.form[t], piece.parameters[t], x, piece.atoms[t], 0)
+        energy += term_energy(piece, t, x, 0)
     for j in range(len(x)):
         c6, c12, qq = piece.c6[i, j], piece.c12[i, j], piece.qq[i, j]
         if c12 != 0.0 or qq != 0.0 or c6 != 0.0:

@@ -57,14 +57,13 @@ def full_energy(conf: Any) -> Any:
     for molecule in range(len(arrays.molecules.first_atom)):
         moltype, first = arrays.molecules.moltype[molecule], arrays.molecules.first_atom[molecule]
         for t in range(terms.start[moltype], terms.start[moltype + 1]):
-            total[0] += term_energy(terms.form[t], terms.parameters[t], positions, terms.atoms[t], first)
+            total[0] += term_energy(terms, t, positions, first)
         for s in range(special.start[moltype], special.start[moltype + 1]):
             i, j = first + special.pair[s, 0], first + special.pair[s, 1]
             r2 = 0.0
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
-            p = special.parameters[s]
-            total[1] += special_energy(arrays.constants, arrays.atoms, p, i, j, r2)
+            total[1] += special_energy(arrays.constants, arrays.atoms, special.parameters, s, (i, j), r2)
     for bead in range(len(neighbours.beads)):
         if arrays.beads.owned_start[bead] < arrays.beads.owned_start[bead + 1]:
             total[2] += 0.5 * _bead_energy(conf, bead)
@@ -140,7 +139,7 @@ def dispersion_energy(x: Any, y: Any, z: Any, around: Any, c6: Any, c12: Any, co
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         i6 = inverse_sixth(clamped(r2), NO_CORE)
-        energy = lennard_jones(i6, c6[j], c12[j]) - lennard_jones(shift6, c6[j], c12[j])
+        energy = lennard_jones(i6, c6[j], c12[j], shift6)
         total += energy if r2 < limit else np.float32(0.0)
     return total
 

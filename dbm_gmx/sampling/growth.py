@@ -49,7 +49,7 @@ MOST = 16
 """Times a window is grown anew, at most."""
 
 ENOUGH = 21
-"""A window is left when its trials, less 21 for each that found a better conformer, are 21."""
+"""Growth of a window stops when trials - 21 x improvements >= 21."""
 
 DISTINCT = 2.0
 """Difference in energy that tells one conformer of a window from another, kT."""
@@ -142,7 +142,8 @@ class Molecules:
     beads
         (copies, beads, 3) nm, whole.
     chirality
-        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 to let the beads decide.
+        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 where
+        it is inferred from the beads.
     number
         (copies,) tells their random numbers apart.
     """
@@ -336,7 +337,7 @@ def _grow_window(
 
     Trials know nothing of the conformer there is, so none is out of reach.
     """
-    kt, quiet = grower.hamiltonian.kt, 0  # trials less those that a better conformer is worth
+    kt, quiet = grower.hamiltonian.kt, 0  # trials - ENOUGH x improvements
     energy = energy_of(grower, window, molecules, positions)
     for attempt in range(MOST):
         one, trial = stream.of(window, attempt), positions.copy()

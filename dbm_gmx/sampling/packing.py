@@ -367,7 +367,7 @@ def _molecule_forces(conf: Any, molecule: int, soft: float, force: Any) -> None:
     x, terms, special, sites = conf.positions, arrays.soft_terms, arrays.special, arrays.sites
     moltype, first = arrays.molecules.moltype[molecule], arrays.molecules.first_atom[molecule]
     for t in range(terms.start[moltype], terms.start[moltype + 1]):
-        add_term(terms.form[t], terms.parameters[t], x, terms.atoms[t], first, 1.0, force)
+        add_term(terms, t, x, first, 1.0, force)
     for s in range(special.start[moltype], special.start[moltype + 1]):
         p = special.parameters[s]
         if p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0:

@@ -31,8 +31,8 @@ class Use(IntEnum):
     CONFORMERS       conformers of fragments: of the seed alone, the same in all frames
     PLACEMENT        fragments put near their beads, by molecule type, attempt, window
     ANNEALING        the dynamics that follows, by the same and the copy
-    CHIRALITY        the chirality that stereocentres begin with where the beads decide
-    INFERENCE        what is grown to find it out, by the same as PLACEMENT
+    CHIRALITY        the chirality that inference begins with
+    INFERENCE        what is grown to infer chirality, by the same as PLACEMENT
     CANDIDATES       conformers offered for exchange, by the same as PLACEMENT
     EXCHANGE         the choice among them
     PACKING          the dynamics of the frame, by the step

@@ -71,7 +71,7 @@ class Sampler:
         The system; ``refine`` (anything but ``exact`` leaves the sweeps out), sweeps and seed.
     chirality
         By molecule type (copies or 1, c), see :func:`~dbm_gmx.files.conformers.reference_chirality`; where 0
-        the beads decide.
+        it is inferred from the beads.
     hamiltonian, arrays
         What is sampled.
     radius

@@ -227,14 +227,14 @@ def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     total = 0.0
     for q in range(moves.term_start[move], moves.term_start[move + 1]):
         t = moves.term[q]
-        total += term_energy(terms.form[t], terms.parameters[t], positions, terms.atoms[t], first)
+        total += term_energy(terms, t, positions, first)
     for q in range(moves.pair_start[move], moves.pair_start[move + 1]):
         i, j = first + moves.pair[q, 0], first + moves.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
         r2 = dx * dx + dy * dy + dz * dz
-        total += special_energy(arrays.constants, atoms, moves.pair_parameters[q], i, j, r2)
+        total += special_energy(arrays.constants, atoms, moves.pair_parameters, q, (i, j), r2)
     return total
 
 

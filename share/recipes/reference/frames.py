@@ -58,7 +58,7 @@ def write_frames(system: System, molecule: Molecule, mapped: list[Bead], times: 
 
 
 def write_entry(system: System, molecule: Molecule, places: Array) -> None:
-    """Write the folder of the molecule for the library, with a conformer where all have the same hands."""
+    """Write the folder of the molecule for the library, with a conformer where the chirality is one."""
     folder = Path(molecule.name)
     folder.mkdir(exist_ok=True)
     topology = Path("topol.top").read_text().split("[ system ]")[0]

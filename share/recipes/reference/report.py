@@ -201,7 +201,7 @@ def between(moltype: str, molecule: Molecule, vectors: Vectors, times: list[floa
 
 
 def stereocentres(molecule: Molecule, places: Array) -> list[str]:
-    """Compare the hands in every frame with those of start.gro, if there are several in a chain."""
+    """Compare the chirality in every frame with that of start.gro, if there are several in a chain."""
     if sum(bool(group.ring) for group in molecule.groups) < 2:
         return []
     start = mda.Universe("start.gro")
