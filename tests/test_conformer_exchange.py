@@ -67,7 +67,7 @@ class Case:
         conf = Configuration(atoms, np.zeros((2, 3)), neighbours, self.arrays)
         conformers = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
         zero = np.zeros(1, np.int64)
-        molecules = Molecules(self.bead[None, None], np.zeros((1, 0), np.int8), zero)
+        molecules = Molecules(self.bead[None, None], np.zeros((1, 0), np.int8), zero, 0)
         candidates = Candidates(
             self.windows, 0, molecules, np.arange(4), conformers, self.kt * np.array([cost])
         )
