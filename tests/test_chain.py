@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from exact import (
+    CHARGED,
     CONTACT,
     MIXED,
     beads_of,
+    fork,
     lattice,
     mixture,
     molecule,
@@ -27,6 +29,7 @@ from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.chain import Chain, convergence, is_stationary
 from dbm_gmx.sampling.energy import EnergyArrays, full_energy, total_energy
 from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TORSION_STEP, TRANSLATION
+from dbm_gmx.sampling.sweep import LEAST
 
 
 def check_books(chain: Chain, made: System, conditions: Conditions, box: np.ndarray) -> None:
@@ -86,15 +89,22 @@ def test_beads_may_be_wrapped_and_the_origin_anywhere() -> None:
         check_books(chain, made, conditions, MIXED)
 
 
-@pytest.mark.parametrize("system_of", ["octane", "mixture"])
+@pytest.mark.parametrize("system_of", ["octane", "mixture", "far apart"])
 def test_threads_do_not_matter(octane: Example, system_of: str) -> None:
     found = []
     for team in (Team(), Team(2)):
         if system_of == "octane":
             made, atoms, box = octane.system, octane.atoms.astype(np.float64), octane.box
-        else:
+        elif system_of == "mixture":
             (made, atoms), box = mixture(MIXED * 1.5), MIXED * 1.5
+        else:  # all of one colour
+            points, box = lattice(27, 2.5)
+            moltype, one = fork(), mixture(MIXED)[1][:6]
+            made = system([(moltype, beads_of(moltype, [0, 0, 1, 2, 0, 2]), 27)], CHARGED)
+            atoms = (points[:, None] + one).reshape(-1, 3)
         chain = start(made, Conditions(350.0, rvdw=0.6, rcoulomb=0.6), atoms, box)
+        # some are of one colour, and enough for two threads
+        assert np.diff(chain.colours.start).max() >= 2 * LEAST
         sweeps(chain, 4, copy=5, team=team)
         found.append((chain.conf.positions, chain.conf.offsets, chain.energies))
     for one, other in zip(*found, strict=True):

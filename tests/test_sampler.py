@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cut import Cut, cut
+from exact import CHARGED, beads_of, fork, lattice, mixture, start, sweeps, system
 from systems import Example
 
 import dbm_gmx.sampling.sampler as stages
@@ -112,11 +113,11 @@ def test_runs_of_one_molecule_type_have_random_numbers_of_their_own(
     )
     second = Match(match.moltype, match.mapping, 2, first_bead=8, first_atom=52)
     first = replace(match, count=2)
-    system = System(topology, octane.system.mappings, (first, second))
+    both = System(topology, octane.system.mappings, (first, second))
     beads = octane.beads[:8].astype(np.float64)
     frame = Frame(np.concatenate([beads, beads + np.array([2.0, 0.0, 0.0])]), np.eye(3) * 6.0)
     settings = Settings(refine="none")
-    atoms = make_sampler(system, CONDITIONS, settings, {})(frame)[0].reshape(4, 26, 3)
+    atoms = make_sampler(both, CONDITIONS, settings, {})(frame)[0].reshape(4, 26, 3)
     apart = np.linalg.norm(atoms[2:] - np.array([2.0, 0.0, 0.0]) - atoms[:2], axis=-1)
     assert (apart.max(axis=1) > 0.02).all()
 
@@ -133,7 +134,7 @@ def test_threads_do_not_change_a_frame(what: str, request: pytest.FixtureRequest
     assert chain.acceptance == other.acceptance
 
 
-def test_two_threads_share_every_stage(liquid: Cut, octane: Example, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_share_every_stage(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each does about half of the work of growth, exchange, packing and sweeps, by its processor time."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one processor: two threads cannot be told from one")
@@ -153,11 +154,14 @@ def test_two_threads_share_every_stage(liquid: Cut, octane: Example, monkeypatch
     shared = {"_anneal_some", "_relax", "_list_some", "_some_forces"}
     assert set(spent) == shared
     check_shares(spent)
-    # blocks of one colour are many in a larger system only, which is not grown here
+    # molecules that see each other are of many colours: here is one for 64 that do not
     spent.clear()
-    sampler = make_sampler(octane.system, CONDITIONS, Settings(sweeps=8), {}, threads=2)
-    sampler(Frame(octane.beads.astype(np.float32), octane.box), start=octane.atoms.astype(np.float32))
-    assert set(spent) == {"_list_some", "_some_forces", "_update_colour"}
+    points, box = lattice(64, 2.5)
+    moltype, one = fork(), mixture(np.eye(3) * 1.5)[1][:6]
+    made = system([(moltype, beads_of(moltype, [0, 0, 1, 2, 0, 2]), 64)], CHARGED)
+    chain = start(made, CONDITIONS, (points[:, None] + one).reshape(-1, 3), box)
+    sweeps(chain, 50, team=Team(2))
+    assert set(spent) == {"_update_colour"}
     check_shares(spent)
 
 
@@ -239,8 +243,8 @@ def test_molecules_that_cannot_be_used_are_grown_anew(polymer: Cut, monkeypatch:
     mirrored[last] = (mirrored[last] - middle) * [1, 1, -1] + middle
     kept = sampler(polymer.beads[0], start=good.astype(np.float32))[0]
     np.testing.assert_array_equal(kept, good.astype(np.float32))
-    for start in (torn, far, mirrored):
-        atoms = sampler(polymer.beads[0], start=start.astype(np.float32))[0]
+    for bad in (torn, far, mirrored):
+        atoms = sampler(polymer.beads[0], start=bad.astype(np.float32))[0]
         np.testing.assert_array_equal(atoms[: last.start], good[: last.start].astype(np.float32))
-        assert (np.abs(atoms[last] - start[last]).max(axis=1) > 1e-3).mean() > 0.9
+        assert (np.abs(atoms[last] - bad[last]).max(axis=1) > 1e-3).mean() > 0.9
         assert (chirality_of(match.molecules(atoms), centres) == wanted).all()
