@@ -115,5 +115,5 @@ def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
     for molecule in range(len(molecules.first_atom)):
         moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
         mass = bonds.mass[bonds.atom_start[moltype] : bonds.atom_start[moltype + 1]]
-        begin, end = bonds.start[moltype], bonds.start[moltype + 1]
+        begin, end = bonds.bond_start[moltype], bonds.bond_start[moltype + 1]
         shake(positions[first : first + len(mass)], bonds.bond[begin:end], bonds.length[begin:end], mass)

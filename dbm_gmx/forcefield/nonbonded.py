@@ -125,25 +125,33 @@ def coulomb_force(inverse: Any, r2: Any, k_rf: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def special_pair(atoms: Any, p: Any, i: int, j: int) -> Any:
-    """All of ``c6, c12, qq`` that acts between a special pair of atoms i and j, without any cut-off.
+def acts_at_all(p: Any, s: int) -> bool:
+    """Whether anything but the reaction field acts between a special pair."""
+    return p[s, 0] != 0.0 or p[s, 1] != 0.0 or p[s, 2] != 0.0 or p[s, 4] != 0.0
+
+
+@compiled(forceinline=True)
+def special_pair(arrays: Any, p: Any, s: int, pair: Any) -> Any:
+    """All of ``c6, c12, qq`` that acts between the two atoms of a special pair, without any cut-off.
 
     Parameters
     ----------
-    atoms
-        Types, charges and coefficients, see :class:`~dbm_gmx.sampling.arrays.AtomArrays`.
-    p
-        (5,) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
+    arrays
+        Record with ``type, charge, c6, c12``, see :class:`~dbm_gmx.sampling.arrays.AtomArrays`.
+    p, s
+        (pairs, 5) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`, and which of them.
+    pair
+        Its two atoms.
     """
-    usual, a, b = p[4] > 0.0, atoms.type[i], atoms.type[j]
-    c6 = p[0] + (atoms.c6[a, b] if usual else 0.0)
-    c12 = p[1] + (atoms.c12[a, b] if usual else 0.0)
-    qq = p[2] + (atoms.charge[i] * atoms.charge[j] if usual else 0.0)
+    usual, (i, j) = p[s, 4] > 0.0, pair
+    c6 = p[s, 0] + (arrays.c6[arrays.type[i], arrays.type[j]] if usual else 0.0)
+    c12 = p[s, 1] + (arrays.c12[arrays.type[i], arrays.type[j]] if usual else 0.0)
+    qq = p[s, 2] + (arrays.charge[i] * arrays.charge[j] if usual else 0.0)
     return c6, c12, qq
 
 
 @compiled(forceinline=True)
-def special_energy(constants: Any, atoms: Any, p: Any, s: int, pair: Any, r2: float) -> float:
+def special_energy(arrays: Any, p: Any, s: int, pair: Any, r2: float) -> float:
     """Energy of a special pair, kJ/mol.
 
     Its own interaction has no cut-off, the usual one has.  The reaction field acts on excluded pairs too, as
@@ -151,6 +159,8 @@ def special_energy(constants: Any, atoms: Any, p: Any, s: int, pair: Any, r2: fl
 
     Parameters
     ----------
+    arrays
+        As for :func:`special_pair`, and the constants of the Hamiltonian.
     p, s
         (pairs, 5) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`, and which of them.
     pair, r2
@@ -159,14 +169,14 @@ def special_energy(constants: Any, atoms: Any, p: Any, s: int, pair: Any, r2: fl
     near, (i, j) = clamped(r2), pair
     i6, inverse = inverse_sixth(near, 0.0), inverse_distance(near)
     energy = lennard_jones(i6, p[s, 0], p[s, 1]) + p[s, 2] * inverse
-    if r2 < constants.coulomb2:
-        energy += p[s, 3] * coulomb(0.0, r2, constants.k_rf, constants.c_rf)
+    if r2 < arrays.coulomb2:
+        energy += p[s, 3] * coulomb(0.0, r2, arrays.k_rf, arrays.c_rf)
     if p[s, 4] > 0.0:
-        if r2 < constants.lj2:
-            c6, c12 = atoms.c6[atoms.type[i], atoms.type[j]], atoms.c12[atoms.type[i], atoms.type[j]]
-            energy += lennard_jones(i6, c6, c12, constants.shift6)
-        if r2 < constants.coulomb2:
-            energy += atoms.charge[i] * atoms.charge[j] * coulomb(inverse, r2, constants.k_rf, constants.c_rf)
+        if r2 < arrays.lj2:
+            c6, c12 = arrays.c6[arrays.type[i], arrays.type[j]], arrays.c12[arrays.type[i], arrays.type[j]]
+            energy += lennard_jones(i6, c6, c12, arrays.shift6)
+        if r2 < arrays.coulomb2:
+            energy += arrays.charge[i] * arrays.charge[j] * coulomb(inverse, r2, arrays.k_rf, arrays.c_rf)
     return energy
 
 

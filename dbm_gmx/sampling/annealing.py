@@ -103,15 +103,14 @@ class Window(NamedTuple):
 
     Attributes
     ----------
-    arrays, number
-        Its molecule type, and which of its windows.
+    number
+        Which of the windows of its molecule type.
     beads
         (beads, 3) nm, of the molecule.
     chirality
         (c,) 1 or -1, 0 where nothing holds a stereocentre.
     """
 
-    arrays: Any
     number: int
     beads: Any
     chirality: Any
@@ -181,9 +180,9 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 
 
 @compiled()
-def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
+def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
-    arrays, number = window.arrays, window.number
+    number = window.number
     force[:] = 0.0
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
@@ -200,9 +199,9 @@ def _forces(window: Any, x: Any, weak: float, stiffness: float, force: Any) -> N
 
 
 @compiled()
-def window_energy(window: Any, x: Any) -> float:
+def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
-    arrays, number, energy = window.arrays, window.number, 0.0
+    number, energy = window.number, 0.0
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
         energy += term_energy(arrays, t, x, 0)
@@ -216,17 +215,17 @@ def window_energy(window: Any, x: Any) -> float:
 
 
 @compiled()
-def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
+def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> None:
     """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
 
     Cores of the surroundings are soft in the first half.
     """
-    arrays, number = window.arrays, window.number
+    number = window.number
     free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
     memory, force = make_memory(3 * len(free)), np.zeros((len(x), 3))
     for n in range(steps):
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
-        _forces(window, x, 1.0, arrays.kt / TIGHT**2, force)
+        _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
         add_surroundings(surroundings, free, x, soft, force)
         remember(memory, free, force)
         if not take_step(memory, free, x, DOWN if soft == 0.0 else 0.0):
@@ -234,16 +233,16 @@ def descend(window: Any, steps: int, surroundings: Any, x: Any) -> None:
 
 
 @compiled()
-def _anneal(window: Any, schedule: Any, x: Any, rng: Any) -> None:
+def _anneal(arrays: Any, window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
-    arrays, number = window.arrays, window.number
+    number = window.number
     motion = Motion(x, np.zeros((len(x), 3)), np.zeros((len(x), 3)))
     free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
     for step in range(schedule.steps):
         done = step / schedule.steps
         width = schedule.loose * (TIGHT / schedule.loose) ** done
         weak = schedule.weak + (1.0 - schedule.weak) * done
-        _forces(window, x, weak, arrays.kt / width**2, motion.force)
+        _forces(arrays, window, x, weak, arrays.kt / width**2, motion.force)
         heat = arrays.kt * (schedule.hot + (COLD - schedule.hot) * done)
         langevin_step(motion, free, heat, INTEGRATOR, rng)
 
@@ -263,10 +262,10 @@ def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, s
     rng = np.empty(1, np.uint64)
     for copy in range(first, len(copies.positions), step):
         seeded(rng, task.key, copies.number[copy])
-        window = Window(arrays, task.number, copies.beads[copy], copies.chirality[copy])
-        _anneal(window, task.schedule, copies.positions[copy], rng)
-        descend(window, task.schedule.descent, task.surroundings, copies.positions[copy])
-        energy[copy] = window_energy(window, copies.positions[copy])
+        window = Window(task.number, copies.beads[copy], copies.chirality[copy])
+        _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
+        descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
+        energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
 def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
@@ -284,8 +283,8 @@ def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> Floa
 @compiled()
 def _energies(arrays: Any, number: int, copies: Any, energy: Any) -> None:
     for copy in range(len(copies.positions)):
-        window = Window(arrays, number, copies.beads[copy], copies.chirality[copy])
-        energy[copy] = window_energy(window, copies.positions[copy])
+        window = Window(number, copies.beads[copy], copies.chirality[copy])
+        energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
 def window_energies(arrays: WindowArrays, number: int, copies: Copies) -> FloatArray:

@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
+from dbm_gmx.sampling.neighbours import NeighbourList
 
 Part = TypeVar("Part")
 
@@ -87,7 +88,7 @@ class MoleculeArrays(NamedTuple):
 class TermArrays(NamedTuple):
     """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
 
-    start: Any
+    term_start: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -96,9 +97,9 @@ class TermArrays(NamedTuple):
 class SpecialArrays(NamedTuple):
     """Special pairs of each type, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`."""
 
-    start: Any
-    pair: Any
-    parameters: Any
+    special_start: Any
+    special: Any
+    special_parameters: Any
 
 
 class PartnerArrays(NamedTuple):
@@ -108,19 +109,19 @@ class PartnerArrays(NamedTuple):
     ----------
     atom_start
         Where the atoms of each molecule type begin in arrays over the atoms of all types.
-    start, partner
+    partner_start, partner
         Of each of these atoms.
     """
 
     atom_start: Any
-    start: Any
+    partner_start: Any
     partner: Any
 
 
 class BondArrays(NamedTuple):
     """Bonds of fixed length of each molecule type: (b, 2) atoms, nm; and of its atoms the masses, amu."""
 
-    start: Any
+    bond_start: Any
     bond: Any
     length: Any
     atom_start: Any
@@ -130,7 +131,7 @@ class BondArrays(NamedTuple):
 class SiteArrays(NamedTuple):
     """Beads of each molecule type, the atoms of each and their weights."""
 
-    start: Any
+    site_start: Any
     weighed_start: Any
     weighed: Any
     weight: Any
@@ -143,11 +144,11 @@ class BlockArrays(NamedTuple):
     ----------
     own_start, own
         Atoms of each block.
-    special_start, special
-        Atoms of the molecule, not of the block, that are special partners of some of it.
-    type_start, type
+    own_special_start, own_special
+        Atoms of the molecule, not of the block, that are own_special partners of some of it.
+    own_type_start, own_type
         Atom types in each block.
-    bead_start, bead
+    own_bead_start, own_bead
         Beads that own atoms of a block; the first owns its centre.
     every
         Updated in one of so many sweeps.
@@ -157,12 +158,12 @@ class BlockArrays(NamedTuple):
 
     own_start: Any
     own: Any
-    special_start: Any
-    special: Any
-    type_start: Any
-    type: Any
-    bead_start: Any
-    bead: Any
+    own_special_start: Any
+    own_special: Any
+    own_type_start: Any
+    own_type: Any
+    own_bead_start: Any
+    own_bead: Any
     every: Any
     move_start: Any
 
@@ -175,13 +176,13 @@ class MoveArrays(NamedTuple):
     move_type, first, second, repeat
         Of each move; ``first, second`` are its axis.
     moved_start, moved, slot, owner
-        Atoms of each move, the place of their type among those of the block, and their bead.
-    term_start, term
+        Atoms of each move, the place of their type among those of the block, and their shifted.
+    changed_start, changed
         Terms a move changes.
     pair_start, pair, pair_parameters
         Special pairs (moved, other) that a move changes.
-    bead_start, bead, share_start, share
-        Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
+    shifted_start, shifted, share_start, share
+        Beads whose centre a move changes, and the weights of its atoms (all atoms, shifted by shifted).
     """
 
     move_type: Any
@@ -192,13 +193,13 @@ class MoveArrays(NamedTuple):
     moved: Any
     slot: Any
     owner: Any
-    term_start: Any
-    term: Any
+    changed_start: Any
+    changed: Any
     pair_start: Any
     pair: Any
     pair_parameters: Any
-    bead_start: Any
-    bead: Any
+    shifted_start: Any
+    shifted: Any
     share_start: Any
     share: Any
 
@@ -206,9 +207,9 @@ class MoveArrays(NamedTuple):
 class InstanceArrays(NamedTuple):
     """(instances,) block, first atom and first bead of each block of each molecule."""
 
-    block: Any
-    first_atom: Any
-    first_bead: Any
+    instance_block: Any
+    instance_atom: Any
+    instance_bead: Any
 
 
 class Arrays(NamedTuple):
@@ -234,9 +235,32 @@ class Arrays(NamedTuple):
     moves: MoveArrays
     instances: InstanceArrays
 
-    def part(self, record: type[Part]) -> Part:
-        """The arrays that a record has fields for: the more a function is given, the longer it compiles."""
-        return record(*(getattr(self, name) for name in record._fields))  # type: ignore[attr-defined]
+    def part(self, record: type[Part], *, soft: bool = False) -> Part:
+        """Those arrays that a record has fields for, whatever group they are in; ``soft`` terms if wanted.
+
+        Compiled functions get flat records of what they need: the more they are given, the longer they
+        compile, and a record within a record is counted, array by array, whenever it is looked at.
+        """
+        groups = self._asdict()
+        terms = groups.pop("soft_terms")
+        if soft:
+            groups["terms"] = terms
+        every = {name: values for group in groups.values() for name, values in group._asdict().items()}
+        return record(*(every[name] for name in record._fields))  # type: ignore[attr-defined]
+
+
+class Place(NamedTuple):
+    """A configuration for compiled functions (:class:`Configuration`), with the fields of its neighbours."""
+
+    positions: Any
+    offsets: Any
+    beads: Any
+    radius: Any
+    cell: Any
+    reach: float
+    near_start: Any
+    near: Any
+    shift: Any
 
 
 class Configuration(NamedTuple):
@@ -249,16 +273,20 @@ class Configuration(NamedTuple):
     offsets
         (m, 3) mapped centres minus beads, nm; changed with the positions.
     neighbours
-        The beads and which of them are near each other, see
-        :class:`~dbm_gmx.sampling.neighbours.NeighbourList`.
+        The beads and which of them are near each other.
     arrays
-        The system, or what is needed of it.
+        The system.
     """
 
     positions: Any
     offsets: Any
-    neighbours: Any
-    arrays: Any
+    neighbours: NeighbourList
+    arrays: Arrays
+
+    @property
+    def place(self) -> Place:
+        """The same for compiled functions."""
+        return Place(self.positions, self.offsets, *self.neighbours)
 
 
 def make_constants(hamiltonian: Hamiltonian) -> Constants:
@@ -390,12 +418,12 @@ def _block_arrays(lists: _Lists) -> BlockArrays:
     return BlockArrays(
         own_start=lists.start("own"),
         own=lists.array("own"),
-        special_start=lists.start("block_special"),
-        special=lists.array("block_special"),
-        type_start=lists.start("type"),
-        type=lists.array("type"),
-        bead_start=lists.start("block_bead"),
-        bead=lists.array("block_bead"),
+        own_special_start=lists.start("block_special"),
+        own_special=lists.array("block_special"),
+        own_type_start=lists.start("type"),
+        own_type=lists.array("type"),
+        own_bead_start=lists.start("block_bead"),
+        own_bead=lists.array("block_bead"),
         every=lists.array("every"),
         move_start=lists.start("move_type"),
     )
@@ -411,13 +439,13 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
         moved=lists.array("moved"),
         slot=lists.array("slot"),
         owner=lists.array("owner"),
-        term_start=lists.start("term"),
-        term=lists.array("term"),
+        changed_start=lists.start("term"),
+        changed=lists.array("term"),
         pair_start=lists.start("pair"),
         pair=lists.array("pair", width=2),
         pair_parameters=lists.array("pair_parameters", np.float64, 5),
-        bead_start=lists.start("move_bead"),
-        bead=lists.array("move_bead"),
+        shifted_start=lists.start("move_bead"),
+        shifted=lists.array("move_bead"),
         share_start=lists.start("share"),
         share=lists.array("share", np.float64),
     )
@@ -541,9 +569,9 @@ PLAIN = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
 def blocks_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
     """Ranges of instances that move atoms of each bead, and the instances in that order."""
     blocks, instances = arrays.blocks, arrays.instances
-    counts = np.diff(blocks.bead_start)[instances.block]
-    owner = np.repeat(np.arange(len(instances.block)), counts)
-    begin = np.repeat(blocks.bead_start[instances.block] - np.cumsum(counts) + counts, counts)
-    beads = instances.first_bead[owner] + blocks.bead[begin + np.arange(counts.sum())]
+    counts = np.diff(blocks.own_bead_start)[instances.instance_block]
+    owner = np.repeat(np.arange(len(instances.instance_block)), counts)
+    begin = np.repeat(blocks.own_bead_start[instances.instance_block] - np.cumsum(counts) + counts, counts)
+    beads = instances.instance_bead[owner] + blocks.own_bead[begin + np.arange(counts.sum())]
     order = np.argsort(beads, kind="stable")
     return np.searchsorted(beads[order], np.arange(n_beads + 1)), owner[order]

@@ -103,7 +103,7 @@ def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chai
     """Begin a chain; ``updates`` of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`."""
     arrays = conf.arrays
     colours = colour_order(colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, *updates))
-    count, most = len(arrays.instances.block), int(np.diff(arrays.blocks.move_start).max(initial=1))
+    count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
     steps = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = Progress(steps, np.zeros((count, 2)), np.zeros((count, most, 3)))
     return Chain(conf, Colours(*colours), progress, [total_energy(conf)])
@@ -123,8 +123,8 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
 
 def _counts(arrays: Arrays, progress: Progress) -> FloatArray:
     """(moves, 3) tries, acceptances and effective candidates so far."""
-    first = arrays.blocks.move_start[arrays.instances.block]
-    moves = arrays.blocks.move_start[arrays.instances.block + 1] - first
+    first = arrays.blocks.move_start[arrays.instances.instance_block]
+    moves = arrays.blocks.move_start[arrays.instances.instance_block + 1] - first
     inside = np.arange(progress.tried.shape[1]) < moves[:, None]
     counts = np.zeros((len(progress.steps), 3))
     numbers = first[:, None] + np.arange(progress.tried.shape[1])

@@ -29,13 +29,13 @@ def colour_blocks(
     -------
     (instances,) colours from 0, the smallest that is free, instance by instance.
     """
-    count = len(instances.block)
+    count = len(instances.instance_block)
     colour = np.full(count, -1, np.int64)
     used = np.full(1024, -1, np.int64)
     for one in range(count):
-        block, first_bead = instances.block[one], instances.first_bead[one]
-        for b in range(blocks.bead_start[block], blocks.bead_start[block + 1]):
-            bead = first_bead + blocks.bead[b]
+        block, first_bead = instances.instance_block[one], instances.instance_bead[one]
+        for b in range(blocks.own_bead_start[block], blocks.own_bead_start[block + 1]):
+            bead = first_bead + blocks.own_bead[b]
             for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
                 other = neighbours.near[q]
                 for r in range(bead_blocks_start[other], bead_blocks_start[other + 1]):

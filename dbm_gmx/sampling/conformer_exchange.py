@@ -45,12 +45,26 @@ ROUNDS = 5, 2
 class ExchangeArrays(NamedTuple):
     """What energies are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    constants: Any
-    atoms: Any
-    beads: Any
-    molecules: Any
+    kt: float
+    k_rf: float
+    c_rf: float
+    charged: bool
+    type: Any
+    charge: Any
+    molecule: Any
+    bead: Any
+    c6: Any
+    c12: Any
+    owned_start: Any
+    owned: Any
+    moltype: Any
+    first_atom: Any
+    special_start: Any
     special: Any
-    partners: Any
+    special_parameters: Any
+    atom_start: Any
+    partner_start: Any
+    partner: Any
 
 
 class Trials(NamedTuple):
@@ -61,22 +75,20 @@ class Trials(NamedTuple):
 
 
 @compiled()
-def _neighbours(conf: Any, owners: Any, low: Any, high: Any) -> Any:
+def _neighbours(place: Any, arrays: Any, owners: Any, low: Any, high: Any) -> Any:
     """(a, 4) x, y, z and atom of those of other molecules near the beads ``owners``, between two corners."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    positions, beads = conf.positions, arrays.beads
-    rows, most = near_any(neighbours, owners), 0
-    molecule = arrays.atoms.molecule[beads.owned[beads.owned_start[owners[0]]]]
+    positions, rows, most = place.positions, near_any(place, owners), 0
+    molecule = arrays.molecule[arrays.owned[arrays.owned_start[owners[0]]]]
     for q in rows:
-        most += beads.owned_start[neighbours.near[q] + 1] - beads.owned_start[neighbours.near[q]]
+        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, k = np.empty((most, 4)), 0
     for q in rows:
-        begin, end = beads.owned_start[neighbours.near[q]], beads.owned_start[neighbours.near[q] + 1]
-        if begin == end or arrays.atoms.molecule[beads.owned[begin]] == molecule:
+        begin, end = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
+        if begin == end or arrays.molecule[arrays.owned[begin]] == molecule:
             continue
-        sx, sy, sz = image(neighbours, neighbours.shift[q])
+        sx, sy, sz = image(place, place.shift[q])
         for r in range(begin, end):
-            atom = beads.owned[r]
+            atom = arrays.owned[r]
             x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
             if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
                 continue
@@ -88,10 +100,9 @@ def _neighbours(conf: Any, owners: Any, low: Any, high: Any) -> Any:
 @compiled()
 def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
     """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
-    constants, table = arrays.constants, arrays.atoms
-    total, bound = 0.0, BOUND * constants.kt
+    total, bound = 0.0, BOUND * arrays.kt
     for q in range(len(atoms)):
-        own, charge = table.type[atoms[q]], table.charge[atoms[q]]
+        own, charge = arrays.type[atoms[q]], arrays.charge[atoms[q]]
         for j in range(len(around)):
             dx = around[j, 0] - conformer[q, 0]
             dy = around[j, 1] - conformer[q, 1]
@@ -100,11 +111,11 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
             if r2 >= CUTOFF * CUTOFF:
                 continue
             other, near = int(around[j, 3]), clamped(r2)
-            c6, c12 = table.c6[own, table.type[other]], table.c12[own, table.type[other]]
+            c6, c12 = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
             energy = lennard_jones(inverse_sixth(near, 0.0), c6, c12)
-            if constants.charged:
-                unit = coulomb(inverse_distance(near), r2, constants.k_rf, constants.c_rf)
-                energy += charge * table.charge[other] * unit
+            if arrays.charged:
+                unit = coulomb(inverse_distance(near), r2, arrays.k_rf, arrays.c_rf)
+                energy += charge * arrays.charge[other] * unit
             total += min(max(energy, -bound), bound)
     return total
 
@@ -116,24 +127,32 @@ def _add_bounded(arrays: Any, atoms: Any, around: Any, trials: Any) -> None:
         trials.energy[k] += _bounded_energy(arrays, atoms, trials.conformers[k], around)
 
 
-@compiled()
-def _relax(arrays: Any, window: Any, molecule: Any, around: Any, trials: Any, first: int, step: int) -> None:
-    """Bring every ``step``-th candidate of a molecule to its minimum among the atoms around, in place.
+class Relaxing(NamedTuple):
+    """A molecule, its (n, 3) positions, the atoms around it, and its candidates."""
 
-    ``molecule`` is its number and its (n, 3) positions.
-    """
-    number, x = molecule
-    start = window.arrays.free_start
-    free = window.arrays.free[start[window.number] : start[window.number + 1]]
-    for k in range(first, len(trials.conformers), step):
-        y, force = x.copy(), np.zeros((len(x), 3))
+    molecule: int
+    positions: Any
+    around: Any
+    trials: Trials
+
+
+@compiled()
+def _relax(arrays: Any, windows: Any, window: Any, held: Any, first: int, step: int) -> None:
+    """Bring every ``step``-th candidate to its minimum among the atoms around, in place."""
+    conformers, energies = held.trials.conformers, held.trials.energy
+    free = windows.free[windows.free_start[window.number] : windows.free_start[window.number + 1]]
+    for k in range(first, len(conformers), step):
+        y, force = held.positions.copy(), np.zeros(held.positions.shape)
         for q in range(len(free)):
-            y[free[q]] = trials.conformers[k, q]
-        surroundings = make_surroundings(arrays, number, free, y, around)
-        descend(window, STEPS, surroundings, y)
-        trials.energy[k] = window_energy(window, y) + add_surroundings(surroundings, free, y, 0.0, force)
+            for d in range(3):
+                y[free[q], d] = conformers[k, q, d]
+        surroundings = make_surroundings(arrays, held.molecule, free, y, held.around)
+        descend(windows, window, STEPS, surroundings, y)
+        energies[k] = window_energy(windows, window, y)
+        energies[k] += add_surroundings(surroundings, free, y, 0.0, force)
         for q in range(len(free)):
-            trials.conformers[k, q] = y[free[q]]
+            for d in range(3):
+                conformers[k, q, d] = y[free[q], d]
 
 
 def exchange_conformers(
@@ -158,40 +177,40 @@ def exchange_conformers(
     team
         Threads; the result does not depend on them.
     """
-    arrays = conf.arrays.part(ExchangeArrays)
-    conf = conf._replace(arrays=arrays)
+    place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
     rng, molecules = stream.generator, candidates.molecules
     chirality = molecules.chirality.astype(np.float64)
     energies = candidates.energy
-    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
+    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
     free = window_atoms(candidates.arrays, candidates.window)
     for turn in range(sum(ROUNDS)):
         for copy in choosy:
             first = first_atoms[copy]
-            molecule = arrays.atoms.molecule[first]
+            molecule = arrays.molecule[first]
             owners = _owners(arrays, first + free)
             trials = Trials(candidates.conformers[copy, tried[copy]], energies[copy, tried[copy]])
-            around = _neighbours(conf, owners, *_corners(trials.conformers))
+            around = _neighbours(place, arrays, owners, *_corners(trials.conformers))
             x = conf.positions[first : first + _size(arrays, molecule)]
             if turn < ROUNDS[0]:
                 _add_bounded(arrays, first + free, around, trials)
             else:
-                held = Window(candidates.arrays, candidates.window, molecules.beads[copy], chirality[copy])
-                relax = partial(_relax, arrays, held, (molecule, x), around, trials)
+                window = Window(candidates.window, molecules.beads[copy], chirality[copy])
+                held = Relaxing(molecule, x, around, trials)
+                relax = partial(_relax, arrays, candidates.arrays, window, held)
                 team.share(relax, len(trials.energy))
-            x[free] = trials.conformers[_drawn(trials.energy / arrays.constants.kt, rng)]
+            x[free] = trials.conformers[_drawn(trials.energy / arrays.kt, rng)]
 
 
 def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:
     """Beads of the system that own some atoms."""
-    return np.unique(arrays.atoms.bead[atoms])
+    return np.unique(arrays.bead[atoms])
 
 
 def _size(arrays: ExchangeArrays, molecule: int) -> int:
     """Atoms of a molecule."""
-    moltype = arrays.molecules.moltype[molecule]
-    return int(arrays.partners.atom_start[moltype + 1] - arrays.partners.atom_start[moltype])
+    moltype = arrays.moltype[molecule]
+    return int(arrays.atom_start[moltype + 1] - arrays.atom_start[moltype])
 
 
 def _corners(conformers: FloatArray) -> tuple[FloatArray, FloatArray]:

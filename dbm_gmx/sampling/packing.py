@@ -17,6 +17,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
+    acts_at_all,
     clamped,
     coulomb_force,
     inverse_distance,
@@ -28,9 +29,9 @@ from dbm_gmx.forcefield.nonbonded import (
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import add_force, add_term
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Configuration
+from dbm_gmx.sampling.arrays import Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
-from dbm_gmx.sampling.neighbours import NeighbourList, at_home, image, within
+from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
@@ -59,14 +60,35 @@ AWAY = np.float32(1e4)
 class PackingArrays(NamedTuple):
     """What the forces are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    constants: Any
+    kt: float
+    stiffness: float
+    reach: float
+    k_rf: float
+    charged: bool
+    type: Any
+    charge: Any
+    molecule: Any
+    c6: Any
+    c12: Any
+    owned_start: Any
+    owned: Any
+    moltype: Any
+    first_atom: Any
+    first_bead: Any
+    term_start: Any
+    form: Any
     atoms: Any
-    beads: Any
-    molecules: Any
-    soft_terms: Any
+    parameters: Any
+    special_start: Any
     special: Any
-    partners: Any
-    sites: Any
+    special_parameters: Any
+    atom_start: Any
+    partner_start: Any
+    partner: Any
+    site_start: Any
+    weighed_start: Any
+    weighed: Any
+    weight: Any
 
 
 class Chiral(NamedTuple):
@@ -84,7 +106,7 @@ class AtomLists(NamedTuple):
     size
         (m,) of each bead, also where there is no space for all.
     other, row
-        (m, space) atoms, and the rows of ``neighbours.near`` that tell their images.
+        (m, space) atoms, and the rows of ``place.near`` that tell their images.
     begin
         (m, types + 1) where each type begins.
     skipped, hidden
@@ -131,24 +153,23 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
     team
         Threads; the result does not depend on them.
     """
-    conf = conf._replace(arrays=conf.arrays.part(PackingArrays))
-    neighbours, arrays = conf.neighbours, conf.arrays
+    place, arrays = conf.place, conf.arrays.part(PackingArrays, soft=True)
     n, key, rng = len(conf.positions), stream.key, np.empty(1, np.uint64)
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
-    cutoff = min(arrays.constants.reach, CUTOFF)
-    lists = make_lists(neighbours, arrays, 0)
+    cutoff = min(arrays.reach, CUTOFF)
+    lists = make_lists(arrays, 0)
     for step in range(STEPS):
         if step % RENEWED == 0:
-            lists = _renewed(conf, lists, cutoff + MARGIN, team)
+            lists = _renewed(place, arrays, lists, cutoff + MARGIN, team)
         done = step / (SOFTENED * STEPS)
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0)
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / STEPS)
-        team.share(partial(_some_forces, conf, cores, lists, motion.force), len(arrays.molecules.first_atom))
+        team.share(partial(_some_forces, place, arrays, cores, lists, motion.force), len(arrays.first_atom))
         _add_chirality(conf.positions, centres, signs, motion.force)
         _seed(rng, key, step)
-        langevin_step(motion, atoms, arrays.constants.kt * heat, INTEGRATOR, rng)
+        langevin_step(motion, atoms, arrays.kt * heat, INTEGRATOR, rng)
 
 
 @compiled()
@@ -159,58 +180,56 @@ def _seed(rng: Any, key: Any, step: int) -> None:
 # --- lists of neighbours -----------------------------------------------------------------------------
 
 
-def make_lists(neighbours: NeighbourList, arrays: PackingArrays, space: int) -> AtomLists:
+def make_lists(arrays: PackingArrays, space: int) -> AtomLists:
     """Empty lists with so much space for each bead."""
-    beads, most = len(neighbours.beads), int(np.diff(arrays.partners.start).max(initial=1))
-    n = len(arrays.atoms.type)
+    beads, most = len(arrays.owned_start) - 1, int(np.diff(arrays.partner_start).max(initial=1))
+    n = len(arrays.type)
     return AtomLists(
         np.zeros(beads, np.int64),
         np.empty((beads, space), np.int32),
         np.empty((beads, space), np.int32),
-        np.zeros((beads, len(arrays.atoms.c6) + 1), np.int64),
+        np.zeros((beads, len(arrays.c6) + 1), np.int64),
         np.zeros(n, np.int64),
         np.empty((n, most), np.int32),
     )
 
 
-def _renewed(conf: Configuration, lists: AtomLists, reach: float, team: Team) -> AtomLists:
+def _renewed(place: Place, arrays: PackingArrays, lists: AtomLists, reach: float, team: Team) -> AtomLists:
     """Lists of all atoms within ``reach``, nm: the same ones, or larger ones where they do not fit."""
-    beads = len(conf.neighbours.beads)
-    team.share(partial(_list_some, conf, reach, lists), beads)
+    beads = len(place.beads)
+    team.share(partial(_list_some, place, arrays, reach, lists), beads)
     if lists.size.max() > lists.other.shape[1]:
-        lists = make_lists(conf.neighbours, conf.arrays, int(1.2 * lists.size.max()) + 16)
-        team.share(partial(_list_some, conf, reach, lists), beads)
+        lists = make_lists(arrays, int(1.2 * lists.size.max()) + 16)
+        team.share(partial(_list_some, place, arrays, reach, lists), beads)
     return lists
 
 
 @compiled()
-def _list_some(conf: Any, reach: float, lists: Any, first: int, step: int) -> None:
+def _list_some(place: Any, arrays: Any, reach: float, lists: Any, first: int, step: int) -> None:
     """List the atoms within reach of those of every ``step``-th bead, its own among them."""
-    for bead in range(first, len(conf.neighbours.beads), step):
-        _list(conf, bead, reach, lists)
+    for bead in range(first, len(place.beads), step):
+        _list(place, arrays, bead, reach, lists)
 
 
 @compiled()
-def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
-    neighbours, arrays = conf.neighbours, conf.arrays
-    owned_start, owned, atoms = arrays.beads.owned_start, arrays.beads.owned, arrays.atoms
-    begin, end = owned_start[bead], owned_start[bead + 1]
+def _list(place: Any, arrays: Any, bead: int, reach: float, lists: Any) -> None:
+    begin, end = arrays.owned_start[bead], arrays.owned_start[bead + 1]
     if begin == end:
         return
-    positions, counts = conf.positions, lists.begin[bead]
+    positions, counts = place.positions, lists.begin[bead]
     counts[:] = 0
     size, space = 0, lists.other.shape[1]
     atom, row = np.empty(space, np.int32), np.empty(space, np.int32)
-    for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
-        other = neighbours.near[q]
-        sx, sy, sz = image(neighbours, neighbours.shift[q])
-        if not within(neighbours, bead, other, sx, sy, sz, reach):
+    for q in range(place.near_start[bead], place.near_start[bead + 1]):
+        other = place.near[q]
+        sx, sy, sz = image(place, place.shift[q])
+        if not within(place, bead, other, sx, sy, sz, reach):
             continue
-        for t in range(owned_start[other], owned_start[other + 1]):
-            j, near = owned[t], False
+        for t in range(arrays.owned_start[other], arrays.owned_start[other + 1]):
+            j, near = arrays.owned[t], False
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
             for r in range(begin, end):
-                i = owned[r]
+                i = arrays.owned[r]
                 dx, dy, dz = x - positions[i, 0], y - positions[i, 1], z - positions[i, 2]
                 if dx * dx + dy * dy + dz * dz < reach * reach:
                     near = True
@@ -218,7 +237,7 @@ def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
             if near:
                 if size < space:
                     atom[size], row[size] = j, q
-                counts[atoms.type[j] + 1] += 1
+                counts[arrays.type[j] + 1] += 1
                 size += 1
     lists.size[bead] = size
     if size > space:
@@ -227,30 +246,29 @@ def _list(conf: Any, bead: int, reach: float, lists: Any) -> None:
         counts[k] += counts[k - 1]
     free = counts[:-1].copy()
     for q in range(size):
-        slot = free[atoms.type[atom[q]]]
+        slot = free[arrays.type[atom[q]]]
         lists.other[bead, slot], lists.row[bead, slot] = atom[q], row[q]
-        free[atoms.type[atom[q]]] += 1
-    _hide(neighbours, arrays, bead, lists)
+        free[arrays.type[atom[q]]] += 1
+    _hide(place, arrays, bead, lists)
 
 
 @compiled(forceinline=True)
-def _hide(neighbours: Any, arrays: Any, bead: int, lists: Any) -> None:
+def _hide(place: Any, arrays: Any, bead: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
-    owned, atoms, partners = arrays.beads.owned, arrays.atoms, arrays.partners
-    begin, end = arrays.beads.owned_start[bead], arrays.beads.owned_start[bead + 1]
-    molecule = atoms.molecule[owned[begin]]
-    first = arrays.molecules.first_atom[molecule]
-    before = partners.atom_start[arrays.molecules.moltype[molecule]] - first
+    begin, end = arrays.owned_start[bead], arrays.owned_start[bead + 1]
+    molecule = arrays.molecule[arrays.owned[begin]]
+    first = arrays.first_atom[molecule]
+    before = arrays.atom_start[arrays.moltype[molecule]] - first
     for r in range(begin, end):
-        lists.skipped[owned[r]] = 0
+        lists.skipped[arrays.owned[r]] = 0
     for q in range(lists.size[bead]):
         j = lists.other[bead, q]
-        if atoms.molecule[j] != molecule or not at_home(neighbours.shift[lists.row[bead, q]]):
+        if arrays.molecule[j] != molecule or not at_home(place.shift[lists.row[bead, q]]):
             continue
         for r in range(begin, end):
-            i = owned[r]
-            for s in range(partners.start[before + i], partners.start[before + i + 1]):
-                if partners.partner[s] == j - first:
+            i = arrays.owned[r]
+            for s in range(arrays.partner_start[before + i], arrays.partner_start[before + i + 1]):
+                if arrays.partner[s] == j - first:
                     lists.hidden[i, lists.skipped[i]] = q
                     lists.skipped[i] += 1
                     break
@@ -295,31 +313,29 @@ def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) ->
 
 
 @compiled(forceinline=True)
-def _around(conf: Any, bead: int, lists: Any) -> Any:
+def _around(place: Any, arrays: Any, bead: int, lists: Any) -> Any:
     """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    positions, centre, n = conf.positions, neighbours.beads[bead], lists.size[bead]
+    positions, centre, n = place.positions, place.beads[bead], lists.size[bead]
     around = np.empty((4, n), np.float32)
     for q in range(n):
         j = lists.other[bead, q]
-        sx, sy, sz = image(neighbours, neighbours.shift[lists.row[bead, q]])
+        sx, sy, sz = image(place, place.shift[lists.row[bead, q]])
         around[0, q] = positions[j, 0] + sx - centre[0]
         around[1, q] = positions[j, 1] + sy - centre[1]
         around[2, q] = positions[j, 2] + sz - centre[2]
-        around[3, q] = arrays.atoms.charge[j]
+        around[3, q] = arrays.charge[j]
     return around
 
 
 @compiled()
-def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
+def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    positions, centre, atoms = conf.positions, neighbours.beads[bead], arrays.atoms
-    around = _around(conf, bead, lists)
-    limit, k_rf = np.float32(cores.cutoff * cores.cutoff), np.float32(arrays.constants.k_rf)
+    positions, centre = place.positions, place.beads[bead]
+    around = _around(place, arrays, bead, lists)
+    limit, k_rf = np.float32(cores.cutoff * cores.cutoff), np.float32(arrays.k_rf)
     kept = np.empty(lists.hidden.shape[1], np.float32)
-    for r in range(arrays.beads.owned_start[bead], arrays.beads.owned_start[bead + 1]):
-        i = arrays.beads.owned[r]
+    for r in range(arrays.owned_start[bead], arrays.owned_start[bead + 1]):
+        i = arrays.owned[r]
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])
@@ -327,8 +343,8 @@ def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> No
             kept[q] = around[0, lists.hidden[i, q]]
             around[0, lists.hidden[i, q]] = AWAY
         fx = fy = fz = np.float32(0.0)
-        for other in range(len(atoms.c6)):
-            c6, c12 = atoms.c6[atoms.type[i], other], atoms.c12[atoms.type[i], other]
+        for other in range(len(arrays.c6)):
+            c6, c12 = arrays.c6[arrays.type[i], other], arrays.c12[arrays.type[i], other]
             rows = lists.begin[bead, other], lists.begin[bead, other + 1]
             if rows[0] == rows[1] or (cores.soft > 0.0 and (c6 <= 0.0 or c12 <= 0.0)):
                 continue
@@ -336,9 +352,9 @@ def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> No
             pair = np.float32(c6), np.float32(c12), core, limit
             gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
             fx, fy, fz = fx + gx, fy + gy, fz + gz
-        if arrays.constants.charged and cores.soft == 0.0 and atoms.charge[i] != 0.0:
+        if arrays.charged and cores.soft == 0.0 and arrays.charge[i] != 0.0:
             gx, gy, gz = _charge_force(x, y, z, around, limit, k_rf)
-            charge = np.float32(atoms.charge[i])
+            charge = np.float32(arrays.charge[i])
             fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
         for q in range(lists.skipped[i]):
             around[0, lists.hidden[i, q]] = kept[q]
@@ -346,44 +362,41 @@ def _bead_forces(conf: Any, cores: Any, lists: Any, force: Any, bead: int) -> No
 
 
 @compiled()
-def _some_forces(conf: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
+def _some_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
     """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
-    molecules, sites, atom_start = conf.arrays.molecules, conf.arrays.sites, conf.arrays.partners.atom_start
-    for molecule in range(first, len(molecules.first_atom), step):
-        moltype, atom = molecules.moltype[molecule], molecules.first_atom[molecule]
+    for molecule in range(first, len(arrays.first_atom), step):
+        moltype, atom = arrays.moltype[molecule], arrays.first_atom[molecule]
         if cores.weight == 0:
-            force[atom : atom + atom_start[moltype + 1] - atom_start[moltype]] = 0.0
+            force[atom : atom + arrays.atom_start[moltype + 1] - arrays.atom_start[moltype]] = 0.0
         else:
-            beads = sites.start[moltype + 1] - sites.start[moltype]
+            beads = arrays.site_start[moltype + 1] - arrays.site_start[moltype]
             for bead in range(beads):
-                _bead_forces(conf, cores, lists, force, molecules.first_bead[molecule] + bead)
-        _molecule_forces(conf, molecule, cores.soft, force)
+                _bead_forces(place, arrays, cores, lists, force, arrays.first_bead[molecule] + bead)
+        _molecule_forces(place, arrays, molecule, cores.soft, force)
 
 
 @compiled()
-def _molecule_forces(conf: Any, molecule: int, soft: float, force: Any) -> None:
+def _molecule_forces(place: Any, arrays: Any, molecule: int, soft: float, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
-    neighbours, arrays = conf.neighbours, conf.arrays
-    x, terms, special, sites = conf.positions, arrays.soft_terms, arrays.special, arrays.sites
-    moltype, first = arrays.molecules.moltype[molecule], arrays.molecules.first_atom[molecule]
-    for t in range(terms.start[moltype], terms.start[moltype + 1]):
-        add_term(terms, t, x, first, 1.0, force)
-    for s in range(special.start[moltype], special.start[moltype + 1]):
-        p = special.parameters[s]
-        if p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0:
+    x = place.positions
+    moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+    for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
+        add_term(arrays, t, x, first, 1.0, force)
+    for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
+        if not acts_at_all(arrays.special_parameters, s):
             continue
-        i, j = first + special.pair[s, 0], first + special.pair[s, 1]
+        i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        c6, c12, qq = special_pair(arrays.atoms, p, i, j)
+        c6, c12, qq = special_pair(arrays, arrays.special_parameters, s, (i, j))
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft)
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)
-    bead = arrays.molecules.first_bead[molecule] - sites.start[moltype]
-    for b in range(sites.start[moltype], sites.start[moltype + 1]):
-        offset = bead_offset(sites, b, x, first, neighbours.beads[bead + b])
-        add_bead_restraint(sites, b, first, offset, arrays.constants.stiffness, force)
+    bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
+    for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
+        offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
+        add_bead_restraint(arrays, b, first, offset, arrays.stiffness, force)
         for d in range(3):
-            conf.offsets[bead + b, d] = offset[d]
+            place.offsets[bead + b, d] = offset[d]
 
 
 @compiled()

@@ -13,6 +13,7 @@ import numpy as np
 
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
+    acts_at_all,
     clamped,
     coulomb,
     coulomb_force,
@@ -93,7 +94,7 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
     around
         (a, 4) x, y, z and the atom of the system.
     """
-    atoms, first, limit = arrays.atoms, arrays.molecules.first_atom[molecule], (CUTOFF + MARGIN) ** 2
+    first, limit = arrays.first_atom[molecule], (CUTOFF + MARGIN) ** 2
     origin = x[free[0]].copy()
     start = np.zeros(len(free) + 1, np.int64)
     for q in range(len(free)):
@@ -106,15 +107,15 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
     core, qq = np.empty(size, np.float32), np.empty(size, np.float32)
     k, charged = 0, False
     for q in range(len(free)):
-        own, charge = atoms.type[first + free[q]], atoms.charge[first + free[q]]
+        own, charge = arrays.type[first + free[q]], arrays.charge[first + free[q]]
         for j in range(len(around)):
             if _square(around[j], x[free[q]]) < limit:
                 other = int(around[j, 3])
                 for d in range(3):
                     place[d, k] = around[j, d] - origin[d]
-                c6[k], c12[k] = atoms.c6[own, atoms.type[other]], atoms.c12[own, atoms.type[other]]
+                c6[k], c12[k] = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
                 core[k] = c12[k] / c6[k] if c6[k] > 0.0 else 0.0
-                qq[k] = charge * atoms.charge[other]
+                qq[k] = charge * arrays.charge[other]
                 charged |= qq[k] != 0.0
                 k += 1
     pair, inner = _inner_pairs(arrays, molecule, free, x, limit)
@@ -130,37 +131,38 @@ def _square(a: Any, b: Any) -> float:
 @compiled(forceinline=True)
 def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
     """Pairs within a molecule of which one moves, and their coefficients."""
-    atoms, listed, partners = arrays.atoms, arrays.special, arrays.partners
-    first, moltype = arrays.molecules.first_atom[molecule], arrays.molecules.moltype[molecule]
+    first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     moves = np.zeros(len(x), np.bool_)
     for i in free:
         moves[i] = True
-    begin = partners.atom_start[moltype]
-    special, end = listed.start[moltype], listed.start[moltype + 1]
+    begin = arrays.atom_start[moltype]
+    special, end = arrays.special_start[moltype], arrays.special_start[moltype + 1]
     most = end - special + len(free) * len(x)
     pair, inner = np.empty((most, 2), np.int64), np.empty((most, 3))
     k = 0
     for s in range(special, end):
-        i, j, p = listed.pair[s, 0], listed.pair[s, 1], listed.parameters[s]
-        if not (moves[i] or moves[j]) or (p[0] == 0.0 and p[1] == 0.0 and p[2] == 0.0 and p[4] == 0.0):
+        i, j = arrays.special[s, 0], arrays.special[s, 1]
+        if not (moves[i] or moves[j]) or not acts_at_all(arrays.special_parameters, s):
             continue
         pair[k, 0], pair[k, 1] = i, j
-        inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(atoms, p, first + i, first + j)
+        inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(
+            arrays, arrays.special_parameters, s, (first + i, first + j)
+        )
         k += 1
     for i in free:
         for j in range(len(x)):
             if (moves[j] and j < i) or _square(x[i], x[j]) >= limit:
                 continue
             partner = False
-            for s in range(partners.start[begin + i], partners.start[begin + i + 1]):
-                partner |= partners.partner[s] == j
+            for s in range(arrays.partner_start[begin + i], arrays.partner_start[begin + i + 1]):
+                partner |= arrays.partner[s] == j
             if partner:
                 continue
             a, b = first + i, first + j
             pair[k, 0], pair[k, 1] = i, j
-            inner[k, 0] = atoms.c6[atoms.type[a], atoms.type[b]]
-            inner[k, 1] = atoms.c12[atoms.type[a], atoms.type[b]]
-            inner[k, 2] = atoms.charge[a] * atoms.charge[b]
+            inner[k, 0] = arrays.c6[arrays.type[a], arrays.type[b]]
+            inner[k, 1] = arrays.c12[arrays.type[a], arrays.type[b]]
+            inner[k, 2] = arrays.charge[a] * arrays.charge[b]
             k += 1
     return pair[:k], inner[:k]
 
@@ -187,8 +189,8 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, force: A
     for k in range(len(surroundings.pair)):
         i, j = surroundings.pair[k, 0], surroundings.pair[k, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        r2, inner = dx * dx + dy * dy + dz * dz, surroundings.inner[k]
-        energy, push = pair_energy_and_force(inner[0], inner[1], inner[2], r2, soft)
+        r2, of = dx * dx + dy * dy + dz * dz, surroundings.inner
+        energy, push = pair_energy_and_force(of[k, 0], of[k, 1], of[k, 2], r2, soft)
         total += energy
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)

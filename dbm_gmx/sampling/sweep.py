@@ -37,13 +37,55 @@ HOPELESS = 60.0
 class SweepArrays(NamedTuple):
     """What moves change and see, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    constants: Any
+    kt: float
+    stiffness: float
+    lj2: float
+    coulomb2: float
+    reach: float
+    shift6: float
+    k_rf: float
+    c_rf: float
+    charged: bool
+    type: Any
+    charge: Any
+    molecule: Any
+    c6: Any
+    c12: Any
+    owned_start: Any
+    owned: Any
+    form: Any
     atoms: Any
-    beads: Any
-    terms: Any
-    blocks: Any
-    moves: Any
-    instances: Any
+    parameters: Any
+    own_start: Any
+    own: Any
+    own_special_start: Any
+    own_special: Any
+    own_type_start: Any
+    own_type: Any
+    own_bead_start: Any
+    own_bead: Any
+    every: Any
+    move_start: Any
+    move_type: Any
+    first: Any
+    second: Any
+    repeat: Any
+    moved_start: Any
+    moved: Any
+    slot: Any
+    owner: Any
+    changed_start: Any
+    changed: Any
+    pair_start: Any
+    pair: Any
+    pair_parameters: Any
+    shifted_start: Any
+    shifted: Any
+    share_start: Any
+    share: Any
+    instance_block: Any
+    instance_atom: Any
+    instance_bead: Any
 
 
 class Progress(NamedTuple):
@@ -112,8 +154,6 @@ class Workspace(NamedTuple):
         (3, 3), (3,) of a rotation.
     rng
         Random numbers.
-    stiffness
-        Of the bead restraints, kJ/mol nm^-2.
     steps, gained, tried
         Sizes of all moves, and those of the instance, see :class:`Progress`.
     """
@@ -125,7 +165,6 @@ class Workspace(NamedTuple):
     matrix: Any
     pivot: Any
     rng: Any
-    stiffness: float
     steps: Any
     gained: Any
     tried: Any
@@ -135,21 +174,21 @@ class Workspace(NamedTuple):
 
 
 @compiled(forceinline=True)
-def _extent(neighbours: Any, blocks: Any, block: int, first_bead: int) -> float:
+def _extent(place: Any, arrays: Any, block: int, first_bead: int) -> float:
     """Radius about a block's first bead that holds the spheres of all its beads."""
-    home = first_bead + blocks.bead[blocks.bead_start[block]]
+    home = first_bead + arrays.own_bead[arrays.own_bead_start[block]]
     widest = 0.0
-    for q in range(blocks.bead_start[block], blocks.bead_start[block + 1]):
-        own = first_bead + blocks.bead[q]
-        dx = neighbours.beads[own, 0] - neighbours.beads[home, 0]
-        dy = neighbours.beads[own, 1] - neighbours.beads[home, 1]
-        dz = neighbours.beads[own, 2] - neighbours.beads[home, 2]
-        widest = max(widest, math.sqrt(dx * dx + dy * dy + dz * dz) + neighbours.radius[own])
+    for q in range(arrays.own_bead_start[block], arrays.own_bead_start[block + 1]):
+        own = first_bead + arrays.own_bead[q]
+        dx = place.beads[own, 0] - place.beads[home, 0]
+        dy = place.beads[own, 1] - place.beads[home, 1]
+        dz = place.beads[own, 2] - place.beads[home, 2]
+        widest = max(widest, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[own])
     return widest
 
 
 @compiled(forceinline=True)
-def _gather(conf: Any, at: Any, limit: float, rows: Any) -> Any:
+def _gather(place: Any, arrays: Any, at: Any, limit: float, rows: Any) -> Any:
     """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
 
     Left out are its own atoms and their special partners.
@@ -158,63 +197,57 @@ def _gather(conf: Any, at: Any, limit: float, rows: Any) -> Any:
     -------
     (4, n) float32 x, y, z relative to the bead and charge, and (n,) types.
     """
-    neighbours, arrays = conf.neighbours, conf.arrays
-    blocks, beads, atoms = arrays.blocks, arrays.beads, arrays.atoms
     block, first_atom = at.block, at.first_atom
-    centre = neighbours.beads[at.first_bead + blocks.bead[blocks.bead_start[block]]]
-    own, own_end = blocks.own_start[block], blocks.own_start[block + 1]
-    special, special_end = blocks.special_start[block], blocks.special_start[block + 1]
-    molecule = atoms.molecule[first_atom + blocks.own[own]]
-    positions, most = conf.positions, 0
+    centre = place.beads[at.first_bead + arrays.own_bead[arrays.own_bead_start[block]]]
+    own, own_end = arrays.own_start[block], arrays.own_start[block + 1]
+    special, special_end = arrays.own_special_start[block], arrays.own_special_start[block + 1]
+    molecule = arrays.molecule[first_atom + arrays.own[own]]
+    positions, most = place.positions, 0
     for q in rows:
-        most += beads.owned_start[neighbours.near[q] + 1] - beads.owned_start[neighbours.near[q]]
+        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, types = np.empty((4, most + 1), np.float32), np.empty(most + 1, np.int64)
     k = 0
     for q in rows:
-        sx, sy, sz = image(neighbours, neighbours.shift[q])
+        sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        first, last = beads.owned_start[neighbours.near[q]], beads.owned_start[neighbours.near[q] + 1]
-        same = at_home(neighbours.shift[q])
-        related = first < last and atoms.molecule[beads.owned[first]] == molecule
+        first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
+        same = at_home(place.shift[q])
+        related = first < last and arrays.molecule[arrays.owned[first]] == molecule
         for r in range(first, last):
-            atom = beads.owned[r]
+            atom = arrays.owned[r]
             x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
             # written in any case: whether it is kept no processor can guess
-            around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, atoms.charge[atom]
-            types[k] = atoms.type[atom]
+            around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[atom]
+            types[k] = arrays.type[atom]
             kept = x * x + y * y + z * z < limit
             if related:
                 row = atom - first_atom
                 for s in range(own, own_end):
-                    kept &= blocks.own[s] != row
+                    kept &= arrays.own[s] != row
                 if same:
                     for s in range(special, special_end):
-                        kept &= blocks.special[s] != row
+                        kept &= arrays.own_special[s] != row
             k += kept
     return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
 
 
 @compiled()
-def look_around(conf: Any, at: Any) -> BlockSurroundings:
+def look_around(place: Any, arrays: Any, at: Any) -> BlockSurroundings:
     """All that a block sees."""
-    neighbours, arrays = conf.neighbours, conf.arrays
     # a sphere that no move can change: about a bead, around all places the atoms may be at
-    blocks, atoms = arrays.blocks, arrays.atoms
     block, first_bead = at.block, at.first_bead
-    begin, end = blocks.bead_start[block], blocks.bead_start[block + 1]
-    radius = _extent(neighbours, blocks, block, first_bead) + arrays.constants.reach
-    rows = near_any(neighbours, first_bead + blocks.bead[begin:end])
-    around, types = _gather(conf, at, radius * radius, rows)
-    n, first_type = len(types), blocks.type_start[block]
-    count = blocks.type_start[block + 1] - first_type
+    begin, end = arrays.own_bead_start[block], arrays.own_bead_start[block + 1]
+    radius = _extent(place, arrays, block, first_bead) + arrays.reach
+    rows = near_any(place, first_bead + arrays.own_bead[begin:end])
+    around, types = _gather(place, arrays, at, radius * radius, rows)
+    n, first_type = len(types), arrays.own_type_start[block]
+    count = arrays.own_type_start[block + 1] - first_type
     c6, c12 = np.empty((count, n), np.float32), np.empty((count, n), np.float32)
     for s in range(count):
-        own = blocks.type[first_type + s]
+        own = arrays.own_type[first_type + s]
         for j in range(n):
-            c6[s, j], c12[s, j] = atoms.c6[own, types[j]], atoms.c12[own, types[j]]
-    return BlockSurroundings(
-        neighbours.beads[first_bead + blocks.bead[begin]], around[:3], around[3], c6, c12
-    )
+            c6[s, j], c12[s, j] = arrays.c6[own, types[j]], arrays.c12[own, types[j]]
+    return BlockSurroundings(place.beads[first_bead + arrays.own_bead[begin]], around[:3], around[3], c6, c12)
 
 
 # --- energies of a move ------------------------------------------------------------------------------
@@ -223,69 +256,68 @@ def look_around(conf: Any, at: Any) -> BlockSurroundings:
 @compiled(forceinline=True)
 def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
-    moves, terms, atoms = arrays.moves, arrays.terms, arrays.atoms
     total = 0.0
-    for q in range(moves.term_start[move], moves.term_start[move + 1]):
-        t = moves.term[q]
-        total += term_energy(terms, t, positions, first)
-    for q in range(moves.pair_start[move], moves.pair_start[move + 1]):
-        i, j = first + moves.pair[q, 0], first + moves.pair[q, 1]
+    for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
+        t = arrays.changed[q]
+        total += term_energy(arrays, t, positions, first)
+    for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
+        i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
         r2 = dx * dx + dy * dy + dz * dz
-        total += special_energy(arrays.constants, atoms, moves.pair_parameters, q, (i, j), r2)
+        total += special_energy(arrays, arrays.pair_parameters, q, (i, j), r2)
     return total
 
 
 @compiled(forceinline=True)
 def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
     """Energy of the atoms of a move with all that the block sees."""
-    moves, constants, centre = arrays.moves, arrays.constants, surroundings.centre
+    centre = surroundings.centre
     total = 0.0
-    for q in range(moves.moved_start[move], moves.moved_start[move + 1]):
-        atom, slot = first + moves.moved[q], moves.slot[q]
+    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
+        atom, slot = first + arrays.moved[q], arrays.slot[q]
         x = np.float32(positions[atom, 0] - centre[0])
         y = np.float32(positions[atom, 1] - centre[1])
         z = np.float32(positions[atom, 2] - centre[2])
         c6, c12 = surroundings.c6[slot], surroundings.c12[slot]
-        total += dispersion_energy(x, y, z, surroundings.around, c6, c12, constants)
-        charge = arrays.atoms.charge[atom]
-        if constants.charged and charge != 0.0:
-            total += charge * charge_energy(x, y, z, surroundings.around, surroundings.charge, constants)
+        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays)
+        charge = arrays.charge[atom]
+        if arrays.charged and charge != 0.0:
+            total += charge * charge_energy((x, y, z), surroundings.around, surroundings.charge, arrays)
     return total
 
 
 @compiled(forceinline=True)
-def _bead_energy(positions: Any, offsets: Any, moves: Any, at: Any, move: int, workspace: Any) -> float:
+def _bead_energy(place: Any, arrays: Any, at: Any, move: int, workspace: Any) -> float:
     """Energy of the beads a move displaces, whose new offsets go into the workspace."""
-    old, begin, end = workspace.old, moves.moved_start[move], moves.moved_start[move + 1]
-    share = moves.share_start[move]
+    old, begin, end = workspace.old, arrays.moved_start[move], arrays.moved_start[move + 1]
+    share = arrays.share_start[move]
     total = 0.0
-    for q in range(moves.bead_start[move], moves.bead_start[move + 1]):
-        row = q - moves.bead_start[move]
-        bead = at.first_bead + moves.bead[q]
+    for q in range(arrays.shifted_start[move], arrays.shifted_start[move + 1]):
+        row = q - arrays.shifted_start[move]
+        bead = at.first_bead + arrays.shifted[q]
         for d in range(3):
-            value = offsets[bead, d]
+            value = place.offsets[bead, d]
             for r in range(begin, end):
-                value += moves.share[share + r - begin] * (
-                    positions[at.first_atom + moves.moved[r], d] - old[r - begin, d]
+                value += arrays.share[share + r - begin] * (
+                    place.positions[at.first_atom + arrays.moved[r], d] - old[r - begin, d]
                 )
             workspace.offsets[row, d] = value
             total += value * value
         share += end - begin
-    return 0.5 * workspace.stiffness * total
+    return 0.5 * arrays.stiffness * total
 
 
 @compiled(forceinline=True)
-def _inside(positions: Any, neighbours: Any, moves: Any, at: Any, move: int) -> bool:
+def _inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
     """Whether the atoms of a move are in the spheres of their beads."""
-    for q in range(moves.moved_start[move], moves.moved_start[move + 1]):
-        atom, bead = at.first_atom + moves.moved[q], at.first_bead + moves.owner[q]
+    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
+        atom, bead = at.first_atom + arrays.moved[q], at.first_bead + arrays.owner[q]
         far = 0.0
         for d in range(3):
-            far += (positions[atom, d] - neighbours.beads[bead, d]) ** 2
-        if far > neighbours.radius[bead] ** 2:
+            far += (place.positions[atom, d] - place.beads[bead, d]) ** 2
+        if far > place.radius[bead] ** 2:
             return False
     return True
 
@@ -294,48 +326,48 @@ def _inside(positions: Any, neighbours: Any, moves: Any, at: Any, move: int) -> 
 
 
 @compiled(forceinline=True)
-def _rotate(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
+def _rotate(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Put the atoms of a move where their old positions get by the rotation about the pivot."""
     matrix, pivot, old = workspace.matrix, workspace.pivot, workspace.old
-    begin = moves.moved_start[move]
-    for q in range(begin, moves.moved_start[move + 1]):
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         x, y, z = old[q - begin, 0] - pivot[0], old[q - begin, 1] - pivot[1], old[q - begin, 2] - pivot[2]
-        atom = first + moves.moved[q]
+        atom = first + arrays.moved[q]
         for d in range(3):
             positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
 
 
 @compiled(forceinline=True)
-def _copy(positions: Any, moves: Any, first: int, move: int, into: Any) -> None:
+def _copy(positions: Any, arrays: Any, first: int, move: int, into: Any) -> None:
     """Copy the positions of the atoms of a move."""
-    begin = moves.moved_start[move]
-    for q in range(begin, moves.moved_start[move + 1]):
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         for d in range(3):
-            into[q - begin, d] = positions[first + moves.moved[q], d]
+            into[q - begin, d] = positions[first + arrays.moved[q], d]
 
 
 @compiled(forceinline=True)
-def _put(positions: Any, moves: Any, first: int, move: int, places: Any) -> None:
+def _put(positions: Any, arrays: Any, first: int, move: int, places: Any) -> None:
     """Put the atoms of a move to places."""
-    begin = moves.moved_start[move]
-    for q in range(begin, moves.moved_start[move + 1]):
+    begin = arrays.moved_start[move]
+    for q in range(begin, arrays.moved_start[move + 1]):
         for d in range(3):
-            positions[first + moves.moved[q], d] = places[q - begin, d]
+            positions[first + arrays.moved[q], d] = places[q - begin, d]
 
 
 @compiled(forceinline=True)
-def _displace(offsets: Any, moves: Any, first: int, move: int, new: Any) -> None:
+def _displace(offsets: Any, arrays: Any, first: int, move: int, new: Any) -> None:
     """Note the new offsets of the beads of a move."""
-    begin = moves.bead_start[move]
-    for q in range(begin, moves.bead_start[move + 1]):
+    begin = arrays.shifted_start[move]
+    for q in range(begin, arrays.shifted_start[move + 1]):
         for d in range(3):
-            offsets[first + moves.bead[q], d] = new[q - begin, d]
+            offsets[first + arrays.shifted[q], d] = new[q - begin, d]
 
 
 @compiled(forceinline=True)
-def _axis(positions: Any, moves: Any, first: int, move: int, pivot: Any) -> Any:
+def _axis(positions: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
     """Set the pivot to the second atom of a move's axis; the axis, nm."""
-    a, b = first + moves.first[move], first + moves.second[move]
+    a, b = first + arrays.first[move], first + arrays.second[move]
     for d in range(3):
         pivot[d] = positions[b, d]
     return (
@@ -346,17 +378,17 @@ def _axis(positions: Any, moves: Any, first: int, move: int, pivot: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def _middle(moves: Any, move: int, workspace: Any) -> None:
+def _middle(arrays: Any, move: int, workspace: Any) -> None:
     """Set the pivot to the centre of the moved atoms, as their one bead weighs them or all alike."""
     pivot = workspace.pivot
-    size = moves.moved_start[move + 1] - moves.moved_start[move]
-    single = moves.bead_start[move + 1] - moves.bead_start[move] == 1
-    share = moves.share_start[move]
+    size = arrays.moved_start[move + 1] - arrays.moved_start[move]
+    single = arrays.shifted_start[move + 1] - arrays.shifted_start[move] == 1
+    share = arrays.share_start[move]
     total = 0.0
     for d in range(3):
         pivot[d] = 0.0
     for q in range(size):
-        weight = moves.share[share + q] if single else 1.0
+        weight = arrays.share[share + q] if single else 1.0
         total += weight
         for d in range(3):
             pivot[d] += weight * workspace.old[q, d]
@@ -365,26 +397,26 @@ def _middle(moves: Any, move: int, workspace: Any) -> None:
 
 
 @compiled(forceinline=True)
-def _step(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> None:
+def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
     rng, size = workspace.rng, workspace.steps[move]
-    if moves.move_type[move] == TRANSLATION:
+    if arrays.move_type[move] == TRANSLATION:
         x, y, z = size * gaussian(rng), size * gaussian(rng), size * gaussian(rng)
-        begin = moves.moved_start[move]
-        for q in range(begin, moves.moved_start[move + 1]):
-            atom = first + moves.moved[q]
+        begin = arrays.moved_start[move]
+        for q in range(begin, arrays.moved_start[move + 1]):
+            atom = first + arrays.moved[q]
             positions[atom, 0] = workspace.old[q - begin, 0] + x
             positions[atom, 1] = workspace.old[q - begin, 1] + y
             positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
-    x, y, z = _axis(positions, moves, first, move, workspace.pivot)
+    x, y, z = _axis(positions, arrays, first, move, workspace.pivot)
     angle = size * gaussian(rng)
-    if moves.move_type[move] == PIVOT:
+    if arrays.move_type[move] == PIVOT:
         # a rotation vector of three Gaussian components
         x, y, z = gaussian(rng), gaussian(rng), gaussian(rng)
         angle = size * math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, angle, workspace.matrix)
-    _rotate(positions, moves, first, move, workspace)
+    _rotate(positions, arrays, first, move, workspace)
 
 
 # --- an update ---------------------------------------------------------------------------------------
@@ -393,10 +425,10 @@ def _step(positions: Any, moves: Any, first: int, move: int, workspace: Any) -> 
 @compiled(forceinline=True)
 def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
     """Space for the largest move of a block."""
-    moves, atoms, beads = arrays.moves, 1, 1
-    for move in range(arrays.blocks.move_start[block], arrays.blocks.move_start[block + 1]):
-        atoms = max(atoms, moves.moved_start[move + 1] - moves.moved_start[move])
-        beads = max(beads, moves.bead_start[move + 1] - moves.bead_start[move])
+    atoms = beads = 1
+    for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
+        atoms = max(atoms, arrays.moved_start[move + 1] - arrays.moved_start[move])
+        beads = max(beads, arrays.shifted_start[move + 1] - arrays.shifted_start[move])
     return Workspace(
         np.empty((atoms, 3)),
         np.empty((atoms, 3)),
@@ -405,7 +437,6 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
         np.empty((3, 3)),
         np.empty(3),
         rng,
-        arrays.constants.stiffness,
         progress.steps,
         progress.gained[one],
         progress.tried[one],
@@ -413,95 +444,94 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
 
 
 @compiled()
-def update(conf: Any, one: int, progress: Any, rng: Any) -> None:
+def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
     """Try all moves of an instance.
 
     Parameters
     ----------
-    conf
+    place
         Positions and offsets change.
     progress
         Read and written for this instance, see :class:`Progress`.
     rng
         Stream of random numbers.
     """
-    arrays, instances, moves = conf.arrays, conf.arrays.instances, conf.arrays.moves
-    at = Instance(instances.block[one], instances.first_atom[one], instances.first_bead[one])
-    surroundings = look_around(conf, at)
+    at = Instance(arrays.instance_block[one], arrays.instance_atom[one], arrays.instance_bead[one])
+    surroundings = look_around(place, arrays, at)
     workspace = _workspace(arrays, at.block, rng, progress, one)
-    for move in range(arrays.blocks.move_start[at.block], arrays.blocks.move_start[at.block + 1]):
+    for move in range(arrays.move_start[at.block], arrays.move_start[at.block + 1]):
         if progress.steps[move] == 0.0:
             continue
-        _copy(conf.positions, moves, at.first_atom, move, workspace.old)
-        if moves.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
-            _choose(conf, at, move, surroundings, workspace)
+        _copy(place.positions, arrays, at.first_atom, move, workspace.old)
+        if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
+            _choose(place, arrays, at, move, surroundings, workspace)
         else:
-            _walk(conf, at, move, surroundings, workspace)
+            _walk(place, arrays, at, move, surroundings, workspace)
 
 
 @compiled()
-def _walk(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
     Both stages accept with the ratio of their own part of the density, which together leaves the distribution
     unchanged (Christen and Fox, J. Comput. Graph. Stat. 14, 795, 2005) and spares most of the work of
     steps that the bonds refuse.
     """
-    arrays, positions, moves = conf.arrays, conf.positions, conf.arrays.moves
-    kt, rng = arrays.constants.kt, workspace.rng
-    tried = workspace.tried[move - arrays.blocks.move_start[at.block]]
+    positions = place.positions
+    kt, rng = arrays.kt, workspace.rng
+    tried = workspace.tried[move - arrays.move_start[at.block]]
     inner = _inner_energy(positions, arrays, at.first_atom, move)
-    bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+    bead = _bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
-    for _ in range(moves.repeat[move]):
-        _step(positions, moves, at.first_atom, move, workspace)
+    for _ in range(arrays.repeat[move]):
+        _step(positions, arrays, at.first_atom, move, workspace)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if _inside(positions, conf.neighbours, moves, at, move):
-            trial_bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+        if _inside(place, arrays, at, move):
+            trial_bead = _bead_energy(place, arrays, at, move, workspace)
             trial_inner = _inner_energy(positions, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
             if first < math.exp(min(0.0, -rise / kt)):
                 trial_outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
                 if not known:
-                    _copy(positions, moves, at.first_atom, move, workspace.new)
-                    _put(positions, moves, at.first_atom, move, workspace.old)
+                    _copy(positions, arrays, at.first_atom, move, workspace.new)
+                    _put(positions, arrays, at.first_atom, move, workspace.old)
                     outer, known = _outer_energy(positions, arrays, at.first_atom, move, surroundings), True
-                    _put(positions, moves, at.first_atom, move, workspace.new)
+                    _put(positions, arrays, at.first_atom, move, workspace.new)
                 accepted = second < math.exp(min(0.0, (outer - trial_outer) / kt))
         if accepted:
             workspace.gained[0] += trial_inner + trial_outer - inner - outer
             workspace.gained[1] += trial_bead - bead
             inner, outer, bead = trial_inner, trial_outer, trial_bead
-            _displace(conf.offsets, moves, at.first_bead, move, workspace.offsets)
-            _copy(positions, moves, at.first_atom, move, workspace.old)
+            _displace(place.offsets, arrays, at.first_bead, move, workspace.offsets)
+            _copy(positions, arrays, at.first_atom, move, workspace.old)
             tried[1] += 1.0
         else:
-            _put(positions, moves, at.first_atom, move, workspace.old)
+            _put(positions, arrays, at.first_atom, move, workspace.old)
 
 
 @compiled()
-def _choose(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
     """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
     Angles are those of a cyclic group, or rotations are drawn at random: from each candidate the others
     are as likely to be proposed as from the present state, so that weights are the density alone.
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
-    arrays, positions, moves = conf.arrays, conf.positions, conf.arrays.moves
-    kt, rng, torsion = arrays.constants.kt, workspace.rng, moves.move_type[move] == GIBBS_TORSION
-    tried = workspace.tried[move - arrays.blocks.move_start[at.block]]
+    positions = place.positions
+    kt, rng, torsion = arrays.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
+    tried = workspace.tried[move - arrays.move_start[at.block]]
     count = CANDIDATES + int(uniform(rng) * 8.0)
     x = y = z = 0.0
     if torsion:
-        x, y, z = _axis(positions, moves, at.first_atom, move, workspace.pivot)
+        x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
     else:
-        _middle(moves, move, workspace)
+        _middle(arrays, move, workspace)
     inner = _inner_energy(positions, arrays, at.first_atom, move)
-    bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+    bead = _bead_energy(place, arrays, at, move, workspace)
     outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
-    _copy(positions, moves, at.first_atom, move, workspace.new)
+    _copy(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
     for k in range(1, count):
@@ -509,11 +539,11 @@ def _choose(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) ->
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
         else:
             random_matrix(rng, workspace.matrix)
-        _rotate(positions, moves, at.first_atom, move, workspace)
+        _rotate(positions, arrays, at.first_atom, move, workspace)
         drawn = uniform(rng)
-        if not _inside(positions, conf.neighbours, moves, at, move):
+        if not _inside(place, arrays, at, move):
             continue
-        trial_bead = _bead_energy(positions, conf.offsets, moves, at, move, workspace)
+        trial_bead = _bead_energy(place, arrays, at, move, workspace)
         trial = _inner_energy(positions, arrays, at.first_atom, move)
         if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
@@ -527,18 +557,18 @@ def _choose(conf: Any, at: Any, move: int, surroundings: Any, workspace: Any) ->
         square += share * share
         if drawn * weight < share:
             kept, kept_bead, chosen = trial, trial_bead, k
-            _copy(positions, moves, at.first_atom, move, workspace.new)
+            _copy(positions, arrays, at.first_atom, move, workspace.new)
             for row in range(len(workspace.offsets)):
                 for d in range(3):
                     workspace.new_offsets[row, d] = workspace.offsets[row, d]
     tried[0] += 1.0
     tried[2] += weight * weight / square
-    _put(positions, moves, at.first_atom, move, workspace.new)
+    _put(positions, arrays, at.first_atom, move, workspace.new)
     if chosen:
         tried[1] += 1.0
         workspace.gained[0] += kept - inner - outer
         workspace.gained[1] += kept_bead - bead
-        _displace(conf.offsets, moves, at.first_bead, move, workspace.new_offsets)
+        _displace(place.offsets, arrays, at.first_bead, move, workspace.new_offsets)
 
 
 # --- a sweep -----------------------------------------------------------------------------------------
@@ -549,29 +579,27 @@ LEAST = 4
 
 
 class Turn(NamedTuple):
-    """Which updates: of one colour, with the random numbers of ``key``, in sweep ``number``."""
+    """Which updates: of these blocks of one colour, with random numbers of ``key``, in sweep ``number``."""
 
+    blocks: Any
     key: Any
     number: int
-    colour: int
 
 
 @compiled()
-def _update_colour(conf: Any, colours: Any, progress: Any, turn: Any, first: int, step: int) -> None:
-    """Update every ``step``-th block of a colour that is due, from the ``first`` one on."""
-    arrays, rng = conf.arrays, np.empty(1, np.uint64)
-    begin, end = colours.start[turn.colour], colours.start[turn.colour + 1]
-    for q in range(begin + first, end, step):
-        one = colours.order[q]
-        if (turn.number + one) % arrays.blocks.every[arrays.instances.block[one]] == 0:
+def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, step: int) -> None:
+    """Update every ``step``-th block that is due, from the ``first`` one on."""
+    rng = np.empty(1, np.uint64)
+    for q in range(first, len(turn.blocks), step):
+        one = turn.blocks[q]
+        if (turn.number + one) % arrays.every[arrays.instance_block[one]] == 0:
             seeded(rng, turn.key, one)
-            update(conf, one, progress, rng)
+            update(place, arrays, one, progress, rng)
 
 
 def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
     """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
-    key, number = stream.key, stream.path[-1]
-    conf = conf._replace(arrays=conf.arrays.part(SweepArrays))
-    for colour, count in enumerate(np.diff(colours.start).tolist()):
-        turn = Turn(key, number, colour)
-        team.share(partial(_update_colour, conf, colours, progress, turn), count, least=LEAST)
+    place, arrays = conf.place, conf.arrays.part(SweepArrays)
+    for blocks in np.split(colours.order, colours.start[1:-1]):
+        turn = Turn(blocks, stream.key, stream.path[-1])
+        team.share(partial(_update_some, place, arrays, progress, turn), len(blocks), least=LEAST)
