@@ -14,21 +14,34 @@ from scipy.stats import f as fisher
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match
-from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.periodic import close_pairs, minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads
-from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, blocks
+from dbm_gmx.chemistry.topology import (
+    MoleculeType,
+    NonBonded,
+    Terms,
+    Topology,
+    atom_types,
+    blocks,
+    is_excluded,
+)
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
-from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies, nonbonded_pairs
+from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Conditions, Settings
-from dbm_gmx.sampling.arrays import make_numbers, make_tables
-from dbm_gmx.sampling.neighbours import make_place
-from dbm_gmx.sampling.sampler import Chain, Sampler
-from dbm_gmx.sampling.sweep import full_energy
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.arrays import Configuration, make_arrays
+from dbm_gmx.sampling.chain import Chain, advance, start_chain
+from dbm_gmx.sampling.energy import EnergyArrays, full_energy
+from dbm_gmx.sampling.neighbours import make_neighbours
+from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.sampler import configure, make_sampler
 
 SEED = 1
+
+CONTACT = {"C": (0.39, 0.5), "A": (0.30, 0.9), "B": (0.28, 0.4), "H": (0.22, 0.1)}
 
 Site = tuple[str, float, float]  # atom type, mass (amu), charge (e)
 Row = tuple[str, int, tuple[int, ...], tuple[float, ...]]  # directive, function, atoms, parameters
@@ -112,45 +125,52 @@ def start(
     box: np.ndarray,
     *,
     beads: np.ndarray | None = None,
-    together: bool = False,
 ) -> Chain:
     """The chain of one frame; beads are where the atoms put them, or given."""
     beads = mapped_beads(system, atoms) if beads is None else beads
-    sampler = Sampler(system, conditions, Settings(), {}, together=together)
-    return Chain(sampler, np.array(atoms, np.float64), beads, box)
+    sampler = make_sampler(system, conditions, Settings(), {})
+    return start_chain(configure(sampler, np.array(atoms, np.float64), Frame(beads, box)), sampler.updates)
+
+
+def sweeps(chain: Chain, count: int, *, copy: int = 0, team: Team | None = None) -> None:
+    """Sweep so many times; ``copy`` as for :func:`sample`."""
+    team = team or Team()
+    for _ in range(count):
+        advance(chain, frame_stream(SEED, copy, 0), team)
 
 
 def own_energies(
     made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray
 ) -> tuple[float, float]:
     """Energies by the sampler's own code, as :func:`potential` gives them; atoms stay where they are."""
-    target = make_hamiltonian(made, conditions)
-    tables, numbers = make_tables(target), make_numbers(target)
-    beads = mapped_beads(made, atoms)
-    owner = np.repeat(np.arange(len(beads)), np.diff(tables.holder_start))
-    radius = np.full(len(beads), 0.05)
-    np.maximum.at(radius, owner, np.linalg.norm(atoms[tables.holder] - beads[owner], axis=1) + 0.01)
-    place = make_place(atoms, np.zeros_like(beads), beads, radius, box, numbers.reach)
-    terms, special, others = full_energy(place, tables, numbers)
+    conf = around(made, conditions, atoms, box)
+    terms, special, others = full_energy(conf._replace(arrays=conf.arrays.part(EnergyArrays)))
     return terms, special + others
+
+
+def around(made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray) -> Configuration:
+    """Atoms where they are, in spheres that just hold them, about the beads they map to."""
+    arrays, beads = make_arrays(make_hamiltonian(made, conditions)), mapped_beads(made, atoms)
+    owner, radius = arrays.atoms.bead, np.full(len(beads), 0.05)
+    np.maximum.at(radius, owner, np.linalg.norm(atoms - beads[owner], axis=1) + 0.01)
+    neighbours = make_neighbours(beads, radius, box, arrays.constants.reach)
+    return Configuration(np.array(atoms, np.float64), np.zeros_like(beads), neighbours, arrays)
 
 
 def only(chain: Chain, moves: Sequence[int]) -> None:
     """Switch all other moves off; moves count through all molecule types."""
-    off = np.ones(len(chain.steps), bool)
+    steps = chain.progress.steps
+    off = np.ones(len(steps), bool)
     off[np.array(moves, np.int64)] = False
-    chain.steps[off] = 0.0
+    steps[off] = 0.0
 
 
-def moves_of(chain: Chain, moltype: int, *atoms: int) -> list[int]:
-    """Moves of a kind, those that move just these atoms if any are named."""
-    tables = chain.sampler.tables
-    return [
-        move
-        for move in np.flatnonzero(tables.move_type == moltype)
-        if not atoms
-        or tables.moved[tables.moved_start[move] : tables.moved_start[move + 1]].tolist() == [*atoms]
-    ]
+def moves_of(chain: Chain, move_type: int, *atoms: int) -> list[int]:
+    """Moves of a type, those that move just these atoms if any are named."""
+    moves = chain.conf.arrays.moves
+    moved = np.split(moves.moved, moves.moved_start[1:-1])
+    found = np.flatnonzero(moves.move_type == move_type)
+    return [move for move in found.tolist() if not atoms or moved[move].tolist() == [*atoms]]
 
 
 def sample(
@@ -166,14 +186,14 @@ def sample(
 
     ``copy`` tells chains apart that are to be independent: else they draw the same random numbers.
     """
-    name = (SEED, copy)
+    stream, team = frame_stream(SEED, copy, 0), Team()
     for _ in range(burn):
-        chain.advance(name)
+        advance(chain, stream, team)
     found = []
     for k in range(sweeps):
-        chain.advance(name)
+        advance(chain, stream, team)
         if k % every == 0:
-            found.append(measure(chain.place.positions))
+            found.append(measure(chain.conf.positions))
     return np.array(found)
 
 
@@ -196,28 +216,21 @@ def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np
         r = np.linalg.norm(x[:, held[:, 0]] - x[:, held[:, 1]], axis=-1)
         inner += 0.5 * GAS * conditions.temperature / BOND_SPREAD**2 * float(((r - length) ** 2).sum())
         inner -= _replaced(moltype, held, x)
-    lj = nonbonded_energies(system.topology, frame, cutoff=conditions.rvdw)["LJ (SR)"]
-    close, _ = nonbonded_pairs(system.topology, frame, conditions.rvdw)
+    lj = nonbonded_energies(
+        system.topology, frame, reaction_field(conditions.rvdw, epsilon_rf=conditions.epsilon_rf)
+    )["LJ (SR)"]
+    close, _ = close_pairs(frame, conditions.rvdw)
     nonbonded = system.topology.nonbonded
-    names = [str(t) for moltype, _, n in blocks(system.topology) for t in moltype.attribute("type") * n]
-    rows = np.array([nonbonded.types.index(t) for t in names])
-    i, j = rows[close].T
+    i, j = atom_types(system.topology)[close[~is_excluded(system.topology, close)].T]
     shift = nonbonded.c12[i, j] / conditions.rvdw**12 - nonbonded.c6[i, j] / conditions.rvdw**6
-    electric = nonbonded_energies(
-        system.topology,
-        frame,
-        cutoff=conditions.rcoulomb,
-        epsilon_r=conditions.epsilon_r,
-        epsilon_rf=conditions.epsilon_rf,
-    )["Coulomb (SR)"]
-    charges = np.concatenate([np.tile(k.charges, n) for k, _, n in blocks(system.topology)])
     field = reaction_field(
         conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
     )
-    own = 0.5 * field_energy(
-        torch.zeros(1).double(), torch.as_tensor(charges @ charges / conditions.epsilon_r), *field
-    )
-    return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own.sum())])
+    electric = nonbonded_energies(system.topology, frame, field)["Coulomb (SR)"]
+    charges = np.concatenate([np.tile(k.charges, n) for k, _, n in blocks(system.topology)])
+    qq = torch.as_tensor(charges @ charges / conditions.epsilon_r)
+    own = 0.5 * field_energy(torch.zeros(1).double(), qq, field.k_rf, field.c_rf).sum()
+    return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own)])
 
 
 def _replaced(moltype: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
@@ -289,6 +302,9 @@ def agreement(found: np.ndarray, expected: np.ndarray) -> tuple[float, float, fl
 # --- a mixture -------------------------------------------------------------------------------------
 
 CHARGED = {"A": (0.31, 0.9), "B": (0.27, 0.5), "C": (0.34, 0.3), "H": (0.2, 0.1), "O": (0.3, 0.6)}
+
+
+MIXED = np.array([[1.5, 0, 0], [0.5, 1.45, 0], [-0.4, 0.3, 1.4]])
 
 
 def fork(stiff: float = 2e4) -> MoleculeType:

@@ -13,10 +13,13 @@ import pytest
 import torch
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology
+from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, atom_types
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.forcefield import energy
+from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.terms import energy_terms
 
 T = torch.tensor
 
@@ -174,18 +177,7 @@ def test_unsupported_function_is_named_with_the_supported_ones() -> None:
     with pytest.raises(InputError, match=r"\[ bonds \] of function type 9 .*bonds 1, bonds 2.*dihedrals 9"):
         energy.form_of(terms("bonds", 9, 0, 1))
     with pytest.raises(InputError, match="cmap"):
-        energy.energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
-
-
-def test_selected_terms_touch_the_moved_and_avoid_the_unknown() -> None:
-    chain = Terms(
-        "angles", 1, np.array([[0, 1, 2], [1, 2, 3], [2, 3, 4]]), np.array([[109.0, i] for i in range(3)])
-    )
-    far = Terms("bonds", 1, np.array([[0, 1]]), np.array([[0.1, 1.0]]))
-    (touched,) = energy.select_terms([chain, far], moved=np.array([3]))
-    assert touched.parameters[:, 1].tolist() == [1, 2]
-    (possible,) = energy.select_terms([chain, far], moved=np.array([3]), known=np.array([1, 2]))
-    assert possible.atoms.tolist() == [[1, 2, 3]]
+        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
 
 
 # --- systems built by hand ---------------------------------------------------------------------------
@@ -228,12 +220,9 @@ def test_pairs_with_charges_of_their_own_ignore_those_of_the_atoms() -> None:
 
 
 def test_nonbonded_across_the_box_without_exclusions() -> None:
-    # two dimers broken across the wall; the 4 pairs between them are 0.5 (2x) and sqrt(0.26) apart
+    # two dimers broken across the wall; only the 4 pairs between them count: 0.5 (2x) and sqrt(0.26) apart
     system, x = dimers(2), frame([[0, 0, 0.05], [0, 0, 2.95], [0.5, 0, 3.05], [-2.5, 0, -0.05]])
-    pairs, r = energy.nonbonded_pairs(system, x, 1.0)
-    assert sorted(map(tuple, pairs.tolist())) == [(0, 2), (0, 3), (1, 2), (1, 3)]
-    assert sorted(r) == pytest.approx([0.5, 0.5, math.sqrt(0.26), math.sqrt(0.26)], abs=1e-6)
-    found = energy.nonbonded_energies(system, x, cutoff=1.0)
+    found = energy.nonbonded_energies(system, x, PLAIN)
     far = 0.001 / 0.26**6 - 0.01 / 0.26**3
     assert found["LJ (SR)"].item() == pytest.approx(2 * 3.456 + 2 * far, rel=1e-4)
     coulomb = 138.935458 * 0.25 * 2 * (1 / 0.5 - 1 / math.sqrt(0.26))
@@ -244,12 +233,13 @@ def test_reaction_field_acts_on_excluded_pairs_and_on_the_atoms_themselves() -> 
     # conducting surroundings, cut-off 1: k = 1/2, c = 3/2, for one excluded dimer 0.1 nm long:
     # -0.25 (0.005 - 1.5) - 1/2 * 2 * 0.25 * 1.5 = -0.00125, all times 138.935458
     x = frame([[0, 0, 0], [0, 0, 0.1]])
-    found = energy.nonbonded_energies(dimers(1), x, cutoff=1.0, epsilon_rf=0)
+    found = energy.nonbonded_energies(dimers(1), x, reaction_field(1.0, epsilon_rf=0))
     assert found["Coulomb (SR)"].item() == pytest.approx(-0.00125 * 138.935458, rel=1e-5)
     assert found["LJ (SR)"] == 0
-    assert energy.reaction_field(1.0, epsilon_r=1, epsilon_rf=2.5) == pytest.approx((0.25, 1.25))
+    assert reaction_field(1.0, epsilon_r=1, epsilon_rf=2.5) == pytest.approx((1.0, 1.0, 0.25, 1.25))
 
 
+PLAIN = reaction_field(1.0, epsilon_rf=None)
 SKEWED = [[3.0, 0, 0], [-1.4, 2.6, 0], [1.3, 1.1, 2.5]]
 
 
@@ -260,7 +250,7 @@ def test_pairs_of_a_skewed_box_match_all_images() -> None:
     delta = x.positions[:, None].astype(np.float64) - x.positions
     nearest = np.linalg.norm(delta[:, :, None] + shifts, axis=-1).min(-1)
     i, j = np.nonzero(np.triu(nearest < 1.1, 1))
-    pairs, r = energy.close_pairs(x, 1.1)
+    pairs, r = close_pairs(x, 1.1)
     order = np.lexsort(pairs.T[::-1])
     assert pairs[order].tolist() == np.stack((i, j), 1).tolist()
     assert r[order] == pytest.approx(nearest[i, j], abs=1e-6)
@@ -271,7 +261,7 @@ def test_nonbonded_energy_does_not_depend_on_wrapping() -> None:
     inside = rng.uniform(0, 2.5, (40, 3))
     images = inside + rng.integers(-2, 3, (40, 3)) @ np.array(SKEWED)
     one, other = (
-        energy.nonbonded_energies(dimers(20), frame(x, SKEWED), cutoff=1.0, epsilon_rf=3)
+        energy.nonbonded_energies(dimers(20), frame(x, SKEWED), reaction_field(1.0, epsilon_rf=3))
         for x in (inside, images)
     )
     assert {k: e.item() for k, e in one.items()} == pytest.approx(
@@ -280,25 +270,26 @@ def test_nonbonded_energy_does_not_depend_on_wrapping() -> None:
 
 
 def test_no_box_means_no_images() -> None:
-    pairs, r = energy.nonbonded_pairs(
-        dimers(2), frame([[0, 0, 0], [5, 5, 5], [0, 0, 0.3], [9, 9, 9]], 0.0), 1.0
-    )
+    x = frame([[0, 0, 0], [5, 5, 5], [0, 0, 0.3], [9, 9, 9]], 0.0)
+    pairs, r = close_pairs(x, 1.0)
     assert pairs.tolist() == [[0, 2]]
     assert r == pytest.approx([0.3])
+    found = energy.nonbonded_energies(dimers(2), x, PLAIN)["LJ (SR)"]
+    assert found.item() == pytest.approx(0.001 / 0.3**12 - 0.01 / 0.3**6, rel=1e-4)
 
 
 def test_what_does_not_fit_is_refused() -> None:
     x = frame(np.zeros((4, 3)))
     with pytest.raises(InputError, match="half of the shortest box vector, 3 nm"):
-        energy.nonbonded_pairs(dimers(2), x, 1.6)
+        energy.nonbonded_energies(dimers(2), x, reaction_field(1.6, epsilon_rf=None))
     with pytest.raises(InputError, match="4 positions, where the topology has 2 atoms"):
-        energy.nonbonded_energies(dimers(1), x, cutoff=1.0)
+        energy.nonbonded_energies(dimers(1), x, PLAIN)
     full = dimers(2)
     with pytest.raises(InputError, match="no non-bonded parameters"):
-        energy.atom_types(Topology(full.molecule_types, full.molecules))
+        atom_types(Topology(full.molecule_types, full.molecules))
     other = NonBonded(("Y",), np.ones((1, 1)), np.ones((1, 1)), 1, False, 1, 1)
     with pytest.raises(InputError, match="D has atoms of type X; there are Y"):
-        energy.atom_types(Topology(full.molecule_types, full.molecules, other))
+        atom_types(Topology(full.molecule_types, full.molecules, other))
 
 
 # --- against GROMACS ---------------------------------------------------------------------------------
@@ -317,7 +308,7 @@ def clear_cutoff(x: Frame) -> float:
     A single pair on the cut-off, where rounding to single precision decides, would change the plain
     Coulomb energy by some kJ/mol.
     """
-    _, r = energy.close_pairs(x, 1.0)
+    _, r = close_pairs(x, 1.0)
     r = np.sort(np.array([0.99, 1.0, *r[r > 0.99]]))
     widest = np.diff(r).argmax()
     return float(r[widest : widest + 2].mean())
@@ -353,7 +344,7 @@ def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> di
     topology, x = read_topology(top), read_gro(gro)
     cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
     found = energy.bonded_energies(topology, torch.as_tensor(x.positions).double())
-    found |= energy.nonbonded_energies(topology, x, cutoff=cutoff, epsilon_rf=epsilon_rf)
+    found |= energy.nonbonded_energies(topology, x, reaction_field(cutoff, epsilon_rf=epsilon_rf))
     ours = {name: e.item() for name, e in found.items()}
     settings = f"coulombtype = {coulomb_type}\nepsilon_rf = {epsilon_rf or 1}\n"
     settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\n"

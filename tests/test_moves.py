@@ -10,13 +10,13 @@ from systems import alkane, chain, molecule, ring
 from dbm_gmx.chemistry.fragments import branch, make_fragments
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.sampling.moves import (
-    KINDS,
+    GIBBS_TORSION,
     LARGEST,
-    SHIFT,
-    SPIN,
-    SWING,
-    TURN,
-    TWIST,
+    MOVE_NAMES,
+    PIVOT,
+    RIGID_ROTATION,
+    TORSION_STEP,
+    TRANSLATION,
     WHOLE,
     Block,
     Move,
@@ -138,18 +138,18 @@ def test_moves(moltype: MoleculeType, beads: int) -> None:
         assert move.repeat >= 1
         assert block.every >= 1
         check_axis(graph, block, move)
-    shifted = {int(i) for _, m in moves if m.moltype == SHIFT for i in m.atoms}
+    shifted = {int(i) for _, m in moves if m.move_type == TRANSLATION for i in m.atoms}
     assert shifted == set(range(moltype.n_atoms))  # everything can go everywhere
     # and bonds that hold more than one atom can stretch
-    shifts = [set(m.atoms.tolist()) for _, m in moves if m.moltype == SHIFT]
+    shifts = [set(m.atoms.tolist()) for _, m in moves if m.move_type == TRANSLATION]
     for i, j in graph.edges:
         assert min(graph.degree(i), graph.degree(j)) == 1 or any(
             len({i, j} & moved) == 1 for moved in shifts
         ), (i, j)
     # any atom that hangs on another can change its direction alone or with what it carries
-    swung = {int(i) for _, m in moves if m.moltype == SWING for i in m.atoms}
+    swung = {int(i) for _, m in moves if m.move_type == PIVOT for i in m.atoms}
     assert swung >= {i for i in graph if graph.degree(i) == 1}
-    spun = [m for _, m in moves if m.moltype == SPIN]
+    spun = [m for _, m in moves if m.move_type == RIGID_ROTATION]
     small = [part for part in nx.connected_components(graph) if 1 < len(part) <= WHOLE]
     assert sorted(m.atoms.tolist() for m in spun) == (sorted(map(sorted, small)) if beads == 1 else [])
     # an acyclic bond with something to turn on both sides can be turned about, where an end is small
@@ -158,27 +158,31 @@ def test_moves(moltype: MoleculeType, beads: int) -> None:
         cut.remove_edge(i, j)
         sides = [nx.node_connected_component(cut, a) - {a} for a in (i, j)]
         if all(sides) and min(map(len, sides)) < LARGEST:
-            turned = [set(m.atoms.tolist()) for _, m in moves if m.moltype == TURN and set(m.axis) == {i, j}]
+            turned = [
+                set(m.atoms.tolist())
+                for _, m in moves
+                if m.move_type == GIBBS_TORSION and set(m.axis) == {i, j}
+            ]
             assert any(side in turned for side in sides), (i, j)
-            assert any(m.moltype == TWIST and set(m.axis) == {i, j} for _, m in moves)
+            assert any(m.move_type == TORSION_STEP and set(m.axis) == {i, j} for _, m in moves)
 
 
 def check_axis(graph: nx.Graph, block: Block, move: Move) -> None:
     """A move changes no bond but those that a shift of small parts has to."""
     moved, axis = set(move.atoms.tolist()), set(move.axis)
     cut = {(i, j) for i in moved for j in graph[i] if j not in moved}
-    if move.move_type in (TURN, TWIST):
+    if move.move_type in (GIBBS_TORSION, TORSION_STEP):
         assert len(axis) == 2
         assert not axis & moved
         assert {j for _, j in cut} <= axis
         assert block.centre in axis  # it stays where it is
-    elif move.move_type == SWING:
+    elif move.move_type == PIVOT:
         assert len(axis) == 1
         assert -1 not in axis
         assert {j for _, j in cut} <= axis
     else:
         assert axis == {-1}
-        if move.move_type == SPIN:
+        if move.move_type == RIGID_ROTATION:
             assert not cut
 
 
@@ -188,10 +192,10 @@ def test_bonds_keep_their_length(moltype: MoleculeType) -> None:
     x = rng.normal(size=(moltype.n_atoms, 3))
     for block in make_blocks(moltype, make_fragments(moltype), 1):
         for move in block.moves:
-            if move.move_type in (SHIFT, SPIN):
+            if move.move_type in (TRANSLATION, RIGID_ROTATION):
                 continue
             a, b = x[move.axis[0]], x[move.axis[1]]
-            n = rng.normal(size=3) if move.move_type == SWING else b - a
+            n = rng.normal(size=3) if move.move_type == PIVOT else b - a
             n /= np.linalg.norm(n)
             angle = 0.7
             y, v = x.copy(), x[move.atoms] - b
@@ -199,15 +203,15 @@ def test_bonds_keep_their_length(moltype: MoleculeType) -> None:
             y[move.atoms] += np.outer(v @ n, n) * (1 - np.cos(angle))
             for i, j in moltype.graph.edges:
                 before, after = np.linalg.norm(x[i] - x[j]), np.linalg.norm(y[i] - y[j])
-                assert after == pytest.approx(before, rel=1e-9), (KINDS[move.move_type], i, j)
+                assert after == pytest.approx(before, rel=1e-9), (MOVE_NAMES[move.move_type], i, j)
             assert np.abs(y[move.atoms] - x[move.atoms]).max(initial=0) > 1e-3
 
 
 def test_large_parts_are_not_moved_as_a_whole() -> None:
     blocks = make_blocks(MOLECULES["polystyrene"], make_fragments(MOLECULES["polystyrene"]), 12)
     sizes = {
-        moltype: max(len(m.atoms) for b in blocks for m in b.moves if m.moltype == moltype)
-        for moltype in (TURN, TWIST)
+        move_type: max(len(m.atoms) for b in blocks for m in b.moves if m.move_type == move_type)
+        for move_type in (GIBBS_TORSION, TORSION_STEP)
     }
     assert all(size <= LARGEST for size in sizes.values())
     assert max(len(m.atoms) for b in blocks for m in b.moves) < WHOLE

@@ -29,6 +29,7 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Inputs, Method, MoleculeFiles
 
 GAS = 0.00831446  # kJ/mol/K
@@ -147,7 +148,7 @@ def test_energies_are_those_of_the_temperature(shipped):
     # equipartition; a long run of polystyrene without constraints has 1.06 of it, for other forces strain
     # the bonds, and rounding in the file adds 0.01 (0.02 at 350 K)
     assert 0.98 < np.mean(stretch) < 1.09
-    parts = nonbonded_energies(topology, shipped.atoms[0], cutoff=1.0, epsilon_rf=0.0)
+    parts = nonbonded_energies(topology, shipped.atoms[0], reaction_field(1.0, epsilon_rf=0.0))
     assert -10 < float(parts["LJ (SR)"]) / topology.n_atoms < -0.5
     assert np.isfinite(float(parts["Coulomb (SR)"]))
     assert len(bad_contacts(shipped.system, shipped.atoms[0].positions, shipped.atoms[0].box)) < 3

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from exact import (
+    CONTACT,
     agreement,
     beads_of,
     fractions,
@@ -18,8 +18,6 @@ from exact import (
     moves_of,
     only,
     pair,
-    potential,
-    pull,
     sample,
     start,
     system,
@@ -27,7 +25,6 @@ from exact import (
 from scipy.spatial.transform import Rotation
 from scipy.special import ndtri
 from scipy.stats.qmc import Sobol
-from systems import Example
 
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads
@@ -36,9 +33,7 @@ from dbm_gmx.forcefield.energy import bonded_energies, coulomb, field_energy, le
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import Conditions
-from dbm_gmx.sampling.moves import SHIFT, SPIN, SWING, TURN, TWIST
-from dbm_gmx.sampling.sampler import Chain, is_stationary
-from dbm_gmx.sampling.sweep import full_energy
+from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TORSION_STEP, TRANSLATION
 
 LEVEL = 1e-5  # probability of a chance deviation below which a distribution counts as wrong; a chain that
 # another processor rounds otherwise is another draw, and all tests together are to fail for one in thousands
@@ -52,7 +47,6 @@ def KT(conditions: Conditions) -> float:  # noqa: N802
 
 LENGTH, BEND, STIFF = 0.153, 112.0, 250.0  # nm, degrees, kJ/mol rad^-2
 TORSION = (9.28, 12.16, -13.12, -3.06, 26.24, -31.5)  # Ryckaert and Bellemans, kJ/mol
-CONTACT = {"C": (0.39, 0.5), "A": (0.30, 0.9), "B": (0.28, 0.4), "H": (0.22, 0.1)}
 
 
 @cache
@@ -116,8 +110,8 @@ def ended(phi: np.ndarray) -> np.ndarray:
     return found.reshape(*np.shape(phi), 4, 3)
 
 
-@pytest.mark.parametrize("moltype", [TURN, TWIST])
-def test_rotation_about_a_bond(moltype: int) -> None:
+@pytest.mark.parametrize("move_type", [GIBBS_TORSION, TORSION_STEP])
+def test_rotation_about_a_bond(move_type: int) -> None:
     # one end turns, all else stands: terms, beads and a particle nearby give the density of the angle
     conditions, copies = Conditions(temperature=700.0, spread=0.08, rvdw=0.5, rcoulomb=0.5), 90
     guest, at = molecule("ION", [("A", 40.0, 0.0)], []), np.array([0.62, 0.05, 0.2])
@@ -145,18 +139,18 @@ def test_rotation_about_a_bond(moltype: int) -> None:
     beads[: 2 * copies : 2] = points + (15.035 * zigzag()[0] + 14.027 * zigzag()[1]) / (14.027 + 15.035)
     beads[1 : 2 * copies : 2] = points + target
     chain = start(made, conditions, atoms, box, beads=beads)
-    only(chain, moves_of(chain, moltype, 3)[:1])
+    only(chain, moves_of(chain, move_type, 3)[:1])
     found = sample(
         chain,
         lambda x: dihedral(x[: copies * 4].reshape(-1, 4, 3)),
         burn=12,
-        sweeps=400 if moltype == TURN else 1200,
+        sweeps=400 if move_type == GIBBS_TORSION else 1200,
     )
     expected = density.reshape(24, 60).sum(axis=1)
     seen = expected > 0.01
     assert seen.sum() >= 8  # several wells
     result = agreement(fractions(found, np.linspace(-np.pi, np.pi, 25))[:, seen], expected[seen])
-    report(f"rotation about a bond, {moltype}", result)
+    report(f"rotation about a bond, {move_type}", result)
     assert result[0] > LEVEL
 
 
@@ -220,7 +214,7 @@ def test_orientation_of_a_molecule() -> None:
         [(points[:, None] + chosen).reshape(-1, 3), (points[:, None] + sites).reshape(-1, 3)]
     )
     chain = start(made, COLD, atoms, box)
-    only(chain, moves_of(chain, SPIN, 0, 1, 2))
+    only(chain, moves_of(chain, RIGID_ROTATION, 0, 1, 2))
     found = sample(
         chain,
         lambda x: measures(x[: 3 * copies].reshape(-1, 3, 3) - points[:, None]),
@@ -231,7 +225,7 @@ def test_orientation_of_a_molecule() -> None:
     result = agreement(found.mean(axis=0), expected)
     report("orientation", result)
     assert result[0] > LEVEL
-    assert np.abs(chain.place.off).max() < 1e-12
+    assert np.abs(chain.conf.offsets).max() < 1e-12
 
 
 def test_place_of_an_ion() -> None:
@@ -252,7 +246,7 @@ def test_place_of_an_ion() -> None:
     first = x[rng.choice(len(x), copies, p=weight)]
     atoms = np.concatenate([points + first, points + neighbour])
     chain = start(made, COLD, atoms, box, beads=np.concatenate([points, points + neighbour]))
-    only(chain, moves_of(chain, SHIFT)[:1])
+    only(chain, moves_of(chain, TRANSLATION)[:1])
     found = sample(chain, lambda x: x[:copies] - points, burn=14, sweeps=1200)
     for number in range(3):
         edges = (np.array([-30, -22, -14, -6, 2, 10, 18, 26, 34]) + 0.5) * 0.1 * COLD.spread
@@ -298,8 +292,8 @@ def test_angle_about_an_atom(what: tuple[int, ...]) -> None:
         turn = Rotation.from_rotvec((bend(rows[:3]) - angles[copy]) * normal / np.linalg.norm(normal))
         rows[0] = rows[1] + turn.apply(rows[0] - rows[1])
     chain = start(made, COLD, atoms, box)
-    only(chain, moves_of(chain, SWING, *what))
-    assert chain.steps.any()
+    only(chain, moves_of(chain, PIVOT, *what))
+    assert chain.progress.steps.any()
 
     def measure(x: np.ndarray) -> np.ndarray:
         x = x.reshape(-1, 4, 3)
@@ -398,7 +392,9 @@ def forces(
     )
     field = reaction_field(conditions.rcoulomb, epsilon_r=1.0, epsilon_rf=conditions.epsilon_rf)
     near = r.detach() < conditions.rcoulomb
-    electric = field_energy(r, qq, *field)[near].sum() + coulomb(r, qq)[near & ~excluded].sum()
+    electric = (
+        field_energy(r, qq, field.k_rf, field.c_rf)[near].sum() + coulomb(r, qq)[near & ~excluded].sum()
+    )
     close = (r.detach() < conditions.rvdw) & ~excluded
     off = torch.cat(
         [
@@ -439,7 +435,7 @@ def test_equipartition_in_a_charged_mixture() -> None:
     for copy in range(copies):
         made, atoms = mixture(box, stiff=4e3, seed=copy)
         chain = start(made, conditions, atoms, box)
-        beads = chain.place.beads
+        beads = chain.conf.neighbours.beads
 
         found.append(
             sample(
@@ -451,170 +447,3 @@ def test_equipartition_in_a_charged_mixture() -> None:
     report("equipartition", result)
     assert result[0] > LEVEL
     assert result[2] < 0.2
-
-
-# --- bookkeeping -----------------------------------------------------------------------------------
-
-
-def check_books(chain: Chain, made: System, conditions: Conditions, box: np.ndarray) -> None:
-    """What the chain has added up is what its positions give."""
-    place, tables, numbers = chain.place, chain.sampler.tables, chain.sampler.numbers
-    off = mapped_beads(made, place.positions) - place.beads
-    np.testing.assert_allclose(place.off, off, atol=1e-10)
-    energy = full_energy(place, tables, numbers).sum() + pull(made, conditions, place.positions, place.beads)
-    scale = np.abs(np.diff(chain.energies)).sum() + abs(energy)
-    assert abs(chain.energies[-1] - energy) < 2e-6 * scale + 1e-9
-    other = potential(made, conditions, place.positions, box).sum()
-    other += pull(made, conditions, place.positions, place.beads)
-    assert energy == pytest.approx(other, rel=1e-5)
-
-
-@pytest.mark.parametrize("constraints", ["none", "all-bonds"])
-def test_energy_is_tracked_in_octane(octane: Example, constraints: str) -> None:
-    conditions = Conditions(350.0, rvdw=0.9, rcoulomb=0.9, constraints=constraints)
-    chain = start(octane.system, conditions, octane.atoms.astype(np.float64), octane.box)
-    for _ in range(10):
-        chain.advance((1, 1))
-    check_books(chain, octane.system, conditions, octane.box)
-    moved = np.linalg.norm(chain.place.positions - octane.atoms, axis=1)
-    assert (moved > 0).all()
-
-
-MIXED = np.array([[1.5, 0, 0], [0.5, 1.45, 0], [-0.4, 0.3, 1.4]])
-
-
-@pytest.mark.parametrize("moltype", [None, TURN, SPIN, TWIST, SWING, SHIFT])
-def test_energy_is_tracked_in_a_mixture(moltype: int | None) -> None:
-    # each kind of move alone, so that one does not hide behind another
-    conditions = Conditions(500.0, rvdw=0.6, rcoulomb=0.55, spread=0.03)
-    for seed in range(3):
-        made, atoms = mixture(MIXED, seed=seed)
-        chain = start(made, conditions, atoms, MIXED)
-        if moltype is not None:
-            only(chain, moves_of(chain, moltype))
-        for _ in range(40):
-            chain.advance((1, 1))
-        assert (chain.place.positions != atoms).any()
-        check_books(chain, made, conditions, MIXED)
-
-
-def test_beads_may_be_wrapped_and_the_origin_anywhere() -> None:
-    conditions = Conditions(500.0, rvdw=0.6, rcoulomb=0.6, spread=0.03)
-    made, atoms = mixture(MIXED)
-    rng = np.random.default_rng(4)
-    moved = atoms.copy()
-    for m in made.matches:
-        for k in range(m.count):
-            moved[m.first_atom + k * m.moltype.n_atoms :][: m.moltype.n_atoms] += (
-                rng.integers(-2, 3, 3) @ MIXED
-            )
-    moved += [0.5, -0.3, 0.8]
-    chains = [start(made, conditions, x, MIXED) for x in (atoms, moved)]
-    assert chains[1].energies[0] == pytest.approx(chains[0].energies[0], rel=1e-6)
-    for chain in chains:
-        only(chain, moves_of(chain, SWING))
-        chain.advance((1, 1))
-        check_books(chain, made, conditions, MIXED)
-
-
-@pytest.mark.parametrize("system_of", ["octane", "mixture"])
-def test_threads_do_not_matter(octane: Example, system_of: str) -> None:
-    found = []
-    for together in (False, True):
-        if system_of == "octane":
-            made, atoms, box = octane.system, octane.atoms.astype(np.float64), octane.box
-        else:
-            (made, atoms), box = mixture(MIXED * 1.5), MIXED * 1.5
-        chain = start(made, Conditions(350.0, rvdw=0.6, rcoulomb=0.6), atoms, box, together=together)
-        for _ in range(4):
-            chain.advance((3, 5))
-        found.append((chain.place.positions, chain.place.off, chain.energies))
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("system_of", ["octane", "mixture", "flat"])
-def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None:
-    # brute force: no atom of one within the cut-off of where any atom of the other can be, in any image
-    box = MIXED * 1.7
-    if system_of == "octane":
-        made, atoms, box = octane.system, octane.atoms.astype(np.float64), octane.box
-    elif system_of == "flat":
-        box = np.diag([7.0, 0.9, 0.8])
-        made, atoms = mixture(box)
-    else:
-        made, atoms = mixture(box)
-    conditions = Conditions(rvdw=0.5, rcoulomb=0.4, spread=0.003)
-    chain = start(made, conditions, atoms, box)
-    tables, place = chain.sampler.tables, chain.place
-    starts, order = chain.colours
-    assert sorted(order) == list(range(len(tables.instance)))
-    assert len(starts) - 1 < len(order)  # some are independent
-    images = (
-        np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) @ place.cell
-    )
-    apart = place.beads[:, None] - place.beads
-    shortest = np.full(apart.shape[:2], np.inf)
-    home = minimum_image(apart, box)
-    for image in images:
-        np.minimum(shortest, np.linalg.norm(home + image, axis=-1), out=shortest)
-    gap = shortest - place.radius[:, None] - place.radius
-    reach = chain.sampler.numbers.reach
-    checked = 0
-    for first, last in pairwise(starts):
-        group = order[first:last]
-        spheres, written = [], []
-        for one in group:
-            block = tables.instance[one]
-            rows = tables.bead[tables.bead_start[block] : tables.bead_start[block + 1]]
-            spheres.append(tables.bead_of[one] + rows)
-            moves = range(tables.move_start[block], tables.move_start[block + 1])
-            weigh = [tables.weigh[tables.weigh_start[m] : tables.weigh_start[m + 1]] for m in moves]
-            written.append(set((tables.bead_of[one] + np.concatenate(weigh)).tolist()))
-        for a in range(len(group)):
-            for b in range(a):
-                assert gap[np.ix_(spheres[a], spheres[b])].min() >= reach
-                assert not written[a] & written[b]
-                checked += 1
-    assert checked > 3
-
-
-def test_parts_of_a_molecule_in_one_bead_spin_about_themselves() -> None:
-    """Two diatomics that one bead holds: each turns to any direction, wherever the box has its origin."""
-    moltype = molecule(
-        "TWO",
-        [("A", 10.0, 0.0), ("B", 6.0, 0.0), ("A", 9.0, 0.0), ("B", 5.0, 0.0)],
-        [("constraints", 1, (0, 1), (0.12,)), ("constraints", 1, (2, 3), (0.12,))],
-        exclusions=[(i, j) for i in range(4) for j in range(i)],
-    )
-    conditions = Conditions(spread=0.05, rvdw=0.3, rcoulomb=0.3)
-    made = system([(moltype, beads_of(moltype, [0, 0, 0, 0]), 27)], CONTACT)
-    one = np.array([[0, 0, 0], [0.12, 0, 0], [0, 0.2, 0], [0.12, 0.2, 0]])
-    points, box = lattice(27, 2.0)
-    accepted = []
-    for origin in (0.0, 30.0):
-        atoms = (points[:, None] + one).reshape(-1, 3) + origin
-        chain = start(made, conditions, atoms, box)
-        moves = moves_of(chain, SPIN)
-        only(chain, moves)
-        for _ in range(20):
-            chain.advance((1, 1))
-        check_books(chain, made, conditions, box)
-        x = chain.place.positions.reshape(-1, 2, 2, 3)
-        masses = np.array([[10.0, 6.0], [9.0, 5.0]])[..., None]
-        centres = (x * masses).sum(2) / masses.sum(1)
-        before = (atoms.reshape(-1, 2, 2, 3) * masses).sum(2) / masses.sum(1)
-        np.testing.assert_allclose(centres, before, atol=1e-9)
-        accepted.append(chain.summary(0).acceptance["spin"])
-    assert accepted[0] > 0.8
-    assert accepted[1] == pytest.approx(accepted[0], abs=0.1)  # a thousand tries each; six standard errors
-
-
-def test_a_drift_is_seen_beyond_noise_and_beyond_what_matters() -> None:
-    noise = np.random.default_rng(1).normal(size=200)
-    rising = noise + 0.1 * np.arange(200)
-    assert is_stationary(noise)
-    assert not is_stationary(rising)
-    between = 0.1 * 50  # the halves of the second half
-    assert is_stationary(rising, 1.1 * between)
-    assert not is_stationary(rising, 0.9 * between)

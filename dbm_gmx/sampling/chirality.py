@@ -44,10 +44,10 @@ def infer_chirality(grower: Grower, molecules: Molecules, stream: Stream) -> Mol
     given = molecules.chirality
     if np.all(given != 0):
         return molecules
-    rng = stream.of(Use.CHIRALITY, grower.number).generator
+    rng = stream.of(Use.CHIRALITY, molecules.run).generator
     guessed = rng.choice(np.array([-1, 1], np.int8), size=given.shape)
     best = replace(molecules, chirality=np.where(given == 0, guessed, given))
-    inference = stream.of(Use.INFERENCE, grower.number)
+    inference = stream.of(Use.INFERENCE, molecules.run)
     positions, _ = grow_once(grower, best, inference.of(0))
     doubtful = np.ones((len(molecules), len(grower.inversions)), bool)
     for attempt in range(1, 1 + ROUNDS):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from zlib import crc32
 
 import networkx as nx
 import numpy as np
@@ -127,11 +126,6 @@ class Grower:
         """Whether one window holds all of the molecule."""
         return len(self.fragments) <= SHORT
 
-    @property
-    def number(self) -> int:
-        """Tells the random numbers of this molecule type from those of others."""
-        return crc32(self.molecule.moltype.name.encode())
-
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
@@ -146,18 +140,21 @@ class Molecules:
         it is inferred from the beads.
     number
         (copies,) tells their random numbers apart.
+    run
+        Tells the random numbers of this run from those of others, also of the same type: its first atom.
     """
 
     beads: FloatArray
     chirality: SignArray
     number: IntArray
+    run: int
 
     def __len__(self) -> int:
         return len(self.beads)
 
     def some(self, rows: Any) -> Molecules:
         """Some of them."""
-        return Molecules(self.beads[rows], self.chirality[rows], self.number[rows])
+        return Molecules(self.beads[rows], self.chirality[rows], self.number[rows], self.run)
 
     def at(self, positions: FloatArray) -> Copies:
         """With (copies, n, 3) positions, for the annealing."""
@@ -307,7 +304,7 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     best, energy = np.zeros((copies, grower.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
     waiting, again = np.arange(copies), 0
     for attempt in range(TRIES):
-        one = stream.of(Use.PLACEMENT, grower.number, attempt)
+        one = stream.of(Use.PLACEMENT, molecules.run, attempt)
         positions, found = grow_once(grower, molecules.some(waiting), one)
         better = found < energy[waiting]
         best[waiting[better]], energy[waiting[better]] = positions[better], found[better]
@@ -403,7 +400,7 @@ def find_candidates(
     conformers, energies = [positions[:, free]], [energy_of(grower, window, molecules, positions)]
     for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
         trial = positions.copy()
-        one = stream.of(Use.CANDIDATES, grower.number, window, attempt)
+        one = stream.of(Use.CANDIDATES, molecules.run, window, attempt)
         energy = _trial(grower, window, molecules, trial, one)
         found = trial[:, free]
         for other, known in zip(conformers, energies, strict=True):

@@ -29,7 +29,7 @@ class Use(IntEnum):
 
     ===============  ================================================================
     CONFORMERS       conformers of fragments: of the seed alone, the same in all frames
-    PLACEMENT        fragments put near their beads, by molecule type, attempt, window
+    PLACEMENT        fragments put near their beads, by run of molecules, attempt, window
     ANNEALING        the dynamics that follows, by the same and the copy
     CHIRALITY        the chirality that inference begins with
     INFERENCE        what is grown to infer chirality, by the same as PLACEMENT

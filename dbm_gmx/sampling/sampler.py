@@ -203,7 +203,7 @@ def _grow_all(
     regrown, grown = 0, Grown()
     for match, wanted in zip(sampler.system.matches, wanted_chirality, strict=True):
         atoms, grower = match.molecules(positions), sampler.growers[match.moltype.name]
-        molecules = Molecules(_beads_of(match, beads), wanted, np.arange(match.count))
+        molecules = Molecules(_beads_of(match, beads), wanted, np.arange(match.count), match.first_atom)
         chosen = np.ones(match.count, bool)
         if start is not None:
             atoms[:] = match.molecules(start)

@@ -47,9 +47,8 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     force = canonical([terms])
     found = np.zeros(300)
     parts = len(force.form) // 300
-    for k in range(len(force.form)):
-        atoms = np.maximum(force.atoms[k], 0).tolist()
-        found[k % 300] += term_energy(int(force.form[k]), force.parameters[k], positions, *atoms)
+    for k, form_of_part in enumerate(force.form.tolist()):
+        found[k % 300] += term_energy(form_of_part, force.parameters[k], positions, force.atoms[k], 0)
     assert parts == (2 if (directive, function) == ("angles", 5) else 1)
     expected = term_energies(terms, torch.as_tensor(positions)).numpy()
     assert expected.std() > 0.1

@@ -1,17 +1,20 @@
-"""Shapes are drawn with the probability of their energies, alone and among neighbours."""
+"""Conformers are drawn with the probability of their energies, alone and among neighbours."""
 
 import numpy as np
 import pytest
 from exact import beads_of, molecule, system
 
+from dbm_gmx.chemistry.stereo import stereocentres
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
-from dbm_gmx.sampling.annealing import make_script
-from dbm_gmx.sampling.arrays import make_numbers, make_tables
-from dbm_gmx.sampling.conformer_exchange import choose
-from dbm_gmx.sampling.growth import Offer
-from dbm_gmx.sampling.neighbours import make_place
-from dbm_gmx.sampling.surroundings import REACH, SKIN
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import make_window_arrays
+from dbm_gmx.sampling.arrays import Configuration, make_arrays
+from dbm_gmx.sampling.conformer_exchange import exchange_conformers
+from dbm_gmx.sampling.growth import Candidates, Molecules
+from dbm_gmx.sampling.neighbours import make_neighbours
+from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
 SIGMA, TRIES, BOX = 0.3, 1500, 4.0 * np.eye(3)
 CONTACT = 2 ** (1 / 6) * SIGMA
@@ -43,9 +46,10 @@ class Case:
         chain = molecule("M", sites, [*bonds, *tight, *turned])
         pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
         depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
-        target = make_hamiltonian(system(pair, depth), CONDITIONS)
-        self.tables, self.numbers = make_tables(target), make_numbers(target)
-        self.script = make_script(target.molecules["M"], [np.arange(4)])
+        hamiltonian = make_hamiltonian(system(pair, depth), CONDITIONS)
+        self.arrays, one = make_arrays(hamiltonian), hamiltonian.molecules["M"]
+        weights, centres = one.weights.tocsr(), stereocentres(one.moltype)
+        self.windows = make_window_arrays(one.terms, centres, weights, self.kt, [np.arange(4)])
         self.bead = PLACE + ABOVE[:3].mean(axis=0)
 
     def choose(
@@ -53,26 +57,22 @@ class Case:
         neighbour: np.ndarray,
         attempt: int,
         cost: tuple[float, ...] = (0.0, 0.0),
-        together: bool = False,
+        team: Team | None = None,
     ) -> np.ndarray:
         """Where the last atom is put, relative to the chain."""
         atoms = np.concatenate([PLACE + ABOVE, (PLACE + neighbour)[None]])
         atoms[4, 2] -= 4.0 * (atoms[4, 2] > 4.0)
         beads = np.array([self.bead, atoms[4]])
-        place = make_place(atoms, np.zeros((2, 3)), beads, np.full(2, 0.4), BOX, REACH + SKIN)
-        shapes = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
-        offer = Offer(
-            self.script,
-            0,
-            self.bead[None, None],
-            np.zeros((1, 0), np.int8),
-            np.arange(4),
-            shapes,
-            self.kt * np.array([cost]),
-        )
+        neighbours = make_neighbours(beads, np.full(2, 0.4), BOX, CUTOFF + MARGIN)
+        conf = Configuration(atoms, np.zeros((2, 3)), neighbours, self.arrays)
+        conformers = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
         zero = np.zeros(1, np.int64)
-        choose(place, self.tables, self.numbers, zero, zero[None], offer, (1, attempt), together=together)
-        return place.positions[3] - PLACE
+        molecules = Molecules(self.bead[None, None], np.zeros((1, 0), np.int8), zero, 0)
+        candidates = Candidates(
+            self.windows, 0, molecules, np.arange(4), conformers, self.kt * np.array([cost])
+        )
+        exchange_conformers(conf, candidates, zero, Stream((1, attempt)), team or Team())
+        return conf.positions[3] - PLACE
 
     def above(self, neighbour: np.ndarray, cost: tuple[float, ...] = (0.0, 0.0)) -> float:
         """How often it is put above."""
@@ -91,18 +91,18 @@ def test_alone_the_energy_decides() -> None:
     assert Case(0.0, 1.5, 0.0).above(FAR) == pytest.approx(expected, abs=error(expected) + 0.01)
 
 
-def test_a_shape_that_was_found_before_is_never_chosen() -> None:
+def test_a_conformer_that_was_found_before_is_never_chosen() -> None:
     assert Case(1.0, 0.0, 0.0).above(FAR, (0.0, np.inf)) == 1
 
 
 def test_a_good_contact_is_preferred() -> None:
     expected = 1 / (1 + np.exp(-1.0))
     found = Case(0.0, 0.0, 1.0).above(ABOVE[3] + [0, 0, CONTACT])
-    # the other shape feels a little of it too
+    # the other conformer feels a little of it too
     assert found == pytest.approx(expected, abs=error(expected) + 0.02)
 
 
-def test_a_shape_gets_out_of_an_overlap_and_counts_with_what_it_has_then() -> None:
+def test_a_conformer_gets_out_of_an_overlap_and_counts_with_what_it_has_then() -> None:
     """Before it gives way it would cost hundreds of kT."""
     case, neighbour = Case(0.0, 0.0, 1.0), ABOVE[3] + [0.05, 0.19, 0.05]
     assert np.linalg.norm(ABOVE[3] - neighbour) < 0.7 * SIGMA
@@ -118,7 +118,7 @@ def test_who_has_no_choice_stays() -> None:
 
 
 def test_threads_change_nothing() -> None:
-    case, neighbour = Case(0.0, 0.3, 1.0), ABOVE[3] + [0, 0, CONTACT]
+    case, neighbour, two = Case(0.0, 0.3, 1.0), ABOVE[3] + [0, 0, CONTACT], Team(2)
     for attempt in range(5):
         alone = case.choose(neighbour, attempt)
-        assert np.array_equal(case.choose(neighbour, attempt, together=True), alone)
+        assert np.array_equal(case.choose(neighbour, attempt, team=two), alone)

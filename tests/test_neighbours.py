@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dbm_gmx.chemistry.periodic import reduced_cell
-from dbm_gmx.sampling.neighbours import make_place
+from dbm_gmx.sampling.neighbours import make_neighbours
 
 BOXES = {
     "cube": np.diag([2.3, 2.3, 2.3]),
@@ -24,14 +24,14 @@ def test_all_images_within_reach_are_listed_once(name: str) -> None:
     # some lie outside the box, as molecules that are whole do
     beads = rng.uniform(-1.5, 2.5, (23, 3)) @ box
     radius = rng.uniform(0.0, 0.25, 23)
-    place = make_place(np.zeros((0, 3)), np.zeros((23, 3)), beads, radius, box, REACH)
+    found = make_neighbours(beads, radius, box, REACH)
     cell = reduced_cell(box)
     listed = [
         (bead, int(other), *map(int, shift))
         for bead in range(23)
         for other, shift in zip(
-            place.near[place.near_start[bead] : place.near_start[bead + 1]],
-            place.shift[place.near_start[bead] : place.near_start[bead + 1]],
+            found.near[found.near_start[bead] : found.near_start[bead + 1]],
+            found.shift[found.near_start[bead] : found.near_start[bead + 1]],
             strict=True,
         )
     ]

@@ -1,0 +1,154 @@
+"""Molecules grown on beads find the conformers that the beads allow."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from cut import Cut, cut
+from systems import Example
+
+from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
+from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.files.share import share_path
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
+from dbm_gmx.options import Conditions
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import Schedule, Task, anneal
+from dbm_gmx.sampling.chirality import infer_chirality
+from dbm_gmx.sampling.conformers import ConformerPools
+from dbm_gmx.sampling.growth import (
+    CONFORMERS,
+    Candidates,
+    Grower,
+    Molecules,
+    find_candidates,
+    grow,
+    make_grower,
+)
+from dbm_gmx.sampling.random_numbers import frame_stream
+
+MOLECULES = 40
+
+
+STREAM = frame_stream(1, 0, 0)
+
+
+@dataclass
+class Liquid:
+    """Octane on beads that equilibrated molecules gave them, and what these cost at their minima (kT)."""
+
+    grower: Grower
+    molecules: Molecules
+    cost: np.ndarray
+
+    def candidates(self, count: int) -> Candidates:
+        """What the one window of each molecule is offered besides what it was grown to."""
+        start = grow(self.grower, self.molecules, STREAM).positions
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dbm_gmx.sampling.growth.OFFERED", (count, count))
+            return find_candidates(self.grower, 1, self.molecules, start, STREAM)
+
+
+@pytest.fixture(scope="module")
+def liquid(octane: Example) -> Liquid:
+    match = octane.system.matches[0]
+    hamiltonian = make_hamiltonian(octane.system, Conditions(temperature=350.0))
+    kt, molecule = hamiltonian.kt, hamiltonian.molecules[match.moltype.name]
+    grower = make_grower(hamiltonian, molecule, ConformerPools(kt, CONFORMERS, 1), Team())
+    beads = mapped_beads(octane.system, octane.atoms).reshape(match.count, -1, 3)[:MOLECULES]
+    molecules = Molecules(
+        beads.astype(np.float64), np.zeros((MOLECULES, 0), np.int8), np.arange(MOLECULES), 0
+    )
+    atoms = octane.atoms.astype(float).reshape(match.count, -1, 3)[:MOLECULES]
+    down = Task(0, Schedule(0, 500, 1.0, 0.06, 0.1), STREAM.key)
+    cost = anneal(grower.arrays, down, molecules.at(atoms), grower.team)
+    return Liquid(grower, molecules, cost / kt)
+
+
+def test_grown_molecules_are_on_their_beads_in_one_piece(liquid: Liquid) -> None:
+    found = grow(liquid.grower, liquid.molecules, STREAM)
+    molecule = liquid.grower.molecule
+    centres = np.einsum("ba,cad->cbd", molecule.weights.toarray(), found.positions)
+    assert np.sqrt(((centres - liquid.molecules.beads) ** 2).sum(-1).mean()) < 0.02
+    i, j = molecule.fixed.T
+    lengths = np.linalg.norm(found.positions[:, i] - found.positions[:, j], axis=-1)
+    assert np.abs(lengths - molecule.length).max() < 0.03
+
+
+def test_conformers_as_low_as_those_of_equilibrium_are_among_the_offered(liquid: Liquid) -> None:
+    energy = liquid.candidates(24).energy
+    excess = energy / liquid.grower.hamiltonian.kt - liquid.cost[:, None]
+    assert (excess.min(axis=1) < 2).mean() > 0.8
+    # where one trial alone often ends higher
+    assert (excess[:, 0] < 2).mean() < 0.6
+
+
+def test_what_was_found_before_is_not_offered_again(liquid: Liquid) -> None:
+    found = liquid.candidates(12)
+    inner = np.isin(found.free, liquid.grower.skeleton)
+    for molecule, energies in zip(found.conformers[:, :, inner], found.energy, strict=True):
+        offered = molecule[np.isfinite(energies)]
+        apart = np.linalg.norm(offered[:, None] - offered[None], axis=-1).max(axis=-1)
+        assert (apart[~np.eye(len(offered), dtype=bool)] >= 0.05).all()
+    assert np.isinf(found.energy).any()
+    assert np.isfinite(found.energy[:, 0]).all()
+
+
+# --- chirality -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Chains:
+    """Decamers of polystyrene on beads that equilibrated ones gave them, and their chirality."""
+
+    grower: Grower
+    molecules: Molecules
+    true: np.ndarray
+
+    def given(self, chirality: np.ndarray) -> Molecules:
+        return replace(self.molecules, chirality=chirality)
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> Chains:
+    folder = tmp_path_factory.mktemp("chains")
+    made: Cut = cut(share_path("reference", "sps"), folder / "sps", "SPS", 2)
+    hamiltonian = make_hamiltonian(made.system, Conditions(temperature=568.0))
+    match, kt = made.system.matches[0], hamiltonian.kt
+    grower = make_grower(hamiltonian, hamiltonian.molecules["SPS"], ConformerPools(kt, CONFORMERS, 1), Team())
+    true = chirality_of(match.molecules(made.atoms[0].positions), stereocentres(match.moltype))
+    beads = made.beads[0].positions.astype(np.float64).reshape(match.count, -1, 3)
+    molecules = Molecules(beads, np.zeros_like(true), np.arange(match.count), 0)
+    assert true.shape == (2, 9)
+    assert true.all()
+    return Chains(grower, molecules, true)
+
+
+def test_chirality_is_that_of_the_molecules_the_beads_come_from(chains: Chains) -> None:
+    found = infer_chirality(chains.grower, chains.molecules, STREAM)
+    assert (found.chirality == chains.true).mean() > 0.85
+    assert not chains.molecules.chirality.any()  # what was given is not changed
+    # seen in a mirror, the other way
+    mirrored = replace(chains.molecules, beads=chains.molecules.beads * [1.0, 1.0, -1.0])
+    other = infer_chirality(chains.grower, mirrored, STREAM)
+    assert (other.chirality == -chains.true).mean() > 0.85
+
+
+def test_chirality_that_is_given_is_kept(chains: Chains) -> None:
+    """Where it is wrong too; and where all of it is given nothing is done at all."""
+    some = np.zeros_like(chains.true)
+    some[:, 2], some[0, 6] = -chains.true[:, 2], chains.true[0, 6]
+    found = infer_chirality(chains.grower, chains.given(some), STREAM).chirality
+    assert (found[some != 0] == some[some != 0]).all()
+    assert set(np.unique(found)) <= {-1, 1}
+    whole = chains.given(chains.true)
+    assert infer_chirality(chains.grower, whole, STREAM) is whole
+
+
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_grown_molecules_have_the_chirality_that_is_asked_for(chains: Chains, mirror: int) -> None:
+    """Also where the beads would have it the other way."""
+    asked = mirror * chains.true
+    found = grow(chains.grower, chains.given(asked), STREAM)
+    assert (chirality_of(found.positions, chains.grower.arrays.centres) == asked).all()
+    assert (found.energy < 1e5).all()  # no penalty
