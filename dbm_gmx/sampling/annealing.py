@@ -179,7 +179,7 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 # --- energies and forces of a window -----------------------------------------------------------------
 
 
-@compiled()
+@compiled(forceinline=True)
 def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     number = window.number
@@ -227,7 +227,7 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
         _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
         add_surroundings(surroundings, free, x, soft, force)
-        remember(memory, free, force)
+        remember(memory, free, force, n > 0)
         if not take_step(memory, free, x, DOWN if soft == 0.0 else 0.0):
             return
 
