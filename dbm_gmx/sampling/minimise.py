@@ -82,7 +82,7 @@ def _add(step: Any, share: float, rows: Any, row: int) -> None:
 
 @compiled(forceinline=True)
 def remember(memory: Any, atoms: Any, force: Any, moved: bool) -> None:
-    """Note the forces (n, 3) on the atoms that move, and what the last step, if there was one, did to them."""
+    """Note the forces (n, 3) on the atoms that move, and what the last step did to them, if they moved."""
     for q in range(len(memory.slope)):
         memory.before[q] = memory.slope[q]
         memory.slope[q] = -force[atoms[q // 3], q % 3]

@@ -163,7 +163,7 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0)
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / STEPS)
-        team.share(partial(_some_forces, place, arrays, cores, lists, motion.force), len(arrays.first_atom))
+        team.share(partial(_some_forces, place, arrays, (cores, lists), motion.force), len(arrays.first_atom))
         _add_chirality(conf.positions, centres, signs, motion.force)
         _seed(rng, key, step)
         langevin_step(motion, atoms, arrays.constants.kt * heat, INTEGRATOR, rng)
@@ -219,9 +219,10 @@ def _list(place: Any, arrays: Any, bead: int, reach: float, lists: Any) -> None:
     atom, row = np.empty(space, np.int32), np.empty(space, np.int32)
     for q in range(place.near_start[bead], place.near_start[bead + 1]):
         other = place.near[q]
-        sx, sy, sz = image(place, place.shift[q])
-        if not within(place, bead, other, sx, sy, sz, reach):
+        moved = image(place, place.shift[q])
+        if not within(place, bead, other, moved, reach):
             continue
+        sx, sy, sz = moved
         for t in range(arrays.owned_start[other], arrays.owned_start[other + 1]):
             j, near = arrays.owned[t], False
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
@@ -359,8 +360,9 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
 
 
 @compiled()
-def _some_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
+def _some_forces(place: Any, arrays: Any, pairs: Any, force: Any, first: int, step: int) -> None:
     """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
+    cores, lists = pairs
     for molecule in range(first, len(arrays.first_atom), step):
         moltype, atom = arrays.moltype[molecule], arrays.first_atom[molecule]
         if cores.weight == 0:
