@@ -34,7 +34,7 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, make_arrays
 from dbm_gmx.sampling.chain import Chain, advance, start_chain
-from dbm_gmx.sampling.energy import EnergyArrays, full_energy
+from dbm_gmx.sampling.energy import full_energy
 from dbm_gmx.sampling.neighbours import make_neighbours
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import configure, make_sampler
@@ -143,8 +143,7 @@ def own_energies(
     made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray
 ) -> tuple[float, float]:
     """Energies by the sampler's own code, as :func:`potential` gives them; atoms stay where they are."""
-    conf = around(made, conditions, atoms, box)
-    terms, special, others = full_energy(conf._replace(arrays=conf.arrays.part(EnergyArrays)))
+    terms, special, others = full_energy(around(made, conditions, atoms, box))
     return terms, special + others
 
 

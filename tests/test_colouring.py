@@ -29,7 +29,7 @@ def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None
     arrays, neighbours = chain.conf.arrays, chain.conf.neighbours
     blocks, moves, instances = arrays.blocks, arrays.moves, arrays.instances
     starts, order = chain.colours
-    assert sorted(order) == list(range(len(instances.block)))
+    assert sorted(order) == list(range(len(instances.instance_block)))
     assert len(starts) - 1 < len(order)  # some are independent
     shifts = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     images = shifts @ neighbours.cell
@@ -45,10 +45,12 @@ def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None
         group = order[first:last]
         spheres, written = [], []
         for one in group:
-            block, first_bead = instances.block[one], instances.first_bead[one]
-            spheres.append(first_bead + blocks.bead[blocks.bead_start[block] : blocks.bead_start[block + 1]])
+            block, first_bead = instances.instance_block[one], instances.instance_bead[one]
+            spheres.append(
+                first_bead + blocks.own_bead[blocks.own_bead_start[block] : blocks.own_bead_start[block + 1]]
+            )
             own = range(blocks.move_start[block], blocks.move_start[block + 1])
-            weighed = [moves.bead[moves.bead_start[m] : moves.bead_start[m + 1]] for m in own]
+            weighed = [moves.shifted[moves.shifted_start[m] : moves.shifted_start[m + 1]] for m in own]
             written.append(set((first_bead + np.concatenate(weighed)).tolist()))
         for a in range(len(group)):
             for b in range(a):

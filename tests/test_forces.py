@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ from dbm_gmx.forcefield.terms import (
 )
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Configuration, SiteArrays, make_arrays
+from dbm_gmx.sampling.arrays import Configuration, SiteArrays, TermArrays, make_arrays
+from dbm_gmx.sampling.conformer_exchange import ExchangeArrays
 from dbm_gmx.sampling.packing import Cores, PackingArrays, _add_chirality, _renewed, _some_forces, make_lists
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN, add_surroundings, make_surroundings
 
@@ -86,6 +88,12 @@ BONDED = {
 }
 
 
+def written(forms: Sequence[int], parameters: Sequence[np.ndarray], atoms: Sequence[Sequence[int]]) -> Any:
+    """Terms for compiled functions."""
+    rows = [[*map(int, row), *[-1] * (4 - len(row))] for row in atoms]
+    return TermArrays(np.array([0, len(forms)]), np.array(forms), np.array(rows), np.array(parameters))
+
+
 def bent(size: int, rng: np.random.Generator) -> np.ndarray:
     """(size, 3) atoms of a term, nm, no three in a straight line."""
     while True:
@@ -106,11 +114,10 @@ def test_bonded_forces_are_slopes(form: int, size: int, values: tuple[float, ...
         x = np.concatenate([rng.normal(size=(first, 3)), bent(size, rng)])
         order = rng.permutation(size)  # which row is which atom of the term
         x[first + order] = x[first:].copy()
-        atoms = np.full(4, -1)
-        atoms[:size] = order
-        force = np.full_like(x, 0.5)  # what is there already stays
-        add_term(form, parameters, x, atoms, first, scale, force)
-        expected = slopes(lambda y: scale * term_energy(form, parameters, y, atoms, first), x)  # noqa: B023
+        # the second of two terms; what is there already stays
+        terms, force = written([form] * 2, [parameters[::-1], parameters], [[0], order]), np.full_like(x, 0.5)
+        add_term(terms, 1, x, first, scale, force)
+        expected = slopes(lambda y: scale * term_energy(terms, 1, y, first), x)  # noqa: B023
         agree(force - 0.5, expected, 1e-6)
         assert not (force[:first] - 0.5).any()
 
@@ -120,7 +127,7 @@ def test_a_harmonic_dihedral_is_pulled_the_short_way_round() -> None:
     phi = np.radians(170.0)
     x = np.array([[0.1, 0, 0], [0, 0, 0], [0, 0, 0.15], [0.1 * np.cos(phi), 0.1 * np.sin(phi), 0.15]])
     parameters, force = np.array([np.radians(-170.0), 80.0, 0, 0, 0, 0]), np.zeros((4, 3))
-    add_term(HARMONIC, parameters, x, np.arange(4), 0, 1.0, force)
+    add_term(written([HARMONIC], [parameters], [range(4)]), 0, x, 0, 1.0, force)
     up = np.array([-np.sin(phi), np.cos(phi), 0.0])
     assert force[3] @ up == pytest.approx(80.0 * np.radians(20.0) / 0.1, rel=1e-9)
 
@@ -130,7 +137,7 @@ def test_forces_in_a_straight_line_are_numbers(form: int) -> None:
     parameters, force = np.array([1.0, 100.0, 3.0, 1.0, 1.0, 1.0]), np.zeros((4, 3))
     x = np.arange(4)[:, None] * np.array([0.1, 0.0, 0.0])
     size = 3 if form in (ANGLE, COSINE) else 4
-    add_term(form, parameters, x, np.array([0, 1, 2, 3 if size == 4 else -1]), 0, 1.0, force)
+    add_term(written([form], [parameters], [range(size)]), 0, x, 0, 1.0, force)
     assert np.isfinite(force).all()
 
 
@@ -145,7 +152,7 @@ def test_soft_bonds_keep_length_and_curvature_and_nothing_else_changes() -> None
 
     def stretched(form: int, parameters: np.ndarray, by: float) -> float:
         x = np.array([[0.0, 0, 0], [0.15 + by, 0, 0]])
-        return float(term_energy(form, parameters, x, np.array([0, 1, -1, -1]), 0))
+        return float(term_energy(written([form], [parameters], [(0, 1)]), 0, x, 0))
 
     curvature = [
         (stretched(f, p, 1e-5) + stretched(f, p, -1e-5) - 2 * stretched(f, p, 0.0)) / 1e-10
@@ -416,11 +423,9 @@ def inner(made: System, conditions: Conditions, beads: np.ndarray, x: np.ndarray
     total = 0.5 * GAS * conditions.temperature / conditions.spread**2 * float((off**2).sum())
     for m in made.matches:
         soft = soften(hamiltonian.molecules[m.moltype.name].terms)
+        terms = TermArrays(np.array([0, len(soft.form)]), soft.form, soft.atoms, soft.parameters)
         for first in m.first_atoms.tolist():
-            total += sum(
-                term_energy(form, p, x, atoms, first)
-                for form, p, atoms in zip(soft.form.tolist(), soft.parameters, soft.atoms, strict=True)
-            )
+            total += sum(term_energy(terms, t, x, first) for t in range(len(soft.form)))
     return total
 
 
@@ -429,10 +434,10 @@ PACKED = Conditions(500.0, rvdw=0.7, rcoulomb=0.65, spread=0.03, constraints="al
 
 def packing_forces(conf: Configuration, cores: Cores, team: Team) -> np.ndarray:
     """(n, 3) kJ/mol nm^-1; offsets of ``conf`` change."""
-    conf = conf._replace(arrays=conf.arrays.part(PackingArrays))
-    lists = _renewed(conf, make_lists(conf.neighbours, conf.arrays, 0), cores.cutoff + MARGIN, team)
+    place, arrays = conf.place, conf.arrays.part(PackingArrays, soft=True)
+    lists = _renewed(place, arrays, make_lists(arrays, 0), cores.cutoff + MARGIN, team)
     force = np.full(conf.positions.shape, 7.0)  # all of it is written anew
-    _some_forces(conf, cores, lists, force, 0, 1)
+    _some_forces(place, arrays, cores, lists, force, 0, 1)
     return force
 
 
@@ -516,7 +521,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     rows = np.unique(np.column_stack([j[seen], shift[seen]]), axis=0)
     around = np.column_stack([atoms[rows[:, 0].astype(int)] + rows[:, 1:], rows[:, 0]])
     molecule = atoms[:size].copy()
-    surroundings = make_surroundings(arrays, 0, free, molecule, around)
+    surroundings = make_surroundings(arrays.part(ExchangeArrays), 0, free, molecule, around)
     force = np.zeros((size, 3))
     found = add_surroundings(surroundings, free, molecule, soft, force)
     assert found == pytest.approx(energy(molecule), rel=1e-5)

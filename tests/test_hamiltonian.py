@@ -17,6 +17,7 @@ from dbm_gmx.forcefield.energy import term_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.terms import canonical, term_energy
 from dbm_gmx.options import Conditions
+from dbm_gmx.sampling.arrays import TermArrays
 
 FORMS = [
     ("bonds", 1, (0.15, 2e5)),
@@ -47,8 +48,9 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     force = canonical([terms])
     found = np.zeros(300)
     parts = len(force.form) // 300
-    for k, form_of_part in enumerate(force.form.tolist()):
-        found[k % 300] += term_energy(form_of_part, force.parameters[k], positions, force.atoms[k], 0)
+    arrays = TermArrays(np.zeros(1), force.form, force.atoms, force.parameters)
+    for t in range(len(force.form)):
+        found[t % 300] += term_energy(arrays, t, positions, 0)
     assert parts == (2 if (directive, function) == ("angles", 5) else 1)
     expected = term_energies(terms, torch.as_tensor(positions)).numpy()
     assert expected.std() > 0.1

@@ -161,7 +161,7 @@ def test_two_threads_share_every_stage(liquid: Cut, monkeypatch: pytest.MonkeyPa
     made = system([(moltype, beads_of(moltype, [0, 0, 1, 2, 0, 2]), 64)], CHARGED)
     chain = start(made, CONDITIONS, (points[:, None] + one).reshape(-1, 3), box)
     sweeps(chain, 50, team=Team(2))
-    assert set(spent) == {"_update_colour"}
+    assert set(spent) == {"_update_some"}
     check_shares(spent)
 
 

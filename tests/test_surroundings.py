@@ -8,6 +8,7 @@ from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.arrays import make_arrays
+from dbm_gmx.sampling.conformer_exchange import ExchangeArrays
 from dbm_gmx.sampling.surroundings import CUTOFF, Surroundings, add_surroundings, make_surroundings
 
 SIGMA, EPSILON, CHARGE = 0.3, 0.8, 0.4
@@ -25,7 +26,7 @@ def around(charge: float) -> tuple[Surroundings, np.ndarray]:
     )
     rows = np.array([[0.05, -0.31, 0.1, 5], [0.0, -1.2, 0.0, 6]])
     free = np.array([0, 4])
-    return make_surroundings(arrays, 0, free, X, rows), rows
+    return make_surroundings(arrays.part(ExchangeArrays), 0, free, X, rows), rows
 
 
 def energy(surroundings: Surroundings, x: np.ndarray, soft: float) -> float:

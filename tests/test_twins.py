@@ -10,6 +10,7 @@ from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.forcefield import energy, nonbonded
 from dbm_gmx.forcefield.terms import CANONICAL, PAIRS, canonical, term_energy
+from dbm_gmx.sampling.arrays import TermArrays
 
 COUNT = 200
 ATOMS = {"bonds": 2, "angles": 3, "dihedrals": 4}
@@ -52,8 +53,9 @@ def test_energies_of_terms(key: tuple[str, int]) -> None:
         terms, x = random_terms(key, rng), rng.normal(size=(9, 3)) * 0.15
         written, found = canonical([terms]), np.zeros(COUNT)
         assert len(written.form) % COUNT == 0  # all first parts, then all second ones
-        for k, form in enumerate(written.form.tolist()):
-            found[k % COUNT] += term_energy(form, written.parameters[k], x, written.atoms[k], 0)
+        arrays = TermArrays(np.zeros(1), written.form, written.atoms, written.parameters)
+        for t in range(len(written.form)):
+            found[t % COUNT] += term_energy(arrays, t, x, 0)
         expected = energy.term_energies(terms, torch.as_tensor(x)).numpy()
         assert expected.std() > 1.0
         # polynomials and cosines add up terms of either sign
