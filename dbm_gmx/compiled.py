@@ -1,12 +1,12 @@
 """Compiled code: how functions are compiled, and where what was compiled is kept.
 
-A function is compiled when it is first called with arguments of some types, and kept on disk for the next time.
-Nothing old is ever taken: the folder's name is a digest of the source of all that is compiled and of all that it
-takes constants from.
+A function is compiled when it is first called with arguments of some types, and kept on disk for the next
+time.  Nothing old is ever taken: the folder's name is a digest of the source of all that is compiled, and of
+all that it takes constants from.
 """
 
 # numba knows the types in here
-# mypy: disable-error-code="no-any-return"
+# mypy: disable-error-code="no-any-return, no-untyped-call"
 from __future__ import annotations
 
 import hashlib
@@ -17,28 +17,33 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
 import numba as nb
 from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
+from numba.core.typed_passes import NopythonTypeInference
 
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("compiled.py", "options.py", "chemistry", "forcefield", "sampling")
+SOURCES = ("compiled.py", "errors.py", "options.py", "parallel.py", "chemistry", "forcefield", "sampling")
 """Files and folders that hold compiled code, or what it takes constants from."""
 
 OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": True, "boundscheck": None}
 """Of numba; threads of other work go on while compiled code runs."""
 
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""For functions that compiled code calls: without the wrapper for calls from Python, which would take half of the
-time to compile, as it unpacks records of many arrays."""
+"""Of functions that compiled code calls: no wrapper for calls from Python.  It unpacks records of many
+arrays, and compiling it takes longer than compiling many a function."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,7 +63,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     def compile_one(function: Function) -> Function:
         if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
             return function
-        return cast(Function, _make(CompiledFunction, function, {**OPTIONS, **options, **INNER}))
+        return cast(Function, CompiledFunction(function, {}, {**OPTIONS, **options, **INNER}, InnerCompiler))
 
     return compile_one
 
@@ -68,43 +73,102 @@ def plain(function: Function) -> Function:
     return cast(Function, getattr(function, "py_func", function))
 
 
-class CompiledFunction(CPUDispatcher):  # type: ignore[misc]
+class CompiledFunction(CPUDispatcher):
     """A function that compiled code calls directly, and Python through a second version with a wrapper."""
 
     def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the version for Python."""
         return self.outer(*args, **named)
 
     @property
     def outer(self) -> Any:
         """The version that Python calls."""
-        made = self.__dict__.get("_outer")
-        if made is None:
+        if "_outer" not in self.__dict__:
             with _LOCK:
-                made = self.__dict__.get("_outer")
-                if made is None:
+                if "_outer" not in self.__dict__:
                     options = {k: v for k, v in self.targetoptions.items() if k not in INNER}
                     options["no_cfunc_wrapper"] = True
-                    made = self.__dict__["_outer"] = _make(CPUDispatcher, self.py_func, options)
-        return made
+                    made: Any = CPUDispatcher(self.py_func, {}, options)
+                    made._cache = FunctionFiles(self.py_func, options)
+                    self.__dict__["_outer"] = made
+        return self.__dict__["_outer"]
 
 
 _LOCK = threading.Lock()
 
 
-def _make(kind: Any, function: Any, options: dict[str, Any]) -> Any:
-    dispatcher = kind(function, {}, options)
-    dispatcher._cache = FunctionFiles(function, options)
-    return dispatcher
+# --- functions that compiled code calls ------------------------------------------------------------
+
+
+class InnerLibrary(JITCodeLibrary):
+    """Code of a function that is optimised and made machine code of as a part of its caller.
+
+    numba would do both for the function alone as well, and again for all that it was linked into.
+    """
+
+    def _optimize_final_module(self) -> None:
+        """Leave it to the caller."""
+
+    def _finalize_final_module(self) -> None:
+        """Leave it to the caller."""
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """There is no machine code."""
+        self._ensure_finalized()
+        return 0
+
+    @property
+    def codegen(self) -> Any:
+        """What makes code, but for the environment of Python, which would be written into machine code."""
+        return _WithoutEnvironment(self._codegen)
+
+
+class _WithoutEnvironment:
+    def __init__(self, codegen: Any):
+        self._codegen = codegen
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._codegen, name)
+
+    def set_env(self, name: str, environment: Any) -> None:
+        """Nothing to set: a caller read from disk does without it too."""
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class UseInnerLibrary(FunctionPass):
+    """Have the code written into a library of our own."""
+
+    _name = "use_inner_library"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        """Set the library, which numba makes itself where there is none."""
+        state.library = InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        return False
+
+
+class InnerCompiler(CompilerBase):
+    """numba's compiler with a library of our own."""
+
+    def define_pipelines(self) -> list[Any]:
+        """One pipeline, numba's own and one more pass."""
+        manager = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        manager.add_pass_after(UseInnerLibrary, NopythonTypeInference)
+        manager.finalize()
+        return [manager]
 
 
 # --- what is kept ----------------------------------------------------------------------------------
 
 
-class FunctionFiles(_Cache):  # type: ignore[misc]
+class FunctionFiles(_Cache):
     """Machine code of one function, a file for each set of types.
 
-    numba's own class keeps an index beside them, in which two processes can overwrite each other's entries, and
-    does not tell options apart.  It is asked for whatever is needed, so a miss means that a function will be compiled.
+    numba's own class does not tell options apart, and keeps an index in which two processes can overwrite
+    each other's entries.  It is asked before anything is compiled: what it does not have is compiled next.
 
     Parameters
     ----------
@@ -148,13 +212,15 @@ class FunctionFiles(_Cache):  # type: ignore[misc]
         if self._folder is None or data.lifted or data.library.has_dynamic_globals:
             return
         path = self._path(sig, data.codegen)
+        whole = path.with_suffix(f".{uuid4().hex}")
         try:
             # complete or not there at all, whatever other processes do
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(dumps((sig, data._reduce())))
-            Path(file.name).replace(path)
+            whole.write_bytes(dumps((sig, data._reduce())))
+            whole.replace(path)
         except OSError as error:
             log.info("compiled code of %s cannot be kept: %s", self._name, error)
+            with suppress(OSError):
+                whole.unlink()
 
     def _path(self, sig: Any, codegen: Any) -> Path:
         identity = f"{self._identity} {sig} {codegen.magic_tuple()}"
@@ -178,7 +244,7 @@ def _is_ours(function: Any) -> bool:
 
 @cache
 def _say_once() -> None:
-    log.warning("compiling for this machine; that takes a while, and only the first time")
+    log.warning("compiling for this machine: the first run takes about a minute longer")
 
 
 # --- where -----------------------------------------------------------------------------------------
@@ -225,9 +291,10 @@ def _bases() -> Iterator[Path]:
     xdg = os.environ.get("XDG_CACHE_HOME", "")
     if xdg.startswith("/"):
         yield Path(xdg) / "dbm_gmx"
-    home = Path(os.environ.get("HOME", "~")).expanduser()
-    if home.is_absolute() and home.is_dir():
-        yield home / ".cache" / "dbm_gmx"
+    with suppress(RuntimeError):  # a user without a home
+        home = Path.home()
+        if home.is_absolute() and home.is_dir():
+            yield home / ".cache" / "dbm_gmx"
     yield Path(os.environ.get("TMPDIR", "/tmp")) / f"dbm_gmx-{os.getuid()}"
 
 

@@ -125,33 +125,26 @@ def coulomb_force(inverse: Any, r2: Any, k_rf: Any) -> Any:
 
 
 @compiled(forceinline=True)
-def acts_at_all(p: Any, s: int) -> bool:
-    """Whether anything but the reaction field acts between a special pair."""
-    return p[s, 0] != 0.0 or p[s, 1] != 0.0 or p[s, 2] != 0.0 or p[s, 4] != 0.0
+def usual_pair(types: Any, charges: Any, c6: Any, c12: Any, i: int, j: int) -> Any:
+    """``c6, c12, qq`` of two atoms by their types and charges."""
+    return c6[types[i], types[j]], c12[types[i], types[j]], charges[i] * charges[j]
 
 
 @compiled(forceinline=True)
-def special_pair(arrays: Any, p: Any, s: int, pair: Any) -> Any:
-    """All of ``c6, c12, qq`` that acts between the two atoms of a special pair, without any cut-off.
-
-    Parameters
-    ----------
-    arrays
-        Record with ``type, charge, c6, c12``, see :class:`~dbm_gmx.sampling.arrays.AtomArrays`.
-    p, s
-        (pairs, 5) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`, and which of them.
-    pair
-        Its two atoms.
-    """
-    usual, (i, j) = p[s, 4] > 0.0, pair
-    c6 = p[s, 0] + (arrays.c6[arrays.type[i], arrays.type[j]] if usual else 0.0)
-    c12 = p[s, 1] + (arrays.c12[arrays.type[i], arrays.type[j]] if usual else 0.0)
-    qq = p[s, 2] + (arrays.charge[i] * arrays.charge[j] if usual else 0.0)
-    return c6, c12, qq
+def acts_at_all(p: Any) -> bool:
+    """Whether more than the reaction field acts in a special pair; ``p`` as for :func:`special_energy`."""
+    return p[0] != 0.0 or p[1] != 0.0 or p[2] != 0.0 or p[4] != 0.0
 
 
 @compiled(forceinline=True)
-def special_energy(arrays: Any, p: Any, s: int, pair: Any, r2: float) -> float:
+def special_pair(p: Any, usual: Any) -> Any:
+    """All of ``c6, c12, qq`` that acts in a special pair, without any cut-off; see :func:`special_energy`."""
+    share = 1.0 if p[4] > 0.0 else 0.0
+    return p[0] + share * usual[0], p[1] + share * usual[1], p[2] + share * usual[2]
+
+
+@compiled(forceinline=True)
+def special_energy(constants: Any, p: Any, usual: Any, r2: float) -> float:
     """Energy of a special pair, kJ/mol.
 
     Its own interaction has no cut-off, the usual one has.  The reaction field acts on excluded pairs too, as
@@ -159,24 +152,25 @@ def special_energy(arrays: Any, p: Any, s: int, pair: Any, r2: float) -> float:
 
     Parameters
     ----------
-    arrays
-        As for :func:`special_pair`, and the constants of the Hamiltonian.
-    p, s
-        (pairs, 5) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`, and which of them.
-    pair, r2
-        Its two atoms, and the square of their distance, nm^2.
+    constants
+        Of the Hamiltonian, see :class:`~dbm_gmx.sampling.arrays.Constants`.
+    p
+        (5,) see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
+    usual
+        See :func:`usual_pair`.
+    r2
+        Square of the distance, nm^2.
     """
-    near, (i, j) = clamped(r2), pair
+    near = clamped(r2)
     i6, inverse = inverse_sixth(near, 0.0), inverse_distance(near)
-    energy = lennard_jones(i6, p[s, 0], p[s, 1]) + p[s, 2] * inverse
-    if r2 < arrays.coulomb2:
-        energy += p[s, 3] * coulomb(0.0, r2, arrays.k_rf, arrays.c_rf)
-    if p[s, 4] > 0.0:
-        if r2 < arrays.lj2:
-            c6, c12 = arrays.c6[arrays.type[i], arrays.type[j]], arrays.c12[arrays.type[i], arrays.type[j]]
-            energy += lennard_jones(i6, c6, c12, arrays.shift6)
-        if r2 < arrays.coulomb2:
-            energy += arrays.charge[i] * arrays.charge[j] * coulomb(inverse, r2, arrays.k_rf, arrays.c_rf)
+    energy = lennard_jones(i6, p[0], p[1]) + p[2] * inverse
+    if r2 < constants.coulomb2:
+        energy += p[3] * coulomb(0.0, r2, constants.k_rf, constants.c_rf)
+    if p[4] > 0.0:
+        if r2 < constants.lj2:
+            energy += lennard_jones(i6, usual[0], usual[1], constants.shift6)
+        if r2 < constants.coulomb2:
+            energy += usual[2] * coulomb(inverse, r2, constants.k_rf, constants.c_rf)
     return energy
 
 

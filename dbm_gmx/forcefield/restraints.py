@@ -106,11 +106,11 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
     if lack == 0.0:
         return
     push = CHIRALITY_STIFFNESS * lack * sign * part
-    _turn(force, i, c, push / a, ax, ay, az, gx, gy, gz)
-    _turn(force, j, c, push / b, bx, by, bz, hx, hy, hz)
-    _turn(force, k, c, push / d, dx, dy, dz, kx, ky, kz)
+    _turn(force, i, c, push / a, (ax, ay, az), (gx, gy, gz))
+    _turn(force, j, c, push / b, (bx, by, bz), (hx, hy, hz))
+    _turn(force, k, c, push / d, (dx, dy, dz), (kx, ky, kz))
     if m >= 0:
-        _turn(force, m, c, -push / e, ex, ey, ez, gx + hx + kx, gy + hy + ky, gz + hz + kz)
+        _turn(force, m, c, -push / e, (ex, ey, ez), (gx + hx + kx, gy + hy + ky, gz + hz + kz))
 
 
 @compiled(forceinline=True)
@@ -122,10 +122,9 @@ def _arm(x: Any, i: int, c: int) -> Any:
 
 
 @compiled(forceinline=True)
-def _turn(
-    force: Any, i: int, c: int, push: float, ux: float, uy: float, uz: float, gx: float, gy: float, gz: float
-) -> None:
+def _turn(force: Any, i: int, c: int, push: float, u: Any, g: Any) -> None:
     """Add a force along the part of g that turns the arm u from c to i."""
+    (ux, uy, uz), (gx, gy, gz) = u, g
     along = ux * gx + uy * gy + uz * gz
     fx, fy, fz = push * (gx - along * ux), push * (gy - along * uy), push * (gz - along * uz)
     add_force(force, i, fx, fy, fz)

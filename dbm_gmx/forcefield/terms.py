@@ -204,86 +204,84 @@ def soften(terms: BondedTerms) -> BondedTerms:
 
 
 @compiled(forceinline=True)
-def distance_form(terms: Any, t: int, r2: float) -> Any:
+def distance_form(form: int, p: Any, r2: float) -> Any:
     """Energy of a distance, kJ/mol, and dE/dr over r, kJ/mol nm^-2; ``r2`` its square."""
-    p = terms.parameters
-    if terms.form[t] == QUARTIC:
-        stretch = r2 - p[t, 0] * p[t, 0]
-        return 0.25 * p[t, 1] * stretch * stretch, p[t, 1] * stretch
+    if form == QUARTIC:
+        stretch = r2 - p[0] * p[0]
+        return 0.25 * p[1] * stretch * stretch, p[1] * stretch
     r = math.sqrt(r2)
-    stretch = r - p[t, 0]
-    return 0.5 * p[t, 1] * stretch * stretch, p[t, 1] * stretch / max(r, 1e-9)
+    stretch = r - p[0]
+    return 0.5 * p[1] * stretch * stretch, p[1] * stretch / max(r, 1e-9)
 
 
 @compiled(forceinline=True)
-def angle_form(terms: Any, t: int, cosine: float, sine: float) -> Any:
+def angle_form(form: int, p: Any, cosine: float, sine: float) -> Any:
     """Energy of an angle in [0, pi], kJ/mol, and dE/dtheta; cosine and sine to the same scale."""
-    p = terms.parameters
-    if terms.form[t] == COSINE:
+    if form == COSINE:
         norm = math.sqrt(cosine * cosine + sine * sine)
-        off = cosine / norm - p[t, 0]
-        return 0.5 * p[t, 1] * off * off, -p[t, 1] * off * sine / norm
-    off = math.atan2(sine, cosine) - p[t, 0]
-    return 0.5 * p[t, 1] * off * off, p[t, 1] * off
+        off = cosine / norm - p[0]
+        return 0.5 * p[1] * off * off, -p[1] * off * sine / norm
+    off = math.atan2(sine, cosine) - p[0]
+    return 0.5 * p[1] * off * off, p[1] * off
 
 
 @compiled(forceinline=True)
-def dihedral_form(terms: Any, t: int, cosine: float, sine: float) -> Any:
+def dihedral_form(form: int, p: Any, cosine: float, sine: float) -> Any:
     """Energy of a dihedral (trans is pi), kJ/mol, and dE/dphi; cosine and sine to the same scale."""
-    p = terms.parameters
-    if terms.form[t] == PERIODIC:
-        argument = p[t, 2] * math.atan2(sine, cosine) - p[t, 0]
-        return p[t, 1] * (1.0 + math.cos(argument)), -p[t, 1] * p[t, 2] * math.sin(argument)
-    if terms.form[t] == HARMONIC:
-        off = math.atan2(sine, cosine) - p[t, 0]
+    if form == PERIODIC:
+        argument = p[2] * math.atan2(sine, cosine) - p[0]
+        return p[1] * (1.0 + math.cos(argument)), -p[1] * p[2] * math.sin(argument)
+    if form == HARMONIC:
+        off = math.atan2(sine, cosine) - p[0]
         off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)
-        return 0.5 * p[t, 1] * off * off, p[t, 1] * off
+        return 0.5 * p[1] * off * off, p[1] * off
     norm = math.sqrt(sine * sine + cosine * cosine)
     c = -cosine / norm if norm > 0.0 else -1.0
     s = sine / norm if norm > 0.0 else 0.0
-    energy = p[t, 0] + c * (p[t, 1] + c * (p[t, 2] + c * (p[t, 3] + c * (p[t, 4] + c * p[t, 5]))))
-    return energy, s * (
-        p[t, 1] + c * (2.0 * p[t, 2] + c * (3.0 * p[t, 3] + c * (4.0 * p[t, 4] + c * 5.0 * p[t, 5])))
-    )
+    energy = p[0] + c * (p[1] + c * (p[2] + c * (p[3] + c * (p[4] + c * p[5]))))
+    return energy, s * (p[1] + c * (2.0 * p[2] + c * (3.0 * p[3] + c * (4.0 * p[4] + c * 5.0 * p[5]))))
 
 
 # --- terms: energies and forces of atoms -----------------------------------------------------------
 
 
 @compiled(forceinline=True)
-def term_energy(terms: Any, t: int, positions: Any, first: int) -> float:
+def term_rows(atoms: Any, t: int, first: int) -> Any:
+    """Rows of the four atoms (any, where it has fewer) of term t of the molecule that begins at ``first``."""
+    return first + atoms[t, 0], first + atoms[t, 1], first + max(atoms[t, 2], 0), first + max(atoms[t, 3], 0)
+
+
+@compiled(forceinline=True)
+def term_energy(form: int, p: Any, positions: Any, rows: Any) -> float:
     """Energy of a term, kJ/mol.
 
     Parameters
     ----------
-    terms, t
-        Record with ``form``, ``atoms`` and ``parameters``, see :class:`BondedTerms`; and which of them.
+    form, p
+        The form and its parameters, see :class:`BondedTerms`.
     positions
         (n, 3) nm, molecules whole.
-    first
-        Row of the first atom of the molecule.
+    rows
+        Its atoms, see :func:`term_rows`.
     """
-    # elements one by one: a row of an array would cost more than the term
-    form, i, j = terms.form[t], first + terms.atoms[t, 0], first + terms.atoms[t, 1]
+    i, j, k, m = rows
     ax = positions[j, 0] - positions[i, 0]
     ay = positions[j, 1] - positions[i, 1]
     az = positions[j, 2] - positions[i, 2]
     if form in (DISTANCE, QUARTIC):
-        return distance_form(terms, t, ax * ax + ay * ay + az * az)[0]
-    k = first + terms.atoms[t, 2]
+        return distance_form(form, p, ax * ax + ay * ay + az * az)[0]
     bx = positions[k, 0] - positions[j, 0]
     by = positions[k, 1] - positions[j, 1]
     bz = positions[k, 2] - positions[j, 2]
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     if form in (ANGLE, COSINE):
-        return angle_form(terms, t, -(ax * bx + ay * by + az * bz), math.sqrt(nx * nx + ny * ny + nz * nz))[0]
-    m = first + terms.atoms[t, 3]
+        return angle_form(form, p, -(ax * bx + ay * by + az * bz), math.sqrt(nx * nx + ny * ny + nz * nz))[0]
     cx = positions[m, 0] - positions[k, 0]
     cy = positions[m, 1] - positions[k, 1]
     cz = positions[m, 2] - positions[k, 2]
     mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     sine = math.sqrt(bx * bx + by * by + bz * bz) * (ax * mx + ay * my + az * mz)
-    return dihedral_form(terms, t, nx * mx + ny * my + nz * mz, sine)[0]
+    return dihedral_form(form, p, nx * mx + ny * my + nz * mz, sine)[0]
 
 
 @compiled(forceinline=True)
@@ -294,21 +292,20 @@ def add_force(force: Any, i: int, x: float, y: float, z: float) -> None:
     force[i, 2] += z
 
 
-@compiled()
-def add_term(terms: Any, t: int, x: Any, first: int, scale: float, force: Any) -> None:
+@compiled(forceinline=True)
+def add_term(form: int, p: Any, x: Any, rows: Any, scale: float, force: Any) -> None:
     """Add the force of a term, times ``scale``, to those on its atoms (n, 3), kJ/mol nm^-1.
 
     Other parameters as for :func:`term_energy`.
     """
-    form, i, j = terms.form[t], first + terms.atoms[t, 0], first + terms.atoms[t, 1]
+    i, j, k, m = rows
     ax, ay, az = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
     aa = ax * ax + ay * ay + az * az
     if form in (DISTANCE, QUARTIC):
-        pull = scale * distance_form(terms, t, aa)[1]
+        pull = scale * distance_form(form, p, aa)[1]
         add_force(force, i, pull * ax, pull * ay, pull * az)
         add_force(force, j, -pull * ax, -pull * ay, -pull * az)
         return
-    k = first + terms.atoms[t, 2]
     bx, by, bz = x[k, 0] - x[j, 0], x[k, 1] - x[j, 1], x[k, 2] - x[j, 2]
     aa, bb = aa + 1e-12, bx * bx + by * by + bz * bz + 1e-12
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
@@ -317,14 +314,13 @@ def add_term(terms: Any, t: int, x: Any, first: int, scale: float, force: Any) -
         norm = math.sqrt(aa * bb)
         cosine, sine = -(ax * bx + ay * by + az * bz) / norm, math.sqrt(nn) / norm
         # the gradient of theta is that of its cosine = (r_i - r_j).(r_k - r_j) / norm over minus its sine
-        slope = -scale * angle_form(terms, t, cosine, sine)[1] / max(sine, STRAIGHT)
+        slope = -scale * angle_form(form, p, cosine, sine)[1] / max(sine, STRAIGHT)
         ix, iy, iz = bx / norm + cosine * ax / aa, by / norm + cosine * ay / aa, bz / norm + cosine * az / aa
         kx, ky, kz = ax / norm + cosine * bx / bb, ay / norm + cosine * by / bb, az / norm + cosine * bz / bb
         add_force(force, i, -slope * ix, -slope * iy, -slope * iz)
         add_force(force, k, slope * kx, slope * ky, slope * kz)
         add_force(force, j, slope * (ix - kx), slope * (iy - ky), slope * (iz - kz))
         return
-    m = first + terms.atoms[t, 3]
     cx, cy, cz = x[m, 0] - x[k, 0], x[m, 1] - x[k, 1], x[m, 2] - x[k, 2]
     mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     length = math.sqrt(bb)
@@ -332,7 +328,7 @@ def add_term(terms: Any, t: int, x: Any, first: int, scale: float, force: Any) -
     # where three atoms lie on a line the force is that of an angle a little off it
     nn = max(nn, STRAIGHT * aa * bb)
     mm = max(mx * mx + my * my + mz * mz, STRAIGHT * bb * (cx * cx + cy * cy + cz * cz) + 1e-15)
-    slope = scale * dihedral_form(terms, t, cosine, sine)[1]
+    slope = scale * dihedral_form(form, p, cosine, sine)[1]
     # Blondel and Karplus, J. Comput. Chem. 17, 1132, 1996
     gi, gm = -slope * length / nn, slope * length / mm
     ab, cb = (ax * bx + ay * by + az * bz) / bb, (cx * bx + cy * by + cz * bz) / bb

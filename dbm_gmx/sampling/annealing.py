@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy
+from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
@@ -179,7 +179,7 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 # --- energies and forces of a window -----------------------------------------------------------------
 
 
-@compiled()
+@compiled(forceinline=True)
 def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     number = window.number
@@ -187,7 +187,7 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
         scale = 1.0 if arrays.form[t] == DISTANCE else weak
-        add_term(arrays, t, x, 0, scale, force)
+        add_term(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0), scale, force)
     for n in range(arrays.centre_start[number], arrays.centre_start[number + 1]):
         c = arrays.centre[n]
         if window.chirality[c] != 0.0:
@@ -204,7 +204,7 @@ def window_energy(arrays: Any, window: Any, x: Any) -> float:
     number, energy = window.number, 0.0
     for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
         t = arrays.term[n]
-        energy += term_energy(arrays, t, x, 0)
+        energy += term_energy(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0))
     for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
         dx, dy, dz = bead_offset(arrays, arrays.site[n], x, 0, window.beads[arrays.site[n]])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)
@@ -227,7 +227,7 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
         _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
         add_surroundings(surroundings, free, x, soft, force)
-        remember(memory, free, force)
+        remember(memory, free, force, n > 0)
         if not take_step(memory, free, x, DOWN if soft == 0.0 else 0.0):
             return
 

@@ -246,6 +246,7 @@ class Arrays(NamedTuple):
         if soft:
             groups["terms"] = terms
         every = {name: values for group in groups.values() for name, values in group._asdict().items()}
+        every["constants"] = self.constants
         return record(*(every[name] for name in record._fields))  # type: ignore[attr-defined]
 
 

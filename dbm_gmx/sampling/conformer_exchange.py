@@ -45,10 +45,7 @@ ROUNDS = 5, 2
 class ExchangeArrays(NamedTuple):
     """What energies are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    kt: float
-    k_rf: float
-    c_rf: float
-    charged: bool
+    constants: Any
     type: Any
     charge: Any
     molecule: Any
@@ -100,7 +97,7 @@ def _neighbours(place: Any, arrays: Any, owners: Any, low: Any, high: Any) -> An
 @compiled()
 def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> float:
     """Energy of ``atoms`` at a conformer with those around, pair by pair within bounds, kJ/mol."""
-    total, bound = 0.0, BOUND * arrays.kt
+    total, bound = 0.0, BOUND * arrays.constants.kt
     for q in range(len(atoms)):
         own, charge = arrays.type[atoms[q]], arrays.charge[atoms[q]]
         for j in range(len(around)):
@@ -113,8 +110,8 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
             other, near = int(around[j, 3]), clamped(r2)
             c6, c12 = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
             energy = lennard_jones(inverse_sixth(near, 0.0), c6, c12)
-            if arrays.charged:
-                unit = coulomb(inverse_distance(near), r2, arrays.k_rf, arrays.c_rf)
+            if arrays.constants.charged:
+                unit = coulomb(inverse_distance(near), r2, arrays.constants.k_rf, arrays.constants.c_rf)
                 energy += charge * arrays.charge[other] * unit
             total += min(max(energy, -bound), bound)
     return total
@@ -181,7 +178,7 @@ def exchange_conformers(
     rng, molecules = stream.generator, candidates.molecules
     chirality = molecules.chirality.astype(np.float64)
     energies = candidates.energy
-    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.kt
+    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
     free = window_atoms(candidates.arrays, candidates.window)
     for turn in range(sum(ROUNDS)):
@@ -199,7 +196,7 @@ def exchange_conformers(
                 held = Relaxing(molecule, x, around, trials)
                 relax = partial(_relax, arrays, candidates.arrays, window, held)
                 team.share(relax, len(trials.energy))
-            x[free] = trials.conformers[_drawn(trials.energy / arrays.kt, rng)]
+            x[free] = trials.conformers[_drawn(trials.energy / arrays.constants.kt, rng)]
 
 
 def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:

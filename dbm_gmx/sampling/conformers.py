@@ -25,7 +25,7 @@ from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
-from dbm_gmx.forcefield.terms import BondedTerms, term_energy
+from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
 from dbm_gmx.sampling.annealing import Window, WindowArrays, descend, make_window_arrays, window_energy
 from dbm_gmx.sampling.random_numbers import Stream, Use, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
@@ -365,7 +365,7 @@ def _atom_energy(i: int, x: Any, piece: Any) -> float:
     energy = 0.0
     for n in range(piece.start[i], piece.start[i + 1]):
         t = piece.terms[n]
-        energy += term_energy(piece, t, x, 0)
+        energy += term_energy(piece.form[t], piece.parameters[t], x, term_rows(piece.atoms, t, 0))
     for j in range(len(x)):
         c6, c12, qq = piece.c6[i, j], piece.c12[i, j], piece.qq[i, j]
         if c12 != 0.0 or qq != 0.0 or c6 != 0.0:

@@ -17,8 +17,9 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_sixth,
     lennard_jones,
     special_energy,
+    usual_pair,
 )
-from dbm_gmx.forcefield.terms import term_energy
+from dbm_gmx.forcefield.terms import term_energy, term_rows
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.neighbours import at_home, image
 
@@ -28,12 +29,7 @@ NO_CORE = np.float32(0.0)
 class EnergyArrays(NamedTuple):
     """What the energy is worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    lj2: float
-    coulomb2: float
-    reach: float
-    shift6: float
-    k_rf: float
-    c_rf: float
+    constants: Any
     type: Any
     charge: Any
     molecule: Any
@@ -78,13 +74,16 @@ def _full_energy(place: Any, arrays: Any) -> Any:
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
         for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-            total[0] += term_energy(arrays, t, positions, first)
+            total[0] += term_energy(
+                arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, first)
+            )
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
+            usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
             r2 = 0.0
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
-            total[1] += special_energy(arrays, arrays.special_parameters, s, (i, j), r2)
+            total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
             total[2] += 0.5 * _bead_energy(place, arrays, bead)
@@ -94,7 +93,11 @@ def _full_energy(place: Any, arrays: Any) -> Any:
 @compiled()
 def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
     """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
-    positions, centre, limit = place.positions, place.beads[bead], (place.radius[bead] + arrays.reach) ** 2
+    positions, centre, limit = (
+        place.positions,
+        place.beads[bead],
+        (place.radius[bead] + arrays.constants.reach) ** 2,
+    )
     begin, end, size = place.near_start[bead], place.near_start[bead + 1], 0
     for q in range(begin, end):
         size += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
@@ -134,9 +137,9 @@ def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])
-        total += dispersion_energy((x, y, z), around, c6, c12, arrays)
+        total += dispersion_energy((x, y, z), around, c6, c12, arrays.constants)
         if arrays.charge[i] != 0.0:
-            total += arrays.charge[i] * charge_energy((x, y, z), around, charge, arrays)
+            total += arrays.charge[i] * charge_energy((x, y, z), around, charge, arrays.constants)
     return total
 
 

@@ -80,13 +80,13 @@ def _add(step: Any, share: float, rows: Any, row: int) -> None:
         step[0, q] += share * rows[row, q]
 
 
-@compiled()
-def remember(memory: Any, atoms: Any, force: Any) -> None:
-    """Note the forces (n, 3) on the atoms that move, and what the last step did to them."""
+@compiled(forceinline=True)
+def remember(memory: Any, atoms: Any, force: Any, moved: bool) -> None:
+    """Note the forces (n, 3) on the atoms that move, and what the last step did to them, if they moved."""
     for q in range(len(memory.slope)):
         memory.before[q] = memory.slope[q]
         memory.slope[q] = -force[atoms[q // 3], q % 3]
-    if not memory.step.any():
+    if not moved:
         return
     row = memory.known[0] % MEMORY
     for q in range(len(memory.slope)):
@@ -101,7 +101,7 @@ def remember(memory: Any, atoms: Any, force: Any) -> None:
         memory.known[0], memory.scale[0] = 0, SOFTEST
 
 
-@compiled()
+@compiled(forceinline=True)
 def take_step(memory: Any, atoms: Any, x: Any, least: float) -> bool:
     """Move atoms of ``x`` (n, 3) a step down; whether more than ``least``, kJ/mol, could be gained."""
     step, known = memory.step, memory.known[0]

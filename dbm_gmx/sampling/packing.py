@@ -25,9 +25,10 @@ from dbm_gmx.forcefield.nonbonded import (
     lennard_jones_force,
     pair_energy_and_force,
     special_pair,
+    usual_pair,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import add_force, add_term
+from dbm_gmx.forcefield.terms import add_force, add_term, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
@@ -60,11 +61,7 @@ AWAY = np.float32(1e4)
 class PackingArrays(NamedTuple):
     """What the forces are worked out from, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    kt: float
-    stiffness: float
-    reach: float
-    k_rf: float
-    charged: bool
+    constants: Any
     type: Any
     charge: Any
     molecule: Any
@@ -157,7 +154,7 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
     n, key, rng = len(conf.positions), stream.key, np.empty(1, np.uint64)
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
-    cutoff = min(arrays.reach, CUTOFF)
+    cutoff = min(arrays.constants.reach, CUTOFF)
     lists = make_lists(arrays, 0)
     for step in range(STEPS):
         if step % RENEWED == 0:
@@ -166,10 +163,10 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
         soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
         cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0)
         heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / STEPS)
-        team.share(partial(_some_forces, place, arrays, cores, lists, motion.force), len(arrays.first_atom))
+        team.share(partial(_some_forces, place, arrays, (cores, lists), motion.force), len(arrays.first_atom))
         _add_chirality(conf.positions, centres, signs, motion.force)
         _seed(rng, key, step)
-        langevin_step(motion, atoms, arrays.kt * heat, INTEGRATOR, rng)
+        langevin_step(motion, atoms, arrays.constants.kt * heat, INTEGRATOR, rng)
 
 
 @compiled()
@@ -222,9 +219,10 @@ def _list(place: Any, arrays: Any, bead: int, reach: float, lists: Any) -> None:
     atom, row = np.empty(space, np.int32), np.empty(space, np.int32)
     for q in range(place.near_start[bead], place.near_start[bead + 1]):
         other = place.near[q]
-        sx, sy, sz = image(place, place.shift[q])
-        if not within(place, bead, other, sx, sy, sz, reach):
+        moved = image(place, place.shift[q])
+        if not within(place, bead, other, moved, reach):
             continue
+        sx, sy, sz = moved
         for t in range(arrays.owned_start[other], arrays.owned_start[other + 1]):
             j, near = arrays.owned[t], False
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
@@ -332,7 +330,7 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
     positions, centre = place.positions, place.beads[bead]
     around = _around(place, arrays, bead, lists)
-    limit, k_rf = np.float32(cores.cutoff * cores.cutoff), np.float32(arrays.k_rf)
+    limit, k_rf = np.float32(cores.cutoff * cores.cutoff), np.float32(arrays.constants.k_rf)
     kept = np.empty(lists.hidden.shape[1], np.float32)
     for r in range(arrays.owned_start[bead], arrays.owned_start[bead + 1]):
         i = arrays.owned[r]
@@ -352,7 +350,7 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
             pair = np.float32(c6), np.float32(c12), core, limit
             gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
             fx, fy, fz = fx + gx, fy + gy, fz + gz
-        if arrays.charged and cores.soft == 0.0 and arrays.charge[i] != 0.0:
+        if arrays.constants.charged and cores.soft == 0.0 and arrays.charge[i] != 0.0:
             gx, gy, gz = _charge_force(x, y, z, around, limit, k_rf)
             charge = np.float32(arrays.charge[i])
             fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
@@ -362,8 +360,9 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
 
 
 @compiled()
-def _some_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, first: int, step: int) -> None:
+def _some_forces(place: Any, arrays: Any, pairs: Any, force: Any, first: int, step: int) -> None:
     """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
+    cores, lists = pairs
     for molecule in range(first, len(arrays.first_atom), step):
         moltype, atom = arrays.moltype[molecule], arrays.first_atom[molecule]
         if cores.weight == 0:
@@ -381,20 +380,23 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, soft: float, force:
     x = place.positions
     moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
     for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-        add_term(arrays, t, x, first, 1.0, force)
+        rows = term_rows(arrays.atoms, t, first)
+        add_term(arrays.form[t], arrays.parameters[t], x, rows, 1.0, force)
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
-        if not acts_at_all(arrays.special_parameters, s):
+        if not acts_at_all(arrays.special_parameters[s]):
             continue
         i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        c6, c12, qq = special_pair(arrays, arrays.special_parameters, s, (i, j))
+        c6, c12, qq = special_pair(
+            arrays.special_parameters[s], usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
+        )
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft)
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)
     bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
     for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
         offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
-        add_bead_restraint(arrays, b, first, offset, arrays.stiffness, force)
+        add_bead_restraint(arrays, b, first, offset, arrays.constants.stiffness, force)
         for d in range(3):
             place.offsets[bead + b, d] = offset[d]
 

@@ -24,6 +24,7 @@ from dbm_gmx.forcefield.nonbonded import (
     pair_energy_and_force,
     reaction_field,
     special_pair,
+    usual_pair,
 )
 from dbm_gmx.forcefield.terms import add_force
 
@@ -142,11 +143,12 @@ def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) ->
     k = 0
     for s in range(special, end):
         i, j = arrays.special[s, 0], arrays.special[s, 1]
-        if not (moves[i] or moves[j]) or not acts_at_all(arrays.special_parameters, s):
+        if not (moves[i] or moves[j]) or not acts_at_all(arrays.special_parameters[s]):
             continue
         pair[k, 0], pair[k, 1] = i, j
         inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(
-            arrays, arrays.special_parameters, s, (first + i, first + j)
+            arrays.special_parameters[s],
+            usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, first + i, first + j),
         )
         k += 1
     for i in free:

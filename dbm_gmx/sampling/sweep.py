@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.nonbonded import special_energy
-from dbm_gmx.forcefield.terms import term_energy
+from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
+from dbm_gmx.forcefield.terms import term_energy, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.energy import charge_energy, dispersion_energy
@@ -37,15 +37,7 @@ HOPELESS = 60.0
 class SweepArrays(NamedTuple):
     """What moves change and see, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
 
-    kt: float
-    stiffness: float
-    lj2: float
-    coulomb2: float
-    reach: float
-    shift6: float
-    k_rf: float
-    c_rf: float
-    charged: bool
+    constants: Any
     type: Any
     charge: Any
     molecule: Any
@@ -237,7 +229,7 @@ def look_around(place: Any, arrays: Any, at: Any) -> BlockSurroundings:
     # a sphere that no move can change: about a bead, around all places the atoms may be at
     block, first_bead = at.block, at.first_bead
     begin, end = arrays.own_bead_start[block], arrays.own_bead_start[block + 1]
-    radius = _extent(place, arrays, block, first_bead) + arrays.reach
+    radius = _extent(place, arrays, block, first_bead) + arrays.constants.reach
     rows = near_any(place, first_bead + arrays.own_bead[begin:end])
     around, types = _gather(place, arrays, at, radius * radius, rows)
     n, first_type = len(types), arrays.own_type_start[block]
@@ -259,14 +251,17 @@ def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     total = 0.0
     for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
         t = arrays.changed[q]
-        total += term_energy(arrays, t, positions, first)
+        total += term_energy(
+            arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, first)
+        )
     for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
         i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
         r2 = dx * dx + dy * dy + dz * dz
-        total += special_energy(arrays, arrays.pair_parameters, q, (i, j), r2)
+        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
+        total += special_energy(arrays.constants, arrays.pair_parameters[q], usual, r2)
     return total
 
 
@@ -281,10 +276,12 @@ def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundin
         y = np.float32(positions[atom, 1] - centre[1])
         z = np.float32(positions[atom, 2] - centre[2])
         c6, c12 = surroundings.c6[slot], surroundings.c12[slot]
-        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays)
+        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays.constants)
         charge = arrays.charge[atom]
-        if arrays.charged and charge != 0.0:
-            total += charge * charge_energy((x, y, z), surroundings.around, surroundings.charge, arrays)
+        if arrays.constants.charged and charge != 0.0:
+            total += charge * charge_energy(
+                (x, y, z), surroundings.around, surroundings.charge, arrays.constants
+            )
     return total
 
 
@@ -306,7 +303,7 @@ def _bead_energy(place: Any, arrays: Any, at: Any, move: int, workspace: Any) ->
             workspace.offsets[row, d] = value
             total += value * value
         share += end - begin
-    return 0.5 * arrays.stiffness * total
+    return 0.5 * arrays.constants.stiffness * total
 
 
 @compiled(forceinline=True)
@@ -478,7 +475,7 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
     steps that the bonds refuse.
     """
     positions = place.positions
-    kt, rng = arrays.kt, workspace.rng
+    kt, rng = arrays.constants.kt, workspace.rng
     tried = workspace.tried[move - arrays.move_start[at.block]]
     inner = _inner_energy(positions, arrays, at.first_atom, move)
     bead = _bead_energy(place, arrays, at, move, workspace)
@@ -520,7 +517,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
     positions = place.positions
-    kt, rng, torsion = arrays.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
+    kt, rng, torsion = arrays.constants.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
     tried = workspace.tried[move - arrays.move_start[at.block]]
     count = CANDIDATES + int(uniform(rng) * 8.0)
     x = y = z = 0.0

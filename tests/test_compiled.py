@@ -1,0 +1,333 @@
+"""Compiled code: never stale, never the wrong version, and kept where nobody else can write."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba
+import pytest
+
+import dbm_gmx
+from dbm_gmx import compiled
+from dbm_gmx.parallel import Team
+
+PACKAGE = Path(dbm_gmx.__file__).parent
+MESSAGE = "compiling for this machine"
+NO_FOLDER = "no folder to keep compiled code in"
+SHOWN = "import logging; logging.basicConfig(format='%(message)s')\n"
+
+CALLS = (
+    SHOWN
+    + """
+import numpy as np
+from dbm_gmx.sampling import random_numbers
+from dbm_gmx.sampling.rotations import random_matrix
+rng, matrix = np.array([5], np.uint64), np.zeros((3, 3))
+random_matrix(rng, matrix)
+print(repr(matrix.tolist()))
+"""
+)
+"""Calls a function whose callees are in another file."""
+
+LONG = (
+    SHOWN
+    + """
+import threading, time
+import numpy as np
+from dbm_gmx.sampling import long
+long.work(np.zeros(10))
+values = np.zeros(10_000_000)
+thread = threading.Thread(target=long.work, args=(values,))
+turns = 0
+thread.start()
+while thread.is_alive():
+    time.sleep(0.001)
+    turns += 1
+print(turns)
+"""
+)
+"""Counts how often one thread gets its turn while another runs compiled code."""
+
+WORK = '''
+"""A function that takes a while."""
+
+import numpy as np
+
+from dbm_gmx.compiled import compiled
+
+
+@compiled()
+def work(values):
+    for k in range(len(values)):
+        values[k] = np.sin(k) + np.cos(k)
+'''
+
+
+def environment(**changed: str | Path) -> dict[str, str]:
+    """The environment without what says where compiled code is kept, but for what is given."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR")}
+    return {**kept, **{k: str(v) for k, v in changed.items()}}
+
+
+def run(code: str, *arguments: str, **changed: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own, the package in ``PYTHONPATH``."""
+    changed = {"PYTHONPATH": PACKAGE.parent, **changed}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment(**changed),
+        capture_output=True,
+        text=True,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a folder with a copy of the package."""
+    shutil.copytree(PACKAGE, tmp_path / "copy" / "dbm_gmx", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "copy"
+
+
+# --- what is kept is used, and never stale ---------------------------------------------------------
+
+
+def test_compiling_is_said_once_and_not_when_all_is_kept(tmp_path: Path) -> None:
+    first, second = (run(CALLS, NUMBA_CACHE_DIR=tmp_path) for _ in range(2))
+    assert first.stderr.count(MESSAGE) == 1
+    assert MESSAGE not in second.stderr
+    assert first.stdout == second.stdout
+
+
+def test_quiet_does_not_say_it_and_threads_say_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    quiet = CALLS.replace(SHOWN, "from dbm_gmx.cli import _log; import logging; _log(logging.ERROR)\n")
+    usual = CALLS.replace(SHOWN, "from dbm_gmx.cli import _log; import logging; _log(logging.WARNING)\n")
+    assert MESSAGE not in run(quiet, NUMBA_CACHE_DIR=tmp_path / "a").stderr
+    assert f"dbm-gmx: {MESSAGE}" in run(usual, NUMBA_CACHE_DIR=tmp_path / "b").stderr
+    compiled._say_once.cache_clear()
+    functions = [compiled.compiled()(eval(f"lambda x: x + {k}")) for k in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda f: f(1.0), functions)) == [1.0, 2.0, 3.0, 4.0]
+    assert [record.message for record in caplog.records if MESSAGE in record.message] == [
+        "compiling for this machine: the first run takes about a minute longer"
+    ]
+
+
+def test_a_change_of_a_callee_in_another_file_is_seen(tmp_path: Path, copy: Path) -> None:
+    places = {"NUMBA_CACHE_DIR": tmp_path / "kept", "PYTHONPATH": copy}
+    before = run(CALLS, **places)
+    assert run(CALLS, **places).stdout == before.stdout
+    changed = copy / "dbm_gmx" / "sampling" / "random_numbers.py"
+    text = changed.read_text()
+    assert "(1.0 / 9007199254740992.0)" in text
+    changed.write_text(text.replace("(1.0 / 9007199254740992.0)", "(0.5 / 9007199254740992.0)"))
+    after = run(CALLS, **places)
+    assert after.stdout != before.stdout
+    assert MESSAGE in after.stderr
+    changed.write_text(text)
+    back = run(CALLS, **places)  # what was kept for the old source is still there
+    assert back.stdout == before.stdout
+    assert MESSAGE not in back.stderr
+
+
+def test_the_key_knows_all_that_compiled_code_is_made_of() -> None:
+    """Modules with compiled code, and all they import from the package, directly or not."""
+    files = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in PACKAGE.rglob("*.py")}
+    imported = {name: imports(path) & set(files) for name, path in files.items()}
+    waiting = [n for n, others in imported.items() if "dbm_gmx.compiled" in others]
+    assert len(waiting) > 5
+    missing, seen = set(), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if files[name] not in compiled.key_files():
+            missing.add(name)
+        waiting += [other for other in imported[name] if other not in seen]
+    assert missing == set()
+
+
+def imports(path: Path) -> set[str]:
+    """Modules that a file takes something from when it is loaded."""
+    found: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_a_damaged_file_is_compiled_again(tmp_path: Path) -> None:
+    first = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
+    for path in tmp_path.rglob("*.nbc"):
+        path.write_bytes(path.read_bytes()[:100])
+    second = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
+    assert second.stdout == first.stdout
+    assert MESSAGE in second.stderr
+    assert MESSAGE not in run(CALLS, NUMBA_CACHE_DIR=tmp_path).stderr
+
+
+def test_processes_side_by_side_leave_whole_files(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        outputs = set(pool.map(lambda _: run(CALLS, NUMBA_CACHE_DIR=tmp_path).stdout, range(3)))
+    assert len(outputs) == 1
+    last = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
+    assert {last.stdout} == outputs
+    assert MESSAGE not in last.stderr
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".nbc"}
+
+
+# --- options and threads ---------------------------------------------------------------------------
+
+
+def test_functions_compiled_with_other_options_are_kept_apart() -> None:
+    from dbm_gmx.sampling.rotations import random_matrix
+
+    options = random_matrix.outer.targetoptions
+    names = [
+        compiled.FunctionFiles(random_matrix.py_func, chosen)._path((numba.float64,), Target)
+        for chosen in (options, {**options, "parallel": True}, {**options, "fastmath": False}, options)
+    ]
+    assert names[0] == names[3]
+    assert len(set(names)) == 3
+
+
+class Target:
+    """What numba compiles for."""
+
+    @staticmethod
+    def magic_tuple() -> tuple[str, ...]:
+        return ("x86_64",)
+
+
+def test_other_threads_go_on_while_compiled_code_runs(tmp_path: Path, copy: Path) -> None:
+    """Compiled just now, and read from disk."""
+    (copy / "dbm_gmx" / "sampling" / "long.py").write_text(WORK)
+    places = {"NUMBA_CACHE_DIR": tmp_path / "kept", "PYTHONPATH": copy}
+    first, second = (run(LONG, **places) for _ in range(2))
+    assert MESSAGE in first.stderr
+    assert MESSAGE not in second.stderr
+    assert int(first.stdout) > 5
+    assert int(second.stdout) > 5
+
+
+def test_two_threads_share_a_loop_at_the_same_time() -> None:
+    met, done = threading.Barrier(2, timeout=60), []
+
+    def work(first: int, step: int) -> None:
+        met.wait()  # passed by two at once only
+        done.extend(range(first, 10, step))
+
+    Team(2).share(work, 10)
+    assert sorted(done) == list(range(10))
+
+
+# --- where -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "where"), [("NUMBA_CACHE_DIR", ""), ("XDG_CACHE_HOME", ""), ("HOME", ".cache"), ("TMPDIR", "")]
+)
+def test_it_is_kept_where_the_user_can_write_and_nobody_else(tmp_path: Path, name: str, where: str) -> None:
+    lost = {"HOME": "/proc/nowhere"}
+    done = run("from dbm_gmx.compiled import cache_folder; print(cache_folder())", **{**lost, name: tmp_path})
+    folder = Path(done.stdout.strip())
+    assert folder.parent.parent == tmp_path / where
+    for one in (folder, folder.parent):
+        assert stat.S_IMODE(one.stat().st_mode) == 0o700
+    assert done.stderr == ""
+
+
+def test_numbas_own_variable_comes_first(tmp_path: Path) -> None:
+    done = run(
+        "from dbm_gmx.compiled import cache_folder; print(cache_folder())",
+        NUMBA_CACHE_DIR=tmp_path / "n",
+        XDG_CACHE_HOME=tmp_path / "x",
+        HOME=tmp_path,
+    )
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "n")
+    assert not (tmp_path / "x").exists()
+
+
+def test_without_any_folder_it_works_with_one_warning(tmp_path: Path) -> None:
+    done = run(CALLS, HOME="/proc/nowhere", TMPDIR="/proc/nowhere", XDG_CACHE_HOME="/proc/nowhere")
+    assert done.stderr.count(NO_FOLDER) == 1
+    assert done.stdout == run(CALLS, NUMBA_CACHE_DIR=tmp_path).stdout
+
+
+def test_a_folder_that_can_no_longer_be_written_to_stops_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    remove = (
+        f"import shutil; from dbm_gmx import compiled; compiled.cache_folder(); shutil.rmtree({str(kept)!r})"
+    )
+    gone = CALLS.replace("rng, matrix =", f"{remove}\nrng, matrix =")
+    done = run(gone, NUMBA_CACHE_DIR=kept)
+    assert not kept.exists()
+    assert done.stdout == run(CALLS, NUMBA_CACHE_DIR=tmp_path / "other").stdout
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
+def test_a_folder_others_can_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "dbm_gmx"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(PermissionError, match="others can write"):
+        compiled._private(folder)
+
+
+def test_a_folder_that_others_can_replace_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(PermissionError, match="in place of"):
+        compiled._private(tmp_path / "dbm_gmx")
+    tmp_path.chmod(0o1777)
+    assert compiled._private(tmp_path / "dbm_gmx").is_dir()
+
+
+def test_a_link_and_a_folder_of_somebody_else_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "real").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(PermissionError, match="own"):
+        compiled._private(tmp_path / "link")
+    compiled._private(tmp_path / "real")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(PermissionError, match="own"):
+        compiled._private(tmp_path / "real")
+
+
+def test_a_refused_folder_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "n" / "dbm_gmx").mkdir(parents=True)
+    (tmp_path / "n" / "dbm_gmx").chmod(0o777)
+    code = "from dbm_gmx.compiled import cache_folder; print(cache_folder())"
+    done = run(code, NUMBA_CACHE_DIR=tmp_path / "n", XDG_CACHE_HOME=tmp_path / "x")
+    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "x")
+    assert list((tmp_path / "n" / "dbm_gmx").iterdir()) == []
+
+
+# --- called from Python, and not -------------------------------------------------------------------
+
+
+def test_functions_of_other_files_are_compiled_and_not_kept(tmp_path: Path) -> None:
+    twice = compiled.compiled()(eval("lambda x: 2.0 * x"))
+    assert twice(2.0) == 4.0
+    assert twice.outer._cache.cache_path is None
+
+
+def test_a_function_can_be_called_from_both_sides() -> None:
+    inner = compiled.compiled()(eval("lambda x: x + 1.0"))
+    outer = compiled.compiled()(eval("lambda x: inner(x) * 2.0", {"inner": inner}))
+    assert outer(1.0) == 4.0
+    assert inner(1.0) == 2.0
+    assert outer(2.0) == 6.0
