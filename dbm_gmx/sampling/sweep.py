@@ -596,7 +596,7 @@ def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, 
 
 def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
     """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
-    place, arrays = conf.place, conf.arrays.part(SweepArrays)
+    place, arrays, key = conf.place, conf.arrays.part(SweepArrays), stream.key
     for blocks in np.split(colours.order, colours.start[1:-1]):
-        turn = Turn(blocks, stream.key, stream.path[-1])
+        turn = Turn(blocks, key, stream.path[-1])
         team.share(partial(_update_some, place, arrays, progress, turn), len(blocks), least=LEAST)
