@@ -145,7 +145,7 @@ class BlockArrays(NamedTuple):
     own_start, own
         Atoms of each block.
     own_special_start, own_special
-        Atoms of the molecule, not of the block, that are own_special partners of some of it.
+        Atoms of the molecule, not of the block, that are special partners of some of it.
     own_type_start, own_type
         Atom types in each block.
     own_bead_start, own_bead
@@ -176,13 +176,13 @@ class MoveArrays(NamedTuple):
     move_type, first, second, repeat
         Of each move; ``first, second`` are its axis.
     moved_start, moved, slot, owner
-        Atoms of each move, the place of their type among those of the block, and their shifted.
+        Atoms of each move, the place of their type among those of the block, and their bead.
     changed_start, changed
         Terms a move changes.
     pair_start, pair, pair_parameters
         Special pairs (moved, other) that a move changes.
     shifted_start, shifted, share_start, share
-        Beads whose centre a move changes, and the weights of its atoms (all atoms, shifted by shifted).
+        Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
     """
 
     move_type: Any
