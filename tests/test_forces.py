@@ -44,6 +44,7 @@ from dbm_gmx.forcefield.terms import (
     add_term,
     soften,
     term_energy,
+    term_rows,
 )
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
@@ -116,8 +117,13 @@ def test_bonded_forces_are_slopes(form: int, size: int, values: tuple[float, ...
         x[first + order] = x[first:].copy()
         # the second of two terms; what is there already stays
         terms, force = written([form] * 2, [parameters[::-1], parameters], [[0], order]), np.full_like(x, 0.5)
-        add_term(terms, 1, x, first, scale, force)
-        expected = slopes(lambda y: scale * term_energy(terms, 1, y, first), x)  # noqa: B023
+        add_term(terms.form[1], terms.parameters[1], x, term_rows(terms.atoms, 1, first), scale, force)
+        expected = slopes(
+            lambda y: (
+                scale * term_energy(terms.form[1], terms.parameters[1], y, term_rows(terms.atoms, 1, first))
+            ),
+            x,
+        )
         agree(force - 0.5, expected, 1e-6)
         assert not (force[:first] - 0.5).any()
 
@@ -127,7 +133,8 @@ def test_a_harmonic_dihedral_is_pulled_the_short_way_round() -> None:
     phi = np.radians(170.0)
     x = np.array([[0.1, 0, 0], [0, 0, 0], [0, 0, 0.15], [0.1 * np.cos(phi), 0.1 * np.sin(phi), 0.15]])
     parameters, force = np.array([np.radians(-170.0), 80.0, 0, 0, 0, 0]), np.zeros((4, 3))
-    add_term(written([HARMONIC], [parameters], [range(4)]), 0, x, 0, 1.0, force)
+    term = written([HARMONIC], [parameters], [range(4)])
+    add_term(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0), 1.0, force)
     up = np.array([-np.sin(phi), np.cos(phi), 0.0])
     assert force[3] @ up == pytest.approx(80.0 * np.radians(20.0) / 0.1, rel=1e-9)
 
@@ -137,7 +144,8 @@ def test_forces_in_a_straight_line_are_numbers(form: int) -> None:
     parameters, force = np.array([1.0, 100.0, 3.0, 1.0, 1.0, 1.0]), np.zeros((4, 3))
     x = np.arange(4)[:, None] * np.array([0.1, 0.0, 0.0])
     size = 3 if form in (ANGLE, COSINE) else 4
-    add_term(written([form], [parameters], [range(size)]), 0, x, 0, 1.0, force)
+    term = written([form], [parameters], [range(size)])
+    add_term(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0), 1.0, force)
     assert np.isfinite(force).all()
 
 
@@ -152,7 +160,8 @@ def test_soft_bonds_keep_length_and_curvature_and_nothing_else_changes() -> None
 
     def stretched(form: int, parameters: np.ndarray, by: float) -> float:
         x = np.array([[0.0, 0, 0], [0.15 + by, 0, 0]])
-        return float(term_energy(written([form], [parameters], [(0, 1)]), 0, x, 0))
+        term = written([form], [parameters], [(0, 1)])
+        return float(term_energy(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0)))
 
     curvature = [
         (stretched(f, p, 1e-5) + stretched(f, p, -1e-5) - 2 * stretched(f, p, 0.0)) / 1e-10
@@ -425,7 +434,10 @@ def inner(made: System, conditions: Conditions, beads: np.ndarray, x: np.ndarray
         soft = soften(hamiltonian.molecules[m.moltype.name].terms)
         terms = TermArrays(np.array([0, len(soft.form)]), soft.form, soft.atoms, soft.parameters)
         for first in m.first_atoms.tolist():
-            total += sum(term_energy(terms, t, x, first) for t in range(len(soft.form)))
+            total += sum(
+                term_energy(terms.form[t], terms.parameters[t], x, term_rows(terms.atoms, t, first))
+                for t in range(len(soft.form))
+            )
     return total
 
 
@@ -437,7 +449,7 @@ def packing_forces(conf: Configuration, cores: Cores, team: Team) -> np.ndarray:
     place, arrays = conf.place, conf.arrays.part(PackingArrays, soft=True)
     lists = _renewed(place, arrays, make_lists(arrays, 0), cores.cutoff + MARGIN, team)
     force = np.full(conf.positions.shape, 7.0)  # all of it is written anew
-    _some_forces(place, arrays, cores, lists, force, 0, 1)
+    _some_forces(place, arrays, (cores, lists), force, 0, 1)
     return force
 
 
