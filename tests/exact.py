@@ -30,6 +30,7 @@ from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, make_arrays
@@ -154,6 +155,12 @@ def around(made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndar
     np.maximum.at(radius, owner, np.linalg.norm(atoms - beads[owner], axis=1) + 0.01)
     neighbours = make_neighbours(beads, radius, box, arrays.constants.reach)
     return Configuration(np.array(atoms, np.float64), np.zeros_like(beads), neighbours, arrays)
+
+
+def energy_of(terms: BondedTerms, t: int, x: np.ndarray, first: int = 0) -> float:
+    """Energy of a term of the molecule that begins at row ``first``, kJ/mol, by the compiled function."""
+    rows = term_rows(terms.atoms, t, first)
+    return float(term_energy(int(terms.form[t]), terms.parameters[t], x, rows))
 
 
 def only(chain: Chain, moves: Sequence[int]) -> None:

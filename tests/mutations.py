@@ -188,8 +188,8 @@ MUTATIONS = [
         "phase-of-dihedrals-of-the-wrong-sign",
         "tests/test_energy.py tests/test_hamiltonian.py",
         "forcefield/terms.py",
-        "argument = p[t, 2] * math.atan2(sine, cosine) - p[t, 0]",
-        "argument = p[t, 2] * math.atan2(sine, cosine) + p[t, 0]",
+        "argument = p[2] * math.atan2(sine, cosine) - p[0]",
+        "argument = p[2] * math.atan2(sine, cosine) + p[0]",
     ),
     one(
         "shares-of-constraints-swapped",

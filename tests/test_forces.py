@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from exact import MIXED, mixture, start
+from exact import MIXED, energy_of, mixture, start
 
 from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.chemistry.system import System, mapped_beads
@@ -43,12 +42,11 @@ from dbm_gmx.forcefield.terms import (
     BondedTerms,
     add_term,
     soften,
-    term_energy,
     term_rows,
 )
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Configuration, SiteArrays, TermArrays, make_arrays
+from dbm_gmx.sampling.arrays import Configuration, SiteArrays, make_arrays
 from dbm_gmx.sampling.conformer_exchange import ExchangeArrays
 from dbm_gmx.sampling.packing import Cores, PackingArrays, _add_chirality, _renewed, _some_forces, make_lists
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN, add_surroundings, make_surroundings
@@ -89,10 +87,20 @@ BONDED = {
 }
 
 
-def written(forms: Sequence[int], parameters: Sequence[np.ndarray], atoms: Sequence[Sequence[int]]) -> Any:
-    """Terms for compiled functions."""
+def written(
+    forms: Sequence[int], parameters: Sequence[np.ndarray], atoms: Sequence[Sequence[int]]
+) -> BondedTerms:
+    """Terms of these atoms."""
     rows = [[*map(int, row), *[-1] * (4 - len(row))] for row in atoms]
-    return TermArrays(np.array([0, len(forms)]), np.array(forms), np.array(rows), np.array(parameters))
+    return BondedTerms(np.array(forms), np.array(rows), np.array(parameters))
+
+
+def push(
+    terms: BondedTerms, t: int, x: np.ndarray, force: np.ndarray, *, first: int = 0, scale: float = 1.0
+) -> None:
+    """Add the force of a term."""
+    rows = term_rows(terms.atoms, t, first)
+    add_term(int(terms.form[t]), terms.parameters[t], x, rows, scale, force)
 
 
 def bent(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -117,13 +125,8 @@ def test_bonded_forces_are_slopes(form: int, size: int, values: tuple[float, ...
         x[first + order] = x[first:].copy()
         # the second of two terms; what is there already stays
         terms, force = written([form] * 2, [parameters[::-1], parameters], [[0], order]), np.full_like(x, 0.5)
-        add_term(terms.form[1], terms.parameters[1], x, term_rows(terms.atoms, 1, first), scale, force)
-        expected = slopes(
-            lambda y: (
-                scale * term_energy(terms.form[1], terms.parameters[1], y, term_rows(terms.atoms, 1, first))
-            ),
-            x,
-        )
+        push(terms, 1, x, force, first=first, scale=scale)
+        expected = slopes(lambda y: scale * energy_of(terms, 1, y, first), x)  # noqa: B023
         agree(force - 0.5, expected, 1e-6)
         assert not (force[:first] - 0.5).any()
 
@@ -133,8 +136,7 @@ def test_a_harmonic_dihedral_is_pulled_the_short_way_round() -> None:
     phi = np.radians(170.0)
     x = np.array([[0.1, 0, 0], [0, 0, 0], [0, 0, 0.15], [0.1 * np.cos(phi), 0.1 * np.sin(phi), 0.15]])
     parameters, force = np.array([np.radians(-170.0), 80.0, 0, 0, 0, 0]), np.zeros((4, 3))
-    term = written([HARMONIC], [parameters], [range(4)])
-    add_term(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0), 1.0, force)
+    push(written([HARMONIC], [parameters], [range(4)]), 0, x, force)
     up = np.array([-np.sin(phi), np.cos(phi), 0.0])
     assert force[3] @ up == pytest.approx(80.0 * np.radians(20.0) / 0.1, rel=1e-9)
 
@@ -144,8 +146,7 @@ def test_forces_in_a_straight_line_are_numbers(form: int) -> None:
     parameters, force = np.array([1.0, 100.0, 3.0, 1.0, 1.0, 1.0]), np.zeros((4, 3))
     x = np.arange(4)[:, None] * np.array([0.1, 0.0, 0.0])
     size = 3 if form in (ANGLE, COSINE) else 4
-    term = written([form], [parameters], [range(size)])
-    add_term(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0), 1.0, force)
+    push(written([form], [parameters], [range(size)]), 0, x, force)
     assert np.isfinite(force).all()
 
 
@@ -160,8 +161,7 @@ def test_soft_bonds_keep_length_and_curvature_and_nothing_else_changes() -> None
 
     def stretched(form: int, parameters: np.ndarray, by: float) -> float:
         x = np.array([[0.0, 0, 0], [0.15 + by, 0, 0]])
-        term = written([form], [parameters], [(0, 1)])
-        return float(term_energy(term.form[0], term.parameters[0], x, term_rows(term.atoms, 0, 0)))
+        return energy_of(written([form], [parameters], [(0, 1)]), 0, x)
 
     curvature = [
         (stretched(f, p, 1e-5) + stretched(f, p, -1e-5) - 2 * stretched(f, p, 0.0)) / 1e-10
@@ -328,9 +328,9 @@ def test_force_of_a_pair_is_the_slope(soft: float) -> None:
         return C12 * i6**2 - C6 * i6 + (QQ / r if soft == 0.0 else 0.0)
 
     for r in DISTANCES.tolist():
-        energy, push = pair_energy_and_force(C6, C12, QQ, r * r, soft)
+        energy, force = pair_energy_and_force(C6, C12, QQ, r * r, soft)
         assert energy == pytest.approx(meant(r), rel=1e-9)
-        assert push == pytest.approx(slope(meant, r), rel=1e-5)
+        assert force == pytest.approx(slope(meant, r), rel=1e-5)
 
 
 def test_a_pair_without_a_core_does_not_act_while_cores_are_soft() -> None:
@@ -432,12 +432,8 @@ def inner(made: System, conditions: Conditions, beads: np.ndarray, x: np.ndarray
     total = 0.5 * GAS * conditions.temperature / conditions.spread**2 * float((off**2).sum())
     for m in made.matches:
         soft = soften(hamiltonian.molecules[m.moltype.name].terms)
-        terms = TermArrays(np.array([0, len(soft.form)]), soft.form, soft.atoms, soft.parameters)
         for first in m.first_atoms.tolist():
-            total += sum(
-                term_energy(terms.form[t], terms.parameters[t], x, term_rows(terms.atoms, t, first))
-                for t in range(len(soft.form))
-            )
+            total += sum(energy_of(soft, t, x, first) for t in range(len(soft.form)))
     return total
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from exact import CHARGED, beads_of, lattice, mixture, molecule, own_energies, potential, system
+from exact import CHARGED, beads_of, energy_of, lattice, mixture, molecule, own_energies, potential, system
 from systems import Example
 
 from dbm_gmx.chemistry.periodic import reduced_cell
@@ -15,9 +15,8 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import term_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
-from dbm_gmx.forcefield.terms import canonical, term_energy, term_rows
+from dbm_gmx.forcefield.terms import canonical
 from dbm_gmx.options import Conditions
-from dbm_gmx.sampling.arrays import TermArrays
 
 FORMS = [
     ("bonds", 1, (0.15, 2e5)),
@@ -48,11 +47,8 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     force = canonical([terms])
     found = np.zeros(300)
     parts = len(force.form) // 300
-    arrays = TermArrays(np.zeros(1), force.form, force.atoms, force.parameters)
     for t in range(len(force.form)):
-        found[t % 300] += term_energy(
-            arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, 0)
-        )
+        found[t % 300] += energy_of(force, t, positions)
     assert parts == (2 if (directive, function) == ("angles", 5) else 1)
     expected = term_energies(terms, torch.as_tensor(positions)).numpy()
     assert expected.std() > 0.1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from exact import energy_of
 
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.forcefield import energy, nonbonded
-from dbm_gmx.forcefield.terms import CANONICAL, PAIRS, canonical, term_energy, term_rows
-from dbm_gmx.sampling.arrays import TermArrays
+from dbm_gmx.forcefield.terms import CANONICAL, PAIRS, canonical
 
 COUNT = 200
 ATOMS = {"bonds": 2, "angles": 3, "dihedrals": 4}
@@ -53,11 +53,8 @@ def test_energies_of_terms(key: tuple[str, int]) -> None:
         terms, x = random_terms(key, rng), rng.normal(size=(9, 3)) * 0.15
         written, found = canonical([terms]), np.zeros(COUNT)
         assert len(written.form) % COUNT == 0  # all first parts, then all second ones
-        arrays = TermArrays(np.zeros(1), written.form, written.atoms, written.parameters)
         for t in range(len(written.form)):
-            found[t % COUNT] += term_energy(
-                arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0)
-            )
+            found[t % COUNT] += energy_of(written, t, x)
         expected = energy.term_energies(terms, torch.as_tensor(x)).numpy()
         assert expected.std() > 1.0
         # polynomials and cosines add up terms of either sign
