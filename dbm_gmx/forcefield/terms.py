@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -71,7 +72,7 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
     for group in terms:
         check_supported(group)
         write = CANONICAL[group.directive, group.function]
-        for number, rows, values in write(group.atoms, group.parameters.astype(np.float64)):
+        for number, rows, values in write(group.atoms, in_radians(group)):
             form.append(np.full(len(rows), number))
             atoms.append(np.pad(rows, ((0, 0), (0, 4 - rows.shape[1])), constant_values=-1))
             parameters.append(np.pad(values, ((0, 0), (0, PARAMETERS - values.shape[1]))))
@@ -90,22 +91,12 @@ def _as(form: int, count: int) -> Callable[[IntArray, FloatArray], Written]:
     return lambda atoms, p: [(form, atoms, p[:, :count])]
 
 
-def _in_radians(form: int, count: int) -> Callable[[IntArray, FloatArray], Written]:
-    """The first parameters, of which the first one is an angle."""
-    return lambda atoms, p: [(form, atoms, _radians(p[:, :count]))]
-
-
-def _radians(parameters: FloatArray) -> FloatArray:
-    """Turn the first column from degrees to radians."""
-    return np.concatenate([np.radians(parameters[:, :1]), parameters[:, 1:]], axis=1)
-
-
 def _cosine(atoms: IntArray, p: FloatArray) -> Written:
-    return [(COSINE, atoms, np.stack([np.cos(np.radians(p[:, 0])), p[:, 1]], axis=1))]
+    return [(COSINE, atoms, np.stack([np.cos(p[:, 0]), p[:, 1]], axis=1))]
 
 
 def _urey_bradley(atoms: IntArray, p: FloatArray) -> Written:
-    return [(ANGLE, atoms, _radians(p[:, :2])), (DISTANCE, atoms[:, ::2], p[:, 2:4])]
+    return [(ANGLE, atoms, p[:, :2]), (DISTANCE, atoms[:, ::2], p[:, 2:4])]
 
 
 def _fourier(atoms: IntArray, p: FloatArray) -> Written:
@@ -120,17 +111,17 @@ CANONICAL: Mapping[tuple[str, int], Callable[[IntArray, FloatArray], Written]] =
     ("bonds", 1): _as(DISTANCE, 2),
     ("bonds", 2): _as(QUARTIC, 2),
     ("bonds", 6): _as(DISTANCE, 2),
-    ("angles", 1): _in_radians(ANGLE, 2),
+    ("angles", 1): _as(ANGLE, 2),
     ("angles", 2): _cosine,
     ("angles", 5): _urey_bradley,
-    ("dihedrals", 1): _in_radians(PERIODIC, 3),
-    ("dihedrals", 2): _in_radians(HARMONIC, 2),
+    ("dihedrals", 1): _as(PERIODIC, 3),
+    ("dihedrals", 2): _as(HARMONIC, 2),
     ("dihedrals", 3): _as(POLYNOMIAL, 6),
-    ("dihedrals", 4): _in_radians(PERIODIC, 3),
+    ("dihedrals", 4): _as(PERIODIC, 3),
     ("dihedrals", 5): _fourier,
-    ("dihedrals", 9): _in_radians(PERIODIC, 3),
+    ("dihedrals", 9): _as(PERIODIC, 3),
 }
-"""How each directive and function type is written in the canonical forms."""
+"""How each directive and function type is written in the canonical forms; angles are in radians here."""
 
 PAIRS = frozenset({("pairs", 1), ("pairs", 2)})
 

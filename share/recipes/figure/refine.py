@@ -22,6 +22,7 @@ from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.forcefield.nonbonded import reaction_field
 from dbm_gmx.options import MoleculeFiles
 
 mpl.use("Agg")
@@ -47,7 +48,7 @@ def energies(system: System, path: Path, last: float) -> np.ndarray:
             break
         whole = whole_atoms(system, frame).astype(np.float64)
         bonded = bonded_energies(system.topology, torch.from_numpy(whole))
-        pairs = nonbonded_energies(system.topology, frame, cutoff=CUTOFF)["LJ (SR)"]
+        pairs = nonbonded_energies(system.topology, frame, reaction_field(CUTOFF, epsilon_rf=None))["LJ (SR)"]
         rows.append([float(pairs), sum(float(e) for name, e in bonded.items() if name not in STIFF)])
     return np.array(rows)
 
