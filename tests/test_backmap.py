@@ -441,6 +441,7 @@ def test_frames_side_by_side_do_not_change_the_answer(
         return call(sampler, beads, **more)
 
     made, workers = mixed.fake_sampler(monkeypatch), note_workers(monkeypatch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     exact("one.trr", t=300)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     monkeypatch.setattr(mixed.FakeSampler, "__call__", slow)

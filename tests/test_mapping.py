@@ -450,7 +450,7 @@ def test_all_that_does_not_fit_is_listed():
     for part in (
         "MOL: 4 beads in the CG topology, 3",
         "TWO: no mapping",
-        "ION (7): the molecule type is not in the atomistic topology, which has ",
+        "ION (7): this molecule type is not in the atomistic topology (MOL, TWO",
         "SOL (100): atoms with neither beads nor a mapping",
     ):
         assert part in str(error.value)

@@ -159,16 +159,15 @@ def network_result(system: System, beads: list[Frame], **settings: int) -> list[
 
 def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]]) -> None:
     system, beads, _ = octane
-    together = network_result(system, beads, sweeps=1, batch=512)
-    again = network_result(system, beads, sweeps=1, batch=512)
-    cut = network_result(system, beads, sweeps=1, batch=33)
-    alone = network_result(system, beads[2:], sweeps=1, batch=512)
-    other = network_result(system, beads[2:], sweeps=1, seed=2)
-    for a, b, c in zip(together, again, cut, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_allclose(a, c, atol=1e-4)
-    np.testing.assert_allclose(together[2], alone[0], atol=1e-4)
-    assert np.abs(together[2] - other[0]).max() > 0.001
+    together = network_result(system, beads[:2], sweeps=1, batch=512)
+    again = network_result(system, beads[:1], sweeps=1, batch=512)
+    cut = network_result(system, beads[:1], sweeps=1, batch=33)
+    alone = network_result(system, beads[1:2], sweeps=1, batch=512)
+    other = network_result(system, beads[1:2], sweeps=1, seed=2)
+    np.testing.assert_array_equal(together[0], again[0])
+    np.testing.assert_allclose(together[0], cut[0], atol=1e-4)
+    np.testing.assert_allclose(together[1], alone[0], atol=1e-4)
+    assert np.abs(together[1] - other[0]).max() > 0.001
 
 
 def test_a_rotated_system_gives_rotated_atoms(octane: tuple[System, list[Frame], list[Frame]]) -> None:
