@@ -244,7 +244,7 @@ def _is_ours(function: Any) -> bool:
 
 @cache
 def _say_once() -> None:
-    log.warning("compiling for this machine: the first run takes about a minute longer")
+    log.warning("compiling for this machine: the first run takes about half a minute longer")
 
 
 # --- where -----------------------------------------------------------------------------------------
