@@ -229,7 +229,7 @@ MUTATIONS = [
     # --- sampling
     one(
         "wrong-chirality-costs-nothing",
-        f"tests/test_growth.py {DEFAULT} {STAGES} -k growth or chain",
+        "tests/test_growth.py -k strain",
         "sampling/growth.py",
         "WRONG = 1e6",
         "WRONG = 0.0",

@@ -21,6 +21,7 @@ from dbm_gmx.sampling.growth import (
     Candidates,
     Grower,
     Molecules,
+    energy_of,
     find_candidates,
     grow,
     make_grower,
@@ -152,3 +153,14 @@ def test_grown_molecules_have_the_chirality_that_is_asked_for(chains: Chains, mi
     found = grow(chains.grower, chains.given(asked), STREAM)
     assert (chirality_of(found.positions, chains.grower.arrays.centres) == asked).all()
     assert (found.energy < 1e5).all()  # no penalty
+
+
+def test_a_wrong_stereocentre_costs_more_than_any_strain(chains: Chains) -> None:
+    """The force turns nearly all the right way; what it leaves must never be the best that was found."""
+    positions = grow(chains.grower, chains.given(chains.true), STREAM).positions
+    right = energy_of(chains.grower, 0, chains.given(chains.true), positions)
+    for wrong in (1, 3, 9):
+        asked = chains.true.copy()
+        asked[:, :wrong] *= -1
+        cost = energy_of(chains.grower, 0, chains.given(asked), positions) - right
+        assert (cost > 1e5 * wrong).all()
