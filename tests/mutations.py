@@ -193,7 +193,7 @@ MUTATIONS = [
     ),
     one(
         "shares-of-constraints-swapped",
-        "tests/test_sweep.py tests/test_hamiltonian.py",
+        "tests/test_constraints.py",
         "forcefield/constraints.py",
         "share = mass[j] / (mass[i] + mass[j])",
         "share = mass[i] / (mass[i] + mass[j])",
