@@ -14,7 +14,7 @@ from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Schedule, Task, anneal
-from dbm_gmx.sampling.chirality import infer_chirality
+from dbm_gmx.sampling.chirality import infer_from_beads
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
@@ -126,12 +126,12 @@ def chains(tmp_path_factory: pytest.TempPathFactory) -> Chains:
 
 
 def test_chirality_is_that_of_the_molecules_the_beads_come_from(chains: Chains) -> None:
-    found = infer_chirality(chains.grower, chains.molecules, STREAM)
+    found = infer_from_beads(chains.grower, chains.molecules, STREAM)
     assert (found.chirality == chains.true).mean() > 0.85
     assert not chains.molecules.chirality.any()  # what was given is not changed
     # seen in a mirror, the other way
     mirrored = replace(chains.molecules, beads=chains.molecules.beads * [1.0, 1.0, -1.0])
-    other = infer_chirality(chains.grower, mirrored, STREAM)
+    other = infer_from_beads(chains.grower, mirrored, STREAM)
     assert (other.chirality == -chains.true).mean() > 0.85
 
 
@@ -139,11 +139,11 @@ def test_chirality_that_is_given_is_kept(chains: Chains) -> None:
     """Where it is wrong too; and where all of it is given nothing is done at all."""
     some = np.zeros_like(chains.true)
     some[:, 2], some[0, 6] = -chains.true[:, 2], chains.true[0, 6]
-    found = infer_chirality(chains.grower, chains.given(some), STREAM).chirality
+    found = infer_from_beads(chains.grower, chains.given(some), STREAM).chirality
     assert (found[some != 0] == some[some != 0]).all()
     assert set(np.unique(found)) <= {-1, 1}
     whole = chains.given(chains.true)
-    assert infer_chirality(chains.grower, whole, STREAM) is whole
+    assert infer_from_beads(chains.grower, whole, STREAM) is whole
 
 
 @pytest.mark.parametrize("mirror", [1, -1])

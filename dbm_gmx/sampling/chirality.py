@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.stereo import invert
 from dbm_gmx.sampling.growth import Grower, Molecules, anneal_window, energy_of, grow_once
 from dbm_gmx.sampling.random_numbers import Stream, Use
@@ -21,7 +21,7 @@ SEARCHES = 2
 """Times a window is annealed for its lowest energy."""
 
 
-def infer_chirality(grower: Grower, molecules: Molecules, stream: Stream) -> Molecules:
+def infer_from_beads(grower: Grower, molecules: Molecules, stream: Stream) -> Molecules:
     """Give every stereocentre a chirality: that with which its molecule fits its beads best.
 
     Windows about one stereocentre after the other, and about two neighbours, are annealed as they are and
@@ -121,8 +121,3 @@ def _lowest(
         better = found < energy
         energy[better], positions[better] = found[better], trial[better]
     return energy
-
-
-def chirality_to_keep(molecules: Molecules, found: SignArray) -> Molecules:
-    """The molecules with the chirality that is wanted, or where none is, with what was found (copies, c)."""
-    return replace(molecules, chirality=np.where(molecules.chirality == 0, found, molecules.chirality))

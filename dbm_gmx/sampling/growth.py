@@ -292,7 +292,7 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     grower
         Of the molecule type.
     molecules
-        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_chirality`.
+        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
     stream
         Random numbers of the frame.
 

@@ -42,7 +42,7 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration, blocks_of_beads, make_arrays
 from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
-from dbm_gmx.sampling.chirality import infer_chirality
+from dbm_gmx.sampling.chirality import infer_from_beads
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, find_candidates, grow, make_grower
@@ -210,7 +210,7 @@ def _grow_all(
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
-            some = infer_chirality(grower, molecules.some(rows), stream)
+            some = infer_from_beads(grower, molecules.some(rows), stream)
             found = grow(grower, some, stream)
             atoms[rows] = found.positions
             regrown += found.again
