@@ -178,7 +178,7 @@ def make_dataset(systems: Sequence[TrainingSystem], channels: Channels, *, grid:
         weight=weight / weight.sum(),
         entry_start=entry_start,
         source=_pick([source.int() for source, *_ in moved], order),
-        terms=_term_groups(parts, [terms for _, terms in made], first, first_sequence),
+        terms=_term_groups([terms for _, terms in made], first, first_sequence),
         c6=c6,
         c12=c12,
         **joined,
@@ -311,7 +311,6 @@ class LocalTerms:
 
 
 def _term_groups(
-    parts: Sequence[Part],
     terms: Sequence[Sequence[LocalTerms]],
     first: np.ndarray,
     first_sequence: np.ndarray,
