@@ -13,6 +13,9 @@ REFINEMENTS = ("none", "gibbs", "exact")
 STARTS = ("growth", "network")
 CONSTRAINTS = ("none", "h-bonds", "all-bonds")
 
+NARROW = 0.003
+"""Width of the bead restraints if nothing asks for more, nm."""
+
 ASSUMED = "assumed"
 """Source of a temperature nobody has given."""
 
@@ -177,7 +180,8 @@ class Conditions:
     constraints
         Bonds of fixed length, as in an ``.mdp``: ``none``, ``h-bonds`` or ``all-bonds``.
     spread
-        Standard deviation along each axis of the mapped centres about their beads, nm.
+        Standard deviation along each axis of the mapped centres about their beads, nm; ``None`` for the
+        width at which atoms are not strained, :data:`NARROW` or more.
     source
         Who says the temperature: an option, a file, or :data:`ASSUMED`.
     """
@@ -188,8 +192,13 @@ class Conditions:
     epsilon_r: float = 1.0
     epsilon_rf: float = 0.0
     constraints: str = "all-bonds"
-    spread: float = 0.003
+    spread: float | None = None
     source: str = "given"
+
+    @property
+    def width(self) -> float:
+        """The spread, nm; the least where none is given."""
+        return NARROW if self.spread is None else self.spread
 
     @property
     def thermostat(self) -> str:
@@ -212,6 +221,10 @@ class Settings:
     sweeps
         Refinement passes after the start: exactly so many (``gibbs``), at most so many (``exact``).
         ``None`` is the paper's four, and what the sampler needs up to its limit.
+    annealing
+        Steps in which a frame is annealed; ``None`` for as many as its energy asks for.
+    tolerance
+        kT per atom: what the energy may still change by, of a frame that counts as converged.
     samples
         Independent reconstructions of each frame.
     orientations
@@ -226,6 +239,8 @@ class Settings:
     refine: str = "exact"
     start: str | None = None
     sweeps: int | None = None
+    annealing: int | None = None
+    tolerance: float = 0.03
     samples: int = 1
     orientations: int = 1
     seed: int = 1
@@ -310,7 +325,7 @@ class RelaxSettings:
     temperature: float | None = None
     cutoff: float | None = None
     restrain: bool = True
-    spread: float = Conditions.spread
+    spread: float = NARROW
     gmx: str | None = None
     jobs: int = 1
     threads: int | None = None

@@ -49,6 +49,8 @@ class MoleculeHamiltonian:
         on excluded pairs, and 1 where the usual interaction comes on top.
     weights
         (beads, n) of the mapped centres.
+    width
+        (beads,) of the bead restraints, nm.
     """
 
     moltype: MoleculeType
@@ -61,6 +63,7 @@ class MoleculeHamiltonian:
     special: IntArray
     special_parameters: FloatArray
     weights: sp.csr_matrix
+    width: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +157,7 @@ def _molecule(
         special,
         parameters,
         sp.csr_matrix(mapping.weights),
+        np.full(mapping.weights.shape[0], conditions.width),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.compiled import compiled
@@ -30,6 +30,9 @@ PARAMETERS = 6
 
 STIFFEST = 2e5
 """Force constant of a bond while molecules are grown and packed, at most: long time steps, kJ/mol nm^-2."""
+
+STIFF_DIHEDRAL = 60.0
+"""Curvature of a periodic dihedral from which on it is as fast as an angle, kJ/mol rad^-2."""
 
 STRAIGHT = 1e-3
 """Sine of an angle below which the force on it no longer grows: in a straight line it has no direction."""
@@ -53,6 +56,8 @@ class BondedTerms:
         HARMONIC       xi0, k                          k (xi - xi0)^2 / 2, the short way round
         POLYNOMIAL     c0 ... c5                       sum c_n (-cos phi)^n
         =============  ==============================  ===================================
+
+        Those that :func:`are_slow` come last.
     """
 
     form: IntArray
@@ -76,11 +81,17 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
             form.append(np.full(len(rows), number))
             atoms.append(np.pad(rows, ((0, 0), (0, 4 - rows.shape[1])), constant_values=-1))
             parameters.append(np.pad(values, ((0, 0), (0, PARAMETERS - values.shape[1]))))
-    return BondedTerms(
-        np.concatenate([np.zeros(0, np.int64), *form]),
-        np.concatenate([np.zeros((0, 4), np.int64), *atoms]),
-        np.concatenate([np.zeros((0, PARAMETERS)), *parameters]),
-    )
+    all_forms = np.concatenate([np.zeros(0, np.int64), *form])
+    all_parameters = np.concatenate([np.zeros((0, PARAMETERS)), *parameters])
+    order = np.argsort(are_slow(all_forms, all_parameters), kind="stable")
+    rows = np.concatenate([np.zeros((0, 4), np.int64), *atoms])
+    return BondedTerms(all_forms[order], rows[order], all_parameters[order])
+
+
+def are_slow(form: IntArray, parameters: FloatArray) -> BoolArray:
+    """(t,) terms whose forces change little in a time step of dynamics: dihedrals of low barriers."""
+    curvature = np.abs(parameters[:, 1]) * parameters[:, 2] ** 2
+    return np.asarray((form == POLYNOMIAL) | ((form == PERIODIC) & (curvature < STIFF_DIHEDRAL)), np.bool_)
 
 
 Written = list[tuple[int, IntArray, FloatArray]]

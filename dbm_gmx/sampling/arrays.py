@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
-from dbm_gmx.forcefield.terms import soften
+from dbm_gmx.forcefield.terms import are_slow, soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
 
@@ -27,8 +27,8 @@ class Constants(NamedTuple):
 
     Attributes
     ----------
-    kt, stiffness
-        kJ/mol; kT / s^2 of the bead restraints of width s, kJ/mol nm^-2.
+    kt
+        kJ/mol.
     lj2, coulomb2, reach
         Squares of the cut-offs, and the larger cut-off, nm.
     shift6
@@ -40,7 +40,6 @@ class Constants(NamedTuple):
     """
 
     kt: float
-    stiffness: float
     lj2: float
     coulomb2: float
     reach: float
@@ -71,10 +70,19 @@ class AtomArrays(NamedTuple):
 
 
 class BeadArrays(NamedTuple):
-    """Atoms owned by each bead: ``owned[owned_start[b]:owned_start[b + 1]]``."""
+    """All beads.
+
+    Attributes
+    ----------
+    owned_start, owned
+        Atoms owned by each bead: ``owned[owned_start[b]:owned_start[b + 1]]``.
+    stiffness
+        (m,) kT / s^2 of the restraint of width s, kJ/mol nm^-2.
+    """
 
     owned_start: Any
     owned: Any
+    stiffness: Any
 
 
 class MoleculeArrays(NamedTuple):
@@ -86,9 +94,16 @@ class MoleculeArrays(NamedTuple):
 
 
 class TermArrays(NamedTuple):
-    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
+    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`.
+
+    Attributes
+    ----------
+    term_start, slow_start
+        (types + 1,) and (types,) where those of each type begin, and the slow ones among them.
+    """
 
     term_start: Any
+    slow_start: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -295,7 +310,6 @@ def make_constants(hamiltonian: Hamiltonian) -> Constants:
     c, field = hamiltonian.conditions, hamiltonian.field
     return Constants(
         kt=hamiltonian.kt,
-        stiffness=hamiltonian.kt / c.spread**2,
         lj2=c.rvdw**2,
         coulomb2=c.rcoulomb**2,
         reach=max(c.rvdw, c.rcoulomb) if hamiltonian.charged else c.rvdw,
@@ -363,7 +377,7 @@ def _system_arrays(
 ) -> tuple[AtomArrays, BeadArrays, MoleculeArrays, InstanceArrays]:
     """Arrays over what there is many times; ``blocks`` of each molecule type."""
     order = {name: number for number, name in enumerate(hamiltonian.molecules)}
-    types, charges, owner, size = [], [], [], []
+    types, charges, owner, size, width = [], [], [], [], []
     moltypes, first_atoms, first_beads = [], [], []
     block, block_atom, block_bead = [], [], []
     for match in hamiltonian.system.matches:
@@ -375,6 +389,7 @@ def _system_arrays(
         charges.append(np.tile(molecule.charges, count))
         owner.append((first_bead[:, None] + match.mapping.owner).reshape(-1))
         size.append(np.full(count, match.moltype.n_atoms))
+        width.append(np.tile(molecule.width, count))
         moltypes.append(np.full(count, order[name]))
         first_atoms.append(first_atom)
         first_beads.append(first_bead)
@@ -388,7 +403,11 @@ def _system_arrays(
     atoms = np.concatenate(types), np.concatenate(charges), molecule_of, owners
     return (
         AtomArrays(*atoms, hamiltonian.c6, hamiltonian.c12),
-        BeadArrays(np.searchsorted(owners[owned], np.arange(hamiltonian.system.n_beads + 1)), owned),
+        BeadArrays(
+            np.searchsorted(owners[owned], np.arange(hamiltonian.system.n_beads + 1)),
+            owned,
+            hamiltonian.kt / np.concatenate(width) ** 2,
+        ),
         MoleculeArrays(*map(np.concatenate, (moltypes, first_atoms, first_beads))),
         InstanceArrays(*map(np.concatenate, (block, block_atom, block_bead))),
     )
@@ -396,7 +415,9 @@ def _system_arrays(
 
 def _term_arrays(lists: _Lists, form: str, parameters: str) -> TermArrays:
     values = lists.array(parameters, np.float64, 6)
-    return TermArrays(lists.start("form"), lists.array(form), lists.array("atoms", width=4), values)
+    begin = lists.start("form")
+    slow = begin[:-1] + lists.array("fast")
+    return TermArrays(begin, slow, lists.array(form), lists.array("atoms", width=4), values)
 
 
 def _special_arrays(lists: _Lists) -> SpecialArrays:
@@ -454,6 +475,8 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
 
 def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     soft = soften(molecule.terms)
+    slow = are_slow(molecule.terms.form, molecule.terms.parameters)
+    lists.add("fast", [int((~slow).sum())])
     lists.add("form", molecule.terms.form.tolist())
     lists.add("atoms", molecule.terms.atoms.tolist())
     lists.add("parameters", molecule.terms.parameters.tolist())

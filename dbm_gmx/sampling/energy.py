@@ -53,8 +53,8 @@ class EnergyArrays(NamedTuple):
 
 def total_energy(conf: Configuration) -> float:
     """Energy of atoms and beads, kJ/mol."""
-    restraints = 0.5 * conf.arrays.constants.stiffness * float((conf.offsets**2).sum())
-    return float(full_energy(conf).sum()) + restraints
+    restraints = 0.5 * conf.arrays.beads.stiffness @ (conf.offsets**2).sum(axis=1)
+    return float(full_energy(conf).sum()) + float(restraints)
 
 
 def full_energy(conf: Configuration) -> FloatArray:

@@ -8,7 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from dbm_gmx.compiled import compiled
-from dbm_gmx.sampling.random_numbers import gaussian
+from dbm_gmx.sampling.random_numbers import uniform
 
 MASS = 12.0
 """amu, of all atoms: only positions matter."""
@@ -46,10 +46,12 @@ def langevin_step(motion: Any, atoms: Any, kt: float, integrator: Any, rng: Any)
     x, velocity, force = motion.positions, motion.velocity, motion.force
     dt = integrator.time_step
     kept = math.exp(-integrator.friction * dt)
-    kick, limit = math.sqrt((1.0 - kept * kept) * kt / MASS), integrator.longest / dt
+    # noise of any shape does that has this mean and variance (Duenweg, Paul, Int. J. Mod. Phys. C 2, 817,
+    # 1991)
+    kick, limit = math.sqrt(12.0 * (1.0 - kept * kept) * kt / MASS), integrator.longest / dt
     for i in atoms:
         for d in range(3):
-            v = kept * (velocity[i, d] + dt * force[i, d] / MASS) + kick * gaussian(rng)
+            v = kept * (velocity[i, d] + dt * force[i, d] / MASS) + kick * (uniform(rng) - 0.5)
             v = max(-limit, min(limit, v))
             velocity[i, d] = v
             x[i, d] += dt * v

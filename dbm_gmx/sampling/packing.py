@@ -1,15 +1,21 @@
-"""Packing: grown molecules moved apart by a short Langevin dynamics of the whole frame, compiled.
+"""Packing: the whole frame moved by Langevin dynamics, all molecules there, compiled.
 
-Cores are soft at first, so that molecules get out of each other, and become those of the force field;
-then the system moves at its temperature.  It takes collective motions that single moves need hundreds of
-sweeps for.  What it leaves is near the Boltzmann distribution, not exact: that is for the sweeps.
+Cores are soft at first, so that molecules get out of each other, and become those of the force field.  Then
+the frame is annealed: angles and dihedrals are weakened and the temperature is raised, so that stretches of
+chains whose ends the beads hold can take other conformations, and both are brought back slowly
+(:func:`make_schedule`).  The beads stay where they are throughout, and hold more tightly: atoms that follow
+loosened beads are strained when these are brought back.  At last the system moves at its temperature.  What
+packing leaves is near the Boltzmann distribution, not exact: that is for the sweeps.
 """
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +34,7 @@ from dbm_gmx.forcefield.nonbonded import (
     usual_pair,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import add_force, add_term, term_rows
+from dbm_gmx.forcefield.terms import DISTANCE, add_force, add_term, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
@@ -36,20 +42,28 @@ from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
-STEPS = 500
-INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
 EVERY = 2
-"""Steps from one look at the other atoms to the next, which counts for all of them (Tuckerman, Berne,
-Martyna, J. Chem. Phys. 97, 1990, 1992); within bonds, angles and beads every step."""
+"""Steps from one look at slow forces to the next, which counts for all of them (Tuckerman, Berne, Martyna,
+J. Chem. Phys. 97, 1990, 1992): those of other atoms and of dihedrals.  Stiff terms and beads act every step."""
 
-HOT = 1.6
-"""Times the temperature at the beginning; it is that of the Hamiltonian after half of the steps."""
+INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
+TIGHT = 0.6
+"""Times the width of the bead restraints, while annealing."""
 
 SOFT, HARD = 0.5, 0.003
 """Soft cores, parts of sigma^6: in the beginning and when they are dropped."""
 
-SOFTENED = 0.3
-"""Of the steps."""
+APART, MELTED, LAST = 150, 200, 250
+"""Steps in which cores are soft, in which everything is weak and hot, and at the temperature in the end."""
+
+HOT, WEAK = 2.0, 0.3
+"""Times the temperature, and share of angles and dihedrals, from which a frame is annealed."""
+
+WARM = 1.6
+"""Times the temperature in the beginning, where nothing is annealed."""
+
+PARTS = 10
+"""Of the cooling, slow at first."""
 
 RENEWED = 20
 """Steps between two lists of neighbours."""
@@ -69,10 +83,12 @@ class PackingArrays(NamedTuple):
     c12: Any
     owned_start: Any
     owned: Any
+    stiffness: Any
     moltype: Any
     first_atom: Any
     first_bead: Any
     term_start: Any
+    slow_start: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -119,7 +135,7 @@ class AtomLists(NamedTuple):
 
 
 class Cores(NamedTuple):
-    """How pairs act in a step.
+    """How forces act in a step.
 
     Attributes
     ----------
@@ -128,15 +144,70 @@ class Cores(NamedTuple):
     soft
         Part of sigma^6 added to r^6; while there is any, charges do not act.
     weight
-        How often pairs of different beads count in this step.
+        How often slow forces count in this step, see :data:`EVERY`.
+    weak
+        Share of angles and dihedrals.
     """
 
     cutoff: float
     soft: float
     weight: int
+    weak: float
 
 
-def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> None:
+class Stretch(NamedTuple):
+    """A part of the dynamics.  Pairs are values at its beginning and its end, between them geometric.
+
+    Attributes
+    ----------
+    steps
+        How many.
+    heat
+        Times the temperature.
+    weak
+        Share of angles and dihedrals.
+    soft
+        Soft cores, parts of sigma^6; 0 for those of the force field.
+    width
+        Times the width of the bead restraints.
+    """
+
+    steps: int
+    heat: tuple[float, float] = (1.0, 1.0)
+    weak: tuple[float, float] = (1.0, 1.0)
+    soft: tuple[float, float] = (0.0, 0.0)
+    width: float = 1.0
+
+
+def make_schedule(annealing: int) -> tuple[Stretch, ...]:
+    """The dynamics of a frame that is annealed in so many steps, or in none."""
+    if annealing == 0:
+        middle = math.sqrt(WARM)
+        return (
+            Stretch(APART, (WARM, middle), soft=(SOFT, HARD)),
+            Stretch(APART, (middle, 1.0)),
+            Stretch(LAST - APART // 2),
+        )
+    schedule = [
+        Stretch(APART, (1.0, HOT), (1.0, WEAK), (SOFT, HARD)),
+        Stretch(MELTED, (HOT, HOT), (WEAK, WEAK), width=TIGHT),
+    ]
+    done = np.linspace(0.0, 1.0, PARTS + 1) ** 2
+    for part, (first, last) in enumerate(pairwise(done.tolist())):
+        steps = annealing * (part + 1) // PARTS - annealing * part // PARTS
+        heat, weak = ((_between((one, 1.0), first), _between((one, 1.0), last)) for one in (HOT, WEAK))
+        schedule.append(Stretch(steps, heat, weak, width=TIGHT))
+    return (*schedule, Stretch(LAST))
+
+
+def _between(ends: tuple[float, float], done: float) -> float:
+    """Geometric between two values; 0 where the first one is."""
+    return float(ends[0] * (ends[1] / ends[0]) ** done) if ends[0] else 0.0
+
+
+def pack(
+    conf: Configuration, chiral: Chiral, schedule: Sequence[Stretch], stream: Stream, team: Team
+) -> None:
     """Move the atoms of a frame by Langevin dynamics; ``conf`` changes.
 
     Parameters
@@ -145,28 +216,34 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
         The frame and the system.
     chiral
         Stereocentres that keep their chirality.
+    schedule
+        See :func:`make_schedule`.
     stream
         Random numbers.
     team
         Threads; the result does not depend on them.
     """
     place, arrays = conf.place, conf.arrays.part(PackingArrays, soft=True)
-    n, key, rng = len(conf.positions), stream.key, np.empty(1, np.uint64)
+    n, key, rng, constants = len(conf.positions), stream.key, np.empty(1, np.uint64), arrays.constants
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
-    cutoff = min(arrays.constants.reach, CUTOFF)
-    lists = make_lists(arrays, 0)
-    for step in range(STEPS):
-        if step % RENEWED == 0:
-            lists = _renewed(place, arrays, lists, cutoff + MARGIN, team)
-        done = step / (SOFTENED * STEPS)
-        soft = SOFT * (HARD / SOFT) ** done if done < 1.0 else 0.0
-        cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0)
-        heat = max(1.0, HOT + (1.0 - HOT) * 2.0 * step / STEPS)
-        team.share(partial(_some_forces, place, arrays, (cores, lists), motion.force), len(arrays.first_atom))
-        _add_chirality(conf.positions, centres, signs, motion.force)
-        _seed(rng, key, step)
-        langevin_step(motion, atoms, arrays.constants.kt * heat, INTEGRATOR, rng)
+    cutoff = min(constants.reach, CUTOFF)
+    lists, step = make_lists(arrays, 0), 0
+    for stretch in schedule:
+        now = arrays._replace(stiffness=arrays.stiffness / stretch.width**2)
+        for number in range(stretch.steps):
+            if step % RENEWED == 0:
+                lists = _renewed(place, arrays, lists, cutoff + MARGIN, team)
+            soft, heat, weak = (
+                _between(ends, number / stretch.steps) for ends in (stretch.soft, stretch.heat, stretch.weak)
+            )
+            cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0, weak)
+            work = partial(_some_forces, place, now, (cores, lists), motion.force)
+            team.share(work, len(arrays.first_atom))
+            _add_chirality(conf.positions, centres, signs, motion.force)
+            _seed(rng, key, step)
+            langevin_step(motion, atoms, constants.kt * heat, INTEGRATOR, rng)
+            step += 1
 
 
 @compiled()
@@ -371,17 +448,34 @@ def _some_forces(place: Any, arrays: Any, pairs: Any, force: Any, first: int, st
             beads = arrays.site_start[moltype + 1] - arrays.site_start[moltype]
             for bead in range(beads):
                 _bead_forces(place, arrays, cores, lists, force, arrays.first_bead[molecule] + bead)
-        _molecule_forces(place, arrays, molecule, cores.soft, force)
+        _molecule_forces(place, arrays, molecule, cores, force)
 
 
 @compiled()
-def _molecule_forces(place: Any, arrays: Any, molecule: int, soft: float, force: Any) -> None:
+def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
     x = place.positions
     moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-    for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
+    for t in range(arrays.term_start[moltype], arrays.slow_start[moltype]):
         rows = term_rows(arrays.atoms, t, first)
-        add_term(arrays.form[t], arrays.parameters[t], x, rows, 1.0, force)
+        share = 1.0 if arrays.form[t] == DISTANCE else cores.weak
+        add_term(arrays.form[t], arrays.parameters[t], x, rows, share, force)
+    if cores.weight > 0:
+        _slow_forces(arrays, x, moltype, first, cores, force)
+    bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
+    for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
+        offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
+        add_bead_restraint(arrays, b, first, offset, arrays.stiffness[bead + b], force)
+        for d in range(3):
+            place.offsets[bead + b, d] = offset[d]
+
+
+@compiled(forceinline=True)
+def _slow_forces(arrays: Any, x: Any, moltype: int, first: int, cores: Any, force: Any) -> None:
+    """Add the forces of slow terms and special pairs of a molecule, as often as they count."""
+    for t in range(arrays.slow_start[moltype], arrays.term_start[moltype + 1]):
+        rows = term_rows(arrays.atoms, t, first)
+        add_term(arrays.form[t], arrays.parameters[t], x, rows, cores.weight * cores.weak, force)
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
         if not acts_at_all(arrays.special_parameters[s]):
             continue
@@ -390,15 +484,10 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, soft: float, force:
         c6, c12, qq = special_pair(
             arrays.special_parameters[s], usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
         )
-        _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, soft)
+        _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, cores.soft)
+        push *= cores.weight
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)
-    bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
-    for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
-        offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
-        add_bead_restraint(arrays, b, first, offset, arrays.constants.stiffness, force)
-        for d in range(3):
-            place.offsets[bead + b, d] = offset[d]
 
 
 @compiled()

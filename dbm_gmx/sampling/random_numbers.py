@@ -82,6 +82,15 @@ class Stream:
         return state
 
 
+BEFORE = 2**62
+"""In place of the number of a frame: what is done before the first one."""
+
+
+def preparation_stream(seed: int) -> Stream:
+    """Random numbers of what is done once for all frames."""
+    return Stream((seed, BEFORE, 0))
+
+
 def frame_stream(seed: int, frame: int, sample: int) -> Stream:
     """Random numbers of one sample of one frame."""
     return Stream((seed, frame, sample))

@@ -8,7 +8,7 @@ conformer exchange
     molecules that were grown choose their conformers among each other
     (:mod:`~dbm_gmx.sampling.conformer_exchange`);
 packing
-    a short dynamics moves them apart (:mod:`~dbm_gmx.sampling.packing`);
+    a dynamics of all of them moves them apart and anneals them (:mod:`~dbm_gmx.sampling.packing`);
 sweeps
     a Markov chain (:mod:`~dbm_gmx.sampling.chain`) samples the distribution until the energy is stationary.
 
@@ -47,7 +47,7 @@ from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, find_candidates, grow, make_grower
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
-from dbm_gmx.sampling.packing import Chiral, pack
+from dbm_gmx.sampling.packing import Chiral, make_schedule, pack
 from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
@@ -76,6 +76,8 @@ class Sampler:
         What is sampled.
     radius
         (m,) nm, how far from its bead an atom can be.
+    annealing
+        Steps in which a frame is annealed.
     updates
         Blocks that move atoms of each bead.
     growers
@@ -90,6 +92,7 @@ class Sampler:
     hamiltonian: Hamiltonian
     arrays: Arrays
     radius: FloatArray
+    annealing: int
     updates: tuple[IntArray, IntArray]
     growers: Mapping[str, Grower]
     team: Team
@@ -114,17 +117,11 @@ class Sampler:
         (n, 3) nm whole molecules, and how the chain went.
         """
         stream, seconds = frame_stream(self.settings.seed, beads.index, sample), dict[str, float]()
-        with stage("growth", seconds):
-            positions, regrown, grown = _grow_all(self, beads, start, stream)
-        with stage("conformer exchange", seconds):
-            conf = configure(self, positions, beads)
-            _exchange_all(self, conf, grown, stream)
+        positions, regrown = begin(self, beads, start, stream, seconds)
         with stage("packing", seconds):
-            conf = configure(self, positions, beads, conf.neighbours)
-            pack(conf, _chiral(self, positions), stream.of(Use.PACKING), self.team)
-            shake_all(positions, self.arrays.molecules, self.arrays.bonds)
+            pack_frame(self, positions, beads, stream)
         with stage("sweeps", seconds):
-            chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
+            chain = start_chain(configure(self, positions, beads), self.updates)
             limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
             while self.settings.refine == "exact" and chain.sweeps < limit:
                 if self.settings.sweeps is None and is_settled(chain):
@@ -147,7 +144,7 @@ def make_sampler(
     """
     hamiltonian = make_hamiltonian(system, conditions)
     arrays, molecules = make_arrays(hamiltonian), hamiltonian.molecules
-    reach = {name: reach_of_beads(molecule, conditions.spread) for name, molecule in molecules.items()}
+    reach = {name: reach_of_beads(molecule) for name, molecule in molecules.items()}
     pools, team = ConformerPools(hamiltonian.kt, CONFORMERS, settings.seed), Team(threads)
     return Sampler(
         system,
@@ -155,7 +152,8 @@ def make_sampler(
         dict(chirality),
         hamiltonian,
         arrays,
-        np.concatenate([np.tile(reach[m.moltype.name], m.count) for m in system.matches]),
+        bead_values(system, reach),
+        settings.annealing or 0,
         blocks_of_beads(arrays, system.n_beads),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,
@@ -169,6 +167,30 @@ def stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
     yield
     seconds[name] = time.perf_counter() - begin
     log.info("%s: %.2f s", name, seconds[name])
+
+
+def with_widths(sampler: Sampler, widths: Mapping[str, FloatArray]) -> Sampler:
+    """The same with bead restraints of other widths: (beads,) nm, by molecule type."""
+    known = sampler.hamiltonian.molecules
+    molecules = {name: replace(molecule, width=widths[name]) for name, molecule in known.items()}
+    hamiltonian = replace(sampler.hamiltonian, molecules=molecules)
+    growers = {
+        name: replace(grower, hamiltonian=hamiltonian, molecule=molecules[name])
+        for name, grower in sampler.growers.items()
+    }
+    stiffness = sampler.hamiltonian.kt / bead_values(sampler.system, widths) ** 2
+    return replace(
+        sampler,
+        hamiltonian=hamiltonian,
+        arrays=sampler.arrays._replace(beads=sampler.arrays.beads._replace(stiffness=stiffness)),
+        radius=bead_values(sampler.system, {n: reach_of_beads(m) for n, m in molecules.items()}),
+        growers=growers,
+    )
+
+
+def bead_values(system: System, values: Mapping[str, FloatArray]) -> FloatArray:
+    """(m,) of all beads, from those (beads,) of each molecule type."""
+    return np.concatenate([np.tile(values[match.moltype.name], match.count) for match in system.matches])
 
 
 def configure(
@@ -188,6 +210,21 @@ def configure(
 
 
 # --- growth ------------------------------------------------------------------------------------------
+
+
+def begin(
+    sampler: Sampler,
+    beads: Frame,
+    start: Float32Array | None,
+    stream: Stream,
+    seconds: dict[str, float],
+) -> tuple[FloatArray, int]:
+    """Growth and conformer exchange: (n, 3) nm, and how many molecules were grown more than once."""
+    with stage("growth", seconds):
+        positions, regrown, grown = _grow_all(sampler, beads, start, stream)
+    with stage("conformer exchange", seconds):
+        _exchange_all(sampler, configure(sampler, positions, beads), grown, stream)
+    return positions, regrown
 
 
 Grown = list[tuple[Match, IntArray, Molecules]]
@@ -235,7 +272,7 @@ def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArra
     whole = (np.abs(stretch - 1) < TORN).all(axis=1)
     owner = molecule.mapping.owner
     near = np.linalg.norm(atoms - molecules.beads[:, owner], axis=2)
-    reach = reach_of_beads(molecule, grower.hamiltonian.conditions.spread)[owner]
+    reach = reach_of_beads(molecule)[owner]
     return np.asarray(right & whole & (near < reach).all(axis=1), np.bool_)
 
 
@@ -258,6 +295,13 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
 
 
 # --- packing -----------------------------------------------------------------------------------------
+
+
+def pack_frame(sampler: Sampler, positions: FloatArray, beads: Frame, stream: Stream) -> None:
+    """Pack a frame, annealed in as many steps as the sampler says; ``positions`` change."""
+    conf, schedule = configure(sampler, positions, beads), make_schedule(sampler.annealing)
+    pack(conf, _chiral(sampler, positions), schedule, stream.of(Use.PACKING), sampler.team)
+    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
 
 
 def _chiral(sampler: Sampler, positions: FloatArray) -> Chiral:

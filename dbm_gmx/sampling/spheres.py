@@ -37,8 +37,8 @@ def bond_lengths(molecule: MoleculeHamiltonian) -> tuple[IntArray, FloatArray]:
     return np.array(bonds, np.int64).reshape(-1, 2), np.array(lengths, np.float64)
 
 
-def reach_of_beads(molecule: MoleculeHamiltonian, width: float) -> FloatArray:
-    """How far from each bead the atoms it owns can be, with bead restraints of such a ``width`` (nm).
+def reach_of_beads(molecule: MoleculeHamiltonian) -> FloatArray:
+    """How far from each bead the atoms it owns can be.
 
     The mean distance to the atoms that make the mapped centre, along the bonds between them at full length,
     is never less than the distance to the centre itself.
@@ -52,14 +52,15 @@ def reach_of_beads(molecule: MoleculeHamiltonian, width: float) -> FloatArray:
     for (i, j), length in zip(*(values.tolist() for values in bond_lengths(molecule)), strict=True):
         graph.add_edge(i, j, length=length)
     weights, owner = molecule.weights.tocsr(), molecule.mapping.owner
-    reach = np.full(weights.shape[0], 5 * width + SLACK)
+    slack = 5 * molecule.width + SLACK
+    reach = slack.copy()
     for atom in range(molecule.moltype.n_atoms):
         share = weights[owner[atom]]
         paths = nx.single_source_dijkstra_path_length(graph, atom, cutoff=FARTHEST, weight="length")
         mean = sum(
             part * paths.get(int(i), DISJOINT) for i, part in zip(share.indices, share.data, strict=True)
         )
-        reach[owner[atom]] = max(reach[owner[atom]], mean + 5 * width + SLACK)
+        reach[owner[atom]] = max(reach[owner[atom]], mean + slack[owner[atom]])
     return reach
 
 

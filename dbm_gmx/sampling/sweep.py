@@ -45,6 +45,7 @@ class SweepArrays(NamedTuple):
     c12: Any
     owned_start: Any
     owned: Any
+    stiffness: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -301,9 +302,9 @@ def _bead_energy(place: Any, arrays: Any, at: Any, move: int, workspace: Any) ->
                     place.positions[at.first_atom + arrays.moved[r], d] - old[r - begin, d]
                 )
             workspace.offsets[row, d] = value
-            total += value * value
+            total += arrays.stiffness[bead] * value * value
         share += end - begin
-    return 0.5 * arrays.constants.stiffness * total
+    return 0.5 * total
 
 
 @compiled(forceinline=True)

@@ -1,0 +1,231 @@
+"""What a sampler finds out on one frame before it works on all: how loosely to hold beads, how long to anneal.
+
+Beads of a coarse-grained simulation are seldom where the mapped atoms of any conformation could be: their
+bonds and angles have other widths.  Atoms forced onto them are strained.  In the joint distribution of atoms
+and beads the mapped centres are about the beads as the restraint alone would have it,
+``<|M - R|^2> = 3 s^2``.  A mean square above that is strain.  The width at which both are equal has the highest
+likelihood (it is the fixed point of expectation maximisation: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39,
+1, 1977), and is the one used.
+
+Annealing that is too short leaves conformations that small moves do not change, and the energy stationary but
+too high.  It is long enough when twice the steps lower the energy no more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.sampling.chain import advance, start_chain
+from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
+from dbm_gmx.sampling.sampler import Sampler, begin, configure, pack_frame, with_widths
+
+log = logging.getLogger(__name__)
+
+LADDER = (0, 1000, 2000, 4000, 8000, 16000)
+"""Steps of annealing that are tried, one after the other."""
+
+SWEEPS = 24
+"""After which the energy is looked at, that of the last half of them."""
+
+STRAINED = 1.3
+"""Times the mean square that the restraint alone would have: with more, beads are held more loosely."""
+
+WIDEST = 0.1
+"""nm: as loosely as beads are held at most."""
+
+Types = tuple[str, str]
+"""A molecule type and a bead type."""
+
+
+@dataclass(frozen=True)
+class Strain:
+    """How the atoms of the beads of one type sit.
+
+    Attributes
+    ----------
+    width
+        Of the bead restraint, nm.
+    deviation
+        Root mean square distance of the mapped centres from their beads, nm.
+    ratio
+        Mean square distance over that of the restraint alone; above 1 atoms are strained.
+    """
+
+    width: float
+    deviation: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was found out.
+
+    Attributes
+    ----------
+    strain
+        By molecule type and bead type, with the widths that are used.
+    narrow
+        The same with the least width.
+    annealing
+        Steps that are used.
+    energies
+        kT per atom by number of steps that were tried; nothing where the number was given.
+    """
+
+    strain: Mapping[Types, Strain]
+    narrow: Mapping[Types, Strain]
+    annealing: int
+    energies: Mapping[int, float]
+
+    @property
+    def left(self) -> float:
+        """What twice the steps would lower the energy by, kT per atom."""
+        tried = [energy for steps, energy in self.energies.items() if steps >= self.annealing]
+        if len(tried) > 1:
+            return max(0.0, tried[0] - tried[1])
+        before = [energy for steps, energy in self.energies.items() if steps < self.annealing]
+        return max(0.0, before[-1] - tried[0]) if before and tried else 0.0
+
+
+def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
+    """Fit widths and annealing to a frame, where the user has given none.
+
+    Parameters
+    ----------
+    sampler
+        With the least width of the bead restraints.
+    beads
+        Whole beads.
+
+    Returns
+    -------
+    The sampler to work with, and what was found out.
+    """
+    stream = preparation_stream(sampler.settings.seed)
+    positions, _ = begin(sampler, beads, None, stream, {})
+    first = _try(replace(sampler, annealing=0), beads, positions, stream)
+    narrow = strain = first.strain
+    if sampler.hamiltonian.conditions.spread is None:
+        sampler, strain = _loosened(sampler, beads, positions, stream, narrow)
+    energies: dict[int, float] = {}
+    if sampler.settings.annealing is None:
+        energies = _climb(sampler, beads, positions, stream)
+        sampler = replace(sampler, annealing=_enough(energies, sampler.settings.tolerance))
+    return sampler, Preparation(strain, narrow, sampler.annealing, energies)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A frame packed and swept: its energy, kT per atom, and how atoms sit on their beads."""
+
+    energy: float
+    strain: dict[Types, Strain]
+
+
+def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Trial:
+    positions, one = start.copy(), stream.of(sampler.annealing)
+    pack_frame(sampler, positions, beads, one)
+    chain = start_chain(configure(sampler, positions, beads), sampler.updates)
+    square = np.zeros(len(chain.conf.offsets))
+    for number in range(SWEEPS):
+        advance(chain, one, sampler.team)
+        if 2 * number >= SWEEPS:
+            square += (chain.conf.offsets**2).sum(axis=1)
+    energy = np.mean(chain.energies[-SWEEPS // 2 :]) / (sampler.hamiltonian.kt * len(positions))
+    return _Trial(float(energy), _strain_of(sampler, square / (SWEEPS // 2)))
+
+
+# --- widths ------------------------------------------------------------------------------------------
+
+
+def _bead_types(sampler: Sampler) -> dict[Types, list[tuple[int, int, int]]]:
+    """First bead, copies and beads a copy, and place in a copy, of all beads of each type."""
+    found: dict[Types, list[tuple[int, int, int]]] = {}
+    for match in sampler.system.matches:
+        size = len(match.mapping.names)
+        for place, bead_type in enumerate(match.mapping.types):
+            rows = match.first_bead + place, match.first_bead + size * match.count, size
+            found.setdefault((match.moltype.name, bead_type), []).append(rows)
+    return found
+
+
+def _strain_of(sampler: Sampler, square: FloatArray) -> dict[Types, Strain]:
+    """From the mean square distance (m,) of each mapped centre from its bead, nm^2."""
+    found, kt = {}, sampler.hamiltonian.kt
+    for types, places in _bead_types(sampler).items():
+        rows = np.concatenate([np.arange(first, end, step) for first, end, step in places])
+        width = float(np.sqrt(kt / sampler.arrays.beads.stiffness[rows[0]]))
+        mean = float(square[rows].mean())
+        found[types] = Strain(width, mean**0.5, mean / (3.0 * width**2))
+    return found
+
+
+def _widths(sampler: Sampler, strain: Mapping[Types, Strain]) -> dict[str, FloatArray]:
+    """(beads,) nm by molecule type."""
+    return {
+        name: np.array([strain[name, bead_type].width for bead_type in molecule.mapping.types])
+        for name, molecule in sampler.hamiltonian.molecules.items()
+    }
+
+
+def _loosened(
+    sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, narrow: Mapping[Types, Strain]
+) -> tuple[Sampler, Mapping[Types, Strain]]:
+    """Hold beads as loosely as their atoms ask for."""
+    strain: Mapping[Types, Strain] = narrow
+    before = dict(narrow)
+    while True:
+        tight = {t for t, s in strain.items() if s.ratio > STRAINED and 2.0 * s.width <= WIDEST}
+        if not tight:
+            break
+        before |= {t: strain[t] for t in tight}
+        wider = {t: replace(s, width=2.0 * s.width) if t in tight else s for t, s in strain.items()}
+        loose = with_widths(sampler, _widths(sampler, wider))
+        strain = _try(replace(loose, annealing=0), beads, start, stream).strain
+        said = ", ".join(f"{types[1]} {s.width:.4f} nm {s.ratio:.2f}" for types, s in strain.items())
+        log.info("bead restraints, and mean square over that of the restraint alone: %s", said)
+    if strain is narrow:
+        return sampler, narrow
+    fitted = {t: replace(s, width=_where_equal(before[t], s)) for t, s in strain.items()}
+    sampler = with_widths(sampler, _widths(sampler, fitted))
+    return sampler, _try(replace(sampler, annealing=0), beads, start, stream).strain
+
+
+def _where_equal(narrow: Strain, wide: Strain) -> float:
+    """The width between two at which the ratio is 1, by interpolation of logarithms, nm."""
+    if wide.ratio >= 1.0 or narrow.width == wide.width:
+        return wide.width
+    done = np.log(narrow.ratio) / np.log(narrow.ratio / wide.ratio)
+    return float(narrow.width * (wide.width / narrow.width) ** np.clip(done, 0.0, 1.0))
+
+
+# --- annealing ---------------------------------------------------------------------------------------
+
+
+def _climb(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> dict[int, float]:
+    """Energies, kT per atom, of longer and longer annealing until it gains nothing any more."""
+    energies: dict[int, float] = {}
+    for steps in LADDER:
+        energies[steps] = _try(replace(sampler, annealing=steps), beads, start, stream).energy
+        log.info("annealing in %d steps: %.4f kT per atom", steps, energies[steps])
+        if _enough(energies, sampler.settings.tolerance) < steps:
+            break
+    return energies
+
+
+def _enough(energies: Mapping[int, float], tolerance: float) -> int:
+    """The first number of steps beyond which the energy falls by less than half of the tolerance.
+
+    The energy falls by about as much from each doubling to the next, until it no longer falls at all.
+    """
+    steps, values = list(energies), list(energies.values())
+    for k in range(len(steps) - 2):
+        if max(values[k] - values[k + 1], values[k] - values[k + 2]) < 0.5 * tolerance:
+            return steps[k]
+    return steps[-1]
