@@ -44,7 +44,7 @@ from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
 EVERY = 2
 """Steps from one look at slow forces to the next, which counts for all of them (Tuckerman, Berne, Martyna,
-J. Chem. Phys. 97, 1990, 1992): those of other atoms and of dihedrals.  Stiff terms and beads act every step."""
+J. Chem. Phys. 97, 1990, 1992): those of other atoms and of dihedrals.  Stiff terms and beads act always."""
 
 INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
 TIGHT = 0.6
