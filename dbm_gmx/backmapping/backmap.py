@@ -13,7 +13,7 @@ from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import Inputs, Method
@@ -83,9 +83,10 @@ def backmap(
     outputs, firsts = _check_outputs(output, first_frame, samples)
     system, beads = read_inputs(inputs)
     frames, total = iter(beads), beads.count()
-    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality, frames=total)
-    tally = Tally(system, chirality)
+    tally = Tally(system, chirality, stereo_notes(system, known))
     begin = time.monotonic()
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]

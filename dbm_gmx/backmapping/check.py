@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
-from dbm_gmx.chemistry.stereo import Chirality, stereocentres
+from dbm_gmx.chemistry.stereo import (
+    Chirality,
+    are_bonds,
+    nominal_elements,
+    stereo_bonds,
+    stereo_elements,
+    stereocentres,
+)
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
@@ -36,10 +43,14 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
-    unknown = _unknown(system, chirality)
-    if unknown:
-        lines.append(f"stereocentres: no reference chirality for {unknown}; inferred from the first frame")
+    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
+    centres, bonds = _unknown(system, chirality)
+    if centres:
+        lines.append(f"stereocentres: no reference chirality for {centres}; inferred from the first frame")
+    if bonds:
+        lines.append(f"cis/trans: no reference state for {bonds} bonds; inferred from the first frame")
+    lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), _model(system, method)]
     times = [frame.time for frame in frames]
@@ -49,11 +60,16 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     return lines
 
 
-def _unknown(system: System, chirality: Chirality) -> int:
-    """Return the number of stereocentres, of all molecules, without a reference."""
-    copies = {name: sum(m.count for m in system.matches if m.moltype.name == name) for name in chirality}
-    each = {name: (signs == 0).sum() * (copies[name] // len(signs)) for name, signs in chirality.items()}
-    return int(sum(each.values()))
+def _unknown(system: System, chirality: Chirality) -> tuple[int, int]:
+    """Return the number of stereocentres and of bonds, of all molecules, without a reference."""
+    centres = bonds = 0
+    for name, signs in chirality.items():
+        copies = sum(m.count for m in system.matches if m.moltype.name == name) // len(signs)
+        moltype = system.topology.molecule_types[name]
+        are, unknown = are_bonds(stereo_elements(moltype)), (signs == 0) & ~nominal_elements(moltype)
+        centres += copies * int(unknown[:, ~are].sum())
+        bonds += copies * int(unknown[:, are].sum())
+    return centres, bonds
 
 
 def _force_field(system: System, method: Method, chirality: Chirality) -> str:
@@ -89,6 +105,7 @@ def _molecule(system: System, name: str) -> list[str]:
     beads = " ".join(f"{n}:{t}" for n, t in zip(match.mapping.names, match.mapping.types, strict=True))
     return [
         f"molecule {name}: {count} times, {match.moltype.n_atoms} atoms "
-        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres",
+        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres, "
+        f"{len(stereo_bonds(match.moltype))} bonds that are cis or trans",
         f"  beads {beads if len(beads) < 80 else beads[:76] + ' ...'}",
     ]

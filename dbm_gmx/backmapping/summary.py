@@ -101,8 +101,8 @@ class Report:
     ----------
     contacts
         Number of bad contacts in each frame.
-    stereo
-        Stereocentres of all frames.
+    stereo, bonds
+        Stereocentres, and bonds that do not turn, of all frames.
     deviations, square_deviation, worst_deviation
         Number of bead positions, the sum of their squared distances from the input (nm^2), and the
         largest distance (nm).
@@ -112,27 +112,43 @@ class Report:
         Wall time, 0 if not measured.
     refinement
         What was done.
+    notes
+        What else there is to say, each once.
     """
 
     contacts: tuple[int, ...] = ()
     stereo: Stereo = field(default_factory=Stereo)
+    bonds: Stereo = field(default_factory=Stereo)
     deviations: int = 0
     square_deviation: float = 0.0
     worst_deviation: float = 0.0
     longest_bond: float = 0.0
     seconds: float = 0.0
     refinement: Refinement = field(default_factory=Refinement)
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
         return Report(
             self.contacts + other.contacts,
             self.stereo + other.stereo,
+            self.bonds + other.bonds,
             self.deviations + other.deviations,
             self.square_deviation + other.square_deviation,
             max(self.worst_deviation, other.worst_deviation),
             max(self.longest_bond, other.longest_bond),
             self.seconds + other.seconds,
             self.refinement + other.refinement,
+            tuple(dict.fromkeys(self.notes + other.notes)),
+        )
+
+    @property
+    def flawed(self) -> tuple[str, ...]:
+        """In words what is wrong or undefined of stereocentres and bonds; nothing where all are right."""
+        kinds = {"stereocentres": self.stereo, "bonds that do not turn": self.bonds}
+        return tuple(
+            f"{kind} are wrong ({found.wrong}) or undefined ({found.undefined})"
+            for kind, found in kinds.items()
+            if found.wrong or found.undefined
         )
 
     @property
@@ -160,6 +176,8 @@ class Report:
                 *self.refinement.stages(self.frames),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text()}",
+                *([f"cis/trans      {self.bonds.text()}"] if self.bonds != Stereo() else []),
+                *(f"note           {note}" for note in self.notes),
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
                 f"{self.worst_deviation:.4f} nm",
                 f"longest bond   {self.longest_bond:.4f} nm",
@@ -183,6 +201,7 @@ def judge_frame(
     return Report(
         contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
         stereo=count_stereo(system, atoms.positions, expected, inferred=inferred),
+        bonds=count_stereo(system, atoms.positions, expected, inferred=inferred, bonds=True),
         deviations=len(apart),
         square_deviation=float(apart @ apart),
         worst_deviation=float(apart.max(initial=0.0)),
@@ -193,7 +212,7 @@ def judge_frame(
 class Tally:
     """Reports of the frames of a run, added up as they come.
 
-    The first frame says what is expected of the stereocentres of which nothing is known.
+    The first frame says what is expected of the stereo elements of which nothing is known.
 
     Parameters
     ----------
@@ -201,12 +220,14 @@ class Tally:
         The system.
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
+    notes
+        For the summary.
     """
 
-    def __init__(self, system: System, expected: Chirality):
+    def __init__(self, system: System, expected: Chirality, notes: tuple[str, ...] = ()):
         self.system, self.expected = system, expected
         self._inferred = expected
-        self._sum = Report()
+        self._sum = Report(notes=notes)
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""

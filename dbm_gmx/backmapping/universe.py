@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import Conformer, reference_chirality
+from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
@@ -45,14 +45,14 @@ def backmap_universe(
     method
         How: settings (a single sample), ensemble, model.
     reference
-        A conformer or system that defines the chirality of stereocentres.
+        A conformer or system that defines stereocentres and bonds that do not turn.
     frames
         Which frames.
 
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.  Wrong stereocentres and frames that did not converge are warned of.
+    memory, molecules whole.  Wrong stereocentres or bonds and frames that did not converge are warned of.
 
     Raises
     ------
@@ -65,9 +65,10 @@ def backmap_universe(
     system = _system(beads, molecules or MoleculeFiles())
     if system.n_beads != len(beads.atoms):
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
-    chirality = reference_chirality(system, reference, conformers=system.conformers)
+    known = given_chirality(system, reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
-    tally, rebuilt = Tally(system, chirality), []
+    tally, rebuilt = Tally(system, chirality, stereo_notes(system, known)), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
@@ -85,8 +86,10 @@ def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
 
 def _warn(report: Report) -> None:
     """Say what is not as it should be."""
-    if report.stereo.wrong or report.stereo.undefined:
-        log.warning("stereocentres: %s", report.stereo.text())
+    for words in report.flawed:
+        log.warning("%s", words)
+    for note in report.notes:
+        log.info("%s", note)
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
 

@@ -1,4 +1,4 @@
-"""Chirality inferred from the beads where no input defines it: that with which a molecule fits them best."""
+"""States of stereo elements inferred from the beads where no input defines them: those that fit best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dbm_gmx.sampling.growth import Grower, Molecules, anneal_window, energy_of,
 from dbm_gmx.sampling.random_numbers import Stream, Use
 
 ROUNDS = 5
-"""Times all stereocentres are gone through, at most."""
+"""Times all stereo elements are gone through, at most."""
 
 DOUBTFUL = 6.0
 """kT: what is surer than this is not asked again."""

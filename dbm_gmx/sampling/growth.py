@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
-from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
+from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
@@ -63,7 +63,7 @@ STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are grown again."""
 
 WRONG = 1e6
-"""Penalty on a stereocentre of the wrong chirality or without one, kJ/mol."""
+"""Penalty on a stereo element in the wrong state or without one, kJ/mol."""
 
 SAME = 0.05
 """Atoms of one conformer are less far apart, nm."""
@@ -92,15 +92,15 @@ class Grower:
     windows
         How many more there are to be grown anew.
     inversions
-        Stereocentres to be inverted together, and the window to do it in.
+        Stereo elements to be inverted together, and the window to do it in.
     arms
-        Each stereocentre and its neighbours, the smallest branch last.
+        Each stereo element and what moves when it is inverted, see :func:`~dbm_gmx.chemistry.stereo.invert`.
     pieces
         Of each fragment, for its conformers.
     pools
         Conformers drawn so far, shared by all molecule types.
     within
-        Stereocentres whose atoms each fragment holds.
+        Stereo elements whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
     team
@@ -136,7 +136,7 @@ class Molecules:
     beads
         (copies, beads, 3) nm, whole.
     chirality
-        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 where
+        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereo_elements`: 1, -1, or 0 where
         it is inferred from the beads.
     number
         (copies,) tells their random numbers apart.
@@ -213,7 +213,7 @@ def make_grower(
     hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools, team: Team
 ) -> Grower:
     """Prepare growth of a molecule type."""
-    fragments, centres = make_fragments(molecule.moltype), stereocentres(molecule.moltype)
+    fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
     tree = nx.Graph()
     tree.add_nodes_from(range(len(fragments)))
     tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
@@ -221,8 +221,10 @@ def make_grower(
     whole = np.arange(molecule.moltype.n_atoms)
     windows = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    middles = [home[int(c[0])] for c in centres]
-    inverted = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
+    bonds = are_bonds(centres)
+    middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
+    pairs = [(k, k + 1) for k in range(len(middles) - 1) if bonds[k] == bonds[k + 1]]
+    inverted = [(k,) for k in range(len(middles))] + pairs
     unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in inverted]
     weights, every = molecule.weights.tocsr(), [whole, *windows, *unions]
     graph = chemical_graph(molecule.moltype)
@@ -234,7 +236,10 @@ def make_grower(
         make_window_arrays(molecule.terms, centres, weights, hamiltonian.kt, every),
         len(windows),
         tuple((ks, 1 + len(windows) + n) for n, ks in enumerate(inverted)),
-        tuple(_smallest_last(graph, row) for row in centres),
+        tuple(
+            _turned(graph, row) if bond else _smallest_last(graph, row)
+            for row, bond in zip(centres, bonds, strict=True)
+        ),
         tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments),
         pools,
         tuple(
@@ -249,6 +254,15 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     """Order the neighbours of a stereocentre by the bonds they have; a hidden hydrogen is dropped."""
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
     return np.array([centre[0], *arms], np.int64)
+
+
+def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
+    """A bond and what is turned about it: the neighbours at its lighter end, with what hangs on them alone."""
+    ways = []
+    for near, far in ((row[1], row[2]), (row[2], row[1])):
+        groups = [int(i) for i in graph[int(far)] if i != near]
+        ways.append([*groups, *(leaf for i in groups for leaf in graph[i] if graph.degree(leaf) == 1)])
+    return np.array([*row, *sorted(set(min(ways, key=len)) - {int(row[1]), int(row[2])})], np.int64)
 
 
 def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
@@ -292,13 +306,13 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     grower
         Of the molecule type.
     molecules
-        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
+        Every stereo element has its state, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
     stream
         Random numbers of the frame.
 
     Returns
     -------
-    The best of several tries of each molecule; the chirality is right.
+    The best of several tries of each molecule; the states are right.
     """
     copies = len(molecules)
     best, energy = np.zeros((copies, grower.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
@@ -372,7 +386,7 @@ def energy_of(grower: Grower, window: int, molecules: Molecules, positions: Floa
 
 
 def _penalty(grower: Grower, molecules: Molecules, positions: FloatArray) -> FloatArray:
-    """Penalty (copies,) on stereocentres that are flat or of the wrong chirality, kJ/mol."""
+    """Penalty (copies,) on stereo elements in no state or the wrong one, kJ/mol."""
     got = chirality_of(positions, grower.arrays.centres)
     wrong = ((molecules.chirality != 0) & (got != molecules.chirality)) | (got == 0)
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)

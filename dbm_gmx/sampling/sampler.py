@@ -30,10 +30,11 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.stereo import (
     Chirality,
-    centre_rows,
     chirality_of,
     chirality_of_copies,
-    stereocentres,
+    element_rows,
+    nominal_elements,
+    stereo_elements,
 )
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.forcefield.constraints import shake_all
@@ -210,7 +211,8 @@ def _grow_all(
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
-            some = infer_from_beads(grower, molecules.some(rows), stream)
+            named = np.where((wanted == 0) & nominal_elements(match.moltype), 1, wanted)
+            some = infer_from_beads(grower, replace(molecules, chirality=named).some(rows), stream)
             found = grow(grower, some, stream)
             atoms[rows] = found.positions
             regrown += found.again
@@ -226,9 +228,9 @@ def _beads_of(match: Match, beads: Frame) -> FloatArray:
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
-    """(copies,) molecules of the right chirality, in one piece, with their atoms near their beads."""
+    """(copies,) molecules with their stereo elements right, in one piece, with their atoms near their beads."""
     molecule = grower.molecule
-    found, wanted = chirality_of(atoms, stereocentres(molecule.moltype)), molecules.chirality
+    found, wanted = chirality_of(atoms, stereo_elements(molecule.moltype)), molecules.chirality
     right = ((wanted == 0) & (found != 0) | (wanted == found)).all(axis=1)
     bonds, lengths = bond_lengths(molecule)
     stretch = np.linalg.norm(atoms[:, bonds[:, 1]] - atoms[:, bonds[:, 0]], axis=2) / lengths
@@ -248,7 +250,7 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
         for window in range(1, 1 + grower.windows):
             positions = match.molecules(conf.positions)[rows]
-            known = chirality_of(positions, stereocentres(match.moltype))
+            known = chirality_of(positions, stereo_elements(match.moltype))
             kept = replace(
                 molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality)
             )
@@ -261,12 +263,12 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
 
 
 def _chiral(sampler: Sampler, positions: FloatArray) -> Chiral:
-    """Stereocentres, with the chirality they should have, or have where none is wanted."""
+    """Stereo elements, with the state they should have, or have where none is wanted."""
     signs: list[SignArray] = [np.zeros(0, np.int8)]
     rows: list[IntArray] = [np.zeros((0, 5), np.int64)]
     expected = chirality_of_copies(sampler.system, sampler.chirality)
     for match, wanted in zip(sampler.system.matches, expected, strict=True):
-        found = chirality_of(match.molecules(positions), stereocentres(match.moltype))
+        found = chirality_of(match.molecules(positions), stereo_elements(match.moltype))
         signs.append(np.where(wanted == 0, found, wanted).reshape(-1))
-        rows.append(centre_rows(match).reshape(-1, 5))
+        rows.append(element_rows(match).reshape(-1, 5))
     return Chiral(np.concatenate(rows), np.concatenate(signs))
