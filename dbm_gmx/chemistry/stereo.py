@@ -1,8 +1,8 @@
 """Stereo elements: stereocentres and bonds that do not turn, their state, and the state that is expected.
 
 A row of five numbers stands for either: a centre and its four neighbours, or the four atoms of a dihedral and
-:data:`~dbm_gmx.chemistry.stereo_bonds.BOND`.  The state of a centre is its chirality, 1 or -1; that of a bond is 1
-for cis and -1 for trans.  0 is no state.  Everything that heeds chirality heeds both.
+:data:`~dbm_gmx.chemistry.stereo_bonds.BOND`.  The state of a centre is its chirality, 1 or -1; that of a bond
+is 1 for cis and -1 for trans.  0 is no state.  Everything that heeds chirality heeds both.
 """
 
 from __future__ import annotations
@@ -18,13 +18,20 @@ from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
-from dbm_gmx.chemistry.stereo_bonds import BOND, BondKind, are_nominal, flat_bonds, kinds_of_bonds, usual_state
+from dbm_gmx.chemistry.stereo_bonds import (
+    BOND,
+    BondKind,
+    are_nominal,
+    flat_bonds,
+    kinds_of_bonds,
+    usual_state,
+)
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
 from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
-"""By molecule type 1, -1 or 0 (unknown) for each stereo element: (copies, c), or (1, c) for all copies."""
+"""By molecule type 1, -1, or 0 (unknown) for each element: (copies, c), or (1, c) for all copies."""
 
 FLAT = 0.4
 """Mean triple product of unit vectors up to which there is no tetrahedron.
@@ -37,15 +44,15 @@ one neighbour turned to the wrong side, which relaxation may mend either way, ha
 BETWEEN = math.cos(math.radians(75.0))
 """Cosine of a dihedral up to which a bond is neither cis nor trans.
 
-Amides and double bonds stay within 30 degrees of a plane; of the esters of a melt at 550 K (barrier 50 kJ/mol)
-one in ten thousand is more than 60 degrees off it, and one in a million more than 75.
+Amides and double bonds stay within 40 degrees of a plane; of the esters of a melt at 550 K (barrier
+50 kJ/mol) one in ten thousand is more than 60 degrees off it, and one in a hundred thousand more than 75.
 """
 
 STIFF = 45.0
 """kJ/mol: a bond with a higher barrier does not turn.
 
-At 300 K it does so within 10 microseconds, at 500 K within 5 ns (transition state theory).  Conjugated single bonds
-and simple biaryls have less than 40, amides 65 to 95, double bonds more than 70 in all force fields.
+At 300 K it does so within 10 microseconds, at 500 K within 5 ns (transition state theory).  Conjugated single
+bonds and simple biaryls have less than 40, amides 65 to 95, double bonds more than 70.
 """
 
 LOOSE = 25.0
@@ -79,11 +86,12 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
 def stereo_bonds(moltype: MoleculeType) -> IntArray:
     """(b, 5) bonds that do not turn, see :func:`~dbm_gmx.chemistry.stereo_bonds.flat_bonds`; read only.
 
-    They are known from the graph (double bonds, amides, esters, unless the force field lets them turn) or from
-    the barrier that the force field gives them.
+    They are known from the graph (double bonds, amides, esters, unless the force field lets them turn) or
+    from the barrier that the force field gives them.
     """
     rows = flat_bonds(moltype)
-    held = [_is_held(moltype, row, kind) for row, kind in zip(rows, kinds_of_bonds(moltype, rows), strict=True)]
+    kinds = kinds_of_bonds(moltype, rows)
+    held = [_is_held(moltype, row, kind) for row, kind in zip(rows, kinds, strict=True)]
     return read_only(rows[np.array(held, bool)])
 
 
@@ -142,7 +150,7 @@ def _colours(moltype: MoleculeType) -> IntArray:
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
 def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
-    """Signed volume of a stereocentre, or cosine of a bond's dihedral, to a scale on which :data:`FLAT` is none.
+    """Signed volume of a stereocentre; of a bond the cosine of its dihedral, scaled so that the same limit holds.
 
     The volume is the mean triple product of unit vectors to three of the neighbours.
 
@@ -263,7 +271,7 @@ def partial_volumes(points: FloatArray, known: BoolArray, bonds: BoolArray) -> F
     rows[bonds, 1:] = -1
     rows[told] = np.arange(5 * len(points)).reshape(-1, 5)[told]
     rows[told, 4] = BOND
-    return stereo_volumes(points.reshape(1, -1, 3), rows)[0]
+    return np.asarray(stereo_volumes(points.reshape(1, -1, 3), rows)[0], np.float64)
 
 
 def invert(positions: Positions, rows: IntArray) -> None:
@@ -471,7 +479,8 @@ def wrong_elements(system: System, atoms: Positions, expected: Chirality) -> tup
     """
     wrong, flat = [np.zeros((0, 5), np.int64)], [np.zeros((0, 5), np.int64)]
     for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):
-        found, rows = chirality_of(match.molecules(atoms), stereo_elements(match.moltype)), element_rows(match)
+        found = chirality_of(match.molecules(atoms), stereo_elements(match.moltype))
+        rows = element_rows(match)
         wrong.append(rows[(wanted != 0) & (found == -wanted)])
         flat.append(rows[(wanted != 0) & (found == 0)])
     return np.concatenate(wrong), np.concatenate(flat)

@@ -1,4 +1,4 @@
-"""Bonds that may not turn, from the molecular graph: double bonds, amides, esters, and other flat ones."""
+"""Bonds that may not turn, from the molecular graph: double bonds, amides, esters and others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class BondKind(Enum):
 
 
 class _Atoms(NamedTuple):
-    """What is asked of atoms again and again: graph, elements, masses, hydrogens, and bonds to all of them."""
+    """What is asked of atoms: graph, elements, masses, which are hydrogens, number of bonds."""
 
     graph: nx.Graph
     elements: list[str]
@@ -115,7 +115,7 @@ def _group(atoms: _Atoms, j: int, k: int) -> int:
     def rank(i: int) -> tuple[bool, bool, int, float, int]:
         return atoms.light[i], _terminal_oxygen(atoms, i), -_heavy(atoms, i), -atoms.masses[i], i
 
-    return min((i for i in atoms.graph[j] if i != k), key=rank)
+    return min((int(i) for i in atoms.graph[j] if i != k), key=rank)
 
 
 def _terminal_oxygen(atoms: _Atoms, i: int) -> bool:

@@ -74,7 +74,7 @@ def _add_settings(command: ArgumentParser) -> None:
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
-    add("--allow-flips", action="store_true", help="exit code 0 even if stereocentres or double bonds are wrong")
+    add("--allow-flips", action="store_true", help="exit code 0 even if stereo is wrong")
     add(
         "--orientations",
         type=count(1),

@@ -1,4 +1,4 @@
-"""Reference states of stereocentres and bonds: from a conformer, the system, the topology, or what is usual."""
+"""Reference states of stereocentres and bonds: of a structure, of the topology, or what is usual."""
 
 from __future__ import annotations
 

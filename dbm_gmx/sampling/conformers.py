@@ -93,9 +93,8 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     graph, terms_of, elements_of = _index(molecule)
     touching = sorted({t for i in row for t in terms_of[i]})
     inside = np.array([t for t in touching if _within(molecule.terms.atoms[t].tolist(), row)], np.int64)
-    elements = sorted(k for i in row for k in elements_of.get(i, ()))
-    held = [element for element in stereo_elements(molecule.moltype)[elements].tolist() if _within(element, row)]
-    centres = [[row[i] if i >= 0 else i for i in element] for element in held]
+    elements = stereo_elements(molecule.moltype)[sorted(k for i in row for k in elements_of.get(i, ()))]
+    centres = [[row[i] if i >= 0 else i for i in e] for e in elements.tolist() if _within(e, row)]
     pairs = [(i, j) for i in row for j in row if i < j]
     parameters = pair_parameters(hamiltonian, molecule, pairs)
     acting = np.any(parameters, axis=1)

@@ -228,7 +228,7 @@ def _beads_of(match: Match, beads: Frame) -> FloatArray:
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
-    """(copies,) molecules with their stereo elements right, in one piece, with their atoms near their beads."""
+    """(copies,) molecules in the right states, in one piece, with their atoms near their beads."""
     molecule = grower.molecule
     found, wanted = chirality_of(atoms, stereo_elements(molecule.moltype)), molecules.chirality
     right = ((wanted == 0) & (found != 0) | (wanted == found)).all(axis=1)
