@@ -150,7 +150,9 @@ def _colours(moltype: MoleculeType) -> IntArray:
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
 def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
-    """Signed volume of a stereocentre; of a bond the cosine of its dihedral, scaled so that the same limit holds.
+    """Signed volume of a stereocentre; of a bond the cosine of its dihedral, to a scale of its own.
+
+    On that scale :data:`FLAT` is the limit for bonds too.
 
     The volume is the mean triple product of unit vectors to three of the neighbours.
 
@@ -167,7 +169,7 @@ def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
 
     Returns
     -------
-    0.77 and -0.77 for ideal tetrahedra, 1.5 and -1.5 for cis and trans, see :func:`chirality_of` for the sign;
+    0.77 and -0.77 for ideal tetrahedra, 1.5 and -1.5 for cis and trans (:func:`chirality_of`);
     not a number where fewer than three neighbours are there.
     """
     if centre[4] == BOND:
