@@ -103,9 +103,10 @@ def _molecule(system: System, name: str) -> list[str]:
     count = sum(m.count for m in system.matches if m.moltype.name == name)
     bare = match.moltype.n_atoms - len(set(match.mapping.weights.nonzero()[1].tolist()))
     beads = " ".join(f"{n}:{t}" for n, t in zip(match.mapping.names, match.mapping.types, strict=True))
+    bonds = len(stereo_bonds(match.moltype))
     return [
         f"molecule {name}: {count} times, {match.moltype.n_atoms} atoms "
-        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres, "
-        f"{len(stereo_bonds(match.moltype))} bonds that are cis or trans",
+        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres"
+        + (f", {bonds} bonds that do not turn" if bonds else ""),
         f"  beads {beads if len(beads) < 80 else beads[:76] + ' ...'}",
     ]

@@ -101,8 +101,8 @@ class Report:
     ----------
     contacts
         Number of bad contacts in each frame.
-    stereo, bonds
-        Stereocentres, and bonds that do not turn, of all frames.
+    stereo
+        Stereocentres of all frames.
     deviations, square_deviation, worst_deviation
         Number of bead positions, the sum of their squared distances from the input (nm^2), and the
         largest distance (nm).
@@ -112,32 +112,34 @@ class Report:
         Wall time, 0 if not measured.
     refinement
         What was done.
+    bonds
+        Bonds that do not turn, of all frames.
     notes
         What else there is to say, each once.
     """
 
     contacts: tuple[int, ...] = ()
     stereo: Stereo = field(default_factory=Stereo)
-    bonds: Stereo = field(default_factory=Stereo)
     deviations: int = 0
     square_deviation: float = 0.0
     worst_deviation: float = 0.0
     longest_bond: float = 0.0
     seconds: float = 0.0
     refinement: Refinement = field(default_factory=Refinement)
+    bonds: Stereo = field(default_factory=Stereo)
     notes: tuple[str, ...] = ()
 
     def __add__(self, other: Report) -> Report:
         return Report(
             self.contacts + other.contacts,
             self.stereo + other.stereo,
-            self.bonds + other.bonds,
             self.deviations + other.deviations,
             self.square_deviation + other.square_deviation,
             max(self.worst_deviation, other.worst_deviation),
             max(self.longest_bond, other.longest_bond),
             self.seconds + other.seconds,
             self.refinement + other.refinement,
+            self.bonds + other.bonds,
             tuple(dict.fromkeys(self.notes + other.notes)),
         )
 

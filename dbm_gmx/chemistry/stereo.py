@@ -251,29 +251,29 @@ def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
     return (volumes > FLAT).astype(np.int8) - (volumes < -FLAT).astype(np.int8)
 
 
-def partial_volumes(points: FloatArray, known: BoolArray, bonds: BoolArray) -> FloatArray:
+def triple_products(points: FloatArray, known: BoolArray, bonds: BoolArray | None = None) -> FloatArray:
     """:func:`stereo_volume` of elements of which some atoms may be unknown.
 
     Parameters
     ----------
     points
-        (c, 5, 3) the atoms of each; the last of a bond is not looked at.
+        (..., 5, 3) centres and their neighbours, or the four atoms of a bond and anything.
     known
-        (c, 4) which neighbours of a centre are there; of a bond its second to fourth atom.
+        (..., 4) which atoms after the first are there.
     bonds
-        (c,) which elements are bonds.
+        (...) which elements are bonds; none if not given.
 
     Returns
     -------
-    (c,); not a number where fewer than three are known.
+    (...); not a number where fewer than three are known.
     """
-    rows = np.arange(5 * len(points)).reshape(-1, 5)
-    rows[:, 1:][~known] = -1
-    told = bonds & known[:, :3].all(axis=1)
-    rows[bonds, 1:] = -1
-    rows[told] = np.arange(5 * len(points)).reshape(-1, 5)[told]
-    rows[told, 4] = BOND
-    return np.asarray(stereo_volumes(points.reshape(1, -1, 3), rows)[0], np.float64)
+    shape = points.shape[:-2]
+    there = np.broadcast_to(known, (*shape, 4)).reshape(-1, 4)
+    turning = np.broadcast_to(False if bonds is None else bonds, shape).reshape(-1)
+    rows = np.arange(5 * len(there)).reshape(-1, 5)
+    rows[:, 1:][~there] = -1
+    rows[turning, 4] = np.where(there[turning, :3].all(axis=1), BOND, -1)
+    return stereo_volumes(points.reshape(1, -1, 3), rows).reshape(shape)
 
 
 def invert(positions: Positions, rows: IntArray) -> None:

@@ -16,7 +16,7 @@ from dbm_gmx.chemistry.stereo import (
     chirality_of_copies,
     element_rows,
     invert,
-    partial_volumes,
+    triple_products,
 )
 from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.chemistry.system import System
@@ -158,7 +158,7 @@ class Scorer:
             known &= ~arrays.hydrogen[self.centres]
         points = scene.positions[replica][self.centres].double().cpu().numpy()
         bonds = are_bonds(self.centres.cpu().numpy())
-        volume = torch.from_numpy(partial_volumes(points, known[:, 1:].cpu().numpy(), bonds)).to(self.signs)
+        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy(), bonds)).to(self.signs)
         # one product spreads more than the mean of four
         return known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
 

@@ -258,11 +258,11 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
 
 def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     """A bond and what is turned about it: the groups at its lighter end, each an atom and its leaves."""
-    ways: list[set[int]] = []
+    ways = list[set[int]]()
     for near, far in (row[1:3].tolist(), row[2:0:-1].tolist()):
         groups = [i for i in graph[far] if i != near]
         ways.append({*groups, *(leaf for i in groups for leaf in graph[i] if graph.degree(leaf) == 1)})
-    return np.array([*row.tolist(), *sorted(min(ways, key=lambda way: len(way)))], np.int64)
+    return np.array([*row.tolist(), *sorted(min(ways, key=len))], np.int64)
 
 
 def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
