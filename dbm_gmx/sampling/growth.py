@@ -262,7 +262,8 @@ def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     for near, far in (row[1:3].tolist(), row[2:0:-1].tolist()):
         groups = [i for i in graph[far] if i != near]
         ways.append({*groups, *(leaf for i in groups for leaf in graph[i] if graph.degree(leaf) == 1)})
-    return np.array([*row.tolist(), *sorted(min(ways, key=len))], np.int64)
+    lighter = ways[0] if len(ways[0]) <= len(ways[1]) else ways[1]
+    return np.array([*row.tolist(), *sorted(lighter)], np.int64)
 
 
 def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
