@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
@@ -54,8 +55,8 @@ def _atoms(moltype: MoleculeType) -> _Atoms:
 
 def _hidden(element: str, mass: float) -> int:
     """Hydrogens in a united atom, by its mass."""
-    alone = {"C": CARBON, "N": NITROGEN}.get(element, mass)
-    return max(0, round((mass - alone) / HYDROGEN))
+    alone = {"C": CARBON, "N": NITROGEN}.get(element)
+    return 0 if alone is None or math.isnan(mass) else max(0, round((mass - alone) / HYDROGEN))
 
 
 def flat_bonds(moltype: MoleculeType) -> IntArray:

@@ -107,6 +107,7 @@ def _barrier_of(energy: FloatArray) -> Barrier | None:
     if OFF_PLANE < abs(low - half) < half - OFF_PLANE:
         return None
     cis, trans = float(energy[0]), float(energy[half])
-    height = min(float(energy[: half + 1].max()), float(energy[half:].max())) - min(cis, trans)
+    back = np.roll(energy, -half)[: half + 1]  # from trans on to cis
+    height = min(float(energy[: half + 1].max()), float(back.max())) - min(cis, trans)
     state = 0 if abs(cis - trans) < ONE_SIDED else 1 if cis < trans else -1
     return Barrier(height, state)
