@@ -91,8 +91,8 @@ class Grower:
         For the annealing; the first window is all of the molecule.
     windows
         How many more there are to be grown anew.
-    inversions
-        Stereo elements to be inverted together, and the window to do it in.
+    middles
+        The fragment each stereo element is in.
     arms
         Each stereo element and what moves when it is inverted, see :func:`~dbm_gmx.chemistry.stereo.invert`.
     pieces
@@ -113,7 +113,7 @@ class Grower:
     layout: FloatArray
     arrays: WindowArrays
     windows: int
-    inversions: tuple[tuple[tuple[int, ...], int], ...]
+    middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: ConformerPools
@@ -214,19 +214,14 @@ def make_grower(
 ) -> Grower:
     """Prepare growth of a molecule type."""
     fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(fragments)))
-    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
-    around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
+    tree = fragment_tree(fragments)
+    around = [own_atoms(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
     whole = np.arange(molecule.moltype.n_atoms)
     windows = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
-    pairs = [(k, k + 1) for k in range(len(middles) - 1) if bonds[k] == bonds[k + 1]]
-    inverted = [(k,) for k in range(len(middles))] + pairs
-    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in inverted]
-    weights, every = molecule.weights.tocsr(), [whole, *windows, *unions]
+    weights, every = molecule.weights.tocsr(), [whole, *windows]
     graph = chemical_graph(molecule.moltype)
     return Grower(
         hamiltonian,
@@ -235,7 +230,7 @@ def make_grower(
         _layout(molecule, fragments),
         make_window_arrays(molecule.terms, centres, weights, hamiltonian.kt, every),
         len(windows),
-        tuple((ks, 1 + len(windows) + n) for n, ks in enumerate(inverted)),
+        tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)
             for row, bond in zip(centres, bonds, strict=True)
@@ -248,6 +243,14 @@ def make_grower(
         np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
         team,
     )
+
+
+def fragment_tree(fragments: tuple[Fragment, ...]) -> nx.Graph:
+    """Fragments by number, joined as they are in the molecule."""
+    tree = nx.Graph()
+    tree.add_nodes_from(range(len(fragments)))
+    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
+    return tree
 
 
 def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
@@ -266,7 +269,7 @@ def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     return np.array([*row.tolist(), *sorted(lighter)], np.int64)
 
 
-def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
+def own_atoms(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
     """Atoms owned by fragments."""
     return np.sort(np.concatenate([fragments[k].own for k in chosen]))
 
@@ -307,7 +310,7 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     grower
         Of the molecule type.
     molecules
-        Every stereo element has its state, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
+        Every stereo element has its state, see :func:`~dbm_gmx.sampling.chirality.infer_states`.
     stream
         Random numbers of the frame.
 
@@ -366,7 +369,7 @@ def _trial(
     grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> FloatArray:
     """Grow a window from nothing (in place); its energies (copies,)."""
-    _place(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
+    place_fragments(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
     return anneal_window(grower, window, molecules, positions, stream)
 
 
@@ -431,12 +434,12 @@ def find_candidates(
 # --- fragments put near their beads ------------------------------------------------------------------
 
 
-def _place(
+def place_fragments(
     grower: Grower, molecules: Molecules, positions: FloatArray, free: IntArray, rng: np.random.Generator
 ) -> None:
     """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
 
-    Changes ``positions`` (copies, n, 3) in place.
+    Changes ``positions`` (copies, n, 3) in place.  A stereo element of state 0 has either.
     """
     copies = len(molecules)
     middles = np.einsum("fb,cbd->cfd", grower.layout, molecules.beads)
