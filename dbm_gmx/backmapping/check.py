@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -18,7 +23,8 @@ from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
-from dbm_gmx.options import Inputs, Method
+from dbm_gmx.options import TACTICITIES, Inputs, Method
+from dbm_gmx.sampling.chirality import DECIDED
 from dbm_gmx.sampling.sampler import make_sampler
 
 
@@ -45,11 +51,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     ]
     known = given_chirality(system, inputs.reference, conformers=system.conformers)
     chirality = with_usual(system, known)
-    centres, bonds = _unknown(system, chirality)
-    if centres:
-        lines.append(f"stereocentres: no reference chirality for {centres}; inferred from the first frame")
-    if bonds:
-        lines.append(f"cis/trans: no reference state for {bonds} bonds; inferred from the first frame")
+    check_tacticity(system, inputs.tacticity)
+    lines += _undefined(system, method, chirality, inputs.tacticity)
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), _model(system, method)]
@@ -60,16 +63,44 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     return lines
 
 
-def _unknown(system: System, chirality: Chirality) -> tuple[int, int]:
-    """Return the number of stereocentres and of bonds, of all molecules, without a reference."""
-    centres = bonds = 0
-    for name, signs in chirality.items():
-        copies = sum(m.count for m in system.matches if m.moltype.name == name) // len(signs)
-        moltype = system.topology.molecule_types[name]
-        are, unknown = are_bonds(stereo_elements(moltype)), (signs == 0) & ~nominal_elements(moltype)
-        centres += copies * int(unknown[:, ~are].sum())
-        bonds += copies * int(unknown[:, are].sum())
-    return centres, bonds
+NAMED = 4
+"""Stereocentres of a molecule type that are named, at most."""
+
+
+def _undefined(
+    system: System, method: Method, chirality: Chirality, tacticity: str | Path | None
+) -> list[str]:
+    """Name the stereocentres and bonds that nothing defines, and say what will become of them."""
+    lines = []
+    for bonds, what in ((False, "stereocentres"), (True, "cis/trans")):
+        for name, signs in chirality.items():
+            moltype = system.topology.molecule_types[name]
+            elements = stereo_elements(moltype)
+            unknown = (signs == 0) & ~nominal_elements(moltype) & (are_bonds(elements) == bonds)
+            each = np.flatnonzero(unknown.any(axis=0))
+            if not len(each):
+                continue
+            copies = sum(m.count for m in system.matches if m.moltype.name == name)
+            total = int(unknown.sum()) * (copies // len(signs))
+            resids = moltype.attribute("resid")
+            atoms = elements[each, 1:3] if bonds else elements[each, :1]
+            some = [
+                "-".join(moltype.names[i] for i in row) + f" of residue {resids[row[0]]}"
+                for row in atoms[:NAMED].tolist()
+            ]
+            more = ", ..." if len(each) > NAMED else ""
+            lines.append(f"{what}: nothing defines {total} of {name} ({', '.join(some)}{more})")
+    if not lines:
+        return []
+    if not method.settings.uses_sampler:
+        return [*lines, "  the network will draw them: undecided, exit code 2"]
+    then = "undecided, exit code 2 (-r or --tacticity says more)"
+    if tacticity is not None:
+        then = tacticity if tacticity in TACTICITIES else f"as in {tacticity}"
+    return [
+        *lines,
+        f"  inferred from the beads of up to {FRAMES} frames; where these do not decide by {DECIDED:g} kT: {then}",
+    ]
 
 
 def _force_field(system: System, method: Method, chirality: Chirality) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
@@ -20,7 +22,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
-from dbm_gmx.files.system import match_molecules, read_molecules
+from dbm_gmx.files.system import EARLY, match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ def backmap_universe(
     method: Method | None = None,
     *,
     reference: Conformer | None = None,
+    tacticity: str | Conformer | None = None,
     frames: slice = slice(None),
 ) -> mda.Universe:
     """Rebuild the atoms of a coarse-grained Universe, as ``dbm-gmx backmap`` does for files.
@@ -46,6 +49,9 @@ def backmap_universe(
         How: settings (a single sample), ensemble, model.
     reference
         A conformer or system that defines stereocentres and bonds that do not turn.
+    tacticity
+        What becomes of stereocentres that neither input nor beads decide: ``atactic``, ``isotactic``,
+        ``syndiotactic``, or a conformer or system.
     frames
         Which frames.
 
@@ -68,7 +74,8 @@ def backmap_universe(
     known = given_chirality(system, reference, conformers=system.conformers)
     chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
-    tally, rebuilt = Tally(system, chirality, stereo_notes(system, known)), []
+    mapper, assigned = assign_states(mapper, partial(_early, beads), tacticity)
+    tally, rebuilt = Tally(system, chirality, stereo_notes(system, known), assigned), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
@@ -122,6 +129,13 @@ def _frames(universe: mda.Universe, chosen: slice) -> Iterator[Frame]:
         frame = Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame)
         check_frame(frame)
         yield frame
+
+
+def _early(universe: mda.Universe, count: int) -> list[Frame]:
+    """Up to so many frames, evenly spaced among the first :data:`~dbm_gmx.files.system.EARLY`."""
+    last = min(EARLY, len(universe.trajectory)) - 1
+    numbers = sorted(set(np.linspace(0, last, count).round().astype(int).tolist()))
+    return [frame for k in numbers for frame in _frames(universe, slice(k, k + 1))]
 
 
 def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:

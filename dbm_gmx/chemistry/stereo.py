@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
+from enum import IntEnum
 from functools import lru_cache
 
 import networkx as nx
@@ -389,6 +390,55 @@ def element_rows(match: Match) -> IntArray:
     return np.where(elements < 0, elements, elements + match.first_atoms[:, None, None])
 
 
+class Source(IntEnum):
+    """Where the state of a stereo element is from.
+
+    Attributes
+    ----------
+    GIVEN
+        An input, the library, the topology; or what is usual.
+    INFERRED
+        The beads.
+    ASSIGNED
+        The tacticity that was asked for.
+    UNDECIDED
+        Nothing: one of two states that the beads do not tell apart, kept in all frames.
+    """
+
+    GIVEN = 0
+    INFERRED = 1
+    ASSIGNED = 2
+    UNDECIDED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """The states of all stereo elements, and where they are from.
+
+    Attributes
+    ----------
+    states
+        By molecule type (copies, c): 1, -1, or 0 where nothing at all is known.
+    sources
+        By molecule type (copies, c) of :class:`Source`.
+    confidence
+        By molecule type (copies, c) kT by which what was inferred is better than the other state, else
+        infinite.
+    """
+
+    states: Chirality
+    sources: Mapping[str, IntArray]
+    confidence: Mapping[str, FloatArray]
+
+    def weakest(self, moltypes: Mapping[str, MoleculeType], *, bonds: bool = False) -> float:
+        """The least confidence of the stereocentres, or bonds, that were inferred, kT."""
+        least = math.inf
+        for name, source in self.sources.items():
+            chosen = (source == Source.INFERRED) & (are_bonds(stereo_elements(moltypes[name])) == bonds)
+            least = min(least, float(self.confidence[name][chosen].min(initial=np.inf)))
+        return least
+
+
 @dataclass(frozen=True)
 class Stereo:
     """How many stereocentres, or bonds that do not turn, are as they should be.
@@ -402,7 +452,9 @@ class Stereo:
     unknown
         Which state is right is not known.
     inferred
-        Of the state of the first frame, because none is known beforehand.
+        Of the state that the beads or the first frame have said, because none is known beforehand.
+    assigned, undecided
+        Of a state that follows from the tacticity asked for, or from nothing.
     """
 
     right: int = 0
@@ -410,19 +462,26 @@ class Stereo:
     undefined: int = 0
     unknown: int = 0
     inferred: int = 0
+    assigned: int = 0
+    undecided: int = 0
 
     def __add__(self, other: Stereo) -> Stereo:
         return Stereo(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
-    def text(self) -> str:
-        """Say it in a line."""
+    def text(self, weakest: float = math.inf) -> str:
+        """Say it in a line; ``weakest`` is the least confidence of what was inferred, kT."""
         total = sum(astuple(self))
         if not total:
             return "none"
-        good = {"right": self.right, "inferred from the beads": self.inferred}
+        how = f" (weakest by {weakest:.1f} kT)" if weakest < math.inf else ""
+        good = {
+            "right": self.right,
+            f"inferred from the beads{how}": self.inferred,
+            "as the tacticity says": self.assigned,
+        }
         parts = [f"{count} of {total} {name}" for name, count in good.items() if count]
         parts = parts or [f"0 of {total} right"]
-        bad = {"wrong": self.wrong, "undefined": self.undefined}
+        bad = {"wrong": self.wrong, "undefined": self.undefined, "undecided": self.undecided}
         parts += [f"{count} {name}" for name, count in bad.items() if count]
         if self.unknown:
             parts.append(f"{self.unknown} not judged: no conformer (-r) says what is right")
@@ -435,6 +494,7 @@ def count_stereo(
     expected: Chirality,
     *,
     inferred: Chirality | None = None,
+    sources: Mapping[str, IntArray] | None = None,
     bonds: bool = False,
 ) -> Stereo:
     """Compare the stereocentres, or bonds, of whole atoms (n, 3) with what is expected.
@@ -445,6 +505,8 @@ def count_stereo(
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     inferred
         See :func:`infer_chirality`; used where no state is expected.
+    sources
+        By molecule type (copies, c) of :class:`Source`, where the states in ``inferred`` are from.
     bonds
         Count bonds instead of stereocentres.
     """
@@ -456,16 +518,21 @@ def count_stereo(
         counted = (are_bonds(elements) == bonds) & ((known != 0) | ~nominal_elements(moltype))
         if inferred is not None:
             wanted = _of_copies(inferred, moltype, copies, found.shape)
-        found, known, wanted = found[counted], known[counted], wanted[counted]
+        source = np.where(known != 0, Source.GIVEN, Source.INFERRED)
+        if sources is not None:
+            source = np.where(known != 0, Source.GIVEN, sources[moltype.name][copies])
+        found, wanted, source = found[counted], wanted[counted], source[counted]
         same, other = (wanted != 0) & (found == wanted), (wanted != 0) & (found == -wanted)
         # where even inferring found none there is none yet
         flat = (found == 0) & ((wanted != 0) | (inferred is not None))
         total += Stereo(
-            right=int((same & (known != 0)).sum()),
+            right=int((same & (source == Source.GIVEN)).sum()),
             wrong=int(other.sum()),
             undefined=int(flat.sum()),
             unknown=int(((wanted == 0) & ~flat).sum()),
-            inferred=int((same & (known == 0)).sum()),
+            inferred=int((same & (source == Source.INFERRED)).sum()),
+            assigned=int((same & (source == Source.ASSIGNED)).sum()),
+            undecided=int((same & (source == Source.UNDECIDED)).sum()),
         )
     return total
 

@@ -46,6 +46,14 @@ def add_parser(commands: Commands) -> None:
     add = command.add_argument
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add(
+        "-or",
+        "--conformer",
+        type=Path,
+        metavar="FILE",
+        help="a frame as .gro whose stereocentres are those of all frames, for -r "
+        "(aa_chirality.gro for aa.xtc if there is a --tacticity, else not written)",
+    )
     _add_settings(command)
     add(
         "--relax",
@@ -74,7 +82,7 @@ def _add_settings(command: ArgumentParser) -> None:
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
-    add("--allow-flips", action="store_true", help="exit code 0 even if stereo is wrong")
+    add("--allow-flips", action="store_true", help="exit code 0 even if stereo is wrong or undecided")
     add(
         "--orientations",
         type=count(1),
@@ -103,7 +111,17 @@ def run(options: Namespace) -> int:
     inputs, method = inputs_and_method(options)
     method = replace(method, device=options.device)
     wanted = _hand_off(options)
-    done = backmap(inputs, options.output, method, first_frame=options.first, quiet=options.quiet)
+    conformer = options.conformer
+    if conformer is None and inputs.tacticity is not None:
+        conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
+    done = backmap(
+        inputs,
+        options.output,
+        method,
+        first_frame=options.first,
+        conformer=conformer,
+        quiet=options.quiet,
+    )
     if not options.quiet:
         print(done.report.text())
     if wanted is not None:

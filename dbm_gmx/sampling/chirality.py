@@ -1,12 +1,12 @@
 """States of stereo elements inferred from the beads where no input defines them, and how sure that is.
 
 :mod:`~dbm_gmx.sampling.evidence` gives the energies of all patterns of states.  They are minima of molecules
-without neighbours, one conformer each, so that differences are larger than what they are worth.  On molecules
-whose states were known (polystyrene with one and two beads a monomer, polypropylene with one) a state that was
-better by x kT was wrong as often as a difference in free energy of a quarter to a third of x; :data:`WORTH` is
-the smaller one.  Frames of one trajectory resemble each other: n of them count as the square root of n.  The
-same holds for copies, if all of a molecule type are alike.  Whether they are is a hypothesis of its own,
-beside the one that they have nothing to do with each other.
+without neighbours, one conformer each, so that differences are larger than what they are worth.  On
+molecules whose states were known (polystyrene with one and two beads a monomer, polypropylene with one) a
+state that was better by x kT was wrong as often as a difference in free energy of a quarter to a third of x;
+:data:`WORTH` is the smaller one.  Frames of one trajectory resemble each other: n of them count as the square
+root of n.  The same holds for copies, if all of a molecule type are alike.  Whether they are is a hypothesis
+of its own, beside the one that they have nothing to do with each other.
 """
 
 from __future__ import annotations
@@ -89,26 +89,22 @@ def infer_states(grower: Grower, frames: Sequence[Molecules], stream: Stream) ->
     """
     first = frames[0]
     given = first.chirality
-    waiting = np.flatnonzero((given == 0).any(axis=1))
-    if not len(waiting):
+    if np.all(given != 0):
         return Inferred(given, np.full(given.shape, np.inf))
     unknown = np.flatnonzero((given == 0).any(axis=0)).tolist()
     clusters = make_clusters(grower, unknown)
-    tables = make_tables(clusters, len(waiting))
-    odds = Odds(clusters, tables, given[waiting])
-    asked = np.ones((len(waiting), len(clusters.groups)), bool)
+    tables = make_tables(clusters, len(given))
+    odds = Odds(clusters, tables, given)
+    doubt = given == 0
     for number, frame in enumerate(frames):
-        some = replace(frame, chirality=given).some(waiting)
+        asked = np.stack([doubt[:, list(group)].any(axis=1) for group in clusters.groups], axis=1)
+        some = replace(frame, chirality=given)
         add_frame(grower, clusters, tables, asked, some, stream.of(Use.INFERENCE, first.run, number))
         found, confidence = odds.states()
         doubt = confidence < DECIDED
-        asked = np.stack([doubt[:, list(group)].any(axis=1) for group in clusters.groups], axis=1)
         if not doubt.any():
             break
-    states, sure = given.copy(), np.full(given.shape, np.inf)
-    states[waiting] = odds.pattern(np.where(confidence < DECIDED, 0, found))
-    sure[waiting] = confidence
-    return Inferred(states, sure, odds)
+    return Inferred(odds.pattern(np.where(doubt, 0, found)), confidence, odds)
 
 
 # --- odds of whole patterns --------------------------------------------------------------------------
@@ -150,7 +146,7 @@ class Odds:
         All searches must say the same; the least of what they say counts.
         """
         logs = [self._logs(view) for view in range(len(self.tables.groups[0].energy))]
-        alike = _likelihood_of_one_pattern(logs[-1], self._unknown)
+        alike = self._alike()
         views = []
         for one in logs:
             apart = _log_odds(self.clusters, one, self.given.shape)
@@ -177,7 +173,7 @@ class Odds:
         (copies, c).
         """
         logs = self._logs(-1, fixed)
-        if rng is None and _likelihood_of_one_pattern(self._logs(-1), self._unknown) > 0.5:
+        if rng is None and self._alike() > 0.5:
             pooled = _pooled(self._logs(-1))
             logs = _held(self.clusters, _repeated(pooled, len(fixed)), fixed)
         forward = _forward(logs)
@@ -206,10 +202,20 @@ class Odds:
             total -= table[rows, (states[:, element] < 0).astype(np.int64)]
         return total
 
-    @property
-    def _unknown(self) -> int:
-        """How many elements of all copies are not given."""
-        return int((self.given == 0).sum())
+    def _alike(self) -> float:
+        """Probability that all copies have one pattern, where before this was as likely as independence."""
+        copies, logs = len(self.given), self._logs(-1)
+        together = Logs(
+            [table.sum(axis=0, keepdims=True) for table in logs.groups],
+            [table.sum(axis=0, keepdims=True) for table in logs.shared],
+        )
+        one, each = (np.logaddexp.reduce(_forward(part)[-1], axis=1) for part in (together, logs))
+        if copies == 1 or not np.isfinite(one[0]):
+            return 0.0
+        unknown = self.given == 0
+        fewer = unknown.sum() - unknown.all(axis=0).sum()
+        gain = (one[0] - each.sum() + np.log(2.0) * fewer) / np.sqrt(copies)
+        return float(1.0 / (1.0 + np.exp(-np.clip(gain, -50.0, 50.0))))
 
     def _logs(self, view: int, fixed: SignArray | None = None) -> Logs:
         groups, shared = (
@@ -245,23 +251,6 @@ def _pooled(logs: Logs) -> Logs:
 def _repeated(logs: Logs, copies: int) -> Logs:
     groups, shared = ([table.repeat(copies, axis=0) for table in part] for part in (logs.groups, logs.shared))
     return Logs(groups, shared)
-
-
-def _likelihood_of_one_pattern(logs: Logs, unknown: int) -> float:
-    """Probability that all copies have the same pattern, if this and independence were as likely before.
-
-    ``unknown`` elements of all copies have no given state.
-    """
-    copies = len(logs.groups[0])
-    together = Logs(
-        [table.sum(axis=0, keepdims=True) for table in logs.groups],
-        [table.sum(axis=0, keepdims=True) for table in logs.shared],
-    )
-    one, each = (np.logaddexp.reduce(_forward(part)[-1], axis=1) for part in (together, logs))
-    if copies == 1 or not np.isfinite(one[0]):
-        return 0.0
-    gain = one[0] - each.sum() + np.log(2.0) * unknown * (1.0 - 1.0 / copies)
-    return float(1.0 / (1.0 + np.exp(-np.clip(gain / np.sqrt(copies), -50.0, 50.0))))
 
 
 def _mixed(apart: FloatArray, together: FloatArray, alike: float) -> FloatArray:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -43,13 +43,13 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration, blocks_of_beads, make_arrays
 from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
-from dbm_gmx.sampling.chirality import infer_from_beads
+from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, find_candidates, grow, make_grower
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
 from dbm_gmx.sampling.packing import Chiral, pack
-from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream
+from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
@@ -188,6 +188,49 @@ def configure(
     return Configuration(positions, offsets, known, sampler.arrays)
 
 
+# --- states of stereo elements -----------------------------------------------------------------------
+
+
+def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict[str, Inferred]:
+    """Infer the states of stereo elements that the sampler is not given, the same for all frames.
+
+    Parameters
+    ----------
+    sampler
+        What it is given.
+    frames
+        Whole beads of one frame at least.
+    team
+        Threads; the result does not depend on them.
+
+    Returns
+    -------
+    By molecule type, of all its copies.
+    """
+    found, stream = {}, preparation_stream(sampler.settings.seed)
+    wanted = chirality_of_copies(sampler.system, sampler.chirality)
+    for name, grower in sampler.growers.items():
+        runs = [k for k, match in enumerate(sampler.system.matches) if match.moltype.name == name]
+        matches = [sampler.system.matches[k] for k in runs]
+        given = _named(matches[0], np.concatenate([wanted[k] for k in runs]))
+        of_frames = [
+            Molecules(
+                np.concatenate([_beads_of(match, beads) for match in matches]),
+                given,
+                np.arange(len(given)),
+                matches[0].first_atom,
+            )
+            for beads in frames
+        ]
+        found[name] = infer_states(replace(grower, team=team), of_frames, stream)
+    return found
+
+
+def _named(match: Match, wanted: SignArray) -> SignArray:
+    """States (copies, c), with any one where both are the same molecule."""
+    return np.where((wanted == 0) & nominal_elements(match.moltype), 1, wanted).astype(np.int8)
+
+
 # --- growth ------------------------------------------------------------------------------------------
 
 
@@ -211,8 +254,8 @@ def _grow_all(
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
-            named = np.where((wanted == 0) & nominal_elements(match.moltype), 1, wanted)
-            some = infer_from_beads(grower, replace(molecules, chirality=named).some(rows), stream)
+            named = replace(molecules, chirality=_named(match, wanted))
+            some = infer_from_beads(grower, named.some(rows), stream)
             found = grow(grower, some, stream)
             atoms[rows] = found.positions
             regrown += found.again
