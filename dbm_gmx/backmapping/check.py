@@ -99,7 +99,7 @@ def _undefined(
         then = tacticity if tacticity in TACTICITIES else f"as in {tacticity}"
     return [
         *lines,
-        f"  inferred from the beads of up to {FRAMES} frames; where these do not decide by {DECIDED:g} kT: {then}",
+        f"  inferred from the beads of up to {FRAMES} frames; what is not decided by {DECIDED:g} kT: {then}",
     ]
 
 
