@@ -73,11 +73,11 @@ class WindowArrays(NamedTuple):
     form, atoms, parameters
         Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
-        (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereocentres`.
+        (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
     weighed_start, weighed, weight
         Atoms of each bead and their weights.
     free_start, free, term_start, term, centre_start, centre, site_start, site
-        Of each window the atoms that move, and the terms, stereocentres and beads they change.
+        Of each window the atoms that move, and the terms, stereo elements and beads they change.
     """
 
     kt: float
@@ -108,7 +108,7 @@ class Window(NamedTuple):
     beads
         (beads, 3) nm, of the molecule.
     chirality
-        (c,) 1 or -1, 0 where nothing holds a stereocentre.
+        (c,) 1 or -1, 0 where nothing holds a stereo element.
     """
 
     number: int
@@ -124,7 +124,7 @@ class Copies(NamedTuple):
     beads
         (copies, beads, 3) nm.
     chirality
-        (copies, c) float64: 1 or -1, 0 where nothing holds a stereocentre.
+        (copies, c) float64: 1 or -1, 0 where nothing holds a stereo element.
     positions
         (copies, n, 3) nm, changed in place.
     number
@@ -140,7 +140,7 @@ class Copies(NamedTuple):
 def make_window_arrays(
     terms: BondedTerms, centres: IntArray, weights: sp.csr_matrix, kt: float, windows: Sequence[IntArray]
 ) -> WindowArrays:
-    """Arrays of a molecule type with such terms, stereocentres and beads; windows are lists of atoms."""
+    """Arrays of a molecule type with such terms, stereo elements and beads; windows are lists of atoms."""
     soft, n_atoms = soften(terms), weights.shape[1]
     parts: list[list[IntArray]] = [[], [], [], []]
     for free in windows:

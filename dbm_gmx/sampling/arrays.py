@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
+from dbm_gmx.chemistry.stereo import stereo_bonds
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import are_slow, soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
@@ -198,6 +199,8 @@ class MoveArrays(NamedTuple):
         Special pairs (moved, other) that a move changes.
     shifted_start, shifted, share_start, share
         Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
+    held_start, held
+        Dihedrals (h, 4) of bonds that a move changes and must not turn over.
     """
 
     move_type: Any
@@ -217,6 +220,8 @@ class MoveArrays(NamedTuple):
     shifted: Any
     share_start: Any
     share: Any
+    held_start: Any
+    held: Any
 
 
 class InstanceArrays(NamedTuple):
@@ -470,6 +475,8 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
         shifted=lists.array("move_bead"),
         share_start=lists.start("share"),
         share=lists.array("share", np.float64),
+        held_start=lists.start("held"),
+        held=lists.array("held", width=4),
     )
 
 
@@ -515,6 +522,8 @@ class _Interactions(NamedTuple):
         Parameters of the special pairs, either way round.
     terms_of
         Terms of each atom.
+    bonds_of
+        Dihedrals of the bonds that do not turn, by atom.
     weights
         (beads, n) by columns.
     """
@@ -523,6 +532,7 @@ class _Interactions(NamedTuple):
     first_term: int
     special: dict[tuple[int, int], FloatArray]
     terms_of: list[list[int]]
+    bonds_of: dict[int, list[tuple[int, ...]]]
     weights: sp.csc_matrix
 
 
@@ -536,8 +546,12 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
         for i in atoms:
             if i >= 0:
                 terms_of[i].append(number)
+    bonds_of: dict[int, list[tuple[int, ...]]] = {}
+    for row in stereo_bonds(molecule.moltype)[:, :4].tolist():
+        for i in row:
+            bonds_of.setdefault(i, []).append(tuple(row))
     first_term = lists.length("form") - len(molecule.terms.form)
-    known = _Interactions(molecule, first_term, special, terms_of, molecule.weights.tocsc())
+    known = _Interactions(molecule, first_term, special, terms_of, bonds_of, molecule.weights.tocsc())
     partners, owner = _partners(molecule), molecule.mapping.owner
     fragments = make_fragments(molecule.moltype)
     for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
@@ -562,6 +576,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != TRANSLATION else set())
     touched = sorted({t for i in moved for t in known.terms_of[i]})
     changed = [t for t in touched if not rigid.issuperset(i for i in molecule.terms.atoms[t] if i >= 0)]
+    near = sorted({row for i in moved for row in known.bonds_of.get(i, ())})
     pairs, parameters = [], []
     for i in moved:
         for j in partners:
@@ -580,6 +595,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("slot", [types.index(int(molecule.types[i])) for i in moved])
     lists.add("owner", molecule.mapping.owner[moved].tolist())
     lists.add("term", [known.first_term + t for t in changed])
+    lists.add("held", [row for row in near if not rigid.issuperset(row)])
     lists.add("pair", pairs)
     lists.add("pair_parameters", parameters)
     lists.add("move_bead", beads.tolist())

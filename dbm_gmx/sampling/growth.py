@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
-from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
+from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
@@ -63,7 +63,7 @@ STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are grown again."""
 
 WRONG = 1e6
-"""Penalty on a stereocentre of the wrong chirality or without one, kJ/mol."""
+"""Penalty on a stereo element in the wrong state or without one, kJ/mol."""
 
 SAME = 0.05
 """Atoms of one conformer are less far apart, nm."""
@@ -91,16 +91,16 @@ class Grower:
         For the annealing; the first window is all of the molecule.
     windows
         How many more there are to be grown anew.
-    inversions
-        Stereocentres to be inverted together, and the window to do it in.
+    middles
+        The fragment each stereo element is in.
     arms
-        Each stereocentre and its neighbours, the smallest branch last.
+        Each stereo element and what moves when it is inverted, see :func:`~dbm_gmx.chemistry.stereo.invert`.
     pieces
         Of each fragment, for its conformers.
     pools
         Conformers drawn so far, shared by all molecule types.
     within
-        Stereocentres whose atoms each fragment holds.
+        Stereo elements whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
     team
@@ -113,7 +113,7 @@ class Grower:
     layout: FloatArray
     arrays: WindowArrays
     windows: int
-    inversions: tuple[tuple[tuple[int, ...], int], ...]
+    middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: ConformerPools
@@ -136,7 +136,7 @@ class Molecules:
     beads
         (copies, beads, 3) nm, whole.
     chirality
-        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 where
+        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereo_elements`: 1, -1, or 0 where
         it is inferred from the beads.
     number
         (copies,) tells their random numbers apart.
@@ -213,18 +213,15 @@ def make_grower(
     hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools, team: Team
 ) -> Grower:
     """Prepare growth of a molecule type."""
-    fragments, centres = make_fragments(molecule.moltype), stereocentres(molecule.moltype)
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(fragments)))
-    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
-    around = [_own(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
+    fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
+    tree = fragment_tree(fragments)
+    around = [own_atoms(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
     whole = np.arange(molecule.moltype.n_atoms)
     windows = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    middles = [home[int(c[0])] for c in centres]
-    inverted = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
-    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in inverted]
-    weights, every = molecule.weights.tocsr(), [whole, *windows, *unions]
+    bonds = are_bonds(centres)
+    middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
+    weights, every = molecule.weights.tocsr(), [whole, *windows]
     graph = chemical_graph(molecule.moltype)
     return Grower(
         hamiltonian,
@@ -233,8 +230,11 @@ def make_grower(
         _layout(molecule, fragments),
         make_window_arrays(molecule.terms, centres, weights, hamiltonian.kt, every),
         len(windows),
-        tuple((ks, 1 + len(windows) + n) for n, ks in enumerate(inverted)),
-        tuple(_smallest_last(graph, row) for row in centres),
+        tuple(middles),
+        tuple(
+            _turned(graph, row) if bond else _smallest_last(graph, row)
+            for row, bond in zip(centres, bonds, strict=True)
+        ),
         tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments),
         pools,
         tuple(
@@ -245,13 +245,31 @@ def make_grower(
     )
 
 
+def fragment_tree(fragments: tuple[Fragment, ...]) -> nx.Graph:
+    """Fragments by number, joined as they are in the molecule."""
+    tree = nx.Graph()
+    tree.add_nodes_from(range(len(fragments)))
+    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
+    return tree
+
+
 def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     """Order the neighbours of a stereocentre by the bonds they have; a hidden hydrogen is dropped."""
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
     return np.array([centre[0], *arms], np.int64)
 
 
-def _own(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
+def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
+    """A bond and what is turned about it: the groups at its lighter end, each an atom and its leaves."""
+    ways = list[set[int]]()
+    for near, far in (row[1:3].tolist(), row[2:0:-1].tolist()):
+        groups = [i for i in graph[far] if i != near]
+        ways.append({*groups, *(leaf for i in groups for leaf in graph[i] if graph.degree(leaf) == 1)})
+    lighter = ways[0] if len(ways[0]) <= len(ways[1]) else ways[1]
+    return np.array([*row.tolist(), *sorted(lighter)], np.int64)
+
+
+def own_atoms(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
     """Atoms owned by fragments."""
     return np.sort(np.concatenate([fragments[k].own for k in chosen]))
 
@@ -292,13 +310,13 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     grower
         Of the molecule type.
     molecules
-        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
+        Every stereo element has its state, see :func:`~dbm_gmx.sampling.chirality.infer_states`.
     stream
         Random numbers of the frame.
 
     Returns
     -------
-    The best of several tries of each molecule; the chirality is right.
+    The best of several tries of each molecule; the states are right.
     """
     copies = len(molecules)
     best, energy = np.zeros((copies, grower.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
@@ -351,7 +369,7 @@ def _trial(
     grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> FloatArray:
     """Grow a window from nothing (in place); its energies (copies,)."""
-    _place(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
+    place_fragments(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
     return anneal_window(grower, window, molecules, positions, stream)
 
 
@@ -372,7 +390,7 @@ def energy_of(grower: Grower, window: int, molecules: Molecules, positions: Floa
 
 
 def _penalty(grower: Grower, molecules: Molecules, positions: FloatArray) -> FloatArray:
-    """Penalty (copies,) on stereocentres that are flat or of the wrong chirality, kJ/mol."""
+    """Penalty (copies,) on stereo elements in no state or the wrong one, kJ/mol."""
     got = chirality_of(positions, grower.arrays.centres)
     wrong = ((molecules.chirality != 0) & (got != molecules.chirality)) | (got == 0)
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
@@ -416,12 +434,12 @@ def find_candidates(
 # --- fragments put near their beads ------------------------------------------------------------------
 
 
-def _place(
+def place_fragments(
     grower: Grower, molecules: Molecules, positions: FloatArray, free: IntArray, rng: np.random.Generator
 ) -> None:
     """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
 
-    Changes ``positions`` (copies, n, 3) in place.
+    Changes ``positions`` (copies, n, 3) in place.  A stereo element of state 0 has either.
     """
     copies = len(molecules)
     middles = np.einsum("fb,cbd->cfd", grower.layout, molecules.beads)

@@ -105,7 +105,7 @@ class PackingArrays(NamedTuple):
 
 
 class Chiral(NamedTuple):
-    """Stereocentres whose chirality is held: (k, 5) atoms of the system, (k,) 1 or -1."""
+    """Stereo elements whose state is held: (k, 5) atoms of the system, (k,) 1 or -1."""
 
     centres: IntArray
     signs: SignArray
@@ -215,7 +215,7 @@ def pack(
     conf
         The frame and the system.
     chiral
-        Stereocentres that keep their chirality.
+        Stereo elements that keep their state.
     schedule
         See :func:`make_schedule`.
     stream
@@ -492,7 +492,7 @@ def _slow_forces(arrays: Any, x: Any, moltype: int, first: int, cores: Any, forc
 
 @compiled()
 def _add_chirality(x: Any, centres: Any, signs: Any, force: Any) -> None:
-    """Add the forces that hold the chirality of stereocentres."""
+    """Add the forces that hold the state of stereo elements."""
     for c in range(len(signs)):
         if signs[c] != 0.0:
             add_chirality_restraint(x, centres[c], signs[c], force)

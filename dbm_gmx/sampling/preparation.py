@@ -1,11 +1,11 @@
-"""What a sampler finds out on one frame before it works on all: widths of restraints, length of the annealing.
+"""What a sampler finds out on one frame before all: widths of the restraints, steps of the annealing.
 
 Beads of a coarse-grained simulation are seldom where the mapped atoms of any conformation could be: their
 bonds and angles have other widths.  Atoms forced onto them are strained.  In the joint distribution of atoms
 and beads the mapped centres are about the beads as the restraint alone would have it,
 ``<|M - R|^2> = 3 s^2``.  A mean square above that is strain.  The width at which both are equal has the
-highest likelihood (it is the fixed point of expectation maximisation: Dempster, Laird, Rubin, J. R. Stat. Soc.
-B 39, 1, 1977), and is the one used.
+highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39,
+1, 1977), and is the one used.
 
 Annealing that is too short leaves conformations that small moves do not change, and the energy stationary but
 too high.  It is long enough when twice the steps lower the energy no more.
