@@ -173,7 +173,9 @@ class Conditions:
         Cut-offs of Lennard-Jones (potential shifted to zero there, as GROMACS does by default) and
         of electrostatics, nm.
     epsilon_r, epsilon_rf
-        Relative permittivity within and beyond the cut-off (reaction field; 0 is infinity, as in GROMACS).
+        Relative permittivity within the cut-off, and beyond it with a reaction field (0 is infinity, as in
+        GROMACS).  ``None`` is the sum over the periodic lattice (PME), for which the zero-quadrupole form of
+        :func:`~dbm_gmx.forcefield.nonbonded.zero_quadrupole` stands.
     constraints
         Bonds of fixed length, as in an ``.mdp``: ``none``, ``h-bonds`` or ``all-bonds``.
     spread
@@ -186,7 +188,7 @@ class Conditions:
     rvdw: float = 1.0
     rcoulomb: float = 1.0
     epsilon_r: float = 1.0
-    epsilon_rf: float = 0.0
+    epsilon_rf: float | None = None
     constraints: str = "all-bonds"
     spread: float = 0.003
     source: str = "given"

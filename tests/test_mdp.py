@@ -61,12 +61,12 @@ def test_what_is_left_out_is_as_gromacs_takes_it(conditions) -> None:
         ("coulombtype = Cut-off\nepsilon-r = 4\nepsilon-rf = 9\n", 4.0),
         ("coulombtype = Reaction-Field\n", 0.0),
         ("coulombtype = Reaction-Field\nepsilon-rf = 0\n", 0.0),
-        ("coulombtype = PME\nepsilon-rf = 9\n", 0.0),
-        ("coulombtype = pme-user\n", 0.0),
-        ("coulombtype = P3M-AD\n", 0.0),
+        ("coulombtype = PME\nepsilon-rf = 9\n", None),
+        ("coulombtype = pme-user\n", None),
+        ("coulombtype = P3M-AD\n", None),
     ],
 )
-def test_reaction_field(conditions, text: str, epsilon_rf: float) -> None:
+def test_reaction_field(conditions, text: str, epsilon_rf: float | None) -> None:
     assert conditions(text)[0].epsilon_rf == epsilon_rf
 
 
@@ -86,7 +86,7 @@ def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCapture
         conditions("coulombtype = Cut-off\nvdwtype = Cut-off\nvdw-modifier = Potential-shift\n")
         assert caplog.records == []
     assert sorted(said) == [
-        "1: coulombtype = PME: treated as a reaction field with infinite epsilon-rf",
+        "1: coulombtype = PME: sampled as the zero-quadrupole form within rcoulomb",
         "2: vdw-modifier = Force-switch: treated as a plain cut-off with the potential shifted to zero there",
         "3: constraints = all-angles: angles are not fixed",
     ]

@@ -170,18 +170,18 @@ def _constraints(entries: dict[str, Entry]) -> str:
     return CONSTRAINED[name]
 
 
-def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float:
-    """Permittivity beyond the cut-off, 0 for infinity."""
+def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float | None:
+    """Permittivity beyond the cut-off, 0 for infinity; ``None`` with a sum over the lattice."""
     entry = entries.get("coulombtype")
     name = "cutoff" if entry is None else _plain(entry)
     if name.startswith(LONG_RANGE) and entry is not None:
         log.info(
-            "%s:%d: coulombtype = %s: treated as a reaction field with infinite epsilon-rf",
+            "%s:%d: coulombtype = %s: sampled as the zero-quadrupole form within rcoulomb",
             entry.path,
             entry.line,
             entry.text,
         )
-        return 0.0
+        return None
     if name == "cutoff":  # a potential shifted to zero is the reaction field of the medium itself
         return epsilon_r
     if name != "reactionfield" and entry is not None:

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.forcefield.nonbonded import Beyond
 from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
@@ -33,8 +34,8 @@ class Constants(NamedTuple):
         Squares of the cut-offs, and the larger cut-off, nm.
     shift6
         r^-6 at the cut-off of Lennard-Jones, which is shifted to zero there.
-    k_rf, c_rf
-        Reaction field.
+    beyond
+        What stands for the charges beyond their cut-off.
     charged
         Whether there are charges.
     """
@@ -45,8 +46,7 @@ class Constants(NamedTuple):
     coulomb2: float
     reach: float
     shift6: float
-    k_rf: float
-    c_rf: float
+    beyond: Beyond
     charged: bool
 
 
@@ -292,7 +292,7 @@ class Configuration(NamedTuple):
 
 def make_constants(hamiltonian: Hamiltonian) -> Constants:
     """Numbers of a Hamiltonian."""
-    c, field = hamiltonian.conditions, hamiltonian.field
+    c = hamiltonian.conditions
     return Constants(
         kt=hamiltonian.kt,
         stiffness=hamiltonian.kt / c.spread**2,
@@ -300,8 +300,7 @@ def make_constants(hamiltonian: Hamiltonian) -> Constants:
         coulomb2=c.rcoulomb**2,
         reach=max(c.rvdw, c.rcoulomb) if hamiltonian.charged else c.rvdw,
         shift6=c.rvdw**-6,
-        k_rf=field.k_rf,
-        c_rf=field.c_rf,
+        beyond=hamiltonian.field.beyond,
         charged=hamiltonian.charged,
     )
 

@@ -16,6 +16,7 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_distance,
     inverse_sixth,
     lennard_jones,
+    single,
     special_energy,
     usual_pair,
 )
@@ -173,12 +174,12 @@ def charge_energy(at: Any, around: Any, charge: Any, constants: Any) -> Any:
     """Potential at a place due to the charges around; arguments as for :func:`dispersion_energy`."""
     total, (x, y, z) = np.float32(0.0), at
     limit = np.float32(constants.coulomb2)
-    k_rf, c_rf = np.float32(constants.k_rf), np.float32(constants.c_rf)
+    beyond = single(constants.beyond)
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(charge)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        energy = charge[j] * coulomb(inverse_distance(near), near, k_rf, c_rf)
+        energy = charge[j] * coulomb(inverse_distance(near), near, beyond)
         total += energy if r2 < limit else np.float32(0.0)
     return total
