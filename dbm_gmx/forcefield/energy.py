@@ -194,7 +194,7 @@ def coulomb(r: Tensor, qq: Tensor, beyond: Beyond = NOTHING) -> Tensor:
 
 
 def field_energy(r: Tensor, qq: Tensor, beyond: Beyond) -> Tensor:
-    """Energy of an excluded pair with what is beyond the cut-off, see :func:`~dbm_gmx.forcefield.nonbonded.coulomb`."""
+    """Energy of an excluded pair, with what is beyond the cut-off alone."""
     return cast(Tensor, ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), beyond))
 
 
