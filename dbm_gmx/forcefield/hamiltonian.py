@@ -116,9 +116,8 @@ def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
                 match.moltype, match.mapping, rows, nonbonded, conditions
             )
     charged = any(np.any(m.charges) for m in molecules.values())
-    return Hamiltonian(
-        system, conditions, molecules, nonbonded.c6, nonbonded.c12, long_range(conditions), charged
-    )
+    field = long_range(conditions)
+    return Hamiltonian(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
 
 
 def _molecule(

@@ -1,7 +1,7 @@
 """Electrostatics of the whole periodic lattice, and how far the sampled form is from it in a frame.
 
-The sum over the lattice is that of Ewald, its smooth part on a mesh (smooth particle mesh Ewald: Essmann et al.,
-J. Chem. Phys. 103, 8577 (1995)), so that the time grows as the number of atoms.
+The sum over the lattice is that of Ewald, its smooth part on a mesh (smooth particle mesh Ewald: Essmann et
+al., J. Chem. Phys. 103, 8577 (1995)), so that the time grows as the number of atoms.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.periodic import neighbour_pairs
 from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.compiled import plain
 from dbm_gmx.forcefield.nonbonded import LongRange, coulomb
 
 ORDER = 6
@@ -35,10 +36,10 @@ AT_ONCE = 4000
 def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
     """Electrostatic energy of a frame by ``form``, less that of the periodic lattice, kJ/mol.
 
-    Both count the same pairs, exclusions and 1-4 pairs as GROMACS does, with the energy of each charge and its
-    own images; conducting surroundings of the lattice, and a uniform background where there is a net charge.
-    Nothing is taken off: in frames of lattice-sum dynamics the two agree to .01 kT per atom.  What a form does
-    wrong is found in the frames sampled with it, as they are those that it favours.
+    Both leave out the same pairs, and both count the energy of a charge with images of its own, as GROMACS
+    does.  A net charge of the lattice has a uniform background, and the surroundings conduct.  No constant is
+    taken off: in frames of dynamics with the lattice sum both agree to 0.01 kT per atom.  Frames sampled with
+    the form have what it favours wrongly, so that the difference is negative there.
 
     Parameters
     ----------
@@ -53,27 +54,22 @@ def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
         apart = (found.distances > 0) & (found.distances < form.cutoff)
         r = found.distances[apart]
         # 1 / r of the one and erfc(alpha r) / r of the other, 0 and -erf / r where they are excluded
-        unit = coulomb.py_func(0.0, r * r, form.beyond) + erf(alpha * r) / r
+        unit = plain(coulomb)(0.0, r * r, form.beyond) + erf(alpha * r) / r
         total += 0.5 * (charges[rows][found.i[apart]] * charges[found.j[apart]]) @ unit
     total -= _mesh_energy(charges, frame, alpha)
     return ELECTRIC / form.epsilon_r * float(total)
 
 
 def _mesh_energy(charges: FloatArray, frame: Frame, alpha: float) -> float:
-    """Energy of Gaussian charges of width 1 / ``alpha`` (nm^-1) on a periodic lattice, themselves included, e^2/nm."""
+    """Energy of Gaussian charges of width 1 / ``alpha`` (nm^-1) on a lattice, also with themselves, e^2/nm."""
     lengths = np.linalg.norm(frame.box, axis=1)
-    mesh = [
-        next_fast_len(max(2 * ORDER, math.ceil(length * alpha / SPACING)), real=True) for length in lengths
-    ]
+    least = [max(2 * ORDER, math.ceil(length * alpha / SPACING)) for length in lengths]
+    mesh = [next_fast_len(points, real=True) for points in least]
     density = rfftn(_spread(charges, frame, np.array(mesh)))
     strength = _normalisation(mesh[0])[:, None, None] * _normalisation(mesh[1])[:, None]
     strength = strength * _normalisation(mesh[2])[: mesh[2] // 2 + 1]
-    waves = np.stack(
-        np.meshgrid(
-            *(np.fft.fftfreq(k, 1 / k) for k in mesh[:2]), np.arange(mesh[2] // 2 + 1), indexing="ij"
-        ),
-        -1,
-    )
+    numbers = (*(np.fft.fftfreq(points, 1 / points) for points in mesh[:2]), np.arange(mesh[2] // 2 + 1))
+    waves = np.stack(np.meshgrid(*numbers, indexing="ij"), axis=-1)
     k2 = ((2 * np.pi * waves @ np.linalg.inv(frame.box).T) ** 2).sum(-1)
     k2[0, 0, 0] = np.inf
     # half of the waves stand for their opposites too

@@ -28,11 +28,11 @@ ZERO, ONE, TWO, SIX = np.float32(0), np.float32(1), np.float32(2), np.float32(6)
 
 
 class Beyond(NamedTuple):
-    """What stands for all charges beyond the cut-off: ``c0 + c2 r^2 + c4 r^4`` beside 1 / r; nm^-1, -3, -5."""
+    """What stands for all charges beyond the cut-off: ``c0 + c2 r^2 + c4 r^4`` beside 1 / r, nm^-1."""
 
-    c0: float
-    c2: float
-    c4: float
+    c0: Any
+    c2: Any
+    c4: Any
 
 
 class LongRange(NamedTuple):
@@ -72,10 +72,10 @@ def reaction_field(cutoff: float, *, epsilon_r: float = 1.0, epsilon_rf: float |
 def zero_quadrupole(cutoff: float, *, epsilon_r: float = 1.0) -> LongRange:
     """What stands for the sum over the periodic lattice (particle mesh Ewald) within ``cutoff`` (nm).
 
-    Charges within the cut-off are taken as if they had no net charge, dipole and quadrupole: energy, force and
-    its slope vanish at the cut-off (Fukuda, J. Chem. Phys. 139, 174107 (2013), without damping).  The same
-    without the quadrupole is the reaction field of a conductor.  Of water and salt solutions the forces on
-    molecules are two to four times nearer to those of the lattice sum than with it.
+    What is within the cut-off is taken to have no charge, dipole and quadrupole: energy, force and its slope
+    vanish at the cut-off (Fukuda, J. Chem. Phys. 139, 174107 (2013), without damping).  The same without the
+    quadrupole is the reaction field of a conductor.  Of water and salt in water the forces on molecules
+    are two to four times nearer to those of the lattice sum than with it, of neutral polymers as near.
     """
     return LongRange(cutoff, epsilon_r, Beyond(-1.875 / cutoff, 1.25 / cutoff**3, -0.375 / cutoff**5))
 
@@ -129,7 +129,7 @@ def inverse_distance(r2: Any) -> Any:
 
 @compiled(forceinline=True)
 def single(beyond: Any) -> Any:
-    """:class:`Beyond` in single precision."""
+    """:class:`Beyond` in the single precision of long loops."""
     return Beyond(np.float32(beyond.c0), np.float32(beyond.c2), np.float32(beyond.c4))
 
 
@@ -165,7 +165,7 @@ def usual_pair(types: Any, charges: Any, c6: Any, c12: Any, i: int, j: int) -> A
 
 @compiled(forceinline=True)
 def acts_at_all(p: Any) -> bool:
-    """Whether more than what is beyond the cut-off acts in a special pair; ``p`` as for :func:`special_energy`."""
+    """Whether a special pair is more than excluded; ``p`` as for :func:`special_energy`."""
     return p[0] != 0.0 or p[1] != 0.0 or p[2] != 0.0 or p[4] != 0.0
 
 
