@@ -85,7 +85,7 @@ def backmap(
     frames, total = iter(beads), beads.count()
     chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
     mapper = make_backmapper(system, method, chirality=chirality, frames=total)
-    tally = Tally(system, chirality)
+    tally = Tally(system, chirality, method.conditions if method.settings.uses_sampler else None)
     begin = time.monotonic()
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.chemistry.stereo import Chirality, stereocentres
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
@@ -41,7 +43,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     if unknown:
         lines.append(f"stereocentres: no reference chirality for {unknown}; inferred from the first frame")
     make_backmapper(system, method, chirality=chirality)
-    lines += [_force_field(system, method, chirality), _model(system, method)]
+    lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
+    lines.append(_model(system, method))
     times = [frame.time for frame in frames]
     lines.append(
         f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
@@ -68,6 +71,17 @@ def _force_field(system: System, method: Method, chirality: Chirality) -> str:
         f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g} and "
         f"{conditions.rcoulomb:g} nm, constraints {conditions.constraints}"
     )
+
+
+def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]:
+    """Say what electrostatics within the cut-off are worth in a reference of the whole system."""
+    if inputs.reference is None:
+        return []
+    frame = next(structure_frames(inputs.reference))
+    if len(frame.positions) != system.n_atoms or not frame.box.any():
+        return []
+    found = measure_electrostatics(system, frame, method.conditions)
+    return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
 
 
 def _model(system: System, method: Method) -> str:

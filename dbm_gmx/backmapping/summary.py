@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
+from dbm_gmx.options import Conditions
 
 # --- all of it -------------------------------------------------------------------------------------
 
@@ -112,6 +114,8 @@ class Report:
         Wall time, 0 if not measured.
     refinement
         What was done.
+    electrostatics
+        What PME would make of the last frame, where there is something to be said.
     """
 
     contacts: tuple[int, ...] = ()
@@ -122,6 +126,7 @@ class Report:
     longest_bond: float = 0.0
     seconds: float = 0.0
     refinement: Refinement = field(default_factory=Refinement)
+    electrostatics: Electrostatics | None = None
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -133,6 +138,7 @@ class Report:
             max(self.longest_bond, other.longest_bond),
             self.seconds + other.seconds,
             self.refinement + other.refinement,
+            other.electrostatics or self.electrostatics,
         )
 
     @property
@@ -153,11 +159,13 @@ class Report:
         if self.seconds > 0:
             speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
         mean = sum(self.contacts) / self.frames
+        electric = self.electrostatics
         return "\n".join(
             [
                 f"frames         {self.frames}{speed}",
                 *self.refinement.lines(),
                 *self.refinement.stages(self.frames),
+                *([] if electric is None else [f"electrostatics {electric.text()}, last frame"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text()}",
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
@@ -201,19 +209,26 @@ class Tally:
         The system.
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
+    sampled
+        The ensemble, where the force field was sampled: its electrostatics are looked at.
     """
 
-    def __init__(self, system: System, expected: Chirality):
-        self.system, self.expected = system, expected
+    def __init__(self, system: System, expected: Chirality, sampled: Conditions | None = None):
+        self.system, self.expected, self.sampled = system, expected, sampled
+        self._last: Frame | None = None
         self._inferred = expected
         self._sum = Report()
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
+        self._last = atoms
         self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
         found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
         self._sum += replace(found, refinement=refinement or Refinement())
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""
-        return replace(self._sum, seconds=seconds)
+        electric = None
+        if self._last is not None and self.sampled is not None:
+            electric = measure_electrostatics(self.system, self._last, self.sampled)
+        return replace(self._sum, seconds=seconds, electrostatics=electric)

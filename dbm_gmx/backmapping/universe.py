@@ -52,7 +52,8 @@ def backmap_universe(
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.  Wrong stereocentres and frames that did not converge are warned of.
+    memory, molecules whole.  Wrong stereocentres, frames that did not converge and electrostatics far from
+    those of PME are warned of.
 
     Raises
     ------
@@ -67,7 +68,8 @@ def backmap_universe(
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
     chirality = reference_chirality(system, reference, conformers=system.conformers)
     mapper = make_backmapper(system, method, chirality=chirality)
-    tally, rebuilt = Tally(system, chirality), []
+    sampled = method.conditions if method.settings.uses_sampler else None
+    tally, rebuilt = Tally(system, chirality, sampled), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)

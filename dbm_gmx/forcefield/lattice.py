@@ -23,7 +23,7 @@ from dbm_gmx.forcefield.nonbonded import LongRange, coulomb
 ORDER = 6
 """Of the splines: a charge is spread over so many points of the mesh in each direction."""
 
-SPACING = 0.35
+SPACING = 0.25
 """Of the mesh, widths of the Gaussian charges (1 / alpha): an energy is right to a millionth or so."""
 
 NARROW = 3.5
@@ -61,7 +61,7 @@ def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
 
 
 def _mesh_energy(charges: FloatArray, frame: Frame, alpha: float) -> float:
-    """Energy of Gaussian charges of width 1 / ``alpha`` (nm^-1) on a lattice, also with themselves, e^2/nm."""
+    """Energy of Gaussian charges of width 1 / ``alpha`` (nm^-1) on a lattice and their own, e^2/nm."""
     lengths = np.linalg.norm(frame.box, axis=1)
     least = [max(2 * ORDER, math.ceil(length * alpha / SPACING)) for length in lengths]
     mesh = [next_fast_len(points, real=True) for points in least]
