@@ -225,16 +225,33 @@ def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np
     lj = nonbonded_energies(system.topology, frame, reaction_field(conditions.rvdw, epsilon_rf=None))[
         "LJ (SR)"
     ]
-    close, _ = close_pairs(frame, conditions.rvdw)
+    close, r = close_pairs(frame, conditions.rvdw)
+    near = ~is_excluded(system.topology, close)
     nonbonded = system.topology.nonbonded
-    i, j = atom_types(system.topology)[close[~is_excluded(system.topology, close)].T]
-    shift = nonbonded.c12[i, j] / conditions.rvdw**12 - nonbonded.c6[i, j] / conditions.rvdw**6
+    i, j = atom_types(system.topology)[close[near].T]
+    off6, off12 = (taken_off(r[near], p, conditions) for p in (6, 12))
+    shift = nonbonded.c12[i, j] * off12 - nonbonded.c6[i, j] * off6
     field = long_range(conditions)
     electric = nonbonded_energies(system.topology, frame, field)["Coulomb (SR)"]
     charges = np.concatenate([np.tile(k.charges, n) for k, _, n in blocks(system.topology)])
     qq = torch.as_tensor(charges @ charges / conditions.epsilon_r)
     own = 0.5 * field_energy(torch.zeros(1).double(), qq, field.beyond).sum()
     return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own)])
+
+
+def taken_off(r: np.ndarray, p: int, conditions: Conditions) -> np.ndarray:
+    """What is taken off r^-p so that it ends at the cut-off, from the conditions that define it."""
+    cutoff, start = conditions.rvdw, conditions.rvdw_switch
+    if start is None:
+        return np.full(len(r), cutoff**-p)
+    # force p r^-(p+1) + a t^2 + b t^3, zero with its slope at the cut-off; its integral from there
+    width = cutoff - start
+    a, b = np.linalg.solve(
+        [[width**2, width**3], [2 * width, 3 * width**2]],
+        [-p * cutoff ** -(p + 1), p * (p + 1) * cutoff ** -(p + 2)],
+    )
+    t = np.maximum(r - start, 0)
+    return cutoff**-p - a / 3 * (width**3 - t**3) - b / 4 * (width**4 - t**4)
 
 
 def _replaced(moltype: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:

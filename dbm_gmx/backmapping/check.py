@@ -67,8 +67,10 @@ def _force_field(system: System, method: Method, chirality: Chirality) -> str:
     except InputError as error:
         return f"force field: {error} (not needed here)"
     conditions = method.conditions
+    start = conditions.rvdw_switch
+    switched = "" if start is None else f" (force switched from {start:g} nm)"
     return (
-        f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g} and "
+        f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g}{switched} and "
         f"{conditions.rcoulomb:g} nm, constraints {conditions.constraints}"
     )
 
@@ -78,7 +80,8 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
     if inputs.reference is None:
         return []
     frame = next(structure_frames(inputs.reference))
-    if len(frame.positions) != system.n_atoms or not frame.box.any():
+    # a PDB file that is no crystal has a cell of 0.1 nm
+    if len(frame.positions) != system.n_atoms or frame.box.diagonal().min() < method.conditions.rcoulomb:
         return []
     found = measure_electrostatics(system, frame, method.conditions)
     return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]

@@ -1,4 +1,4 @@
-"""What electrostatics within a cut-off are worth, where the simulation will have those of the whole lattice."""
+"""What electrostatics within a cut-off are worth, where the simulation will have the whole lattice."""
 
 from __future__ import annotations
 

@@ -115,6 +115,72 @@ def lennard_jones(i6: Any, c6: Any, c12: Any, shift6: Any = ZERO) -> Any:
     return (c12 * (i6 + shift6) - c6) * (i6 - shift6)
 
 
+class Tail(NamedTuple):
+    """What is taken off 1 / r^6 and 1 / r^12 so that they end at the cut-off of Lennard-Jones.
+
+    Attributes
+    ----------
+    switched
+        Whether there is more than a shift of the potential.
+    shift6, shift12
+        nm^-6 and nm^-12, at all distances.
+    start
+        nm, beyond which ``t^3 (a + b t)`` comes on top, t the distance from there.
+    a6, b6, a12, b12
+        For either; nm^-9 and nm^-10, nm^-15 and nm^-16.
+    """
+
+    switched: bool
+    shift6: Any
+    shift12: Any
+    start: Any
+    a6: Any
+    b6: Any
+    a12: Any
+    b12: Any
+
+
+def lennard_jones_tail(cutoff: float, switch: float | None) -> Tail:
+    """Lennard-Jones that ends at ``cutoff`` (nm): its potential shifted, or its force switched.
+
+    The switch is that of GROMACS from the distance ``switch`` on (manual, "Modified non-bonded
+    interactions").
+    """
+    if switch is None:
+        return Tail(False, cutoff**-6, cutoff**-12, cutoff, 0.0, 0.0, 0.0, 0.0)
+    width, ends = cutoff - switch, []
+    for p in (6, 12):
+        a = -p * ((p + 4) * cutoff - (p + 1) * switch) / (cutoff ** (p + 2) * width**2) / 3
+        b = p * ((p + 3) * cutoff - (p + 1) * switch) / (cutoff ** (p + 2) * width**3) / 4
+        ends.append((cutoff**-p - width**3 * (a + b * width), a, b))
+    (shift6, a6, b6), (shift12, a12, b12) = ends
+    return Tail(True, shift6, shift12, switch, a6, b6, a12, b12)
+
+
+@compiled(forceinline=True)
+def single_tail(tail: Any) -> Any:
+    """:class:`Tail` in the single precision of long loops."""
+    return Tail(
+        tail.switched,
+        np.float32(tail.shift6),
+        np.float32(tail.shift12),
+        np.float32(tail.start),
+        np.float32(tail.a6),
+        np.float32(tail.b6),
+        np.float32(tail.a12),
+        np.float32(tail.b12),
+    )
+
+
+@compiled(forceinline=True)
+def switched_lennard_jones(r2: Any, i6: Any, c6: Any, c12: Any, tail: Any) -> Any:
+    """Energy of a pair within the cut-off, kJ/mol; as :func:`lennard_jones` where no force is switched."""
+    t = max(np.sqrt(r2) - tail.start, ZERO)
+    t3 = t * t * t
+    repulsion = i6 * i6 - tail.shift12 - t3 * (tail.a12 + t * tail.b12)
+    return c12 * repulsion - c6 * (i6 - tail.shift6 - t3 * (tail.a6 + t * tail.b6))
+
+
 @compiled(forceinline=True)
 def lennard_jones_force(r2: Any, i6: Any, c6: Any, c12: Any) -> Any:
     """Force over distance of a pair, kJ/mol nm^-2; arguments as for :func:`lennard_jones`."""
@@ -201,7 +267,7 @@ def special_energy(constants: Any, p: Any, usual: Any, r2: float) -> float:
         energy += p[3] * coulomb(0.0, r2, constants.beyond)
     if p[4] > 0.0:
         if r2 < constants.lj2:
-            energy += lennard_jones(i6, usual[0], usual[1], constants.shift6)
+            energy += switched_lennard_jones(r2, i6, usual[0], usual[1], constants.tail)
         if r2 < constants.coulomb2:
             energy += usual[2] * coulomb(inverse, r2, constants.beyond)
     return energy

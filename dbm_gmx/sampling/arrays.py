@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
-from dbm_gmx.forcefield.nonbonded import Beyond
+from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
@@ -32,8 +32,8 @@ class Constants(NamedTuple):
         kJ/mol; kT / s^2 of the bead restraints of width s, kJ/mol nm^-2.
     lj2, coulomb2, reach
         Squares of the cut-offs, and the larger cut-off, nm.
-    shift6
-        r^-6 at the cut-off of Lennard-Jones, which is shifted to zero there.
+    tail
+        How Lennard-Jones ends at its cut-off.
     beyond
         What stands for the charges beyond their cut-off.
     charged
@@ -45,7 +45,7 @@ class Constants(NamedTuple):
     lj2: float
     coulomb2: float
     reach: float
-    shift6: float
+    tail: Tail
     beyond: Beyond
     charged: bool
 
@@ -299,7 +299,7 @@ def make_constants(hamiltonian: Hamiltonian) -> Constants:
         lj2=c.rvdw**2,
         coulomb2=c.rcoulomb**2,
         reach=max(c.rvdw, c.rcoulomb) if hamiltonian.charged else c.rvdw,
-        shift6=c.rvdw**-6,
+        tail=lennard_jones_tail(c.rvdw, c.rvdw_switch),
         beyond=hamiltonian.field.beyond,
         charged=hamiltonian.charged,
     )

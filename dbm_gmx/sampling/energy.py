@@ -17,7 +17,9 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_sixth,
     lennard_jones,
     single,
+    single_tail,
     special_energy,
+    switched_lennard_jones,
     usual_pair,
 )
 from dbm_gmx.forcefield.terms import term_energy, term_rows
@@ -146,7 +148,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
 
 @compiled()
 def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
-    """Lennard-Jones energy of an atom with those around it, shifted to zero at the cut-off.
+    """Lennard-Jones energy of an atom with those around it, zero at the cut-off.
 
     Parameters
     ----------
@@ -158,13 +160,30 @@ def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -
         (k,) float32 with each.
     """
     total, (x, y, z) = np.float32(0.0), at
-    limit, shift6 = np.float32(constants.lj2), np.float32(constants.shift6)
+    limit, shift6 = np.float32(constants.lj2), np.float32(constants.tail.shift6)
+    if constants.tail.switched:  # a loop of its own: roots take time
+        return _switched_energy(at, around, c6, c12, constants)
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(c6)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         i6 = inverse_sixth(clamped(r2), NO_CORE)
         energy = lennard_jones(i6, c6[j], c12[j], shift6)
+        total += energy if r2 < limit else np.float32(0.0)
+    return total
+
+
+@compiled()
+def _switched_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
+    """Lennard-Jones energy where the force is switched; arguments as for :func:`dispersion_energy`."""
+    total, (x, y, z) = np.float32(0.0), at
+    limit, tail = np.float32(constants.lj2), single_tail(constants.tail)
+    ax, ay, az = around[0], around[1], around[2]
+    for j in range(len(c6)):
+        dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
+        r2 = dx * dx + dy * dy + dz * dz
+        near = clamped(r2)
+        energy = switched_lennard_jones(near, inverse_sixth(near, NO_CORE), c6[j], c12[j], tail)
         total += energy if r2 < limit else np.float32(0.0)
     return total
 
