@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
 from dbm_gmx.chemistry.frame import Frame
@@ -13,10 +12,8 @@ from dbm_gmx.forcefield.lattice import lattice_excess
 from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions
 
-log = logging.getLogger(__name__)
-
 LARGE = 0.03
-"""kT per atom, above which a warning is given."""
+"""kT per atom, above which a longer cut-off is advised."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +31,19 @@ class Electrostatics:
     cutoff: float
     excess: float
 
+    @property
+    def is_large(self) -> bool:
+        """Whether there is something to be done."""
+        return abs(self.excess) > LARGE
+
     def text(self) -> str:
         """Say it."""
-        return f"zero-quadrupole form within {self.cutoff:g} nm for PME: {self.excess:+.3f} kT per atom"
+        said = f"zero-quadrupole form within {self.cutoff:g} nm for PME: {self.excess:+.3f} kT per atom"
+        return f"{said}, LARGE (a longer rcoulomb is nearer)" if self.is_large else said
 
 
 def measure_electrostatics(system: System, atoms: Frame, conditions: Conditions) -> Electrostatics | None:
-    """Compare the two in a frame of atoms, and warn where they are far apart.
+    """Compare the two in a frame of atoms.
 
     ``None`` where there is nothing to compare: no charges, or a reaction field in the simulation too.
     """
@@ -48,9 +51,5 @@ def measure_electrostatics(system: System, atoms: Frame, conditions: Conditions)
     if conditions.epsilon_rf is not None or not charges.any():
         return None
     kt = GAS * conditions.temperature * len(charges)
-    found = Electrostatics(conditions.rcoulomb, lattice_excess(charges, atoms, long_range(conditions)) / kt)
-    if abs(found.excess) > LARGE:
-        log.warning(
-            "electrostatics: %s; with a longer cut-off (rcoulomb, --cutoff) they are nearer", found.text()
-        )
-    return found
+    excess = lattice_excess(charges, atoms, long_range(conditions))
+    return Electrostatics(conditions.rcoulomb, excess / kt)

@@ -165,7 +165,7 @@ class Report:
                 f"frames         {self.frames}{speed}",
                 *self.refinement.lines(),
                 *self.refinement.stages(self.frames),
-                *([] if electric is None else [f"electrostatics {electric.text()}, last frame"]),
+                *([] if electric is None else [f"electrostatics {electric.text()}"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text()}",
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "

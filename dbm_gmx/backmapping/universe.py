@@ -91,6 +91,8 @@ def _warn(report: Report) -> None:
         log.warning("stereocentres: %s", report.stereo.text())
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
+    if report.electrostatics is not None and report.electrostatics.is_large:
+        log.warning("electrostatics: %s", report.electrostatics.text())
 
 
 def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict[str, Mapping]) -> Topology:
