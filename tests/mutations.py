@@ -164,6 +164,13 @@ MUTATIONS = [
         "1.25 / cutoff**3, 0.0",
     ),
     one(
+        "force-switched-too-late",
+        "tests/test_hamiltonian.py",
+        "forcefield/nonbonded.py",
+        "t = max(np.sqrt(r2) - tail.start, ZERO)",
+        "t = max(np.sqrt(r2) - tail.start - np.float32(0.01), ZERO)",
+    ),
+    one(
         "lattice-energy-without-the-charges-themselves",
         "tests/test_lattice.py",
         "forcefield/lattice.py",
