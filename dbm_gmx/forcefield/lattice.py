@@ -39,7 +39,8 @@ def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
     Both leave out the same pairs, and both count the energy of a charge with images of its own, as GROMACS
     does.  A net charge of the lattice has a uniform background, and the surroundings conduct.  No constant is
     taken off: in frames of dynamics with the lattice sum both agree to 0.01 kT per atom.  Frames sampled with
-    the form have what it favours wrongly, so that the difference is negative there.
+    the form have what it favours wrongly, so that the difference is lower there: between the means in frames
+    of either it is the relative entropy of the two distributions (both ways, times kT).
 
     Parameters
     ----------
