@@ -178,10 +178,14 @@ class Conditions:
     temperature
         K.
     rvdw, rcoulomb
-        Cut-offs of Lennard-Jones (potential shifted to zero there, as GROMACS does by default) and
-        of electrostatics, nm.
+        Cut-offs of Lennard-Jones and of electrostatics, nm.
+    rvdw_switch
+        Distance from which the force of Lennard-Jones is switched, nm; with ``None`` its potential is
+        shifted.
     epsilon_r, epsilon_rf
-        Relative permittivity within and beyond the cut-off (reaction field; 0 is infinity, as in GROMACS).
+        Relative permittivity within the cut-off, and beyond it with a reaction field (0 is infinity, as in
+        GROMACS).  ``None`` is the sum over the periodic lattice (PME), for which the zero-quadrupole form of
+        :func:`~dbm_gmx.forcefield.nonbonded.zero_quadrupole` stands.
     constraints
         Bonds of fixed length, as in an ``.mdp``: ``none``, ``h-bonds`` or ``all-bonds``.
     spread
@@ -194,8 +198,9 @@ class Conditions:
     temperature: float = 300.0
     rvdw: float = 1.0
     rcoulomb: float = 1.0
+    rvdw_switch: float | None = None
     epsilon_r: float = 1.0
-    epsilon_rf: float = 0.0
+    epsilon_rf: float | None = None
     constraints: str = "all-bonds"
     spread: float | None = None
     source: str = "given"

@@ -20,7 +20,7 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions, Inputs, MoleculeFiles
 
 BOX = np.eye(3) * 6.0
@@ -62,7 +62,7 @@ class Cut:
 def energies(made: Cut, atoms: np.ndarray, conditions: Conditions) -> np.ndarray:
     """(2,) bonds, angles and dihedrals; pairs of all kinds: kT an atom, mean of frames (frames, n, 3)."""
     topology, kt = made.system.topology, GAS * conditions.temperature
-    field = reaction_field(conditions.rcoulomb, epsilon_rf=conditions.epsilon_rf)
+    field = long_range(conditions)
     found = []
     for x in atoms:
         terms = {k: float(v) for k, v in bonded_energies(topology, torch.as_tensor(x)).items()}

@@ -29,7 +29,7 @@ from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range, reaction_field
 from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
@@ -222,21 +222,36 @@ def potential(system: System, conditions: Conditions, atoms: np.ndarray, box: np
         r = np.linalg.norm(x[:, held[:, 0]] - x[:, held[:, 1]], axis=-1)
         inner += 0.5 * GAS * conditions.temperature / BOND_SPREAD**2 * float(((r - length) ** 2).sum())
         inner -= _replaced(moltype, held, x)
-    lj = nonbonded_energies(
-        system.topology, frame, reaction_field(conditions.rvdw, epsilon_rf=conditions.epsilon_rf)
-    )["LJ (SR)"]
-    close, _ = close_pairs(frame, conditions.rvdw)
+    lj = nonbonded_energies(system.topology, frame, reaction_field(conditions.rvdw, epsilon_rf=None))[
+        "LJ (SR)"
+    ]
+    close, r = close_pairs(frame, conditions.rvdw)
+    near = ~is_excluded(system.topology, close)
     nonbonded = system.topology.nonbonded
-    i, j = atom_types(system.topology)[close[~is_excluded(system.topology, close)].T]
-    shift = nonbonded.c12[i, j] / conditions.rvdw**12 - nonbonded.c6[i, j] / conditions.rvdw**6
-    field = reaction_field(
-        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
-    )
+    i, j = atom_types(system.topology)[close[near].T]
+    off6, off12 = (taken_off(r[near], p, conditions) for p in (6, 12))
+    shift = nonbonded.c12[i, j] * off12 - nonbonded.c6[i, j] * off6
+    field = long_range(conditions)
     electric = nonbonded_energies(system.topology, frame, field)["Coulomb (SR)"]
     charges = np.concatenate([np.tile(k.charges, n) for k, _, n in blocks(system.topology)])
     qq = torch.as_tensor(charges @ charges / conditions.epsilon_r)
-    own = 0.5 * field_energy(torch.zeros(1).double(), qq, field.k_rf, field.c_rf).sum()
+    own = 0.5 * field_energy(torch.zeros(1).double(), qq, field.beyond).sum()
     return np.array([inner, pairs + float(lj) - shift.sum() + float(electric) - float(own)])
+
+
+def taken_off(r: np.ndarray, p: int, conditions: Conditions) -> np.ndarray:
+    """What is taken off r^-p so that it ends at the cut-off, from the conditions that define it."""
+    cutoff, start = conditions.rvdw, conditions.rvdw_switch
+    if start is None:
+        return np.full(len(r), cutoff**-p)
+    # force p r^-(p+1) + a t^2 + b t^3, zero with its slope at the cut-off; its integral from there
+    width = cutoff - start
+    a, b = np.linalg.solve(
+        [[width**2, width**3], [2 * width, 3 * width**2]],
+        [-p * cutoff ** -(p + 1), p * (p + 1) * cutoff ** -(p + 2)],
+    )
+    t = np.maximum(r - start, 0)
+    return cutoff**-p - a / 3 * (width**3 - t**3) - b / 4 * (width**4 - t**4)
 
 
 def _replaced(moltype: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
@@ -261,11 +276,11 @@ def pull(system: System, conditions: Conditions, atoms: np.ndarray, beads: np.nd
 
 
 def pair(r: np.ndarray, c6: float, c12: float, qq: float, conditions: Conditions) -> np.ndarray:
-    """Energy of two atoms, written out: shifted Lennard-Jones and reaction field, kJ/mol."""
+    """Energy of two atoms, written out: shifted Lennard-Jones and zero quadrupole, kJ/mol."""
     rv, rc = conditions.rvdw, conditions.rcoulomb
-    k_rf = 1 / (2 * rc**3)  # epsilon_rf is infinite
+    x2 = (r / rc) ** 2
     lj = c12 * (r**-12 - rv**-12) - c6 * (r**-6 - rv**-6)
-    electric = ELECTRIC * qq * (1 / r + k_rf * r**2 - 1 / rc - k_rf * rc**2)
+    electric = ELECTRIC * qq * (1 / r - (15 - 10 * x2 + 3 * x2**2) / (8 * rc))
     return np.where(r < rv, lj, 0) + np.where(r < rc, electric, 0)
 
 

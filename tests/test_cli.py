@@ -679,6 +679,26 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert made[0].conditions.rvdw == 1.2
 
 
+def test_check_says_what_electrostatics_are_worth_in_a_reference(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the whole system, where PME is wanted."""
+    mixed.fake_sampler(monkeypatch)
+    options = {**files.inputs, "--model": model, "-t": 313, "--cutoff": 0.8}
+    made = {"-o": tmp_path / "aa.gro", "-e": 0, "--refine": "gibbs", "--sweeps": 0, "--start": "network"}
+    assert command("backmap", {**options, **made}).code == 0
+    run = tmp_path / "run.mdp"
+    found = {}
+    for kind in ("PME", "Reaction-Field"):
+        run.write_text(f"coulombtype = {kind}\n")
+        lines = command("check", {**options, "-r": tmp_path / "aa.gro", "--mdp": run}).out.splitlines()
+        found[kind] = [line for line in lines if line.startswith("electrostatics:")]
+    assert len(found["PME"]) == 1
+    assert found["PME"][0].startswith("electrostatics: zero-quadrupole form within 0.8 nm for PME: ")
+    assert found["PME"][0].endswith(", in aa.gro")
+    assert found["Reaction-Field"] == []
+
+
 def test_check_does_not_mind_what_is_not_needed(
     files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

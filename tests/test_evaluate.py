@@ -52,7 +52,7 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import zero_quadrupole
 from dbm_gmx.options import Conditions, EvaluateInputs
 
 OCTANE = share_path("examples", "octane")
@@ -237,7 +237,7 @@ def test_energies_are_those_of_the_package(octane: systems.Example) -> None:
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
     found = measure(octane.system, frame, WARM, chirality={}).energies
     wanted = bonded_energies(octane.system.topology, torch.from_numpy(frame.positions.astype(np.float64)))
-    wanted |= nonbonded_energies(octane.system.topology, frame, reaction_field(0.9, epsilon_rf=0.0))
+    wanted |= nonbonded_energies(octane.system.topology, frame, zero_quadrupole(0.9))
     assert set(found) == {*wanted, "Potential"}
     for name, value in wanted.items():
         assert found[name] == pytest.approx(float(value), rel=1e-6)

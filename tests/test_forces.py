@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.topology import NonBonded, atom_charges, atom_types, is_e
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import (
+    LongRange,
     coulomb,
     coulomb_force,
     inverse_distance,
@@ -23,6 +24,7 @@ from dbm_gmx.forcefield.nonbonded import (
     lennard_jones_force,
     pair_energy_and_force,
     reaction_field,
+    zero_quadrupole,
 )
 from dbm_gmx.forcefield.restraints import (
     add_bead_restraint,
@@ -315,8 +317,24 @@ def test_coulomb_force_is_the_slope(epsilon_rf: float | None) -> None:
 
     for r in DISTANCES.tolist():
         inverse = inverse_distance(r * r)
-        assert coulomb(inverse, r * r, field.k_rf, field.c_rf) == pytest.approx(meant(r), rel=1e-9)
-        assert coulomb_force(inverse, r * r, field.k_rf) == pytest.approx(slope(meant, r), rel=1e-6)
+        assert coulomb(inverse, r * r, field.beyond) == pytest.approx(meant(r), rel=1e-9)
+        assert coulomb_force(inverse, r * r, field.beyond) == pytest.approx(slope(meant, r), rel=1e-6)
+
+
+def test_zero_quadrupole_ends_smoothly_and_its_force_is_the_slope() -> None:
+    """Energy, force and the slope of the force are 0 at the cut-off, and only there."""
+    cutoff, eps = 0.9, 1e-3
+    beyond = zero_quadrupole(cutoff).beyond
+
+    def energy(r: float) -> float:
+        return float(coulomb(1 / r, r * r, beyond))
+
+    for r in (0.2, 0.5, 0.8):
+        found = coulomb_force(1 / r, r * r, beyond) * r
+        assert found == pytest.approx(-(energy(r + eps) - energy(r - eps)) / (2 * eps), rel=1e-4)
+    # (1 - x^2)^3 times 5 / 16 and more: of the third order in the distance to the cut-off
+    for short in (0.01, 0.02):
+        assert energy(cutoff - short) == pytest.approx(2.5 / cutoff * (short / cutoff) ** 3, rel=0.05)
 
 
 @pytest.mark.parametrize("soft", [0.0, 0.003, 0.5])
@@ -349,14 +367,14 @@ class Slow:
     ----------
     made, x, box
         The system, and where its atoms are: pairs within the cut-off are those of this frame.
-    cutoff, soft, k_rf
-        As of :class:`~dbm_gmx.sampling.packing.Cores`, and of the reaction field.
+    cutoff, soft, form
+        As of :class:`~dbm_gmx.sampling.packing.Cores`, and the electrostatics.
     """
 
     def __init__(
-        self, made: System, x: np.ndarray, box: np.ndarray, *, cutoff: float, soft: float, k_rf: float
+        self, made: System, x: np.ndarray, box: np.ndarray, *, cutoff: float, soft: float, form: LongRange
     ):
-        self.soft, self.k_rf = soft, k_rf
+        self.soft, (_, self.k2, self.k4) = soft, form.beyond
         topology, n = made.topology, made.n_atoms
         table = topology.nonbonded
         assert table is not None
@@ -395,7 +413,7 @@ class Slow:
         r = np.linalg.norm(x[j] + shift - x[i], axis=1)
         energy = self.lennard_jones(r, self.c6[i, j], self.c12[i, j])
         if self.soft == 0.0:
-            energy = energy + self.qq[i, j] * (1 / r + self.k_rf * r * r)
+            energy = energy + self.qq[i, j] * (1 / r + self.k2 * r**2 + self.k4 * r**4)
         return float(0.5 * energy.sum())
 
     def special(self, x: np.ndarray) -> float:
@@ -465,7 +483,7 @@ def test_packing_forces_are_slopes_of_the_energy_of_the_frame(soft: float, seed:
     beads = mapped_beads(made, atoms) + np.random.default_rng(seed).normal(scale=0.01, size=(made.n_beads, 3))
     conf = start(made, PACKED, atoms, MIXED, beads=beads).conf
     cutoff = 0.55
-    slow = Slow(made, atoms, MIXED, cutoff=cutoff, soft=soft, k_rf=0.5 / PACKED.rcoulomb**3)
+    slow = Slow(made, atoms, MIXED, cutoff=cutoff, soft=soft, form=zero_quadrupole(PACKED.rcoulomb))
     near = slopes(slow.others, atoms, 1e-5)
     # in parts: what is far would be lost beside the bonds
     within = slopes(slow.special, atoms, 1e-5)
@@ -484,7 +502,7 @@ def test_packing_forces_see_images_of_an_atom_itself() -> None:
     box = np.diag([2.5, 1.0, 0.5])
     made, atoms = mixture(box)
     conf = start(made, PACKED, atoms, box).conf
-    slow = Slow(made, atoms, box, cutoff=0.55, soft=0.0, k_rf=0.5 / PACKED.rcoulomb**3)
+    slow = Slow(made, atoms, box, cutoff=0.55, soft=0.0, form=zero_quadrupole(PACKED.rcoulomb))
     ((i, j, _),) = slow.pairs
     assert (i == j).any()
     without = packing_forces(conf, Cores(0.55, 0.0, 0), Team())
@@ -501,7 +519,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     made, atoms = placed(1)
     arrays = make_arrays(make_hamiltonian(made, PACKED))
     size, free = made.matches[0].moltype.n_atoms, np.array([1, 3, 4, 5])
-    slow = Slow(made, atoms, MIXED, cutoff=CUTOFF, soft=soft, k_rf=0.5 / CUTOFF**3)
+    slow = Slow(made, atoms, MIXED, cutoff=CUTOFF, soft=soft, form=reaction_field(CUTOFF, epsilon_rf=0.0))
     ((i, j, shift),) = slow.pairs
     # others act within the cut-off and with the field of a conductor; those of the molecule without either
     seen = np.isin(i, free) & (j >= size)
@@ -515,7 +533,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
         r = np.linalg.norm(x[j[seen]] + shift[seen] - x[i[seen]], axis=1)
         total = slow.lennard_jones(r, slow.c6[i, j][seen], slow.c12[i, j][seen]).sum()
         if soft == 0.0:
-            field = 1 / r + slow.k_rf * r * r - 1.5 / CUTOFF
+            field = 1 / r + slow.k2 * r * r - 1.5 / CUTOFF
             total += (slow.qq[i, j][seen] * field).sum()
         for a, b in mine:
             c6, c12, qq = special.get((a, b), (0.0, 0.0, 0.0))

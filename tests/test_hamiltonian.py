@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -123,6 +125,20 @@ def test_energy_of_a_mixture(box: np.ndarray, cutoffs: tuple[float, float]) -> N
                 shifted[rows] += rng.integers(-3, 4, 3) @ box
         shifted += [0.3, -0.7, 11.3]
         np.testing.assert_allclose(own_energies(made, conditions, shifted, box), found, rtol=1e-5)
+
+
+def test_energy_of_a_mixture_whose_force_is_switched() -> None:
+    made, atoms = mixture(BOXES["skewed"])
+    shifted = Conditions(rvdw=0.6, rcoulomb=0.6, constraints="none")
+    found = {}
+    for start in (0.0, 0.35, 0.5):
+        conditions = replace(shifted, rvdw_switch=start)
+        found[start] = own_energies(made, conditions, atoms, BOXES["skewed"])
+        expected = potential(made, conditions, atoms, BOXES["skewed"])
+        np.testing.assert_allclose(found[start], expected, rtol=1e-5)
+    usual = sum(own_energies(made, shifted, atoms, BOXES["skewed"]))
+    apart = [abs(sum(energies) - usual) for energies in found.values()]
+    assert apart[0] > apart[1] > apart[2] > 0.01
 
 
 def test_pairs_by_hand() -> None:

@@ -61,12 +61,12 @@ def test_what_is_left_out_is_as_gromacs_takes_it(conditions) -> None:
         ("coulombtype = Cut-off\nepsilon-r = 4\nepsilon-rf = 9\n", 4.0),
         ("coulombtype = Reaction-Field\n", 0.0),
         ("coulombtype = Reaction-Field\nepsilon-rf = 0\n", 0.0),
-        ("coulombtype = PME\nepsilon-rf = 9\n", 0.0),
-        ("coulombtype = pme-user\n", 0.0),
-        ("coulombtype = P3M-AD\n", 0.0),
+        ("coulombtype = PME\nepsilon-rf = 9\n", None),
+        ("coulombtype = pme-user\n", None),
+        ("coulombtype = P3M-AD\n", None),
     ],
 )
-def test_reaction_field(conditions, text: str, epsilon_rf: float) -> None:
+def test_reaction_field(conditions, text: str, epsilon_rf: float | None) -> None:
     assert conditions(text)[0].epsilon_rf == epsilon_rf
 
 
@@ -78,16 +78,31 @@ def test_constraints(conditions, text: str, constraints: str) -> None:
     assert conditions(f"constraints = {text}")[0].constraints == constraints
 
 
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("vdw-modifier = Force-switch\nrvdw-switch = 1.0\n", 1.0),
+        ("vdwtype = Cut-off\nvdw_modifier = force_switch\n", 0.0),
+        ("vdw-type = Shift\nrvdw-switch = 0.9\n", 0.9),
+        ("rvdw-switch = 1.0\n", None),
+        ("vdwtype = PME\nvdw-modifier = Force-switch\nrvdw-switch = 1.0\n", None),
+    ],
+)
+def test_switched_force(conditions, text: str, start: float | None) -> None:
+    assert conditions(f"rvdw = 1.2\n{text}")[0].rvdw_switch == start
+
+
 def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "dbm_gmx"):
-        conditions("coulombtype = PME\nvdw-modifier = Force-switch\nconstraints = all-angles\n")
+        conditions("coulombtype = PME\nvdw-modifier = Potential-switch\nconstraints = all-angles\n")
         said = [record.getMessage().partition("run.mdp:")[2] for record in caplog.records]
         caplog.clear()
         conditions("coulombtype = Cut-off\nvdwtype = Cut-off\nvdw-modifier = Potential-shift\n")
         assert caplog.records == []
     assert sorted(said) == [
-        "1: coulombtype = PME: treated as a reaction field with infinite epsilon-rf",
-        "2: vdw-modifier = Force-switch: treated as a plain cut-off with the potential shifted to zero there",
+        "1: coulombtype = PME: sampled as the zero-quadrupole form within rcoulomb",
+        "2: vdw-modifier = Potential-switch: treated as a plain cut-off with the potential shifted to zero "
+        "there",
         "3: constraints = all-angles: angles are not fixed",
     ]
 
@@ -105,6 +120,10 @@ def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCapture
         ("epsilon-r = -1", r"run.mdp:2: epsilon-r: expected a number above 0"),
         ("coulombtype = RF\n", r"run.mdp:2: coulombtype: 'RF' is not supported; possible are Cut-off"),
         ("coulombtype = Reaction-Field\nepsilon-rf = -1", r"run.mdp:3: epsilon-rf: expected a number from 0"),
+        (
+            "vdw-modifier = Force-switch\nrvdw-switch = 1.0",
+            r"run.mdp:3: rvdw-switch: expected a number from 0",
+        ),
         ("constraints = some", r"run.mdp:2: constraints: no 'some'; there are none, h-bonds"),
         ("define = POSRES", r"run.mdp:2: define: expected -DNAME or -DNAME=value, found 'POSRES'"),
         ("rvdw 1.0", r"run.mdp:2: expected 'name = value', found 'rvdw 1.0'"),

@@ -31,7 +31,7 @@ from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import MoleculeType, atom_charges, atom_types, is_excluded
 from dbm_gmx.forcefield.energy import bonded_energies, coulomb, field_energy, lennard_jones
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TORSION_STEP, TRANSLATION
 
@@ -390,11 +390,9 @@ def forces(
     c6, c12 = (
         torch.as_tensor(t[types[i], types[j]]) for t in (topology.nonbonded.c6, topology.nonbonded.c12)
     )
-    field = reaction_field(conditions.rcoulomb, epsilon_r=1.0, epsilon_rf=conditions.epsilon_rf)
+    field = long_range(conditions)
     near = r.detach() < conditions.rcoulomb
-    electric = (
-        field_energy(r, qq, field.k_rf, field.c_rf)[near].sum() + coulomb(r, qq)[near & ~excluded].sum()
-    )
+    electric = field_energy(r, qq, field.beyond)[near].sum() + coulomb(r, qq)[near & ~excluded].sum()
     close = (r.detach() < conditions.rvdw) & ~excluded
     off = torch.cat(
         [

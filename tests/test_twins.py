@@ -82,20 +82,27 @@ def test_energies_of_lennard_jones() -> None:
     np.testing.assert_allclose(expected, c12 / r**12 - c6 / r**6, atol=0, rtol=1e-6)
 
 
-@pytest.mark.parametrize("epsilon_rf", [None, 0.0, 5.0])
-def test_energies_of_charges(epsilon_rf: float | None) -> None:
-    rng, field = np.random.default_rng(3), nonbonded.reaction_field(1.2, epsilon_rf=epsilon_rf)
+@pytest.mark.parametrize(
+    "field",
+    [
+        nonbonded.reaction_field(1.2, epsilon_rf=None),
+        nonbonded.reaction_field(1.2, epsilon_rf=5.0),
+        nonbonded.zero_quadrupole(1.2),
+    ],
+)
+def test_energies_of_charges(field: nonbonded.LongRange) -> None:
+    rng = np.random.default_rng(3)
     r, qq = distances(rng), rng.uniform(-1, 1, COUNT)
     found, without = (
         np.array(
             [
-                ELECTRIC * q * nonbonded.coulomb(acts / x, x * x, field.k_rf, field.c_rf)
+                ELECTRIC * q * nonbonded.coulomb(acts / x, x * x, field.beyond)
                 for x, q in zip(r, qq, strict=True)
             ]
         )
         for acts in (1.0, 0.0)
     )
-    tensors = torch.as_tensor(r), torch.as_tensor(qq), field.k_rf, field.c_rf
+    tensors = torch.as_tensor(r), torch.as_tensor(qq), field.beyond
     scale = ELECTRIC * np.abs(qq) / r
     assert (np.abs(found - energy.coulomb(*tensors).numpy()) < 1e-9 * scale).all()
     assert (np.abs(without - energy.field_energy(*tensors).numpy()) < 1e-9 * scale).all()

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import assign_states, check_tacticity
-from dbm_gmx.backmapping.summary import Report, Tally
+from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
@@ -103,7 +103,9 @@ def backmap(
         singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
         kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
         mapper, assigned = assign_states(mapper, beads.early, inputs.tacticity)
-        tally = Tally(system, chirality, stereo_notes(system, known), assigned)
+        sampled = method.conditions if method.settings.uses_sampler else None
+        said = Told(stereo_notes(system, known), assigned, sampled)
+        tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples
         bar = tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR)

@@ -8,6 +8,7 @@ import numpy as np
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
+from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -19,6 +20,7 @@ from dbm_gmx.chemistry.stereo import (
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
@@ -55,7 +57,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += _undefined(system, method, chirality, inputs.tacticity)
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
-    lines += [_force_field(system, method, chirality), _model(system, method)]
+    lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
+    lines.append(_model(system, method))
     times = [frame.time for frame in frames]
     lines.append(
         f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
@@ -111,10 +114,24 @@ def _force_field(system: System, method: Method, chirality: Chirality) -> str:
     except InputError as error:
         return f"force field: {error} (not needed here)"
     conditions = method.conditions
+    start = conditions.rvdw_switch
+    switched = "" if start is None else f" (force switched from {start:g} nm)"
     return (
-        f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g} and "
+        f"force field: can be sampled; {conditions.thermostat}, cut-offs {conditions.rvdw:g}{switched} and "
         f"{conditions.rcoulomb:g} nm, constraints {conditions.constraints}"
     )
+
+
+def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]:
+    """Say what electrostatics within the cut-off are worth in a reference of the whole system."""
+    if inputs.reference is None:
+        return []
+    frame = next(structure_frames(inputs.reference))
+    # a PDB file that is no crystal has a cell of 0.1 nm
+    if len(frame.positions) != system.n_atoms or frame.box.diagonal().min() < method.conditions.rcoulomb:
+        return []
+    found = measure_electrostatics(system, frame, method.conditions)
+    return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
 
 
 def _model(system: System, method: Method) -> str:

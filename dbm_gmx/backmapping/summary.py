@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
+from dbm_gmx.options import Conditions
 
 # --- all of it -------------------------------------------------------------------------------------
 
@@ -121,6 +123,8 @@ class Report:
         What else there is to say, each once.
     weakest
         The least confidence of the stereocentres, and of the bonds, that were inferred, kT.
+    electrostatics
+        What PME would make of the last frame, where there is something to be said.
     """
 
     contacts: tuple[int, ...] = ()
@@ -134,6 +138,7 @@ class Report:
     bonds: Stereo = field(default_factory=Stereo)
     notes: tuple[str, ...] = ()
     weakest: tuple[float, float] = (math.inf, math.inf)
+    electrostatics: Electrostatics | None = None
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -148,6 +153,7 @@ class Report:
             self.bonds + other.bonds,
             tuple(dict.fromkeys(self.notes + other.notes)),
             (min(self.weakest[0], other.weakest[0]), min(self.weakest[1], other.weakest[1])),
+            other.electrostatics or self.electrostatics,
         )
 
     @property
@@ -184,11 +190,13 @@ class Report:
         if self.seconds > 0:
             speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
         mean = sum(self.contacts) / self.frames
+        electric = self.electrostatics
         return "\n".join(
             [
                 f"frames         {self.frames}{speed}",
                 *self.refinement.lines(),
                 *self.refinement.stages(self.frames),
+                *([] if electric is None else [f"electrostatics {electric.text()}"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text(self.weakest[0])}",
                 *([f"cis/trans      {self.bonds.text(self.weakest[1])}"] if self.bonds != Stereo() else []),
@@ -226,6 +234,26 @@ def judge_frame(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What is known of a run before its first frame.
+
+    Attributes
+    ----------
+    notes
+        For the summary.
+    assigned
+        States that all frames are made with, see
+        :func:`~dbm_gmx.backmapping.chirality.assign_states`; those expected if not given.
+    sampled
+        The ensemble, where the force field is sampled: its electrostatics are looked at.
+    """
+
+    notes: tuple[str, ...] = ()
+    assigned: Assignment | None = None
+    sampled: Conditions | None = None
+
+
 class Tally:
     """Reports of the frames of a run, added up as they come.
 
@@ -237,31 +265,25 @@ class Tally:
         The system.
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
-    notes
-        For the summary.
-    assigned
-        States that all frames are made with, see
-        :func:`~dbm_gmx.backmapping.chirality.assign_states`; those expected if not given.
+    said
+        What is known before the first frame.
     """
 
-    def __init__(
-        self,
-        system: System,
-        expected: Chirality,
-        notes: tuple[str, ...] = (),
-        assigned: Assignment | None = None,
-    ):
-        self.system, self.expected = system, expected
-        self._inferred = expected if assigned is None else assigned.states
-        self._sources = None if assigned is None else assigned.sources
-        self._sum = Report(notes=notes)
-        if assigned is not None:
+    def __init__(self, system: System, expected: Chirality, said: Told | None = None):
+        said = said or Told()
+        self.system, self.expected, self.sampled = system, expected, said.sampled
+        self._last: Frame | None = None
+        self._sum = Report(notes=said.notes)
+        self._inferred, self._sources = expected, None
+        if said.assigned is not None:
+            self._inferred, self._sources = said.assigned.states, said.assigned.sources
             moltypes = system.topology.molecule_types
-            weakest = assigned.weakest(moltypes), assigned.weakest(moltypes, bonds=True)
+            weakest = said.assigned.weakest(moltypes), said.assigned.weakest(moltypes, bonds=True)
             self._sum = replace(self._sum, weakest=weakest)
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
+        self._last = atoms
         self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
         found = judge_frame(
             self.system,
@@ -275,4 +297,7 @@ class Tally:
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""
-        return replace(self._sum, seconds=seconds)
+        electric = None
+        if self._last is not None and self.sampled is not None:
+            electric = measure_electrostatics(self.system, self._last, self.sampled)
+        return replace(self._sum, seconds=seconds, electrostatics=electric)

@@ -14,7 +14,7 @@ import numpy as np
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import assign_states
-from dbm_gmx.backmapping.summary import Report, Tally
+from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.system import System, make_system
@@ -58,7 +58,8 @@ def backmap_universe(
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.  Wrong stereocentres or bonds and frames that did not converge are warned of.
+    memory, molecules whole.  Wrong stereocentres or bonds, frames that did not converge and electrostatics
+    far from those of PME are warned of.
 
     Raises
     ------
@@ -75,7 +76,9 @@ def backmap_universe(
     chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
     mapper, assigned = assign_states(mapper, partial(_early, beads), tacticity)
-    tally, rebuilt = Tally(system, chirality, stereo_notes(system, known), assigned), []
+    sampled = method.conditions if method.settings.uses_sampler else None
+    told, rebuilt = Told(stereo_notes(system, known), assigned, sampled), []
+    tally = Tally(system, chirality, told)
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
@@ -99,6 +102,8 @@ def _warn(report: Report) -> None:
         log.info("%s", note)
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
+    if report.electrostatics is not None and report.electrostatics.is_large:
+        log.warning("electrostatics: %s", report.electrostatics.text())
 
 
 def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict[str, Mapping]) -> Topology:

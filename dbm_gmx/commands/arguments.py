@@ -333,5 +333,11 @@ def conditions_of(options: Namespace) -> tuple[Conditions, tuple[str, ...]]:
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
-        conditions = replace(conditions, rvdw=options.cutoff, rcoulomb=options.cutoff)
+        moved, start = options.cutoff - conditions.rvdw, conditions.rvdw_switch
+        conditions = replace(
+            conditions,
+            rvdw=options.cutoff,
+            rcoulomb=options.cutoff,
+            rvdw_switch=None if start is None else max(0.0, start + moved),
+        )
     return conditions, defines

@@ -343,8 +343,9 @@ def method(evaluation: Evaluation) -> str:
     """How it was measured, as a list."""
     conditions, (rest, part) = evaluation.conditions, evaluation.floor
     lines = [
-        f"Lennard-Jones within {conditions.rvdw:g} nm, electrostatics as a reaction field within "
-        f"{conditions.rcoulomb:g} nm; both are cut off, not shifted. Molecules are made whole first.",
+        f"Lennard-Jones within {conditions.rvdw:g} nm, cut off, not shifted; electrostatics as a "
+        f"{'zero-quadrupole form' if conditions.epsilon_rf is None else 'reaction field'} within "
+        f"{conditions.rcoulomb:g} nm. Molecules are made whole first.",
         f"Errors are standard deviations when frames are drawn anew, {RESAMPLES} times; bands in the figures "
         "are standard errors over frames.",
     ]

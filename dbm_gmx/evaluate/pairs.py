@@ -26,7 +26,7 @@ from dbm_gmx.chemistry.topology import (
     is_excluded,
 )
 from dbm_gmx.forcefield.energy import coulomb_energy, own_field_energy, pair_energies
-from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions
 
 REACH = 1.0
@@ -113,18 +113,12 @@ def measure_pairs(system: System, frame: Frame, conditions: Conditions) -> Pairs
     molecular, counts, energy = (sum(arrays[1:], arrays[0]) for arrays in zip(*parts, strict=True))
     energies = {"LJ (SR)": float(energy[0])}
     if atom_charges(topology).any():
-        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, _field(conditions)))
+        energies["Coulomb (SR)"] = float(energy[1] + own_field_energy(topology, long_range(conditions)))
     names = ("all", atoms.name)
     return Pairs(
         dict(zip(names, molecular, strict=True)),
         _distributions(atoms, counts, box_volume(frame.box)),
         energies,
-    )
-
-
-def _field(conditions: Conditions) -> ReactionField:
-    return reaction_field(
-        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
     )
 
 
@@ -143,7 +137,7 @@ def _part(
     pairs, distances = close[~excluded], lengths[~excluded]
     near = distances < conditions.rvdw
     energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near])).numpy()
-    charged = coulomb_energy(topology, close, lengths, excluded, _field(conditions))
+    charged = coulomb_energy(topology, close, lengths, excluded, long_range(conditions))
     return (
         _per_molecule(atoms, pairs[near], energy),
         _counts(atoms, pairs, distances),

@@ -16,6 +16,9 @@ log = logging.getLogger(__name__)
 LONG_RANGE = ("pme", "p3m", "ewald")
 """Begin of the Coulomb types with a sum over the lattice."""
 
+SHIFTED = ("potentialshift", "potentialshiftverlet", "none")
+"""Modifiers of Lennard-Jones; a potential that jumps at the cut-off has the same forces as a shifted one."""
+
 CONSTRAINED = {
     "none": "none",
     "hbonds": "h-bonds",
@@ -92,8 +95,11 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
         constraints=_constraints(entries),
         source=ASSUMED,
     )
-    conditions = replace(conditions, epsilon_rf=_reaction_field(entries, conditions.epsilon_r))
-    _mention_other_potential(entries)
+    conditions = replace(
+        conditions,
+        epsilon_rf=_reaction_field(entries, conditions.epsilon_r),
+        rvdw_switch=_switch(entries, conditions.rvdw),
+    )
     if "ref-t" in entries:
         conditions = replace(conditions, temperature=mdp_temperature(entries["ref-t"]), source=path.name)
     return conditions, mdp_defines(entries)
@@ -170,18 +176,18 @@ def _constraints(entries: dict[str, Entry]) -> str:
     return CONSTRAINED[name]
 
 
-def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float:
-    """Permittivity beyond the cut-off, 0 for infinity."""
+def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float | None:
+    """Permittivity beyond the cut-off, 0 for infinity; ``None`` with a sum over the lattice."""
     entry = entries.get("coulombtype")
     name = "cutoff" if entry is None else _plain(entry)
     if name.startswith(LONG_RANGE) and entry is not None:
         log.info(
-            "%s:%d: coulombtype = %s: treated as a reaction field with infinite epsilon-rf",
+            "%s:%d: coulombtype = %s: sampled as the zero-quadrupole form within rcoulomb",
             entry.path,
             entry.line,
             entry.text,
         )
-        return 0.0
+        return None
     if name == "cutoff":  # a potential shifted to zero is the reaction field of the medium itself
         return epsilon_r
     if name != "reactionfield" and entry is not None:
@@ -197,21 +203,39 @@ def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float:
     return value
 
 
-def _mention_other_potential(entries: dict[str, Entry]) -> None:
-    """Say where Lennard-Jones is another potential than the shifted one."""
-    for key, usual in (
-        ("vdwtype", ("cutoff",)),
-        ("vdw-modifier", ("potentialshift", "potentialshiftverlet")),
-    ):
-        entry = entries.get(key)
-        if entry is not None and _plain(entry) not in usual:
-            log.info(
-                "%s:%d: %s = %s: treated as a plain cut-off with the potential shifted to zero there",
-                entry.path,
-                entry.line,
-                key,
-                entry.text,
-            )
+def _switch(entries: dict[str, Entry], cutoff: float) -> float | None:
+    """Where the force of Lennard-Jones begins to be switched, nm; ``None`` where it is not.
+
+    Other potentials than the shifted one are treated as that, with a warning.
+    """
+    kind, modifier = entries.get("vdwtype", entries.get("vdw-type")), entries.get("vdw-modifier")
+    plain = kind is None or _plain(kind) == "cutoff"
+    if kind is not None and _plain(kind) == "shift":
+        return _switch_start(entries, cutoff)
+    if plain and modifier is not None and _plain(modifier) == "forceswitch":
+        return _switch_start(entries, cutoff)
+    other = None if plain else kind
+    if other is None and modifier is not None and _plain(modifier) not in SHIFTED:
+        other = modifier
+    if other is not None:
+        log.warning(
+            "%s:%d: %s = %s: treated as a plain cut-off with the potential shifted to zero there",
+            other.path,
+            other.line,
+            other.key,
+            other.text,
+        )
+    return None
+
+
+def _switch_start(entries: dict[str, Entry], cutoff: float) -> float:
+    if "rvdw-switch" not in entries:
+        return 0.0
+    entry = entries["rvdw-switch"]
+    value = entry.number()
+    if not 0 <= value < cutoff:
+        raise entry.error(f"rvdw-switch: expected a number from 0 to below rvdw, found {entry.text!r}")
+    return value
 
 
 def mdp_defines(entries: dict[str, Entry]) -> tuple[str, ...]:

@@ -38,8 +38,11 @@ from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.compiled import plain
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import nonbonded
-from dbm_gmx.forcefield.nonbonded import CLOSEST, ReactionField, inverse_sixth
+from dbm_gmx.forcefield.nonbonded import CLOSEST, Beyond, LongRange, inverse_sixth
 from dbm_gmx.forcefield.terms import check_supported, energy_terms
+
+NOTHING = Beyond(0.0, 0.0, 0.0)
+"""Beyond a cut-off."""
 
 # --- geometry of vectors that are already free of the periodic box ---------------------------------
 
@@ -184,15 +187,15 @@ def lennard_jones(r: Tensor, c6: Tensor, c12: Tensor) -> Tensor:
     return cast(Tensor, plain(nonbonded.lennard_jones)(i6, c6, c12))
 
 
-def coulomb(r: Tensor, qq: Tensor, k_rf: float = 0.0, c_rf: float = 0.0) -> Tensor:
-    """Coulomb energy of a product of charges ``qq`` (e^2), in a reaction field or none."""
-    unit = plain(nonbonded.coulomb)(1 / r.clamp(min=CLOSEST), r.square(), k_rf, c_rf)
+def coulomb(r: Tensor, qq: Tensor, beyond: Beyond = NOTHING) -> Tensor:
+    """Coulomb energy of a product of charges ``qq`` (e^2), with what is beyond a cut-off or nothing."""
+    unit = plain(nonbonded.coulomb)(1 / r.clamp(min=CLOSEST), r.square(), beyond)
     return cast(Tensor, ELECTRIC * qq * unit)
 
 
-def field_energy(r: Tensor, qq: Tensor, k_rf: float, c_rf: float) -> Tensor:
-    """Energy of an excluded pair in the reaction field, see :func:`~dbm_gmx.forcefield.nonbonded.coulomb`."""
-    return cast(Tensor, ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), k_rf, c_rf))
+def field_energy(r: Tensor, qq: Tensor, beyond: Beyond) -> Tensor:
+    """Energy of an excluded pair, with what is beyond the cut-off alone."""
+    return cast(Tensor, ELECTRIC * qq * plain(nonbonded.coulomb)(0.0, r.square(), beyond))
 
 
 def charged_pair(r: Tensor, fudge_qq: Tensor, q_i: Tensor, q_j: Tensor, c6: Tensor, c12: Tensor) -> Tensor:
@@ -358,7 +361,7 @@ def pair_energies(topology: Topology, pairs: IntArray, distances: Tensor) -> Ten
     )
 
 
-def nonbonded_energies(topology: Topology, frame: Frame, field: ReactionField) -> dict[str, Tensor]:
+def nonbonded_energies(topology: Topology, frame: Frame, field: LongRange) -> dict[str, Tensor]:
     """Non-bonded energies of a frame: no potential shift, no dispersion correction.
 
     Parameters
@@ -370,8 +373,8 @@ def nonbonded_energies(topology: Topology, frame: Frame, field: ReactionField) -
 
     Returns
     -------
-    ``LJ (SR)`` and ``Coulomb (SR)``, kJ/mol, float64.  The reaction field acts on excluded pairs
-    within the cut-off and on each atom itself too, as in GROMACS.
+    ``LJ (SR)`` and ``Coulomb (SR)``, kJ/mol, float64.  What is beyond the cut-off acts on excluded
+    pairs within it and on each atom itself too, as in GROMACS.
 
     Raises
     ------
@@ -389,27 +392,27 @@ def nonbonded_energies(topology: Topology, frame: Frame, field: ReactionField) -
 
 
 def coulomb_energy(
-    topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: ReactionField
+    topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: LongRange
 ) -> Tensor:
-    """Coulomb energy of pairs of a frame, kJ/mol, with the reaction field between them.
+    """Coulomb energy of pairs of a frame, kJ/mol, within the cut-off.
 
     Parameters
     ----------
     pairs, distances, excluded
         (k, 2), (k,) nm and (k,): pairs, of which those beyond the cut-off do not count, and which of them
-        are excluded: on these the field alone acts.
+        are excluded: on these only what is beyond the cut-off acts.
     """
     near = distances < field.cutoff
     charges = atom_charges(topology)
     r = torch.as_tensor(distances[near])
     qq = torch.as_tensor(charges[pairs[near]].prod(1) / field.epsilon_r)
     out = torch.as_tensor(excluded[near])
-    apart = coulomb(r[~out], qq[~out], field.k_rf, field.c_rf)
-    return apart.sum() + field_energy(r[out], qq[out], field.k_rf, field.c_rf).sum()
+    apart = coulomb(r[~out], qq[~out], field.beyond)
+    return apart.sum() + field_energy(r[out], qq[out], field.beyond).sum()
 
 
-def own_field_energy(topology: Topology, field: ReactionField) -> Tensor:
-    """Energy of all atoms in the reaction field of their own, kJ/mol: half an excluded pair at distance 0."""
+def own_field_energy(topology: Topology, field: LongRange) -> Tensor:
+    """Energy of all atoms with images of their own, kJ/mol: half an excluded pair at distance 0."""
     charges = atom_charges(topology)
     qq = torch.as_tensor(charges @ charges / field.epsilon_r)
-    return 0.5 * field_energy(torch.zeros(1).double(), qq, field.k_rf, field.c_rf).sum()
+    return 0.5 * field_energy(torch.zeros(1).double(), qq, field.beyond).sum()

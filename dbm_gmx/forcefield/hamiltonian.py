@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, atom_type
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds
-from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
+from dbm_gmx.forcefield.nonbonded import LongRange, long_range
 from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
 from dbm_gmx.options import Conditions
 
@@ -45,8 +45,8 @@ class MoleculeHamiltonian:
         over the permittivity, so that a product of two over a distance is an energy.
     special, special_parameters
         (p, 2) i < j and (p, 5): pairs of the same molecule that do not interact as others do, with
-        ``c6, c12, qq`` of their own interaction, which has no cut-off, ``qq`` of the reaction field
-        on excluded pairs, and 1 where the usual interaction comes on top.
+        ``c6, c12, qq`` of their own interaction, which has no cut-off, ``qq`` of what
+        is beyond the cut-off on excluded pairs, and 1 where the usual interaction comes on top.
     weights
         (beads, n) of the mapped centres.
     width
@@ -79,7 +79,7 @@ class Hamiltonian:
     c6, c12
         (t, t) Lennard-Jones coefficients of pairs of types.
     field
-        The reaction field.
+        The electrostatics.
     charged
         Whether there are charges at all.
     """
@@ -89,7 +89,7 @@ class Hamiltonian:
     molecules: dict[str, MoleculeHamiltonian]
     c6: FloatArray
     c12: FloatArray
-    field: ReactionField
+    field: LongRange
     charged: bool
 
     @property
@@ -118,10 +118,8 @@ def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
             molecules[match.moltype.name] = _molecule(
                 match.moltype, match.mapping, rows, nonbonded, conditions
             )
-    field = reaction_field(
-        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
-    )
     charged = any(np.any(m.charges) for m in molecules.values())
+    field = long_range(conditions)
     return Hamiltonian(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
 
 

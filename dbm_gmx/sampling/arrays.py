@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
+from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import are_slow, soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
@@ -32,10 +33,10 @@ class Constants(NamedTuple):
         kJ/mol.
     lj2, coulomb2, reach
         Squares of the cut-offs, and the larger cut-off, nm.
-    shift6
-        r^-6 at the cut-off of Lennard-Jones, which is shifted to zero there.
-    k_rf, c_rf
-        Reaction field.
+    tail
+        How Lennard-Jones ends at its cut-off.
+    beyond
+        What stands for the charges beyond their cut-off.
     charged
         Whether there are charges.
     """
@@ -44,9 +45,8 @@ class Constants(NamedTuple):
     lj2: float
     coulomb2: float
     reach: float
-    shift6: float
-    k_rf: float
-    c_rf: float
+    tail: Tail
+    beyond: Beyond
     charged: bool
 
 
@@ -312,15 +312,14 @@ class Configuration(NamedTuple):
 
 def make_constants(hamiltonian: Hamiltonian) -> Constants:
     """Numbers of a Hamiltonian."""
-    c, field = hamiltonian.conditions, hamiltonian.field
+    c = hamiltonian.conditions
     return Constants(
         kt=hamiltonian.kt,
         lj2=c.rvdw**2,
         coulomb2=c.rcoulomb**2,
         reach=max(c.rvdw, c.rcoulomb) if hamiltonian.charged else c.rvdw,
-        shift6=c.rvdw**-6,
-        k_rf=field.k_rf,
-        c_rf=field.c_rf,
+        tail=lennard_jones_tail(c.rvdw, c.rvdw_switch),
+        beyond=hamiltonian.field.beyond,
         charged=hamiltonian.charged,
     )
 

@@ -111,7 +111,7 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
             c6, c12 = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
             energy = lennard_jones(inverse_sixth(near, 0.0), c6, c12)
             if arrays.constants.charged:
-                unit = coulomb(inverse_distance(near), r2, arrays.constants.k_rf, arrays.constants.c_rf)
+                unit = coulomb(inverse_distance(near), r2, arrays.constants.beyond)
                 energy += charge * arrays.charge[other] * unit
             total += min(max(energy, -bound), bound)
     return total

@@ -16,7 +16,10 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_distance,
     inverse_sixth,
     lennard_jones,
+    single,
+    single_tail,
     special_energy,
+    switched_lennard_jones,
     usual_pair,
 )
 from dbm_gmx.forcefield.terms import term_energy, term_rows
@@ -145,7 +148,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
 
 @compiled()
 def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
-    """Lennard-Jones energy of an atom with those around it, shifted to zero at the cut-off.
+    """Lennard-Jones energy of an atom with those around it, zero at the cut-off.
 
     Parameters
     ----------
@@ -157,7 +160,9 @@ def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -
         (k,) float32 with each.
     """
     total, (x, y, z) = np.float32(0.0), at
-    limit, shift6 = np.float32(constants.lj2), np.float32(constants.shift6)
+    limit, shift6 = np.float32(constants.lj2), np.float32(constants.tail.shift6)
+    if constants.tail.switched:  # a loop of its own: roots take time
+        return _switched_energy(at, around, c6, c12, constants)
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(c6)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
@@ -169,16 +174,31 @@ def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -
 
 
 @compiled()
+def _switched_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
+    """Lennard-Jones energy where the force is switched; arguments as for :func:`dispersion_energy`."""
+    total, (x, y, z) = np.float32(0.0), at
+    limit, tail = np.float32(constants.lj2), single_tail(constants.tail)
+    ax, ay, az = around[0], around[1], around[2]
+    for j in range(len(c6)):
+        dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
+        r2 = dx * dx + dy * dy + dz * dz
+        near = clamped(r2)
+        energy = switched_lennard_jones(near, inverse_sixth(near, NO_CORE), c6[j], c12[j], tail)
+        total += energy if r2 < limit else np.float32(0.0)
+    return total
+
+
+@compiled()
 def charge_energy(at: Any, around: Any, charge: Any, constants: Any) -> Any:
     """Potential at a place due to the charges around; arguments as for :func:`dispersion_energy`."""
     total, (x, y, z) = np.float32(0.0), at
     limit = np.float32(constants.coulomb2)
-    k_rf, c_rf = np.float32(constants.k_rf), np.float32(constants.c_rf)
+    beyond = single(constants.beyond)
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(charge)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        energy = charge[j] * coulomb(inverse_distance(near), near, k_rf, c_rf)
+        energy = charge[j] * coulomb(inverse_distance(near), near, beyond)
         total += energy if r2 < limit else np.float32(0.0)
     return total

@@ -30,6 +30,7 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_sixth,
     lennard_jones_force,
     pair_energy_and_force,
+    single,
     special_pair,
     usual_pair,
 )
@@ -371,7 +372,7 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
 
 
 @compiled()
-def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) -> Any:
+def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, beyond: Any) -> Any:
     """Force on a unit charge by the charges around it."""
     fx = fy = fz = np.float32(0.0)
     ax, ay, az, charge = around[0], around[1], around[2], around[3]
@@ -379,7 +380,7 @@ def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, k_rf: Any) ->
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = charge[j] * coulomb_force(inverse_distance(near), near, k_rf)
+        push = charge[j] * coulomb_force(inverse_distance(near), near, beyond)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
@@ -407,7 +408,7 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
     """Forces on the atoms of a bead by all but their special partners, as often as they count."""
     positions, centre = place.positions, place.beads[bead]
     around = _around(place, arrays, bead, lists)
-    limit, k_rf = np.float32(cores.cutoff * cores.cutoff), np.float32(arrays.constants.k_rf)
+    limit, beyond = np.float32(cores.cutoff * cores.cutoff), single(arrays.constants.beyond)
     kept = np.empty(lists.hidden.shape[1], np.float32)
     for r in range(arrays.owned_start[bead], arrays.owned_start[bead + 1]):
         i = arrays.owned[r]
@@ -428,7 +429,7 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
             gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
             fx, fy, fz = fx + gx, fy + gy, fz + gz
         if arrays.constants.charged and cores.soft == 0.0 and arrays.charge[i] != 0.0:
-            gx, gy, gz = _charge_force(x, y, z, around, limit, k_rf)
+            gx, gy, gz = _charge_force(x, y, z, around, limit, beyond)
             charge = np.float32(arrays.charge[i])
             fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
         for q in range(lists.skipped[i]):

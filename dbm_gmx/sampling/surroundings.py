@@ -23,6 +23,7 @@ from dbm_gmx.forcefield.nonbonded import (
     lennard_jones_force,
     pair_energy_and_force,
     reaction_field,
+    single,
     special_pair,
     usual_pair,
 )
@@ -34,8 +35,7 @@ CUTOFF = 0.6
 MARGIN = 0.08
 """nm, that distances change by after pairs were listed."""
 
-CONDUCTOR = reaction_field(CUTOFF, epsilon_rf=0.0)
-K_RF, C_RF = np.float32(CONDUCTOR.k_rf), np.float32(CONDUCTOR.c_rf)
+CONDUCTOR = single(reaction_field(CUTOFF, epsilon_rf=0.0).beyond)
 
 
 class Surroundings(NamedTuple):
@@ -232,8 +232,8 @@ def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
         near = clamped(r2)
         inverse = inverse_distance(near)
         qq = surroundings.qq[j] if r2 < limit else np.float32(0.0)
-        energy += qq * coulomb(inverse, near, K_RF, C_RF)
-        push = qq * coulomb_force(inverse, near, K_RF)
+        energy += qq * coulomb(inverse, near, CONDUCTOR)
+        push = qq * coulomb_force(inverse, near, CONDUCTOR)
         fx += push * dx
         fy += push * dy
         fz += push * dz
