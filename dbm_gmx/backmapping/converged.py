@@ -1,4 +1,4 @@
-"""Is a trajectory of atoms at equilibrium, given its beads?
+"""Whether a trajectory of atoms is at equilibrium, given its beads.
 
 That the energy of one chain no longer changes proves nothing: it may be caught.  Atoms rebuilt from scratch
 on the same beads have the same energy, term by term, if both are at equilibrium.
