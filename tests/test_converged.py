@@ -153,6 +153,14 @@ def test_frames_are_spread_and_drawn_independently(liquid: Cut, fake: Fake) -> N
     assert result.code == ExitCode.DONE
     assert "total" in result.out
     assert "+0.0000 +- 0.0000" in result.out
+    assert "K assumed" not in result.err
+
+
+def test_a_temperature_that_nobody_gave_is_named(liquid: Cut, fake: Fake) -> None:
+    path, inputs = written(liquid, "warm.trr", liquid.atoms), liquid.inputs
+    given: Options = {"-s": inputs.structure, "-cp": inputs.cg_topology, "-p": inputs.topology}
+    given |= {"-m": inputs.mappings[0], "--cutoff": 0.9, "--converged": path}
+    assert "300 K assumed" in command("check", given).err
 
 
 def test_beads_are_those_given_or_those_of_the_atoms(liquid: Cut, fake: Fake) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dbm_gmx.backmapping.backmapper import warn_if_assumed
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import infer_chirality
@@ -25,28 +26,13 @@ from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference, compare_energies
-from dbm_gmx.options import Inputs, Method
+from dbm_gmx.options import ConvergenceCheck, Inputs, Method
 from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
 log = logging.getLogger(__name__)
 
 INDEPENDENT = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
-
-
-class Question(NamedTuple):
-    """What is asked of a trajectory.
-
-    Attributes
-    ----------
-    frames
-        How many are rebuilt, evenly spread.
-    tolerance
-        Difference from an independent reconstruction that counts as none, kT per atom.
-    """
-
-    frames: int = 2
-    tolerance: float = 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +131,12 @@ class Rebuilt(NamedTuple):
 
 
 def check_converged(
-    inputs: Inputs, method: Method, trajectory: Path, question: Question | None = None, *, threads: int = 1
+    inputs: Inputs,
+    method: Method,
+    trajectory: Path,
+    wanted: ConvergenceCheck | None = None,
+    *,
+    threads: int = 1,
 ) -> Converged:
     """Compare frames of atoms with an independent reconstruction of the same frames.
 
@@ -158,7 +149,7 @@ def check_converged(
         Temperature, cut-offs, width of the restraints, seed; the sampler is used whatever the method is.
     trajectory
         The atoms, whoever has made them.
-    question
+    wanted
         How many frames, and what counts as a difference.
     threads
         For each frame; the result does not depend on them.
@@ -168,12 +159,13 @@ def check_converged(
     InputError
         If an input cannot be used, or there are no beads of the time of a frame.
     """
-    question = question or Question()
+    wanted = wanted or ConvergenceCheck()
     system, beads = read_inputs(inputs)
-    chosen = _chosen(system, inputs, trajectory, question.frames)
+    chosen = _chosen(system, inputs, trajectory, wanted.frames)
     known = reference_chirality(system, inputs.reference, conformers=system.conformers)
     chirality = infer_chirality(system, chosen[0].positions, known)
     settings = replace(method.settings, refine="exact", start=None)
+    warn_if_assumed(method.conditions)
     sampler = make_sampler(system, method.conditions, settings, chirality, threads=threads)
     found = [
         _rebuild(sampler, atoms, under)
@@ -193,7 +185,7 @@ def check_converged(
         trajectory,
         tuple(frame.time for frame in chosen),
         energies,
-        question.tolerance,
+        wanted.tolerance,
         tuple(one.settled for one in found),
         float(np.sqrt(np.mean(apart**2))),
     )

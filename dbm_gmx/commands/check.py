@@ -16,9 +16,10 @@ from dbm_gmx.commands.arguments import (
     count,
     inputs_and_method,
     positive,
+    record_of,
 )
 from dbm_gmx.errors import ExitCode
-from dbm_gmx.options import Settings
+from dbm_gmx.options import ConvergenceCheck, Settings
 
 
 def add_parser(commands: Commands) -> None:
@@ -44,13 +45,13 @@ def add_parser(commands: Commands) -> None:
     add(
         "--frames",
         type=count(1),
-        default=2,
+        default=ConvergenceCheck.frames,
         help="frames that --converged rebuilds, evenly spread (%(default)s)",
     )
     add(
         "--tolerance",
         type=positive("energy in kT per atom"),
-        default=0.03,
+        default=ConvergenceCheck.tolerance,
         metavar="KT",
         help="difference that --converged takes for none, kT per atom (%(default)s)",
     )
@@ -72,11 +73,11 @@ def run(options: Namespace) -> int:
 
 def _check_converged(options: Namespace) -> int:
     """Print energies beside those of an independent reconstruction; returns the exit code."""
-    from dbm_gmx.backmapping.converged import Question, check_converged
+    from dbm_gmx.backmapping.converged import check_converged
 
-    question = Question(options.frames, options.tolerance)
     threads = options.threads or len(os.sched_getaffinity(0))
     inputs, method = inputs_and_method(options)
-    found = check_converged(inputs, method, options.converged, question, threads=threads)
+    wanted = record_of(options, ConvergenceCheck)
+    found = check_converged(inputs, method, options.converged, wanted, threads=threads)
     print(found.text())
     return ExitCode.DONE if found.converged else ExitCode.FLAWED
