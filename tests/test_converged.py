@@ -220,4 +220,5 @@ def test_terms_that_make_up_for_each_other_are_seen() -> None:
     energies = compare_energies(first, np.zeros((40, 2)), ("Angle", "LJ (SR)"), atoms=1, kt=1.0, paired=True)
     found = Converged(Path("aa.xtc"), (0.0,), energies, 0.03, (True,), 0.004)
     assert found.off == ("Angle", "LJ (SR)")
+    assert not found.converged
     assert found.verdict() == "NOT CONVERGED: Angle, LJ (SR) not as in an independent reconstruction"
