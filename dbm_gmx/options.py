@@ -304,6 +304,22 @@ class Method:
 
 
 @dataclass(frozen=True)
+class ConvergenceCheck:
+    """How a trajectory of atoms is compared with an independent reconstruction.
+
+    Attributes
+    ----------
+    frames
+        How many are rebuilt, evenly spread.
+    tolerance
+        Difference that counts as none, kT per atom.
+    """
+
+    frames: int = 2
+    tolerance: float = 0.03
+
+
+@dataclass(frozen=True)
 class RelaxSettings:
     """How atoms are relaxed with GROMACS.
 

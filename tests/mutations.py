@@ -112,6 +112,63 @@ MUTATIONS = [
         "pairs[distances < LIMITS",
         "pairs[2 * distances < LIMITS",
     ),
+    # --- energies compared, and the classifier
+    one(
+        "energies-paired-as-if-they-were-not",
+        "tests/test_equilibrium.py",
+        "forcefield/equilibrium.py",
+        "_standard_error(one - other), len(one) - 1.0",
+        "np.hypot(_standard_error(one), _standard_error(other)), len(one) - 1.0",
+    ),
+    one(
+        "few-samples-say-the-error-as-well-as-many",
+        "tests/test_equilibrium.py",
+        "forcefield/equilibrium.py",
+        "t.isf(norm.sf(ERRORS) / looks, self.degrees)",
+        "norm.isf(norm.sf(ERRORS) / looks)",
+    ),
+    one(
+        "fixed-bonds-have-an-energy",
+        "tests/test_equilibrium.py",
+        "forcefield/constraints.py",
+        "terms = [without_bonds(t, fixed) for t in moltype.terms]",
+        "terms = list(moltype.terms)",
+    ),
+    one(
+        "classifier-judges-frames-it-has-seen",
+        "tests/test_two_samples.py",
+        "evaluate/classifier.py",
+        "np.concatenate(part[:k] + part[k + 1 :])",
+        "np.concatenate(part)",
+    ),
+    one(
+        "neighbours-in-the-same-chain-are-no-others",
+        "tests/test_two_samples.py",
+        "evaluate/environments.py",
+        "nrexcl=APART",
+        "nrexcl=APART - 1",
+    ),
+    one(
+        "classifier-sees-fixed-bonds",
+        "tests/test_two_samples.py",
+        "evaluate/environments.py",
+        "if frozenset((i, j)) not in held]",
+        "]",
+    ),
+    one(
+        "reconstruction-for-comparison-is-the-first",
+        "tests/test_converged.py",
+        "backmapping/converged.py",
+        "sampler(beads, sample=INDEPENDENT)",
+        "sampler(beads)",
+    ),
+    one(
+        "only-the-total-counts",
+        "tests/test_converged.py",
+        "backmapping/converged.py",
+        "return not self.off",
+        "return TOTAL not in self.off",
+    ),
     # --- files
     one(
         "weights-without-masses",

@@ -69,7 +69,7 @@ def inputs(*trajectories: Path, **changes: Any) -> EvaluateInputs:
 @pytest.fixture(scope="module")
 def later() -> Evaluation:
     """The last two frames of octane beside all ten."""
-    return evaluate(inputs(OCTANE / "aa.xtc", begin=400.0), conditions=WARM, conformational=False)
+    return evaluate(inputs(OCTANE / "aa.xtc", begin=400.0), conditions=WARM, slow=())
 
 
 def rattled(path: Path, source: Path, system: System, *, width: float, frames: int = 2) -> Path:
@@ -268,9 +268,7 @@ def test_dyads_of_a_zigzag(sides: list[int], wanted: float) -> None:
 
 
 def test_shipped_polystyrene_is_syndiotactic(later: Evaluation) -> None:
-    found = evaluate(
-        EvaluateInputs(SPS / "topol.top", (SPS / "aa.xtc",), end=1100.0), conformational=False
-    ).candidates[0]
+    found = evaluate(EvaluateInputs(SPS / "topol.top", (SPS / "aa.xtc",), end=1100.0), slow=()).candidates[0]
     dyads = np.concatenate([m.racemo for m in found.measured])
     assert len(dyads) >= 20 * 8
     assert dyads.all()
@@ -320,7 +318,7 @@ def test_faults_say_which_atoms(octane: systems.Example) -> None:
 
 def test_a_mirrored_melt_breaks_the_rule_on_hands(tmp_path: Path) -> None:
     """Its distributions are nearly the same, no centre is right."""
-    system = evaluate(EvaluateInputs(SPS / "topol.top", (SPS / "aa.gro",)), conformational=False).system
+    system = evaluate(EvaluateInputs(SPS / "topol.top", (SPS / "aa.gro",)), slow=()).system
     frame = next(read_frames(SPS / "aa.xtc", n_atoms=system.n_atoms))
     mirrored = replace(frame, positions=whole_atoms(system, frame) * np.float32([-1, 1, 1]))
     with open_writer(tmp_path / "mirrored.xtc", system.topology) as writer:
@@ -329,7 +327,7 @@ def test_a_mirrored_melt_breaks_the_rule_on_hands(tmp_path: Path) -> None:
         EvaluateInputs(
             SPS / "topol.top", (tmp_path / "mirrored.xtc",), reference=SPS / "aa.xtc", end=frame.time
         ),
-        conformational=False,
+        slow=(),
     )
     assert found.broken == {"mirrored": ("flipped",)}
     assert found.candidates[0].verdict.counts["flipped"] == (20 * 9,)
@@ -343,7 +341,7 @@ def test_atoms_of_another_topology_break_a_rule(tmp_path: Path) -> None:
     found = evaluate(
         inputs(OCTANE / "aa.gro", tmp_path / "named.gro", SPS / "aa.gro", labels=("a", "b", "c"), end=150.0),
         conditions=WARM,
-        conformational=False,
+        slow=(),
     )
     assert found.broken == {"b": ("names",), "c": ("names",)}
     assert "atom 1 is XX" in found.candidates[1].verdict.differing
@@ -419,7 +417,7 @@ def test_water_ions_and_torsions_of_several_terms(tmp_path: Path) -> None:
         writer.write(frame)
     conditions = Conditions(temperature=300.0, rvdw=0.9, rcoulomb=0.9)
     files = EvaluateInputs(tmp_path / "topol.top", (tmp_path / "aa.gro",))
-    found = evaluate(files, conditions=conditions, conformational=False)
+    found = evaluate(files, conditions=conditions, slow=())
     assert found.broken == {}
     (measured,) = found.candidates[0].measured
     key = ("dihedral", "CX-CX-CX-CX")
@@ -441,7 +439,7 @@ def test_the_same_frames_score_nothing_and_noise_scores(
     assert {key: s.value for key, s in same.items()} == pytest.approx(dict.fromkeys(same, 0.0), abs=1e-9)
     assert all(s.error > 0 and s.floor > 0 for (group, _), s in same.items() if group == "angle")
     noisy = rattled(tmp_path / "noisy.trr", OCTANE / "aa.xtc", octane.system, width=0.02)
-    found = evaluate(inputs(noisy), conditions=WARM, conformational=False).scores["noisy"]
+    found = evaluate(inputs(noisy), conditions=WARM, slow=()).scores["noisy"]
     for key in (("bond", "mean"), ("angle", "mean"), ("Lennard-Jones", "all")):
         assert found[key].value > found[key].floor + 5 * found[key].error
 
@@ -497,7 +495,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with everything in it: two candidates, one of them spoilt."""
     pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
     folder = tmp_path_factory.mktemp("report")
-    system = evaluate(inputs(OCTANE / "aa.gro", end=150.0), conditions=WARM, conformational=False).system
+    system = evaluate(inputs(OCTANE / "aa.gro", end=150.0), conditions=WARM, slow=()).system
     spoilt = rattled(folder / "spoilt.trr", OCTANE / "aa.xtc", system, width=0.03)
     cg = ["--cg", OCTANE / "cg.tpr", OCTANE / "cg.xtc", "-m", OCTANE / "mapping.xml"]
     files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.xtc", spoilt, "-r", OCTANE / "aa.xtc", *cg]
@@ -607,7 +605,7 @@ def test_a_conformer_says_which_hand_is_right(tmp_path: Path) -> None:
     wanted = {"conf.gro": 0, "other.gro": 180}
     for path in (share_path("molecules", "SPS") / "conf.gro", tmp_path / "other.gro"):
         files = EvaluateInputs(SPS / "topol.top", (SPS / "aa.gro",), reference=path)
-        found = evaluate(files, conformational=False)
+        found = evaluate(files, slow=())
         assert found.reference is None
         assert sum(found.candidates[0].verdict.counts["flipped"]) == wanted[path.name]
 
@@ -643,7 +641,7 @@ def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path, octane: sy
 )
 def test_what_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        evaluate(inputs(OCTANE / "aa.xtc", **changes), conditions=WARM, conformational=False)
+        evaluate(inputs(OCTANE / "aa.xtc", **changes), conditions=WARM, slow=())
 
 
 def test_the_command_runs_as_a_program(tmp_path: Path) -> None:

@@ -103,10 +103,10 @@ def test_the_network_knows_no_chemistry() -> None:
     assert not {m for m in imports(PACKAGE / "network" / "generator.py") if m.startswith("dbm_gmx")}
 
 
-def test_the_evaluation_needs_its_extra_for_pictures_and_conformations_only() -> None:
+def test_the_evaluation_needs_its_extra_for_pictures_conformations_and_the_classifier_only() -> None:
     extra = {"matplotlib", "dscribe", "sklearn", "ase"}
     users = {p.stem for p in PACKAGE.rglob("*.py") if extra & {m.split(".")[0] for m in imports(p)}}
-    assert users == {"figures", "conformations"}
+    assert users == {"figures", "conformations", "classifier"}
 
 
 def test_training_settings_cost_no_tensors_of_their_own() -> None:

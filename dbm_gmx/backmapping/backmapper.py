@@ -264,6 +264,12 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
         yield batch
 
 
+def warn_if_assumed(conditions: Conditions) -> None:
+    """Say that nobody has given a temperature."""
+    if conditions.source == ASSUMED:
+        log.warning("no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature)
+
+
 def make_backmapper(
     system: System, method: Method, *, chirality: Chirality | None = None, frames: int | None = None
 ) -> Backmapper:
@@ -294,10 +300,7 @@ def make_backmapper(
         make_network_arrays(system, model.channels)
         mapper = replace(mapper, model=model, device=best_device(method.device))
     if settings.uses_sampler:
-        if conditions.source == ASSUMED:
-            log.warning(
-                "no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature
-            )
+        warn_if_assumed(conditions)
         threads = torch.get_num_threads()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL

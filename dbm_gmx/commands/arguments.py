@@ -18,6 +18,7 @@ from dbm_gmx.options import (
     TACTICITIES,
     AtomInputs,
     Conditions,
+    ConvergenceCheck,
     EvaluateInputs,
     Inputs,
     Method,
@@ -293,7 +294,7 @@ def add_verbose(command: ArgumentParser) -> None:
 # --- records of what was given ---------------------------------------------------------------------
 
 
-Record = TypeVar("Record", Inputs, AtomInputs, EvaluateInputs, Settings, RelaxSettings)
+Record = TypeVar("Record", Inputs, AtomInputs, EvaluateInputs, Settings, RelaxSettings, ConvergenceCheck)
 
 
 def record_of(options: Namespace, record: type[Record]) -> Record:

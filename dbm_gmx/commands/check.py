@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
+from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
     Commands,
@@ -11,9 +13,13 @@ from dbm_gmx.commands.arguments import (
     add_method,
     add_model,
     add_verbose,
+    count,
     inputs_and_method,
+    positive,
+    record_of,
 )
 from dbm_gmx.errors import ExitCode
+from dbm_gmx.options import ConvergenceCheck, Settings
 
 
 def add_parser(commands: Commands) -> None:
@@ -21,19 +27,57 @@ def add_parser(commands: Commands) -> None:
     command = commands.add_parser(
         "check",
         help="validate the input without converting",
-        description="Validate all input: names, counts, order, mapping, boxes, positions, force field.",
+        description="Validate all input: names, counts, order, mapping, boxes, positions, force field. Or, "
+        "with --converged, say whether atoms are at equilibrium given their beads.",
     )
     add_inputs(command)
     add_conditions(command)
     add_method(command)
     add_model(command)
+    add = command.add_argument
+    add(
+        "--converged",
+        type=Path,
+        metavar="FILE",
+        help="atoms, whoever made them: compare their energies with those of an independent "
+        "reconstruction on the beads (of -f, else mapped from these atoms)",
+    )
+    add(
+        "--frames",
+        type=count(1),
+        default=ConvergenceCheck.frames,
+        help="frames that --converged rebuilds, evenly spread (%(default)s)",
+    )
+    add(
+        "--tolerance",
+        type=positive("energy in kT per atom"),
+        default=ConvergenceCheck.tolerance,
+        metavar="KT",
+        help="difference that --converged takes for none, kT per atom (%(default)s)",
+    )
+    add("--seed", type=count(0), default=Settings.seed, help="random seed of --converged (%(default)s)")
+    add("--threads", type=count(1), help="CPU threads of --converged (all cores)")
     add_verbose(command)
     command.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Print what was found; returns the exit code."""
+    if options.converged is not None:
+        return _check_converged(options)
     from dbm_gmx.backmapping.check import check
 
     print("\n".join(check(*inputs_and_method(options))))
     return ExitCode.DONE
+
+
+def _check_converged(options: Namespace) -> int:
+    """Print energies beside those of an independent reconstruction; returns the exit code."""
+    from dbm_gmx.backmapping.converged import check_converged
+
+    threads = options.threads or len(os.sched_getaffinity(0))
+    inputs, method = inputs_and_method(options)
+    wanted = record_of(options, ConvergenceCheck)
+    found = check_converged(inputs, method, options.converged, wanted, threads=threads)
+    print(found.text())
+    return ExitCode.DONE if found.converged else ExitCode.FLAWED

@@ -61,20 +61,28 @@ def add_parser(commands: Commands) -> None:
     add_ensemble(command)
     add("-o", "--output", type=Path, metavar="FOLDER", help="index.html, scores.json, data, worst (report)")
     add("--json", action="store_true", help="print the scores as JSON; no report, unless -o is given too")
+    for part, called in (("conformations", "conformational space"), ("classifier", "classifier's test")):
+        add(
+            f"--no-{part}",
+            action="append_const",
+            const=part,
+            default=[],
+            dest="left_out",
+            help=f"leave out the {called}; it takes time and needs a reference",
+        )
     add(
-        "--no-conformations",
-        action="store_false",
-        dest="conformational",
-        help="leave out the conformational space, which takes longest",
+        "--seed",
+        type=count(0),
+        default=1,
+        help="random seed of errors, floor, clusters and classifier (%(default)s)",
     )
-    add("--seed", type=count(0), default=1, help="random seed of errors, floor and clusters (%(default)s)")
     add_process(command)
     command.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Evaluate, write the report and print its summary; returns the exit code."""
-    from dbm_gmx.evaluate.evaluation import evaluate
+    from dbm_gmx.evaluate.evaluation import SLOW, evaluate
     from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
     from dbm_gmx.parallel import set_threads
 
@@ -88,7 +96,7 @@ def run(options: Namespace) -> int:
     evaluation = evaluate(
         replace(inputs, defines=(*defines, *inputs.defines)),
         conditions=conditions,
-        conformational=options.conformational,
+        slow=tuple(part for part in SLOW if part not in options.left_out),
         seed=options.seed,
         threads=threads,
         quiet=options.quiet or options.json,

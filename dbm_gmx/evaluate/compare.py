@@ -11,6 +11,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.evaluate.distributions import divergences, histogram, jensen_shannon, mean_divergences
 from dbm_gmx.evaluate.measure import Measured
+from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
 
 Frames = Sequence[Measured]
 Scores = dict[tuple[str, str], float]
@@ -40,6 +41,12 @@ SPLITS = 20
 
 FARTHEST = 10.0
 """Spreads of the reference that a single value counts as being off, at most."""
+
+BEYOND = 0.02
+"""Difference of an energy, kT per atom, up to which it is none."""
+
+PAIRS = 4
+"""Frames at the same times from which on energies are compared frame by frame."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +158,23 @@ def floor(reference: Frames, candidate: int, *, seed: int) -> Scores:
         order = rng.permutation(len(reference))
         found.append(compare(*([reference[i] for i in rows] for rows in (order[:rest], order[rest:]))))
     return _over([{key: abs(v) for key, v in scores.items()} for scores in found], np.mean)
+
+
+def energy_difference(reference: Frames, candidate: Frames, *, atoms: int, kt: float) -> EnergyDifference:
+    """Energies of a candidate less those of the reference, with standard errors over frames.
+
+    Where the reference has all times of the candidate, and these are :data:`PAIRS` or more, frames of the
+    same time are compared: what the same beads give both takes no part in the error then.
+    """
+    by_time = {round(frame.time, 3): frame for frame in reference}
+    same = [by_time[time] for time in (round(f.time, 3) for f in candidate) if time in by_time]
+    paired = len(same) == len(candidate) >= PAIRS
+    names = tuple(reference[0].moving)
+    first, second = (
+        np.array([[frame.moving[name] for name in names] for frame in frames])
+        for frames in (candidate, same if paired else reference)
+    )
+    return compare_energies(first, second, names, atoms=atoms, kt=kt, paired=paired)
 
 
 def _over(found: Sequence[Scores], how: Callable[[list[float]], np.floating[Any]]) -> Scores:

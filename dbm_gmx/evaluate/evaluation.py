@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import default_alignment, mapped_molecules
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
 from dbm_gmx.chemistry.system import System, whole_atoms
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import REFERENCE, Score, floor_frames, scored
+from dbm_gmx.evaluate.compare import REFERENCE, Score, energy_difference, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
@@ -30,16 +31,20 @@ from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.forcefield.equilibrium import EnergyDifference
 from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
 from dbm_gmx.parallel import side_by_side
 
 if TYPE_CHECKING:
+    from dbm_gmx.evaluate.classifier import TwoSamples
     from dbm_gmx.evaluate.conformations import Conformations
 
 log = logging.getLogger(__name__)
 
-EXTRA = ("dscribe", "sklearn")
-"""What the conformational space needs (``pip install 'dbm-gmx[report]'``)."""
+CONFORMATIONS, CLASSIFIER = "conformations", "classifier"
+
+SLOW = {CONFORMATIONS: ("dscribe", "sklearn"), CLASSIFIER: ("sklearn",)}
+"""Parts that take longest, and what each needs of the extra ``report``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,10 @@ class Evaluation:
         What the terms alone would make of the distributions.
     conformations
         The conformational space; ``None`` where it was left out.
+    differences
+        Energies of each candidate less those of the reference, by its label.
+    two_samples
+        Whether a classifier tells candidates from the reference; ``None`` where that was left out.
     notes
         What the reader should know.
     """
@@ -100,6 +109,8 @@ class Evaluation:
     expected: Mapping[TermClass, Expected]
     conformations: Conformations | None = None
     notes: tuple[str, ...] = field(default_factory=tuple)
+    differences: Mapping[str, EnergyDifference] = field(default_factory=dict)
+    two_samples: TwoSamples | None = None
 
     @property
     def everything(self) -> tuple[Trajectory, ...]:
@@ -139,7 +150,7 @@ def evaluate(
     inputs: EvaluateInputs,
     *,
     conditions: Conditions | None = None,
-    conformational: bool = True,
+    slow: Collection[str] = tuple(SLOW),
     seed: int = 1,
     threads: int = 1,
     quiet: bool = True,
@@ -152,10 +163,10 @@ def evaluate(
         The files.
     conditions
         Temperature and cut-offs.
-    conformational
-        Whether to look at the conformational space too, which takes longest and needs the extra ``report``.
+    slow
+        Those of :data:`SLOW` that are done; they need the extra ``report``.
     seed
-        Of the error bars, the floor and the conformational space.
+        Of the error bars, the floor, the conformational space and the classifier.
     threads
         Frames measured at a time.
     quiet
@@ -193,8 +204,19 @@ def evaluate(
         floor_frames(len(reference.frames), _most(kept)) if reference else (0, 0),
         expected_distributions(system, conditions),
         notes=tuple(notes),
+        differences={c.label: _difference(setup, reference, c) for c in kept} if reference else {},
     )
-    return _with_conformations(evaluation, seed) if conformational else evaluation
+    evaluation = _with_conformations(evaluation, seed) if CONFORMATIONS in slow else evaluation
+    return _with_two_samples(evaluation, seed) if CLASSIFIER in slow else evaluation
+
+
+def _difference(setup: Setup, reference: Trajectory, candidate: Trajectory) -> EnergyDifference:
+    """Energies of a candidate less those of the reference, kT per atom; sites without mass are none."""
+    atoms = sum(
+        count * int((moltype.masses > 0).sum()) for moltype, _, count in blocks(setup.system.topology)
+    )
+    kt = GAS * setup.conditions.temperature
+    return energy_difference(reference.measured, candidate.measured, atoms=atoms, kt=kt)
 
 
 def _most(trajectories: Sequence[Trajectory]) -> int:
@@ -352,15 +374,10 @@ def _bead_note(candidate: Trajectory) -> str:
 def _with_conformations(evaluation: Evaluation, seed: int) -> Evaluation:
     """Add the conformational space, or say why not."""
     reference, notes = evaluation.reference, list(evaluation.notes)
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if reference is None:
         return evaluation
-    if missing:
-        notes.append(
-            f"without the conformational space, as {' and '.join(missing)} is not installed: "
-            "pip install 'dbm-gmx[report]'"
-        )
-        return replace(evaluation, notes=tuple(notes))
+    if said := _missing(CONFORMATIONS, "the conformational space"):
+        return replace(evaluation, notes=(*notes, said))
     from dbm_gmx.evaluate.conformations import conformations
 
     candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
@@ -370,3 +387,26 @@ def _with_conformations(evaluation: Evaluation, seed: int) -> Evaluation:
         notes.append(f"without the conformational space: {error}")
         return replace(evaluation, notes=tuple(notes))
     return replace(evaluation, conformations=found, notes=tuple(notes))
+
+
+def _missing(part: str, called: str) -> str:
+    """Say that a part is left out as something is not installed; nothing where all is."""
+    missing = [name for name in SLOW[part] if importlib.util.find_spec(name) is None]
+    if not missing:
+        return ""
+    return f"without {called}, as {' and '.join(missing)} is not installed: pip install 'dbm-gmx[report]'"
+
+
+def _with_two_samples(evaluation: Evaluation, seed: int) -> Evaluation:
+    """Add the classifier's test, or say why not."""
+    reference = evaluation.reference
+    if reference is None:
+        return evaluation
+    if said := _missing(CLASSIFIER, "the classifier"):
+        return replace(evaluation, notes=(*evaluation.notes, said))
+    from dbm_gmx.evaluate.classifier import two_samples
+
+    candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
+    topology, constraints = evaluation.system.topology, evaluation.conditions.constraints
+    found = two_samples(topology, constraints, reference.frames, candidates, seed=seed)
+    return replace(evaluation, two_samples=found, notes=(*evaluation.notes, *found.notes))

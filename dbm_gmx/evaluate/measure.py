@@ -16,6 +16,7 @@ from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_valu
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.rules import Fault, faults
 from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
+from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.energy import bonded_energies
 from dbm_gmx.options import Conditions
 
@@ -46,6 +47,9 @@ class Measured:
         Broken hard rules.
     deviation
         (beads,) nm from the beads of the same time; none where there are no such.
+    moving
+        As ``energies``, but without bonds of fixed length and without the sum: rounding is all there is in
+        these bonds.
     """
 
     time: float
@@ -59,6 +63,7 @@ class Measured:
     racemo: FloatArray
     faults: tuple[Fault, ...] = ()
     deviation: FloatArray = field(default_factory=lambda: np.zeros(0))
+    moving: dict[str, float] = field(default_factory=dict)
 
 
 def measure(
@@ -83,6 +88,8 @@ def measure(
     pairs = measure_pairs(system, frame, conditions)
     energies = {name: float(e) for name, e in bonded_energies(system.topology, atoms).items()}
     energies |= pairs.energies
+    free = free_topology(system.topology, conditions.constraints)
+    moving = {name: float(e) for name, e in bonded_energies(free, atoms).items()} | pairs.energies
     shapes = _shapes(system, atoms.numpy())
     return Measured(
         frame.time,
@@ -96,6 +103,7 @@ def measure(
         np.zeros(0)
         if beads is None
         else deviation(system, atoms.numpy(), beads.positions.astype(np.float64), frame.box),
+        moving,
     )
 
 

@@ -9,19 +9,22 @@ from importlib.resources import files
 from string import Template
 
 from dbm_gmx import __version__
-from dbm_gmx.evaluate.compare import METRICS, REFERENCE, RESAMPLES, SPLITS, Score
+from dbm_gmx.evaluate.compare import BEYOND, METRICS, REFERENCE, RESAMPLES, SPLITS, Score
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.tables import (
     PARTS,
     TERM_ALONE,
     Panel,
     deviations,
+    is_told_apart,
     racemo_dyads,
     root_mean_square,
     rule_rows,
     term_table,
+    told_apart_by,
 )
 from dbm_gmx.evaluate.worst import Place
+from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 
 TITLES = {
     "bond": "Bonds",
@@ -33,6 +36,7 @@ TITLES = {
     "g(r)": "Pair distributions",
     "shape": "Size of molecules",
     "deviation": "Distance from the beads",
+    "classifier": "Told from the reference by a classifier",
     "map": "Conformational space",
     "confusion": "Clusters: reference and candidate",
     "populations": "Populations of the clusters",
@@ -52,6 +56,9 @@ CAPTIONS = {
     "(element, neighbours, a: aromatic, @: sits on; Fig 4 e, f of the paper).",
     "shape": "Radius of gyration, and distance between the ends of the longest chain outside rings.",
     "deviation": "Mapped atoms of the candidates from the beads they were made for.",
+    "classifier": "Part of the environments of heavy atoms that a classifier takes for the candidate's, in "
+    "frames it has not seen: of the candidate against of the reference. The diagonal is guessing; black: "
+    "halves of the reference.",
     "map": "Monomers by the similarity of their conformations; numbers are clusters of the reference (Fig 5 "
     "of the paper).",
     "confusion": "Of the monomers in a cluster of the reference (rows), the part (%) in each cluster in the "
@@ -74,7 +81,7 @@ def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, s
     )
     frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
     lead = f"{moltypes} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
-    parts = [rule_table(evaluation), _summary(evaluation), _expected(evaluation)]
+    parts = [rule_table(evaluation), _summary(evaluation), _equilibrium(evaluation), _expected(evaluation)]
     parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
     parts.append(worst)
     body = "\n".join(part for part in parts if part)
@@ -162,7 +169,9 @@ def _summary(evaluation: Evaluation) -> str:
         "<h2>How far from the reference</h2>"
         "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the "
         "reference. Red where the value is above the floor by more than two errors.</p>"
-        + score_table(evaluation, chosen, metric=True, more=_populations(evaluation))
+        + score_table(
+            evaluation, chosen, metric=True, more=[*_populations(evaluation), *_classifier(evaluation)]
+        )
     )
 
 
@@ -184,6 +193,58 @@ def _populations(evaluation: Evaluation) -> list[list[str]]:
     found = [(space.divergence[label], *space.floor[label]) for label in evaluation.scores]
     cells = [population_cell(*values) for values in found]
     return [["populations of conformations <small>Jensen-Shannon divergence</small>", *cells]]
+
+
+def _classifier(evaluation: Evaluation) -> list[list[str]]:
+    """The classifier's test as rows of the summary."""
+    tested = evaluation.two_samples
+    if tested is None or not tested.told:
+        return []
+    floor = tested.floor
+    beside = "" if floor is None else f" <small>({floor.auc:.3f} &plusmn; {floor.error:.2g})</small>"
+    cells, by = [], []
+    for told in (tested.told.get(label) for label in evaluation.scores):
+        if told is None:
+            cells.append("too few frames")
+            by.append("")
+            continue
+        off = " class=off" if is_told_apart(told, floor) else ""
+        cells.append(f"<td{off}>{told.auc:.3f} &plusmn; {told.error:.2g}{beside}</td>")
+        by.append(", ".join(f"{name} {value:.3f}" for name, value in told_apart_by(told)))
+    return [
+        ["classifier <small>AUC: 0.5 cannot tell, 1 tells each atom</small>", *cells],
+        ["told apart by <small>AUC lost without</small>", *by],
+    ]
+
+
+def _equilibrium(evaluation: Evaluation) -> str:
+    """Energies by term beside those of the reference."""
+    found = evaluation.differences
+    if not found:
+        return ""
+    first = next(iter(found.values()))
+    rows = [[f"<b>{escape(name)}</b>" if name == TOTAL else escape(name)] for name in first.names]
+    head = ["kT per atom"]
+    for label, energies in found.items():
+        head += [escape(label), REFERENCE, "difference"]
+        for row, one, other, cell in zip(
+            rows, energies.first, energies.second, _difference_cells(energies), strict=True
+        ):
+            row += [f"{one:.4f}", f"{other:.4f}", cell]
+    return (
+        "<h2>Energies by term</h2><p>Candidate less reference, kT per atom &plusmn; standard error over "
+        f"frames. At equilibrium all are 0 within their errors. Red: more than {BEYOND:g} and more than two "
+        "errors (a little more where there are few frames). Bonds of fixed length are left out.</p>"
+        + table(head, rows)
+    )
+
+
+def _difference_cells(energies: EnergyDifference) -> list[str]:
+    cells = []
+    for value, error, off in zip(energies.difference, energies.error, energies.beyond(BEYOND), strict=True):
+        scatter = f" &plusmn; {error:.4f}" if math.isfinite(error) else ""
+        cells.append(f"<td{' class=off' if off else ''}>{value:+.4f}{scatter}</td>")
+    return cells
 
 
 def population_cell(divergence: float, floor: float, most: float) -> str:
@@ -353,6 +414,13 @@ def method(evaluation: Evaluation) -> str:
         lines.append(
             f"The floor is the mean over {SPLITS} ways to compare {rest} frames of the reference with "
             f"{part} others."
+        )
+    if evaluation.two_samples is not None and evaluation.two_samples.told:
+        lines.append(
+            "The classifier: gradient-boosted trees on environments of at most "
+            f"{evaluation.two_samples.atoms} heavy atoms a frame; frames that it judges are not among those "
+            "that it learns from. Its floor is the mean over halves of the reference, and the error of the "
+            "floor is what single halves scatter by."
         )
     space = evaluation.conformations
     if space is not None:

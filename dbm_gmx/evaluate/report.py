@@ -9,9 +9,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.evaluate.compare import BEYOND
 from dbm_gmx.evaluate.evaluation import Evaluation
 from dbm_gmx.evaluate.page import main_scores, page, worst_of_each, worst_places
-from dbm_gmx.evaluate.tables import panels, plain_scores
+from dbm_gmx.evaluate.tables import panels, plain_scores, told_apart_by
 from dbm_gmx.evaluate.worst import write_worst
 from dbm_gmx.files.output import backup
 
@@ -91,5 +92,36 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
         if space is not None and candidate.label in space.divergence:
             value, (floor, _) = space.divergence[candidate.label], space.floor[candidate.label]
             lines.append(f"  {'populations of conformations':28} {value:9.4f} ({floor:.4f})")
+        lines += _equilibrium_lines(evaluation, candidate.label)
+        lines += _classifier_lines(evaluation, candidate.label)
     lines += [f"note: {note}" for note in evaluation.notes]
     return "\n".join([*lines, *([f"report         {index}"] if index else [])])
+
+
+def _equilibrium_lines(evaluation: Evaluation, label: str) -> list[str]:
+    """Energies by term, less those of the reference."""
+    energies = evaluation.differences.get(label)
+    if energies is None:
+        return []
+    rows = zip(energies.names, energies.difference, energies.error, energies.beyond(BEYOND), strict=True)
+    return [
+        "  energies less the reference's, kT per atom",
+        *(
+            f"    {name:26} {value:+9.4f} +- {error:.4f}{'  OFF' if off else ''}"
+            for name, value, error, off in rows
+        ),
+    ]
+
+
+def _classifier_lines(evaluation: Evaluation, label: str) -> list[str]:
+    """How well a classifier tells a candidate from the reference, and by what."""
+    tested = evaluation.two_samples
+    if tested is None or label not in tested.told:
+        return []
+    told, floor = tested.told[label], tested.floor
+    beside = "" if floor is None else f" ({floor.auc:.4f} +- {floor.error:.4f})"
+    by = ", ".join(f"{name} {value:.3f}" for name, value in told_apart_by(told))
+    return [
+        f"  {'classifier, AUC':28} {told.auc:9.4f} +- {told.error:.4f}{beside}",
+        *([f"    told apart by {by}"] if by else []),
+    ]

@@ -16,13 +16,15 @@ import numpy as np
 
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray
-from dbm_gmx.evaluate.compare import METRICS, REFERENCE, energy_range
+from dbm_gmx.evaluate.compare import BEYOND, METRICS, REFERENCE, energy_range
 from dbm_gmx.evaluate.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.pairs import centres, pair_names
 from dbm_gmx.evaluate.rules import RULES
+from dbm_gmx.forcefield.equilibrium import EnergyDifference
 
 if TYPE_CHECKING:
+    from dbm_gmx.evaluate.classifier import Told
     from dbm_gmx.evaluate.conformations import Conformations
 
 PAIR_PANELS = 15
@@ -78,7 +80,8 @@ def _cell(value: Any) -> str:
 def panels(evaluation: Evaluation) -> list[Panel]:
     """All plots there are, in the order of the report."""
     found = [*_terms(evaluation), *_lennard_jones(evaluation), *_energies(evaluation), *_pairs(evaluation)]
-    found += [*_shapes(evaluation), *_deviations(evaluation), *_conformations(evaluation)]
+    found += [*_shapes(evaluation), *_deviations(evaluation), *_classifier(evaluation)]
+    found += _conformations(evaluation)
     taken: set[str] = set()
     return [replace(panel, name=_free(slug(panel.name), taken)) for panel in found]
 
@@ -209,6 +212,18 @@ def _deviations(evaluation: Evaluation) -> Iterator[Panel]:
     )
 
 
+def _classifier(evaluation: Evaluation) -> Iterator[Panel]:
+    tested = evaluation.two_samples
+    if tested is None or not tested.told:
+        return
+    curves = {label: told.curve for label, told in tested.told.items()}
+    if tested.floor is not None:
+        curves = {REFERENCE: tested.floor.curve} | curves
+    x, y = "taken for the candidate, of the reference", "of the candidate"
+    grid = np.linspace(0, 1, len(next(iter(curves.values()))))
+    yield Panel("classifier", "classifier", "heavy atoms", x, y, "line", {x: grid} | curves)
+
+
 def _conformations(evaluation: Evaluation) -> Iterator[Panel]:
     found = evaluation.conformations
     if found is None:
@@ -271,6 +286,10 @@ def _candidate(evaluation: Evaluation, candidate: Trajectory) -> dict[str, Any]:
         found["beads"] = {"rms": root_mean_square(apart), "largest": float(apart.max())}
     if len(dyads):
         found["racemo dyads"] = float(dyads.mean())
+    if candidate.label in evaluation.differences:
+        found["equilibrium"] = equilibrium_scores(evaluation.differences[candidate.label])
+    if evaluation.two_samples is not None and candidate.label in evaluation.two_samples.told:
+        found["classifier"] = classifier_scores(evaluation, candidate.label)
     space = evaluation.conformations
     if space is not None and candidate.label in space.divergence:
         found["conformations"] = _conformation_scores(space, candidate.label)
@@ -290,6 +309,47 @@ def root_mean_square(values: FloatArray) -> float:
 def racemo_dyads(trajectory: Trajectory) -> FloatArray:
     """(k,) 1 for every racemo dyad of all frames, 0 for every meso one."""
     return np.concatenate([np.zeros(0), *(m.racemo for m in trajectory.measured)])
+
+
+def equilibrium_scores(energies: EnergyDifference) -> dict[str, dict[str, Any]]:
+    """Energies by term, kT per atom, and whether each is off: by more than chance and :data:`BEYOND`."""
+    columns = (energies.first, energies.second, energies.difference, energies.error)
+    keys = ("candidate", "reference", "difference", "error")
+    return {
+        name: {key: number(float(column[k])) for key, column in zip(keys, columns, strict=True)}
+        | {"off": bool(energies.beyond(BEYOND)[k])}
+        for k, name in enumerate(energies.names)
+    }
+
+
+def classifier_scores(evaluation: Evaluation, label: str) -> dict[str, Any]:
+    """How well a classifier tells a candidate from the reference, and by what."""
+    tested = evaluation.two_samples
+    assert tested is not None
+    told, floor = tested.told[label], tested.floor
+    found: dict[str, Any] = {"auc": number(told.auc), "error": number(told.error)}
+    found["floor"] = None if floor is None else _told_numbers(floor)
+    found["frames"] = {"reference": told.frames[0], "candidate": told.frames[1]}
+    found["importance"] = {
+        name: {"value": number(value), "error": number(told.importance_error[name])}
+        for name, value in told.importance.items()
+    }
+    return found
+
+
+def _told_numbers(floor: Told) -> dict[str, Any]:
+    return {"auc": number(floor.auc), "error": number(floor.error), "frames": list(floor.frames)}
+
+
+def told_apart_by(told: Told) -> list[tuple[str, float]]:
+    """Groups of numbers that tell most, the first ones first; those that may be chance are left out."""
+    by = [(name, value) for name, value in told.importance.items() if value > 2 * told.importance_error[name]]
+    return sorted(by, key=lambda one: -one[1])
+
+
+def is_told_apart(told: Told, floor: Told | None) -> bool:
+    """Whether a candidate is told from the reference by more than chance."""
+    return told.auc - max(0.5, 0.5 if floor is None else floor.auc) > 2 * told.error
 
 
 def _conformation_scores(space: Conformations, label: str) -> dict[str, Any]:

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import CONSTRAINTS
@@ -59,6 +61,26 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
 
 
 NO_LENGTH = 5  # function type of bonds that are a link and nothing else
+
+
+def without_bonds(terms: Terms, fixed: IntArray) -> Terms:
+    """Leave out bonds whose length is fixed, (c, 2) as of :func:`fixed_bonds`; other terms stay."""
+    if terms.directive != "bonds":
+        return terms
+    held = {(int(min(p)), int(max(p))) for p in fixed}
+    keep = np.array([(int(min(p)), int(max(p))) not in held for p in terms.atoms], bool)
+    return Terms(terms.directive, terms.function, terms.atoms[keep], terms.parameters[keep])
+
+
+@lru_cache(maxsize=8)
+def free_topology(topology: Topology, constraints: str) -> Topology:
+    """The topology without the energies of bonds of fixed length, of which rounding is all there is."""
+    moltypes = {}
+    for name, moltype in topology.molecule_types.items():
+        fixed, _ = fixed_bonds(moltype, constraints)
+        terms = [without_bonds(t, fixed) for t in moltype.terms]
+        moltypes[name] = replace(moltype, terms=tuple(t for t in terms if len(t.atoms)))
+    return replace(topology, molecule_types=moltypes)
 
 
 # --- projection ------------------------------------------------------------------------------------

@@ -394,21 +394,27 @@ def nonbonded_energies(topology: Topology, frame: Frame, field: LongRange) -> di
 def coulomb_energy(
     topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: LongRange
 ) -> Tensor:
-    """Coulomb energy of pairs of a frame, kJ/mol, within the cut-off.
+    """Coulomb energy of pairs of a frame, kJ/mol: the sum of :func:`coulomb_energies`."""
+    return coulomb_energies(topology, pairs, distances, excluded, field).sum()
+
+
+def coulomb_energies(
+    topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: LongRange
+) -> Tensor:
+    """(k,) Coulomb energies of pairs of a frame, kJ/mol, within the cut-off.
 
     Parameters
     ----------
     pairs, distances, excluded
-        (k, 2), (k,) nm and (k,): pairs, of which those beyond the cut-off do not count, and which of them
+        (k, 2), (k,) nm and (k,): pairs, of which those beyond the cut-off have none, and which of them
         are excluded: on these only what is beyond the cut-off acts.
     """
-    near = distances < field.cutoff
-    charges = atom_charges(topology)
-    r = torch.as_tensor(distances[near])
-    qq = torch.as_tensor(charges[pairs[near]].prod(1) / field.epsilon_r)
-    out = torch.as_tensor(excluded[near])
-    apart = coulomb(r[~out], qq[~out], field.beyond)
-    return apart.sum() + field_energy(r[out], qq[out], field.beyond).sum()
+    r = torch.as_tensor(distances)
+    qq = torch.as_tensor(atom_charges(topology)[pairs].prod(1) / field.epsilon_r)
+    energy = torch.where(
+        torch.as_tensor(excluded), field_energy(r, qq, field.beyond), coulomb(r, qq, field.beyond)
+    )
+    return energy.where(r < field.cutoff, 0.0)
 
 
 def own_field_energy(topology: Topology, field: LongRange) -> Tensor:

@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, atom_types, excluded_pairs
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds
+from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds, without_bonds
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
 from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
 from dbm_gmx.options import Conditions
@@ -139,8 +139,7 @@ def _molecule(
     kt = GAS * conditions.temperature
     terms = energy_terms(moltype, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)
     fixed, length = fixed_bonds(moltype, conditions.constraints)
-    held = {(int(min(p)), int(max(p))) for p in fixed}
-    bonded = [_without(t, held) for t in terms if t.directive not in ("pairs", "coulomb14")]
+    bonded = [without_bonds(t, fixed) for t in terms if t.directive not in ("pairs", "coulomb14")]
     springs = Terms("bonds", 1, fixed, np.stack([length, np.full(len(length), kt / BOND_SPREAD**2)], axis=1))
     charges = moltype.charges * np.sqrt(ELECTRIC / conditions.epsilon_r)
     special, parameters = _special_pairs(moltype, terms, charges)
@@ -157,14 +156,6 @@ def _molecule(
         sp.csr_matrix(mapping.weights),
         np.full(mapping.weights.shape[0], conditions.width),
     )
-
-
-def _without(terms: Terms, held: set[tuple[int, int]]) -> Terms:
-    """Leave out bonds whose length is fixed."""
-    if terms.directive != "bonds":
-        return terms
-    keep = np.array([(int(min(p)), int(max(p))) not in held for p in terms.atoms], bool)
-    return Terms(terms.directive, terms.function, terms.atoms[keep], terms.parameters[keep])
 
 
 def _special_pairs(

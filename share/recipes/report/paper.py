@@ -106,7 +106,9 @@ def main(words: Sequence[str] | None = None) -> None:
         (folder / "cg.tpr", folder / "cg.xtc"),
         (folder / "mapping.xml",),
     )
-    evaluation = evaluate(inputs, conditions=conditions, threads=given.threads, quiet=False)
+    evaluation = evaluate(
+        inputs, conditions=conditions, slow=("conformations",), threads=given.threads, quiet=False
+    )
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "index.html").write_text(page(evaluation))
     (given.out / "scores.json").write_text(scores_text(evaluation))

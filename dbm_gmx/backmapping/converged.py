@@ -1,0 +1,233 @@
+"""Whether a trajectory of atoms is at equilibrium, given its beads.
+
+That the energy of one chain no longer changes proves nothing: it may be caught.  Atoms rebuilt from scratch
+on the same beads have the same energy, term by term, if both are at equilibrium.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dbm_gmx.backmapping.backmapper import warn_if_assumed
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import infer_chirality
+from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atoms, whole_beads
+from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.system import BeadFrames, read_inputs
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.forcefield.block_energies import block_energies
+from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference, compare_energies
+from dbm_gmx.options import ConvergenceCheck, Inputs, Method
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
+
+log = logging.getLogger(__name__)
+
+INDEPENDENT = 1 << 20
+"""Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Converged:
+    """A trajectory beside an independent reconstruction of some of its frames.
+
+    Attributes
+    ----------
+    path
+        The trajectory.
+    times
+        Of the frames that were rebuilt, ps.
+    energies
+        Those of the trajectory less those of the reconstruction.
+    tolerance
+        kT per atom.
+    settled
+        Whether the chain of each reconstruction was stationary at the end.
+    apart
+        Root mean square distance of the mapped atoms from the beads, nm.
+    """
+
+    path: Path
+    times: tuple[float, ...]
+    energies: EnergyDifference
+    tolerance: float
+    settled: tuple[bool, ...]
+    apart: float
+
+    @property
+    def off(self) -> tuple[str, ...]:
+        """The total, or terms, that differ by more than the tolerance and chance."""
+        names, terms = self.energies.names, len(self.energies.names) - 1
+        beyond = self.energies.beyond(self.tolerance, looks=terms)
+        beyond[-1] = self.energies.beyond(self.tolerance)[-1]
+        return tuple(name for name, off in zip(names, beyond, strict=True) if off)
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing differs by more than the tolerance and chance."""
+        return not self.off
+
+    def text(self) -> str:
+        """The table and the verdict."""
+        energies, off = self.energies, self.off
+        times = ", ".join(f"{time:g}" for time in self.times)
+        lines = [
+            f"{self.path.name} at {times} ps, and an independent reconstruction of the same beads",
+            f"mapped atoms {self.apart:.4f} nm (rms) from the beads",
+            f"{'kT per atom':18}{'trajectory':>11}{'rebuilt':>11}{'difference':>12}",
+        ]
+        columns = (energies.names, energies.first, energies.second, energies.difference, energies.error)
+        lines += [
+            f"{name:18}{first:11.4f}{second:11.4f}{value:+12.4f} +- {error:.4f}{'  *' if name in off else ''}"
+            for name, first, second, value, error in zip(*columns, strict=True)
+        ]
+        if not all(self.settled):
+            lines.append(f"note: {self.settled.count(False)} reconstructions did not become stationary")
+        return "\n".join([*lines, self.verdict()])
+
+    def verdict(self) -> str:
+        """What follows, in a sentence."""
+        value, seen = self.energies.row(TOTAL)[0], float(self.energies.reach()[-1])
+        if TOTAL in self.off:
+            side = "above" if value > 0 else "below"
+            doubt = "" if value > 0 else "; it is the reconstruction that is not, or the atoms are too cold"
+            return f"NOT CONVERGED: {abs(value):.2g} kT per atom {side} an independent reconstruction{doubt}"
+        if self.off:
+            return f"NOT CONVERGED: {', '.join(self.off)} not as in an independent reconstruction"
+        said = f"no difference of more than {self.tolerance:g} kT per atom was found"
+        if seen <= self.tolerance:
+            return said
+        return f"{said}; with {len(self.times)} frames none below {seen:.2g} can be found (--frames)"
+
+
+class Rebuilt(NamedTuple):
+    """A frame and its reconstruction.
+
+    Attributes
+    ----------
+    names
+        Terms of the energy.
+    given, made
+        (blocks, k) kJ/mol, of the frame and of its reconstruction.
+    settled
+        Whether the chain was stationary at the end.
+    apart
+        (beads,) nm, the mapped atoms of the frame from the beads.
+    """
+
+    names: tuple[str, ...]
+    given: FloatArray
+    made: FloatArray
+    settled: bool
+    apart: FloatArray
+
+
+def check_converged(
+    inputs: Inputs,
+    method: Method,
+    trajectory: Path,
+    wanted: ConvergenceCheck | None = None,
+    *,
+    threads: int = 1,
+) -> Converged:
+    """Compare frames of atoms with an independent reconstruction of the same frames.
+
+    Parameters
+    ----------
+    inputs
+        Beads, atoms and mapping, as for a reconstruction.  Without a trajectory of beads these are mapped
+        from the atoms.
+    method
+        Temperature, cut-offs, width of the restraints, seed; the sampler is used whatever the method is.
+    trajectory
+        The atoms, whoever has made them.
+    wanted
+        How many frames, and what counts as a difference.
+    threads
+        For each frame; the result does not depend on them.
+
+    Raises
+    ------
+    InputError
+        If an input cannot be used, or there are no beads of the time of a frame.
+    """
+    wanted = wanted or ConvergenceCheck()
+    system, beads = read_inputs(inputs)
+    chosen = _chosen(system, inputs, trajectory, wanted.frames)
+    known = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    chirality = infer_chirality(system, chosen[0].positions, known)
+    settings = replace(method.settings, refine="exact", start=None)
+    warn_if_assumed(method.conditions)
+    sampler = make_sampler(system, method.conditions, settings, chirality, threads=threads)
+    found = [
+        _rebuild(sampler, atoms, under)
+        for atoms, under in zip(chosen, _beads_of(system, beads, chosen), strict=True)
+    ]
+    given, made = (np.concatenate([getattr(one, name) for one in found]) for name in ("given", "made"))
+    energies = compare_energies(
+        given,
+        made,
+        found[0].names,
+        atoms=system.n_atoms * len(chosen) / len(given),
+        kt=GAS * method.conditions.temperature,
+        paired=True,
+    )
+    apart = np.concatenate([one.apart for one in found])
+    return Converged(
+        trajectory,
+        tuple(frame.time for frame in chosen),
+        energies,
+        wanted.tolerance,
+        tuple(one.settled for one in found),
+        float(np.sqrt(np.mean(apart**2))),
+    )
+
+
+def _chosen(system: System, inputs: Inputs, trajectory: Path, count: int) -> list[Frame]:
+    """Frames of the atoms, evenly spread over the trajectory, molecules whole."""
+    times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
+    total = sum(1 for _ in read_frames(trajectory, n_atoms=system.n_atoms, **times))
+    wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+    frames = enumerate(read_frames(trajectory, n_atoms=system.n_atoms, **times))
+    return [replace(frame, positions=whole_atoms(system, frame)) for k, frame in frames if k in wanted]
+
+
+def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list[Frame]:
+    """Whole beads of the times of the atoms, those of the atoms themselves where there is no trajectory.
+
+    Raises
+    ------
+    InputError
+        If there are no beads of a time.
+    """
+    if beads.inputs.trajectory is None:
+        return [replace(f, positions=mapped_beads(system, f.positions).astype(np.float32)) for f in atoms]
+    wanted = {round(frame.time, 3) for frame in atoms}
+    found = {round(f.time, 3): f for f in beads if round(f.time, 3) in wanted}
+    if missing := sorted(wanted - set(found)):
+        raise InputError(
+            f"no beads at {missing[0]:g} ps, a time of the atoms; without a trajectory of beads (-f) they "
+            "are mapped from the atoms",
+            path=beads.inputs.trajectory,
+        )
+    under = [found[round(frame.time, 3)] for frame in atoms]
+    return [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+
+
+def _rebuild(sampler: Sampler, atoms: Frame, beads: Frame) -> Rebuilt:
+    """Rebuild a frame from its beads alone, and work out the energies of both."""
+    log.info("rebuilding the frame at %g ps", atoms.time)
+    positions, convergence = sampler(beads, sample=INDEPENDENT)
+    system, conditions = sampler.system, sampler.hamiltonian.conditions
+    given = block_energies(system, atoms, conditions)
+    made = block_energies(system, replace(atoms, positions=positions), conditions)
+    apart = deviation(system, atoms.positions, beads.positions, atoms.box)
+    return Rebuilt(given.names, given.values, made.values, convergence.converged, apart)
