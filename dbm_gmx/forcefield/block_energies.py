@@ -15,7 +15,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import Topology, atom_charges, blocks, is_excluded
 from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.energy import coulomb_energies, form_of, pair_energies, term_energies
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.forcefield.terms import energy_terms
 from dbm_gmx.options import Conditions
 
@@ -102,10 +102,8 @@ def _add(found: dict[str, FloatArray], name: str, where: IntArray, energies: Flo
 def _nonbonded(
     topology: Topology, frame: Frame, block: IntArray, conditions: Conditions
 ) -> dict[str, FloatArray]:
-    """(blocks,) energies of pairs by name; what atoms have in the reaction field of their own is left out."""
-    field = reaction_field(
-        conditions.rcoulomb, epsilon_r=conditions.epsilon_r, epsilon_rf=conditions.epsilon_rf
-    )
+    """(blocks,) energies of pairs by name; that of atoms with images of their own is left out."""
+    field = long_range(conditions)
     charged, found = bool(atom_charges(topology).any()), dict[str, FloatArray]()
     for pairs, distances in close_pairs_in_parts(frame, max(conditions.rvdw, conditions.rcoulomb)):
         # whose it is depends on the numbers of the atoms alone, the same in all frames
