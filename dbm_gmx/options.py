@@ -235,6 +235,8 @@ class Settings:
         Steps in which a frame is annealed; ``None`` for as many as its energy asks for.
     tolerance
         kT per atom: what the energy may still change by, of a frame that counts as converged.
+    check
+        Whether the first frame, and later ones now and then, are begun anew, to see that both ways end alike.
     samples
         Independent reconstructions of each frame.
     orientations
@@ -251,6 +253,7 @@ class Settings:
     sweeps: int | None = None
     annealing: int | None = None
     tolerance: float = 0.03
+    check: bool = True
     samples: int = 1
     orientations: int = 1
     seed: int = 1

@@ -502,7 +502,7 @@ def test_what_is_said_of_the_sampler(exact, monkeypatch: pytest.MonkeyPatch) -> 
     mixed.fake_sampler(monkeypatch, unsettled=(1, 2))
     lines = exact("aa.xtc", e=20, t=568).out.splitlines()
     assert lines[1:3] == [
-        "refinement     exact at 568 K (-t), 11 sweeps a frame, 2 of 3 NOT CONVERGED (at 10, 20 ps), "
+        "refinement     exact at 568 K (-t), 11 sweeps a frame, 2 of 3 NOT STATIONARY (at 10, 20 ps), "
         "3 molecules grown more than once",
         "accepted       turn 25 %, shift 50 %",
     ]

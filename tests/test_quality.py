@@ -453,14 +453,14 @@ def test_refinements_add_up():
     assert both == Refinement("300 K (-t)", 2, 100, (10.0,), {"turn": (0.4, 2), "shift": (0.5, 1)}, 3)
     assert (Report(refinement=one) + Report(refinement=two) + Report()).refinement == both
     assert both.lines() == [
-        "refinement     exact at 300 K (-t), 50 sweeps a frame, 1 of 2 NOT CONVERGED (at 10 ps), "
+        "refinement     exact at 300 K (-t), 50 sweeps a frame, 1 of 2 NOT STATIONARY (at 10 ps), "
         "3 molecules grown more than once",
         "accepted       turn 20 %, shift 50 %",
     ]
     many = Refinement("300 K (-t)", 9, 90, tuple(range(7)))
-    assert "7 of 9 NOT CONVERGED (at 0, 1, 2, 3, 4, ... ps)" in many.lines()[0]
+    assert "7 of 9 NOT STATIONARY (at 0, 1, 2, 3, 4, ... ps)" in many.lines()[0]
     assert Refinement("300 K (-t)", 2, 90).lines() == [
-        "refinement     exact at 300 K (-t), 45 sweeps a frame, all converged"
+        "refinement     exact at 300 K (-t), 45 sweeps a frame, all stationary"
     ]
     assert Refinement().lines() == []
 

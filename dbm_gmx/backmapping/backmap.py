@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.backmapper import make_backmapper, prepare_mapper
 from dbm_gmx.backmapping.chirality import assign_states, check_tacticity
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame
@@ -103,8 +103,10 @@ def backmap(
         singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
         kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
         mapper, assigned = assign_states(mapper, beads.early, inputs.tacticity)
+        mapper, prepared = prepare_mapper(mapper, beads.early)
         sampled = method.conditions if method.settings.uses_sampler else None
-        said = Told(stereo_notes(system, known), assigned, sampled)
+        notes, tolerance = stereo_notes(system, known), method.settings.tolerance
+        said = Told(notes, assigned, sampled, prepared, tolerance)
         tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples

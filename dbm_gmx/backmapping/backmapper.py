@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from dbm_gmx.backmapping.independent import Twin, begin_anew
 from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.frame import Frame
@@ -26,9 +27,10 @@ from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
 from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.network.scoring import Scorer, make_scorer
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
-from dbm_gmx.parallel import Job, side_by_side
+from dbm_gmx.parallel import Job, Team, side_by_side
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.sampler import Sampler, make_sampler
+from dbm_gmx.sampling.preparation import Preparation, prepare
+from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +43,8 @@ SMALL = 20_000
 """Atoms below which several frames are sampled side by side rather than one on all threads."""
 
 
-NETWORK = "network"
-"""Name of the network's part among the stages."""
+NETWORK, CHECK = "network", "independent starts"
+"""Names of the network's part among the stages, and of the check."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +61,15 @@ class Rebuilt:
         (n, 3) nm, whole; ``None`` as long as there are none.
     refinement
         What was done, for the summary.
+    checked
+        Whether it is begun anew as well.
     """
 
     beads: Frame
     sample: int = 0
     positions: Float32Array | None = None
     refinement: Refinement = field(default_factory=Refinement)
+    checked: bool = False
 
     @property
     def atoms(self) -> Frame:
@@ -134,10 +139,16 @@ class Backmapper:
 
     def _begin(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
         """Yield whole beads, once for each sample."""
-        for frame in frames:
+        for number, frame in enumerate(frames):
             beads = replace(frame, positions=whole_beads(self.system, frame))
             for sample in range(self.settings.samples):
-                yield Rebuilt(beads, sample)
+                yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
+
+    def _is_checked(self, number: int) -> bool:
+        """Whether a frame of the run is begun anew: numbers 0, 10, 100, ..."""
+        settings = self.settings
+        wanted = settings.check and settings.refine == "exact" and settings.sweeps is None
+        return wanted and (number == 0 or (number >= 10 and 10 ** (len(str(number)) - 1) == number))
 
     def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
@@ -173,7 +184,22 @@ class Backmapper:
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
         positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
         said = self._said(convergence, one.beads.time)
-        return replace(one, positions=positions, refinement=one.refinement + said)
+        rebuilt = replace(one, positions=positions, refinement=one.refinement + said)
+        if not one.checked:
+            return rebuilt
+        seconds = dict[str, float]()
+        with stage(CHECK, seconds):
+            twins = self._twins(sampler, rebuilt)
+        checked = Refinement(twins=twins, seconds=seconds)
+        return replace(rebuilt, refinement=rebuilt.refinement + checked)
+
+    def _twins(self, sampler: Sampler, one: Rebuilt) -> tuple[Twin, ...]:
+        """The frame begun anew; nothing, with a warning, where energies cannot be compared."""
+        try:
+            return (begin_anew(sampler, one.atoms, one.beads),)
+        except InputError as error:
+            log.warning("not compared with an independent start: %s", error)
+            return ()
 
     def _said(self, convergence: Convergence, time: float) -> Refinement:
         """What there is to report."""
@@ -262,6 +288,31 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
         raise
     if batch:
         yield batch
+
+
+def prepare_mapper(
+    mapper: Backmapper, beads: Callable[[int], Sequence[Frame]]
+) -> tuple[Backmapper, Preparation | None]:
+    """Fit widths of the bead restraints and length of the annealing where the settings leave them open.
+
+    Parameters
+    ----------
+    mapper
+        With the states of all stereo elements.
+    beads
+        Returns up to so many frames of beads.
+
+    Returns
+    -------
+    The backmapper to work with, and what was found out, if anything was asked.
+    """
+    sampler, settings = mapper.sampler, mapper.settings
+    if sampler is None or settings.refine != "exact" or settings.sweeps is not None:
+        return mapper, None
+    first = beads(1)[0]
+    together = with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
+    ready, found = prepare(together, replace(first, positions=whole_beads(mapper.system, first)))
+    return replace(mapper, sampler=with_team(ready, sampler.team)), found
 
 
 def warn_if_assumed(conditions: Conditions) -> None:

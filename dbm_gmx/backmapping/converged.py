@@ -6,16 +6,14 @@ on the same beads have the same energy, term by term, if both are at equilibrium
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from dbm_gmx.backmapping.backmapper import warn_if_assumed
-from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.backmapping.independent import begin_anew, compare_twins
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atoms, whole_beads
@@ -24,15 +22,10 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forcefield.block_energies import block_energies
-from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference, compare_energies
+from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 from dbm_gmx.options import ConvergenceCheck, Inputs, Method
-from dbm_gmx.sampling.sampler import Sampler, make_sampler
-
-log = logging.getLogger(__name__)
-
-INDEPENDENT = 1 << 20
-"""Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
+from dbm_gmx.sampling.preparation import prepare
+from dbm_gmx.sampling.sampler import make_sampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,28 +101,6 @@ class Converged:
         return f"{said}; with {len(self.times)} frames none below {seen:.2g} can be found (--frames)"
 
 
-class Rebuilt(NamedTuple):
-    """A frame and its reconstruction.
-
-    Attributes
-    ----------
-    names
-        Terms of the energy.
-    given, made
-        (blocks, k) kJ/mol, of the frame and of its reconstruction.
-    settled
-        Whether the chain was stationary at the end.
-    apart
-        (beads,) nm, the mapped atoms of the frame from the beads.
-    """
-
-    names: tuple[str, ...]
-    given: FloatArray
-    made: FloatArray
-    settled: bool
-    apart: FloatArray
-
-
 def check_converged(
     inputs: Inputs,
     method: Method,
@@ -167,26 +138,19 @@ def check_converged(
     settings = replace(method.settings, refine="exact", start=None)
     warn_if_assumed(method.conditions)
     sampler = make_sampler(system, method.conditions, settings, chirality, threads=threads)
-    found = [
-        _rebuild(sampler, atoms, under)
-        for atoms, under in zip(chosen, _beads_of(system, beads, chosen), strict=True)
-    ]
-    given, made = (np.concatenate([getattr(one, name) for one in found]) for name in ("given", "made"))
-    energies = compare_energies(
-        given,
-        made,
-        found[0].names,
-        atoms=system.n_atoms * len(chosen) / len(given),
-        kt=GAS * method.conditions.temperature,
-        paired=True,
+    under = _beads_of(system, beads, chosen)
+    sampler, _ = prepare(sampler, under[0])
+    twins = [begin_anew(sampler, *frames) for frames in zip(chosen, under, strict=True)]
+    energies = compare_twins(twins, atoms=system.n_atoms, kt=GAS * method.conditions.temperature)
+    apart = np.concatenate(
+        [deviation(system, a.positions, b.positions, a.box) for a, b in zip(chosen, under, strict=True)]
     )
-    apart = np.concatenate([one.apart for one in found])
     return Converged(
         trajectory,
         tuple(frame.time for frame in chosen),
         energies,
         wanted.tolerance,
-        tuple(one.settled for one in found),
+        tuple(twin.settled for twin in twins),
         float(np.sqrt(np.mean(apart**2))),
     )
 
@@ -220,14 +184,3 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
         )
     under = [found[round(frame.time, 3)] for frame in atoms]
     return [replace(frame, positions=whole_beads(system, frame)) for frame in under]
-
-
-def _rebuild(sampler: Sampler, atoms: Frame, beads: Frame) -> Rebuilt:
-    """Rebuild a frame from its beads alone, and work out the energies of both."""
-    log.info("rebuilding the frame at %g ps", atoms.time)
-    positions, convergence = sampler(beads, sample=INDEPENDENT)
-    system, conditions = sampler.system, sampler.hamiltonian.conditions
-    given = block_energies(system, atoms, conditions)
-    made = block_energies(system, replace(atoms, positions=positions), conditions)
-    apart = deviation(system, atoms.positions, beads.positions, atoms.box)
-    return Rebuilt(given.names, given.values, made.values, convergence.converged, apart)

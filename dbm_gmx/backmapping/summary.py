@@ -8,12 +8,16 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
+from dbm_gmx.backmapping.independent import Twin, compare_twins
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
-from dbm_gmx.options import Conditions
+from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sampling.preparation import Preparation
 
 # --- all of it -------------------------------------------------------------------------------------
 
@@ -39,6 +43,8 @@ class Refinement:
         Molecules that had to be grown more than once.
     seconds
         Wall time by stage, of all frames together.
+    twins
+        Frames beside independent starts.
     """
 
     thermostat: str = ""
@@ -48,6 +54,7 @@ class Refinement:
     acceptance: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     regrown: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    twins: tuple[Twin, ...] = ()
 
     def __add__(self, other: Refinement) -> Refinement:
         acceptance = dict(self.acceptance)
@@ -65,6 +72,7 @@ class Refinement:
             acceptance,
             self.regrown + other.regrown,
             seconds,
+            self.twins + other.twins,
         )
 
     def lines(self) -> list[str]:
@@ -87,10 +95,10 @@ class Refinement:
     def settled(self) -> str:
         """Which frames did not converge."""
         if not self.unsettled:
-            return "all converged"
+            return "all stationary"
         times = ", ".join(f"{time:g}" for time in self.unsettled[:SHOWN])
         more = ", ..." if len(self.unsettled) > SHOWN else ""
-        return f"{len(self.unsettled)} of {self.frames} NOT CONVERGED (at {times}{more} ps)"
+        return f"{len(self.unsettled)} of {self.frames} NOT STATIONARY (at {times}{more} ps)"
 
 
 def _seconds(time: float) -> str:
@@ -125,6 +133,12 @@ class Report:
         The least confidence of the stereocentres, and of the bonds, that were inferred, kT.
     electrostatics
         What PME would make of the last frame, where there is something to be said.
+    prepared
+        What was found out before the first frame.
+    against
+        Energies of frames less those of independent starts.
+    tolerance
+        kT per atom: a difference that counts as none.
     """
 
     contacts: tuple[int, ...] = ()
@@ -139,6 +153,9 @@ class Report:
     notes: tuple[str, ...] = ()
     weakest: tuple[float, float] = (math.inf, math.inf)
     electrostatics: Electrostatics | None = None
+    prepared: Preparation | None = None
+    against: EnergyDifference | None = None
+    tolerance: float = Settings.tolerance
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -154,7 +171,26 @@ class Report:
             tuple(dict.fromkeys(self.notes + other.notes)),
             (min(self.weakest[0], other.weakest[0]), min(self.weakest[1], other.weakest[1])),
             other.electrostatics or self.electrostatics,
+            other.prepared or self.prepared,
+            other.against or self.against,
+            other.tolerance,
         )
+
+    @property
+    def converged(self) -> bool:
+        """Whether every energy was stationary and as that of an independent start."""
+        if self.refinement.unsettled:
+            return False
+        return self.against is None or not self.against.beyond(self.tolerance)[-1]
+
+    def convergence(self) -> str:
+        """What independent starts say."""
+        if self.against is None:
+            return "not compared with an independent start"
+        value, error = self.against.row(TOTAL)
+        count = len(self.refinement.twins)
+        said = f"{value:+.3f} +- {error:.3f} kT per atom beside {count} independent start{'s'[: count > 1]}"
+        return said if self.converged else f"NOT CONVERGED: {said}"
 
     @property
     def flawed(self) -> tuple[str, ...]:
@@ -195,6 +231,8 @@ class Report:
             [
                 f"frames         {self.frames}{speed}",
                 *self.refinement.lines(),
+                *([f"equilibrium    {self.convergence()}"] if self.refinement.frames else []),
+                *([] if self.prepared is None else self.prepared.lines(self.tolerance)),
                 *self.refinement.stages(self.frames),
                 *([] if electric is None else [f"electrostatics {electric.text()}"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
@@ -247,11 +285,17 @@ class Told:
         :func:`~dbm_gmx.backmapping.chirality.assign_states`; those expected if not given.
     sampled
         The ensemble, where the force field is sampled: its electrostatics are looked at.
+    prepared
+        What was found out of widths and annealing.
+    tolerance
+        kT per atom: a difference that counts as none.
     """
 
     notes: tuple[str, ...] = ()
     assigned: Assignment | None = None
     sampled: Conditions | None = None
+    prepared: Preparation | None = None
+    tolerance: float = Settings.tolerance
 
 
 class Tally:
@@ -274,6 +318,7 @@ class Tally:
         self.system, self.expected, self.sampled = system, expected, said.sampled
         self._last: Frame | None = None
         self._sum = Report(notes=said.notes)
+        self._said = said
         self._inferred, self._sources = expected, None
         if said.assigned is not None:
             self._inferred, self._sources = said.assigned.states, said.assigned.sources
@@ -297,7 +342,17 @@ class Tally:
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""
-        electric = None
+        electric, against, twins = None, None, self._sum.refinement.twins
+        if twins and self.sampled is not None:
+            kt = GAS * self.sampled.temperature
+            against = compare_twins(twins, atoms=self.system.n_atoms, kt=kt)
         if self._last is not None and self.sampled is not None:
             electric = measure_electrostatics(self.system, self._last, self.sampled)
-        return replace(self._sum, seconds=seconds, electrostatics=electric)
+        return replace(
+            self._sum,
+            seconds=seconds,
+            electrostatics=electric,
+            prepared=self._said.prepared,
+            against=against,
+            tolerance=self._said.tolerance,
+        )

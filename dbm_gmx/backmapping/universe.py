@@ -12,7 +12,7 @@ import MDAnalysis as mda
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.backmapper import make_backmapper, prepare_mapper
 from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
@@ -77,7 +77,9 @@ def backmap_universe(
     mapper = make_backmapper(system, method, chirality=chirality)
     mapper, assigned = assign_states(mapper, partial(_early, beads), tacticity)
     sampled = method.conditions if method.settings.uses_sampler else None
-    told, rebuilt = Told(stereo_notes(system, known), assigned, sampled), []
+    mapper, prepared = prepare_mapper(mapper, partial(_early, beads))
+    notes, tolerance = stereo_notes(system, known), method.settings.tolerance
+    told, rebuilt = Told(notes, assigned, sampled, prepared, tolerance), []
     tally = Tally(system, chirality, told)
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
@@ -102,6 +104,8 @@ def _warn(report: Report) -> None:
         log.info("%s", note)
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
+    if not report.converged:
+        log.warning("%s", report.convergence())
     if report.electrostatics is not None and report.electrostatics.is_large:
         log.warning("electrostatics: %s", report.electrostatics.text())
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from dbm_gmx.options import (
     ASSUMED,
     MODEL,
+    NARROW,
     REFINEMENTS,
     STARTS,
     TACTICITIES,
@@ -58,6 +59,18 @@ def positive(what: str) -> Callable[[str], float]:
         return value
 
     return positive
+
+
+Value = TypeVar("Value")
+
+
+def auto(parse: Callable[[str], Value]) -> Callable[[str], Value | None]:
+    """Return a parser that takes ``auto`` as well, which is ``None``."""
+
+    def auto(text: str) -> Value | None:
+        return None if text == "auto" else parse(text)
+
+    return auto
 
 
 def picoseconds(text: str) -> float:
@@ -192,11 +205,10 @@ def add_conditions(command: ArgumentParser) -> None:
     add_ensemble(command)
     command.add_argument(
         "--spread",
-        type=positive("length in nm"),
-        default=Conditions.spread,
+        type=auto(positive("length in nm")),
         metavar="NM",
-        help="width of the bead restraints: standard deviation of the mapped atoms about the beads "
-        "(%(default)s)",
+        help="width of the bead restraints: standard deviation of the mapped atoms about the beads, or auto: "
+        f"{NARROW} where that does not strain the atoms, else as wide as it takes, by bead type (auto)",
     )
 
 

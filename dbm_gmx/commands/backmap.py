@@ -16,8 +16,10 @@ from dbm_gmx.commands.arguments import (
     add_model,
     add_process,
     add_relaxing,
+    auto,
     count,
     inputs_and_method,
+    positive,
     record_of,
 )
 from dbm_gmx.commands.relax import say
@@ -75,6 +77,26 @@ def _add_settings(command: ArgumentParser) -> None:
         "--sweeps",
         type=count(0),
         help="refinement sweeps (4 for gibbs; for exact as many as it needs to converge)",
+    )
+    add(
+        "--annealing",
+        type=auto(count(0)),
+        metavar="STEPS",
+        help="steps in which a frame is annealed, or auto: as many as it takes until more do not lower the "
+        "energy (auto)",
+    )
+    add(
+        "--tolerance",
+        type=positive("energy in kT per atom"),
+        default=Settings.tolerance,
+        metavar="KT",
+        help="what the energy may differ by from that of an independent start, kT per atom (%(default)s)",
+    )
+    add(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="do not begin the first frame, and later ones now and then, anew to see whether they converged",
     )
     add(
         "--samples",

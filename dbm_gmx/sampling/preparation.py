@@ -27,11 +27,14 @@ from dbm_gmx.sampling.sampler import Sampler, begin, configure, pack_frame, with
 
 log = logging.getLogger(__name__)
 
-LADDER = (0, 1000, 2000, 4000, 8000, 16000)
-"""Steps of annealing that are tried, one after the other."""
+LADDER = (1000, 2000, 4000, 8000, 16000)
+"""Steps of annealing that are tried after none, one after the other."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
+
+ATOMS, REPEATS = 2000, 8
+"""Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
 
 STRAINED = 1.3
 """Times the mean square that the restraint alone would have: with more, beads are held more loosely."""
@@ -92,6 +95,22 @@ class Preparation:
         before = [energy for steps, energy in self.energies.items() if steps < self.annealing]
         return max(0.0, before[-1] - tried[0]) if before and tried else 0.0
 
+    def lines(self, tolerance: float) -> list[str]:
+        """Say it in up to two lines."""
+        said = []
+        if self.energies:
+            twice = f"twice as many lower the energy by {self.left:.3f} kT per atom"
+            more = "" if self.left < tolerance else ": TOO FEW"
+            said.append(f"annealing      {self.annealing} steps, {twice}{more}")
+        loose = [
+            f"{types[1]} {strain.width:.4f} nm"
+            for types, strain in self.strain.items()
+            if strain.width > self.narrow[types].width
+        ]
+        if loose:
+            said.append(f"beads held     {', '.join(loose)}: more tightly atoms would be strained")
+        return said
+
 
 def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     """Fit widths and annealing to a frame, where the user has given none.
@@ -107,18 +126,21 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     -------
     The sampler to work with, and what was found out.
     """
+    free = sampler.hamiltonian.conditions.spread is None, sampler.settings.annealing is None
+    if not any(free):
+        return sampler, Preparation({}, {}, sampler.annealing, {})
     stream = preparation_stream(sampler.settings.seed)
     positions, _ = begin(sampler, beads, None, stream, {})
-    first = _try(replace(sampler, annealing=0), beads, positions, stream)
-    narrow: Mapping[Types, Strain] = first.strain
-    strain = narrow
-    if sampler.hamiltonian.conditions.spread is None:
-        sampler, strain = _loosened(sampler, beads, positions, stream, narrow)
+    at_once = replace(sampler, annealing=0)
+    first = trial = _try(at_once, beads, positions, stream)
+    if free[0]:
+        at_once, trial = _loosened(at_once, beads, positions, stream, first)
     energies: dict[int, float] = {}
-    if sampler.settings.annealing is None:
-        energies = _climb(sampler, beads, positions, stream)
-        sampler = replace(sampler, annealing=_enough(energies, sampler.settings.tolerance))
-    return sampler, Preparation(strain, narrow, sampler.annealing, energies)
+    annealing = sampler.annealing
+    if free[1]:
+        energies = _climb(at_once, beads, positions, stream, trial.energy)
+        annealing = _enough(energies, sampler.settings.tolerance)
+    return replace(at_once, annealing=annealing), Preparation(trial.strain, first.strain, annealing, energies)
 
 
 @dataclass(frozen=True)
@@ -130,16 +152,21 @@ class _Trial:
 
 
 def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Trial:
-    positions, one = start.copy(), stream.of(sampler.annealing)
-    pack_frame(sampler, positions, beads, one)
-    chain = start_chain(configure(sampler, positions, beads), sampler.updates)
-    square = np.zeros(len(chain.conf.offsets))
-    for number in range(SWEEPS):
-        advance(chain, one, sampler.team)
-        if 2 * number >= SWEEPS:
-            square += (chain.conf.offsets**2).sum(axis=1)
-    energy = np.mean(chain.energies[-SWEEPS // 2 :]) / (sampler.hamiltonian.kt * len(positions))
-    return _Trial(float(energy), _strain_of(sampler, square / (SWEEPS // 2)))
+    """Pack and sweep a frame; a small one several times, since the energy of few atoms is uncertain."""
+    repeats = int(np.clip(np.ceil(ATOMS / len(start)), 1, REPEATS))
+    energy, square = 0.0, np.zeros(sampler.system.n_beads)
+    for repeat in range(repeats):
+        positions, one = start.copy(), stream.of(sampler.annealing, repeat)
+        pack_frame(sampler, positions, beads, one)
+        chain = start_chain(configure(sampler, positions, beads), sampler.updates)
+        for number in range(SWEEPS):
+            advance(chain, one, sampler.team)
+            if number >= SWEEPS // 2:
+                energy += chain.energies[-1]
+                square += (chain.conf.offsets**2).sum(axis=1)
+    count = repeats * (SWEEPS - SWEEPS // 2)
+    mean = energy / count / (sampler.hamiltonian.kt * len(start))
+    return _Trial(float(mean), _strain_of(sampler, square / count))
 
 
 # --- widths ------------------------------------------------------------------------------------------
@@ -176,26 +203,24 @@ def _widths(sampler: Sampler, strain: Mapping[Types, Strain]) -> dict[str, Float
 
 
 def _loosened(
-    sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, narrow: Mapping[Types, Strain]
-) -> tuple[Sampler, Mapping[Types, Strain]]:
-    """Hold beads as loosely as their atoms ask for."""
-    strain: Mapping[Types, Strain] = narrow
-    before = dict(narrow)
+    sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, narrow: _Trial
+) -> tuple[Sampler, _Trial]:
+    """Hold beads as loosely as their atoms ask for; the sampler, and the trial with it."""
+    trial, before = narrow, dict(narrow.strain)
     while True:
-        tight = {t for t, s in strain.items() if s.ratio > STRAINED and 2.0 * s.width <= WIDEST}
+        tight = {t for t, s in trial.strain.items() if s.ratio > STRAINED and 2.0 * s.width <= WIDEST}
         if not tight:
             break
-        before |= {t: strain[t] for t in tight}
-        wider = {t: replace(s, width=2.0 * s.width) if t in tight else s for t, s in strain.items()}
-        loose = with_widths(sampler, _widths(sampler, wider))
-        strain = _try(replace(loose, annealing=0), beads, start, stream).strain
-        said = ", ".join(f"{types[1]} {s.width:.4f} nm {s.ratio:.2f}" for types, s in strain.items())
+        before |= {t: trial.strain[t] for t in tight}
+        wider = {t: replace(s, width=2.0 * s.width) if t in tight else s for t, s in trial.strain.items()}
+        trial = _try(with_widths(sampler, _widths(sampler, wider)), beads, start, stream)
+        said = ", ".join(f"{types[1]} {s.width:.4f} nm {s.ratio:.2f}" for types, s in trial.strain.items())
         log.info("bead restraints, and mean square over that of the restraint alone: %s", said)
-    if strain is narrow:
+    if trial is narrow:
         return sampler, narrow
-    fitted = {t: replace(s, width=_where_equal(before[t], s)) for t, s in strain.items()}
+    fitted = {t: replace(s, width=_where_equal(before[t], s)) for t, s in trial.strain.items()}
     sampler = with_widths(sampler, _widths(sampler, fitted))
-    return sampler, _try(replace(sampler, annealing=0), beads, start, stream).strain
+    return sampler, _try(sampler, beads, start, stream)
 
 
 def _where_equal(narrow: Strain, wide: Strain) -> float:
@@ -209,9 +234,12 @@ def _where_equal(narrow: Strain, wide: Strain) -> float:
 # --- annealing ---------------------------------------------------------------------------------------
 
 
-def _climb(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> dict[int, float]:
-    """Energies, kT per atom, of longer and longer annealing until it gains nothing any more."""
-    energies: dict[int, float] = {}
+def _climb(
+    sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, at_once: float
+) -> dict[int, float]:
+    """Energies, kT per atom, of ever longer annealing until it gains nothing; ``at_once`` without any."""
+    energies = {0: at_once}
+    log.info("without annealing: %.4f kT per atom", at_once)
     for steps in LADDER:
         energies[steps] = _try(replace(sampler, annealing=steps), beads, start, stream).energy
         log.info("annealing in %d steps: %.4f kT per atom", steps, energies[steps])

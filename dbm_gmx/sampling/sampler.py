@@ -170,6 +170,12 @@ def stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
     log.info("%s: %.2f s", name, seconds[name])
 
 
+def with_team(sampler: Sampler, team: Team) -> Sampler:
+    """The same with other threads, which changes no result."""
+    growers = {name: replace(grower, team=team) for name, grower in sampler.growers.items()}
+    return replace(sampler, team=team, growers=growers)
+
+
 def with_widths(sampler: Sampler, widths: Mapping[str, FloatArray]) -> Sampler:
     """The same with bead restraints of other widths: (beads,) nm, by molecule type."""
     known = sampler.hamiltonian.molecules

@@ -1,0 +1,78 @@
+"""Frames beside an independent start of the same beads: whether they are at equilibrium.
+
+That the energy of one chain no longer changes proves nothing: it may be caught.  A second one is begun anew,
+with other random numbers and annealed for longer.  Both have the same energy, term by term, if both are at
+equilibrium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.forcefield.block_energies import block_energies
+from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
+from dbm_gmx.sampling.sampler import Sampler
+
+SAMPLE = 1 << 20
+"""Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
+
+LONGER, LEAST = 2, 1000
+"""Times the steps of annealing, and so many of them at least."""
+
+
+class Twin(NamedTuple):
+    """A frame and an independent reconstruction of it.
+
+    Attributes
+    ----------
+    names
+        Terms of the energy.
+    given, made
+        (blocks, k) kJ/mol, of the frame and of its reconstruction.
+    settled
+        Whether the chain of the reconstruction was stationary at the end.
+    """
+
+    names: tuple[str, ...]
+    given: FloatArray
+    made: FloatArray
+    settled: bool
+
+
+def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
+    """Rebuild a frame from its beads alone, and work out the energies of both.
+
+    Raises
+    ------
+    InputError
+        If a cut-off exceeds half of the shortest lattice vector.
+    """
+    system, conditions = sampler.system, sampler.hamiltonian.conditions
+    given = block_energies(system, atoms, conditions)
+    longer = replace(sampler, annealing=max(LEAST, LONGER * sampler.annealing))
+    positions, convergence = longer(beads, sample=SAMPLE)
+    made = block_energies(system, replace(atoms, positions=positions), conditions)
+    return Twin(given.names, given.values, made.values, convergence.converged)
+
+
+def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:
+    """Energies of frames less those of independent starts.
+
+    Parameters
+    ----------
+    twins
+        One at least.
+    atoms
+        In a frame.
+    kt
+        Thermal energy, kJ/mol.
+    """
+    given, made = (np.concatenate([getattr(twin, name) for twin in twins]) for name in ("given", "made"))
+    mean = atoms * len(twins) / len(given)
+    return compare_energies(given, made, twins[0].names, atoms=mean, kt=kt, paired=True)
