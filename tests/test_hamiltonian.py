@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from exact import CHARGED, beads_of, energy_of, lattice, mixture, molecule, own_energies, potential, system
 from systems import Example
 
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import reduced_cell
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
@@ -18,7 +20,8 @@ from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import term_energies
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
 from dbm_gmx.forcefield.terms import canonical
-from dbm_gmx.options import Conditions
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sampling.sampler import make_sampler
 
 FORMS = [
     ("bonds", 1, (0.15, 2e5)),
@@ -202,3 +205,30 @@ def test_a_box_smaller_than_two_cutoffs_counts_all_images() -> None:
         expected = 0.5 * (c12 * (r**-12 - 1.2**-12) - c6 * (r**-6 - 1.2**-6)).sum()
         assert found == pytest.approx(expected, rel=1e-5)
     assert np.allclose(reduced_cell(box), box)
+
+
+def test_opposite_atoms_do_not_fall_into_one_place() -> None:
+    """An octahedron that has angles of 90 degrees alone: with two atoms in one place they are right too."""
+    opposite = [(1, 2), (3, 4), (5, 6)]
+    right = [pair for pair in combinations(range(1, 7), 2) if pair not in opposite]
+    terms = [("bonds", 1, (0, i), (0.16, 3e5)) for i in range(1, 7)]
+    terms += [("angles", 1, (i, 0, j), (90.0, 1100.0)) for i, j in right]
+    atoms = [("A", 30.0, 1.34), *[("B", 19.0, -0.39)] * 6]
+    ion = molecule("PF6", atoms, terms)
+    made = system([(ion, beads_of(ion, [0] * 7), 1)], CHARGED)
+    arms = 0.16 * np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
+    conditions, box = Conditions(450.0, constraints="none"), np.eye(3) * 4
+    well, fallen = (
+        sum(own_energies(made, conditions, np.concatenate([np.zeros((1, 3)), x]) + 2, box))
+        for x in (arms, np.abs(arms) + 1e-3)
+    )
+    assert fallen > well + 1000
+    same = molecule("PF6", atoms, [*terms, *(("angles", 1, (i, 0, j), (180.0, 1100.0)) for i, j in opposite)])
+    held = system([(same, beads_of(same, [0] * 7), 1)], CHARGED)
+    x = np.concatenate([np.zeros((1, 3)), arms]) + 2
+    assert well == pytest.approx(sum(own_energies(held, conditions, x, box)), abs=0.02)
+    grow = make_sampler(made, conditions, Settings(sweeps=2), {})
+    for index in range(6):
+        grown, _ = grow(Frame(np.full((1, 3), 2.0, np.float32), box, index=index))
+        for i, j in opposite:
+            assert np.linalg.norm(grown[i] - grown[j]) > 0.25

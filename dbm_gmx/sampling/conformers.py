@@ -284,6 +284,9 @@ def _outline(piece: Piece) -> FloatArray:
     for i, lengths in nx.all_pairs_shortest_path_length(graph):
         for j, steps in lengths.items():
             apart[i, j] = steps
+    for i, j in piece.pairs.tolist():  # two bonds apart only where they are opposite to each other
+        if apart[i, j] == 2:
+            apart[i, j] = apart[j, i] = 3
     distances = 0.15 * apart**0.8  # a chain of bonds is not straight
     centring = np.eye(m) - 1 / m
     values, vectors = np.linalg.eigh(-0.5 * centring @ distances**2 @ centring)
