@@ -20,6 +20,7 @@ from itertools import chain
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score, roc_curve
+from threadpoolctl import threadpool_limits
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
@@ -207,8 +208,15 @@ def tell_apart(first: Sequence[Float32Array], second: Sequence[Float32Array], *,
     first, second
         Environments of each frame, in the order of time.
     """
-    sets = _thinned((first, second), np.random.default_rng([seed, 4]))
-    folds, columns = min(FOLDS, len(first), len(second)), _columns(sets)
+    # several threads on busy cores wait for each other longer than they work
+    with threadpool_limits(1, user_api="openmp"):
+        return _cross_validated((first, second), seed)
+
+
+def _cross_validated(given: Sequence[Sequence[Float32Array]], seed: int) -> Told:
+    """Train on all frames but a part in turn, and judge that part."""
+    sets = _thinned(given, np.random.default_rng([seed, 4]))
+    folds, columns = min(FOLDS, *map(len, sets)), _columns(sets)
     parts = [np.array_split(np.arange(len(frames)), folds) for frames in sets]
     found = []
     for k in range(folds):
@@ -225,7 +233,7 @@ def tell_apart(first: Sequence[Float32Array], second: Sequence[Float32Array], *,
         {name: mean for name, (mean, _) in lost.items()},
         {name: error for name, (_, error) in lost.items()},
         np.mean([one.curve for one in found], axis=0),
-        (len(first), len(second)),
+        (len(given[0]), len(given[1])),
     )
 
 
