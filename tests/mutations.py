@@ -424,11 +424,32 @@ MUTATIONS = [
         "    return ExitCode.DONE\n",
     ),
     one(
-        "later-frames-do-not-follow-the-first",
-        f"{DEFAULT} tests/test_backmap.py",
-        "backmapping/backmapper.py",
-        "sampler = replace(sampler, chirality=inferred)",
-        "sampler = replace(sampler)",
+        "states-that-are-settled-are-not-used",
+        "tests/test_chirality.py",
+        "backmapping/chirality.py",
+        "sampler=replace(mapper.sampler, chirality=states)",
+        "sampler=mapper.sampler",
+    ),
+    one(
+        "undecided-exits-with-0",
+        "tests/test_chirality.py",
+        "backmapping/summary.py",
+        "return (*wrong, *undecided)",
+        "return (*wrong,)",
+    ),
+    one(
+        "shared-elements-count-twice",
+        "tests/test_chirality.py",
+        "sampling/chirality.py",
+        "message = _last(found[-1]) - shared",
+        "message = _last(found[-1])",
+    ),
+    one(
+        "racemo-for-meso",
+        "tests/test_chirality.py",
+        "chemistry/tacticity.py",
+        "(-1 if racemo else 1)",
+        "(1 if racemo else -1)",
     ),
 ]
 

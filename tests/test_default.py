@@ -123,14 +123,17 @@ def test_a_chain_whose_chirality_is_asked_the_other_way(chain: Cut, tmp_path: Pa
 
 
 def test_a_chain_whose_chirality_the_beads_decide(chain: Cut, tmp_path: Path) -> None:
-    """Of the first frame, and the second follows; the default holds all bonds at their length."""
-    result, atoms = put_back(chain, tmp_path / "aa.trr", t=568)
+    """The same in both frames; the default holds all bonds at their length."""
+    flips = {"allow-flips": None}
+    result, atoms = put_back(chain, tmp_path / "aa.trr", t=568, **flips)
     assert result.code == 0
-    assert "stereocentres  18 of 18 inferred from the beads" in result.out
+    said = re.search(r"stereocentres  (\d+) of 18 inferred from the beads \(weakest by (.*) kT\)", result.out)
+    assert said is not None
+    assert int(said[1]) >= 10  # two frames of one chain leave some undecided
+    assert float(said[2]) >= 3
     found = chiralities(chain, atoms)
     assert (found[1] == found[0]).all()
-    # beads do not say it with certainty: of 36 centres of four chains one came out wrong
-    assert (found[0] == true_chirality(chain)).sum() >= 7
+    assert (found[0] == true_chirality(chain)).all()
     check_atoms(chain, atoms, fixed=True)
 
 

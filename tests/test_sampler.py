@@ -84,7 +84,7 @@ def test_no_stream_is_used_twice(
     assert {path[:3] for path in paths} == names
     uses = {Use(path[3]) for path in paths}
     expected = {Use.PLACEMENT, Use.CANDIDATES, Use.EXCHANGE, Use.PACKING, Use.SWEEPS}
-    assert uses == (expected | {Use.CHIRALITY, Use.INFERENCE} if what == "polymer" else expected)
+    assert uses == (expected | {Use.INFERENCE} if what == "polymer" else expected)
     assert {path for _, path in used if len(path) == 2} == {(1, Use.CONFORMERS)}
     keys = [int(Stream(path).key) for path in paths]
     assert len(set(keys)) == len(keys)

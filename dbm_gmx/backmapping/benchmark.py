@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
+from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System
@@ -84,17 +85,18 @@ def benchmark(
     exact = replace(method, settings=Settings(sweeps=method.settings.sweeps))
     for name, chosen in (("network", network), ("exact", exact)):
         try:
-            one = _mapper(system, chosen)
+            one = _mapper(system, chosen, many[:1])
         except InputError as error:
             yield f"{name}: {error}"
             continue
         _run(one, many[:1])  # what is done once (compiling, caches) is not counted
         yield str(_timed(f"{name}, 1 frame", one, many[:1], repeats))
         if frames > 1:
-            yield str(_timed(f"{name}, {frames} frames", _mapper(system, chosen, frames), many, 1))
+            yield str(_timed(f"{name}, {frames} frames", _mapper(system, chosen, many), many, 1))
         if box > 1:
-            large = _mapper(repeat_system(system, box**3), chosen)
-            yield str(_timed(f"{name}, box x {box**3}", large, [repeat_frame(system, found[0], box)], 1))
+            boxes = [repeat_frame(system, found[0], box)]
+            large = _mapper(repeat_system(system, box**3), chosen, boxes)
+            yield str(_timed(f"{name}, box x {box**3}", large, boxes, 1))
 
 
 def _hardware(method: Method) -> str:
@@ -104,9 +106,10 @@ def _hardware(method: Method) -> str:
     return f"{where}, {best_dtype(where)}, {torch.get_num_threads()} threads; {work:.0f} MFLOP per atom"
 
 
-def _mapper(system: System, method: Method, frames: int = 1) -> Backmapper:
+def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:
     chirality = reference_chirality(system, conformers=system.conformers)
-    return make_backmapper(system, method, chirality=chirality, frames=frames)
+    mapper = make_backmapper(system, method, chirality=chirality, frames=len(frames))
+    return assign_states(mapper, lambda _: frames[:1])[0]
 
 
 def _run(mapper: Backmapper, frames: list[Frame]) -> None:

@@ -235,6 +235,9 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict
     -------
     By molecule type, of all its copies.
     """
+    log.info(
+        "stereocentres and bonds that nothing defines are inferred from the beads of %d frames", len(frames)
+    )
     found, stream = {}, preparation_stream(sampler.settings.seed)
     wanted = chirality_of_copies(sampler.system, sampler.chirality)
     for name, grower in sampler.growers.items():
