@@ -8,8 +8,10 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.stereo import invert
-from dbm_gmx.sampling.growth import Grower, Molecules, anneal_window, energy_of, grow_once
+from dbm_gmx.sampling.annealing import Copies
+from dbm_gmx.sampling.growth import Grower, Molecules, anneal_window, energy_of, grow_once, take
 from dbm_gmx.sampling.random_numbers import Stream, Use
+from dbm_gmx.sampling.windows import Group
 
 ROUNDS = 5
 """Times all stereocentres are gone through, at most."""
@@ -50,6 +52,7 @@ def infer_from_beads(grower: Grower, molecules: Molecules, stream: Stream) -> Mo
     inference = stream.of(Use.INFERENCE, molecules.run)
     positions, _ = grow_once(grower, best, inference.of(0))
     doubtful = np.ones((len(molecules), len(grower.inversions)), bool)
+    lowest, highest = (np.array([end(centres) for centres, _ in grower.inversions]) for end in (min, max))
     for attempt in range(1, 1 + ROUNDS):
         for k, (centres, window) in enumerate(grower.inversions):
             rows = np.flatnonzero((given[:, list(centres)] == 0).all(axis=1) & doubtful[:, k])
@@ -59,21 +62,18 @@ def infer_from_beads(grower: Grower, molecules: Molecules, stream: Stream) -> Mo
             gain = _try_inversion(grower, place, best, positions, rows, inference.of(attempt, k))
             doubtful[rows, k] = np.abs(gain) < DOUBTFUL * grower.hamiltonian.kt
             # what was inverted changes the case of all that share atoms with it
-            others = enumerate(grower.inversions)
-            near = np.array([_near(centres, shared) and m != k for m, (shared, _) in others])
-            doubtful[rows[gain > 0]] |= near
+            if (gain > 0).any():
+                near = (lowest <= highest[k] + 1) & (highest >= lowest[k] - 1)
+                near[k] = False
+                doubtful[rows[gain > 0]] |= near
         if not doubtful.any():
             break
     return best
 
 
-def _near(centres: tuple[int, ...], others: tuple[int, ...]) -> bool:
-    return min(abs(i - j) for i in centres for j in others) <= 1
-
-
 def _try_inversion(
     grower: Grower,
-    place: tuple[tuple[int, ...], int],
+    place: tuple[tuple[int, ...], Group],
     molecules: Molecules,
     positions: FloatArray,
     rows: IntArray,
@@ -93,31 +93,28 @@ def _try_inversion(
     (rows,) by how much it did or would, kJ/mol.
     """
     (centres, window), chirality = place, molecules.chirality
-    old, new = molecules.some(rows), molecules.some(rows)
-    new.chirality[:, list(centres)] *= -1
-    kept, inverted = positions[rows], positions[rows]
+    kept = take(window, molecules, positions, rows)
+    inverted = kept._replace(positions=kept.positions.copy(), chirality=kept.chirality.copy())
+    inverted.chirality[:, np.searchsorted(window.centres[0], centres)] *= -1
     for k in centres:
-        invert(inverted, grower.arms[k])
-    gain = _lowest(grower, window, old, kept, stream.of(0)) - _lowest(
-        grower, window, new, inverted, stream.of(1)
-    )
+        invert(inverted.positions, np.searchsorted(window.atoms[0], grower.arms[k]))
+    gain = _lowest(grower, window, kept, stream.of(0)) - _lowest(grower, window, inverted, stream.of(1))
     for k in centres:
-        same = (chirality[:, k] == old.chirality[:, k][:, None]).sum(axis=1)
+        same = (chirality[:, k] == chirality[rows, k][:, None]).sum(axis=1)
         gain += grower.hamiltonian.kt * np.log((len(chirality) - same + 1.0) / same)
     flipped = gain > 0
-    positions[rows] = np.where(flipped[:, None, None], inverted, kept)
-    chirality[rows[flipped]] = new.chirality[flipped]
+    found = np.where(flipped[:, None, None], inverted.positions, kept.positions)
+    positions[rows[:, None], window.atoms[0]] = found
+    chirality[rows[flipped, None], np.array(centres)] *= -1
     return np.asarray(gain, np.float64)
 
 
-def _lowest(
-    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
-) -> FloatArray:
-    """Anneal a window several times; the lowest energies (copies,), whose ``positions`` stay."""
-    energy, first = energy_of(grower, window, molecules, positions), positions.copy()
+def _lowest(grower: Grower, window: Group, copies: Copies, stream: Stream) -> FloatArray:
+    """Anneal a window several times; the lowest energies (copies,), whose positions stay."""
+    energy, first = energy_of(window, copies), copies.positions.copy()
     for attempt in range(SEARCHES):
-        trial = first.copy()
-        found = anneal_window(grower, window, molecules, trial, stream.of(attempt))
+        trial = copies._replace(positions=first.copy())
+        found = anneal_window(grower, window, trial, stream.of(attempt))
         better = found < energy
-        energy[better], positions[better] = found[better], trial[better]
+        energy[better], copies.positions[better] = found[better], trial.positions[better]
     return energy
