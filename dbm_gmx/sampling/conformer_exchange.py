@@ -2,9 +2,9 @@
 
 Beads that allow several conformers of a molecule, or of a window of it, leave the choice to its energy and to
 what is around it.  Of the candidates each was offered one is drawn, one after the other, with the probability
-that its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are taken as
-they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
-would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
+that its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are
+taken as they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little
+apart would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
 are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
 candidate only stays as it is.
 """

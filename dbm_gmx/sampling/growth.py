@@ -3,7 +3,8 @@
 Fragments are put where the beads want them, as conformers of the right chirality turned towards their
 neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing`).  Then one window of the
 molecule after the other is grown anew while the rest stands still, several that are alike side by side
-(:mod:`~dbm_gmx.sampling.windows`); what comes out replaces what was there with the probability its energy says.  Molecules do not see each other here; but conformers can be offered for exchange
+(:mod:`~dbm_gmx.sampling.windows`); what comes out replaces what was there with the probability its energy
+says.  Molecules do not see each other here; but conformers can be offered for exchange
 (:mod:`~dbm_gmx.sampling.conformer_exchange`).
 """
 
