@@ -11,6 +11,7 @@ MODEL = "provisional"
 
 REFINEMENTS = ("none", "gibbs", "exact")
 STARTS = ("growth", "network")
+TACTICITIES = ("atactic", "isotactic", "syndiotactic")
 CONSTRAINTS = ("none", "h-bonds", "all-bonds")
 
 ASSUMED = "assumed"
@@ -60,6 +61,9 @@ class Inputs:
         given.
     reference
         A conformer or system that defines the chirality of stereocentres.
+    tacticity
+        What becomes of stereocentres that neither input nor beads decide: one of :data:`TACTICITIES`, or a
+        file like ``reference``.
     begin, end, dt
         ps, frames to take, as in ``gmx trjconv``.
     defines, include
@@ -73,6 +77,7 @@ class Inputs:
     mappings: tuple[Path, ...] = ()
     owners: tuple[Path, ...] = ()
     reference: Path | None = None
+    tacticity: str | Path | None = None
     begin: float | None = None
     end: float | None = None
     dt: float | None = None

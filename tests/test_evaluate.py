@@ -29,6 +29,7 @@ from scipy.stats import wasserstein_distance
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
 from dbm_gmx.chemistry.system import System, whole_atoms
+from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
@@ -46,7 +47,7 @@ from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.rings import pierced_rings
 from dbm_gmx.evaluate.rules import faults
-from dbm_gmx.evaluate.shape import chain, dyad_centres, end_to_end, racemo, radius_of_gyration
+from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames

@@ -14,8 +14,8 @@ PACKAGE = Path(dbm_gmx.__file__).parent
 FOLDERS = (
     "top",
     "chemistry",
-    "files",
     "forcefield",
+    "files",
     "sampling",
     "network",
     "gromacs",

@@ -9,7 +9,7 @@ from exact import beads_of, molecule, system
 from scaling import exponent
 
 from dbm_gmx.chemistry.fragments import branch, branch_sizes, make_fragments
-from dbm_gmx.chemistry.stereo import stereocentres
+from dbm_gmx.chemistry.stereo import stereo_elements, stereocentres
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions
@@ -76,7 +76,7 @@ def entries(values: object) -> int:
 def size_of(grower: Grower) -> int:
     """Numbers in all that is prepared to grow a molecule."""
     total = grower.layout.wishes.nnz + grower.layout.factors.L.nnz + grower.layout.factors.U.nnz
-    for group in (grower.whole, *grower.groups, *(group for _, group in grower.inversions)):
+    for group in (grower.whole, *grower.groups):
         total += entries((tuple(group.arrays), group.atoms, group.beads, group.centres, group.spots))
     return total
 
@@ -92,10 +92,7 @@ def test_arrays_of_the_moves_grow_with_the_molecule() -> None:
 
 
 def test_no_window_sees_more_of_a_longer_molecule() -> None:
-    seen = [
-        max(group.atoms.shape[1] for group in (*g.groups, *(group for _, group in g.inversions)))
-        for g in (prepared(100), prepared(400))
-    ]
+    seen = [max(group.atoms.shape[1] for group in g.groups) for g in (prepared(100), prepared(400))]
     assert seen[0] == seen[1] < 40
 
 
@@ -124,7 +121,7 @@ def test_a_window_has_all_that_its_atoms_change() -> None:
     grower, rng = prepared(60), np.random.default_rng(1)
     n = grower.molecule.moltype.n_atoms
     beads = rng.normal(size=(2, grower.molecule.weights.shape[0], 3))
-    centres = len(stereocentres(grower.molecule.moltype))
+    centres = len(stereo_elements(grower.molecule.moltype))
     molecules = Molecules(beads, np.ones((2, centres), np.int8), np.arange(2), 0)
     x = rng.normal(size=(2, n, 3))
     whole = energy_of(grower.whole, take(grower.whole, molecules, x))
@@ -183,7 +180,7 @@ def test_a_long_chain_is_grown_on_its_beads() -> None:
     steps /= np.linalg.norm(steps, axis=1, keepdims=True)
     # a smooth path whose steps are those of four bonds that are not all trans
     path = np.cumsum(steps[:, :1] * 0.1 + np.array([0.42, 0.0, 0.0]), axis=0)
-    centres = len(stereocentres(grower.molecule.moltype))
+    centres = len(stereo_elements(grower.molecule.moltype))
     molecules = Molecules(path[None], np.ones((1, centres), np.int8), np.arange(1), 0)
     found = grow(grower, molecules, frame_stream(1, 0, 0)).positions[0]
     i, j = grower.molecule.moltype.bonds.T

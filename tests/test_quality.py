@@ -25,7 +25,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_volumes,
     stereocentres,
     triple_products,
-    wrong_centres,
+    wrong_elements,
 )
 from dbm_gmx.chemistry.system import deviation, longest_bond, make_system, whole_atoms
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
@@ -321,9 +321,9 @@ def test_counts_against_a_system_whose_molecules_come_in_two_runs():
     assert count_stereo(system, reference, expected) == Stereo(right=4)
     found = np.concatenate([several([1, 1]), plain, several([-1, 0])])
     assert count_stereo(system, found, expected) == Stereo(right=1, wrong=2, undefined=1)
-    wrong, flat = wrong_centres(system, found, expected)
-    assert (wrong.tolist(), flat.tolist()) == ([5, 13], [18])  # five atoms each, three between
-    assert [len(rows) for rows in wrong_centres(system, found, {})] == [0, 0]
+    wrong, flat = wrong_elements(system, found, expected)
+    assert (wrong[:, 0].tolist(), flat[:, 0].tolist()) == ([5, 13], [18])  # five atoms each, three between
+    assert [len(rows) for rows in wrong_elements(system, found, {})] == [0, 0]
 
 
 def test_one_conformer_stands_for_all_copies_and_may_be_broken(tmp_path):

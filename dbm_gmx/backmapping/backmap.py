@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -10,13 +11,18 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.chirality import assign_states, check_tacticity
 from dbm_gmx.backmapping.summary import Report, Tally
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import Inputs, Method
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +58,7 @@ def backmap(
     method: Method | None = None,
     *,
     first_frame: Path | None = None,
+    conformer: Path | None = None,
     quiet: bool = True,
 ) -> Backmapped:
     """Rebuild the atoms of a coarse-grained trajectory.
@@ -70,6 +77,8 @@ def backmap(
         How: settings, ensemble, model.
     first_frame
         A ``.gro`` of the first frame; of several samples as for ``output``.
+    conformer
+        A ``.gro`` of a frame in which every stereocentre is as in all others: a reference for the next run.
     quiet
         No progress bar; there is none either where standard error is no terminal.
 
@@ -81,15 +90,21 @@ def backmap(
     method = method or Method()
     samples = method.settings.samples
     outputs, firsts = _check_outputs(output, first_frame, samples)
+    _check_conformer(conformer, [*outputs, *firsts])
     system, beads = read_inputs(inputs)
     frames, total = iter(beads), beads.count()
-    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
+    check_tacticity(system, inputs.tacticity)
     mapper = make_backmapper(system, method, chirality=chirality, frames=total)
-    tally = Tally(system, chirality)
     begin = time.monotonic()
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]
         singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
+        kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
+        mapper, assigned = assign_states(mapper, beads.early, inputs.tacticity)
+        tally = Tally(system, chirality, stereo_notes(system, known), assigned)
+        last: Frame | None = None
         whole = None if total is None else total * samples
         bar = tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR)
         stack.enter_context(bar)
@@ -97,10 +112,18 @@ def backmap(
             writers[one.sample].write(one.atoms)
             if singles and not singles[one.sample].frames:
                 singles[one.sample].write(one.atoms)
+            if kept is not None and not kept.frames and _is_as(system, one.atoms, assigned.states):
+                kept.write(one.atoms)
+            last = one.atoms
             tally.add(one.atoms, one.beads, one.refinement)
             bar.update()
             done = sum(writer.frames for writer in writers)
             bar.set_postfix_str(f"{60 * done / (time.monotonic() - begin):.3g} frames/min")
+        if kept is not None and not kept.frames and last is not None:
+            log.warning(
+                "%s: no frame has every stereocentre as it should be; this is the last one", conformer
+            )
+            kept.write(last)
     return Backmapped(system, beads, tuple(outputs), tally.report(seconds=time.monotonic() - begin))
 
 
@@ -116,6 +139,21 @@ def _check_outputs(output: Path, first_frame: Path | None, samples: int) -> tupl
     if same:
         raise InputError("the same file for all frames (-o) and the first one (-c)", path=min(same))
     return outputs, firsts
+
+
+def _check_conformer(path: Path | None, others: list[Path]) -> None:
+    """Refuse a file for the conformer that is no ``.gro`` or has another use."""
+    if path is None:
+        return
+    if path.suffix != ".gro":
+        raise InputError("the conformer (-or) is written as .gro only", path=path)
+    if path.resolve() in {other.resolve() for other in others}:
+        raise InputError("the same file for the conformer (-or) and for frames (-o, -c)", path=path)
+
+
+def _is_as(system: System, atoms: Frame, states: Chirality) -> bool:
+    """Whether every stereo element of whole atoms is in its state."""
+    return not any(len(rows) for rows in wrong_elements(system, atoms.positions, states))
 
 
 def sample_paths(path: Path, samples: int) -> list[Path]:

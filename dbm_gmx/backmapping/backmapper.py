@@ -15,7 +15,7 @@ import torch
 from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
+from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
@@ -91,7 +91,8 @@ class Backmapper:
     conditions
         Those of the sampler.
     chirality
-        What is expected of the stereocentres; where nothing is, the first frame decides for the others.
+        What is expected of the stereocentres; where nothing is, each frame decides for itself, unless
+        :func:`~dbm_gmx.backmapping.chirality.assign_states` has settled it.
     workers
         Frames sampled side by side; no influence on the result.
     device
@@ -162,18 +163,10 @@ class Backmapper:
         sampler = self.sampler
         if sampler is None:
             raise ValueError("the settings need a sampler")
-        if any((chirality == 0).any() for chirality in self.chirality.values()):
-            for one in rebuilt:
-                first = self._sample(sampler, one)
-                yield first
-                inferred = infer_chirality(self.system, first.atoms.positions, self.chirality)
-                sampler = replace(sampler, chirality=inferred)
-                break
-        chosen = sampler
         if self.workers == 1:
-            yield from (self._sample(chosen, one) for one in rebuilt)
+            yield from (self._sample(sampler, one) for one in rebuilt)
             return
-        work = side_by_side(partial(self._sample, chosen), rebuilt, self.workers)
+        work = side_by_side(partial(self._sample, sampler), rebuilt, self.workers)
         with closing(work) as results:
             yield from results
 

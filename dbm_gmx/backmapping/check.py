@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+
 from dbm_gmx.backmapping.backmapper import make_backmapper
-from dbm_gmx.chemistry.stereo import Chirality, stereocentres
+from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
+from dbm_gmx.chemistry.stereo import (
+    Chirality,
+    are_bonds,
+    nominal_elements,
+    stereo_bonds,
+    stereo_elements,
+    stereocentres,
+)
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
-from dbm_gmx.options import Inputs, Method
+from dbm_gmx.options import TACTICITIES, Inputs, Method
+from dbm_gmx.sampling.chirality import DECIDED
 from dbm_gmx.sampling.sampler import make_sampler
 
 
@@ -36,10 +49,11 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    chirality = reference_chirality(system, inputs.reference, conformers=system.conformers)
-    unknown = _unknown(system, chirality)
-    if unknown:
-        lines.append(f"stereocentres: no reference chirality for {unknown}; inferred from the first frame")
+    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
+    check_tacticity(system, inputs.tacticity)
+    lines += _undefined(system, method, chirality, inputs.tacticity)
+    lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), _model(system, method)]
     times = [frame.time for frame in frames]
@@ -49,11 +63,44 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     return lines
 
 
-def _unknown(system: System, chirality: Chirality) -> int:
-    """Return the number of stereocentres, of all molecules, without a reference."""
-    copies = {name: sum(m.count for m in system.matches if m.moltype.name == name) for name in chirality}
-    each = {name: (signs == 0).sum() * (copies[name] // len(signs)) for name, signs in chirality.items()}
-    return int(sum(each.values()))
+NAMED = 4
+"""Stereocentres of a molecule type that are named, at most."""
+
+
+def _undefined(
+    system: System, method: Method, chirality: Chirality, tacticity: str | Path | None
+) -> list[str]:
+    """Name the stereocentres and bonds that nothing defines, and say what will become of them."""
+    lines = []
+    for bonds, what in ((False, "stereocentres"), (True, "cis/trans")):
+        for name, signs in chirality.items():
+            moltype = system.topology.molecule_types[name]
+            elements = stereo_elements(moltype)
+            unknown = (signs == 0) & ~nominal_elements(moltype) & (are_bonds(elements) == bonds)
+            each = np.flatnonzero(unknown.any(axis=0))
+            if not len(each):
+                continue
+            copies = sum(m.count for m in system.matches if m.moltype.name == name)
+            total = int(unknown.sum()) * (copies // len(signs))
+            resids = moltype.attribute("resid")
+            atoms = elements[each, 1:3] if bonds else elements[each, :1]
+            some = [
+                "-".join(moltype.names[i] for i in row) + f" of residue {resids[row[0]]}"
+                for row in atoms[:NAMED].tolist()
+            ]
+            more = ", ..." if len(each) > NAMED else ""
+            lines.append(f"{what}: nothing defines {total} of {name} ({', '.join(some)}{more})")
+    if not lines:
+        return []
+    if not method.settings.uses_sampler:
+        return [*lines, "  the network will draw them: undecided, exit code 2"]
+    then = "undecided, exit code 2 (-r or --tacticity says more)"
+    if tacticity is not None:
+        then = tacticity if tacticity in TACTICITIES else f"as in {tacticity}"
+    return [
+        *lines,
+        f"  inferred from the beads of up to {FRAMES} frames; what is not decided by {DECIDED:g} kT: {then}",
+    ]
 
 
 def _force_field(system: System, method: Method, chirality: Chirality) -> str:
@@ -87,8 +134,10 @@ def _molecule(system: System, name: str) -> list[str]:
     count = sum(m.count for m in system.matches if m.moltype.name == name)
     bare = match.moltype.n_atoms - len(set(match.mapping.weights.nonzero()[1].tolist()))
     beads = " ".join(f"{n}:{t}" for n, t in zip(match.mapping.names, match.mapping.types, strict=True))
+    bonds = len(stereo_bonds(match.moltype))
     return [
         f"molecule {name}: {count} times, {match.moltype.n_atoms} atoms "
-        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres",
+        f"({bare} without weight in the mapping), {len(stereocentres(match.moltype))} stereocentres"
+        + (f", {bonds} bonds that do not turn" if bonds else ""),
         f"  beads {beads if len(beads) < 80 else beads[:76] + ' ...'}",
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.stereo import Chirality, Stereo, count_stereo, infer_chirality
+from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 
 # --- all of it -------------------------------------------------------------------------------------
@@ -112,6 +115,12 @@ class Report:
         Wall time, 0 if not measured.
     refinement
         What was done.
+    bonds
+        Bonds that do not turn, of all frames.
+    notes
+        What else there is to say, each once.
+    weakest
+        The least confidence of the stereocentres, and of the bonds, that were inferred, kT.
     """
 
     contacts: tuple[int, ...] = ()
@@ -122,6 +131,9 @@ class Report:
     longest_bond: float = 0.0
     seconds: float = 0.0
     refinement: Refinement = field(default_factory=Refinement)
+    bonds: Stereo = field(default_factory=Stereo)
+    notes: tuple[str, ...] = ()
+    weakest: tuple[float, float] = (math.inf, math.inf)
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -133,7 +145,26 @@ class Report:
             max(self.longest_bond, other.longest_bond),
             self.seconds + other.seconds,
             self.refinement + other.refinement,
+            self.bonds + other.bonds,
+            tuple(dict.fromkeys(self.notes + other.notes)),
+            (min(self.weakest[0], other.weakest[0]), min(self.weakest[1], other.weakest[1])),
         )
+
+    @property
+    def flawed(self) -> tuple[str, ...]:
+        """In words what is wrong, undefined or undecided of stereocentres and bonds."""
+        kinds = {"stereocentres": self.stereo, "bonds that do not turn": self.bonds}
+        wrong = [
+            f"{kind} are wrong ({found.wrong}) or undefined ({found.undefined})"
+            for kind, found in kinds.items()
+            if found.wrong or found.undefined
+        ]
+        undecided = [
+            f"{kind} are undecided ({found.undecided}: neither the input, as -r, nor the beads define them)"
+            for kind, found in kinds.items()
+            if found.undecided
+        ]
+        return (*wrong, *undecided)
 
     @property
     def frames(self) -> int:
@@ -159,7 +190,9 @@ class Report:
                 *self.refinement.lines(),
                 *self.refinement.stages(self.frames),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
-                f"stereocentres  {self.stereo.text()}",
+                f"stereocentres  {self.stereo.text(self.weakest[0])}",
+                *([f"cis/trans      {self.bonds.text(self.weakest[1])}"] if self.bonds != Stereo() else []),
+                *(f"note           {note}" for note in self.notes),
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
                 f"{self.worst_deviation:.4f} nm",
                 f"longest bond   {self.longest_bond:.4f} nm",
@@ -174,15 +207,18 @@ def judge_frame(
     *,
     expected: Chirality,
     inferred: Chirality | None = None,
+    sources: Mapping[str, IntArray] | None = None,
 ) -> Report:
     """Count faults of whole atoms made for ``beads``, and how far off they are.
 
     Chirality as for :func:`~dbm_gmx.chemistry.stereo.count_stereo`.
     """
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
+    count = partial(count_stereo, system, atoms.positions, expected, inferred=inferred, sources=sources)
     return Report(
         contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
-        stereo=count_stereo(system, atoms.positions, expected, inferred=inferred),
+        stereo=count(),
+        bonds=count(bonds=True),
         deviations=len(apart),
         square_deviation=float(apart @ apart),
         worst_deviation=float(apart.max(initial=0.0)),
@@ -193,7 +229,7 @@ def judge_frame(
 class Tally:
     """Reports of the frames of a run, added up as they come.
 
-    The first frame says what is expected of the stereocentres of which nothing is known.
+    The first frame says what is expected of the stereo elements of which nothing at all is known.
 
     Parameters
     ----------
@@ -201,17 +237,40 @@ class Tally:
         The system.
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
+    notes
+        For the summary.
+    assigned
+        States that all frames are made with, see
+        :func:`~dbm_gmx.backmapping.chirality.assign_states`; those expected if not given.
     """
 
-    def __init__(self, system: System, expected: Chirality):
+    def __init__(
+        self,
+        system: System,
+        expected: Chirality,
+        notes: tuple[str, ...] = (),
+        assigned: Assignment | None = None,
+    ):
         self.system, self.expected = system, expected
-        self._inferred = expected
-        self._sum = Report()
+        self._inferred = expected if assigned is None else assigned.states
+        self._sources = None if assigned is None else assigned.sources
+        self._sum = Report(notes=notes)
+        if assigned is not None:
+            moltypes = system.topology.molecule_types
+            weakest = assigned.weakest(moltypes), assigned.weakest(moltypes, bonds=True)
+            self._sum = replace(self._sum, weakest=weakest)
 
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
-        found = judge_frame(self.system, atoms, beads, expected=self.expected, inferred=self._inferred)
+        found = judge_frame(
+            self.system,
+            atoms,
+            beads,
+            expected=self.expected,
+            inferred=self._inferred,
+            sources=self._sources,
+        )
         self._sum += replace(found, refinement=refinement or Refinement())
 
     def report(self, *, seconds: float = 0.0) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +13,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
@@ -19,8 +21,8 @@ from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import Conformer, reference_chirality
-from dbm_gmx.files.system import match_molecules, read_molecules
+from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.system import EARLY, match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ def backmap_universe(
     method: Method | None = None,
     *,
     reference: Conformer | None = None,
+    tacticity: str | Conformer | None = None,
     frames: slice = slice(None),
 ) -> mda.Universe:
     """Rebuild the atoms of a coarse-grained Universe, as ``dbm-gmx backmap`` does for files.
@@ -45,14 +48,17 @@ def backmap_universe(
     method
         How: settings (a single sample), ensemble, model.
     reference
-        A conformer or system that defines the chirality of stereocentres.
+        A conformer or system that defines stereocentres and bonds that do not turn.
+    tacticity
+        What becomes of stereocentres that neither input nor beads decide: ``atactic``, ``isotactic``,
+        ``syndiotactic``, or a conformer or system.
     frames
         Which frames.
 
     Returns
     -------
     A Universe with names, types, elements, masses, charges, residues, bonds and the trajectory in
-    memory, molecules whole.  Wrong stereocentres and frames that did not converge are warned of.
+    memory, molecules whole.  Wrong stereocentres or bonds and frames that did not converge are warned of.
 
     Raises
     ------
@@ -65,9 +71,11 @@ def backmap_universe(
     system = _system(beads, molecules or MoleculeFiles())
     if system.n_beads != len(beads.atoms):
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
-    chirality = reference_chirality(system, reference, conformers=system.conformers)
+    known = given_chirality(system, reference, conformers=system.conformers)
+    chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
-    tally, rebuilt = Tally(system, chirality), []
+    mapper, assigned = assign_states(mapper, partial(_early, beads), tacticity)
+    tally, rebuilt = Tally(system, chirality, stereo_notes(system, known), assigned), []
     for one in mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
@@ -85,8 +93,10 @@ def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
 
 def _warn(report: Report) -> None:
     """Say what is not as it should be."""
-    if report.stereo.wrong or report.stereo.undefined:
-        log.warning("stereocentres: %s", report.stereo.text())
+    for words in report.flawed:
+        log.warning("%s", words)
+    for note in report.notes:
+        log.info("%s", note)
     if report.refinement.unsettled:
         log.warning("%s", report.refinement.settled())
 
@@ -119,6 +129,13 @@ def _frames(universe: mda.Universe, chosen: slice) -> Iterator[Frame]:
         frame = Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame)
         check_frame(frame)
         yield frame
+
+
+def _early(universe: mda.Universe, count: int) -> list[Frame]:
+    """Up to so many frames, evenly spaced among the first :data:`~dbm_gmx.files.system.EARLY`."""
+    last = min(EARLY, len(universe.trajectory)) - 1
+    numbers = sorted(set(np.linspace(0, last, count).round().astype(int).tolist()))
+    return [frame for k in numbers for frame in _frames(universe, slice(k, k + 1))]
 
 
 def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:

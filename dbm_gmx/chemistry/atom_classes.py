@@ -92,3 +92,11 @@ def _hidden(graph: nx.Graph, i: int) -> int:
     """Hydrogens in a united atom, by its mass; 0 for any other."""
     atom = graph.nodes[i]
     return max(0, round((atom["mass"] - CARBON) / HIDDEN)) if atom["element"] == "C" else 0
+
+
+def class_names(moltype: MoleculeType) -> list[str]:
+    """Classes of the atoms from the molecular graph, or their types where elements are unknown."""
+    try:
+        return list(atom_classes(moltype))
+    except InputError:
+        return [str(t) for t in moltype.attribute("type")]

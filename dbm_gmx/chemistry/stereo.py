@@ -1,4 +1,9 @@
-"""Stereocentres: which atoms they are, their volume and chirality, and the chirality that is expected."""
+"""Stereo elements: stereocentres and bonds that do not turn, their state, and the state that is expected.
+
+A row of five numbers stands for either: a centre and its four neighbours, or the four atoms of a dihedral and
+:data:`~dbm_gmx.chemistry.stereo_bonds.BOND`.  The state of a centre is its chirality, 1 or -1; that of a bond
+is 1 for cis and -1 for trans.  0 is no state.  Everything that heeds chirality heeds both.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +11,28 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
+from enum import IntEnum
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions, SignArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.stereo_bonds import (
+    BOND,
+    BondKind,
+    are_nominal,
+    flat_bonds,
+    kinds_of_bonds,
+    usual_state,
+)
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
 from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
-"""By molecule type 1, -1 or 0 (unknown) for each stereocentre: (copies, c), or (1, c) for all copies."""
+"""By molecule type 1, -1, or 0 (unknown) for each element: (copies, c), or (1, c) for all copies."""
 
 FLAT = 0.4
 """Mean triple product of unit vectors up to which there is no tetrahedron.
@@ -27,6 +41,23 @@ An ideal one has 0.77.  In a melt at 568 K the mean over the four choices of thr
 by 0.01 and a single one by 0.07, so that no atom of a simulation gets here by itself; a centre with
 one neighbour turned to the wrong side, which relaxation may mend either way, has 0.38.
 """
+
+BETWEEN = math.cos(math.radians(75.0))
+"""Cosine of a dihedral up to which a bond is neither cis nor trans.
+
+Amides and double bonds stay within 40 degrees of a plane; of the esters of a melt at 550 K (barrier
+50 kJ/mol) one in ten thousand is more than 60 degrees off it, and one in a hundred thousand more than 75.
+"""
+
+STIFF = 45.0
+"""kJ/mol: a bond with a higher barrier does not turn.
+
+At 300 K it does so within 10 microseconds, at 500 K within 5 ns (transition state theory).  Conjugated single
+bonds and simple biaryls have less than 40, amides 65 to 95, double bonds more than 70.
+"""
+
+LOOSE = 25.0
+"""kJ/mol: double bonds, amides and esters turn if the force field gives them a lower barrier than this."""
 
 
 @lru_cache(maxsize=64)
@@ -50,6 +81,48 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
         if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
+
+
+@lru_cache(maxsize=64)
+def stereo_bonds(moltype: MoleculeType) -> IntArray:
+    """(b, 5) bonds that do not turn, see :func:`~dbm_gmx.chemistry.stereo_bonds.flat_bonds`; read only.
+
+    They are known from the graph (double bonds, amides, esters, unless the force field lets them turn) or
+    from the barrier that the force field gives them.
+    """
+    rows = flat_bonds(moltype)
+    kinds = kinds_of_bonds(moltype, rows)
+    held = [_is_held(moltype, row, kind) for row, kind in zip(rows, kinds, strict=True)]
+    return read_only(rows[np.array(held, bool)])
+
+
+def _is_held(moltype: MoleculeType, row: IntArray, kind: BondKind) -> bool:
+    barrier = moltype.barriers.get((int(row[1]), int(row[2])))
+    if barrier is None:
+        return kind is not BondKind.OTHER
+    return barrier.height > (STIFF if kind is BondKind.OTHER else LOOSE)
+
+
+@lru_cache(maxsize=64)
+def stereo_elements(moltype: MoleculeType) -> IntArray:
+    """(c, 5) all stereo elements, read only: the stereocentres, then the bonds."""
+    return read_only(np.concatenate([stereocentres(moltype), stereo_bonds(moltype)]))
+
+
+@lru_cache(maxsize=64)
+def nominal_elements(moltype: MoleculeType) -> BoolArray:
+    """(c,) stereo elements whose two states are the same molecule, with the numbers of two atoms exchanged.
+
+    They keep the state they are given; where none is given any will do, and none is judged.
+    """
+    bonds = stereo_bonds(moltype)
+    nominal = are_nominal(moltype, bonds, _colours(moltype)) if len(bonds) else np.zeros(0, bool)
+    return np.concatenate([np.zeros(len(stereocentres(moltype)), bool), nominal])
+
+
+def are_bonds(elements: IntArray) -> BoolArray:
+    """(...) which stereo elements (..., 5) are bonds."""
+    return np.asarray(elements[..., 4] == BOND)
 
 
 def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
@@ -102,7 +175,11 @@ def _split(part: Collection[int], own: int, colour: list[int], members: dict[int
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
 def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
-    """Signed volume of a stereocentre: the mean triple product of unit vectors to three of its neighbours.
+    """Signed volume of a stereocentre; of a bond the cosine of its dihedral, to a scale of its own.
+
+    On that scale :data:`FLAT` is the limit for bonds too.
+
+    The volume is the mean triple product of unit vectors to three of the neighbours.
 
     The four choices of three arms are the four faces of one tetrahedron: with the tips u1 to u4 of the unit
     vectors, u1u2u3 - u1u2u4 + u1u3u4 - u2u3u4 is the determinant of u1 - u4, u2 - u4, u3 - u4.  A missing arm
@@ -113,13 +190,15 @@ def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
     positions
         (n, 3) nm.
     centre
-        (5,) rows of the centre and its neighbours, -1 for a neighbour that is missing.
+        (5,) rows of the centre and its neighbours, -1 for a neighbour that is missing; or of a bond.
 
     Returns
     -------
-    0.77 and -0.77 for ideal tetrahedra, see :func:`chirality_of` for the sign; not a number where
-    fewer than three neighbours are there.
+    0.77 and -0.77 for ideal tetrahedra, 1.5 and -1.5 for cis and trans (:func:`chirality_of`);
+    not a number where fewer than three neighbours are there.
     """
+    if centre[4] == BOND:
+        return FLAT / BETWEEN * dihedral_cosine(positions, (centre[0], centre[1], centre[2], centre[3]))
     arms = 0
     for k in range(1, 5):
         arms += centre[k] >= 0
@@ -136,6 +215,19 @@ def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
     return total / 4.0 if arms == 4 else total
 
 
+@compiled()
+def dihedral_cosine(x: FloatArray, rows: tuple[int, int, int, int]) -> float:
+    """Cosine of the dihedral of four rows of positions (n, 3); 0 where three of them lie on a line."""
+    i, j, k, m = rows
+    ax, ay, az = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
+    bx, by, bz = x[k, 0] - x[j, 0], x[k, 1] - x[j, 1], x[k, 2] - x[j, 2]
+    cx, cy, cz = x[m, 0] - x[k, 0], x[m, 1] - x[k, 1], x[m, 2] - x[k, 2]
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    norm = math.sqrt((nx * nx + ny * ny + nz * nz) * (mx * mx + my * my + mz * mz))
+    return (nx * mx + ny * my + nz * mz) / norm if norm > 0.0 else 0.0
+
+
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"}, forceinline=True)
 def _unit_arm(positions: FloatArray, centre: int, end: int) -> tuple[float, float, float]:
     """Unit vector between two rows, zero where there is no end."""
@@ -150,14 +242,14 @@ def _unit_arm(positions: FloatArray, centre: int, end: int) -> tuple[float, floa
 
 @compiled()
 def _stereo_volumes(positions: FloatArray, centres: IntArray, volumes: FloatArray) -> None:
-    """Fill (copies, c) volumes of the stereocentres (c, 5) of molecules (copies, n, 3)."""
+    """Fill (copies, c) volumes of the stereo elements (c, 5) of molecules (copies, n, 3)."""
     for copy in range(len(positions)):
         for k in range(len(centres)):
             volumes[copy, k] = stereo_volume(positions[copy], centres[k])
 
 
 def stereo_volumes(atoms: Positions, centres: IntArray) -> FloatArray:
-    """(copies, c) :func:`stereo_volume` of the centres (c, 5) of molecules (copies, n, 3)."""
+    """(copies, c) :func:`stereo_volume` of the elements (c, 5) of molecules (copies, n, 3)."""
     volumes = np.empty((len(atoms), len(centres)))
     # one type of array, one compiled function: a copy of the rows can be written to, stereocentres cannot
     _stereo_volumes(np.ascontiguousarray(atoms, np.float64), np.array(centres, np.int64), volumes)
@@ -165,33 +257,36 @@ def stereo_volumes(atoms: Positions, centres: IntArray) -> FloatArray:
 
 
 def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
-    """Chirality of each centre.
+    """State of each stereo element.
 
     Parameters
     ----------
     atoms
         (copies, n, 3) nm, whole molecules of one type.
     centres
-        (c, 5), see :func:`stereocentres`.
+        (c, 5), see :func:`stereo_elements`.
 
     Returns
     -------
     (copies, c): 1 where the first three neighbours, seen from the centre, make a right-handed
-    system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).
+    system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).  For bonds 1
+    where they are cis, -1 where trans, 0 where neither (:data:`BETWEEN`).
     """
     volumes = stereo_volumes(atoms, centres)
     return (volumes > FLAT).astype(np.int8) - (volumes < -FLAT).astype(np.int8)
 
 
-def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
-    """:func:`stereo_volume` of centres of which some neighbours may be unknown.
+def triple_products(points: FloatArray, known: BoolArray, bonds: BoolArray | None = None) -> FloatArray:
+    """:func:`stereo_volume` of elements of which some atoms may be unknown.
 
     Parameters
     ----------
     points
-        (..., 5, 3) centres and their neighbours.
+        (..., 5, 3) centres and their neighbours, or the four atoms of a bond and anything.
     known
-        (..., 4) which neighbours are there.
+        (..., 4) which atoms after the first are there.
+    bonds
+        (...) which elements are bonds; none if not given.
 
     Returns
     -------
@@ -199,15 +294,17 @@ def triple_products(points: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     """
     shape = points.shape[:-2]
     there = np.broadcast_to(known, (*shape, 4)).reshape(-1, 4)
+    turning = np.broadcast_to(False if bonds is None else bonds, shape).reshape(-1)
     rows = np.arange(5 * len(there)).reshape(-1, 5)
     rows[:, 1:][~there] = -1
+    rows[turning, 4] = np.where(there[turning, :3].all(axis=1), BOND, -1)
     return stereo_volumes(points.reshape(1, -1, 3), rows).reshape(shape)
 
 
 def invert(positions: Positions, rows: IntArray) -> None:
-    """Mirror stereocentres through the plane of three of their neighbours, in place.
+    """Mirror stereocentres through the plane of three of their neighbours, or turn a bond over, in place.
 
-    Bonds to the three keep their lengths.  Several centres are inverted at once.
+    Bonds to the three keep their lengths.  Several centres are inverted at once; of bonds one.
 
     Parameters
     ----------
@@ -215,8 +312,11 @@ def invert(positions: Positions, rows: IntArray) -> None:
         (..., n, 3) nm.
     rows
         (4 + k,) or (c, 4 + k): the stereocentre, the three neighbours that stay, and what moves with the
-        centre; -1 for what is not there.
+        centre; -1 for what is not there.  Of a bond (5 + k,): its row, and what is turned about it.
     """
+    if rows.ndim == 1 and len(rows) > 4 and rows[4] == BOND:
+        _turn_over(positions, rows)
+        return
     table = np.atleast_2d(rows)
     a, b, c = (positions[..., table[:, k], :] for k in (1, 2, 3))
     normal = np.cross(b - a, c - a)
@@ -226,6 +326,28 @@ def invert(positions: Positions, rows: IntArray) -> None:
         moved, plane = table[real, k], normal[..., real, :]
         height = ((positions[..., moved, :] - a[..., real, :]) * plane).sum(axis=-1, keepdims=True)
         positions[..., moved, :] -= 2 * height * plane
+
+
+def _turn_over(positions: Positions, rows: IntArray) -> None:
+    """Turn atoms about a bond by 180 degrees, in place; arguments as for :func:`invert`."""
+    pivot = positions[..., rows[1], :][..., None, :]
+    axis = positions[..., rows[2], :][..., None, :] - pivot
+    axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
+    arm = positions[..., rows[5:], :] - pivot
+    positions[..., rows[5:], :] = pivot + 2 * (arm * axis).sum(axis=-1, keepdims=True) * axis - arm
+
+
+def known_states(moltype: MoleculeType) -> SignArray:
+    """(c,) state of each stereo element as far as the force field holds it, else 0."""
+    barriers = [moltype.barriers.get((j, k)) for _, j, k, *_ in stereo_bonds(moltype).tolist()]
+    states = [0 if barrier is None else barrier.state for barrier in barriers]
+    return np.concatenate([improper_chirality(moltype), np.array(states, np.int8)])
+
+
+def usual_states(moltype: MoleculeType) -> SignArray:
+    """(c,) state that an element nearly always has, else 0: trans peptide bonds, Z esters."""
+    usual = [usual_state(moltype, row) for row in stereo_bonds(moltype)]
+    return np.array([0] * len(stereocentres(moltype)) + usual, np.int8)
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:
@@ -254,15 +376,15 @@ def improper_chirality(moltype: MoleculeType) -> SignArray:
 
 
 def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> dict[str, SignArray]:
-    """Expected chirality, and where none is known that of whole atoms (n, 3).
+    """Expected states, and where none is known that of whole atoms (n, 3).
 
     Returns
     -------
-    By molecule type (copies, c); 0 where these atoms make no tetrahedron either.
+    By molecule type (copies, c); 0 where these atoms have none either.
     """
     parts: dict[str, list[SignArray]] = {}
     for moltype, copies, rows in runs_of_molecules(system, atoms):
-        found = chirality_of(rows, stereocentres(moltype))
+        found = chirality_of(rows, stereo_elements(moltype))
         wanted = _of_copies(expected, moltype, copies, found.shape)
         parts.setdefault(moltype.name, []).append(np.where(wanted == 0, found, wanted))
     return {name: np.concatenate(chirality) for name, chirality in parts.items()}
@@ -277,35 +399,86 @@ def _of_copies(
 
 
 def chirality_of_copies(system: System, chirality: Chirality) -> list[SignArray]:
-    """(copies, c) expected chirality of each run of molecules of a type; 0 where none is expected."""
+    """(copies, c) expected states of each run of molecules of a type; 0 where none is expected."""
     return [
         np.array(
-            _of_copies(chirality, match.moltype, copies, (match.count, len(stereocentres(match.moltype))))
+            _of_copies(chirality, match.moltype, copies, (match.count, len(stereo_elements(match.moltype))))
         )
         for match, copies in copies_of_runs(system)
     ]
 
 
-def centre_rows(match: Match) -> IntArray:
-    """(copies, c, 5) stereocentres and their neighbours as rows of the system; -1 for a missing neighbour."""
-    centres = stereocentres(match.moltype)
-    return np.where(centres < 0, -1, centres + match.first_atoms[:, None, None])
+def element_rows(match: Match) -> IntArray:
+    """(copies, c, 5) stereo elements as rows of the system; negative numbers stay as they are."""
+    elements = stereo_elements(match.moltype)
+    return np.where(elements < 0, elements, elements + match.first_atoms[:, None, None])
+
+
+class Source(IntEnum):
+    """Where the state of a stereo element is from.
+
+    Attributes
+    ----------
+    GIVEN
+        An input, the library, the topology; or what is usual.
+    INFERRED
+        The beads.
+    ASSIGNED
+        The tacticity that was asked for.
+    UNDECIDED
+        Nothing: one of two states that the beads do not tell apart, kept in all frames.
+    """
+
+    GIVEN = 0
+    INFERRED = 1
+    ASSIGNED = 2
+    UNDECIDED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """The states of all stereo elements, and where they are from.
+
+    Attributes
+    ----------
+    states
+        By molecule type (copies, c): 1, -1, or 0 where nothing at all is known.
+    sources
+        By molecule type (copies, c) of :class:`Source`.
+    confidence
+        By molecule type (copies, c) kT by which what was inferred is better than the other state, else
+        infinite.
+    """
+
+    states: Chirality
+    sources: Mapping[str, IntArray]
+    confidence: Mapping[str, FloatArray]
+
+    def weakest(self, moltypes: Mapping[str, MoleculeType], *, bonds: bool = False) -> float:
+        """The least confidence of the stereocentres, or bonds, that were inferred, kT."""
+        least = math.inf
+        for name, source in self.sources.items():
+            chosen = (source == Source.INFERRED) & (are_bonds(stereo_elements(moltypes[name])) == bonds)
+            least = min(least, float(self.confidence[name][chosen].min(initial=np.inf)))
+        return least
 
 
 @dataclass(frozen=True)
 class Stereo:
-    """How many stereocentres are as they should be.
+    """How many stereocentres, or bonds that do not turn, are as they should be.
 
     Attributes
     ----------
     right, wrong
-        Of the expected and of the opposite chirality.
+        Of the expected and of the opposite state.
     undefined
-        A chirality is expected, but the neighbours make no tetrahedron.
+        A state is expected, but there is none: no tetrahedron, neither cis nor trans.
     unknown
-        Which chirality is right is not known.
+        Which state is right is not known.
     inferred
-        Of the chirality of the first frame, because none is known beforehand.
+        Of the state that the beads or the first frame have said, because none is known beforehand.
+    assigned, undecided
+        Of a state that follows from the tacticity asked for, or from nothing.
     """
 
     right: int = 0
@@ -313,68 +486,94 @@ class Stereo:
     undefined: int = 0
     unknown: int = 0
     inferred: int = 0
+    assigned: int = 0
+    undecided: int = 0
 
     def __add__(self, other: Stereo) -> Stereo:
         return Stereo(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
-    def text(self) -> str:
-        """Say it in a line."""
+    def text(self, weakest: float = math.inf) -> str:
+        """Say it in a line; ``weakest`` is the least confidence of what was inferred, kT."""
         total = sum(astuple(self))
         if not total:
             return "none"
-        good = {"right": self.right, "inferred from the beads": self.inferred}
+        how = f" (weakest by {weakest:.1f} kT)" if weakest < math.inf else ""
+        good = {
+            "right": self.right,
+            f"inferred from the beads{how}": self.inferred,
+            "as the tacticity says": self.assigned,
+        }
         parts = [f"{count} of {total} {name}" for name, count in good.items() if count]
         parts = parts or [f"0 of {total} right"]
-        bad = {"wrong": self.wrong, "undefined": self.undefined}
+        bad = {"wrong": self.wrong, "undefined": self.undefined, "undecided": self.undecided}
         parts += [f"{count} {name}" for name, count in bad.items() if count]
         if self.unknown:
-            parts.append(f"{self.unknown} not judged: no conformer (-r) says which chirality is right")
+            parts.append(f"{self.unknown} not judged: no conformer (-r) says what is right")
         return ", ".join(parts)
 
 
 def count_stereo(
-    system: System, atoms: Positions, expected: Chirality, *, inferred: Chirality | None = None
+    system: System,
+    atoms: Positions,
+    expected: Chirality,
+    *,
+    inferred: Chirality | None = None,
+    sources: Mapping[str, IntArray] | None = None,
+    bonds: bool = False,
 ) -> Stereo:
-    """Compare the stereocentres of whole atoms (n, 3) with what is expected.
+    """Compare the stereocentres, or bonds, of whole atoms (n, 3) with what is expected.
 
     Parameters
     ----------
     expected
         See :func:`~dbm_gmx.files.conformers.reference_chirality`.
     inferred
-        See :func:`infer_chirality`; used where no chirality is expected.
+        See :func:`infer_chirality`; used where no state is expected.
+    sources
+        By molecule type (copies, c) of :class:`Source`, where the states in ``inferred`` are from.
+    bonds
+        Count bonds instead of stereocentres.
     """
     total = Stereo()
     for moltype, copies, rows in runs_of_molecules(system, atoms):
-        found = chirality_of(rows, stereocentres(moltype))
-        known = _of_copies(expected, moltype, copies, found.shape)
-        wanted = known if inferred is None else _of_copies(inferred, moltype, copies, found.shape)
+        elements = stereo_elements(moltype)
+        found = chirality_of(rows, elements)
+        known = wanted = _of_copies(expected, moltype, copies, found.shape)
+        counted = (are_bonds(elements) == bonds) & ((known != 0) | ~nominal_elements(moltype))
+        if inferred is not None:
+            wanted = _of_copies(inferred, moltype, copies, found.shape)
+        source = np.where(known != 0, Source.GIVEN, Source.INFERRED)
+        if sources is not None:
+            source = np.where(known != 0, Source.GIVEN, sources[moltype.name][copies])
+        found, wanted, source = found[counted], wanted[counted], source[counted]
         same, other = (wanted != 0) & (found == wanted), (wanted != 0) & (found == -wanted)
-        # where even inferring found no tetrahedron there is none yet
+        # where even inferring found none there is none yet
         flat = (found == 0) & ((wanted != 0) | (inferred is not None))
         total += Stereo(
-            right=int((same & (known != 0)).sum()),
+            right=int((same & (source == Source.GIVEN)).sum()),
             wrong=int(other.sum()),
             undefined=int(flat.sum()),
             unknown=int(((wanted == 0) & ~flat).sum()),
-            inferred=int((same & (known == 0)).sum()),
+            inferred=int((same & (source == Source.INFERRED)).sum()),
+            assigned=int((same & (source == Source.ASSIGNED)).sum()),
+            undecided=int((same & (source == Source.UNDECIDED)).sum()),
         )
     return total
 
 
-def wrong_centres(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
-    """Rows of the stereocentres of whole atoms (n, 3) of the wrong chirality, and of those without any.
+def wrong_elements(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
+    """(w, 5) stereo elements of whole atoms (n, 3) in the wrong state, and (f, 5) those without any.
 
     Parameters
     ----------
     expected
-        See :func:`~dbm_gmx.files.conformers.reference_chirality`; centres without an expected chirality
+        See :func:`~dbm_gmx.files.conformers.reference_chirality`; elements without an expected state
         are left out.
     """
-    wrong, flat = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    wrong, flat = [np.zeros((0, 5), np.int64)], [np.zeros((0, 5), np.int64)]
     for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):
-        found = chirality_of(match.molecules(atoms), stereocentres(match.moltype))
-        places = centre_rows(match)[:, :, 0]
-        wrong.append(places[(wanted != 0) & (found == -wanted)])
-        flat.append(places[(wanted != 0) & (found == 0)])
+        found = chirality_of(match.molecules(atoms), stereo_elements(match.moltype))
+        rows = element_rows(match)
+        wrong.append(rows[(wanted != 0) & (found == -wanted)])
+        flat.append(rows[(wanted != 0) & (found == 0)])
     return np.concatenate(wrong), np.concatenate(flat)

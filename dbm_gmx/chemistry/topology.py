@@ -42,6 +42,22 @@ class Terms:
     parameters: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """What the force field says about turning a bond.
+
+    Attributes
+    ----------
+    height
+        From the lower of the two planar states over the lower barrier, kJ/mol.
+    state
+        1 (cis) or -1 (trans) where the force field has one of them only, else 0.
+    """
+
+    height: float
+    state: int
+
+
 @dataclass(frozen=True, eq=False)
 class MoleculeType:
     """One ``[ moleculetype ]``.
@@ -61,6 +77,8 @@ class MoleculeType:
         The bonded interactions, one entry per directive and function.
     exclusions
         (k, 2) explicit ``[ exclusions ]``, i < j; see :func:`excluded_pairs` for all of them.
+    barriers
+        Of bonds (i < j) with two planar states; of those without a dihedral nothing is known.
     """
 
     name: str
@@ -68,6 +86,7 @@ class MoleculeType:
     graph: nx.Graph
     terms: tuple[Terms, ...] = ()
     exclusions: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    barriers: Mapping[tuple[int, int], Barrier] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:

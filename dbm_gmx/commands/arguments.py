@@ -15,6 +15,7 @@ from dbm_gmx.options import (
     MODEL,
     REFINEMENTS,
     STARTS,
+    TACTICITIES,
     AtomInputs,
     Conditions,
     EvaluateInputs,
@@ -74,6 +75,15 @@ def step(text: str) -> float:
     return time
 
 
+def tacticity(text: str) -> str | Path:
+    """Parse the name of a tacticity, or a file."""
+    if text in TACTICITIES:
+        return text
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is no file and none of {', '.join(TACTICITIES)}")
+    return Path(text)
+
+
 def _number(text: str) -> float:
     try:
         return float(text)
@@ -119,6 +129,12 @@ def add_inputs(command: ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="conformer that defines the stereocentres: .gro, .pdb",
+    )
+    add(
+        "--tacticity",
+        type=tacticity,
+        metavar="|".join([*TACTICITIES, "FILE"]),
+        help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
     add_times(command)
     add_preprocessor(command)

@@ -26,7 +26,7 @@ from dbm_gmx.options import RelaxSettings, Settings
 
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
-    from dbm_gmx.chemistry.stereo import Stereo
+    from dbm_gmx.backmapping.summary import Report
 
 RELAXED = Path()
 """Stands for a name that follows from that of the output."""
@@ -46,6 +46,14 @@ def add_parser(commands: Commands) -> None:
     add = command.add_argument
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add(
+        "-or",
+        "--conformer",
+        type=Path,
+        metavar="FILE",
+        help="a frame as .gro whose stereocentres are those of all frames, for -r "
+        "(aa_chirality.gro for aa.xtc if there is a --tacticity, else not written)",
+    )
     _add_settings(command)
     add(
         "--relax",
@@ -74,7 +82,7 @@ def _add_settings(command: ArgumentParser) -> None:
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
-    add("--allow-flips", action="store_true", help="exit code 0 even if stereocentres are wrong")
+    add("--allow-flips", action="store_true", help="exit code 0 even if stereo is wrong or undecided")
     add(
         "--orientations",
         type=count(1),
@@ -103,7 +111,17 @@ def run(options: Namespace) -> int:
     inputs, method = inputs_and_method(options)
     method = replace(method, device=options.device)
     wanted = _hand_off(options)
-    done = backmap(inputs, options.output, method, first_frame=options.first, quiet=options.quiet)
+    conformer = options.conformer
+    if conformer is None and inputs.tacticity is not None:
+        conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
+    done = backmap(
+        inputs,
+        options.output,
+        method,
+        first_frame=options.first,
+        conformer=conformer,
+        quiet=options.quiet,
+    )
     if not options.quiet:
         print(done.report.text())
     if wanted is not None:
@@ -112,7 +130,7 @@ def run(options: Namespace) -> int:
         relaxations = hand_off(inputs, done, wanted, quiet=options.quiet)
         if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
             return ExitCode.FAILED
-    return ExitCode.DONE if options.allow_flips else _judge(done.report.stereo)
+    return ExitCode.DONE if options.allow_flips else _judge(done.report)
 
 
 def _hand_off(options: Namespace) -> HandOff | None:
@@ -128,13 +146,13 @@ def _hand_off(options: Namespace) -> HandOff | None:
     return check_hand_off(HandOff(relaxed, options.workdir, settings), options.output)
 
 
-def _judge(stereo: Stereo) -> ExitCode:
-    """Say whether stereocentres are not as they should be."""
-    if not (stereo.wrong or stereo.undefined):
+def _judge(report: Report) -> ExitCode:
+    """Say whether stereocentres or bonds are not as they should be."""
+    if not report.flawed:
         return ExitCode.DONE
     print(
-        f"dbm-gmx: error: all frames are written, but stereocentres are wrong ({stereo.wrong}) or undefined "
-        f"({stereo.undefined}); --allow-flips if that may be",
+        f"dbm-gmx: error: all frames are written, but {', and '.join(report.flawed)}; "
+        "--allow-flips if that may be",
         file=sys.stderr,
     )
     return ExitCode.FLAWED

@@ -176,7 +176,10 @@ def evaluate(
     )
     kept = [c for c in candidates if c.frames]
     if any((signs == 0).any() for signs in chirality.values()):
-        notes.append("where the chirality of a stereocentre is unknown, each candidate's first frame decides")
+        notes.append(
+            "where the state of a stereocentre or of a bond that does not turn is unknown, each candidate's "
+            "first frame decides"
+        )
     if setup.beads is not None:
         notes += [_bead_note(c) for c in kept if any(not len(m.deviation) for m in c.measured)]
     if reference is not None:

@@ -11,10 +11,11 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, deviation
+from dbm_gmx.chemistry.tacticity import racemo
 from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_values
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.rules import Fault, faults
-from dbm_gmx.evaluate.shape import end_to_end, racemo, radius_of_gyration
+from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
 from dbm_gmx.forcefield.energy import bonded_energies
 from dbm_gmx.options import Conditions
 

@@ -14,19 +14,17 @@ import numpy as np
 import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.atom_classes import atom_classes
+from dbm_gmx.chemistry.atom_classes import class_names
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.periodic import close_pairs_in_parts, reduced_cell
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import (
-    MoleculeType,
     Topology,
     atom_charges,
     blocks,
     heavy_atoms,
     is_excluded,
 )
-from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.energy import coulomb_energy, own_field_energy, pair_energies
 from dbm_gmx.forcefield.nonbonded import ReactionField, reaction_field
 from dbm_gmx.options import Conditions
@@ -79,14 +77,6 @@ def atoms_of(topology: Topology) -> Atoms:
     name = "carbon" if elements == {"C"} else "heavy"
     every = np.concatenate(heavy)
     return Atoms(np.concatenate(molecule), every, tuple(map(str, classes)), every[first], row, name)
-
-
-def class_names(moltype: MoleculeType) -> list[str]:
-    """Classes of the atoms from the molecular graph, or their types where elements are unknown."""
-    try:
-        return list(atom_classes(moltype))
-    except InputError:
-        return [str(t) for t in moltype.attribute("type")]
 
 
 @dataclass(frozen=True, eq=False)

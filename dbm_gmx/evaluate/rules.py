@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.stereo import Chirality, wrong_centres
+from dbm_gmx.chemistry.stereo import Chirality, are_bonds, wrong_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
 from dbm_gmx.evaluate.rings import pierced_rings
@@ -22,6 +22,8 @@ from dbm_gmx.evaluate.rings import pierced_rings
 RULES = {
     "flipped": "stereocentres of the wrong chirality",
     "undefined": "stereocentres without chirality",
+    "turned": "double bonds, amides and the like turned over",
+    "twisted": "double bonds, amides and the like neither cis nor trans",
     "pierced": "rings that a bond goes through",
     "contacts": "bad contacts",
     "broken": "broken bonds",
@@ -60,16 +62,18 @@ def faults(system: System, frame: Frame, chirality: Chirality) -> tuple[Fault, .
     Parameters
     ----------
     chirality
-        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
+        Of the stereocentres and bonds, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
     """
     atoms, box = frame.positions, frame.box
-    wrong, flat = wrong_centres(system, atoms, chirality)
+    wrong, flat = wrong_elements(system, atoms, chirality)
     contacts = bad_contacts(system, atoms, box)
     between = minimum_image((atoms[contacts[:, 1]] - atoms[contacts[:, 0]]).astype(np.float64), box)
     lengths = np.linalg.norm(between, axis=1)
     return (
-        *(Fault("flipped", (int(i),)) for i in wrong),
-        *(Fault("undefined", (int(i),)) for i in flat),
+        *(Fault("flipped", (int(i),)) for i in wrong[~are_bonds(wrong), 0]),
+        *(Fault("undefined", (int(i),)) for i in flat[~are_bonds(flat), 0]),
+        *(Fault("turned", (int(i), int(j))) for i, j in wrong[are_bonds(wrong), 1:3]),
+        *(Fault("twisted", (int(i), int(j))) for i, j in flat[are_bonds(flat), 1:3]),
         *(Fault("pierced", rows) for rows in pierced_rings(system, atoms, box)),
         *(Fault("contacts", (int(i), int(j)), float(r)) for (i, j), r in zip(contacts, lengths, strict=True)),
         *_broken(system, atoms.astype(np.float64)),

@@ -151,6 +151,8 @@ def _words(topology: Topology, fault: Fault) -> str:
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
         "flipped": lambda a: f"{named(a)} has the wrong chirality",
         "undefined": lambda a: f"the neighbours of {named(a)} make no tetrahedron",
+        "turned": lambda a, b: f"{named(a)}-{named(b)} is turned over",
+        "twisted": lambda a, b: f"{named(a)}-{named(b)} is neither cis nor trans",
     }
     return texts[fault.rule](*fault.atoms)
 

@@ -1,4 +1,4 @@
-"""Reference chirality: from a conformer, a structure of the system, or the impropers of the topology."""
+"""Reference states of stereocentres and bonds: of a structure, of the topology, or what is usual."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import make_whole
-from dbm_gmx.chemistry.stereo import chirality_of, improper_chirality, stereocentres
+from dbm_gmx.chemistry.stereo import Chirality, chirality_of, known_states, stereo_elements, usual_states
+from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
@@ -26,7 +27,7 @@ def reference_chirality(
     *,
     conformers: Mapping[str, Conformer] | None = None,
 ) -> dict[str, SignArray]:
-    """Chirality the stereocentres should have.
+    """States that stereocentres and bonds should have.
 
     Parameters
     ----------
@@ -40,15 +41,51 @@ def reference_chirality(
     Returns
     -------
     By molecule type (copies, c), or (1, c) where all copies are alike; 0 where it is unknown: no
-    structure is given and no improper of the force field holds the centre (:func:`improper_chirality`).
+    structure is given, the force field does not hold it (:func:`~dbm_gmx.chemistry.stereo.known_states`), and
+    none is usual (:func:`with_usual`).
 
     Raises
     ------
     InputError
         If a structure cannot be read or has a number of atoms that fits nothing.
     """
+    return with_usual(system, given_chirality(system, reference, conformers=conformers))
+
+
+def with_usual(system: System, known: Chirality) -> dict[str, SignArray]:
+    """The states ``known``, and where there is none (0) the usual one."""
+    return {
+        name: np.where(signs == 0, usual_states(system.topology.molecule_types[name]), signs)
+        for name, signs in known.items()
+    }
+
+
+def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
+    """What is to be said of the states in :func:`with_usual`: which are assumed, and what is not held."""
+    notes = []
+    for name, signs in known.items():
+        moltype = system.topology.molecule_types[name]
+        count = sum(match.count for match in system.matches if match.moltype.name == name)
+        usual = usual_states(moltype) != 0
+        assumed = int((np.broadcast_to(signs, (count, signs.shape[1]))[:, usual] == 0).sum())
+        if assumed:
+            notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
+        axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]
+        if axial:
+            some = ", ".join(axial[:3]) + (", ..." if len(axial) > 3 else "")
+            notes.append(f"{name}: {len(axial)} axes that may be chiral ({some}) are neither held nor judged")
+    return tuple(notes)
+
+
+def given_chirality(
+    system: System,
+    reference: Conformer | None = None,
+    *,
+    conformers: Mapping[str, Conformer] | None = None,
+) -> dict[str, SignArray]:
+    """As :func:`reference_chirality`, without what is only usual."""
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
-    expected = {name: improper_chirality(moltype)[None] for name, moltype in moltypes.items()}
+    expected = {name: known_states(moltype)[None] for name, moltype in moltypes.items()}
     found: dict[str, SignArray] = {}
     for name, conformer in (conformers or {}).items():
         if name in moltypes:
@@ -81,7 +118,7 @@ def _chirality_of_one(system: System, frame: Frame, path: Path | None) -> dict[s
     """Take the frame for one molecule; its type must be clear."""
     moltypes = list({match.moltype.name: match.moltype for match in system.matches}.values())
     fits = [moltype for moltype in moltypes if moltype.n_atoms == len(frame.positions)]
-    chiral = [moltype for moltype in fits if len(stereocentres(moltype))]
+    chiral = [moltype for moltype in fits if len(stereo_elements(moltype))]
     if len(chiral) > 1:
         names = ", ".join(moltype.name for moltype in chiral)
         raise InputError(
@@ -110,10 +147,10 @@ def _no_fit(frame: Frame, moltypes: list[MoleculeType], *, whole: int | None = N
 
 
 def _chirality(moltype: MoleculeType, rows: Positions, box: FloatArray) -> SignArray:
-    """Chirality in molecules (copies, n, 3), which are made whole if there is a box.
+    """States in molecules (copies, n, 3), which are made whole if there is a box.
 
     A PDB file that is no crystal has a cell of 0.1 nm: that is no box.
     """
     if np.diag(box).min() > 2 * LIMITS.max():
         rows = make_whole(np.asarray(rows, np.float64), box, moltype.bonds)
-    return chirality_of(rows, stereocentres(moltype))
+    return chirality_of(rows, stereo_elements(moltype))

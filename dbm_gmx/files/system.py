@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
@@ -18,6 +21,9 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import count_frames, read_frames
 from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
+
+EARLY = 100
+"""Frames at the beginning of a trajectory that say something of all of it."""
 
 
 def read_system(
@@ -102,6 +108,31 @@ class BeadFrames:
         if path is None:
             return iter([self.first])
         return read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+
+    def early(self, count: int) -> list[Frame]:
+        """Return some frames of the beginning, as far as it can be read, whatever times are taken.
+
+        These are up to ``count`` frames evenly spaced among the first :data:`EARLY` of the trajectory.
+        They are the same for all parts that a trajectory is converted in.
+
+        Raises
+        ------
+        InputError
+            If there is not a single one.
+        """
+        path = self.inputs.trajectory
+        if path is None:
+            return [self.first]
+        total = min(EARLY, count_frames(path) or count)
+        wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
+        found: list[Frame] = []
+        frames = islice(read_frames(path, n_atoms=self.n_beads), total)
+        try:
+            found.extend(frame for number, frame in enumerate(frames) if number in wanted)
+        except InputError:
+            if not found:
+                raise
+        return found
 
     def count(self) -> int | None:
         """Return how many there are, where that is known without reading them."""

@@ -35,6 +35,7 @@ from dbm_gmx.files.forcefield import (
     looked_up_parameters,
 )
 from dbm_gmx.files.preprocess import Line, active_lines
+from dbm_gmx.forcefield.torsions import with_barriers
 
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 SYSTEM = {"system", "molecules"}
@@ -182,7 +183,7 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
-    return MoleculeType(name, line.integers((nrexcl,))[0], graph, _terms(rows), excluded)
+    return with_barriers(MoleculeType(name, line.integers((nrexcl,))[0], graph, _terms(rows), excluded))
 
 
 def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:

@@ -1,4 +1,4 @@
-"""Restraints: mapped centres on their beads, stereocentres with their chirality; compiled."""
+"""Restraints: mapped centres on their beads, stereo elements in their state; compiled."""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
@@ -7,15 +7,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from dbm_gmx.chemistry.stereo import stereo_volume
+from dbm_gmx.chemistry.stereo import BETWEEN, FLAT, stereo_volume
+from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.terms import add_force
+from dbm_gmx.forcefield.terms import POLYNOMIAL, add_force, add_term
 
 CHIRALITY_STIFFNESS = 1000.0
 """Of the chirality restraint, kJ/mol."""
 
 TETRAHEDRAL = 0.7
-"""Volume of a stereocentre above which nothing restrains it; that of an ideal one is 0.77."""
+"""Volume of a stereocentre above which nothing restrains it; that of an ideal one is 0.77.
+
+A bond is free up to 63 degrees from its plane.
+"""
+
+COSINE = FLAT / BETWEEN
+"""Volume of a bond over the cosine of its dihedral."""
 
 
 # --- beads -----------------------------------------------------------------------------------------
@@ -59,7 +66,7 @@ def add_bead_restraint(sites: Any, site: int, first: int, offset: Any, stiffness
 
 @compiled(forceinline=True)
 def chirality_lack(volume: float, sign: float) -> float:
-    """How much of the volume a stereocentre lacks for a chirality of 1 or -1; 0 where it has enough."""
+    """How much of the volume an element lacks for a state of 1 or -1; 0 where it has enough."""
     return max(0.0, TETRAHEDRAL - sign * volume)
 
 
@@ -72,7 +79,7 @@ def chirality_energy(x: Any, centre: Any, sign: float) -> float:
 
 @compiled()
 def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> None:
-    """Add the force that gives a stereocentre its chirality.
+    """Add the force that gives a stereocentre its chirality, or a bond its state.
 
     The volume is that of :func:`~dbm_gmx.chemistry.stereo.stereo_volume`: for unit vectors u to all four
     neighbours a quarter of (u0 - u3, u1 - u3, u2 - u3), a triple product.
@@ -82,10 +89,13 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
     x, force
         (n, 3) nm and kJ/mol nm^-1.
     centre
-        (5,) rows: the centre and its neighbours, -1 for the last one where it has no place.
+        (5,) rows: the centre and its neighbours, -1 for the last one where it has no place; or of a bond.
     sign
         1 or -1.
     """
+    if centre[4] == BOND:
+        _add_bond_restraint(x, centre, sign, force)
+        return
     c, i, j, k, m = centre[0], centre[1], centre[2], centre[3], centre[4]
     ax, ay, az, a = _arm(x, i, c)
     bx, by, bz, b = _arm(x, j, c)
@@ -111,6 +121,16 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
     _turn(force, k, c, push / d, (dx, dy, dz), (kx, ky, kz))
     if m >= 0:
         _turn(force, m, c, -push / e, (ex, ey, ez), (gx + hx + kx, gy + hy + ky, gz + hz + kz))
+
+
+@compiled()
+def _add_bond_restraint(x: Any, bond: Any, sign: float, force: Any) -> None:
+    """Add the force of ``k (TETRAHEDRAL - sign COSINE cos phi)^2 / 2``, a polynomial of -cos phi."""
+    if chirality_lack(stereo_volume(x, bond), sign) == 0.0:
+        return
+    slope, k = sign * COSINE, CHIRALITY_STIFFNESS
+    p = (0.5 * k * TETRAHEDRAL**2, k * TETRAHEDRAL * slope, 0.5 * k * slope**2, 0.0, 0.0, 0.0)
+    add_term(POLYNOMIAL, p, x, (bond[0], bond[1], bond[2], bond[3]), 1.0, force)
 
 
 @compiled(forceinline=True)

@@ -12,11 +12,13 @@ from torch import Tensor
 from dbm_gmx.chemistry.stereo import (
     FLAT,
     Chirality,
-    centre_rows,
+    are_bonds,
     chirality_of_copies,
+    element_rows,
     invert,
     triple_products,
 )
+from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import atom_types, excluded_pairs
 from dbm_gmx.forcefield.energy import Form, form_of, lennard_jones
@@ -52,7 +54,7 @@ class TermTable:
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """Energies of the atoms of a stage: bonded terms, Lennard-Jones with what is around, stereocentres.
+    """Energies of the atoms of a stage: bonded terms, Lennard-Jones with what is around, stereo elements.
 
     Attributes
     ----------
@@ -61,7 +63,7 @@ class Scorer:
     excluded
         See :func:`excluded_atoms`.
     centres, signs
-        (c, 5) stereocentres and their neighbours (-1: none) whose chirality is expected, (c,) that chirality.
+        (c, 5) stereo elements (-1: no neighbour) whose state is expected, (c,) that state.
     types, c6, c12
         (n,) rows of the Lennard-Jones parameters, and these by pairs of types.
     grid
@@ -96,8 +98,8 @@ class Scorer:
 
         Returns
         -------
-        (b, 3) bonded and Lennard-Jones energies, kJ/mol, and :data:`WRONG` for each stereocentre with an atom
-        in the bead that has the other chirality or none.
+        (b, 3) bonded and Lennard-Jones energies, kJ/mol, and :data:`WRONG` for each stereo element with an
+        atom in the bead that has the other state or none.
         """
         parts = (self._bonded, self._lennard_jones, self._chirality)
         return torch.stack([part(scene, beads, atoms, known_below, replica) for part in parts], 1)
@@ -149,13 +151,14 @@ class Scorer:
         return total[beads]
 
     def _wrong(self, scene: Scene, known_below: int, replica: int, *, heavy: bool) -> Tensor:
-        """(c,) which stereocentres have the other chirality or none, by their known (heavy) neighbours."""
+        """(c,) which stereo elements have the other state or none, by their known (heavy) atoms."""
         arrays = scene.arrays
         known = (self.centres >= 0) & (arrays.growth_rank[self.centres] < known_below)
         if heavy:
             known &= ~arrays.hydrogen[self.centres]
         points = scene.positions[replica][self.centres].double().cpu().numpy()
-        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy())).to(self.signs)
+        bonds = are_bonds(self.centres.cpu().numpy())
+        volume = torch.from_numpy(triple_products(points, known[:, 1:].cpu().numpy(), bonds)).to(self.signs)
         # one product spreads more than the mean of four
         return known[:, 0] & ~volume.isnan() & ~(self.signs * volume > FLAT / 2)
 
@@ -166,7 +169,8 @@ class Scorer:
         bonds to the three keep their lengths.  Angles are left to the sweeps that follow.
         """
         arrays, positions = scene.arrays, scene.positions[0]
-        rows = self.centres[self._wrong(scene, known_below, 0, heavy=True)]
+        wrong = self._wrong(scene, known_below, 0, heavy=True)
+        rows = self.centres[wrong & (self.centres[:, 4] != BOND)]
         heavy = (rows >= 0) & ~arrays.hydrogen[rows] & (arrays.growth_rank[rows] < known_below)
         rows, heavy = (values[heavy.sum(1) == 4] for values in (rows, heavy))  # the centre and three
         if not len(rows):
@@ -221,13 +225,13 @@ def make_scorer(
 
 
 def _expected_centres(system: System, chirality: Chirality, frames: int) -> tuple[Tensor, Tensor]:
-    """Stereocentres whose chirality is expected, of all frames: see :class:`Scorer`."""
+    """Stereo elements whose state is expected, of all frames: see :class:`Scorer`."""
     rows, signs = [np.zeros((0, 5), np.int64)], [np.zeros(0, np.int8)]
     for match, expected in zip(system.matches, chirality_of_copies(system, chirality), strict=True):
-        rows.append(centre_rows(match)[expected != 0])
+        rows.append(element_rows(match)[expected != 0])
         signs.append(expected[expected != 0])
     one, step = np.concatenate(rows), np.arange(frames)[:, None, None] * system.n_atoms
-    every = np.where(one < 0, -1, one + step).reshape(-1, 5)
+    every = np.where(one < 0, one, one + step).reshape(-1, 5)
     return torch.from_numpy(every), torch.from_numpy(np.tile(np.concatenate(signs), frames)).float()
 
 

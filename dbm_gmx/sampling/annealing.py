@@ -96,7 +96,7 @@ class WindowArrays(NamedTuple):
     form, atoms, parameters
         Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
-        (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereocentres`.
+        (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
     weighed_start, weighed, weight
         Atoms of each bead and their weights.
     pair, pair_parameters
@@ -124,7 +124,7 @@ class Window(NamedTuple):
     beads
         (beads, 3) nm, that it sees.
     chirality
-        (c,) 1 or -1, 0 where nothing holds a stereocentre.
+        (c,) 1 or -1, 0 where nothing holds a stereo element.
     """
 
     beads: Any
@@ -139,7 +139,7 @@ class Copies(NamedTuple):
     beads
         (copies, beads, 3) nm.
     chirality
-        (copies, c) float64: 1 or -1, 0 where nothing holds a stereocentre.
+        (copies, c) float64: 1 or -1, 0 where nothing holds a stereo element.
     positions
         (copies, n, 3) nm, changed in place.
     number

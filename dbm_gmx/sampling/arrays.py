@@ -14,6 +14,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
+from dbm_gmx.chemistry.stereo import stereo_bonds
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
@@ -183,6 +184,8 @@ class MoveArrays(NamedTuple):
         Special pairs (moved, other) that a move changes.
     shifted_start, shifted, share_start, share
         Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
+    held_start, held
+        Dihedrals (h, 4) of bonds that a move changes and must not turn over.
     """
 
     move_type: Any
@@ -202,6 +205,8 @@ class MoveArrays(NamedTuple):
     shifted: Any
     share_start: Any
     share: Any
+    held_start: Any
+    held: Any
 
 
 class InstanceArrays(NamedTuple):
@@ -449,6 +454,8 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
         shifted=lists.array("move_bead"),
         share_start=lists.start("share"),
         share=lists.array("share", np.float64),
+        held_start=lists.start("held"),
+        held=lists.array("held", width=4),
     )
 
 
@@ -493,6 +500,8 @@ class _Interactions(NamedTuple):
         Parameters of the special pairs, either way round; ``None`` where they do not act.
     terms, terms_of
         Atoms of each term, terms of each atom.
+    bonds_of
+        Dihedrals of the bonds that do not turn, by atom.
     weights_of
         Of each atom its weight in each bead.
     """
@@ -502,6 +511,7 @@ class _Interactions(NamedTuple):
     special: dict[tuple[int, int], list[float] | None]
     terms: list[list[int]]
     terms_of: list[list[int]]
+    bonds_of: dict[int, list[tuple[int, ...]]]
     weights_of: list[dict[int, float]]
 
 
@@ -515,6 +525,10 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     for number, atoms in enumerate(terms):
         for i in atoms:
             terms_of[i].append(number)
+    bonds_of: dict[int, list[tuple[int, ...]]] = {}
+    for row in stereo_bonds(molecule.moltype)[:, :4].tolist():
+        for i in row:
+            bonds_of.setdefault(i, []).append(tuple(row))
     weights_of: list[dict[int, float]] = [{} for _ in range(molecule.moltype.n_atoms)]
     weights = molecule.weights.tocoo()
     for bead, atom, weight in zip(
@@ -522,7 +536,7 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     ):
         weights_of[atom][bead] = weight
     first_term = lists.length("form") - len(molecule.terms.form)
-    known = _Interactions(molecule, first_term, special, terms, terms_of, weights_of)
+    known = _Interactions(molecule, first_term, special, terms, terms_of, bonds_of, weights_of)
     partners, owner = _partners(molecule), molecule.mapping.owner
     fragments = make_fragments(molecule.moltype)
     for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
@@ -547,6 +561,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != TRANSLATION else set())
     touched = sorted({t for i in moved for t in known.terms_of[i]})
     changed = [t for t in touched if not rigid.issuperset(known.terms[t])]
+    near = sorted({row for i in moved for row in known.bonds_of.get(i, ())})
     pairs, parameters = [], []
     for i in moved:
         for j in partners:
@@ -564,6 +579,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("slot", [types.index(int(molecule.types[i])) for i in moved])
     lists.add("owner", molecule.mapping.owner[moved].tolist())
     lists.add("term", [known.first_term + t for t in changed])
+    lists.add("held", [row for row in near if not rigid.issuperset(row)])
     lists.add("pair", pairs)
     lists.add("pair_parameters", parameters)
     lists.add("move_bead", beads)

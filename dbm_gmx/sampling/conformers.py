@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.stereo import FLAT, stereo_volume, stereocentres
+from dbm_gmx.chemistry.stereo import FLAT, stereo_elements, stereo_volume
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -39,7 +39,7 @@ from dbm_gmx.sampling.rotations import turn_matrix
 from dbm_gmx.sampling.surroundings import Surroundings, add_surroundings, of_pairs
 
 STARTS = 12
-"""Minimised structures; as many again for every stereocentre."""
+"""Minimised structures; as many again for every stereo element."""
 
 DESCENT = 400
 """Steps to a minimum, at most."""
@@ -58,7 +58,7 @@ ROUGH = 0.04
 """Noise on the starting structures, nm."""
 
 RIGHT = 0.05
-"""Volume of a stereocentre from which on its chirality counts as given."""
+"""Volume of a stereo element from which on its state counts as given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class Piece:
     bonds
         (b, 2).
     centres
-        (c, 5) stereocentres, see :func:`~dbm_gmx.chemistry.stereo.stereocentres`.
+        (c, 5) stereo elements, see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
     """
 
     names: tuple[str, ...]
@@ -97,10 +97,11 @@ class Piece:
 def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: IntArray) -> Piece:
     """Take atoms (m,) in increasing order out of a molecule type."""
     row = {int(atom): k for k, atom in enumerate(atoms)}
-    names, graph, terms_of, centre_of = _index(molecule)
+    names, graph, terms_of, elements_of = _index(molecule)
     touching = sorted({t for i in row for t in terms_of[i]})
-    inside = np.array([t for t in touching if _within(molecule.terms.atoms[t], row)], np.int64)
-    centres = [[row.get(int(j), -1) for j in centre_of[i]] for i in row if _within(centre_of.get(i), row)]
+    inside = np.array([t for t in touching if _within(molecule.terms.atoms[t].tolist(), row)], np.int64)
+    elements = stereo_elements(molecule.moltype)[sorted(k for i in row for k in elements_of.get(i, ()))]
+    centres = [[row[i] if i >= 0 else i for i in e] for e in elements.tolist() if _within(e, row)]
     pairs = [(i, j) for i in row for j in row if i < j]
     parameters = pair_parameters(hamiltonian, molecule, pairs)
     acting = np.any(parameters, axis=1)
@@ -120,22 +121,24 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     )
 
 
-def _within(atoms: IntArray | None, row: dict[int, int]) -> bool:
-    return atoms is not None and all(int(i) in row for i in atoms if i >= 0)
+def _within(atoms: list[int], row: dict[int, int]) -> bool:
+    return all(i in row for i in atoms if i >= 0)
 
 
 @lru_cache(maxsize=8)
 def _index(
     molecule: MoleculeHamiltonian,
-) -> tuple[list[str], nx.Graph, list[list[int]], dict[int, IntArray]]:
-    """Names, graph, terms of each atom, and stereocentres by atom."""
+) -> tuple[list[str], nx.Graph, list[list[int]], dict[int, list[int]]]:
+    """Names, graph, terms of each atom, and stereo elements by their first atom."""
     terms: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
     for t, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
             if i >= 0:
                 terms[i].append(t)
-    centres = {int(c[0]): c for c in stereocentres(molecule.moltype)}
-    return molecule.moltype.names, chemical_graph(molecule.moltype), terms, centres
+    elements: dict[int, list[int]] = {}
+    for number, first in enumerate(stereo_elements(molecule.moltype)[:, 0].tolist()):
+        elements.setdefault(first, []).append(number)
+    return molecule.moltype.names, chemical_graph(molecule.moltype), terms, elements
 
 
 def pair_parameters(
@@ -202,7 +205,7 @@ def draw_conformers(
     piece
         The atoms and their force field.
     chirality
-        1 or -1 for each stereocentre, 0 where both are wanted as the force field has them.
+        1 or -1 for each stereo element, 0 where both are wanted as the force field has them.
     kt
         kJ/mol.
     count
@@ -326,7 +329,7 @@ class PieceArrays(NamedTuple):
     partner
         (m,) the neighbour of atoms with one bond, else -1.
     centres, chirality
-        (c, 5), (c,) stereocentres and what is wanted of them.
+        (c, 5), (c,) stereo elements and what is wanted of them.
     """
 
     kt: float
@@ -404,7 +407,7 @@ def _put(x: Any, i: int, place: Any) -> None:
 
 @compiled()
 def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
-    """Whether no stereocentre of atom i has come nearer to losing its chirality than is usual."""
+    """Whether no stereo element of atom i has come nearer to losing its state than is usual."""
     for k in range(len(piece.chirality)):
         sign, centre = piece.chirality[k], piece.centres[k]
         if sign == 0:

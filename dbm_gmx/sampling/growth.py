@@ -23,14 +23,14 @@ from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, make_fragments
-from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
+from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
 from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece
 from dbm_gmx.sampling.random_numbers import Stream, Use
-from dbm_gmx.sampling.windows import Group, Spots, make_cutter, make_groups
+from dbm_gmx.sampling.windows import Cutter, Group, Spots, make_cutter, make_groups
 
 CONFORMERS = 64
 """Of each fragment and chirality."""
@@ -60,7 +60,7 @@ STRAINED = 8.0
 """Molecules whose energy exceeds the median by so many spreads are grown again."""
 
 WRONG = 1e6
-"""Penalty on a stereocentre of the wrong chirality or without one, kJ/mol."""
+"""Penalty on a stereo element in the wrong state or without one, kJ/mol."""
 
 SAME = 0.05
 """Atoms of one conformer are less far apart, nm."""
@@ -106,14 +106,16 @@ class Grower:
         Of the molecule type.
     layout
         Where fragments are put.
+    cutter
+        Cuts windows out of the molecule.
     whole
         One window that holds all of the molecule.
     groups
         Windows that are grown anew; of a short molecule the whole.
-    inversions
-        Stereocentres to be inverted together, and the window to do it in.
+    middles
+        The fragment each stereo element is in.
     arms
-        Each stereocentre and its neighbours, the smallest branch last.
+        Each stereo element and what moves when it is inverted, see :func:`~dbm_gmx.chemistry.stereo.invert`.
     pieces
         Of each fragment, for its conformers.
     pools
@@ -128,9 +130,10 @@ class Grower:
     molecule: MoleculeHamiltonian
     fragments: tuple[Fragment, ...]
     layout: Layout
+    cutter: Cutter
     whole: Group
     groups: tuple[Group, ...]
-    inversions: tuple[tuple[tuple[int, ...], Group], ...]
+    middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: ConformerPools
@@ -152,7 +155,7 @@ class Molecules:
     beads
         (copies, beads, 3) nm, whole.
     chirality
-        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereocentres`: 1, -1, or 0 where
+        (copies, c) of :func:`~dbm_gmx.chemistry.stereo.stereo_elements`: 1, -1, or 0 where
         it is inferred from the beads.
     number
         (copies,) tells their random numbers apart.
@@ -220,33 +223,41 @@ def make_grower(
     hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pools: ConformerPools, team: Team
 ) -> Grower:
     """Prepare growth of a molecule type."""
-    fragments, centres = make_fragments(molecule.moltype), stereocentres(molecule.moltype)
+    fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
     pieces = tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments)
     cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(fragments)))
-    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
-    around = [_around(tree, k) for k in tree]
+    tree = fragment_tree(fragments)
     whole = make_groups(cutter, [np.arange(len(fragments))])
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    middles = [home[int(c[0])] for c in centres]
-    inverted = [(k,) for k in range(len(middles))] + [(k, k + 1) for k in range(len(middles) - 1)]
-    unions = [np.unique(np.concatenate([around[middles[k]] for k in ks])) for ks in inverted]
+    bonds = are_bonds(centres)
+    middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
     graph = chemical_graph(molecule.moltype)
     return Grower(
         hamiltonian,
         molecule,
         fragments,
         make_layout(molecule, fragments),
+        cutter,
         whole[0],
-        make_groups(cutter, [around[k] for k in middles_of(tree)]) if len(tree) > SHORT else whole,
-        tuple((ks, make_groups(cutter, [union])[0]) for ks, union in zip(inverted, unions, strict=True)),
-        tuple(_smallest_last(graph, row) for row in centres),
+        make_groups(cutter, [around(tree, k) for k in middles_of(tree)]) if len(tree) > SHORT else whole,
+        tuple(middles),
+        tuple(
+            _turned(graph, row) if bond else _smallest_last(graph, row)
+            for row, bond in zip(centres, bonds, strict=True)
+        ),
         pieces,
         pools,
         np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
         team,
     )
+
+
+def fragment_tree(fragments: tuple[Fragment, ...]) -> nx.Graph:
+    """Fragments by number, joined as they are in the molecule."""
+    tree = nx.Graph()
+    tree.add_nodes_from(range(len(fragments)))
+    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
+    return tree
 
 
 def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
@@ -255,9 +266,19 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     return np.array([centre[0], *arms], np.int64)
 
 
-def _around(tree: nx.Graph, fragment: int) -> IntArray:
+def around(tree: nx.Graph, fragment: int) -> IntArray:
     """Fragments of the window about one."""
     return np.array(sorted(nx.single_source_shortest_path_length(tree, fragment, cutoff=RADIUS)), np.int64)
+
+
+def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
+    """A bond and what is turned about it: the groups at its lighter end, each an atom and its leaves."""
+    ways = list[set[int]]()
+    for near, far in (row[1:3].tolist(), row[2:0:-1].tolist()):
+        groups = [i for i in graph[far] if i != near]
+        ways.append({*groups, *(leaf for i in groups for leaf in graph[i] if graph.degree(leaf) == 1)})
+    lighter = ways[0] if len(ways[0]) <= len(ways[1]) else ways[1]
+    return np.array([*row.tolist(), *sorted(lighter)], np.int64)
 
 
 def middles_of(tree: nx.Graph) -> list[int]:
@@ -314,13 +335,13 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
     grower
         Of the molecule type.
     molecules
-        Every stereocentre has its chirality, see :func:`~dbm_gmx.sampling.chirality.infer_from_beads`.
+        Every stereo element has its state, see :func:`~dbm_gmx.sampling.chirality.infer_states`.
     stream
         Random numbers of the frame.
 
     Returns
     -------
-    The best of several tries of each molecule; the chirality is right.
+    The best of several tries of each molecule; the states are right.
     """
     copies = len(molecules)
     best, energy = np.zeros((copies, grower.molecule.moltype.n_atoms, 3)), np.full(copies, np.inf)
@@ -403,7 +424,7 @@ def _grow_group(
 
 def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, stream: Stream) -> FloatArray:
     """Grow windows from nothing (in place); their energies (copies,)."""
-    _place(grower, group, molecules, copies, stream.of(0).generator)
+    place_fragments(grower, group, molecules, copies, stream.of(0).generator)
     return anneal_window(grower, group, copies, stream)
 
 
@@ -411,16 +432,16 @@ def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) 
     """Anneal windows (in place); their energies (copies,)."""
     task = Task(GROWTH, stream.of(Use.ANNEALING).key)
     energy = anneal(group.arrays, task, copies, grower.team)
-    return energy + _penalty(group, copies)
+    return energy + penalty_of(group, copies)
 
 
 def energy_of(group: Group, copies: Copies) -> FloatArray:
     """Energy (copies,) of windows and penalty of the chirality, kJ/mol."""
-    return window_energies(group.arrays, copies) + _penalty(group, copies)
+    return window_energies(group.arrays, copies) + penalty_of(group, copies)
 
 
-def _penalty(group: Group, copies: Copies) -> FloatArray:
-    """Penalty (copies,) on stereocentres that are flat or of the wrong chirality, kJ/mol."""
+def penalty_of(group: Group, copies: Copies) -> FloatArray:
+    """Penalty (copies,) on stereo elements in no state or the wrong one, kJ/mol."""
     got = chirality_of(copies.positions, group.arrays.centres)
     wrong = ((copies.chirality != 0) & (got != copies.chirality)) | (got == 0)
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
@@ -474,12 +495,12 @@ def _middles(grower: Grower, molecules: Molecules) -> FloatArray:
     return found
 
 
-def _place(
+def place_fragments(
     grower: Grower, group: Group, molecules: Molecules, copies: Copies, rng: np.random.Generator
 ) -> None:
     """Put conformers of the fragments of windows near their beads, turned towards their neighbours.
 
-    Changes the positions of ``copies`` in place.
+    Changes the positions of ``copies`` in place.  A stereo element of state 0 has either.
     """
     middles, positions, free = _middles(grower, molecules), copies.positions, group.arrays.free
     for spots in group.spots:

@@ -89,7 +89,7 @@ class PackingArrays(NamedTuple):
 
 
 class Chiral(NamedTuple):
-    """Stereocentres whose chirality is held: (k, 5) atoms of the system, (k,) 1 or -1."""
+    """Stereo elements whose state is held: (k, 5) atoms of the system, (k,) 1 or -1."""
 
     centres: IntArray
     signs: SignArray
@@ -144,7 +144,7 @@ def pack(conf: Configuration, chiral: Chiral, stream: Stream, team: Team) -> Non
     conf
         The frame and the system.
     chiral
-        Stereocentres that keep their chirality.
+        Stereo elements that keep their state.
     stream
         Random numbers.
     team
@@ -403,7 +403,7 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, soft: float, force:
 
 @compiled()
 def _add_chirality(x: Any, centres: Any, signs: Any, force: Any) -> None:
-    """Add the forces that hold the chirality of stereocentres."""
+    """Add the forces that hold the state of stereo elements."""
     for c in range(len(signs)):
         if signs[c] != 0.0:
             add_chirality_restraint(x, centres[c], signs[c], force)

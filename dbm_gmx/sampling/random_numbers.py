@@ -31,8 +31,8 @@ class Use(IntEnum):
     CONFORMERS       conformers of fragments: of the seed alone, the same in all frames
     PLACEMENT        fragments put near their beads, by run of molecules, attempt, window
     ANNEALING        the dynamics that follows, by the same and the copy
-    CHIRALITY        the chirality that inference begins with
-    INFERENCE        what is grown to infer chirality, by the same as PLACEMENT
+    CHIRALITY        states of stereo elements that the beads do not decide, by run of molecules
+    INFERENCE        what is annealed to infer states, by run, frame, window, pass and step
     CANDIDATES       conformers offered for exchange, by the same as PLACEMENT
     EXCHANGE         the choice among them
     PACKING          the dynamics of the frame, by the step
@@ -80,6 +80,15 @@ class Stream:
             for number in self.path:
                 state = plain(scramble)(state ^ (np.uint64(number) + GOLDEN))
         return state
+
+
+BEFORE = 2**62
+"""In place of the number of a frame: what is done before the first one."""
+
+
+def preparation_stream(seed: int) -> Stream:
+    """Random numbers of what is done once for all frames."""
+    return Stream((seed, BEFORE, 0))
 
 
 def frame_stream(seed: int, frame: int, sample: int) -> Stream:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -30,10 +30,11 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.stereo import (
     Chirality,
-    centre_rows,
     chirality_of,
     chirality_of_copies,
-    stereocentres,
+    element_rows,
+    nominal_elements,
+    stereo_elements,
 )
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.forcefield.constraints import shake_all
@@ -42,13 +43,13 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration, blocks_of_beads, make_arrays
 from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
-from dbm_gmx.sampling.chirality import infer_from_beads
+from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, find_candidates, grow, make_grower
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
 from dbm_gmx.sampling.packing import Chiral, pack
-from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream
+from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
@@ -187,6 +188,49 @@ def configure(
     return Configuration(positions, offsets, known, sampler.arrays)
 
 
+# --- states of stereo elements -----------------------------------------------------------------------
+
+
+def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict[str, Inferred]:
+    """Infer the states of stereo elements that the sampler is not given, the same for all frames.
+
+    Parameters
+    ----------
+    sampler
+        What it is given.
+    frames
+        Whole beads of one frame at least.
+    team
+        Threads; the result does not depend on them.
+
+    Returns
+    -------
+    By molecule type, of all its copies.
+    """
+    found, stream = {}, preparation_stream(sampler.settings.seed)
+    wanted = chirality_of_copies(sampler.system, sampler.chirality)
+    for name, grower in sampler.growers.items():
+        runs = [k for k, match in enumerate(sampler.system.matches) if match.moltype.name == name]
+        matches = [sampler.system.matches[k] for k in runs]
+        given = _named(matches[0], np.concatenate([wanted[k] for k in runs]))
+        of_frames = [
+            Molecules(
+                np.concatenate([_beads_of(match, beads) for match in matches]),
+                given,
+                np.arange(len(given)),
+                matches[0].first_atom,
+            )
+            for beads in frames
+        ]
+        found[name] = infer_states(replace(grower, team=team), of_frames, stream)
+    return found
+
+
+def _named(match: Match, wanted: SignArray) -> SignArray:
+    """States (copies, c), with any one where both are the same molecule."""
+    return np.where((wanted == 0) & nominal_elements(match.moltype), 1, wanted).astype(np.int8)
+
+
 # --- growth ------------------------------------------------------------------------------------------
 
 
@@ -210,7 +254,8 @@ def _grow_all(
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
-            some = infer_from_beads(grower, molecules.some(rows), stream)
+            named = replace(molecules, chirality=_named(match, wanted))
+            some = infer_from_beads(grower, named.some(rows), stream)
             found = grow(grower, some, stream)
             atoms[rows] = found.positions
             regrown += found.again
@@ -226,9 +271,9 @@ def _beads_of(match: Match, beads: Frame) -> FloatArray:
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
-    """(copies,) molecules of the right chirality, in one piece, with their atoms near their beads."""
+    """(copies,) molecules in the right states, in one piece, with their atoms near their beads."""
     molecule = grower.molecule
-    found, wanted = chirality_of(atoms, stereocentres(molecule.moltype)), molecules.chirality
+    found, wanted = chirality_of(atoms, stereo_elements(molecule.moltype)), molecules.chirality
     right = ((wanted == 0) & (found != 0) | (wanted == found)).all(axis=1)
     bonds, lengths = bond_lengths(molecule)
     stretch = np.linalg.norm(atoms[:, bonds[:, 1]] - atoms[:, bonds[:, 0]], axis=2) / lengths
@@ -246,7 +291,7 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
     """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change."""
     for match, rows, molecules in grown:
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
-        known = chirality_of(match.molecules(conf.positions)[rows], stereocentres(match.moltype))
+        known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
         kept = replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
         for number in range(len(grower.groups)):
             positions = match.molecules(conf.positions)
@@ -260,12 +305,12 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
 
 
 def _chiral(sampler: Sampler, positions: FloatArray) -> Chiral:
-    """Stereocentres, with the chirality they should have, or have where none is wanted."""
+    """Stereo elements, with the state they should have, or have where none is wanted."""
     signs: list[SignArray] = [np.zeros(0, np.int8)]
     rows: list[IntArray] = [np.zeros((0, 5), np.int64)]
     expected = chirality_of_copies(sampler.system, sampler.chirality)
     for match, wanted in zip(sampler.system.matches, expected, strict=True):
-        found = chirality_of(match.molecules(positions), stereocentres(match.moltype))
+        found = chirality_of(match.molecules(positions), stereo_elements(match.moltype))
         signs.append(np.where(wanted == 0, found, wanted).reshape(-1))
-        rows.append(centre_rows(match).reshape(-1, 5))
+        rows.append(element_rows(match).reshape(-1, 5))
     return Chiral(np.concatenate(rows), np.concatenate(signs))

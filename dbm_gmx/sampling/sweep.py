@@ -3,6 +3,9 @@
 An *update* gathers the atoms around a block once and tries its moves.  Blocks whose beads' spheres
 (:mod:`~dbm_gmx.sampling.neighbours`) are further apart than the cut-off do not see each other, have the same
 colour, and are updated side by side.
+
+The distribution is that of the isomer at hand: a move that would turn over a bond that does not turn
+(:func:`~dbm_gmx.chemistry.stereo.stereo_bonds`) has no weight.
 """
 
 # numba knows the types in here
@@ -15,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dbm_gmx.chemistry.stereo import dihedral_cosine
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
 from dbm_gmx.forcefield.terms import term_energy, term_rows
@@ -75,6 +79,8 @@ class SweepArrays(NamedTuple):
     shifted: Any
     share_start: Any
     share: Any
+    held_start: Any
+    held: Any
     instance_block: Any
     instance_atom: Any
     instance_bead: Any
@@ -319,6 +325,17 @@ def _inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
     return True
 
 
+@compiled(forceinline=True)
+def _states(positions: Any, arrays: Any, first: int, move: int) -> int:
+    """The states of the bonds that a move must not turn over, a bit for each."""
+    states = 0
+    for q in range(arrays.held_start[move], arrays.held_start[move + 1]):
+        i, j, k, m = arrays.held[q, 0], arrays.held[q, 1], arrays.held[q, 2], arrays.held[q, 3]
+        cosine = dihedral_cosine(positions, (first + i, first + j, first + k, first + m))
+        states = 2 * states + (1 if cosine > 0.0 else 0)
+    return states
+
+
 # --- moving atoms ------------------------------------------------------------------------------------
 
 
@@ -480,12 +497,13 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
     inner = _inner_energy(positions, arrays, at.first_atom, move)
     bead = _bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
+    states = _states(positions, arrays, at.first_atom, move)
     for _ in range(arrays.repeat[move]):
         _step(positions, arrays, at.first_atom, move, workspace)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if _inside(place, arrays, at, move):
+        if _inside(place, arrays, at, move) and _states(positions, arrays, at.first_atom, move) == states:
             trial_bead = _bead_energy(place, arrays, at, move, workspace)
             trial_inner = _inner_energy(positions, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
@@ -531,6 +549,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
     _copy(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
+    states = _states(positions, arrays, at.first_atom, move)
     for k in range(1, count):
         if torsion:
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
@@ -538,7 +557,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
             random_matrix(rng, workspace.matrix)
         _rotate(positions, arrays, at.first_atom, move, workspace)
         drawn = uniform(rng)
-        if not _inside(place, arrays, at, move):
+        if not _inside(place, arrays, at, move) or _states(positions, arrays, at.first_atom, move) != states:
             continue
         trial_bead = _bead_energy(place, arrays, at, move, workspace)
         trial = _inner_energy(positions, arrays, at.first_atom, move)

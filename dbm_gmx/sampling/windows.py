@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import BoolArray, IntArray
 from dbm_gmx.chemistry.fragments import Fragment
-from dbm_gmx.chemistry.stereo import stereocentres
+from dbm_gmx.chemistry.stereo import stereo_elements
 from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import BondedTerms
 from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
@@ -38,7 +38,7 @@ class Spots(NamedTuple):
     beyond
         (windows, m, shell) fragments that the atoms of the shell belong to.
     within
-        (windows, m, q) stereocentres all of whose atoms the fragment holds.
+        (windows, m, q) stereo elements all of whose atoms the fragment holds.
     """
 
     number: IntArray
@@ -59,7 +59,7 @@ class Group:
     arrays
         Of each of them.
     atoms, beads, centres
-        (windows, ...) atoms, beads and stereocentres of the molecule that each moves or sees.
+        (windows, ...) atoms, beads and stereo elements of the molecule that each moves or sees.
     spots
         The fragments that move.
     """
@@ -129,7 +129,7 @@ def make_cutter(
     molecule: MoleculeHamiltonian, fragments: Sequence[Fragment], pieces: Sequence[Piece], kt: float
 ) -> Cutter:
     """Look up what the windows of a molecule type need."""
-    n, centres = molecule.moltype.n_atoms, np.array(stereocentres(molecule.moltype))
+    n, centres = molecule.moltype.n_atoms, np.array(stereo_elements(molecule.moltype))
     weights = molecule.weights.tocoo()
     share = np.full((weights.shape[0], int(np.bincount(weights.row).max(initial=0))), -1, np.int64)
     share[weights.row, _counted(weights.row)] = weights.col
@@ -170,7 +170,7 @@ def _slots(
 
 
 class _Cut(NamedTuple):
-    """A window with its atoms, beads, stereocentres and fragments; ``sort`` is equal where it is alike."""
+    """A window with its atoms, beads, stereo elements and fragments; ``sort`` is equal where it is alike."""
 
     arrays: WindowArrays
     atoms: IntArray
@@ -180,15 +180,27 @@ class _Cut(NamedTuple):
     sort: tuple[object, ...]
 
 
-def _cut(cutter: Cutter, fragments: IntArray) -> _Cut:
-    """Cut out the window of some fragments."""
+def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
+    """Cut out the window of some fragments; ``alone`` with what acts among its atoms only."""
     molecule = cutter.molecule
     free = np.sort(np.concatenate([cutter.slots[k].own for k in fragments]))
     terms, centres, beads, pairs = (
         touching(free) for touching in (cutter.terms_of, cutter.centres_of, cutter.beads_of, cutter.pairs_of)
     )
-    rows = molecule.terms.atoms[terms], cutter.centres[centres], molecule.special[pairs]
     weights = molecule.weights
+    if alone:
+        terms, centres, pairs = (
+            found[(np.isin(table[found], free) | (table[found] < 0)).all(axis=1)]
+            for found, table in (
+                (terms, molecule.terms.atoms),
+                (centres, cutter.centres),
+                (pairs, molecule.special),
+            )
+        )
+        ends = weights.indptr
+        whole = [np.isin(weights.indices[ends[b] : ends[b + 1]], free).all() for b in beads]
+        beads = beads[np.array(whole, bool)]
+    rows = molecule.terms.atoms[terms], cutter.centres[centres], molecule.special[pairs]
     shares = _ranges(weights.indptr.astype(np.int64), beads)
     weighed, counts = weights.indices[shares], weights.indptr[beads + 1] - weights.indptr[beads]
     atoms = np.unique(np.concatenate([free, *(table.reshape(-1) for table in rows), weighed]))
@@ -262,3 +274,8 @@ def _together(cuts: list[_Cut]) -> Group:
         np.stack([getattr(cut, name) for cut in cuts]) for name in ("atoms", "beads", "centres")
     )
     return Group(cuts[0].arrays, atoms, beads, centres, tuple(spots))
+
+
+def cut_out(cutter: Cutter, fragments: IntArray) -> Group:
+    """One window in which nothing outside acts."""
+    return _together([_cut(cutter, fragments, alone=True)])

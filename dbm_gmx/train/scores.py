@@ -91,14 +91,14 @@ def score_frames(system: System, made: Sequence[np.ndarray], data: Sequence[Pair
     -------
     ``bond``, ``angle``, ``dihedral``, ``improper``: Jensen-Shannon divergence (base 2) of the
     distributions, mean over the classes of terms; ``contacts``: bad ones in a frame; ``flipped``: part of
-    the stereocentres; ``beads``: nm (rms), mapped atoms to their beads.
+    the stereocentres and bonds that do not turn; ``beads``: nm (rms), mapped atoms to their beads.
     """
     scores = mean_divergences(frame_divergences(system, made, data))
     contacts, flipped, square = [], [], []
     for atoms, pair in zip(made, data, strict=False):
         contacts.append(len(bad_contacts(system, atoms, pair.box)))
         chirality = infer_chirality(system, pair.atoms.numpy(), {})
-        stereo = count_stereo(system, atoms, chirality)
+        stereo = count_stereo(system, atoms, chirality) + count_stereo(system, atoms, chirality, bonds=True)
         centres = stereo.right + stereo.wrong + stereo.undefined
         flipped.append((stereo.wrong + stereo.undefined) / max(1, centres))
         square.append(np.square(deviation(system, atoms, pair.beads.numpy(), pair.box)).mean())

@@ -1,0 +1,156 @@
+"""The state of every stereo element, settled before the first frame is rebuilt, the same in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from dbm_gmx.backmapping.backmapper import Backmapper
+from dbm_gmx.chemistry.array_types import SignArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import (
+    Assignment,
+    Chirality,
+    Source,
+    are_bonds,
+    chirality_of_copies,
+    nominal_elements,
+    stereo_elements,
+)
+from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.tacticity import continued, stretches
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.conformers import Conformer, reference_chirality
+from dbm_gmx.options import TACTICITIES
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.chirality import DECIDED, Inferred
+from dbm_gmx.sampling.random_numbers import Use, preparation_stream
+from dbm_gmx.sampling.sampler import infer_unknown
+
+FRAMES = 5
+"""Frames that states are inferred from, at most."""
+
+
+def check_tacticity(system: System, tacticity: str | Conformer | None) -> Chirality | None:
+    """Refuse a tacticity that says nothing of this system.
+
+    Returns
+    -------
+    The states of the file, if it is one.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, or no molecule has a chain of stereocentres.
+    """
+    if tacticity is None or tacticity == "atactic":
+        return None
+    if tacticity not in TACTICITIES:
+        return reference_chirality(system, tacticity)
+    moltypes = {match.moltype.name: match.moltype for match in system.matches}
+    if not any(stretches(moltype) for moltype in moltypes.values()):
+        raise InputError(
+            f"{tacticity}: none of the molecules ({', '.join(moltypes)}) has neighbouring stereocentres of "
+            "the same kind along a chain; possible are atactic, or a file with a conformer"
+        )
+    return None
+
+
+def assign_states(
+    mapper: Backmapper, beads: Callable[[int], Sequence[Frame]], tacticity: str | Conformer | None = None
+) -> tuple[Backmapper, Assignment]:
+    """Settle the states that nothing defines.
+
+    Parameters
+    ----------
+    mapper
+        What it expects is kept.
+    beads
+        Returns up to so many frames of beads; asked only where something is to be inferred.
+    tacticity
+        What becomes of what the beads do not decide: one of :data:`~dbm_gmx.options.TACTICITIES`, or a
+        conformer.
+
+    Returns
+    -------
+    A backmapper that makes all frames with these states, and the states.
+
+    Raises
+    ------
+    InputError
+        If the tacticity cannot be used.
+    """
+    system = mapper.system
+    asked = check_tacticity(system, tacticity)
+    given = _by_type(system, chirality_of_copies(system, mapper.chirality))
+    moltypes = {match.moltype.name: match.moltype for match in system.matches}
+    unknown_of = {name: (states == 0) & ~nominal_elements(moltypes[name]) for name, states in given.items()}
+    sources = {
+        name: np.where(unknown, Source.UNDECIDED, Source.GIVEN).astype(np.int64)
+        for name, unknown in unknown_of.items()
+    }
+    confidence = {name: np.full(states.shape, np.inf) for name, states in given.items()}
+    if not any(unknown.any() for unknown in unknown_of.values()):
+        return mapper, Assignment(mapper.chirality, sources, confidence)
+    if mapper.sampler is None:
+        if tacticity is not None:
+            raise InputError("a tacticity needs the force field: refine exactly, or start with growth")
+        return mapper, Assignment(mapper.chirality, sources, confidence)
+    frames = [replace(frame, positions=whole_beads(system, frame)) for frame in beads(FRAMES)]
+    team = Team(max(mapper.workers, mapper.sampler.team.size))
+    inferred = infer_unknown(mapper.sampler, frames, team)
+    states = {}
+    for number, (name, found) in enumerate(inferred.items()):
+        unknown = unknown_of[name]
+        decided = unknown & ~found.undecided
+        sources[name][decided] = Source.INFERRED
+        confidence[name][unknown] = found.confidence[unknown]
+        chosen = np.where(unknown, found.states, given[name])
+        if tacticity is not None and (unknown & ~decided).any():
+            known = np.where(unknown & ~decided, 0, chosen).astype(np.int8)
+            rng = preparation_stream(mapper.settings.seed).of(Use.CHIRALITY, number).generator
+            filled = (
+                _of_tacticity(moltypes[name], str(tacticity), known, found, rng)
+                if asked is None
+                else np.where(known == 0, asked[name], known)
+            )
+            more = (known == 0) & (filled != 0) & unknown
+            sources[name][more] = Source.ASSIGNED
+            chosen = np.where(more, filled, chosen)
+        states[name] = chosen.astype(np.int8)
+    settled = replace(mapper, chirality=states, sampler=replace(mapper.sampler, chirality=states))
+    return settled, Assignment(states, sources, confidence)
+
+
+def _by_type(system: System, runs: Sequence[SignArray]) -> dict[str, SignArray]:
+    """States (copies, c) of each molecule type, from those of each run."""
+    parts: dict[str, list[SignArray]] = {}
+    for match, states in zip(system.matches, runs, strict=True):
+        parts.setdefault(match.moltype.name, []).append(states)
+    return {name: np.concatenate(states) for name, states in parts.items()}
+
+
+def _of_tacticity(
+    moltype: MoleculeType, tacticity: str, known: SignArray, found: Inferred, rng: np.random.Generator
+) -> SignArray:
+    """Stereocentres (copies, c) that are not ``known`` as a tacticity says; 0 where it says nothing.
+
+    Atactic: drawn, with the odds that the beads give.  Otherwise every dyad is meso, or racemo; of the two
+    mirror images of a whole chain the one that the beads prefer by 3 kT, else one by chance.
+    """
+    if found.odds is None:
+        return known
+    if tacticity == "atactic":
+        centres = ~are_bonds(stereo_elements(moltype))
+        return np.where(centres, found.odds.pattern(known, rng), known)
+    filled, racemo = known, tacticity == "syndiotactic"
+    for stretch in stretches(moltype):
+        one = np.ones(len(known), np.int8)
+        ways = [continued(stretch, filled, racemo=racemo, first=sign * one) for sign in (1, -1)]
+        weights = [found.odds.weight(np.where(way == 0, found.states, way)) for way in ways]
+        better, coin = weights[0] - weights[1], rng.random(len(known)) < 0.5
+        filled = np.where(np.where(np.abs(better) < DECIDED, coin, better > 0)[:, None], *ways)
+    return filled

@@ -1,0 +1,566 @@
+"""Bonds that do not turn: which they are, their state, and that no stage changes it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exact import beads_of, lattice, sample, start
+from exact import system as exact_system
+from systems import chain, mapping, molecule, ring, system
+
+import dbm_gmx.sampling.sampler as samplers
+from dbm_gmx.backmapping.summary import Report, Tally, judge_frame
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import (
+    Stereo,
+    chirality_of,
+    count_stereo,
+    infer_chirality,
+    invert,
+    known_states,
+    nominal_elements,
+    stereo_bonds,
+    stereo_elements,
+    stereo_volume,
+    stereocentres,
+    usual_states,
+)
+from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds
+from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.evaluate.rules import faults
+from dbm_gmx.files.conformers import given_chirality, reference_chirality, stereo_notes, with_usual
+from dbm_gmx.files.top import read_topology
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sampling.growth import find_candidates
+from dbm_gmx.sampling.moves import GIBBS_TORSION
+from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.sampler import make_sampler
+
+TRANS = np.array([[-0.05, 0.13, 0], [0, 0, 0], [0.134, 0, 0], [0.184, -0.13, 0]])
+CIS = TRANS * [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, -1, 1]]
+ROW = np.array([0, 1, 2, 3, BOND])
+
+# --- from the graph ----------------------------------------------------------------------------------
+
+BENZENE = [*ring(6)]
+BUTENE = molecule("CCCC", chain(4), [3, 1, 1, 3])
+ACETAMIDE = [(0, 1), (1, 2), (1, 3), (3, 4)]  # CH3, C, O, N, C
+HELD = {
+    # molecule, bonds that are held, which of them are nominal, usual states
+    "2-butene": (BUTENE, [(1, 2)], [0], [0]),
+    "2-butene of united atoms": (molecule("CCCC", chain(4), [3, 1, 1, 3], united=True), [(1, 2)], [0], [0]),
+    "butane of united atoms": (molecule("CCCC", chain(4), [3, 2, 2, 3], united=True), [], [], []),
+    "isobutene": (molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2]), [(1, 3)], [1], [0]),
+    "butadiene": (molecule("CCCC", chain(4), [2, 1, 1, 2]), [(0, 1), (2, 3)], [1, 1], [0, 0]),
+    "acrolein": (molecule("CCCO", chain(4), [2, 1, 1, 0]), [(0, 1)], [1], [0]),
+    "cyclohexene": (molecule("C" * 6, ring(6), [1, 1, 2, 2, 2, 2]), [], [], []),
+    "cyclooctene": (molecule("C" * 8, ring(8), [1, 1, *[2] * 6]), [(0, 1)], [0], [0]),
+    "stilbene": (
+        molecule(
+            "C" * 14,
+            [*ring(6), (0, 6), (6, 7), (7, 8), *((i + 8, j + 8) for i, j in ring(6))],
+            [0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1],
+        ),
+        [(6, 7)],
+        [0],
+        [0],
+    ),
+    "N-methylacetamide": (molecule("CCONC", ACETAMIDE, [3, 0, 0, 1, 3]), [(1, 3)], [0], [-1]),
+    "N-methylacetamide of united atoms": (
+        molecule("CCONC", ACETAMIDE, [3, 0, 0, 1, 3], united=True),
+        [(1, 3)],
+        [0],
+        [0],  # its hydrogen is no atom: what is on the nitrogen cannot be told from a proline
+    ),
+    "N-methylformamide": (molecule("CONC", [(0, 1), (0, 2), (2, 3)], [1, 0, 1, 3]), [(0, 2)], [0], [1]),
+    "dimethylacetamide": (
+        molecule("CCONCC", [*ACETAMIDE, (3, 5)], [3, 0, 0, 0, 3, 3]),
+        [(1, 3)],
+        [1],
+        [0],
+    ),
+    "N-methyl-N-ethylacetamide": (
+        molecule("CCONCCC", [*ACETAMIDE, (3, 5), (5, 6)], [3, 0, 0, 0, 3, 2, 3]),
+        [(1, 3)],
+        [0],
+        [0],
+    ),
+    "acetamide": (molecule("CCON", ACETAMIDE[:3], [3, 0, 0, 2]), [(1, 3)], [1], [0]),
+    "methyl acetate": (molecule("CCOOC", ACETAMIDE, [3, 0, 0, 0, 3]), [(1, 3)], [0], [-1]),
+    "methyl acetate of united atoms": (
+        molecule("CCOOC", ACETAMIDE, [3, 0, 0, 0, 3], united=True),
+        [(1, 3)],
+        [0],
+        [-1],
+    ),
+    "acetic acid": (molecule("CCOO", ACETAMIDE[:3], [3, 0, 0, 1]), [], [], []),
+    "dimethyl carbonate": (
+        molecule("COCOOC", [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5)], [3, 0, 0, 0, 0, 3]),
+        [],
+        [],
+        [],
+    ),
+    "an imine": (molecule("CCNC", chain(4), [3, 1, 0, 3]), [(1, 2)], [0], [0]),
+    "azomethane": (molecule("CNNC", chain(4), [3, 0, 0, 3]), [(1, 2)], [0], [0]),
+    "toluene": (molecule("C" * 7, [*BENZENE, (0, 6)], [0, 1, 1, 1, 1, 1, 3]), [], [], []),
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_bonds_that_do_not_turn_follow_from_the_graph(name: str) -> None:
+    moltype, held, nominal, usual = HELD[name]
+    rows = stereo_bonds(moltype)
+    assert [tuple(row[1:3]) for row in rows.tolist()] == held
+    assert (rows[:, 4] == BOND).all()
+    assert nominal_elements(moltype).tolist() == [*[False] * len(stereocentres(moltype)), *map(bool, nominal)]
+    assert usual_states(moltype)[len(stereocentres(moltype)) :].tolist() == usual
+
+
+def test_a_peptide_bond_is_told_by_the_chain() -> None:
+    # before a proline: of carbon CA (1), not oxygen; of nitrogen CA (5), not CD (8)
+    bonds = [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5), (5, 6), (6, 7), (7, 8), (8, 4), (5, 9)]
+    proline = molecule("CCCONCCCCC", bonds, [3, 2, 0, 0, 0, 1, 2, 2, 2, 3])
+    assert flat_bonds(molecule("CCONC", ACETAMIDE, [3, 0, 0, 1, 3]))[0].tolist() == [0, 1, 3, 4, BOND]
+    assert stereo_bonds(proline).tolist() == [[1, 2, 4, 5, BOND]]
+
+
+def test_elements_are_centres_then_bonds() -> None:
+    # but-3-en-2-ol with a methyl on its double bond
+    both = molecule("CCOCCC", [(0, 1), (1, 2), (1, 3), (3, 4), (4, 5)], [3, 1, 1, 1, 1, 3])
+    elements = stereo_elements(both)
+    assert elements[:, 4].tolist()[-1] == BOND
+    assert elements[0].tolist() == stereocentres(both)[0].tolist()
+    assert len(elements) == 2
+
+
+def test_axes_that_may_be_chiral_are_named(tmp_path: Path) -> None:
+    ortho = [(0, 6), *((i + 6, j + 6) for i, j in ring(6)), (1, 12), (5, 13), (7, 14)]
+    biaryl = molecule("C" * 12 + "CCC", [*ring(6), *ortho])
+    assert list(axial_bonds(biaryl)) == [("biaryl", 0, 6)]
+    assert list(axial_bonds(molecule("C" * 12, [*ring(6), *ortho[:7]]))) == []
+    allene = molecule("CCCCC", chain(5), [3, 1, 0, 1, 3])
+    assert list(axial_bonds(allene)) == [("allene", 1, 3)]
+    made = system((biaryl, mapping(biaryl, [0] * 15, "A"), 2))
+    assert any(
+        "axes that may be chiral (C1-C7)" in note for note in stereo_notes(made, given_chirality(made))
+    )
+
+
+# --- from the force field ----------------------------------------------------------------------------
+
+TOP = """[ defaults ]
+1 3 yes 0.5 0.5
+[ atomtypes ]
+CX 6 15.035 0.0 A 0.39 0.5
+NX 7 15.015 0.0 A 0.33 0.5
+[ moleculetype ]
+HYD 3
+[ atoms ]
+1 CX 1 HYD C1 1 0.0 15.035
+2 NX 1 HYD N1 1 0.0 15.015
+3 NX 1 HYD N2 1 0.0 15.015
+4 CX 1 HYD C2 1 0.0 15.035
+[ bonds ]
+1 2 1 0.15 2e5
+2 3 1 0.15 2e5
+3 4 1 0.15 2e5
+[ dihedrals ]
+{}
+[ system ]
+x
+[ molecules ]
+HYD 1
+"""
+"""Two flat nitrogens, whose bond nothing but its dihedrals can hold."""
+
+FUNCTIONS = {
+    "periodic": ("1 2 3 4 1 180 {half} 2", 0),
+    "improper, periodic": ("1 2 3 4 4 180 {half} 2", 0),
+    "several": ("1 2 3 4 9 180 {half} 2\n1 2 3 4 9 0 0.0 3", 0),
+    "Ryckaert-Bellemans": ("1 2 3 4 3 {full} 0 -{full} 0 0 0", 0),
+    "Fourier": ("1 2 3 4 5 0 {full} 0 0", 0),
+    "one minimum, cis": ("1 2 3 4 1 180 {half} 1", 1),
+    "one minimum, trans": ("1 2 3 4 1 0 {half} 1", -1),
+    "harmonic, cis": ("1 2 3 4 2 0 {harmonic}", 1),
+    "harmonic, trans": ("1 2 3 4 2 180 {harmonic}", -1),
+}
+
+
+def hydrazine(folder: Path, dihedrals: str) -> MoleculeType:
+    path = folder / "topol.top"
+    path.write_text(TOP.format(dihedrals))
+    return read_topology(path).molecule_types["HYD"]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_barrier_is_that_of_all_function_types(name: str, tmp_path: Path) -> None:
+    text, state = FUNCTIONS[name]
+    for height in (44.0, 46.0):
+        values = {"half": height / 2, "full": height, "harmonic": 2 * height / np.pi**2}
+        moltype = hydrazine(tmp_path, text.format(**values))
+        barrier = moltype.barriers[1, 2]
+        assert barrier.height == pytest.approx(height, rel=1e-6)
+        assert barrier.state == state
+        assert len(stereo_bonds(moltype)) == (height > 45)
+        assert known_states(moltype).tolist() == ([state] if height > 45 else [])
+
+
+def test_a_bond_whose_minimum_is_not_flat_is_free(tmp_path: Path) -> None:
+    assert len(stereo_bonds(hydrazine(tmp_path, "1 2 3 4 2 90 500"))) == 0
+    assert len(stereo_bonds(hydrazine(tmp_path, "1 2 3 4 1 0 100 3"))) == 0
+
+
+def all_atom_butene(folder: Path, barrier: float) -> MoleculeType:
+    """2-butene whose four dihedrals about the double bond share a barrier, and an improper at one end."""
+    masses = {"C": 12.011, "H": 1.008}
+    atoms = ["C", "C", "C", "C", "H", "H"]  # the hydrogens of the double bond only: methyls are united
+    lines = [f"{e}X {6 if e == 'C' else 1} {m} 0.0 A 0.3 0.3" for e, m in masses.items()]
+    sites = [
+        f"{i + 1} {e}X 1 BUT {e}{i + 1} 1 0.0 {15.035 if i in (0, 3) else masses[e]}"
+        for i, e in enumerate(atoms)
+    ]
+    bonds = [f"{i} {j} 1 0.14 2e5" for i, j in ((1, 2), (2, 3), (3, 4), (2, 5), (3, 6))]
+    ends = [(i, 2, 3, m) for i in (1, 5) for m in (4, 6)]
+    dihedrals = [f"{' '.join(map(str, row))} 1 180 {barrier / 8} 2" for row in ends]
+    parts = {
+        "defaults": ["1 3 yes 0.5 0.5"],
+        "atomtypes": lines,
+        "moleculetype": ["BUT 3"],
+        "atoms": sites,
+        "bonds": bonds,
+        "dihedrals": [*dihedrals, "2 1 3 5 2 0 200"],
+        "system": ["x"],
+        "molecules": ["BUT 1"],
+    }
+    path = folder / "butene.top"
+    path.write_text("\n".join(f"[ {name} ]\n" + "\n".join(rows) for name, rows in parts.items()) + "\n")
+    return read_topology(path).molecule_types["BUT"]
+
+
+def test_dihedrals_about_a_bond_add_up(tmp_path: Path) -> None:
+    moltype = all_atom_butene(tmp_path, 120.0)
+    assert moltype.barriers[1, 2].height == pytest.approx(120.0)
+    assert len(stereo_bonds(moltype)) == 1
+    # what the graph calls a double bond is none where the force field lets it turn
+    assert len(stereo_bonds(all_atom_butene(tmp_path, 20.0))) == 0
+    assert len(stereo_bonds(all_atom_butene(tmp_path, 30.0))) == 1
+
+
+# --- states ------------------------------------------------------------------------------------------
+
+
+def turned(angle: float) -> np.ndarray:
+    """(4, 3) with a dihedral, degrees."""
+    x, phi = CIS.copy(), np.radians(angle)
+    x[3, 1:] = 0.13 * np.cos(phi), 0.13 * np.sin(phi)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("angle", "state"), [(0, 1), (70, 1), (-70, 1), (80, 0), (100, 0), (-100, 0), (110, -1), (180, -1)]
+)
+def test_a_bond_is_cis_or_trans_or_neither(angle: float, state: int) -> None:
+    assert chirality_of(turned(angle)[None], ROW[None]).tolist() == [[state]]
+    assert chirality_of(turned(angle)[None], ROW[None][:, [3, 2, 1, 0, 4]]).tolist() == [[state]]
+    assert stereo_volume(turned(angle), ROW) == pytest.approx(
+        0.4 / np.cos(np.radians(75)) * np.cos(np.radians(angle)), abs=1e-6
+    )
+
+
+def test_inverting_a_bond_turns_its_end() -> None:
+    x = np.concatenate([turned(20), [[0.2, 0.2, 0.1]]])
+    rows, stay = np.array([*ROW, 3]), [0, 1, 2, 4]
+    for positions in (x.copy(), np.stack([x, x])):
+        invert(positions, rows)
+        assert (chirality_of(positions.reshape(-1, 5, 3), ROW[None]) == -1).all()
+        lengths = np.linalg.norm(positions[..., 3, :] - positions[..., 2, :], axis=-1)
+        np.testing.assert_allclose(lengths, np.linalg.norm(x[3] - x[2]))
+        assert (positions[..., stay, :] == x[stay]).all()
+        invert(positions, rows)
+        np.testing.assert_allclose(positions, np.broadcast_to(x, positions.shape), atol=1e-12)
+
+
+def two(moltype: MoleculeType, count: int = 2) -> System:
+    return system((moltype, mapping(moltype, [0] * sum(e != "H" for e in moltype.elements), "A"), count))
+
+
+UNITED = HELD["2-butene of united atoms"][0]
+BOX = np.eye(3) * 3.0
+
+
+def test_counts_rules_and_summary_tell_bonds_from_centres() -> None:
+    made = two(UNITED, 4)
+    atoms = np.concatenate([turned(a) + 0.5 * k for k, a in enumerate((0, 180, 90, 10))])
+    expected = {"MOL": np.array([[1], [1], [1], [0]], np.int8)}
+    found = count_stereo(made, atoms, expected, bonds=True)
+    assert found == Stereo(right=1, wrong=1, undefined=1, unknown=1)
+    assert count_stereo(made, atoms, expected) == Stereo()
+    broken = faults(made, Frame(atoms.astype(np.float32), BOX), expected)
+    assert {(f.rule, f.atoms) for f in broken if f.rule in ("turned", "twisted")} == {
+        ("turned", (5, 6)),
+        ("twisted", (9, 10)),
+    }
+    frame = Frame(atoms.astype(np.float32), BOX)
+    report = judge_frame(made, frame, Frame(mapped_beads(made, atoms), BOX), expected=expected)
+    assert "cis/trans      1 of 4 right, 1 wrong, 1 undefined, 1 not judged" in report.text()
+    assert report.flawed == ("bonds that do not turn are wrong (1) or undefined (1)",)
+    assert (report + report).bonds == Stereo(right=2, wrong=2, undefined=2, unknown=2)
+    assert "cis/trans" not in Report((0,)).text()
+    assert Report((0,), Stereo(wrong=1)).flawed == ("stereocentres are wrong (1) or undefined (0)",)
+
+
+def test_a_nominal_bond_is_judged_only_if_its_state_is_given() -> None:
+    made = two(molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2]), 1)
+    atoms = np.random.default_rng(3).normal(size=(made.n_atoms, 3))
+    unknown = {"MOL": np.zeros((1, 1), np.int8)}
+    inferred = infer_chirality(made, atoms, unknown)
+    assert count_stereo(made, atoms, unknown, inferred=inferred, bonds=True) == Stereo()
+    state = {"MOL": -inferred["MOL"]} if inferred["MOL"].any() else {"MOL": np.ones((1, 1), np.int8)}
+    assert count_stereo(made, atoms, state, bonds=True) != Stereo()
+
+
+def test_the_reference_goes_before_the_topology_and_that_before_the_usual(tmp_path: Path) -> None:
+    ester = HELD["methyl acetate of united atoms"][0]
+    made = two(ester)
+    i, j, k, m, _ = stereo_bonds(ester)[0]
+    known = given_chirality(made)
+    assert known["MOL"].tolist() == [[0]]
+    assert with_usual(made, known)["MOL"].tolist() == [[-1]]
+    assert reference_chirality(made)["MOL"].tolist() == [[-1]]
+    assert stereo_notes(made, known) == (
+        "MOL: 2 amides or esters taken as usual (trans, Z), as no -r says more",
+    )
+    one = np.full((5, 3), 1.0)
+    one[[i, j, k, m]] += CIS
+    other = one.copy()
+    other[[i, j, k, m]] += TRANS - CIS
+    whole = Frame(np.concatenate([one, other]).astype(np.float32), BOX)
+    given = given_chirality(made, whole)
+    assert given["MOL"].tolist() == [[1], [-1]]  # of each copy
+    assert reference_chirality(made, whole)["MOL"].tolist() == [[1], [-1]]
+    assert stereo_notes(made, given) == ()
+    fixed = hydrazine(tmp_path, "1 2 3 4 2 0 50")
+    assert reference_chirality(two(fixed))["HYD"].tolist() == [[1]]
+    single = Frame((TRANS + 1.0).astype(np.float32), BOX)
+    assert reference_chirality(two(fixed), single)["HYD"].tolist() == [[-1]]
+
+
+# --- sampling ----------------------------------------------------------------------------------------
+
+
+def test_sweeps_sample_the_distribution_of_the_isomer() -> None:
+    """A double bond without any dihedral: all angles up to 90 degrees are alike, and no others are had."""
+    butene = exact_butene()
+    count = 8
+    made = exact_system([(butene, beads_of(butene, [0] * 4), count)], {"C": (0.1, 0.0)})
+    points, box = lattice(count, 2.0)
+    states = np.array([1, -1] * (count // 2))
+    atoms = np.concatenate([p + (CIS if s > 0 else TRANS) for p, s in zip(points, states, strict=True)])
+    conditions = Conditions(temperature=300.0, spread=5.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
+    run = start(made, conditions, atoms, box)
+
+    def cosine(x: np.ndarray) -> np.ndarray:
+        rows = np.array([[0, 1, 2, 3, BOND]])
+        limit = np.cos(np.radians(75.0)) / 0.4
+        return np.array([limit * stereo_volume(one, rows[0]) for one in x.reshape(count, 4, 3)])
+
+    found = sample(run, cosine, burn=10, sweeps=400) * states
+    assert (found > 0).all()
+    mean, error = found.mean(), found.mean(axis=0).std(ddof=1) / np.sqrt(count)
+    assert abs(mean - 2 / np.pi) < 4 * max(error, 0.005)
+    turns = run.conf.arrays.moves.move_type == GIBBS_TORSION
+    assert turns.any()
+
+
+def exact_butene() -> MoleculeType:
+    from exact import molecule as exact_molecule
+
+    sites = [("C", mass, 0.0) for mass in (15.035, 13.019, 13.019, 15.035)]
+    return exact_molecule(
+        "BUT",
+        sites,
+        [
+            *(("bonds", 1, pair, (0.14, 2e5)) for pair in chain(4)),
+            *(("angles", 1, (i, i + 1, i + 2), (111.0, 500.0)) for i in range(2)),
+        ],
+        nrexcl=3,
+    )
+
+
+MONOMERS, CHAINS = 5, 6
+
+
+def polyisoprene(folder: Path, chains: int = CHAINS) -> System:
+    """Chains of united atoms, a bead a monomer: CH2-C(CH3)=CH-CH2."""
+    masses = {"CT": 14.027, "CM": 12.011, "C3": 15.035, "CH": 13.019}
+    one = ["CT", "CM", "C3", "CH", "CT"]
+    kinds = one * MONOMERS
+    kinds[0] = kinds[-1] = "C3"
+    first = [5 * n + 1 for n in range(MONOMERS)]
+    bonds = [(i, j) for n in first for i, j in ((n, n + 1), (n + 1, n + 2), (n + 1, n + 3), (n + 3, n + 4))]
+    bonds += [(n + 4, n + 5) for n in first[:-1]]
+    near: dict[int, list[int]] = {}
+    for i, j in bonds:
+        near.setdefault(i, []).append(j)
+        near.setdefault(j, []).append(i)
+    flat = {n + 1 for n in first} | {n + 3 for n in first}
+    angles = [
+        f"{i} {j} {k} 1 {124 if j in flat else 111.5} 500"
+        for j in near
+        for i in near[j]
+        for k in near[j]
+        if i < k
+    ]
+    double = {(n + 1, n + 3) for n in first}
+    dihedrals = []
+    for j, k in sorted(bonds):
+        for i in near[j]:
+            for m in near[k]:
+                if i != k and m != j:
+                    form = "58.6 0 -58.6 0 0 0" if (j, k) in double else "3 9 0 -12 0 0"
+                    dihedrals.append(f"{i} {j} {k} {m} 3 {form}")
+    dihedrals += [f"{n + 1} {n} {n + 2} {n + 3} 2 0 167" for n in first]
+    parts = {
+        "defaults": ["1 3 yes 0.5 0.5"],
+        "atomtypes": [f"{name} 6 {mass} 0.0 A 0.37 0.4" for name, mass in masses.items()],
+        "moleculetype": ["PI 3"],
+        "atoms": [f"{i + 1} {t} 1 PI C{i + 1} 1 0.0 {masses[t]}" for i, t in enumerate(kinds)],
+        "bonds": [f"{i} {j} 1 {0.134 if (i, j) in double else 0.151} 2e5" for i, j in bonds],
+        "angles": angles,
+        "dihedrals": dihedrals,
+        "system": ["x"],
+        "molecules": [f"PI {chains}"],
+    }
+    path = folder / "pi.top"
+    path.write_text("\n".join(f"[ {name} ]\n" + "\n".join(rows) for name, rows in parts.items()) + "\n")
+    topology = read_topology(path)
+    moltype = topology.molecule_types["PI"]
+    made = system((moltype, beads_of(moltype, np.repeat(np.arange(MONOMERS), 5).tolist()), chains))
+    return replace(made, topology=topology)
+
+
+CONDITIONS = Conditions(temperature=400.0, rvdw=0.9, rcoulomb=0.9, constraints="none")
+
+
+def isomers(made: System, atoms: np.ndarray) -> np.ndarray:
+    """(copies, bonds) states."""
+    match = made.matches[0]
+    return chirality_of(match.molecules(atoms), stereo_elements(match.moltype))
+
+
+def beads_along(rng: np.random.Generator, chains: int) -> tuple[np.ndarray, np.ndarray]:
+    """Beads of chains that are not straight, each far from the others, and the box."""
+    points, box = lattice(chains, 4.0)
+    steps = rng.normal(size=(chains, MONOMERS, 3)) * 0.3 + [0.4, 0, 0]
+    steps *= 0.45 / np.linalg.norm(steps, axis=2, keepdims=True)
+    return (points[:, None] - [1.0, 0, 0] + np.cumsum(steps, axis=1)).reshape(-1, 3), box
+
+
+@pytest.fixture(scope="module")
+def rubber(tmp_path_factory: pytest.TempPathFactory) -> tuple[System, Frame, np.ndarray]:
+    """Chains of random cis and trans, and beads of frames that have them."""
+    made = polyisoprene(tmp_path_factory.mktemp("rubber"))
+    rng = np.random.default_rng(5)
+    states = rng.choice(np.array([-1, 1], np.int8), size=(CHAINS, MONOMERS))
+    beads, box = beads_along(rng, CHAINS)
+    settings = Settings(sweeps=4, seed=3)
+    sampler = make_sampler(made, replace(CONDITIONS, spread=0.05), settings, {"PI": states})
+    atoms, _ = sampler(Frame(beads.astype(np.float32), box))
+    assert (isomers(made, atoms) == states).all()
+    return made, Frame(mapped_beads(made, atoms).astype(np.float32), box), states
+
+
+def test_polyisoprene_has_a_double_bond_in_each_monomer(rubber: tuple[System, Frame, np.ndarray]) -> None:
+    moltype = rubber[0].matches[0].moltype
+    assert [tuple(r[1:3]) for r in stereo_bonds(moltype).tolist()] == [
+        (5 * n + 1, 5 * n + 3) for n in range(MONOMERS)
+    ]
+    assert nominal_elements(moltype).tolist() == [True, False, False, False, False]
+    assert all(b.height == pytest.approx(117.2) for b in moltype.barriers.values())
+
+
+def test_no_stage_turns_a_double_bond_over(
+    rubber: tuple[System, Frame, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, beads, states = rubber
+    seen: dict[str, np.ndarray] = {}
+    pack, exchange = samplers.pack, samplers._exchange_all
+
+    def packed(conf, *more):
+        seen["before packing"] = isomers(made, conf.positions)
+        pack(conf, *more)
+        seen["packing"] = isomers(made, conf.positions)
+
+    def exchanged(sampler, conf, *more):
+        seen["growth"] = isomers(made, conf.positions)
+        exchange(sampler, conf, *more)
+        seen["exchange"] = isomers(made, conf.positions)
+
+    monkeypatch.setattr(samplers, "pack", packed)
+    monkeypatch.setattr(samplers, "_exchange_all", exchanged)
+    for index, wanted in enumerate((states, -states)):
+        sampler = make_sampler(made, CONDITIONS, Settings(sweeps=16, seed=1), {"PI": wanted})
+        atoms, _ = sampler(replace(beads, index=index))
+        seen["sweeps"] = isomers(made, atoms)
+        for stage, found in seen.items():
+            assert (found == wanted).all(), stage
+        tally = Tally(made, {"PI": wanted})
+        tally.add(replace(beads, positions=atoms), beads)
+        assert tally.report().bonds == Stereo(right=CHAINS * MONOMERS)
+
+
+def test_atoms_with_a_bond_turned_over_are_not_begun_with(
+    rubber: tuple[System, Frame, np.ndarray],
+) -> None:
+    made, beads, states = rubber
+    sampler = make_sampler(made, CONDITIONS, Settings(sweeps=2, seed=1), {"PI": states})
+    right, _ = sampler(beads)
+    other = replace(sampler, chirality={"PI": -states})
+    atoms, _ = other(beads, start=right)
+    assert (isomers(made, atoms) == -states).all()
+
+
+def test_candidates_of_the_other_isomer_cost_too_much(rubber: tuple[System, Frame, np.ndarray]) -> None:
+    made, beads, states = rubber
+    sampler = make_sampler(made, CONDITIONS, Settings(sweeps=0, seed=1), {"PI": states})
+    atoms, _ = sampler(beads)
+    match, grower = made.matches[0], sampler.growers["PI"]
+    molecules = samplers.Molecules(samplers._beads_of(match, beads), states, np.arange(CHAINS), 0)
+    positions = match.molecules(atoms).astype(np.float64)
+    found = find_candidates(grower, 0, molecules, positions, frame_stream(1, 0, 0))
+    at, inside = found.copies.positions, found.group.arrays
+    places = np.broadcast_to(at[:, None], (*found.energy.shape, *at.shape[1:])).copy()
+    places[:, :, inside.free] = found.conformers
+    for k in range(found.energy.shape[1]):
+        right = (chirality_of(places[:, k], inside.centres) == found.copies.chirality).all(axis=1)
+        assert (right | (found.energy[:, k] > 1e5)).all()
+
+
+def test_what_nothing_defines_is_inferred(rubber: tuple[System, Frame, np.ndarray]) -> None:
+    """Every bond gets a state, and what is given is left alone; a bead a monomer decides most of them not."""
+    made, beads, states = rubber
+    half = states.copy()
+    half[:, ::2] = 0
+    sampler = make_sampler(made, CONDITIONS, Settings(sweeps=2, seed=1), {"PI": half})
+    atoms, _ = sampler(beads)
+    found = isomers(made, atoms)
+    assert (found != 0).all()
+    assert (found[:, 1::2] == states[:, 1::2]).all()
+
+
+def test_beads_that_hold_the_groups_apart_decide(tmp_path: Path) -> None:
+    """2-butene with a bead on each atom."""
+    butene = exact_butene()
+    count = 6
+    made = exact_system([(butene, beads_of(butene, [0, 1, 2, 3]), count)], {"C": (0.3, 0.3)})
+    points, box = lattice(count, 2.0)
+    states = np.array([1, -1, -1, 1, 1, -1])
+    atoms = np.concatenate([p + (CIS if s > 0 else TRANS) for p, s in zip(points, states, strict=True)])
+    beads = Frame(mapped_beads(made, atoms).astype(np.float32), box)
+    sampler = make_sampler(made, CONDITIONS, Settings(sweeps=2, seed=1), {"BUT": np.zeros((1, 1), np.int8)})
+    positions, _ = sampler(beads)
+    assert isomers(made, positions)[:, 0].tolist() == states.tolist()
