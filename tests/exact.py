@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.periodic import close_pairs, minimum_image
+from dbm_gmx.chemistry.stereo import stereocentres
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import (
     MoleculeType,
@@ -28,11 +29,12 @@ from dbm_gmx.chemistry.topology import (
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies
-from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, Hamiltonian, make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import long_range, reaction_field
 from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
 from dbm_gmx.sampling.arrays import Configuration, make_arrays
 from dbm_gmx.sampling.chain import Chain, advance, start_chain
 from dbm_gmx.sampling.energy import full_energy
@@ -389,3 +391,12 @@ def _fit(moltype: MoleculeType, placed: np.ndarray, box: np.ndarray, rng: np.ran
         if near > best:
             best, found = near, atoms
     return found
+
+
+def window(hamiltonian: Hamiltonian, name: str, free: np.ndarray) -> WindowArrays:
+    """All of a molecule as a window, of which some atoms move."""
+    one = hamiltonian.molecules[name]
+    moving = np.isin(one.special, free).any(axis=1)
+    pairs = one.special[moving], one.special_parameters[moving]
+    inside = Contents(one.terms, stereocentres(one.moltype), one.weights.tocsr(), *pairs)
+    return make_window_arrays(inside, free, hamiltonian.kt)

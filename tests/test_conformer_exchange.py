@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from exact import beads_of, molecule, system
+from exact import beads_of, molecule, system, window
 
-from dbm_gmx.chemistry.stereo import stereocentres
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.annealing import make_window_arrays
+from dbm_gmx.sampling.annealing import Copies
 from dbm_gmx.sampling.arrays import Configuration, make_arrays
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
-from dbm_gmx.sampling.growth import Candidates, Molecules
+from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import make_neighbours
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
+from dbm_gmx.sampling.windows import Group
 
 SIGMA, TRIES, BOX = 0.3, 1500, 4.0 * np.eye(3)
 CONTACT = 2 ** (1 / 6) * SIGMA
@@ -47,9 +47,9 @@ class Case:
         pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
         depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
         hamiltonian = make_hamiltonian(system(pair, depth), CONDITIONS)
-        self.arrays, one = make_arrays(hamiltonian), hamiltonian.molecules["M"]
-        weights, centres = one.weights.tocsr(), stereocentres(one.moltype)
-        self.windows = make_window_arrays(one.terms, centres, weights, self.kt, [np.arange(4)])
+        self.arrays, four = make_arrays(hamiltonian), np.arange(4)
+        none = np.zeros((1, 0), np.int64)
+        self.group = Group(window(hamiltonian, "M", four), four[None], np.zeros((1, 1), np.int64), none, ())
         self.bead = PLACE + ABOVE[:3].mean(axis=0)
 
     def choose(
@@ -67,10 +67,8 @@ class Case:
         conf = Configuration(atoms, np.zeros((2, 3)), neighbours, self.arrays)
         conformers = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
         zero = np.zeros(1, np.int64)
-        molecules = Molecules(self.bead[None, None], np.zeros((1, 0), np.int8), zero, 0)
-        candidates = Candidates(
-            self.windows, 0, molecules, np.arange(4), conformers, self.kt * np.array([cost])
-        )
+        copies = Copies(self.bead[None, None], np.zeros((1, 0)), atoms[None, :4], zero)
+        candidates = Candidates(self.group, copies, conformers, self.kt * np.array([cost]))
         exchange_conformers(conf, candidates, zero, Stream((1, attempt)), team or Team())
         return conf.positions[3] - PLACE
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from exact import MIXED, energy_of, mixture, start
+from exact import MIXED, energy_of, mixture, start, window
 
 from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.chemistry.system import System, mapped_beads
@@ -517,8 +517,10 @@ def test_packing_forces_see_images_of_an_atom_itself() -> None:
 def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     """Some atoms of a molecule move among all others of a charged mixture, and of the molecule itself."""
     made, atoms = placed(1)
-    arrays = make_arrays(make_hamiltonian(made, PACKED))
-    size, free = made.matches[0].moltype.n_atoms, np.array([1, 3, 4, 5])
+    hamiltonian = make_hamiltonian(made, PACKED)
+    moltype, free = made.matches[0].moltype, np.array([1, 3, 4, 5])
+    arrays, size = make_arrays(hamiltonian), moltype.n_atoms
+    inside = window(hamiltonian, moltype.name, free)
     slow = Slow(made, atoms, MIXED, cutoff=CUTOFF, soft=soft, form=reaction_field(CUTOFF, epsilon_rf=0.0))
     ((i, j, shift),) = slow.pairs
     # others act within the cut-off and with the field of a conductor; those of the molecule without either
@@ -547,7 +549,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     rows = np.unique(np.column_stack([j[seen], shift[seen]]), axis=0)
     around = np.column_stack([atoms[rows[:, 0].astype(int)] + rows[:, 1:], rows[:, 0]])
     molecule = atoms[:size].copy()
-    surroundings = make_surroundings(arrays.part(ExchangeArrays), 0, free, molecule, around)
+    surroundings = make_surroundings(arrays.part(ExchangeArrays), inside, np.arange(size), molecule, around)
     force = np.zeros((size, 3))
     found = add_surroundings(surroundings, free, molecule, soft, force)
     assert found == pytest.approx(energy(molecule), rel=1e-5)

@@ -25,6 +25,7 @@ from dbm_gmx.sampling.growth import (
     find_candidates,
     grow,
     make_grower,
+    take,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream
 
@@ -47,7 +48,7 @@ class Liquid:
         start = grow(self.grower, self.molecules, STREAM).positions
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("dbm_gmx.sampling.growth.OFFERED", (count, count))
-            return find_candidates(self.grower, 1, self.molecules, start, STREAM)
+            return find_candidates(self.grower, 0, self.molecules, start, STREAM)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +62,8 @@ def liquid(octane: Example) -> Liquid:
         beads.astype(np.float64), np.zeros((MOLECULES, 0), np.int8), np.arange(MOLECULES), 0
     )
     atoms = octane.atoms.astype(float).reshape(match.count, -1, 3)[:MOLECULES]
-    down = Task(0, Schedule(0, 500, 1.0, 0.06, 0.1), STREAM.key)
-    cost = anneal(grower.arrays, down, molecules.at(atoms), grower.team)
+    down, whole = Task(Schedule(0, 500, 1.0, 0.06, 0.1), STREAM.key), grower.whole
+    cost = anneal(whole.arrays, down, take(whole, molecules, atoms), grower.team)
     return Liquid(grower, molecules, cost / kt)
 
 
@@ -86,7 +87,7 @@ def test_conformers_as_low_as_those_of_equilibrium_are_among_the_offered(liquid:
 
 def test_what_was_found_before_is_not_offered_again(liquid: Liquid) -> None:
     found = liquid.candidates(12)
-    inner = np.isin(found.free, liquid.grower.skeleton)
+    inner = np.isin(found.group.free[0], liquid.grower.skeleton)
     for molecule, energies in zip(found.conformers[:, :, inner], found.energy, strict=True):
         offered = molecule[np.isfinite(energies)]
         apart = np.linalg.norm(offered[:, None] - offered[None], axis=-1).max(axis=-1)
@@ -151,16 +152,17 @@ def test_grown_molecules_have_the_chirality_that_is_asked_for(chains: Chains, mi
     """Also where the beads would have it the other way."""
     asked = mirror * chains.true
     found = grow(chains.grower, chains.given(asked), STREAM)
-    assert (chirality_of(found.positions, chains.grower.arrays.centres) == asked).all()
+    assert (chirality_of(found.positions, stereocentres(chains.grower.molecule.moltype)) == asked).all()
     assert (found.energy < 1e5).all()  # no penalty
 
 
 def test_a_wrong_stereocentre_costs_more_than_any_strain(chains: Chains) -> None:
     """The force turns nearly all the right way; what it leaves must never be the best that was found."""
     positions = grow(chains.grower, chains.given(chains.true), STREAM).positions
-    right = energy_of(chains.grower, 0, chains.given(chains.true), positions)
+    whole = chains.grower.whole
+    right = energy_of(whole, take(whole, chains.given(chains.true), positions))
     for wrong in (1, 3, 9):
         asked = chains.true.copy()
         asked[:, :wrong] *= -1
-        cost = energy_of(chains.grower, 0, chains.given(asked), positions) - right
+        cost = energy_of(whole, take(whole, chains.given(asked), positions)) - right
         assert (cost > 1e5 * wrong).all()

@@ -531,11 +531,12 @@ def test_candidates_of_the_other_isomer_cost_too_much(rubber: tuple[System, Fram
     match, grower = made.matches[0], sampler.growers["PI"]
     molecules = samplers.Molecules(samplers._beads_of(match, beads), states, np.arange(CHAINS), 0)
     positions = match.molecules(atoms).astype(np.float64)
-    found = find_candidates(grower, 1, molecules, positions, frame_stream(1, 0, 0))
-    places = np.broadcast_to(positions[:, None], (*found.energy.shape, *positions.shape[1:])).copy()
-    places[:, :, found.free] = found.conformers
+    found = find_candidates(grower, 0, molecules, positions, frame_stream(1, 0, 0))
+    at, inside = found.copies.positions, found.group.arrays
+    places = np.broadcast_to(at[:, None], (*found.energy.shape, *at.shape[1:])).copy()
+    places[:, :, inside.free] = found.conformers
     for k in range(found.energy.shape[1]):
-        right = (chirality_of(places[:, k], grower.arrays.centres) == states).all(axis=1)
+        right = (chirality_of(places[:, k], inside.centres) == found.copies.chirality).all(axis=1)
         assert (right | (found.energy[:, k] > 1e5)).all()
 
 

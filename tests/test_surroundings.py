@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from exact import beads_of, molecule, system
+from exact import beads_of, molecule, system, window
 
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
@@ -21,12 +21,11 @@ def around(charge: float) -> tuple[Surroundings, np.ndarray]:
     bonds = [("bonds", 1, (i, i + 1), (0.15, 1e5)) for i in range(4)]
     chain, atom = molecule("M", sites, bonds), molecule("N", [("A", 40.0, -charge)], [])
     parts = [(chain, beads_of(chain, [0] * 5), 1), (atom, beads_of(atom, [0]), 2)]
-    arrays = make_arrays(
-        make_hamiltonian(system(parts, {"A": (SIGMA, EPSILON)}), Conditions(temperature=300.0))
-    )
+    hamiltonian = make_hamiltonian(system(parts, {"A": (SIGMA, EPSILON)}), Conditions(temperature=300.0))
+    arrays = make_arrays(hamiltonian).part(ExchangeArrays)
     rows = np.array([[0.05, -0.31, 0.1, 5], [0.0, -1.2, 0.0, 6]])
-    free = np.array([0, 4])
-    return make_surroundings(arrays.part(ExchangeArrays), 0, free, X, rows), rows
+    inside = window(hamiltonian, "M", np.array([0, 4]))
+    return make_surroundings(arrays, inside, np.arange(5), X, rows), rows
 
 
 def energy(surroundings: Surroundings, x: np.ndarray, soft: float) -> float:

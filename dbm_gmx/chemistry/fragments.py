@@ -148,3 +148,12 @@ def branch(fragments: tuple[Fragment, ...], top: int) -> IntArray:
         found.append(fragment.own)
         stack += fragment.children
     return np.sort(np.concatenate(found))
+
+
+def branch_sizes(fragments: tuple[Fragment, ...]) -> list[int]:
+    """How many atoms each fragment and everything that hangs on it have, see :func:`branch`."""
+    sizes = [len(fragment.own) for fragment in fragments]
+    for number in reversed(range(len(fragments))):  # parents come before children
+        if fragments[number].parent >= 0:
+            sizes[fragments[number].parent] += sizes[number]
+    return sizes

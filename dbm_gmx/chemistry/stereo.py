@@ -8,12 +8,12 @@ is 1 for cis and -1 for trans.  0 is no state.  Everything that heeds chirality 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -133,20 +133,44 @@ def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
 def _colours(moltype: MoleculeType) -> IntArray:
     """(n,) equal numbers for atoms that are alike, refined until nothing changes (Weisfeiler-Lehman).
 
-    A colour and the multiset of the neighbours' colours are told by sums of random 64-bit numbers.
+    Only what is near an atom whose number changed is looked at again, and the largest part of a class keeps
+    its number (Hopcroft 1971): what is learned at the ends of a chain goes through it once.
     """
     graph, nodes = chemical_graph(moltype), moltype.graph.nodes
     labels = [
         f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(moltype.n_atoms)
     ]
-    values, colour = np.unique(labels, return_inverse=True)
-    adjacency = nx.to_scipy_sparse_array(graph, nodelist=range(moltype.n_atoms), dtype=np.int64, format="csr")
-    random, count = np.random.default_rng(0), 0
-    while count < len(values):
-        count = len(values)
-        own, near = random.integers(np.iinfo(np.int64).max, size=(2, count))
-        values, colour = np.unique(own[colour] + adjacency @ near[colour], return_inverse=True)
-    return np.asarray(colour, np.int64)
+    colour = np.unique(labels, return_inverse=True)[1].tolist()
+    members: dict[int, set[int]] = defaultdict(set)
+    for i, own in enumerate(colour):
+        members[own].add(i)
+    changed = set(graph)
+    while changed:
+        near: dict[int, dict[tuple[int, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
+        for i in sorted({j for k in changed for j in graph[k]}):
+            near[colour[i]][tuple(sorted(colour[j] for j in graph[i]))].append(i)
+        changed = set()
+        for own, parts in near.items():
+            # near the rest of the class nothing changed: it is one more part
+            *smaller, largest = sorted(parts.values(), key=len)
+            rest = len(members[own]) - sum(map(len, parts.values()))
+            if rest >= len(largest):
+                smaller.append(largest)
+            for part in smaller:
+                changed |= _split(part, own, colour, members)
+            if 0 < rest < len(largest):
+                changed |= _split(members[own].difference(largest), own, colour, members)
+    return np.array(colour, np.int64)
+
+
+def _split(part: Collection[int], own: int, colour: list[int], members: dict[int, set[int]]) -> set[int]:
+    """Give part of a class a number of its own."""
+    found, new = set(part), len(members)
+    members[own] -= found
+    members[new] = found
+    for i in found:
+        colour[i] = new
+    return found
 
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number

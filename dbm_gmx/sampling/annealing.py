@@ -10,14 +10,13 @@ energies can be compared.
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy, term_rows
@@ -63,24 +62,49 @@ class Schedule(NamedTuple):
     weak: float
 
 
+class Contents(NamedTuple):
+    """What acts on the atoms of a window; rows count within the atoms it moves or sees.
+
+    Attributes
+    ----------
+    terms
+        Of the force field.
+    centres
+        (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereocentres`.
+    weights
+        (beads, atoms) of the mapped centres.
+    pair, pair_parameters
+        Special pairs, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
+    """
+
+    terms: BondedTerms
+    centres: IntArray
+    weights: sp.csr_matrix
+    pair: IntArray = np.zeros((0, 2), np.int64)
+    pair_parameters: FloatArray = np.zeros((0, 5))
+
+
 class WindowArrays(NamedTuple):
-    """A molecule type and its windows.
+    """A window: atoms that move and those they see; rows count within these.
 
     Attributes
     ----------
     kt
         kJ/mol.
+    free
+        Atoms that move.
     form, atoms, parameters
         Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
         (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
     weighed_start, weighed, weight
         Atoms of each bead and their weights.
-    free_start, free, term_start, term, centre_start, centre, site_start, site
-        Of each window the atoms that move, and the terms, stereo elements and beads they change.
+    pair, pair_parameters
+        Special pairs, which the annealing leaves out.
     """
 
     kt: float
+    free: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -88,36 +112,27 @@ class WindowArrays(NamedTuple):
     weighed_start: Any
     weighed: Any
     weight: Any
-    free_start: Any
-    free: Any
-    term_start: Any
-    term: Any
-    centre_start: Any
-    centre: Any
-    site_start: Any
-    site: Any
+    pair: Any
+    pair_parameters: Any
 
 
 class Window(NamedTuple):
-    """A window of one molecule.
+    """Where a window is to be.
 
     Attributes
     ----------
-    number
-        Which of the windows of its molecule type.
     beads
-        (beads, 3) nm, of the molecule.
+        (beads, 3) nm, that it sees.
     chirality
         (c,) 1 or -1, 0 where nothing holds a stereo element.
     """
 
-    number: int
     beads: Any
     chirality: Any
 
 
 class Copies(NamedTuple):
-    """Molecules of one type.
+    """Windows that are alike.
 
     Attributes
     ----------
@@ -137,43 +152,22 @@ class Copies(NamedTuple):
     number: Any
 
 
-def make_window_arrays(
-    terms: BondedTerms, centres: IntArray, weights: sp.csr_matrix, kt: float, windows: Sequence[IntArray]
-) -> WindowArrays:
-    """Arrays of a molecule type with such terms, stereo elements and beads; windows are lists of atoms."""
-    soft, n_atoms = soften(terms), weights.shape[1]
-    parts: list[list[IntArray]] = [[], [], [], []]
-    for free in windows:
-        touched = np.zeros(n_atoms, bool)
-        touched[free] = True
-        parts[0].append(free)
-        parts[1].append(np.flatnonzero(_touches(terms.atoms, touched)))
-        parts[2].append(np.flatnonzero(_touches(centres, touched)))
-        parts[3].append(np.flatnonzero(weights @ touched > 0))
-    ranges = [
-        (np.cumsum([0, *map(len, rows)]), np.concatenate([np.zeros(0, np.int64), *rows])) for rows in parts
-    ]
+def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowArrays:
+    """Arrays of a window whose atoms ``free`` move."""
+    soft, weights = soften(contents.terms), contents.weights
     return WindowArrays(
         kt,
+        np.array(free, np.int64),
         soft.form,
         soft.atoms,
         soft.parameters,
-        np.array(centres, np.int64),
+        np.array(contents.centres, np.int64),
         weights.indptr.astype(np.int64),
         weights.indices.astype(np.int64),
         weights.data.astype(np.float64),
-        *(array for pair in ranges for array in pair),
+        contents.pair,
+        contents.pair_parameters,
     )
-
-
-def _touches(rows: IntArray, touched: BoolArray) -> BoolArray:
-    """Rows of atoms (-1 for none) in which one is touched."""
-    return np.asarray((touched[np.maximum(rows, 0)] & (rows >= 0)).any(axis=1))
-
-
-def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
-    """Atoms of a window."""
-    return np.asarray(arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]])
 
 
 # --- energies and forces of a window -----------------------------------------------------------------
@@ -182,18 +176,14 @@ def window_atoms(arrays: WindowArrays, number: int) -> IntArray:
 @compiled(forceinline=True)
 def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
-    number = window.number
     force[:] = 0.0
-    for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
-        t = arrays.term[n]
+    for t in range(len(arrays.form)):
         scale = 1.0 if arrays.form[t] == DISTANCE else weak
         add_term(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0), scale, force)
-    for n in range(arrays.centre_start[number], arrays.centre_start[number + 1]):
-        c = arrays.centre[n]
+    for c in range(len(arrays.centres)):
         if window.chirality[c] != 0.0:
             add_chirality_restraint(x, arrays.centres[c], window.chirality[c], force)
-    for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
-        b = arrays.site[n]
+    for b in range(len(window.beads)):
         offset = bead_offset(arrays, b, x, 0, window.beads[b])
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
@@ -201,12 +191,11 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
 @compiled()
 def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
-    number, energy = window.number, 0.0
-    for n in range(arrays.term_start[number], arrays.term_start[number + 1]):
-        t = arrays.term[n]
+    energy = 0.0
+    for t in range(len(arrays.form)):
         energy += term_energy(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0))
-    for n in range(arrays.site_start[number], arrays.site_start[number + 1]):
-        dx, dy, dz = bead_offset(arrays, arrays.site[n], x, 0, window.beads[arrays.site[n]])
+    for b in range(len(window.beads)):
+        dx, dy, dz = bead_offset(arrays, b, x, 0, window.beads[b])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)
     return energy
 
@@ -220,8 +209,7 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
 
     Cores of the surroundings are soft in the first half.
     """
-    number = window.number
-    free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
+    free = arrays.free
     memory, force = make_memory(3 * len(free)), np.zeros((len(x), 3))
     for n in range(steps):
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
@@ -235,22 +223,19 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
 @compiled()
 def _anneal(arrays: Any, window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
-    number = window.number
     motion = Motion(x, np.zeros((len(x), 3)), np.zeros((len(x), 3)))
-    free = arrays.free[arrays.free_start[number] : arrays.free_start[number + 1]]
     for step in range(schedule.steps):
         done = step / schedule.steps
         width = schedule.loose * (TIGHT / schedule.loose) ** done
         weak = schedule.weak + (1.0 - schedule.weak) * done
         _forces(arrays, window, x, weak, arrays.kt / width**2, motion.force)
         heat = arrays.kt * (schedule.hot + (COLD - schedule.hot) * done)
-        langevin_step(motion, free, heat, INTEGRATOR, rng)
+        langevin_step(motion, arrays.free, heat, INTEGRATOR, rng)
 
 
 class Task(NamedTuple):
-    """Which window to anneal, how, with which random numbers, and among what."""
+    """How to anneal a window, with which random numbers, and among what."""
 
-    number: int
     schedule: Any
     key: Any
     surroundings: Any = NOTHING
@@ -258,18 +243,18 @@ class Task(NamedTuple):
 
 @compiled()
 def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, step: int) -> None:
-    """Anneal a window of every ``step``-th molecule."""
+    """Anneal every ``step``-th copy of a window."""
     rng = np.empty(1, np.uint64)
     for copy in range(first, len(copies.positions), step):
         seeded(rng, task.key, copies.number[copy])
-        window = Window(task.number, copies.beads[copy], copies.chirality[copy])
+        window = Window(copies.beads[copy], copies.chirality[copy])
         _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
         descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
         energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
 def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
-    """Anneal a window of many molecules; their positions change.
+    """Anneal many copies of a window; their positions change.
 
     Returns
     -------
@@ -281,14 +266,14 @@ def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> Floa
 
 
 @compiled()
-def _energies(arrays: Any, number: int, copies: Any, energy: Any) -> None:
+def _energies(arrays: Any, copies: Any, energy: Any) -> None:
     for copy in range(len(copies.positions)):
-        window = Window(number, copies.beads[copy], copies.chirality[copy])
+        window = Window(copies.beads[copy], copies.chirality[copy])
         energy[copy] = window_energy(arrays, window, copies.positions[copy])
 
 
-def window_energies(arrays: WindowArrays, number: int, copies: Copies) -> FloatArray:
-    """(copies,) energies of a window of many molecules, kJ/mol."""
+def window_energies(arrays: WindowArrays, copies: Copies) -> FloatArray:
+    """(copies,) energies of many copies of a window, kJ/mol."""
     energy = np.empty(len(copies.positions))
-    _energies(arrays, number, copies, energy)
+    _energies(arrays, copies, energy)
     return energy

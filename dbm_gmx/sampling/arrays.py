@@ -7,12 +7,12 @@ system where nothing else is said; within a molecule type, a block or a move the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import scipy.sparse as sp
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
@@ -494,9 +494,10 @@ def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     lists.add("length", molecule.length.tolist())
     lists.add("mass", molecule.moltype.masses.tolist())
     lists.add("site", range(molecule.weights.shape[0]))
-    for row in molecule.weights.tocsr():
-        lists.add("weighed", row.indices.tolist())
-        lists.add("weight", row.data.tolist())
+    weights = molecule.weights.tocsr()
+    for begin, end in pairwise(weights.indptr.tolist()):
+        lists.add("weighed", weights.indices[begin:end].tolist())
+        lists.add("weight", weights.data[begin:end].tolist())
     for i, found in enumerate(_partners(molecule)):
         lists.add("partner", [i, *sorted(found)])
 
@@ -518,39 +519,46 @@ class _Interactions(NamedTuple):
     molecule, first_term
         Its Hamiltonian, and the number of its first term.
     special
-        Parameters of the special pairs, either way round.
-    terms_of
-        Terms of each atom.
+        Parameters of the special pairs, either way round; ``None`` where they do not act.
+    terms, terms_of
+        Atoms of each term, terms of each atom.
     bonds_of
         Dihedrals of the bonds that do not turn, by atom.
-    weights
-        (beads, n) by columns.
+    weights_of
+        Of each atom its weight in each bead.
     """
 
     molecule: MoleculeHamiltonian
     first_term: int
-    special: dict[tuple[int, int], FloatArray]
+    special: dict[tuple[int, int], list[float] | None]
+    terms: list[list[int]]
     terms_of: list[list[int]]
     bonds_of: dict[int, list[tuple[int, ...]]]
-    weights: sp.csc_matrix
+    weights_of: list[dict[int, float]]
 
 
 def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     """Add blocks and moves of a molecule type whose terms were added last."""
-    special: dict[tuple[int, int], FloatArray] = {}
-    for (i, j), values in zip(molecule.special.tolist(), molecule.special_parameters, strict=True):
-        special[i, j] = special[j, i] = values
+    special: dict[tuple[int, int], list[float] | None] = {}
+    for (i, j), values in zip(molecule.special.tolist(), molecule.special_parameters.tolist(), strict=True):
+        special[i, j] = special[j, i] = values if any(values) else None
+    terms = [[i for i in atoms if i >= 0] for atoms in molecule.terms.atoms.tolist()]
     terms_of: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
-    for number, atoms in enumerate(molecule.terms.atoms.tolist()):
+    for number, atoms in enumerate(terms):
         for i in atoms:
-            if i >= 0:
-                terms_of[i].append(number)
+            terms_of[i].append(number)
     bonds_of: dict[int, list[tuple[int, ...]]] = {}
     for row in stereo_bonds(molecule.moltype)[:, :4].tolist():
         for i in row:
             bonds_of.setdefault(i, []).append(tuple(row))
+    weights_of: list[dict[int, float]] = [{} for _ in range(molecule.moltype.n_atoms)]
+    weights = molecule.weights.tocoo()
+    for bead, atom, weight in zip(
+        weights.row.tolist(), weights.col.tolist(), weights.data.tolist(), strict=True
+    ):
+        weights_of[atom][bead] = weight
     first_term = lists.length("form") - len(molecule.terms.form)
-    known = _Interactions(molecule, first_term, special, terms_of, bonds_of, molecule.weights.tocsc())
+    known = _Interactions(molecule, first_term, special, terms, terms_of, bonds_of, weights_of)
     partners, owner = _partners(molecule), molecule.mapping.owner
     fragments = make_fragments(molecule.moltype)
     for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
@@ -574,7 +582,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     # distances among these do not change
     rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != TRANSLATION else set())
     touched = sorted({t for i in moved for t in known.terms_of[i]})
-    changed = [t for t in touched if not rigid.issuperset(i for i in molecule.terms.atoms[t] if i >= 0)]
+    changed = [t for t in touched if not rigid.issuperset(known.terms[t])]
     near = sorted({row for i in moved for row in known.bonds_of.get(i, ())})
     pairs, parameters = [], []
     for i in moved:
@@ -582,11 +590,10 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
             if j in rigid:
                 continue
             values = known.special.get((i, j), PLAIN)
-            if np.any(values):
+            if values is not None:
                 pairs.append((i, j))
                 parameters.append(values)
-    weights = known.weights[:, moved]
-    beads = np.unique(weights.nonzero()[0])
+    beads = sorted({bead for i in moved for bead, weight in known.weights_of[i].items() if weight != 0.0})
     lists.add("first", [move.axis[0]])
     lists.add("second", [move.axis[1]])
     lists.add("repeat", [move.repeat])
@@ -597,11 +604,11 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("held", [row for row in near if not rigid.issuperset(row)])
     lists.add("pair", pairs)
     lists.add("pair_parameters", parameters)
-    lists.add("move_bead", beads.tolist())
-    lists.add("share", weights.tocsr()[beads].toarray().reshape(-1).tolist())
+    lists.add("move_bead", beads)
+    lists.add("share", [known.weights_of[i].get(bead, 0.0) for bead in beads for i in moved])
 
 
-PLAIN = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+PLAIN = [0.0, 0.0, 0.0, 0.0, 1.0]
 """Parameters of a pair that interacts as all others do."""
 
 

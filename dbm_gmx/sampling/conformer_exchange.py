@@ -1,10 +1,10 @@
 """Conformer exchange: molecules choose their conformers among each other, compiled.
 
-Beads that allow several conformers of a molecule leave the choice to its energy and to the molecules around
-it.  Of the candidates each one was offered one is drawn, molecule after molecule, with the probability that
-its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are taken as
-they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little apart
-would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
+Beads that allow several conformers of a molecule, or of a window of it, leave the choice to its energy and to
+what is around it.  Of the candidates each was offered one is drawn, one after the other, with the probability
+that its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are
+taken as they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little
+apart would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
 are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
 candidate only stays as it is.
 """
@@ -22,7 +22,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.annealing import Window, descend, window_atoms, window_energy
+from dbm_gmx.sampling.annealing import Window, descend, window_energy
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
@@ -56,38 +56,44 @@ class ExchangeArrays(NamedTuple):
     owned: Any
     moltype: Any
     first_atom: Any
-    special_start: Any
-    special: Any
-    special_parameters: Any
     atom_start: Any
     partner_start: Any
     partner: Any
 
 
 class Trials(NamedTuple):
-    """Candidates of one molecule: (k, a, 3) nm and (k,) kJ/mol."""
+    """Candidates of one window: (k, a, 3) nm and (k,) kJ/mol."""
 
     conformers: Any
     energy: Any
 
 
 @compiled()
-def _neighbours(place: Any, arrays: Any, owners: Any, low: Any, high: Any) -> Any:
-    """(a, 4) x, y, z and atom of those of other molecules near the beads ``owners``, between two corners."""
+def _neighbours(place: Any, arrays: Any, owners: Any, own: Any, low: Any, high: Any) -> Any:
+    """(a, 4) x, y, z and atom of those near the beads ``owners``, between two corners, but for ``own``.
+
+    Parameters
+    ----------
+    own
+        (n,) atoms of the window, in increasing order; none of their images count.
+    """
     positions, rows, most = place.positions, near_any(place, owners), 0
-    molecule = arrays.molecule[arrays.owned[arrays.owned_start[owners[0]]]]
+    molecule = arrays.molecule[own[0]]
     for q in rows:
         most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, k = np.empty((most, 4)), 0
     for q in rows:
         begin, end = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
-        if begin == end or arrays.molecule[arrays.owned[begin]] == molecule:
+        if begin == end:
             continue
+        related = arrays.molecule[arrays.owned[begin]] == molecule
         sx, sy, sz = image(place, place.shift[q])
         for r in range(begin, end):
             atom = arrays.owned[r]
             x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
             if x < low[0] or y < low[1] or z < low[2] or x > high[0] or y > high[1] or z > high[2]:
+                continue
+            if related and own[min(np.searchsorted(own, atom), len(own) - 1)] == atom:
                 continue
             around[k, 0], around[k, 1], around[k, 2], around[k, 3] = x, y, z, atom
             k += 1
@@ -125,27 +131,26 @@ def _add_bounded(arrays: Any, atoms: Any, around: Any, trials: Any) -> None:
 
 
 class Relaxing(NamedTuple):
-    """A molecule, its (n, 3) positions, the atoms around it, and its candidates."""
+    """A window: its atoms, their (n, 3) positions, the atoms around them, and its candidates."""
 
-    molecule: int
+    atoms: Any
     positions: Any
     around: Any
     trials: Trials
 
 
 @compiled()
-def _relax(arrays: Any, windows: Any, window: Any, held: Any, first: int, step: int) -> None:
+def _relax(arrays: Any, inside: Any, window: Any, held: Any, first: int, step: int) -> None:
     """Bring every ``step``-th candidate to its minimum among the atoms around, in place."""
-    conformers, energies = held.trials.conformers, held.trials.energy
-    free = windows.free[windows.free_start[window.number] : windows.free_start[window.number + 1]]
+    conformers, energies, free = held.trials.conformers, held.trials.energy, inside.free
     for k in range(first, len(conformers), step):
         y, force = held.positions.copy(), np.zeros(held.positions.shape)
         for q in range(len(free)):
             for d in range(3):
                 y[free[q], d] = conformers[k, q, d]
-        surroundings = make_surroundings(arrays, held.molecule, free, y, held.around)
-        descend(windows, window, STEPS, surroundings, y)
-        energies[k] = window_energy(windows, window, y)
+        surroundings = make_surroundings(arrays, inside, held.atoms, y, held.around)
+        descend(inside, window, STEPS, surroundings, y)
+        energies[k] = window_energy(inside, window, y)
         energies[k] += add_surroundings(surroundings, free, y, 0.0, force)
         for q in range(len(free)):
             for d in range(3):
@@ -159,55 +164,46 @@ def exchange_conformers(
     stream: Stream,
     team: Team,
 ) -> None:
-    """Give molecules of one type the conformers they have among each other; ``conf.positions`` change.
+    """Give windows of molecules the conformers they have among each other; ``conf.positions`` change.
 
     Parameters
     ----------
     conf
         The frame with all its molecules, and the system.
     candidates
-        What each molecule may be.
+        What each window may be.
     first_atoms
-        (copies,) first atom of each molecule.
+        (molecules,) first atom of each molecule.
     stream
         Random numbers.
     team
         Threads; the result does not depend on them.
     """
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
-    rng, molecules = stream.generator, candidates.molecules
-    chirality = molecules.chirality.astype(np.float64)
-    energies = candidates.energy
+    rng, group, copies = stream.generator, candidates.group, candidates.copies
+    energies, free = candidates.energy, group.arrays.free
     tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
-    free = window_atoms(candidates.arrays, candidates.window)
+    atoms = (first_atoms[:, None, None] + group.atoms).reshape(-1, group.atoms.shape[1])
     for turn in range(sum(ROUNDS)):
         for copy in choosy:
-            first = first_atoms[copy]
-            molecule = arrays.molecule[first]
-            owners = _owners(arrays, first + free)
+            own = atoms[copy]
             trials = Trials(candidates.conformers[copy, tried[copy]], energies[copy, tried[copy]])
-            around = _neighbours(place, arrays, owners, *_corners(trials.conformers))
-            x = conf.positions[first : first + _size(arrays, molecule)]
+            around = _neighbours(place, arrays, _owners(arrays, own[free]), own, *_corners(trials.conformers))
             if turn < ROUNDS[0]:
-                _add_bounded(arrays, first + free, around, trials)
+                _add_bounded(arrays, own[free], around, trials)
             else:
-                window = Window(candidates.window, molecules.beads[copy], chirality[copy])
-                held = Relaxing(molecule, x, around, trials)
-                relax = partial(_relax, arrays, candidates.arrays, window, held)
+                window = Window(copies.beads[copy], copies.chirality[copy])
+                held = Relaxing(own, conf.positions[own], around, trials)
+                relax = partial(_relax, arrays, group.arrays, window, held)
                 team.share(relax, len(trials.energy))
-            x[free] = trials.conformers[_drawn(trials.energy / arrays.constants.kt, rng)]
+            drawn = _drawn(trials.energy / arrays.constants.kt, rng)
+            conf.positions[own[free]] = trials.conformers[drawn]
 
 
 def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:
     """Beads of the system that own some atoms."""
     return np.unique(arrays.bead[atoms])
-
-
-def _size(arrays: ExchangeArrays, molecule: int) -> int:
-    """Atoms of a molecule."""
-    moltype = arrays.moltype[molecule]
-    return int(arrays.atom_start[moltype + 1] - arrays.atom_start[moltype])
 
 
 def _corners(conformers: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -26,7 +26,14 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
-from dbm_gmx.sampling.annealing import Window, WindowArrays, descend, make_window_arrays, window_energy
+from dbm_gmx.sampling.annealing import (
+    Contents,
+    Window,
+    WindowArrays,
+    descend,
+    make_window_arrays,
+    window_energy,
+)
 from dbm_gmx.sampling.random_numbers import Stream, Use, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
 from dbm_gmx.sampling.surroundings import Surroundings, add_surroundings, of_pairs
@@ -90,7 +97,7 @@ class Piece:
 def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: IntArray) -> Piece:
     """Take atoms (m,) in increasing order out of a molecule type."""
     row = {int(atom): k for k, atom in enumerate(atoms)}
-    graph, terms_of, elements_of = _index(molecule)
+    names, graph, terms_of, elements_of = _index(molecule)
     touching = sorted({t for i in row for t in terms_of[i]})
     inside = np.array([t for t in touching if _within(molecule.terms.atoms[t].tolist(), row)], np.int64)
     elements = stereo_elements(molecule.moltype)[sorted(k for i in row for k in elements_of.get(i, ()))]
@@ -101,7 +108,7 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     rows = [[row.get(i, -1) for i in term] for term in molecule.terms.atoms[inside].tolist()]
     bonds = sorted((row[i], row[j]) for i in row for j in graph[i] if i < j and j in row)
     return Piece(
-        tuple(molecule.moltype.names[i] for i in row),
+        tuple(names[i] for i in row),
         BondedTerms(
             molecule.terms.form[inside],
             np.array(rows, np.int64).reshape(-1, 4),
@@ -119,8 +126,10 @@ def _within(atoms: list[int], row: dict[int, int]) -> bool:
 
 
 @lru_cache(maxsize=8)
-def _index(molecule: MoleculeHamiltonian) -> tuple[nx.Graph, list[list[int]], dict[int, list[int]]]:
-    """Graph, terms of each atom, and stereo elements by their first atom."""
+def _index(
+    molecule: MoleculeHamiltonian,
+) -> tuple[list[str], nx.Graph, list[list[int]], dict[int, list[int]]]:
+    """Names, graph, terms of each atom, and stereo elements by their first atom."""
     terms: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
     for t, atoms in enumerate(molecule.terms.atoms.tolist()):
         for i in atoms:
@@ -129,7 +138,7 @@ def _index(molecule: MoleculeHamiltonian) -> tuple[nx.Graph, list[list[int]], di
     elements: dict[int, list[int]] = {}
     for number, first in enumerate(stereo_elements(molecule.moltype)[:, 0].tolist()):
         elements.setdefault(first, []).append(number)
-    return chemical_graph(molecule.moltype), terms, elements
+    return molecule.moltype.names, chemical_graph(molecule.moltype), terms, elements
 
 
 def pair_parameters(
@@ -233,7 +242,8 @@ def _minima(
 ) -> tuple[FloatArray, FloatArray]:
     """Structures (k, m, 3) of the right chirality and their energies (k,)."""
     m = len(piece.names)
-    arrays = make_window_arrays(piece.terms, piece.centres, sp.csr_matrix((0, m)), kt, [np.arange(m)])
+    inside = Contents(piece.terms, piece.centres, sp.csr_matrix((0, m)))
+    arrays = make_window_arrays(inside, np.arange(m), kt)
     pairs, outline = of_pairs(piece.pairs, piece.pair_parameters), _outline(piece)
     held, let = chirality.astype(np.float64), np.zeros(len(chirality))
     found, energies = [], []
@@ -261,14 +271,14 @@ def _minima(
 @compiled()
 def _to_minimum(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Bring a piece to a minimum, in place; its energy, kJ/mol."""
-    descend(arrays, Window(0, np.zeros((0, 3)), chirality), DESCENT, pairs, x)
+    descend(arrays, Window(np.zeros((0, 3)), chirality), DESCENT, pairs, x)
     return _energy(arrays, pairs, chirality, x)
 
 
 @compiled()
 def _energy(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Energy of a piece, without what holds its chirality, kJ/mol."""
-    window = Window(0, np.zeros((0, 3)), chirality)
+    window = Window(np.zeros((0, 3)), chirality)
     return window_energy(arrays, window, x) + add_surroundings(
         pairs, arrays.free, x, 0.0, np.zeros((len(x), 3))
     )

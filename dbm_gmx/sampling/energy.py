@@ -87,15 +87,19 @@ def _full_energy(place: Any, arrays: Any) -> Any:
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
             total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
+    listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
-            total[2] += 0.5 * _bead_energy(place, arrays, bead)
+            total[2] += 0.5 * _bead_energy(place, arrays, bead, listed)
     return total
 
 
 @compiled()
-def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
-    """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs."""
+def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
+    """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs.
+
+    ``listed`` says where the atoms of the same molecule are among those around; it is left as it was, -1.
+    """
     positions, centre, limit = (
         place.positions,
         place.beads[bead],
@@ -108,8 +112,6 @@ def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
     molecule = arrays.molecule[arrays.owned[arrays.owned_start[bead]]]
     first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     before = arrays.atom_start[moltype]
-    # where the atoms of the same molecule are in the list
-    listed = np.full(arrays.atom_start[moltype + 1] - before, -1, np.int64)
     k = 0
     for q in range(begin, end):
         sx, sy, sz = image(place, place.shift[q])
@@ -143,6 +145,10 @@ def _bead_energy(place: Any, arrays: Any, bead: int) -> float:
         total += dispersion_energy((x, y, z), around, c6, c12, arrays.constants)
         if arrays.charge[i] != 0.0:
             total += arrays.charge[i] * charge_energy((x, y, z), around, charge, arrays.constants)
+    for q in range(begin, end):
+        for r in range(arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]):
+            if arrays.molecule[arrays.owned[r]] == molecule:
+                listed[arrays.owned[r] - first] = -1
     return total
 
 

@@ -17,23 +17,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.chemistry.stereo import chirality_of, invert
-from dbm_gmx.sampling.annealing import Task, WindowArrays, anneal, make_window_arrays, window_atoms
+from dbm_gmx.chemistry.stereo import invert
+from dbm_gmx.sampling.annealing import Copies, Task, anneal
 from dbm_gmx.sampling.growth import (
     GROWTH,
-    RADIUS,
-    WRONG,
     Grower,
     Molecules,
+    around,
     fragment_tree,
-    own_atoms,
+    penalty_of,
     place_fragments,
+    take,
 )
 from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.windows import Group, cut_out
 
 TOGETHER = 3
 """Elements whose patterns are compared."""
@@ -57,12 +57,12 @@ class Clusters:
     groups
         Up to three elements each, in their order along the molecule.  The last element of a group is the
         first of the next one.
-    arrays
-        A window for each group, then one for each element that two groups share.  Nothing outside acts.
+    windows
+        One for each group, then one for each element that two groups share.  Nothing outside acts.
     """
 
     groups: tuple[tuple[int, ...], ...]
-    arrays: WindowArrays
+    windows: tuple[Group, ...]
 
     @property
     def shared(self) -> tuple[int, ...]:
@@ -77,49 +77,17 @@ def make_clusters(grower: Grower, unknown: Sequence[int]) -> Clusters:
     groups = tuple(tuple(order[k : k + TOGETHER]) for k in range(0, max(1, len(order) - 1), step))
     tree, molecule = fragment_tree(grower.fragments), grower.molecule
     by_bead, by_atom = molecule.weights.tocsr(), molecule.weights.tocsc()
-    around = []
+    home = np.empty(molecule.moltype.n_atoms, np.int64)
+    for k, fragment in enumerate(grower.fragments):
+        home[fragment.own] = k
+    stretches = []
     for group in groups:
-        near = {k for element in group for k in nx.ego_graph(tree, grower.middles[element], RADIUS)}
-        atoms = own_atoms(grower.fragments, sorted(near))
+        near = np.unique(np.concatenate([around(tree, grower.middles[element]) for element in group]))
+        atoms = np.concatenate([grower.fragments[k].own for k in near])
         beads = np.unique(by_atom[:, atoms].indices)
-        around.append(np.union1d(atoms, by_bead[beads].indices))
-    between = [np.intersect1d(a, b) for a, b in pairwise(around)]
-    windows = [*around, *between]
-    arrays = make_window_arrays(
-        molecule.terms, grower.arrays.centres, by_bead, grower.hamiltonian.kt, windows
-    )
-    return Clusters(groups, _cut_out(arrays, len(windows), molecule.moltype.n_atoms))
-
-
-def _cut_out(arrays: WindowArrays, windows: int, n_atoms: int) -> WindowArrays:
-    """Leave in windows only the terms, elements and beads whose atoms are all inside."""
-    inside = np.zeros(n_atoms, bool)
-    parts: list[list[IntArray]] = [[], [], []]
-    for number in range(windows):
-        inside[:] = False
-        inside[window_atoms(arrays, number)] = True
-        terms = _of(arrays.term_start, arrays.term, number)
-        centres = _of(arrays.centre_start, arrays.centre, number)
-        sites = _of(arrays.site_start, arrays.site, number)
-        parts[0].append(terms[(inside[arrays.atoms[terms]] | (arrays.atoms[terms] < 0)).all(axis=1)])
-        rows = arrays.centres[centres]
-        parts[1].append(centres[(inside[rows] | (rows < 0)).all(axis=1)])
-        whole = [inside[_of(arrays.weighed_start, arrays.weighed, b)].all() for b in sites]
-        parts[2].append(sites[np.array(whole, bool)])
-    starts = [np.cumsum([0, *map(len, rows)]) for rows in parts]
-    flat = [np.concatenate(rows) for rows in parts]
-    return arrays._replace(
-        term_start=starts[0],
-        term=flat[0],
-        centre_start=starts[1],
-        centre=flat[1],
-        site_start=starts[2],
-        site=flat[2],
-    )
-
-
-def _of(start: IntArray, rows: IntArray, number: int) -> IntArray:
-    return rows[start[number] : start[number + 1]]
+        stretches.append(np.union1d(near, home[by_bead[beads].indices]))
+    between = [np.intersect1d(a, b) for a, b in pairwise(stretches)]
+    return Clusters(groups, tuple(cut_out(grower.cutter, window) for window in (*stretches, *between)))
 
 
 # --- energies of patterns ----------------------------------------------------------------------------
@@ -191,8 +159,8 @@ def add_frame(
         rows = np.flatnonzero(wanted[:, number])
         if not len(rows):
             continue
-        what, some = _Search(number, group), molecules.some(rows)
-        passes = [_search(grower, clusters.arrays, what, some, stream.of(number, n)) for n in range(PASSES)]
+        what, some = _Search(clusters.windows[number], group), molecules.some(rows)
+        passes = [_search(grower, what, some, stream.of(number, n)) for n in range(PASSES)]
         table.energy[:, rows] += _views(passes)
         table.frames[rows] += 1
 
@@ -207,56 +175,48 @@ def _views(passes: list[FloatArray]) -> FloatArray:
 class _Search:
     """The window, and the elements whose patterns are gone through."""
 
-    window: int
+    window: Group
     group: tuple[int, ...]
 
 
-def _search(
-    grower: Grower, arrays: WindowArrays, what: _Search, molecules: Molecules, stream: Stream
-) -> FloatArray:
+def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream) -> FloatArray:
     """(copies, 2**m) lowest energies of a window in each pattern, kT."""
     order = [i ^ (i >> 1) for i in range(2 ** len(what.group))]  # Gray: neighbours differ in one element
-    free = window_atoms(arrays, what.window)
+    nowhere = np.broadcast_to(0.0, (len(molecules), grower.molecule.moltype.n_atoms, 3))
+    first, atoms = take(what.window, molecules, nowhere), what.window.atoms[0]
     best = np.full((len(order), len(molecules)), np.inf)
-    kept = np.zeros((len(order), len(molecules), len(free), 3))
-    group = list(what.group)
+    kept = np.zeros((len(order), *first.positions.shape))
+    either = replace(molecules, chirality=molecules.chirality.copy())
+    either.chirality[:, list(what.group)] = 0
     for start in range(STARTS):
-        positions = np.zeros((len(molecules), grower.molecule.moltype.n_atoms, 3))
-        either = replace(molecules, chirality=molecules.chirality.copy())
-        either.chirality[:, group] = 0
-        place_fragments(grower, either, positions, free, stream.of(0, start).generator)
-        _improve(grower, arrays, what, (either, positions, order[0]), (best, kept), stream.of(1, start))
+        copies = first._replace(positions=first.positions.copy())
+        place_fragments(grower, what.window, either, copies, stream.of(0, start).generator)
+        _improve(grower, what, (copies, order[0]), (best, kept), stream.of(1, start))
     way = [*order[1:], order[0], *reversed(order)]
     for step, (before, pattern) in enumerate(zip([order[0], *way], way, strict=False)):
-        positions = np.zeros((len(molecules), grower.molecule.moltype.n_atoms, 3))
-        positions[:, free] = kept[before]
-        for j, element in enumerate(group):
+        copies = first._replace(positions=kept[before].copy())
+        for j, element in enumerate(what.group):
             if (before ^ pattern) >> j & 1:
-                invert(positions, grower.arms[element])
-        _improve(grower, arrays, what, (either, positions, pattern), (best, kept), stream.of(2, step))
+                arm = grower.arms[element]
+                invert(copies.positions, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
+        _improve(grower, what, (copies, pattern), (best, kept), stream.of(2, step))
     return best.T
 
 
 def _improve(
     grower: Grower,
-    arrays: WindowArrays,
     what: _Search,
-    trial: tuple[Molecules, FloatArray, int],
+    trial: tuple[Copies, int],
     found: tuple[FloatArray, FloatArray],
     stream: Stream,
 ) -> None:
     """Anneal a window in a pattern; keep energies and atoms of the copies that come out lower than before."""
-    molecules, positions, pattern = trial
-    (best, kept), kt = found, grower.hamiltonian.kt
-    states = molecules.chirality.copy()
+    (copies, pattern), window = trial, what.window
+    best, kept = found
     for j, element in enumerate(what.group):
-        states[:, element] = -1 if pattern >> j & 1 else 1
-    copies = replace(molecules, chirality=states).at(positions)
-    energy = anneal(arrays, Task(what.window, GROWTH, stream.key), copies, grower.team)
-    inside = _of(arrays.centre_start, arrays.centre, what.window)
-    got, wanted = chirality_of(positions, arrays.centres[inside]), states[:, inside]
-    wrong = (got == 0) | ((wanted != 0) & (got != wanted))
-    energy = (energy + WRONG * wrong.sum(axis=1)) / kt
+        copies.chirality[:, window.centres[0] == element] = -1 if pattern >> j & 1 else 1
+    energy = anneal(window.arrays, Task(GROWTH, stream.key), copies, grower.team)
+    energy = (energy + penalty_of(window, copies)) / grower.hamiltonian.kt
     better = energy < best[pattern]
     best[pattern][better] = energy[better]
-    kept[pattern][better] = positions[better][:, window_atoms(arrays, what.window)]
+    kept[pattern][better] = copies.positions[better]

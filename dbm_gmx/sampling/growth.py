@@ -2,18 +2,23 @@
 
 Fragments are put where the beads want them, as conformers of the right chirality turned towards their
 neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing`).  Then one window of the
-molecule after the other is grown anew while the rest stands still; what comes out replaces what was there
-with the probability its energy says.  Molecules do not see each other here; but conformers can be offered for
-exchange (:mod:`~dbm_gmx.sampling.conformer_exchange`).
+molecule after the other is grown anew while the rest stands still, several that are alike side by side
+(:mod:`~dbm_gmx.sampling.windows`); what comes out replaces what was there with the probability its energy
+says.  Molecules do not see each other here; but conformers can be offered for exchange
+(:mod:`~dbm_gmx.sampling.conformer_exchange`).
 """
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import SuperLU, splu
 from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
@@ -22,18 +27,10 @@ from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.annealing import (
-    Copies,
-    Schedule,
-    Task,
-    WindowArrays,
-    anneal,
-    make_window_arrays,
-    window_atoms,
-    window_energies,
-)
+from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
 from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece
 from dbm_gmx.sampling.random_numbers import Stream, Use
+from dbm_gmx.sampling.windows import Cutter, Group, Spots, make_cutter, make_groups
 
 CONFORMERS = 64
 """Of each fragment and chirality."""
@@ -76,6 +73,28 @@ TIE, LONE = 0.1, 0.02
 
 
 @dataclass(frozen=True, eq=False)
+class Layout:
+    """Where fragments are put, as a linear function of the beads: the least squares of several wishes.
+
+    Attributes
+    ----------
+    wishes
+        (fragments, beads) normal equations: what is wanted,
+    factors
+        and what it is to be divided by, factorised.
+    """
+
+    wishes: sp.csr_matrix
+    factors: SuperLU
+
+    def __call__(self, beads: FloatArray) -> FloatArray:
+        """Middles (copies, fragments, 3) of the fragments on beads (copies, beads, 3), nm."""
+        copies, count = beads.shape[:2]
+        wanted = self.wishes @ beads.transpose(1, 0, 2).reshape(count, -1)
+        return np.asarray(self.factors.solve(wanted)).reshape(-1, copies, 3).transpose(1, 0, 2)
+
+
+@dataclass(frozen=True, eq=False)
 class Grower:
     """All that is prepared to grow molecules of one type.
 
@@ -86,11 +105,13 @@ class Grower:
     fragments
         Of the molecule type.
     layout
-        (fragments, beads): where fragments are put, as a linear function of the beads.
-    arrays
-        For the annealing; the first window is all of the molecule.
-    windows
-        How many more there are to be grown anew.
+        Where fragments are put.
+    cutter
+        Cuts windows out of the molecule.
+    whole
+        One window that holds all of the molecule.
+    groups
+        Windows that are grown anew; of a short molecule the whole.
     middles
         The fragment each stereo element is in.
     arms
@@ -99,8 +120,6 @@ class Grower:
         Of each fragment, for its conformers.
     pools
         Conformers drawn so far, shared by all molecule types.
-    within
-        Stereo elements whose atoms each fragment holds.
     skeleton
         Atoms with several bonds; the others follow them.
     team
@@ -110,14 +129,14 @@ class Grower:
     hamiltonian: Hamiltonian
     molecule: MoleculeHamiltonian
     fragments: tuple[Fragment, ...]
-    layout: FloatArray
-    arrays: WindowArrays
-    windows: int
+    layout: Layout
+    cutter: Cutter
+    whole: Group
+    groups: tuple[Group, ...]
     middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
     pools: ConformerPools
-    within: tuple[tuple[int, ...], ...]
     skeleton: IntArray
     team: Team
 
@@ -156,11 +175,6 @@ class Molecules:
         """Some of them."""
         return Molecules(self.beads[rows], self.chirality[rows], self.number[rows], self.run)
 
-    def at(self, positions: FloatArray) -> Copies:
-        """With (copies, n, 3) positions, for the annealing."""
-        chirality = self.chirality.astype(np.float64)
-        return Copies(np.ascontiguousarray(self.beads), chirality, positions, self.number)
-
 
 @dataclass(frozen=True, eq=False)
 class Grown:
@@ -187,21 +201,17 @@ class Candidates:
 
     Attributes
     ----------
-    arrays, window
-        Where the terms of the atoms in question are.
-    molecules
-        Whose they are.
-    free
-        (a,) atoms whose places are offered.
+    group
+        The windows in question.
+    copies
+        These windows of the molecules as they are, the windows of one molecule one after the other.
     conformers, energy
-        (copies, k, a, 3) nm, the present one first, and (copies, k) kJ/mol; infinite for duplicates, so that
-        frequent finds are not over-weighted.
+        (copies, k, a, 3) nm of the atoms that move, the present one first, and (copies, k) kJ/mol; infinite
+        for duplicates, so that frequent finds are not over-weighted.
     """
 
-    arrays: WindowArrays
-    window: int
-    molecules: Molecules
-    free: IntArray
+    group: Group
+    copies: Copies
     conformers: FloatArray
     energy: FloatArray
 
@@ -214,32 +224,29 @@ def make_grower(
 ) -> Grower:
     """Prepare growth of a molecule type."""
     fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
+    pieces = tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments)
+    cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
     tree = fragment_tree(fragments)
-    around = [own_atoms(fragments, nx.ego_graph(tree, k, RADIUS)) for k in tree]
-    whole = np.arange(molecule.moltype.n_atoms)
-    windows = [around[k] for k in _middles(tree)] if len(tree) > SHORT else [whole]
+    whole = make_groups(cutter, [np.arange(len(fragments))])
     home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
-    weights, every = molecule.weights.tocsr(), [whole, *windows]
     graph = chemical_graph(molecule.moltype)
     return Grower(
         hamiltonian,
         molecule,
         fragments,
-        _layout(molecule, fragments),
-        make_window_arrays(molecule.terms, centres, weights, hamiltonian.kt, every),
-        len(windows),
+        make_layout(molecule, fragments),
+        cutter,
+        whole[0],
+        make_groups(cutter, [around(tree, k) for k in middles_of(tree)]) if len(tree) > SHORT else whole,
         tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)
             for row, bond in zip(centres, bonds, strict=True)
         ),
-        tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments),
+        pieces,
         pools,
-        tuple(
-            tuple(k for k, c in enumerate(centres) if np.isin(c[c >= 0], f.atoms).all()) for f in fragments
-        ),
         np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
         team,
     )
@@ -259,6 +266,11 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     return np.array([centre[0], *arms], np.int64)
 
 
+def around(tree: nx.Graph, fragment: int) -> IntArray:
+    """Fragments of the window about one."""
+    return np.array(sorted(nx.single_source_shortest_path_length(tree, fragment, cutoff=RADIUS)), np.int64)
+
+
 def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     """A bond and what is turned about it: the groups at its lighter end, each an atom and its leaves."""
     ways = list[set[int]]()
@@ -269,34 +281,47 @@ def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     return np.array([*row.tolist(), *sorted(lighter)], np.int64)
 
 
-def own_atoms(fragments: tuple[Fragment, ...], chosen: Any) -> IntArray:
-    """Atoms owned by fragments."""
-    return np.sort(np.concatenate([fragments[k].own for k in chosen]))
+def middles_of(tree: nx.Graph) -> list[int]:
+    """Few fragments that have every bond between fragments well inside their windows.
 
-
-def _middles(tree: nx.Graph) -> list[int]:
-    """Few fragments that have every bond between fragments well inside their windows."""
-    covers = {k: {frozenset(e) for e in nx.ego_graph(tree, k, 1).edges} for k in tree}
+    Each is the one that most bonds to it are still missing of, the first of several.
+    """
+    missing = {k: set(tree[k]) for k in tree}
+    heap = [(-len(others), k) for k, others in missing.items() if others]
+    heapq.heapify(heap)
     chosen: list[int] = []
-    missing = {frozenset(e) for e in tree.edges}
-    while missing:
-        best = max(tree, key=lambda k: len(covers[k] & missing))
+    while heap:
+        count, best = heapq.heappop(heap)
+        if len(missing[best]) < -count:  # fewer than it was put in with
+            if missing[best]:
+                heapq.heappush(heap, (-len(missing[best]), best))
+            continue
         chosen.append(best)
-        missing -= covers[best]
+        for other in missing.pop(best):
+            missing[other].discard(best)
+        missing[best] = set()
     return chosen or list(tree)
 
 
-def _layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> FloatArray:
+def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> Layout:
     """Least squares: mapped centres on the beads, and neighbouring fragments not far from each other."""
-    weights = molecule.weights.toarray()
-    shares = np.stack([weights[:, f.own].sum(axis=1) for f in fragments], axis=1)
-    one = np.eye(len(fragments))
-    ties = [one[k] - one[f.parent] for k, f in enumerate(fragments) if f.parent >= 0]
-    rows = np.concatenate([shares, TIE * np.array(ties).reshape(-1, len(fragments)), LONE * one])
-    owner = np.stack([np.bincount(molecule.mapping.owner[f.own], minlength=len(weights)) for f in fragments])
-    home = owner / owner.sum(axis=1, keepdims=True)
-    wanted = np.concatenate([np.eye(len(weights)), np.zeros((len(ties), len(weights))), LONE * home])
-    return np.asarray(np.linalg.lstsq(rows, wanted, rcond=None)[0], np.float64)
+    n_beads, n_atoms = molecule.weights.shape
+    home = np.empty(n_atoms, np.int64)
+    for k, fragment in enumerate(fragments):
+        home[fragment.own] = k
+    count, one = len(fragments), sp.identity(len(fragments), format="csr")
+    belongs = sp.csr_matrix((np.ones(n_atoms), (np.arange(n_atoms), home)), shape=(n_atoms, count))
+    shares = molecule.weights @ belongs
+    parents = np.array([fragment.parent for fragment in fragments])
+    hanging = np.flatnonzero(parents >= 0)
+    ties = one[hanging] - one[parents[hanging]]
+    owner = sp.csr_matrix(
+        (np.ones(n_atoms), (home, molecule.mapping.owner)), shape=(count, n_beads), dtype=np.float64
+    )
+    homes = sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
+    normal = shares.T @ shares + TIE**2 * (ties.T @ ties) + LONE**2 * one
+    wishes = shares.T + LONE**2 * homes
+    return Layout(wishes.tocsr(), splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A"))
 
 
 # --- growth ------------------------------------------------------------------------------------------
@@ -338,61 +363,87 @@ def grow(grower: Grower, molecules: Molecules, stream: Stream) -> Grown:
 def grow_once(grower: Grower, molecules: Molecules, stream: Stream) -> tuple[FloatArray, FloatArray]:
     """Grow molecules with the random numbers of a stream: positions, energies."""
     positions = np.zeros((len(molecules), grower.molecule.moltype.n_atoms, 3))
-    _trial(grower, 0, molecules, positions, stream.of(0))
-    if not grower.short:
-        for window in range(1, 1 + grower.windows):
-            _grow_window(grower, window, molecules, positions, stream)
-    return positions, energy_of(grower, 0, molecules, positions)
+    copies = take(grower.whole, molecules, positions)
+    energy = _trial(grower, grower.whole, molecules, copies, stream.of(0))
+    put(grower.whole, copies, positions)
+    if grower.short:
+        return positions, energy
+    for number, group in enumerate(grower.groups):
+        _grow_group(grower, group, molecules, positions, stream.of(1 + number))
+    return positions, energy_of(grower.whole, take(grower.whole, molecules, positions))
 
 
-def _grow_window(
-    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
+def take(group: Group, molecules: Molecules, positions: FloatArray, rows: IntArray | None = None) -> Copies:
+    """The windows of a group of molecules, or some of them, at (copies, n, 3) positions, which are copied.
+
+    They count as copies of one window, those of one molecule one after the other.
+    """
+    number = molecules.number if rows is None else molecules.number[rows]
+    return Copies(
+        _picked(molecules.beads, rows, group.beads),
+        _picked(molecules.chirality, rows, group.centres).astype(np.float64),
+        _picked(positions, rows, group.atoms),
+        (number[:, None] * len(group) + np.arange(len(group))).reshape(-1),
+    )
+
+
+def _picked(values: Any, rows: IntArray | None, columns: IntArray) -> Any:
+    """What the windows (w, k) of some molecules have of (copies, n, ...) values: (copies w, k, ...)."""
+    found = values[:, columns] if rows is None else values[rows[:, None, None], columns]
+    count, size = len(found) * len(columns), columns.shape[1]
+    return np.ascontiguousarray(found.reshape(count, size, *values.shape[2:]))
+
+
+def put(group: Group, copies: Copies, positions: FloatArray) -> None:
+    """Put what moved in the windows of molecules (copies, n, 3) in place."""
+    free = group.free
+    positions[:, free] = copies.positions[:, group.arrays.free].reshape(-1, *free.shape, 3)
+
+
+def _grow_group(
+    grower: Grower, group: Group, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> None:
-    """Grow a window of all molecules anew until hardly a trial finds a better conformer (in place).
+    """Grow windows of all molecules anew until hardly a trial finds a better conformer (in place).
 
     Trials know nothing of the conformer there is, so none is out of reach.
     """
     kt, quiet = grower.hamiltonian.kt, 0  # trials - ENOUGH x improvements
-    energy = energy_of(grower, window, molecules, positions)
+    copies = take(group, molecules, positions)
+    energy = energy_of(group, copies)
     for attempt in range(MOST):
-        one, trial = stream.of(window, attempt), positions.copy()
-        cost = _trial(grower, window, molecules, trial, one)
+        one, trial = stream.of(attempt), copies._replace(positions=copies.positions.copy())
+        cost = _trial(grower, group, molecules, trial, one)
         rise = cost - energy
         taken = one.of(1).generator.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
-        positions[taken], energy[taken] = trial[taken], cost[taken]
+        copies.positions[taken], energy[taken] = trial.positions[taken], cost[taken]
         quiet = max(0, quiet + len(rise) - ENOUGH * int((rise < -DISTINCT * kt).sum()))
         if quiet >= min(ENOUGH, MOST * len(rise)):
             break
+    put(group, copies, positions)
 
 
-def _trial(
-    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
-) -> FloatArray:
-    """Grow a window from nothing (in place); its energies (copies,)."""
-    place_fragments(grower, molecules, positions, window_atoms(grower.arrays, window), stream.of(0).generator)
-    return anneal_window(grower, window, molecules, positions, stream)
+def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, stream: Stream) -> FloatArray:
+    """Grow windows from nothing (in place); their energies (copies,)."""
+    place_fragments(grower, group, molecules, copies, stream.of(0).generator)
+    return anneal_window(grower, group, copies, stream)
 
 
-def anneal_window(
-    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
-) -> FloatArray:
-    """Anneal a window (in place); its energies (copies,)."""
-    copies = molecules.at(positions)
-    task = Task(window, GROWTH, stream.of(Use.ANNEALING).key)
-    energy = anneal(grower.arrays, task, copies, grower.team)
-    return energy + _penalty(grower, molecules, positions)
+def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) -> FloatArray:
+    """Anneal windows (in place); their energies (copies,)."""
+    task = Task(GROWTH, stream.of(Use.ANNEALING).key)
+    energy = anneal(group.arrays, task, copies, grower.team)
+    return energy + penalty_of(group, copies)
 
 
-def energy_of(grower: Grower, window: int, molecules: Molecules, positions: FloatArray) -> FloatArray:
-    """Energy (copies,) of a window and penalty of the chirality, kJ/mol."""
-    energy = window_energies(grower.arrays, window, molecules.at(positions))
-    return energy + _penalty(grower, molecules, positions)
+def energy_of(group: Group, copies: Copies) -> FloatArray:
+    """Energy (copies,) of windows and penalty of the chirality, kJ/mol."""
+    return window_energies(group.arrays, copies) + penalty_of(group, copies)
 
 
-def _penalty(grower: Grower, molecules: Molecules, positions: FloatArray) -> FloatArray:
+def penalty_of(group: Group, copies: Copies) -> FloatArray:
     """Penalty (copies,) on stereo elements in no state or the wrong one, kJ/mol."""
-    got = chirality_of(positions, grower.arrays.centres)
-    wrong = ((molecules.chirality != 0) & (got != molecules.chirality)) | (got == 0)
+    got = chirality_of(copies.positions, group.arrays.centres)
+    wrong = ((copies.chirality != 0) & (got != copies.chirality)) | (got == 0)
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
 
 
@@ -400,73 +451,79 @@ def _penalty(grower: Grower, molecules: Molecules, positions: FloatArray) -> Flo
 
 
 def find_candidates(
-    grower: Grower, window: int, molecules: Molecules, positions: FloatArray, stream: Stream
+    grower: Grower, number: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> Candidates:
-    """Conformers that a window of each molecule might have, the present one first.
+    """Conformers that the windows of a group might have, the present one first.
 
     Parameters
     ----------
     grower, molecules, stream
         As for :func:`grow`.
-    window
-        From 1.
+    number
+        Of the group.
     positions
         (copies, n, 3) nm, as grown.
     """
-    free = window_atoms(grower.arrays, window)
-    inner = np.isin(free, grower.skeleton)
-    conformers, energies = [positions[:, free]], [energy_of(grower, window, molecules, positions)]
+    group = grower.groups[number]
+    free, copies = group.arrays.free, take(group, molecules, positions)
+    inner = np.isin(group.atoms[0, free], grower.skeleton)
+    conformers, energies = [copies.positions[:, free]], [energy_of(group, copies)]
     for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
-        trial = positions.copy()
-        one = stream.of(Use.CANDIDATES, molecules.run, window, attempt)
-        energy = _trial(grower, window, molecules, trial, one)
-        found = trial[:, free]
+        trial = copies._replace(positions=copies.positions.copy())
+        one = stream.of(Use.CANDIDATES, molecules.run, 1 + number, attempt)
+        energy = _trial(grower, group, molecules, trial, one)
+        found = trial.positions[:, free]
         for other, known in zip(conformers, energies, strict=True):
             apart = np.linalg.norm(found[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
         conformers.append(found)
         energies.append(energy)
-    return Candidates(
-        grower.arrays, window, molecules, free, np.stack(conformers, axis=1), np.stack(energies, axis=1)
-    )
+    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(energies, axis=1))
 
 
 # --- fragments put near their beads ------------------------------------------------------------------
 
 
+_MIDDLES: WeakKeyDictionary[Molecules, FloatArray] = WeakKeyDictionary()
+
+
+def _middles(grower: Grower, molecules: Molecules) -> FloatArray:
+    """(copies, fragments, 3) nm where fragments are put; worked out once for the same molecules."""
+    found = _MIDDLES.get(molecules)
+    if found is None:
+        found = _MIDDLES[molecules] = grower.layout(molecules.beads)
+    return found
+
+
 def place_fragments(
-    grower: Grower, molecules: Molecules, positions: FloatArray, free: IntArray, rng: np.random.Generator
+    grower: Grower, group: Group, molecules: Molecules, copies: Copies, rng: np.random.Generator
 ) -> None:
-    """Put conformers of the fragments that ``free`` holds near their beads, turned towards their neighbours.
+    """Put conformers of the fragments of windows near their beads, turned towards their neighbours.
 
-    Changes ``positions`` (copies, n, 3) in place.  A stereo element of state 0 has either.
+    Changes the positions of ``copies`` in place.  A stereo element of state 0 has either.
     """
-    copies = len(molecules)
-    middles = np.einsum("fb,cbd->cfd", grower.layout, molecules.beads)
-    home = {int(i): k for k, f in enumerate(grower.fragments) for i in f.own}
-    for number in sorted({home[int(i)] for i in free}):
-        fragment = grower.fragments[number]
-        atoms = fragment.atoms
-        shapes = _conformers(grower, number, molecules.chirality, rng)
-        centre = np.isin(atoms, fragment.centre)
-        shapes = shapes - shapes[:, centre].mean(axis=1, keepdims=True)
-        shapes = np.einsum("cij,caj->cai", _random_rotations(copies, rng), shapes)
-        shell = np.flatnonzero(np.isin(atoms, fragment.shell))
-        if len(shell):
-            towards = middles[:, [home[int(atoms[s])] for s in shell]] - middles[:, number, None]
+    middles, positions, free = _middles(grower, molecules), copies.positions, group.arrays.free
+    for spots in group.spots:
+        shapes = _conformers(grower, spots, molecules.chirality, rng)
+        shapes = shapes - shapes[:, spots.centre].mean(axis=1, keepdims=True)
+        shapes = np.einsum("cij,caj->cai", _random_rotations(len(shapes), rng), shapes)
+        here = middles[:, spots.number]
+        if len(spots.shell):
+            towards = (middles[:, spots.beyond] - here[..., None, :]).reshape(-1, len(spots.shell), 3)
             towards = towards + 1e-3 * rng.normal(size=towards.shape)
-            shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, shell], towards), shapes)
-        own = np.isin(atoms, fragment.own)
-        positions[:, atoms[own]] = middles[:, number, None] + shapes[:, own]
-    positions[:, free] += 0.005 * rng.normal(size=(copies, len(free), 3))
+            shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, spots.shell], towards), shapes)
+        placed = here.reshape(-1, 1, 3) + shapes[:, spots.mine]
+        positions[:, spots.own] = placed.reshape(len(positions), *spots.own.shape, 3)
+    positions[:, free] += 0.005 * rng.normal(size=(len(positions), len(free), 3))
 
 
-def _conformers(grower: Grower, number: int, chirality: SignArray, rng: np.random.Generator) -> FloatArray:
-    """A conformer of one fragment for each copy, of the copy's chirality: (copies, m, 3)."""
-    atoms, piece = grower.fragments[number].atoms, grower.pieces[number]
-    inside = list(grower.within[number])
-    patterns, which = np.unique(chirality[:, inside], axis=0, return_inverse=True)
-    found = np.empty((len(chirality), len(atoms), 3))
+def _conformers(grower: Grower, spots: Spots, chirality: SignArray, rng: np.random.Generator) -> FloatArray:
+    """A conformer for each of the fragments of each copy, of the copy's chirality: (fragments, m, 3)."""
+    piece = grower.pieces[spots.number[0, 0]]
+    count, held = len(chirality) * spots.number.size, spots.within.shape[-1]
+    inside = chirality[:, spots.within].reshape(count, held)
+    patterns, which = np.unique(inside, axis=0, return_inverse=True)
+    found = np.empty((len(inside), len(spots.mine), 3))
     for k, pattern in enumerate(patterns):
         rows = np.flatnonzero(which.reshape(-1) == k)
         pool = grower.pools(piece, tuple(pattern.tolist()))

@@ -25,7 +25,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.chemistry.fragments import Fragment, branch
+from dbm_gmx.chemistry.fragments import Fragment, branch, branch_sizes
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 
 GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION = range(5)
@@ -136,17 +136,18 @@ def _fragment_block(graph: nx.Graph, fragment: Fragment, held: set[frozenset[int
 
 def _branches(n_atoms: int, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
     """Small ends of a molecule, of several fragments, about the bond that holds them."""
-    everything = set(range(n_atoms))
+    sizes = branch_sizes(fragments)
     for number, fragment in enumerate(fragments):
         if fragment.parent < 0:
             continue
         outer, inner = fragment.joint
-        below = set(branch(fragments, number).tolist())
-        ends = [(below, outer, inner, len(fragment.own))]
-        ends.append((everything - below, inner, outer, len(fragments[fragment.parent].own)))
-        for atoms, fixed, first, alone in ends:
-            if alone < len(atoms) <= LARGEST:
-                yield from _about(_rows(atoms - {first}), (fixed, first), first)
+        # put together only where there is little of it
+        if len(fragment.own) < sizes[number] <= LARGEST:
+            below = branch(fragments, number)
+            yield from _about(below[below != inner], (outer, inner), inner)
+        if len(fragments[fragment.parent].own) < n_atoms - sizes[number] <= LARGEST:
+            above = np.setdiff1d(np.arange(n_atoms), branch(fragments, number))
+            yield from _about(above[above != outer], (inner, outer), outer)
 
 
 def _crankshafts(graph: nx.Graph, fragments: tuple[Fragment, ...]) -> Iterator[Block]:

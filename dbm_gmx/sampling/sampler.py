@@ -337,14 +337,13 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
     """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change."""
     for match, rows, molecules in grown:
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
-        for window in range(1, 1 + grower.windows):
-            positions = match.molecules(conf.positions)[rows]
-            known = chirality_of(positions, stereo_elements(match.moltype))
-            kept = replace(
-                molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality)
-            )
-            candidates = find_candidates(grower, window, kept, positions, stream)
-            one = stream.of(Use.EXCHANGE, match.first_atom, window)
+        known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
+        kept = replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
+        for number in range(len(grower.groups)):
+            positions = match.molecules(conf.positions)
+            some = positions if len(rows) == len(positions) else positions[rows]
+            candidates = find_candidates(grower, number, kept, some, stream)
+            one = stream.of(Use.EXCHANGE, match.first_atom, 1 + number)
             exchange_conformers(conf, candidates, first_atoms, one, sampler.team)
 
 

@@ -20,6 +20,9 @@ DISJOINT = 1.0
 FARTHEST = 5.0
 """Path along the bonds that is looked for, nm: keeps the work on long chains in bounds."""
 
+NEAR = 0.8
+"""Path that is looked for first, nm: few beads have atoms that are further apart."""
+
 SLACK = 0.03
 """Added to each radius, nm, besides five widths of the bead restraint."""
 
@@ -56,12 +59,22 @@ def reach_of_beads(molecule: MoleculeHamiltonian) -> FloatArray:
     reach = slack.copy()
     for atom in range(molecule.moltype.n_atoms):
         share = weights[owner[atom]]
-        paths = nx.single_source_dijkstra_path_length(graph, atom, cutoff=FARTHEST, weight="length")
+        paths = _paths(graph, atom, NEAR)
+        if not paths.keys() >= set(share.indices.tolist()):
+            paths = _paths(graph, atom, FARTHEST)
         mean = sum(
             part * paths.get(int(i), DISJOINT) for i, part in zip(share.indices, share.data, strict=True)
         )
         reach[owner[atom]] = max(reach[owner[atom]], mean + slack[owner[atom]])
     return reach
+
+
+def _paths(graph: nx.Graph, atom: int, cutoff: float) -> dict[int, float]:
+    """Lengths of the paths from an atom to all within a distance along the bonds, nm."""
+    found: dict[int, float] = nx.single_source_dijkstra_path_length(
+        graph, atom, cutoff=cutoff, weight="length"
+    )
+    return found
 
 
 def widened(radius: FloatArray, arrays: Arrays, positions: FloatArray, beads: FloatArray) -> FloatArray:

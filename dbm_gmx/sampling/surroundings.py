@@ -85,17 +85,21 @@ def acts(surroundings: Any) -> bool:
 
 
 @compiled()
-def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any) -> Surroundings:
-    """List the pairs of the atoms ``free`` of a molecule at ``x`` (n, 3) with the atoms ``around``.
+def make_surroundings(arrays: Any, inside: Any, atoms: Any, x: Any, around: Any) -> Surroundings:
+    """List the pairs of the atoms of a window that move, with its others and with the atoms ``around``.
 
     Parameters
     ----------
     arrays
         Of the system.
+    inside
+        The window, see :class:`~dbm_gmx.sampling.annealing.WindowArrays`.
+    atoms, x
+        (n,) and (n, 3) atoms of the system that the window moves or sees, and where they are, nm.
     around
         (a, 4) x, y, z and the atom of the system.
     """
-    first, limit = arrays.first_atom[molecule], (CUTOFF + MARGIN) ** 2
+    free, limit = inside.free, (CUTOFF + MARGIN) ** 2
     origin = x[free[0]].copy()
     start = np.zeros(len(free) + 1, np.int64)
     for q in range(len(free)):
@@ -108,7 +112,7 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
     core, qq = np.empty(size, np.float32), np.empty(size, np.float32)
     k, charged = 0, False
     for q in range(len(free)):
-        own, charge = arrays.type[first + free[q]], arrays.charge[first + free[q]]
+        own, charge = arrays.type[atoms[free[q]]], arrays.charge[atoms[free[q]]]
         for j in range(len(around)):
             if _square(around[j], x[free[q]]) < limit:
                 other = int(around[j, 3])
@@ -119,7 +123,7 @@ def make_surroundings(arrays: Any, molecule: int, free: Any, x: Any, around: Any
                 qq[k] = charge * arrays.charge[other]
                 charged |= qq[k] != 0.0
                 k += 1
-    pair, inner = _inner_pairs(arrays, molecule, free, x, limit)
+    pair, inner = _inner_pairs(arrays, inside, atoms, x, limit)
     return Surroundings(origin, start, place, c6, c12, core, qq, charged, pair, inner)
 
 
@@ -130,37 +134,38 @@ def _square(a: Any, b: Any) -> float:
 
 
 @compiled(forceinline=True)
-def _inner_pairs(arrays: Any, molecule: int, free: Any, x: Any, limit: float) -> Any:
-    """Pairs within a molecule of which one moves, and their coefficients."""
-    first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
+def _inner_pairs(arrays: Any, inside: Any, atoms: Any, x: Any, limit: float) -> Any:
+    """Pairs within a window of which one moves, and their coefficients."""
+    molecule, free = arrays.molecule[atoms[0]], inside.free
     moves = np.zeros(len(x), np.bool_)
     for i in free:
         moves[i] = True
-    begin = arrays.atom_start[moltype]
-    special, end = arrays.special_start[moltype], arrays.special_start[moltype + 1]
-    most = end - special + len(free) * len(x)
+    # partners count within the molecule
+    first = arrays.first_atom[molecule]
+    begin = arrays.atom_start[arrays.moltype[molecule]] - first
+    most = len(inside.pair) + len(free) * len(x)
     pair, inner = np.empty((most, 2), np.int64), np.empty((most, 3))
     k = 0
-    for s in range(special, end):
-        i, j = arrays.special[s, 0], arrays.special[s, 1]
-        if not (moves[i] or moves[j]) or not acts_at_all(arrays.special_parameters[s]):
+    for s in range(len(inside.pair)):
+        i, j = inside.pair[s, 0], inside.pair[s, 1]
+        if not acts_at_all(inside.pair_parameters[s]):
             continue
         pair[k, 0], pair[k, 1] = i, j
         inner[k, 0], inner[k, 1], inner[k, 2] = special_pair(
-            arrays.special_parameters[s],
-            usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, first + i, first + j),
+            inside.pair_parameters[s],
+            usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, atoms[i], atoms[j]),
         )
         k += 1
     for i in free:
+        a = atoms[i]
         for j in range(len(x)):
             if (moves[j] and j < i) or _square(x[i], x[j]) >= limit:
                 continue
-            partner = False
-            for s in range(arrays.partner_start[begin + i], arrays.partner_start[begin + i + 1]):
-                partner |= arrays.partner[s] == j
+            b, partner = atoms[j], False
+            for s in range(arrays.partner_start[begin + a], arrays.partner_start[begin + a + 1]):
+                partner |= arrays.partner[s] == b - first
             if partner:
                 continue
-            a, b = first + i, first + j
             pair[k, 0], pair[k, 1] = i, j
             inner[k, 0] = arrays.c6[arrays.type[a], arrays.type[b]]
             inner[k, 1] = arrays.c12[arrays.type[a], arrays.type[b]]
