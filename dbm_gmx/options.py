@@ -335,7 +335,8 @@ class RelaxSettings:
     temperature, cutoff
         K and nm, before what the files say.
     restrain, spread
-        Whether the mapped centres are held to their beads, and their standard deviation along each axis, nm.
+        Whether the mapped centres are held to their beads, and their standard deviation along each axis, nm;
+        ``None`` for that they were made with, else :data:`NARROW`.
     gmx
         Name or path of GROMACS; looked for if not given.
     jobs, threads
@@ -354,10 +355,15 @@ class RelaxSettings:
     temperature: float | None = None
     cutoff: float | None = None
     restrain: bool = True
-    spread: float = NARROW
+    spread: float | None = None
     gmx: str | None = None
     jobs: int = 1
     threads: int | None = None
     timeout: float = 3600.0
     maxwarn: int = 0
     seed: int = 1
+
+    @property
+    def width(self) -> float:
+        """The spread, nm; the least where none is given."""
+        return NARROW if self.spread is None else self.spread

@@ -274,7 +274,7 @@ def _replaced(moltype: MoleculeType, held: np.ndarray, x: np.ndarray) -> float:
 def pull(system: System, conditions: Conditions, atoms: np.ndarray, beads: np.ndarray) -> float:
     """Energy of the mapped centres about their beads, kJ/mol."""
     off = mapped_beads(system, atoms) - beads
-    return float(0.5 * GAS * conditions.temperature / conditions.spread**2 * (off**2).sum())
+    return float(0.5 * GAS * conditions.temperature / conditions.width**2 * (off**2).sum())
 
 
 def pair(r: np.ndarray, c6: float, c12: float, qq: float, conditions: Conditions) -> np.ndarray:

@@ -11,7 +11,8 @@ import pytest
 from cut import Cut, cut
 from mixed import Options, Result, command
 
-from dbm_gmx.backmapping.converged import INDEPENDENT, Converged
+from dbm_gmx.backmapping.converged import Converged
+from dbm_gmx.backmapping.independent import SAMPLE
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.errors import ExitCode
@@ -140,6 +141,8 @@ class Fake:
 def fake(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake(liquid)
     monkeypatch.setattr("dbm_gmx.backmapping.converged.make_sampler", made.make)
+    monkeypatch.setattr("dbm_gmx.backmapping.converged.prepare", lambda sampler, _: (sampler, None))
+    monkeypatch.setattr("dbm_gmx.backmapping.independent.annealed_longer", lambda sampler: sampler)
     return made
 
 
@@ -147,8 +150,8 @@ def test_frames_are_spread_and_drawn_independently(liquid: Cut, fake: Fake) -> N
     path = written(liquid, "same.trr", liquid.atoms)
     result = checked(liquid, path, f=liquid.folder / "cg.trr", refine="none", seed=7)
     times = [frame.time for frame in liquid.atoms]
-    assert fake.asked == [(times[0], INDEPENDENT), (times[-1], INDEPENDENT)]
-    assert INDEPENDENT > 10_000  # no number of a sample that a user asks for
+    assert fake.asked == [(times[0], SAMPLE), (times[-1], SAMPLE)]
+    assert SAMPLE > 10_000  # no number of a sample that a user asks for
     assert (fake.settings.refine, fake.settings.seed, fake.threads) == ("exact", 7, 1)
     assert result.code == ExitCode.DONE
     assert "total" in result.out

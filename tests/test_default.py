@@ -22,9 +22,9 @@ from dbm_gmx.chemistry.system import mapped_beads
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.constraints import fixed_bonds
-from dbm_gmx.options import Conditions
+from dbm_gmx.options import NARROW, Conditions
 
-SPREAD = Conditions.spread * 3**0.5
+SPREAD = NARROW * 3**0.5
 """Root mean square distance of a mapped centre from its bead, nm, where nothing but the beads pulls."""
 
 
@@ -65,7 +65,7 @@ def check_atoms(made: Cut, atoms: np.ndarray, *, fixed: bool) -> None:
     rms = float(np.sqrt(np.mean(np.square(apart))))
     # 40 beads and more: the root mean square scatters by a tenth; forces on the atoms pull a little as well
     assert 0.6 * SPREAD < rms < 1.4 * SPREAD
-    assert np.max(apart) < 6 * Conditions.spread
+    assert np.max(apart) < 6 * NARROW
     bonds, length = fixed_bonds(match.moltype, "all-bonds")
     x = atoms.reshape(len(atoms) * match.count, -1, 3)
     off = np.linalg.norm(x[:, bonds[:, 0]] - x[:, bonds[:, 1]], axis=-1) - length

@@ -127,7 +127,7 @@ def test_rotation_about_a_bond(move_type: int) -> None:
         c6, c12 = made.topology.nonbonded.c6[0, 1], made.topology.nonbonded.c12[0, 1]
         contact = pair(np.linalg.norm(x[..., 3, :] - at, axis=-1), c6, c12, 0.0, conditions)
         off = ((mapped - target) ** 2).sum(-1)
-        return torsion_energy(phi) + contact + 0.5 * KT(conditions) / conditions.spread**2 * off
+        return torsion_energy(phi) + contact + 0.5 * KT(conditions) / conditions.width**2 * off
 
     target = (14.027 * zigzag()[2] + 15.035 * zigzag()[3]) / (14.027 + 15.035) + shift
     grid = (np.arange(1440) + 0.5) / 1440 * 2 * np.pi - np.pi
@@ -233,13 +233,13 @@ def test_place_of_an_ion() -> None:
     copies, rng = 90, np.random.default_rng(3)
     ion, guest = molecule("ANI", [("A", 30.0, -0.5)], []), molecule("CAT", [("B", 40.0, 0.5)], [])
     made = system([(ion, beads_of(ion, [0]), copies), (guest, beads_of(guest, [0]), copies)], CONTACT)
-    axis = np.arange(-75, 76) * 0.1 * COLD.spread
+    axis = np.arange(-75, 76) * 0.1 * COLD.width
     x = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     neighbour = np.array([0.30, 0.08, 0.0])
     table = made.topology.nonbonded
     r = np.linalg.norm(x - neighbour, axis=1)
     energy = pair(r, table.c6[1, 2], table.c12[1, 2], -0.25, COLD)
-    energy += 0.5 * KT(COLD) / COLD.spread**2 * (x**2).sum(1)
+    energy += 0.5 * KT(COLD) / COLD.width**2 * (x**2).sum(1)
     weight = np.exp(-energy / KT(COLD))
     weight /= weight.sum()
     points, box = lattice(copies, 1.8)
@@ -249,7 +249,7 @@ def test_place_of_an_ion() -> None:
     only(chain, moves_of(chain, TRANSLATION)[:1])
     found = sample(chain, lambda x: x[:copies] - points, burn=14, sweeps=1200)
     for number in range(3):
-        edges = (np.array([-30, -22, -14, -6, 2, 10, 18, 26, 34]) + 0.5) * 0.1 * COLD.spread
+        edges = (np.array([-30, -22, -14, -6, 2, 10, 18, 26, 34]) + 0.5) * 0.1 * COLD.width
         expected = np.histogram(x[:, number], edges, weights=weight)[0]
         seen = expected > 0.02
         result = agreement(fractions(found[:, :, number], edges)[:, seen], expected[seen])
@@ -402,7 +402,7 @@ def forces(
             for k in range(m.count)
         ]
     ) - torch.as_tensor(beads)
-    held = 0.5 * KT(conditions) / conditions.spread**2 * (off**2).sum()
+    held = 0.5 * KT(conditions) / conditions.width**2 * (off**2).sum()
     total = sum(inner.values()) + lennard_jones(r, c6, c12)[close].sum() + electric + held
     return torch.autograd.grad(total, x)[0].numpy()
 

@@ -72,6 +72,10 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
     What there is to say, for each sample.
     """
     relaxations, final = [], done.outputs[0]
+    found = done.report.prepared
+    if wanted.settings.spread is None and found is not None:
+        # held no more tightly than they were made
+        wanted = replace(wanted, settings=replace(wanted.settings, spread=found.widest))
     if wanted.relaxed is not None:
         targets = sample_paths(wanted.relaxed, len(done.outputs))
         for source, target in zip(done.outputs, targets, strict=True):

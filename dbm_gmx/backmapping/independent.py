@@ -55,10 +55,14 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
     """
     system, conditions = sampler.system, sampler.hamiltonian.conditions
     given = block_energies(system, atoms, conditions)
-    longer = replace(sampler, annealing=max(LEAST, LONGER * sampler.annealing))
-    positions, convergence = longer(beads, sample=SAMPLE)
+    positions, convergence = annealed_longer(sampler)(beads, sample=SAMPLE)
     made = block_energies(system, replace(atoms, positions=positions), conditions)
     return Twin(given.names, given.values, made.values, convergence.converged)
+
+
+def annealed_longer(sampler: Sampler) -> Sampler:
+    """The same with more steps of annealing."""
+    return replace(sampler, annealing=max(LEAST, LONGER * sampler.annealing))
 
 
 def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:

@@ -196,7 +196,7 @@ def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) 
     runs, topology = prepared.runs, atoms.topology
     mappings = atoms.mappings if settings.restrain else {}
     temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
-    stiffness = GAS * temperature / settings.spread**2
+    stiffness = GAS * temperature / settings.width**2
     tops = {}
     for name, run in runs.items():
         parts = flat_topology(topology, defines=(*run.defines, *atoms.defines), include=atoms.include)

@@ -95,6 +95,11 @@ class Preparation:
         before = [energy for steps, energy in self.energies.items() if steps < self.annealing]
         return max(0.0, before[-1] - tried[0]) if before and tried else 0.0
 
+    @property
+    def widest(self) -> float | None:
+        """The width of the most loosely held beads, nm, if any were looked at."""
+        return max((strain.width for strain in self.strain.values()), default=None)
+
     def lines(self, tolerance: float) -> list[str]:
         """Say it in up to two lines."""
         said = []

@@ -1,0 +1,170 @@
+"""What is found out on a frame before all others: widths of the bead restraints, steps of annealing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from cut import Cut, cut, energies, equilibrated
+
+from dbm_gmx.backmapping.independent import Twin, compare_twins
+from dbm_gmx.backmapping.summary import Refinement, Report
+from dbm_gmx.files.share import share_path
+from dbm_gmx.options import NARROW, Conditions, Settings
+from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, TIGHT, WEAK, make_schedule
+from dbm_gmx.sampling.preparation import Preparation, _enough, prepare
+from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.sampler import Sampler, make_sampler, pack_frame
+
+WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
+
+
+@pytest.fixture(scope="module")
+def liquid(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    """Twelve molecules of octane."""
+    return cut(share_path("examples", "octane"), tmp_path_factory.mktemp("liquid") / "octane", "OCT", 12)
+
+
+def sampler_of(made: Cut, conditions: Conditions = WARM, **more: int) -> Sampler:
+    return make_sampler(made.system, conditions, Settings(**more), {})
+
+
+# --- annealing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("steps", [0, 7, 1000])
+def test_a_schedule_ends_at_the_temperature_with_all_forces(steps: int) -> None:
+    schedule = make_schedule(steps)
+    last = schedule[-1]
+    assert (last.heat, last.weak, last.soft, last.width) == ((1.0, 1.0), (1.0, 1.0), (0.0, 0.0), 1.0)
+    assert last.steps >= 100
+    annealed = [stretch for stretch in schedule if stretch.width == TIGHT]
+    assert sum(stretch.steps for stretch in annealed) == (steps + MELTED if steps else 0)
+    assert steps == 0 or sum(s.steps for s in schedule) == APART + MELTED + steps + LAST
+    for before, after in pairwise(annealed):  # cooled without jumps
+        assert before.heat[1] == pytest.approx(after.heat[0])
+        assert before.weak[1] == pytest.approx(after.weak[0])
+        assert before.heat[1] >= after.heat[1]
+    if steps:
+        assert (annealed[0].heat[0], annealed[0].weak[0]) == (HOT, WEAK)
+        assert annealed[-1].heat[1] == annealed[-1].weak[1] == pytest.approx(1.0)
+
+
+def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:
+    """Share of the torsions of the chains that packing turns by more than 60 degrees, and energy after it."""
+    moltype, x = made.system.matches[0].moltype, equilibrated(made)[0].astype(np.float64)
+    carbons = [i for i, element in enumerate(moltype.elements) if element == "C"]
+    chain = [carbons[0]]
+    while len(chain) < len(carbons):
+        chain.append(next(j for j in moltype.graph[chain[-1]] if j in carbons and j not in chain))
+
+    def torsions(positions: np.ndarray) -> np.ndarray:
+        bonds = np.diff(positions.reshape(-1, moltype.n_atoms, 3)[:, chain], axis=1)
+        normals = np.cross(bonds[:, :-1], bonds[:, 1:])
+        y = (normals[:, :-1] * bonds[:, 2:]).sum(axis=2) * np.linalg.norm(bonds[:, 1:-1], axis=2)
+        return np.degrees(np.arctan2(y, (normals[:, :-1] * normals[:, 1:]).sum(axis=2)))
+
+    before = torsions(x)
+    pack_frame(sampler, x, made.beads[0], frame_stream(1, 0, 0))
+    apart = np.abs((torsions(x) - before + 180) % 360 - 180)
+    return float((apart > 60).mean()), float(energies(made, x[None].astype(np.float32), WARM)[0])
+
+
+def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
+    plain, usual = turned(liquid, replace(sampler_of(liquid), annealing=0))
+    annealed, energy = turned(liquid, replace(sampler_of(liquid), annealing=1000))
+    print(
+        f"{plain:.0%} turned without annealing, {annealed:.0%} with it; {usual:.2f}, {energy:.2f} kT an atom"
+    )
+    assert annealed > 0.03
+    assert annealed > 2 * plain
+    # and leaves nothing hot
+    assert abs(energy - usual) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("energies", "steps"),
+    [
+        ({0: 1.0, 1000: 1.001, 2000: 0.999}, 0),
+        ({0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891}, 1000),
+        ({0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80}, 4000),
+        # a rung that gains nothing by chance is not the end
+        ({0: 1.0, 1000: 1.0, 2000: 0.9, 4000: 0.9, 8000: 0.9}, 2000),
+    ],
+)
+def test_annealing_is_long_enough_where_longer_gains_nothing(energies: dict[int, float], steps: int) -> None:
+    assert _enough(energies, 0.03) == steps
+
+
+def test_what_twice_the_steps_would_gain_is_said() -> None:
+    short = Preparation({}, {}, 4000, {0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80})
+    assert short.left == pytest.approx(0.05)
+    assert "4000 steps" in short.lines(0.03)[0]
+    assert "TOO FEW" in short.lines(0.03)[0]
+    enough = Preparation({}, {}, 1000, {0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891})
+    assert enough.left == pytest.approx(0.01)
+    assert "TOO FEW" not in enough.lines(0.03)[0]
+
+
+# --- widths ----------------------------------------------------------------------------------------
+
+
+def test_beads_mapped_from_atoms_are_held_narrowly(liquid: Cut) -> None:
+    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
+    assert all(strain.width == NARROW for strain in found.strain.values())
+    assert not found.lines(0.03)
+    np.testing.assert_array_equal(ready.radius, sampler_of(liquid).radius)
+
+
+def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) -> None:
+    """Beads moved at random by 0.03 nm along each axis; the width found is about that."""
+    rng, beads = np.random.default_rng(1), liquid.beads[0]
+    moved = beads.positions + rng.normal(scale=0.03, size=beads.positions.shape)
+    ready, found = prepare(
+        sampler_of(liquid, annealing=0), replace(beads, positions=moved.astype(np.float32))
+    )
+    for types, strain in found.strain.items():
+        assert 0.01 < strain.width < 0.06, types
+        assert found.narrow[types].ratio > 1.5
+        assert strain.ratio < found.narrow[types].ratio
+    assert "beads held" in found.lines(0.03)[0]
+    assert (ready.radius > sampler_of(liquid).radius).all()
+    widths = np.sqrt(ready.hamiltonian.kt / ready.arrays.beads.stiffness)
+    assert set(np.round(widths, 9)) == {round(s.width, 9) for s in found.strain.values()}
+
+
+def test_a_width_that_is_given_is_kept(liquid: Cut) -> None:
+    sampler = sampler_of(liquid, replace(WARM, spread=0.004), annealing=0)
+    ready, found = prepare(sampler, liquid.beads[0])
+    assert ready is sampler
+    assert not found.strain
+
+
+# --- independent starts ----------------------------------------------------------------------------
+
+
+def twin(higher: float) -> Twin:
+    """Fifty blocks of 60 atoms, whose energy is higher by so many kJ/mol an atom than that of the other."""
+    rng = np.random.default_rng(1)
+    made = rng.normal(scale=5.0, size=(50, 2))
+    given = made + rng.normal(scale=5.0, size=(50, 2)) + [60 * higher, 0.0]
+    return Twin(("Angle", "LJ (SR)"), given, made, True)
+
+
+@pytest.mark.parametrize(("higher", "converged"), [(0.0, True), (0.5, False), (-0.5, False)])
+def test_a_frame_unlike_an_independent_start_did_not_converge(higher: float, converged: bool) -> None:
+    twins = (twin(higher),)
+    against = compare_twins(twins, atoms=3000, kt=2.5)
+    assert against.row("total")[0] == pytest.approx(higher / 2.5, abs=0.05)
+    report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16, twins=twins), against=against)
+    assert report.converged is converged
+    assert ("NOT CONVERGED" in report.convergence()) is not converged
+    assert "1 independent start" in report.text()
+
+
+def test_a_frame_that_was_not_compared_is_not_said_to_be_converged() -> None:
+    report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16))
+    assert report.convergence() == "not compared with an independent start"
+    assert "not compared" in report.text()
