@@ -61,25 +61,51 @@ LOOSE = 25.0
 
 @lru_cache(maxsize=64)
 def stereocentres(moltype: MoleculeType) -> IntArray:
-    """Tetrahedral atoms with four topologically different neighbours.
+    """Tetrahedral atoms with four topologically different neighbours, and those that make rings cis or trans.
 
     Different are neighbours that no refinement of the molecular graph by elements, masses and bonds
-    can take for each other, however far one must look.  Centres whose neighbours differ only in their
-    own chirality (meso forms, 1,4-substituted rings) and pyramidal sulphur are not found.
+    can take for each other, however far one must look.  In a ring with alike halves (1,4-substituted
+    cyclohexane) two alike neighbours count as different if another atom of the ring is such a one: the two
+    chiralities together are cis or trans.  Other centres whose neighbours differ only in their own chirality
+    (meso forms) and pyramidal sulphur are not found.
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
     last is -1: its hydrogen is no atom of the topology.
     """
-    graph, colour = chemical_graph(moltype), _colours(moltype)
+    graph, colour, in_rings = chemical_graph(moltype), _colours(moltype), _ring_centres(moltype)
     rows = []
     for centre in range(moltype.n_atoms):
         others = sorted(graph[centre])
-        hidden = len(others) == 3 and _is_united_ch(moltype, centre)
-        if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
+        if _arms(moltype, centre) != 4:
+            continue
+        if centre in in_rings or len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
+
+
+def _arms(moltype: MoleculeType, i: int) -> int:
+    """Number of neighbours, the hidden hydrogen of a united-atom CH too."""
+    count = int(chemical_graph(moltype).degree(i))
+    return count + (count == 3 and _is_united_ch(moltype, i))
+
+
+@lru_cache(maxsize=64)
+def _ring_centres(moltype: MoleculeType) -> dict[int, int]:
+    """Atoms that make rings with alike halves cis or trans, and for each the first one of its ring system."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    alike: dict[int, set[int]] = {}
+    for i in graph:
+        colours = colour[list(graph[i])]
+        if _arms(moltype, i) == 4 and len(np.unique(colours)) == len(colours) - 1:
+            values, counts = np.unique(colours, return_counts=True)
+            alike[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    found: dict[int, int] = {}
+    for ring in nx.biconnected_components(graph) if alike else ():
+        members = sorted(i for i in ring if i in alike and alike[i] <= ring)
+        found |= dict.fromkeys(members, members[0]) if len(members) > 1 else {}
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -110,13 +136,15 @@ def stereo_elements(moltype: MoleculeType) -> IntArray:
 
 @lru_cache(maxsize=64)
 def nominal_elements(moltype: MoleculeType) -> BoolArray:
-    """(c,) stereo elements whose two states are the same molecule, with the numbers of two atoms exchanged.
+    """(c,) stereo elements whose two states are the same molecule, with the numbers of alike atoms exchanged.
 
-    They keep the state they are given; where none is given any will do, and none is judged.
+    They keep the state they are given; where none is given any will do, and none is judged.  In a ring with
+    alike halves that is the first centre: the others are cis or trans to it.
     """
-    bonds = stereo_bonds(moltype)
+    bonds, first = stereo_bonds(moltype), _ring_centres(moltype)
     nominal = are_nominal(moltype, bonds, _colours(moltype)) if len(bonds) else np.zeros(0, bool)
-    return np.concatenate([np.zeros(len(stereocentres(moltype)), bool), nominal])
+    centres = [first.get(i) == i for i in stereocentres(moltype)[:, 0].tolist()]
+    return np.concatenate([np.array(centres, bool), nominal])
 
 
 def are_bonds(elements: IntArray) -> BoolArray:
