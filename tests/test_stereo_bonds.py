@@ -17,6 +17,7 @@ from dbm_gmx.backmapping.summary import Report, Tally, judge_frame
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Stereo,
+    _colours,
     chirality_of,
     count_stereo,
     infer_chirality,
@@ -370,13 +371,28 @@ def test_counts_rules_and_summary_tell_bonds_from_centres() -> None:
 
 
 def test_a_nominal_bond_is_judged_only_if_its_state_is_given() -> None:
-    made = two(molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2]), 1)
+    isobutene = molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2])
+    made, (i, j, k, m, _) = two(isobutene, 1), stereo_bonds(isobutene)[0]
     atoms = np.random.default_rng(3).normal(size=(made.n_atoms, 3))
-    unknown = {"MOL": np.zeros((1, 1), np.int8)}
+    atoms[[i, j, k, m]] = CIS
+    unknown, given = ({"MOL": np.array([[sign]], np.int8)} for sign in (0, -1))
     inferred = infer_chirality(made, atoms, unknown)
+    assert inferred["MOL"].tolist() == [[0]]
     assert count_stereo(made, atoms, unknown, inferred=inferred, bonds=True) == Stereo()
-    state = {"MOL": -inferred["MOL"]} if inferred["MOL"].any() else {"MOL": np.ones((1, 1), np.int8)}
-    assert count_stereo(made, atoms, state, bonds=True) != Stereo()
+    assert count_stereo(made, atoms, given, bonds=True) == Stereo(wrong=1)
+    frame = Frame(atoms.astype(np.float32), BOX)
+    rules = [[f.rule for f in faults(made, frame, states)] for states in (inferred, given)]
+    assert ["turned" in found for found in rules] == [False, True]
+
+
+def test_atoms_are_alike_however_far_one_must_look() -> None:
+    """The halves of a chain with a methyl on its fourth atom, and with another on the fourth from its end."""
+    for places, count in (((3,), 199), ((3, 196), 100)):
+        bonds = [*chain(200), *((i, 200 + n) for n, i in enumerate(places))]
+        moltype = molecule("C" * (200 + len(places)), bonds, united=True)
+        colours = _colours(moltype)
+        assert len(set(colours[:200].tolist())) == count + (len(places) == 1)
+        assert (colours[:200] == colours[:200][::-1]).all() == (len(places) == 2)
 
 
 def test_the_reference_goes_before_the_topology_and_that_before_the_usual(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ is 1 for cis and -1 for trans.  0 is no state.  Everything that heeds chirality 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import lru_cache
@@ -157,23 +158,39 @@ def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
     return bool(atom["element"] == "C" and 12.6 < atom["mass"] < 13.5)
 
 
+@lru_cache(maxsize=64)
 def _colours(moltype: MoleculeType) -> IntArray:
-    """(n,) equal numbers for atoms that are alike, refined until nothing changes (Weisfeiler-Lehman).
+    """(n,) equal numbers for atoms that are alike, refined until nothing changes; read only.
 
-    A colour and the multiset of the neighbours' colours are told by sums of random 64-bit numbers.
+    Atoms of one colour are parted by how many neighbours they have in a class, class after class
+    (Weisfeiler-Lehman).  Of what is parted the largest need not be looked at again, which makes the work
+    n log n (Cardon and Crochemore, Theor. Comput. Sci. 19, 85, 1982); passes over all atoms would be as many
+    as a chain is long.
     """
     graph, nodes = chemical_graph(moltype), moltype.graph.nodes
     labels = [
         f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(moltype.n_atoms)
     ]
-    values, colour = np.unique(labels, return_inverse=True)
-    adjacency = nx.to_scipy_sparse_array(graph, nodelist=range(moltype.n_atoms), dtype=np.int64, format="csr")
-    random, count = np.random.default_rng(0), 0
-    while count < len(values):
-        count = len(values)
-        own, near = random.integers(np.iinfo(np.int64).max, size=(2, count))
-        values, colour = np.unique(own[colour] + adjacency @ near[colour], return_inverse=True)
-    return np.asarray(colour, np.int64)
+    colour = np.unique(labels, return_inverse=True)[1].tolist()
+    classes: list[set[int]] = [set() for _ in set(colour)]
+    for i, number in enumerate(colour):
+        classes[number].add(i)
+    waiting = set(range(len(classes)))
+    while waiting:
+        counts = Counter(j for i in classes[waiting.pop()] for j in graph[i])
+        touched: dict[int, dict[int, set[int]]] = {}
+        for j, count in counts.items():
+            touched.setdefault(colour[j], {}).setdefault(count, set()).add(j)
+        for number, parts in touched.items():
+            rest = classes[number]
+            rest.difference_update(*parts.values())  # in place: in time of what is taken out
+            classes[number], *others = sorted([rest, *parts.values()], key=len, reverse=True)
+            for part in filter(None, others):
+                waiting.add(len(classes))
+                for i in part:
+                    colour[i] = len(classes)
+                classes.append(part)
+    return read_only(np.array(colour, np.int64))
 
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
@@ -383,13 +400,15 @@ def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> di
 
     Returns
     -------
-    By molecule type (copies, c); 0 where these atoms have none either.
+    By molecule type (copies, c); 0 where these atoms have none either, and where none is expected of an
+    element that has two states in name only (:func:`nominal_elements`).
     """
     parts: dict[str, list[SignArray]] = {}
     for moltype, copies, rows in runs_of_molecules(system, atoms):
         found = chirality_of(rows, stereo_elements(moltype))
         wanted = _of_copies(expected, moltype, copies, found.shape)
-        parts.setdefault(moltype.name, []).append(np.where(wanted == 0, found, wanted))
+        told = (wanted == 0) & ~nominal_elements(moltype)
+        parts.setdefault(moltype.name, []).append(np.where(told, found, wanted))
     return {name: np.concatenate(chirality) for name, chirality in parts.items()}
 
 
