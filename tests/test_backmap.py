@@ -573,14 +573,17 @@ def test_all_frames_are_asked_for_the_same_and_the_first_is_what_the_others_are_
         (Stereo(right=2, undefined=1), 2),
     ],
 )
-def test_exit_code_of_wrong_stereocentres(
-    exact, stereo: Stereo, code: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("field", "kind"), [("stereo", "stereocentres"), ("bonds", "bonds that do not turn")]
+)
+def test_exit_code_of_wrong_stereocentres_and_bonds(
+    exact, field: str, kind: str, stereo: Stereo, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed.fake_sampler(monkeypatch)
-    monkeypatch.setattr(Tally, "report", lambda tally, seconds: Report((0,), stereo))
+    monkeypatch.setattr(Tally, "report", lambda tally, seconds: Report((0,), **{field: stereo}))
     result = exact("aa.xtc", t=300)
     assert result.code == code
-    assert ("stereocentres are wrong" in result.err) == (code == 2)
+    assert (f"{kind} are wrong" in result.err) == (code == 2)
     assert stereo.text() in result.out
     allowed = exact("aa.xtc", t=300, allow_flips=None)
     assert (allowed.code, allowed.err) == (0, "")

@@ -290,11 +290,11 @@ def test_an_atactic_chain_is_drawn_and_kept(coarse: Coarse, tmp_path: Path) -> N
     assert "stereocentres  18 of 18 right" in again.out
     assert (coarse.states(tmp_path / "again.trr") == states[0]).all()
     assert not (tmp_path / "again_chirality.gro").exists()
-    coarse.run(tmp_path / "same.trr", tacticity="atactic", conformer=tmp_path / "mine.gro")
-    assert (coarse.states(tmp_path / "mine.gro") == states[0]).all()
-    other = coarse.run(tmp_path / "other.trr", tacticity="atactic", seed=2)
+    mine = tmp_path / "mine.gro"
+    other = coarse.run(tmp_path / "other.trr", tacticity="atactic", seed=2, conformer=mine)
     assert other.code == 0
     assert (coarse.states(tmp_path / "other.trr")[0] != states[0]).any()
+    assert (coarse.states(mine) == coarse.states(tmp_path / "other.trr")[0]).all()
     filled = coarse.run(tmp_path / "filled.trr", tacticity=kept)
     assert filled.code == 0
     assert (coarse.states(tmp_path / "filled.trr") == states[0]).mean() > 0.9

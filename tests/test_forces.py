@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from exact import MIXED, energy_of, mixture, start, window
 
 from dbm_gmx.chemistry.stereo import chirality_of
+from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import NonBonded, atom_charges, atom_types, is_excluded
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
@@ -254,6 +255,52 @@ def test_a_stereocentre_that_is_wrong_is_turned_the_right_way(centre: np.ndarray
                 assert sign * volume(x, centre) > before
         assert chirality_of(x[None], centre[None])[0, 0] == sign
         assert sign * volume(x, centre) > 0.65
+
+
+BOND_ROW = np.array([3, 1, 0, 4, BOND])
+
+
+def dihedral_of(x: np.ndarray) -> float:
+    """Of the atoms of the bond, radians."""
+    a, b, c = np.diff(x[BOND_ROW[:4]], axis=0)
+    n, m = np.cross(a, b), np.cross(b, c)
+    return float(np.arctan2(np.linalg.norm(b) * (a @ m), n @ m))
+
+
+@signs
+def test_forces_on_a_bond_are_slopes_of_what_is_meant(sign: float) -> None:
+    """A parabola in cos phi where that lacks something of cos 63 degrees; nothing else."""
+
+    def meant(x: np.ndarray) -> float:
+        cosine = 0.4 / np.cos(np.radians(75)) * np.cos(dihedral_of(x))
+        return float(0.5 * 1000.0 * max(0.0, 0.7 - sign * cosine) ** 2)
+
+    rng, free, used = np.random.default_rng(8), 0, 0
+    for _ in range(100):
+        x = rng.normal(scale=0.1, size=(5, 3))
+        assert chirality_energy(x, BOND_ROW, sign) == pytest.approx(meant(x), rel=1e-6, abs=1e-9)
+        force = np.zeros((5, 3))
+        add_chirality_restraint(x, BOND_ROW, sign, force)
+        if meant(x) < 1.0:
+            free += not force.any()
+            continue
+        used += 1
+        agree(force, slopes(meant, x), 1e-4)
+    assert used > 40
+    assert free > 8
+
+
+@signs
+def test_a_bond_that_is_wrong_is_turned_the_right_way(sign: float) -> None:
+    x = np.array([[0.0, 0, 0], [0.14, 0, 0], [1, 1, 1], [0.19, -sign * 0.13, 0.004], [-0.05, 0.13, 0]])
+    assert chirality_of(x[None], BOND_ROW[None])[0, 0] == -sign
+    for _ in range(20000):
+        force = np.zeros((5, 3))
+        add_chirality_restraint(x, BOND_ROW, sign, force)
+        if not force.any():
+            break
+        x += 1e-7 * force
+    assert sign * np.cos(dihedral_of(x)) > 0.45
 
 
 def test_packing_adds_the_chirality_of_those_that_have_one() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exact import beads_of, lattice, sample, start
+from exact import molecule as exact_molecule
 from exact import system as exact_system
 from systems import chain, mapping, molecule, ring, system
 
@@ -16,6 +17,7 @@ from dbm_gmx.backmapping.summary import Report, Tally, judge_frame
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Stereo,
+    _colours,
     chirality_of,
     count_stereo,
     infer_chirality,
@@ -135,6 +137,61 @@ def test_elements_are_centres_then_bonds() -> None:
     assert elements[:, 4].tolist()[-1] == BOND
     assert elements[0].tolist() == stereocentres(both)[0].tolist()
     assert len(elements) == 2
+
+
+RINGS = {
+    # ring, atoms on it by position, chiral positions, the arbitrary ones
+    "1,4-dimethylcyclohexane": (6, (0, 3), [0, 3], [True, False]),
+    "1,3-dimethylcyclobutane": (4, (0, 2), [0, 2], [True, False]),
+    "1,3,5-trimethylcyclohexane": (6, (0, 2, 4), [0, 2, 4], [True, False, False]),
+    "1,3-dimethylcyclohexane": (6, (0, 2), [0, 2], [False, False]),
+    "methylcyclohexane": (6, (0,), [], []),
+    "cyclohexane": (6, (), [], []),
+}
+
+
+@pytest.mark.parametrize("united", [False, True])
+@pytest.mark.parametrize("name", RINGS)
+def test_rings_with_alike_halves_are_cis_or_trans(name: str, united: bool) -> None:
+    size, places, centres, arbitrary = RINGS[name]
+    bonds = [*ring(size), *((i, size + n) for n, i in enumerate(places))]
+    hydrogens = [*(1 if i in places else 2 for i in range(size)), *[3] * len(places)]
+    moltype = molecule("C" * len(hydrogens), bonds, hydrogens, united=united)
+    assert stereocentres(moltype)[:, 0].tolist() == centres
+    assert nominal_elements(moltype).tolist() == arbitrary
+
+
+def test_a_ring_keeps_the_isomer_it_is_given() -> None:
+    """Cis and trans 1,3-dimethylcyclobutane of united atoms: the product of two chiralities."""
+    made = exact_system([(cyclobutane(), beads_of(cyclobutane(), [0] * 6), 4)], {"C": (0.3, 0.3)})
+    points, box = lattice(4, 2.0)
+    frame = Frame(points.astype(np.float32), box)
+    for states in (np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], np.int8), np.zeros((1, 2), np.int8)):
+        sampler = make_sampler(made, CONDITIONS, Settings(sweeps=8, seed=1), {"CBU": states})
+        atoms, _ = sampler(frame)
+        found = isomers(made, atoms)
+        assert (found == states)[:, states[0] != 0].all()
+        assert (found[:, 0] == 1).all() or states.any()
+        x = atoms.reshape(4, 6, 3)
+        normal = np.cross(x[:, 2] - x[:, 0], x[:, 3] - x[:, 1])
+        side = np.sign(np.einsum("ca,cma->cm", normal, x[:, 4:] - x[:, :4].mean(axis=1, keepdims=True)))
+        product = found.prod(axis=1) * side.prod(axis=1)
+        assert len(set(product.tolist())) == 1  # the same products are cis in all, the others trans
+
+
+def cyclobutane() -> MoleculeType:
+    masses = [13.019, 14.027, 13.019, 14.027, 15.035, 15.035]
+    bonds = [*ring(4), (0, 4), (2, 5)]
+    near = {i: [b for a, b in [*bonds, *((b, a) for a, b in bonds)] if a == i] for i in range(6)}
+    angles = [(i, j, k) for j in near for i in near[j] for k in near[j] if i < k]
+    return exact_molecule(
+        "CBU",
+        [("C", mass, 0.0) for mass in masses],
+        [
+            *(("bonds", 1, pair, (0.154, 2e5)) for pair in bonds),
+            *(("angles", 1, a, (115.0 if max(a) > 3 else 88.0, 500.0)) for a in angles),
+        ],
+    )
 
 
 def test_axes_that_may_be_chiral_are_named(tmp_path: Path) -> None:
@@ -314,13 +371,28 @@ def test_counts_rules_and_summary_tell_bonds_from_centres() -> None:
 
 
 def test_a_nominal_bond_is_judged_only_if_its_state_is_given() -> None:
-    made = two(molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2]), 1)
+    isobutene = molecule("CCCC", [(0, 1), (1, 2), (1, 3)], [3, 0, 3, 2])
+    made, (i, j, k, m, _) = two(isobutene, 1), stereo_bonds(isobutene)[0]
     atoms = np.random.default_rng(3).normal(size=(made.n_atoms, 3))
-    unknown = {"MOL": np.zeros((1, 1), np.int8)}
+    atoms[[i, j, k, m]] = CIS
+    unknown, given = ({"MOL": np.array([[sign]], np.int8)} for sign in (0, -1))
     inferred = infer_chirality(made, atoms, unknown)
+    assert inferred["MOL"].tolist() == [[0]]
     assert count_stereo(made, atoms, unknown, inferred=inferred, bonds=True) == Stereo()
-    state = {"MOL": -inferred["MOL"]} if inferred["MOL"].any() else {"MOL": np.ones((1, 1), np.int8)}
-    assert count_stereo(made, atoms, state, bonds=True) != Stereo()
+    assert count_stereo(made, atoms, given, bonds=True) == Stereo(wrong=1)
+    frame = Frame(atoms.astype(np.float32), BOX)
+    rules = [[f.rule for f in faults(made, frame, states)] for states in (inferred, given)]
+    assert ["turned" in found for found in rules] == [False, True]
+
+
+def test_atoms_are_alike_however_far_one_must_look() -> None:
+    """The halves of a chain with a methyl on its fourth atom, and with another on the fourth from its end."""
+    for places, count in (((3,), 199), ((3, 196), 100)):
+        bonds = [*chain(200), *((i, 200 + n) for n, i in enumerate(places))]
+        moltype = molecule("C" * (200 + len(places)), bonds, united=True)
+        colours = _colours(moltype)
+        assert len(set(colours[:200].tolist())) == count + (len(places) == 1)
+        assert (colours[:200] == colours[:200][::-1]).all() == (len(places) == 2)
 
 
 def test_the_reference_goes_before_the_topology_and_that_before_the_usual(tmp_path: Path) -> None:
@@ -377,8 +449,6 @@ def test_sweeps_sample_the_distribution_of_the_isomer() -> None:
 
 
 def exact_butene() -> MoleculeType:
-    from exact import molecule as exact_molecule
-
     sites = [("C", mass, 0.0) for mass in (15.035, 13.019, 13.019, 15.035)]
     return exact_molecule(
         "BUT",

@@ -8,8 +8,8 @@ is 1 for cis and -1 for trans.  0 is no state.  Everything that heeds chirality 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -62,25 +62,51 @@ LOOSE = 25.0
 
 @lru_cache(maxsize=64)
 def stereocentres(moltype: MoleculeType) -> IntArray:
-    """Tetrahedral atoms with four topologically different neighbours.
+    """Tetrahedral atoms with four topologically different neighbours, and those that make rings cis or trans.
 
     Different are neighbours that no refinement of the molecular graph by elements, masses and bonds
-    can take for each other, however far one must look.  Centres whose neighbours differ only in their
-    own chirality (meso forms, 1,4-substituted rings) and pyramidal sulphur are not found.
+    can take for each other, however far one must look.  In a ring with alike halves (1,4-substituted
+    cyclohexane) two alike neighbours count as different if another atom of the ring is such a one: the two
+    chiralities together are cis or trans.  Other centres whose neighbours differ only in their own chirality
+    (meso forms) and pyramidal sulphur are not found.
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
     last is -1: its hydrogen is no atom of the topology.
     """
-    graph, colour = chemical_graph(moltype), _colours(moltype)
+    graph, colour, in_rings = chemical_graph(moltype), _colours(moltype), _ring_centres(moltype)
     rows = []
     for centre in range(moltype.n_atoms):
         others = sorted(graph[centre])
-        hidden = len(others) == 3 and _is_united_ch(moltype, centre)
-        if len(others) + hidden == 4 and len({int(colour[j]) for j in others}) == len(others):
+        if _arms(moltype, centre) != 4:
+            continue
+        if centre in in_rings or len({int(colour[j]) for j in others}) == len(others):
             rows.append([centre, *others, -1][:5])
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
+
+
+def _arms(moltype: MoleculeType, i: int) -> int:
+    """Number of neighbours, the hidden hydrogen of a united-atom CH too."""
+    count = int(chemical_graph(moltype).degree(i))
+    return count + (count == 3 and _is_united_ch(moltype, i))
+
+
+@lru_cache(maxsize=64)
+def _ring_centres(moltype: MoleculeType) -> dict[int, int]:
+    """Atoms that make rings with alike halves cis or trans, and for each the first one of its ring system."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    alike: dict[int, set[int]] = {}
+    for i in graph:
+        colours = colour[list(graph[i])]
+        if _arms(moltype, i) == 4 and len(np.unique(colours)) == len(colours) - 1:
+            values, counts = np.unique(colours, return_counts=True)
+            alike[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    found: dict[int, int] = {}
+    for ring in nx.biconnected_components(graph) if alike else ():
+        members = sorted(i for i in ring if i in alike and alike[i] <= ring)
+        found |= dict.fromkeys(members, members[0]) if len(members) > 1 else {}
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -111,13 +137,15 @@ def stereo_elements(moltype: MoleculeType) -> IntArray:
 
 @lru_cache(maxsize=64)
 def nominal_elements(moltype: MoleculeType) -> BoolArray:
-    """(c,) stereo elements whose two states are the same molecule, with the numbers of two atoms exchanged.
+    """(c,) stereo elements whose two states are the same molecule, with the numbers of alike atoms exchanged.
 
-    They keep the state they are given; where none is given any will do, and none is judged.
+    They keep the state they are given; where none is given any will do, and none is judged.  In a ring with
+    alike halves that is the first centre: the others are cis or trans to it.
     """
-    bonds = stereo_bonds(moltype)
+    bonds, first = stereo_bonds(moltype), _ring_centres(moltype)
     nominal = are_nominal(moltype, bonds, _colours(moltype)) if len(bonds) else np.zeros(0, bool)
-    return np.concatenate([np.zeros(len(stereocentres(moltype)), bool), nominal])
+    centres = [first.get(i) == i for i in stereocentres(moltype)[:, 0].tolist()]
+    return np.concatenate([np.array(centres, bool), nominal])
 
 
 def are_bonds(elements: IntArray) -> BoolArray:
@@ -130,47 +158,39 @@ def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
     return bool(atom["element"] == "C" and 12.6 < atom["mass"] < 13.5)
 
 
+@lru_cache(maxsize=64)
 def _colours(moltype: MoleculeType) -> IntArray:
-    """(n,) equal numbers for atoms that are alike, refined until nothing changes (Weisfeiler-Lehman).
+    """(n,) equal numbers for atoms that are alike, refined until nothing changes; read only.
 
-    Only what is near an atom whose number changed is looked at again, and the largest part of a class keeps
-    its number (Hopcroft 1971): what is learned at the ends of a chain goes through it once.
+    Atoms of one colour are parted by how many neighbours they have in a class, class after class
+    (Weisfeiler-Lehman).  Of what is parted the largest need not be looked at again, which makes the work
+    n log n (Cardon and Crochemore, Theor. Comput. Sci. 19, 85, 1982); passes over all atoms would be as many
+    as a chain is long.
     """
     graph, nodes = chemical_graph(moltype), moltype.graph.nodes
     labels = [
         f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(moltype.n_atoms)
     ]
     colour = np.unique(labels, return_inverse=True)[1].tolist()
-    members: dict[int, set[int]] = defaultdict(set)
-    for i, own in enumerate(colour):
-        members[own].add(i)
-    changed = set(graph)
-    while changed:
-        near: dict[int, dict[tuple[int, ...], list[int]]] = defaultdict(lambda: defaultdict(list))
-        for i in sorted({j for k in changed for j in graph[k]}):
-            near[colour[i]][tuple(sorted(colour[j] for j in graph[i]))].append(i)
-        changed = set()
-        for own, parts in near.items():
-            # near the rest of the class nothing changed: it is one more part
-            *smaller, largest = sorted(parts.values(), key=len)
-            rest = len(members[own]) - sum(map(len, parts.values()))
-            if rest >= len(largest):
-                smaller.append(largest)
-            for part in smaller:
-                changed |= _split(part, own, colour, members)
-            if 0 < rest < len(largest):
-                changed |= _split(members[own].difference(largest), own, colour, members)
-    return np.array(colour, np.int64)
-
-
-def _split(part: Collection[int], own: int, colour: list[int], members: dict[int, set[int]]) -> set[int]:
-    """Give part of a class a number of its own."""
-    found, new = set(part), len(members)
-    members[own] -= found
-    members[new] = found
-    for i in found:
-        colour[i] = new
-    return found
+    classes: list[set[int]] = [set() for _ in set(colour)]
+    for i, number in enumerate(colour):
+        classes[number].add(i)
+    waiting = set(range(len(classes)))
+    while waiting:
+        counts = Counter(j for i in classes[waiting.pop()] for j in graph[i])
+        touched: dict[int, dict[int, set[int]]] = {}
+        for j, count in counts.items():
+            touched.setdefault(colour[j], {}).setdefault(count, set()).add(j)
+        for number, parts in touched.items():
+            rest = classes[number]
+            rest.difference_update(*parts.values())  # in place: in time of what is taken out
+            classes[number], *others = sorted([rest, *parts.values()], key=len, reverse=True)
+            for part in filter(None, others):
+                waiting.add(len(classes))
+                for i in part:
+                    colour[i] = len(classes)
+                classes.append(part)
+    return read_only(np.array(colour, np.int64))
 
 
 @compiled(fastmath={"arcp", "contract", "nsz", "reassoc"})  # an unknown position stays not a number
@@ -380,13 +400,15 @@ def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> di
 
     Returns
     -------
-    By molecule type (copies, c); 0 where these atoms have none either.
+    By molecule type (copies, c); 0 where these atoms have none either, and where none is expected of an
+    element that has two states in name only (:func:`nominal_elements`).
     """
     parts: dict[str, list[SignArray]] = {}
     for moltype, copies, rows in runs_of_molecules(system, atoms):
         found = chirality_of(rows, stereo_elements(moltype))
         wanted = _of_copies(expected, moltype, copies, found.shape)
-        parts.setdefault(moltype.name, []).append(np.where(wanted == 0, found, wanted))
+        told = (wanted == 0) & ~nominal_elements(moltype)
+        parts.setdefault(moltype.name, []).append(np.where(told, found, wanted))
     return {name: np.concatenate(chirality) for name, chirality in parts.items()}
 
 
