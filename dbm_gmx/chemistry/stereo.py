@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass
 from enum import IntEnum
 from functools import lru_cache
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
