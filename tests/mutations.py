@@ -158,9 +158,9 @@ MUTATIONS = [
     one(
         "reconstruction-for-comparison-is-the-first",
         "tests/test_converged.py",
-        "backmapping/converged.py",
-        "sampler(beads, sample=INDEPENDENT)",
-        "sampler(beads)",
+        "backmapping/independent.py",
+        "(beads, sample=SAMPLE)",
+        "(beads)",
     ),
     one(
         "only-the-total-counts",
@@ -351,10 +351,14 @@ MUTATIONS = [
         "packing-exchange-and-last-projection-left-out",
         (STAGES,),
         (
-            ("sampling/sampler.py", "            _exchange_all(self, conf, grown, stream)\n", ""),
             (
                 "sampling/sampler.py",
-                "            pack(conf, _chiral(self, positions), stream.of(Use.PACKING), self.team)\n",
+                "        _exchange_all(sampler, configure(sampler, positions, beads), grown, stream)\n",
+                "        pass\n",
+            ),
+            (
+                "sampling/sampler.py",
+                "    pack(conf, _chiral(sampler, positions), schedule, stream.of(Use.PACKING), sampler.team)\n",
                 "",
             ),
             (
@@ -364,6 +368,41 @@ MUTATIONS = [
                 "                advance(chain, stream, self.team)\n",
             ),
         ),
+    ),
+    one(
+        "slow-forces-count-once",
+        "tests/test_forces.py -k packing",
+        "sampling/packing.py",
+        "cores.weight * cores.weak, force)",
+        "cores.weak, force)",
+    ),
+    one(
+        "annealing-without-heat-and-weakness",
+        "tests/test_preparation.py -k turns",
+        "sampling/packing.py",
+        "HOT, WEAK = 2.0, 0.3",
+        "HOT, WEAK = 1.0, 1.0",
+    ),
+    one(
+        "strained-beads-stay-narrow",
+        "tests/test_preparation.py -k loosely",
+        "sampling/preparation.py",
+        "STRAINED = 1.3",
+        "STRAINED = 1e9",
+    ),
+    one(
+        "a-gain-by-annealing-is-overlooked",
+        "tests/test_preparation.py -k enough",
+        "sampling/preparation.py",
+        "if max(values[k] - values[k + 1], values[k] - values[k + 2]) < 0.5 * tolerance:",
+        "if values[k] - values[k + 1] < 0.5 * tolerance:",
+    ),
+    one(
+        "unlike-starts-are-converged",
+        "tests/test_preparation.py -k unlike",
+        "backmapping/summary.py",
+        "not self.against.beyond(self.tolerance)[-1]",
+        "True",
     ),
     one(
         "exchange-without-energies",
