@@ -12,7 +12,7 @@ from itertools import islice, product
 import numpy as np
 import torch
 
-from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
+from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper, prepare_mapper
 from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
@@ -82,7 +82,7 @@ def benchmark(
     many = [replace(found[k % len(found)], index=k) for k in range(frames)]
     yield _hardware(method)
     network = replace(method, settings=Settings(refine="none", start="network"))
-    exact = replace(method, settings=Settings(sweeps=method.settings.sweeps))
+    exact = replace(method, settings=Settings(sweeps=method.settings.sweeps, check=False))
     for name, chosen in (("network", network), ("exact", exact)):
         try:
             one = _mapper(system, chosen, many[:1])
@@ -90,6 +90,8 @@ def benchmark(
             yield f"{name}: {error}"
             continue
         _run(one, many[:1])  # what is done once (compiling, caches) is not counted
+        if one.sampler is not None:  # nor what is found out on the first frame
+            chosen = replace(chosen, settings=replace(chosen.settings, annealing=one.sampler.annealing))
         yield str(_timed(f"{name}, 1 frame", one, many[:1], repeats))
         if frames > 1:
             yield str(_timed(f"{name}, {frames} frames", _mapper(system, chosen, many), many, 1))
@@ -109,7 +111,8 @@ def _hardware(method: Method) -> str:
 def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:
     chirality = reference_chirality(system, conformers=system.conformers)
     mapper = make_backmapper(system, method, chirality=chirality, frames=len(frames))
-    return assign_states(mapper, lambda _: frames[:1])[0]
+    mapper, _ = assign_states(mapper, lambda _: frames[:1])
+    return prepare_mapper(mapper, lambda _: frames[:1])[0]
 
 
 def _run(mapper: Backmapper, frames: list[Frame]) -> None:
