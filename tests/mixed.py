@@ -31,6 +31,7 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.network.model import save_model
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.chain import Convergence
 
 MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
@@ -167,7 +168,7 @@ class FakeSampler:
         if self.refused:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
-        self.chirality, self.threads = chirality, threads
+        self.chirality, self.threads, self.team, self.annealing = chirality, threads, Team(threads), 0
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 
@@ -198,6 +199,10 @@ def fake_sampler(
     moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
     for module in ("backmapper", "check"):
         monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.make_sampler", moltype)
+    # nothing is found out from it, and what it makes is not compared
+    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.with_team", lambda sampler, _: sampler)
+    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.prepare", lambda sampler, _: (sampler, None))
+    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.Backmapper._twins", lambda *_: ())
     return made
 
 

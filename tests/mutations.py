@@ -353,12 +353,12 @@ MUTATIONS = [
         (
             (
                 "sampling/sampler.py",
-                "        _exchange_all(sampler, configure(sampler, positions, beads), grown, stream)\n",
-                "        pass\n",
+                "        _exchange_all(sampler, conf, grown, stream)\n",
+                "",
             ),
             (
                 "sampling/sampler.py",
-                "    pack(conf, _chiral(sampler, positions), schedule, stream.of(Use.PACKING), sampler.team)\n",
+                "    pack(conf, held, schedule, one, sampler.team)\n",
                 "",
             ),
             (

@@ -16,7 +16,7 @@ from dbm_gmx.forcefield.block_energies import SIZE, atom_blocks, block_energies
 from dbm_gmx.forcefield.constraints import fixed_bonds, free_topology
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies, own_field_energy
 from dbm_gmx.forcefield.equilibrium import TOTAL, compare_energies
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions
 
 NAMES = ("Angle", "LJ (SR)")
@@ -100,7 +100,7 @@ def test_blocks_add_up_to_the_energies_of_the_frame(constraints: str) -> None:
     wanted = {k: float(v) for k, v in bonded_energies(made.topology, atoms).items()}
     if constraints == "all-bonds":
         del wanted["Bond"]  # all that is fixed is rounding
-    field = reaction_field(0.6, epsilon_rf=0.0)
+    field = long_range(conditions)
     wanted |= {k: float(v) for k, v in nonbonded_energies(made.topology, frame, field).items()}
     wanted["Coulomb (SR)"] -= float(own_field_energy(made.topology, field))
     assert set(found.names) == set(wanted)

@@ -16,7 +16,7 @@ from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, TIGHT, WEAK, make_schedule
 from dbm_gmx.sampling.preparation import Preparation, _enough, prepare
 from dbm_gmx.sampling.random_numbers import frame_stream
-from dbm_gmx.sampling.sampler import Sampler, make_sampler, pack_frame
+from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
 
@@ -67,7 +67,7 @@ def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:
         return np.degrees(np.arctan2(y, (normals[:, :-1] * normals[:, 1:]).sum(axis=2)))
 
     before = torsions(x)
-    pack_frame(sampler, x, made.beads[0], frame_stream(1, 0, 0))
+    pack_frame(sampler, configure(sampler, x, made.beads[0]), made.beads[0], frame_stream(1, 0, 0))
     apart = np.abs((torsions(x) - before + 180) % 360 - 180)
     return float((apart > 60).mean()), float(energies(made, x[None].astype(np.float32), WARM)[0])
 

@@ -309,6 +309,8 @@ def prepare_mapper(
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or settings.refine != "exact" or settings.sweeps is not None:
         return mapper, None
+    if mapper.conditions.spread is not None and settings.annealing is not None:
+        return mapper, None
     first = beads(1)[0]
     together = with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
     ready, found = prepare(together, replace(first, positions=whole_beads(mapper.system, first)))

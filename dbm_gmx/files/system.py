@@ -126,7 +126,7 @@ class BeadFrames:
         total = min(EARLY, count_frames(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
-        frames = islice(read_frames(path, n_atoms=self.n_beads), total)
+        frames = islice(read_frames(path, n_atoms=self.n_beads), max(wanted) + 1)
         try:
             found.extend(frame for number, frame in enumerate(frames) if number in wanted)
         except InputError:

@@ -56,8 +56,6 @@ class BondedTerms:
         HARMONIC       xi0, k                          k (xi - xi0)^2 / 2, the short way round
         POLYNOMIAL     c0 ... c5                       sum c_n (-cos phi)^n
         =============  ==============================  ===================================
-
-        Those that :func:`are_slow` come last.
     """
 
     form: IntArray
@@ -81,11 +79,17 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
             form.append(np.full(len(rows), number))
             atoms.append(np.pad(rows, ((0, 0), (0, 4 - rows.shape[1])), constant_values=-1))
             parameters.append(np.pad(values, ((0, 0), (0, PARAMETERS - values.shape[1]))))
-    all_forms = np.concatenate([np.zeros(0, np.int64), *form])
-    all_parameters = np.concatenate([np.zeros((0, PARAMETERS)), *parameters])
-    order = np.argsort(are_slow(all_forms, all_parameters), kind="stable")
-    rows = np.concatenate([np.zeros((0, 4), np.int64), *atoms])
-    return BondedTerms(all_forms[order], rows[order], all_parameters[order])
+    return BondedTerms(
+        np.concatenate([np.zeros(0, np.int64), *form]),
+        np.concatenate([np.zeros((0, 4), np.int64), *atoms]),
+        np.concatenate([np.zeros((0, PARAMETERS)), *parameters]),
+    )
+
+
+def slow_last(terms: BondedTerms) -> BondedTerms:
+    """The same terms, those that :func:`are_slow` after all others."""
+    order = np.argsort(are_slow(terms.form, terms.parameters), kind="stable")
+    return BondedTerms(terms.form[order], terms.atoms[order], terms.parameters[order])
 
 
 def are_slow(form: IntArray, parameters: FloatArray) -> BoolArray:

@@ -135,7 +135,8 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     if not any(free):
         return sampler, Preparation({}, {}, sampler.annealing, {})
     stream = preparation_stream(sampler.settings.seed)
-    positions, _ = begin(sampler, beads, None, stream, {})
+    start, _ = begin(sampler, beads, None, stream, {})
+    positions = start.positions
     at_once = replace(sampler, annealing=0)
     first = trial = _try(at_once, beads, positions, stream)
     if free[0]:
@@ -162,8 +163,8 @@ def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _
     energy, square = 0.0, np.zeros(sampler.system.n_beads)
     for repeat in range(repeats):
         positions, one = start.copy(), stream.of(sampler.annealing, repeat)
-        pack_frame(sampler, positions, beads, one)
-        chain = start_chain(configure(sampler, positions, beads), sampler.updates)
+        conf = pack_frame(sampler, configure(sampler, positions, beads), beads, one)
+        chain = start_chain(configure(sampler, positions, beads, conf.neighbours), sampler.updates)
         for number in range(SWEEPS):
             advance(chain, one, sampler.team)
             if number >= SWEEPS // 2:

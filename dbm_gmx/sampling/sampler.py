@@ -118,11 +118,12 @@ class Sampler:
         (n, 3) nm whole molecules, and how the chain went.
         """
         stream, seconds = frame_stream(self.settings.seed, beads.index, sample), dict[str, float]()
-        positions, regrown = begin(self, beads, start, stream, seconds)
+        conf, regrown = begin(self, beads, start, stream, seconds)
+        positions = conf.positions
         with stage("packing", seconds):
-            pack_frame(self, positions, beads, stream)
+            conf = pack_frame(self, conf, beads, stream)
         with stage("sweeps", seconds):
-            chain = start_chain(configure(self, positions, beads), self.updates)
+            chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
             limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
             while self.settings.refine == "exact" and chain.sweeps < limit:
                 if self.settings.sweeps is None and is_settled(chain):
@@ -271,13 +272,14 @@ def begin(
     start: Float32Array | None,
     stream: Stream,
     seconds: dict[str, float],
-) -> tuple[FloatArray, int]:
-    """Growth and conformer exchange: (n, 3) nm, and how many molecules were grown more than once."""
+) -> tuple[Configuration, int]:
+    """Growth and conformer exchange: a frame, and how many molecules were grown more than once."""
     with stage("growth", seconds):
         positions, regrown, grown = _grow_all(sampler, beads, start, stream)
     with stage("conformer exchange", seconds):
-        _exchange_all(sampler, configure(sampler, positions, beads), grown, stream)
-    return positions, regrown
+        conf = configure(sampler, positions, beads)
+        _exchange_all(sampler, conf, grown, stream)
+    return conf, regrown
 
 
 Grown = list[tuple[Match, IntArray, Molecules]]
@@ -350,11 +352,14 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
 # --- packing -----------------------------------------------------------------------------------------
 
 
-def pack_frame(sampler: Sampler, positions: FloatArray, beads: Frame, stream: Stream) -> None:
-    """Pack a frame, annealed in as many steps as the sampler says; ``positions`` change."""
-    conf, schedule = configure(sampler, positions, beads), make_schedule(sampler.annealing)
-    pack(conf, _chiral(sampler, positions), schedule, stream.of(Use.PACKING), sampler.team)
+def pack_frame(sampler: Sampler, before: Configuration, beads: Frame, stream: Stream) -> Configuration:
+    """Pack a frame, annealed in as many steps as the sampler says; positions change and are returned."""
+    positions, schedule = before.positions, make_schedule(sampler.annealing)
+    conf = configure(sampler, positions, beads, before.neighbours)
+    held, one = _chiral(sampler, positions), stream.of(Use.PACKING)
+    pack(conf, held, schedule, one, sampler.team)
     shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    return conf
 
 
 def _chiral(sampler: Sampler, positions: FloatArray) -> Chiral:
