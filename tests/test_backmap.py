@@ -523,6 +523,7 @@ def test_seconds_of_the_stages_of_network_and_sampler(
 
     monkeypatch.setattr(mixed.FakeSampler, "__call__", timed)
     options = {**files.inputs, "--model": model, "-o": tmp_path / "aa.trr", "-e": 20, "-t": 300}
+    options["--no-check"] = None
     sampler, network = "growth 12 s, packing 0.2 s", r"network \d+(\.\d+)? s"
     for refine, start, stages in (
         ("exact", "growth", sampler),
