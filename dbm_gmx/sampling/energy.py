@@ -152,7 +152,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     return total
 
 
-@compiled()
+@compiled(forceinline=True)
 def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
     """Lennard-Jones energy of an atom with those around it, zero at the cut-off.
 
@@ -165,10 +165,16 @@ def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -
     c6, c12
         (k,) float32 with each.
     """
-    total, (x, y, z) = np.float32(0.0), at
-    limit, shift6 = np.float32(constants.lj2), np.float32(constants.tail.shift6)
-    if constants.tail.switched:  # a loop of its own: roots take time
+    # a loop of its own for each form: roots take time, and so does it to hand over all constants
+    if constants.tail.switched:
         return _switched_energy(at, around, c6, c12, constants)
+    limit, shift6 = np.float32(constants.lj2), np.float32(constants.tail.shift6)
+    return _shifted_energy(at, around, (c6, c12), limit, shift6)
+
+
+@compiled()
+def _shifted_energy(at: Any, around: Any, coefficients: Any, limit: Any, shift6: Any) -> Any:
+    total, (x, y, z), (c6, c12) = np.float32(0.0), at, coefficients
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(c6)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
@@ -194,12 +200,15 @@ def _switched_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) ->
     return total
 
 
-@compiled()
+@compiled(forceinline=True)
 def charge_energy(at: Any, around: Any, charge: Any, constants: Any) -> Any:
     """Potential at a place due to the charges around; arguments as for :func:`dispersion_energy`."""
+    return _charge_energy(at, around, charge, np.float32(constants.coulomb2), single(constants.beyond))
+
+
+@compiled()
+def _charge_energy(at: Any, around: Any, charge: Any, limit: Any, beyond: Any) -> Any:
     total, (x, y, z) = np.float32(0.0), at
-    limit = np.float32(constants.coulomb2)
-    beyond = single(constants.beyond)
     ax, ay, az = around[0], around[1], around[2]
     for j in range(len(charge)):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
