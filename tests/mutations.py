@@ -370,11 +370,11 @@ MUTATIONS = [
         ),
     ),
     one(
-        "slow-forces-count-once",
+        "weak-terms-act-in-full",
         "tests/test_forces.py -k packing",
         "sampling/packing.py",
-        "cores.weight * cores.weak, force)",
-        "cores.weak, force)",
+        "share = 1.0 if arrays.form[t] == DISTANCE else cores.weak",
+        "share = 1.0",
     ),
     one(
         "annealing-without-heat-and-weakness",

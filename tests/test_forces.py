@@ -44,7 +44,6 @@ from dbm_gmx.forcefield.terms import (
     STIFFEST,
     BondedTerms,
     add_term,
-    are_slow,
     soften,
     term_rows,
 )
@@ -491,15 +490,14 @@ def own_pairs(made: System, table: NonBonded) -> list[tuple[int, int, float, flo
     return found
 
 
-def inner(made: System, conditions: Conditions, x: np.ndarray, weak: float, *, slow: bool) -> float:
-    """Energy of the fast or the slow terms, bonds soft, and the others weak."""
+def inner(made: System, conditions: Conditions, x: np.ndarray, weak: float) -> float:
+    """Energy of the terms, bonds soft, and the others weak."""
     hamiltonian, total = make_hamiltonian(made, conditions), 0.0
     for m in made.matches:
-        terms = hamiltonian.molecules[m.moltype.name].terms
-        soft, chosen = soften(terms), np.flatnonzero(are_slow(terms.form, terms.parameters) == slow)
+        soft = soften(hamiltonian.molecules[m.moltype.name].terms)
         share = np.where(soft.form == DISTANCE, 1.0, weak)
         for first in m.first_atoms.tolist():
-            total += sum(share[t] * energy_of(soft, t, x, first) for t in chosen)
+            total += sum(share[t] * energy_of(soft, t, x, first) for t in range(len(share)))
     return total
 
 
@@ -533,24 +531,20 @@ def placed(seed: int) -> tuple[System, np.ndarray]:
 @pytest.mark.parametrize(("soft", "weak"), [(0.0, 1.0), (0.1, 1.0), (0.0, 0.3)])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_packing_forces_are_slopes_of_the_energy_of_the_frame(soft: float, weak: float, seed: int) -> None:
-    """Fast ones in every step, slow ones as often as they count."""
     made, atoms = placed(seed)
     beads = mapped_beads(made, atoms) + np.random.default_rng(seed).normal(scale=0.01, size=(made.n_beads, 3))
     conf = start(made, PACKED, atoms, MIXED, beads=beads).conf
     cutoff = 0.55
     slow = Slow(made, atoms, MIXED, cutoff=cutoff, soft=soft, form=zero_quadrupole(PACKED.rcoulomb))
     # in parts: what is far would be lost beside the bonds
-    near = slopes(slow.others, atoms, 1e-5) + slopes(slow.special, atoms, 1e-5)
-    near += slopes(lambda x: inner(made, PACKED, x, weak, slow=True), atoms, 1e-5)
-    fast = slopes(lambda x: inner(made, PACKED, x, weak, slow=False), atoms, 1e-6)
-    fast += slopes(lambda x: of_beads(made, PACKED, beads, x), atoms, 1e-6)
+    parts = slopes(slow.others, atoms, 1e-5), slopes(slow.special, atoms, 1e-5)
+    bonds = slopes(lambda x: inner(made, PACKED, x, weak), atoms, 1e-6)
+    bonds += slopes(lambda x: of_beads(made, PACKED, beads, x), atoms, 1e-6)
     conf.offsets[:] = 0.0
-    without = packing_forces(conf, Cores(cutoff, soft, 0, weak), Team())
+    found = packing_forces(conf, Cores(cutoff, soft, weak), Team())
     np.testing.assert_allclose(conf.offsets, mapped_beads(made, atoms) - beads, atol=1e-12)
-    agree(without, fast, 1e-6)
-    for weight in (1, 2):
-        got = packing_forces(conf, Cores(cutoff, soft, weight, weak), Team()) - without
-        agree(got, weight * near, 3e-6)
+    assert all(np.abs(part).max() > 1.0 for part in parts)
+    agree(found, sum(parts) + bonds, 1e-6)
 
 
 def test_packing_forces_see_images_of_an_atom_itself() -> None:
@@ -561,11 +555,10 @@ def test_packing_forces_see_images_of_an_atom_itself() -> None:
     slow = Slow(made, atoms, box, cutoff=0.55, soft=0.0, form=zero_quadrupole(PACKED.rcoulomb))
     ((i, j, _),) = slow.pairs
     assert (i == j).any()
-    without = packing_forces(conf, Cores(0.55, 0.0, 0, 1.0), Team())
-    force = packing_forces(conf, Cores(0.55, 0.0, 1, 1.0), Team()) - without
-    near = slopes(slow.others, atoms, 1e-5) + slopes(slow.special, atoms, 1e-5)
-    near += slopes(lambda x: inner(made, PACKED, x, 1.0, slow=True), atoms, 1e-5)
-    agree(force, near, 3e-6)
+    found = packing_forces(conf, Cores(0.55, 0.0, 1.0), Team())
+    bonds = slopes(lambda x: inner(made, PACKED, x, 1.0), atoms, 1e-6)
+    bonds += slopes(lambda x: of_beads(made, PACKED, conf.neighbours.beads, x), atoms, 1e-6)
+    agree(found - bonds, slopes(slow.others, atoms, 1e-5) + slopes(slow.special, atoms, 1e-5), 3e-6)
 
 
 # --- surroundings ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds, without_bonds
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
-from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms, slow_last
+from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
 from dbm_gmx.options import Conditions
 
 CROWDED = 5
@@ -51,7 +51,7 @@ class MoleculeHamiltonian:
     moltype, mapping
         The molecule type and its beads.
     terms
-        Bonded terms, springs for bonds of fixed length among them, slow ones last.
+        Bonded terms, springs for bonds of fixed length among them.
     fixed, length
         (c, 2), (c,) nm: bonds of fixed length.
     types, charges
@@ -160,7 +160,7 @@ def _molecule(
     return MoleculeHamiltonian(
         moltype,
         mapping,
-        slow_last(canonical([*bonded, springs])),
+        canonical([*bonded, springs]),
         fixed,
         length,
         types,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.compiled import compiled
@@ -30,9 +30,6 @@ PARAMETERS = 6
 
 STIFFEST = 2e5
 """Force constant of a bond while molecules are grown and packed, at most: long time steps, kJ/mol nm^-2."""
-
-STIFF_DIHEDRAL = 60.0
-"""Curvature of a periodic dihedral from which on it is as fast as an angle, kJ/mol rad^-2."""
 
 STRAIGHT = 1e-3
 """Sine of an angle below which the force on it no longer grows: in a straight line it has no direction."""
@@ -84,18 +81,6 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
         np.concatenate([np.zeros((0, 4), np.int64), *atoms]),
         np.concatenate([np.zeros((0, PARAMETERS)), *parameters]),
     )
-
-
-def slow_last(terms: BondedTerms) -> BondedTerms:
-    """The same terms, those that :func:`are_slow` after all others."""
-    order = np.argsort(are_slow(terms.form, terms.parameters), kind="stable")
-    return BondedTerms(terms.form[order], terms.atoms[order], terms.parameters[order])
-
-
-def are_slow(form: IntArray, parameters: FloatArray) -> BoolArray:
-    """(t,) terms whose forces change little in a time step of dynamics: dihedrals of low barriers."""
-    curvature = np.abs(parameters[:, 1]) * parameters[:, 2] ** 2
-    return np.asarray((form == POLYNOMIAL) | ((form == PERIODIC) & (curvature < STIFF_DIHEDRAL)), np.bool_)
 
 
 Written = list[tuple[int, IntArray, FloatArray]]

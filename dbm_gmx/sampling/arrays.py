@@ -17,7 +17,7 @@ from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
-from dbm_gmx.forcefield.terms import are_slow, soften
+from dbm_gmx.forcefield.terms import soften
 from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
 
@@ -95,16 +95,9 @@ class MoleculeArrays(NamedTuple):
 
 
 class TermArrays(NamedTuple):
-    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`.
-
-    Attributes
-    ----------
-    term_start, slow_start
-        (types + 1,) and (types,) where those of each type begin, and the slow ones among them.
-    """
+    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
 
     term_start: Any
-    slow_start: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -419,9 +412,7 @@ def _system_arrays(
 
 def _term_arrays(lists: _Lists, form: str, parameters: str) -> TermArrays:
     values = lists.array(parameters, np.float64, 6)
-    begin = lists.start("form")
-    slow = begin[:-1] + lists.array("fast")
-    return TermArrays(begin, slow, lists.array(form), lists.array("atoms", width=4), values)
+    return TermArrays(lists.start("form"), lists.array(form), lists.array("atoms", width=4), values)
 
 
 def _special_arrays(lists: _Lists) -> SpecialArrays:
@@ -481,8 +472,6 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
 
 def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     soft = soften(molecule.terms)
-    slow = are_slow(molecule.terms.form, molecule.terms.parameters)
-    lists.add("fast", [int((~slow).sum())])
     lists.add("form", molecule.terms.form.tolist())
     lists.add("atoms", molecule.terms.atoms.tolist())
     lists.add("parameters", molecule.terms.parameters.tolist())

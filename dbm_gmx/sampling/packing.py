@@ -43,11 +43,10 @@ from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
-EVERY = 2
-"""Steps from one look at slow forces to the next, which counts for all of them (Tuckerman, Berne, Martyna,
-J. Chem. Phys. 97, 1990, 1992): those of other atoms and of dihedrals.  Stiff terms and beads act always."""
-
 INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
+"""All forces act in every step: with those of other atoms in every second one, water came out .3 kT per atom
+too high, and polyethers needed four times the steps of annealing."""
+
 TIGHT = 0.6
 """Times the width of the bead restraints, while annealing."""
 
@@ -89,7 +88,6 @@ class PackingArrays(NamedTuple):
     first_atom: Any
     first_bead: Any
     term_start: Any
-    slow_start: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -144,15 +142,12 @@ class Cores(NamedTuple):
         nm.
     soft
         Part of sigma^6 added to r^6; while there is any, charges do not act.
-    weight
-        How often slow forces count in this step, see :data:`EVERY`.
     weak
         Share of angles and dihedrals.
     """
 
     cutoff: float
     soft: float
-    weight: int
     weak: float
 
 
@@ -238,7 +233,7 @@ def pack(
             soft, heat, weak = (
                 _between(ends, number / stretch.steps) for ends in (stretch.soft, stretch.heat, stretch.weak)
             )
-            cores = Cores(cutoff, soft, EVERY if step % EVERY == 0 else 0, weak)
+            cores = Cores(cutoff, soft, weak)
             work = partial(_some_forces, place, now, (cores, lists), motion.force)
             team.share(work, len(arrays.first_atom))
             _add_chirality(conf.positions, centres, signs, motion.force)
@@ -405,7 +400,7 @@ def _around(place: Any, arrays: Any, bead: int, lists: Any) -> Any:
 
 @compiled()
 def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
-    """Forces on the atoms of a bead by all but their special partners, as often as they count."""
+    """Forces on the atoms of a bead by all but their special partners."""
     positions, centre = place.positions, place.beads[bead]
     around = _around(place, arrays, bead, lists)
     limit, beyond = np.float32(cores.cutoff * cores.cutoff), single(arrays.constants.beyond)
@@ -434,7 +429,7 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
             fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
         for q in range(lists.skipped[i]):
             around[0, lists.hidden[i, q]] = kept[q]
-        force[i, 0], force[i, 1], force[i, 2] = cores.weight * fx, cores.weight * fy, cores.weight * fz
+        force[i, 0], force[i, 1], force[i, 2] = fx, fy, fz
 
 
 @compiled()
@@ -442,13 +437,9 @@ def _some_forces(place: Any, arrays: Any, pairs: Any, force: Any, first: int, st
     """Forces on the atoms (n, 3) of every ``step``-th molecule; offsets become those of the positions."""
     cores, lists = pairs
     for molecule in range(first, len(arrays.first_atom), step):
-        moltype, atom = arrays.moltype[molecule], arrays.first_atom[molecule]
-        if cores.weight == 0:
-            force[atom : atom + arrays.atom_start[moltype + 1] - arrays.atom_start[moltype]] = 0.0
-        else:
-            beads = arrays.site_start[moltype + 1] - arrays.site_start[moltype]
-            for bead in range(beads):
-                _bead_forces(place, arrays, cores, lists, force, arrays.first_bead[molecule] + bead)
+        moltype = arrays.moltype[molecule]
+        for bead in range(arrays.site_start[moltype + 1] - arrays.site_start[moltype]):
+            _bead_forces(place, arrays, cores, lists, force, arrays.first_bead[molecule] + bead)
         _molecule_forces(place, arrays, molecule, cores, force)
 
 
@@ -457,26 +448,10 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: 
     """Add the forces of terms, special pairs and beads of a molecule."""
     x = place.positions
     moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-    for t in range(arrays.term_start[moltype], arrays.slow_start[moltype]):
+    for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
         rows = term_rows(arrays.atoms, t, first)
         share = 1.0 if arrays.form[t] == DISTANCE else cores.weak
         add_term(arrays.form[t], arrays.parameters[t], x, rows, share, force)
-    if cores.weight > 0:
-        _slow_forces(arrays, x, moltype, first, cores, force)
-    bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
-    for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
-        offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
-        add_bead_restraint(arrays, b, first, offset, arrays.stiffness[bead + b], force)
-        for d in range(3):
-            place.offsets[bead + b, d] = offset[d]
-
-
-@compiled(forceinline=True)
-def _slow_forces(arrays: Any, x: Any, moltype: int, first: int, cores: Any, force: Any) -> None:
-    """Add the forces of slow terms and special pairs of a molecule, as often as they count."""
-    for t in range(arrays.slow_start[moltype], arrays.term_start[moltype + 1]):
-        rows = term_rows(arrays.atoms, t, first)
-        add_term(arrays.form[t], arrays.parameters[t], x, rows, cores.weight * cores.weak, force)
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
         if not acts_at_all(arrays.special_parameters[s]):
             continue
@@ -486,9 +461,14 @@ def _slow_forces(arrays: Any, x: Any, moltype: int, first: int, cores: Any, forc
             arrays.special_parameters[s], usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
         )
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, cores.soft)
-        push *= cores.weight
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)
+    bead = arrays.first_bead[molecule] - arrays.site_start[moltype]
+    for b in range(arrays.site_start[moltype], arrays.site_start[moltype + 1]):
+        offset = bead_offset(arrays, b, x, first, place.beads[bead + b])
+        add_bead_restraint(arrays, b, first, offset, arrays.stiffness[bead + b], force)
+        for d in range(3):
+            place.offsets[bead + b, d] = offset[d]
 
 
 @compiled()
