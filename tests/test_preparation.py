@@ -98,11 +98,19 @@ def test_annealing_is_long_enough_where_longer_gains_nothing(energies: dict[int,
     assert _enough(energies, 0.03) == steps
 
 
-def test_what_twice_the_steps_would_gain_is_said() -> None:
+def test_what_longer_annealing_would_gain_is_said() -> None:
     short = Preparation({}, {}, 4000, {0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80})
-    assert short.left == pytest.approx(0.05)
+    assert short.left == pytest.approx(0.20)
     assert "4000 steps" in short.lines(0.03)[0]
     assert "TOO FEW" in short.lines(0.03)[0]
+    # water: slower and slower, but never at its end
+    slow = Preparation({}, {}, 8000, {0: 15.65, 1000: 15.61, 2000: 15.59, 4000: 15.57, 8000: 15.555})
+    assert slow.left == pytest.approx(0.055)
+    assert "TOO FEW" in slow.lines(0.03)[0]
+    report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), prepared=slow)
+    assert not report.converged
+    assert report.convergence().startswith("NOT CONVERGED")
+    assert "annealing too short" in report.text()
     enough = Preparation({}, {}, 1000, {0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891})
     assert enough.left == pytest.approx(0.01)
     assert "TOO FEW" not in enough.lines(0.03)[0]

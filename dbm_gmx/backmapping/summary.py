@@ -178,18 +178,26 @@ class Report:
 
     @property
     def converged(self) -> bool:
-        """Whether every energy was stationary and as that of an independent start."""
-        if self.refinement.unsettled:
+        """Whether every energy was stationary, as that of an independent start, and annealing long enough."""
+        if self.refinement.unsettled or self._too_short:
             return False
         return self.against is None or not self.against.beyond(self.tolerance)[-1]
 
+    @property
+    def _too_short(self) -> bool:
+        return self.prepared is not None and self.prepared.left >= self.tolerance
+
     def convergence(self) -> str:
-        """What independent starts say."""
-        if self.against is None:
-            return "not compared with an independent start"
-        value, error = self.against.row(TOTAL)
-        count = len(self.refinement.twins)
-        said = f"{value:+.3f} +- {error:.3f} kT per atom beside {count} independent start{'s'[: count > 1]}"
+        """What independent starts and the trials of annealing say."""
+        said = "not compared with an independent start"
+        if self.against is not None:
+            value, error = self.against.row(TOTAL)
+            count = len(self.refinement.twins)
+            said = (
+                f"{value:+.3f} +- {error:.3f} kT per atom beside {count} independent start{'s'[: count > 1]}"
+            )
+        if self._too_short:
+            said += ", annealing too short"
         return said if self.converged else f"NOT CONVERGED: {said}"
 
     @property

@@ -33,6 +33,9 @@ LADDER = (1000, 2000, 4000, 8000, 16000)
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
 
+DOUBLINGS = 3
+"""Of the steps, whose gain says what is left where the longest annealing is not shown to be enough."""
+
 ATOMS, REPEATS = 2000, 8
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
 
@@ -87,13 +90,24 @@ class Preparation:
     energies: Mapping[int, float]
 
     @property
+    def exhausted(self) -> bool:
+        """Whether the longest annealing that is tried was not shown to be long enough."""
+        return self.annealing > 0 and self.annealing == max(self.energies, default=0)
+
+    @property
     def left(self) -> float:
-        """What twice the steps would lower the energy by, kT per atom."""
-        tried = [energy for steps, energy in self.energies.items() if steps >= self.annealing]
-        if len(tried) > 1:
-            return max(0.0, tried[0] - tried[1])
+        """How far the energy may still be from where it would end, kT per atom.
+
+        What longer annealing has gained, where that was tried; else what the last three doublings have
+        gained, since an energy that falls slowly falls by about as much from each doubling to the next.
+        """
+        if not self.energies:
+            return 0.0
+        if not self.exhausted:
+            longer = [energy for steps, energy in self.energies.items() if steps > self.annealing]
+            return max(0.0, self.energies[self.annealing] - min(longer, default=np.inf))
         before = [energy for steps, energy in self.energies.items() if steps < self.annealing]
-        return max(0.0, before[-1] - tried[0]) if before and tried else 0.0
+        return max(0.0, before[-DOUBLINGS:][0] - self.energies[self.annealing])
 
     @property
     def widest(self) -> float | None:
@@ -104,9 +118,10 @@ class Preparation:
         """Say it in up to two lines."""
         said = []
         if self.energies:
-            twice = f"twice as many lower the energy by {self.left:.3f} kT per atom"
+            what = "the last three doublings have lowered" if self.exhausted else "more lower"
             more = "" if self.left < tolerance else ": TOO FEW"
-            said.append(f"annealing      {self.annealing} steps, {twice}{more}")
+            gain = f"{what} the energy by {self.left:.3f} kT per atom"
+            said.append(f"annealing      {self.annealing} steps, {gain}{more}")
         loose = [
             f"{types[1]} {strain.width:.4f} nm"
             for types, strain in self.strain.items()
