@@ -394,8 +394,8 @@ MUTATIONS = [
         "a-gain-by-annealing-is-overlooked",
         "tests/test_preparation.py -k enough",
         "sampling/preparation.py",
-        "if max(values[k] - values[k + 1], values[k] - values[k + 2]) < 0.5 * tolerance:",
-        "if values[k] - values[k + 1] < 0.5 * tolerance:",
+        "value - min(ahead) < 0.5 * tolerance",
+        "value - ahead[0] < 0.5 * tolerance",
     ),
     one(
         "unlike-starts-are-converged",

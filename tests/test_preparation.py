@@ -87,7 +87,10 @@ def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
 @pytest.mark.parametrize(
     ("energies", "steps"),
     [
-        ({0: 1.0, 1000: 1.001, 2000: 0.999}, 0),
+        ({0: 1.0, 1000: 1.001, 2000: 0.999, 4000: 0.998}, 0),
+        # short annealing that is no better than growth alone says nothing of a longer one
+        ({0: 1.0, 1000: 1.001, 2000: 0.999, 4000: 0.9, 8000: 0.9, 16000: 0.9}, 4000),
+        ({0: 1.0, 1000: 1.001, 2000: 0.999}, 2000),
         ({0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891}, 1000),
         ({0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80}, 4000),
         # a rung that gains nothing by chance is not the end

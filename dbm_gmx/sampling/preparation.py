@@ -36,7 +36,7 @@ SWEEPS = 24
 DOUBLINGS = 3
 """Of the steps, whose gain says what is left where the longest annealing is not shown to be enough."""
 
-ATOMS, REPEATS = 2000, 8
+ATOMS, REPEATS = 2600, 4
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
 
 STRAINED = 1.3
@@ -272,10 +272,12 @@ def _climb(
 def _enough(energies: Mapping[int, float], tolerance: float) -> int:
     """The first number of steps beyond which the energy falls by less than half of the tolerance.
 
-    The energy falls by about as much from each doubling to the next, until it no longer falls at all.
+    The energy falls by about as much from each doubling to the next, until it no longer falls at all.  Short
+    annealing may lose as much of what growth has found as it gains: none at all is compared with more.
     """
     steps, values = list(energies), list(energies.values())
-    for k in range(len(steps) - 2):
-        if max(values[k] - values[k + 1], values[k] - values[k + 2]) < 0.5 * tolerance:
+    for k, value in enumerate(values):
+        ahead = values[k + 1 : k + 3] if k > 0 else values[1:4]
+        if len(ahead) == (2 if k > 0 else 3) and value - min(ahead) < 0.5 * tolerance:
             return steps[k]
     return steps[-1]
