@@ -133,7 +133,8 @@ def test_a_chain_whose_chirality_the_beads_decide(chain: Cut, tmp_path: Path) ->
     assert float(said[2]) >= 3
     found = chiralities(chain, atoms)
     assert (found[1] == found[0]).all()
-    assert (found[0] == true_chirality(chain)).all()
+    # only what is said to be undecided may be wrong
+    assert (found != true_chirality(chain)).sum() <= 18 - int(said[1])
     check_atoms(chain, atoms, fixed=True)
 
 
