@@ -17,6 +17,9 @@ CONSTRAINTS = ("none", "h-bonds", "all-bonds")
 NARROW = 0.003
 """Width of the bead restraints if nothing asks for more, nm."""
 
+TOLERANCE = 0.03
+"""Difference in energy that counts as none, kT per atom."""
+
 ASSUMED = "assumed"
 """Source of a temperature nobody has given."""
 
@@ -252,7 +255,7 @@ class Settings:
     start: str | None = None
     sweeps: int | None = None
     annealing: int | None = None
-    tolerance: float = 0.03
+    tolerance: float = TOLERANCE
     check: bool = True
     samples: int = 1
     orientations: int = 1
@@ -319,7 +322,7 @@ class ConvergenceCheck:
     """
 
     frames: int = 2
-    tolerance: float = 0.03
+    tolerance: float = TOLERANCE
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ NETWORK, CHECK = "network", "independent starts"
 """Names of the network's part among the stages, and of the check."""
 
 
+CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
+"""Numbers of the frames of a run that are begun anew."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rebuilt:
     """A frame on its way from beads to atoms.
@@ -145,10 +149,10 @@ class Backmapper:
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
 
     def _is_checked(self, number: int) -> bool:
-        """Whether a frame of the run is begun anew: numbers 0, 10, 100, ..."""
+        """Whether a frame of the run is begun anew."""
         settings = self.settings
         wanted = settings.check and settings.refine == "exact" and settings.sweeps is None
-        return wanted and (number == 0 or (number >= 10 and 10 ** (len(str(number)) - 1) == number))
+        return wanted and number in CHECKED
 
     def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
@@ -290,6 +294,11 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
         yield batch
 
 
+def all_threads(mapper: Backmapper, sampler: Sampler) -> Sampler:
+    """A sampler with the threads of all workers, for what is done before the first frame."""
+    return with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
+
+
 def prepare_mapper(
     mapper: Backmapper, beads: Callable[[int], Sequence[Frame]]
 ) -> tuple[Backmapper, Preparation | None]:
@@ -312,8 +321,9 @@ def prepare_mapper(
     if mapper.conditions.spread is not None and settings.annealing is not None:
         return mapper, None
     first = beads(1)[0]
-    together = with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
-    ready, found = prepare(together, replace(first, positions=whole_beads(mapper.system, first)))
+    ready, found = prepare(
+        all_threads(mapper, sampler), replace(first, positions=whole_beads(mapper.system, first))
+    )
     return replace(mapper, sampler=with_team(ready, sampler.team)), found
 
 

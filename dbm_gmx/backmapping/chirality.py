@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import Backmapper
+from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
 from dbm_gmx.chemistry.array_types import SignArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
@@ -25,7 +25,6 @@ from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, reference_chirality
 from dbm_gmx.options import TACTICITIES
-from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.chirality import DECIDED, Inferred
 from dbm_gmx.sampling.random_numbers import Use, preparation_stream
 from dbm_gmx.sampling.sampler import infer_unknown
@@ -100,8 +99,7 @@ def assign_states(
             raise InputError("a tacticity needs the force field: refine exactly, or start with growth")
         return mapper, Assignment(mapper.chirality, sources, confidence)
     frames = [replace(frame, positions=whole_beads(system, frame)) for frame in beads(FRAMES)]
-    team = Team(max(mapper.workers, mapper.sampler.team.size))
-    inferred = infer_unknown(mapper.sampler, frames, team)
+    inferred = infer_unknown(all_threads(mapper, mapper.sampler), frames)
     states = {}
     for number, (name, found) in enumerate(inferred.items()):
         unknown = unknown_of[name]

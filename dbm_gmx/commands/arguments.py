@@ -17,6 +17,7 @@ from dbm_gmx.options import (
     REFINEMENTS,
     STARTS,
     TACTICITIES,
+    TOLERANCE,
     AtomInputs,
     Conditions,
     ConvergenceCheck,
@@ -283,6 +284,17 @@ def add_relaxing(command: ArgumentParser) -> None:
         type=count(0),
         default=RelaxSettings.maxwarn,
         help="warnings of gmx grompp that are accepted (%(default)s)",
+    )
+
+
+def add_tolerance(command: ArgumentParser) -> None:
+    """Add what counts as converged."""
+    command.add_argument(
+        "--tolerance",
+        type=positive("energy in kT per atom"),
+        default=TOLERANCE,
+        metavar="KT",
+        help="what the energy may differ by from that of an independent start, kT per atom (%(default)s)",
     )
 
 

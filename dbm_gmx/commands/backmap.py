@@ -16,10 +16,10 @@ from dbm_gmx.commands.arguments import (
     add_model,
     add_process,
     add_relaxing,
+    add_tolerance,
     auto,
     count,
     inputs_and_method,
-    positive,
     record_of,
 )
 from dbm_gmx.commands.relax import say
@@ -85,13 +85,7 @@ def _add_settings(command: ArgumentParser) -> None:
         help="steps in which a frame is annealed, or auto: as many as it takes until more do not lower the "
         "energy (auto)",
     )
-    add(
-        "--tolerance",
-        type=positive("energy in kT per atom"),
-        default=Settings.tolerance,
-        metavar="KT",
-        help="what the energy may differ by from that of an independent start, kT per atom (%(default)s)",
-    )
+    add_tolerance(command)
     add(
         "--no-check",
         dest="check",

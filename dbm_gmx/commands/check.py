@@ -12,10 +12,10 @@ from dbm_gmx.commands.arguments import (
     add_inputs,
     add_method,
     add_model,
+    add_tolerance,
     add_verbose,
     count,
     inputs_and_method,
-    positive,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -48,13 +48,7 @@ def add_parser(commands: Commands) -> None:
         default=ConvergenceCheck.frames,
         help="frames that --converged rebuilds, evenly spread (%(default)s)",
     )
-    add(
-        "--tolerance",
-        type=positive("energy in kT per atom"),
-        default=ConvergenceCheck.tolerance,
-        metavar="KT",
-        help="difference that --converged takes for none, kT per atom (%(default)s)",
-    )
+    add_tolerance(command)
     add("--seed", type=count(0), default=Settings.seed, help="random seed of --converged (%(default)s)")
     add("--threads", type=count(1), help="CPU threads of --converged (all cores)")
     add_verbose(command)

@@ -6,15 +6,16 @@ system where nothing else is said; within a molecule type, a block or a move the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import soften
@@ -317,6 +318,17 @@ def make_constants(hamiltonian: Hamiltonian) -> Constants:
     )
 
 
+def bead_values(system: System, values: Mapping[str, FloatArray]) -> FloatArray:
+    """(m,) of all beads, from those (beads,) of each molecule type."""
+    return np.concatenate([np.tile(values[match.moltype.name], match.count) for match in system.matches])
+
+
+def bead_stiffness(hamiltonian: Hamiltonian) -> FloatArray:
+    """(m,) kT / s^2 of the restraints of width s, kJ/mol nm^-2."""
+    widths = {name: molecule.width for name, molecule in hamiltonian.molecules.items()}
+    return hamiltonian.kt / bead_values(hamiltonian.system, widths) ** 2
+
+
 class _Lists:
     """Lists that grow, with the places where each entry begins."""
 
@@ -374,7 +386,7 @@ def _system_arrays(
 ) -> tuple[AtomArrays, BeadArrays, MoleculeArrays, InstanceArrays]:
     """Arrays over what there is many times; ``blocks`` of each molecule type."""
     order = {name: number for number, name in enumerate(hamiltonian.molecules)}
-    types, charges, owner, size, width = [], [], [], [], []
+    types, charges, owner, size = [], [], [], []
     moltypes, first_atoms, first_beads = [], [], []
     block, block_atom, block_bead = [], [], []
     for match in hamiltonian.system.matches:
@@ -386,7 +398,6 @@ def _system_arrays(
         charges.append(np.tile(molecule.charges, count))
         owner.append((first_bead[:, None] + match.mapping.owner).reshape(-1))
         size.append(np.full(count, match.moltype.n_atoms))
-        width.append(np.tile(molecule.width, count))
         moltypes.append(np.full(count, order[name]))
         first_atoms.append(first_atom)
         first_beads.append(first_bead)
@@ -403,7 +414,7 @@ def _system_arrays(
         BeadArrays(
             np.searchsorted(owners[owned], np.arange(hamiltonian.system.n_beads + 1)),
             owned,
-            hamiltonian.kt / np.concatenate(width) ** 2,
+            bead_stiffness(hamiltonian),
         ),
         MoleculeArrays(*map(np.concatenate, (moltypes, first_atoms, first_beads))),
         InstanceArrays(*map(np.concatenate, (block, block_atom, block_bead))),

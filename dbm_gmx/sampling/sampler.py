@@ -41,7 +41,14 @@ from dbm_gmx.forcefield.constraints import shake_all
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Arrays, Configuration, blocks_of_beads, make_arrays
+from dbm_gmx.sampling.arrays import (
+    Arrays,
+    Configuration,
+    bead_stiffness,
+    bead_values,
+    blocks_of_beads,
+    make_arrays,
+)
 from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
 from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
@@ -146,7 +153,6 @@ def make_sampler(
     """
     hamiltonian = make_hamiltonian(system, conditions)
     arrays, molecules = make_arrays(hamiltonian), hamiltonian.molecules
-    reach = {name: reach_of_beads(molecule) for name, molecule in molecules.items()}
     pools, team = ConformerPools(hamiltonian.kt, CONFORMERS, settings.seed), Team(threads)
     return Sampler(
         system,
@@ -154,7 +160,7 @@ def make_sampler(
         dict(chirality),
         hamiltonian,
         arrays,
-        bead_values(system, reach),
+        reach_of_all(hamiltonian),
         settings.annealing or 0,
         blocks_of_beads(arrays, system.n_beads),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
@@ -186,19 +192,21 @@ def with_widths(sampler: Sampler, widths: Mapping[str, FloatArray]) -> Sampler:
         name: replace(grower, hamiltonian=hamiltonian, molecule=molecules[name])
         for name, grower in sampler.growers.items()
     }
-    stiffness = sampler.hamiltonian.kt / bead_values(sampler.system, widths) ** 2
     return replace(
         sampler,
         hamiltonian=hamiltonian,
-        arrays=sampler.arrays._replace(beads=sampler.arrays.beads._replace(stiffness=stiffness)),
-        radius=bead_values(sampler.system, {n: reach_of_beads(m) for n, m in molecules.items()}),
+        arrays=sampler.arrays._replace(
+            beads=sampler.arrays.beads._replace(stiffness=bead_stiffness(hamiltonian))
+        ),
+        radius=reach_of_all(hamiltonian),
         growers=growers,
     )
 
 
-def bead_values(system: System, values: Mapping[str, FloatArray]) -> FloatArray:
-    """(m,) of all beads, from those (beads,) of each molecule type."""
-    return np.concatenate([np.tile(values[match.moltype.name], match.count) for match in system.matches])
+def reach_of_all(hamiltonian: Hamiltonian) -> FloatArray:
+    """(m,) nm, how far from its bead an atom can be."""
+    reach = {name: reach_of_beads(molecule) for name, molecule in hamiltonian.molecules.items()}
+    return bead_values(hamiltonian.system, reach)
 
 
 def configure(
@@ -220,7 +228,7 @@ def configure(
 # --- states of stereo elements -----------------------------------------------------------------------
 
 
-def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict[str, Inferred]:
+def infer_unknown(sampler: Sampler, frames: Sequence[Frame]) -> dict[str, Inferred]:
     """Infer the states of stereo elements that the sampler is not given, the same for all frames.
 
     Parameters
@@ -229,8 +237,6 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict
         What it is given.
     frames
         Whole beads of one frame at least.
-    team
-        Threads; the result does not depend on them.
 
     Returns
     -------
@@ -254,7 +260,7 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame], team: Team) -> dict
             )
             for beads in frames
         ]
-        found[name] = infer_states(replace(grower, team=team), of_frames, stream)
+        found[name] = infer_states(grower, of_frames, stream)
     return found
 
 
