@@ -236,6 +236,9 @@ class Settings:
         ``None`` is the paper's four, and what the sampler needs up to its limit.
     annealing
         Steps in which a frame is annealed; ``None`` for as many as its energy asks for.
+    windows
+        Sweeps in which windows of molecules are annealed one by one, before all others; ``None`` for as many
+        as the energy asks for.
     tolerance
         kT per atom: what the energy may still change by, of a frame that counts as converged.
     check
@@ -255,6 +258,7 @@ class Settings:
     start: str | None = None
     sweeps: int | None = None
     annealing: int | None = None
+    windows: int | None = None
     tolerance: float = TOLERANCE
     check: bool = True
     samples: int = 1

@@ -168,7 +168,8 @@ class FakeSampler:
         if self.refused:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
-        self.chirality, self.threads, self.team, self.annealing = chirality, threads, Team(threads), 0
+        self.chirality, self.threads, self.team = chirality, threads, Team(threads)
+        self.annealing = self.windows = 0
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 

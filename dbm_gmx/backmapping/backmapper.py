@@ -302,7 +302,7 @@ def all_threads(mapper: Backmapper, sampler: Sampler) -> Sampler:
 def prepare_mapper(
     mapper: Backmapper, beads: Callable[[int], Sequence[Frame]]
 ) -> tuple[Backmapper, Preparation | None]:
-    """Fit widths of the bead restraints and length of the annealing where the settings leave them open.
+    """Fit widths of the bead restraints, annealing and windows where the settings leave them open.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ def prepare_mapper(
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or settings.refine != "exact" or settings.sweeps is not None:
         return mapper, None
-    if mapper.conditions.spread is not None and settings.annealing is not None:
+    if None not in (mapper.conditions.spread, settings.annealing, settings.windows):
         return mapper, None
     first = beads(1)[0]
     ready, found = prepare(

@@ -91,7 +91,8 @@ def benchmark(
             continue
         _run(one, many[:1])  # what is done once (compiling, caches) is not counted
         if one.sampler is not None:  # nor what is found out on the first frame
-            chosen = replace(chosen, settings=replace(chosen.settings, annealing=one.sampler.annealing))
+            steps, sweeps = one.sampler.annealing, one.sampler.windows
+            chosen = replace(chosen, settings=replace(chosen.settings, annealing=steps, windows=sweeps))
         yield str(_timed(f"{name}, 1 frame", one, many[:1], repeats))
         if frames > 1:
             yield str(_timed(f"{name}, {frames} frames", _mapper(system, chosen, many), many, 1))

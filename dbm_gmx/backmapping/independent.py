@@ -23,7 +23,7 @@ SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
 
 LONGER, LEAST = 2, 1000
-"""Times the steps of annealing, and so many of them at least."""
+"""Times the steps of annealing and the sweeps with windows, and so many of the steps at least."""
 
 
 class Twin(NamedTuple):
@@ -61,8 +61,9 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 
 
 def annealed_longer(sampler: Sampler) -> Sampler:
-    """The same with more steps of annealing."""
-    return replace(sampler, annealing=max(LEAST, LONGER * sampler.annealing))
+    """The same with more steps of annealing, and more sweeps with windows where there are any."""
+    annealing = max(LEAST, LONGER * sampler.annealing)
+    return replace(sampler, annealing=annealing, windows=LONGER * sampler.windows)
 
 
 def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:

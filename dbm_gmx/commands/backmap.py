@@ -85,6 +85,13 @@ def _add_settings(command: ArgumentParser) -> None:
         help="steps in which a frame is annealed, or auto: as many as it takes until more do not lower the "
         "energy (auto)",
     )
+    add(
+        "--windows",
+        type=auto(count(0)),
+        metavar="SWEEPS",
+        help="sweeps in which stretches of molecules are annealed one by one, or auto: as many as it takes "
+        "until more do not lower the energy (auto)",
+    )
     add_tolerance(command)
     add(
         "--no-check",

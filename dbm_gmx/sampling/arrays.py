@@ -14,12 +14,12 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
-from dbm_gmx.chemistry.stereo import stereo_bonds
+from dbm_gmx.chemistry.stereo import stereo_bonds, stereocentres
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import soften
-from dbm_gmx.sampling.moves import TRANSLATION, Move, make_blocks
+from dbm_gmx.sampling.moves import ANNEALING, TRANSLATION, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
 
 Part = TypeVar("Part")
@@ -195,6 +195,8 @@ class MoveArrays(NamedTuple):
         Beads whose centre a move changes, and the weights of its atoms (all atoms, bead by bead).
     held_start, held
         Dihedrals (h, 4) of bonds that a move changes and must not turn over.
+    tied_start, tied, centre_start, centre
+        Of windows: bonds (b, 2) whose length is kept, and stereocentres (c, 5).
     """
 
     move_type: Any
@@ -216,6 +218,10 @@ class MoveArrays(NamedTuple):
     share: Any
     held_start: Any
     held: Any
+    tied_start: Any
+    tied: Any
+    centre_start: Any
+    centre: Any
 
 
 class InstanceArrays(NamedTuple):
@@ -478,6 +484,10 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
         share=lists.array("share", np.float64),
         held_start=lists.start("held"),
         held=lists.array("held", width=4),
+        tied_start=lists.start("tied"),
+        tied=lists.array("tied", width=2),
+        centre_start=lists.start("centre"),
+        centre=lists.array("centre", width=5),
     )
 
 
@@ -511,6 +521,23 @@ def _partners(molecule: MoleculeHamiltonian) -> list[set[int]]:
     return partners
 
 
+_ByAtom = dict[int, list[tuple[int, ...]]]
+"""Rows of a table by the atoms in them."""
+
+
+def _by_atom(table: IntArray) -> _ByAtom:
+    found: _ByAtom = {}
+    for row in table.tolist():
+        for i in row:
+            found.setdefault(i, []).append(tuple(row))
+    return found
+
+
+def _touched(table: _ByAtom, atoms: list[int]) -> list[tuple[int, ...]]:
+    """Rows that any of some atoms is in."""
+    return sorted({row for i in atoms for row in table.get(i, ())})
+
+
 class _Interactions(NamedTuple):
     """What of a molecule type the moves look up.
 
@@ -522,8 +549,8 @@ class _Interactions(NamedTuple):
         Parameters of the special pairs, either way round; ``None`` where they do not act.
     terms, terms_of
         Atoms of each term, terms of each atom.
-    bonds_of
-        Dihedrals of the bonds that do not turn, by atom.
+    bonds_of, centres_of, ties_of
+        Dihedrals of the bonds that do not turn, stereocentres and bonds, by atom.
     weights_of
         Of each atom its weight in each bead.
     """
@@ -533,7 +560,9 @@ class _Interactions(NamedTuple):
     special: dict[tuple[int, int], list[float] | None]
     terms: list[list[int]]
     terms_of: list[list[int]]
-    bonds_of: dict[int, list[tuple[int, ...]]]
+    bonds_of: _ByAtom
+    centres_of: _ByAtom
+    ties_of: _ByAtom
     weights_of: list[dict[int, float]]
 
 
@@ -547,10 +576,11 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     for number, atoms in enumerate(terms):
         for i in atoms:
             terms_of[i].append(number)
-    bonds_of: dict[int, list[tuple[int, ...]]] = {}
-    for row in stereo_bonds(molecule.moltype)[:, :4].tolist():
-        for i in row:
-            bonds_of.setdefault(i, []).append(tuple(row))
+    ties: IntArray = np.unique(
+        np.sort(np.concatenate([molecule.moltype.bonds, molecule.fixed]), axis=1), axis=0
+    )
+    bonds_of = _by_atom(stereo_bonds(molecule.moltype)[:, :4])
+    centres_of, ties_of = _by_atom(stereocentres(molecule.moltype)), _by_atom(ties)
     weights_of: list[dict[int, float]] = [{} for _ in range(molecule.moltype.n_atoms)]
     weights = molecule.weights.tocoo()
     for bead, atom, weight in zip(
@@ -558,7 +588,9 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     ):
         weights_of[atom][bead] = weight
     first_term = lists.length("form") - len(molecule.terms.form)
-    known = _Interactions(molecule, first_term, special, terms, terms_of, bonds_of, weights_of)
+    known = _Interactions(
+        molecule, first_term, special, terms, terms_of, bonds_of, centres_of, ties_of, weights_of
+    )
     partners, owner = _partners(molecule), molecule.mapping.owner
     fragments = make_fragments(molecule.moltype)
     for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
@@ -579,15 +611,18 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
 def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int], partners: list[int]) -> None:
     """Add a move of a block with atoms of these types, whose special pairs are with these partners."""
     molecule, moved = known.molecule, move.atoms.tolist()
+    own, window = set(moved), move.move_type == ANNEALING
     # distances among these do not change
-    rigid = set(moved) | ({i for i in move.axis if i >= 0} if move.move_type != TRANSLATION else set())
+    rigid = set[int]() if window else own
+    if move.move_type not in (TRANSLATION, ANNEALING):
+        rigid = rigid | {i for i in move.axis if i >= 0}
     touched = sorted({t for i in moved for t in known.terms_of[i]})
     changed = [t for t in touched if not rigid.issuperset(known.terms[t])]
-    near = sorted({row for i in moved for row in known.bonds_of.get(i, ())})
+    near = _touched(known.bonds_of, moved)
     pairs, parameters = [], []
     for i in moved:
         for j in partners:
-            if j in rigid:
+            if j in rigid or (j in own and j <= i):
                 continue
             values = known.special.get((i, j), PLAIN)
             if values is not None:
@@ -602,6 +637,8 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("owner", molecule.mapping.owner[moved].tolist())
     lists.add("term", [known.first_term + t for t in changed])
     lists.add("held", [row for row in near if not rigid.issuperset(row)])
+    lists.add("tied", _touched(known.ties_of, moved) if window else [])
+    lists.add("centre", _touched(known.centres_of, moved) if window else [])
     lists.add("pair", pairs)
     lists.add("pair_parameters", parameters)
     lists.add("move_bead", beads)

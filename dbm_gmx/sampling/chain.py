@@ -13,6 +13,7 @@ from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.colouring import colour_blocks, colour_order
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.moves import (
+    ANNEALING,
     GIBBS_TORSION,
     MOVE_NAMES,
     PIVOT,
@@ -21,7 +22,8 @@ from dbm_gmx.sampling.moves import (
     TRANSLATION,
 )
 from dbm_gmx.sampling.random_numbers import Stream, Use
-from dbm_gmx.sampling.sweep import Colours, Progress, sweep
+from dbm_gmx.sampling.sweep import Colours, sweep
+from dbm_gmx.sampling.updates import Progress
 
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
@@ -29,8 +31,16 @@ LEARNING = 8
 DRIFT = 0.001
 """Change of the energy, kT per atom, that counts as none: so little is seen in very large systems only."""
 
-FIRST_STEP = {GIBBS_TORSION: 1.0, RIGID_ROTATION: 1.0, TORSION_STEP: 0.1, PIVOT: 0.06, TRANSLATION: 0.0025}
-"""Sizes of moves to begin with, radians or nm; those of the first two have no meaning."""
+FIRST_STEP = {
+    GIBBS_TORSION: 1.0,
+    RIGID_ROTATION: 1.0,
+    TORSION_STEP: 0.1,
+    PIVOT: 0.06,
+    TRANSLATION: 0.0025,
+    ANNEALING: 0.0,
+}
+"""Sizes of moves to begin with, radians or nm; of the two that choose, any; of windows, 0 or 1, see
+:func:`sweep_windows`."""
 
 OVERLAP = 1e5
 """Change of the energy in one sweep, kJ/mol, after which it is worked out anew."""
@@ -109,6 +119,15 @@ def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chai
     return Chain(conf, Colours(*colours), progress, [total_energy(conf)])
 
 
+def sweep_windows(chain: Chain, sweeps: int, stream: Stream, team: Team) -> None:
+    """Sweep until there were so many sweeps, with windows annealed in them."""
+    windows = chain.conf.arrays.moves.move_type == ANNEALING
+    chain.progress.steps[windows] = 1.0
+    while chain.sweeps < sweeps:
+        advance(chain, stream, team)
+    chain.progress.steps[windows] = 0.0
+
+
 def advance(chain: Chain, stream: Stream, team: Team) -> None:
     """Sweep once: the configuration, the energies and the counts of the chain change."""
     number = chain.sweeps + 1
@@ -136,7 +155,7 @@ def _learn(chain: Chain) -> None:
     """Fit the sizes of the small moves to the acceptance so far, and count anew."""
     arrays, steps = chain.conf.arrays, chain.progress.steps
     counts, move_type = _counts(arrays, chain.progress), arrays.moves.move_type
-    fit = (move_type != GIBBS_TORSION) & (move_type != RIGID_ROTATION) & (counts[:, 0] > 0)
+    fit = np.isin(move_type, (TORSION_STEP, PIVOT, TRANSLATION)) & (counts[:, 0] > 0)
     rate = counts[fit, 1] / counts[fit, 0]
     steps[fit] *= np.clip(np.sqrt((rate + 0.02) / ACCEPTED), 0.5, 1.5)
     # a rotation by more than this is no small one

@@ -1,6 +1,6 @@
 """What the sampler moves: blocks of atoms and the moves tried on them, from the molecular graph.
 
-Every move is a rotation or a shift of some atoms while the rest of the molecule stands still, and
+All but the last are rotations or shifts of some atoms while the rest of the molecule stands still, and
 none prefers a direction, so that a choice among several of them needs the target density only:
 
 ==================  ====================================================================================
@@ -9,10 +9,11 @@ none prefers a direction, so that a choice among several of them needs the targe
 ``TORSION_STEP``    as ``GIBBS_TORSION``, by one small random angle: plain Metropolis
 ``PIVOT``           about an atom, by a small rotation about a random axis: keeps the bond to that atom
 ``TRANSLATION``     by a small vector
+``ANNEALING``       neighbouring fragments by dynamics, see :mod:`~dbm_gmx.sampling.window_annealing`
 ==================  ====================================================================================
 
 The first two are iterated sampling-importance-resampling with the uniform distribution on the orbit of
-the rotation as proposal.  Inner conformers change through small moves of single atoms.
+the rotation as proposal.  Conformations of a stretch that its beads hold change by the last one only.
 """
 
 from __future__ import annotations
@@ -28,14 +29,24 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import Fragment, branch, branch_sizes
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 
-GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION = range(5)
-MOVE_NAMES = ("Gibbs torsion", "rigid rotation", "torsion step", "pivot", "translation")
+GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION, ANNEALING = range(6)
+MOVE_NAMES = ("Gibbs torsion", "rigid rotation", "torsion step", "pivot", "translation", "window annealing")
 
 LARGEST = 24
 """Atoms of a side branch up to which it is turned as a whole."""
 
 WHOLE = 40
 """Atoms of a molecule up to which it is moved as a whole."""
+
+WINDOW = 10
+"""Fragments of a window: polyethers and paraffins change conformation in stretches of three to seven bonds,
+and the more there is in a window, the seldomer it is accepted."""
+
+WIDEST = 48
+"""Atoms of a window."""
+
+SELDOM = 8
+"""A window is tried in one of so many sweeps: it takes as long as all other moves of its atoms together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +115,7 @@ def make_blocks(
     found += _branches(moltype.n_atoms, fragments)
     found += _crankshafts(graph, fragments)
     found += _wholes(graph, fragments, turning=beads == 1)
+    found += _windows(fragments)
     return tuple(found)
 
 
@@ -198,3 +210,29 @@ def _wholes(graph: nx.Graph, fragments: tuple[Fragment, ...], *, turning: bool) 
                     *([Move(RIGID_ROTATION, atoms)] if turning else []),
                 ]
             yield Block(first, tuple(moves))
+
+
+def _windows(fragments: tuple[Fragment, ...]) -> Iterator[Block]:
+    """Each fragment with those nearest to it along the bonds."""
+    tree = nx.Graph()
+    tree.add_nodes_from(range(len(fragments)))
+    tree.add_edges_from((number, f.parent) for number, f in enumerate(fragments) if f.parent >= 0)
+    found: dict[tuple[int, ...], int] = {}
+    for number in range(len(fragments)):
+        chosen = _nearest(tree, fragments, number)
+        if len(chosen) > 1:
+            found.setdefault(tuple(sorted(chosen)), number)
+    for chosen, number in found.items():
+        atoms = _rows(np.concatenate([fragments[k].own for k in chosen]).tolist())
+        yield Block(int(fragments[number].centre[0]), (Move(ANNEALING, atoms),), every=SELDOM)
+
+
+def _nearest(tree: nx.Graph, fragments: tuple[Fragment, ...], number: int) -> list[int]:
+    """A fragment and those nearest to it, as many as make a window."""
+    chosen, size = [number], len(fragments[number].own)
+    for _, other in nx.bfs_edges(tree, number):
+        size += len(fragments[other].own)
+        if len(chosen) == WINDOW or size > WIDEST:
+            break
+        chosen.append(other)
+    return chosen

@@ -1,4 +1,4 @@
-"""What a sampler finds out on one frame before all: widths of the restraints, steps of the annealing.
+"""What a sampler finds out on one frame before all: widths of the restraints, annealing, windows.
 
 Beads of a coarse-grained simulation are seldom where the mapped atoms of any conformation could be: their
 bonds and angles have other widths.  Atoms forced onto them are strained.  In the joint distribution of atoms
@@ -9,26 +9,37 @@ highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Ru
 
 Annealing that is too short leaves conformations that small moves do not change, and the energy stationary but
 too high.  It is long enough when twice the steps lower the energy no more.
+
+The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
+find what is left.  There are enough sweeps with them when twice as many lower the energy no more.  Where they
+lower it by nothing, they are left out.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.sampling.chain import advance, start_chain
+from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
+from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
 from dbm_gmx.sampling.sampler import Sampler, begin, configure, pack_frame, with_widths
 
 log = logging.getLogger(__name__)
 
-LADDER = (1000, 2000, 4000, 8000, 16000)
+LADDER = (1000, 2000, 4000, 8000)
 """Steps of annealing that are tried after none, one after the other."""
+
+SWEPT = (32, 64, 128, 256)
+"""Sweeps with windows that are tried after none."""
+
+AHEAD, ONE_AHEAD = (3, 2), (1, 1)
+"""How many trials must follow one that is enough, after none and after some: of annealing, of windows."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
@@ -78,36 +89,33 @@ class Preparation:
         By molecule type and bead type, with the widths that are used.
     narrow
         The same with the least width.
-    annealing
-        Steps that are used.
-    energies
-        kT per atom by number of steps that were tried; nothing where the number was given.
+    annealing, windows
+        Steps, and sweeps with windows, that are used.
+    energies, swept
+        kT per atom by number of steps, and by number of sweeps with windows, that were tried; nothing where
+        the number was given.
     """
 
     strain: Mapping[Types, Strain]
     narrow: Mapping[Types, Strain]
     annealing: int
     energies: Mapping[int, float]
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the longest annealing that is tried was not shown to be long enough."""
-        return self.annealing > 0 and self.annealing == max(self.energies, default=0)
+    windows: int = 0
+    swept: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def left(self) -> float:
-        """How far the energy may still be from where it would end, kT per atom.
+        """How far the energy may still be from where it would end, kT per atom."""
+        if self.swept:
+            return _left(self.swept, self.windows)
+        return _left(self.energies, self.annealing)
 
-        What longer annealing has gained, where that was tried; else what the last three doublings have
-        gained, since an energy that falls slowly falls by about as much from each doubling to the next.
-        """
-        if not self.energies:
-            return 0.0
-        if not self.exhausted:
-            longer = [energy for steps, energy in self.energies.items() if steps > self.annealing]
-            return max(0.0, self.energies[self.annealing] - min(longer, default=np.inf))
-        before = [energy for steps, energy in self.energies.items() if steps < self.annealing]
-        return max(0.0, before[-DOUBLINGS:][0] - self.energies[self.annealing])
+    @property
+    def exhausted(self) -> bool:
+        """Whether the most that is tried was not shown to be enough."""
+        if self.swept:
+            return _is_last(self.swept, self.windows)
+        return _is_last(self.energies, self.annealing)
 
     @property
     def widest(self) -> float | None:
@@ -117,11 +125,12 @@ class Preparation:
     def lines(self, tolerance: float) -> list[str]:
         """Say it in up to two lines."""
         said = []
-        if self.energies:
-            what = "the last three doublings have lowered" if self.exhausted else "more lower"
+        if self.energies or self.swept:
+            what = "the last doublings have lowered" if self.exhausted else "more lower"
             more = "" if self.left < tolerance else ": TOO FEW"
             gain = f"{what} the energy by {self.left:.3f} kT per atom"
-            said.append(f"annealing      {self.annealing} steps, {gain}{more}")
+            sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
+            said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{more}")
         loose = [
             f"{types[1]} {strain.width:.4f} nm"
             for types, strain in self.strain.items()
@@ -132,8 +141,28 @@ class Preparation:
         return said
 
 
+def _is_last(energies: Mapping[int, float], chosen: int) -> bool:
+    return chosen > 0 and chosen == max(energies, default=0)
+
+
+def _left(energies: Mapping[int, float], chosen: int) -> float:
+    """What more than what was chosen has gained, where that was tried, kT per atom.
+
+    Else what the last doublings have gained, since an energy that falls slowly falls by about as much from
+    each doubling to the next.
+    """
+    if not energies:
+        return 0.0
+    if not _is_last(energies, chosen):
+        return max(
+            0.0, energies[chosen] - min((e for n, e in energies.items() if n > chosen), default=np.inf)
+        )
+    before = [energy for number, energy in energies.items() if number < chosen]
+    return max(0.0, before[-DOUBLINGS:][0] - energies[chosen])
+
+
 def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
-    """Fit widths and annealing to a frame, where the user has given none.
+    """Fit widths, annealing and windows to a frame, where the user has given none.
 
     Parameters
     ----------
@@ -146,22 +175,34 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     -------
     The sampler to work with, and what was found out.
     """
-    free = sampler.hamiltonian.conditions.spread is None, sampler.settings.annealing is None
-    if not any(free):
-        return sampler, Preparation({}, {}, sampler.annealing, {})
+    settings = sampler.settings
+    wide, annealing, windows = (
+        sampler.hamiltonian.conditions.spread is None,
+        settings.annealing is None,
+        settings.windows is None,
+    )
+    if not (wide or annealing or windows):
+        return sampler, Preparation({}, {}, sampler.annealing, {}, sampler.windows)
     stream = preparation_stream(sampler.settings.seed)
     start, _ = begin(sampler, beads, None, stream, {})
     positions = start.positions
-    at_once = replace(sampler, annealing=0)
-    first = trial = _try(at_once, beads, positions, stream)
-    if free[0]:
-        at_once, trial = _loosened(at_once, beads, positions, stream, first)
-    energies: dict[int, float] = {}
-    annealing = sampler.annealing
-    if free[1]:
-        energies = _climb(at_once, beads, positions, stream, trial.energy)
-        annealing = _enough(energies, sampler.settings.tolerance)
-    return replace(at_once, annealing=annealing), Preparation(trial.strain, first.strain, annealing, energies)
+    chosen = replace(sampler, annealing=0)
+    first = trial = _try(chosen, beads, positions, stream)
+    if wide:
+        chosen, trial = _loosened(chosen, beads, positions, stream, first)
+    energies, swept = {0: trial.energy}, dict[int, float]()
+    if annealing:
+        energies = _climb(chosen, beads, positions, stream, trial.energy)
+        chosen = replace(chosen, annealing=_enough(energies, settings.tolerance))
+    else:
+        chosen = replace(chosen, annealing=sampler.annealing)
+    if windows and ANNEALING in chosen.arrays.moves.move_type:
+        swept = _with_windows(chosen, beads, positions, stream)
+        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, ONE_AHEAD))
+    found = Preparation(
+        trial.strain, first.strain, chosen.annealing, energies if annealing else {}, chosen.windows, swept
+    )
+    return chosen, found
 
 
 @dataclass(frozen=True)
@@ -174,20 +215,36 @@ class _Trial:
 
 def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Trial:
     """Pack and sweep a frame; a small one several times, since the energy of few atoms is uncertain."""
-    repeats = int(np.clip(np.ceil(ATOMS / len(start)), 1, REPEATS))
-    energy, square = 0.0, np.zeros(sampler.system.n_beads)
+    square = np.zeros(sampler.system.n_beads)
+    chains = _packed(sampler, beads, start, stream)
+    for chain, one in chains:
+        for number in range(SWEEPS):
+            advance(chain, one, sampler.team)
+            if number >= SWEEPS // 2:
+                square += (chain.conf.offsets**2).sum(axis=1)
+    square /= len(chains) * (SWEEPS - SWEEPS // 2)
+    return _Trial(_mean_energy(sampler, chains), _strain_of(sampler, square))
+
+
+_Chains = Sequence[tuple[Chain, Stream]]
+"""Markov chains of one frame, and the random numbers of each."""
+
+
+def _packed(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Chains:
+    """Chains that begin with the frame packed, as many as make :data:`ATOMS` atoms."""
+    repeats, found = int(np.clip(np.ceil(ATOMS / len(start)), 1, REPEATS)), []
     for repeat in range(repeats):
         positions, one = start.copy(), stream.of(sampler.annealing, repeat)
         conf = pack_frame(sampler, configure(sampler, positions, beads), beads, one)
         chain = start_chain(configure(sampler, positions, beads, conf.neighbours), sampler.updates)
-        for number in range(SWEEPS):
-            advance(chain, one, sampler.team)
-            if number >= SWEEPS // 2:
-                energy += chain.energies[-1]
-                square += (chain.conf.offsets**2).sum(axis=1)
-    count = repeats * (SWEEPS - SWEEPS // 2)
-    mean = energy / count / (sampler.hamiltonian.kt * len(start))
-    return _Trial(float(mean), _strain_of(sampler, square / count))
+        found.append((chain, one))
+    return found
+
+
+def _mean_energy(sampler: Sampler, chains: _Chains) -> float:
+    """Of the last halves of chains, kT per atom."""
+    means = [np.mean(chain.energies[chain.sweeps // 2 + 1 :]) for chain, _ in chains]
+    return float(np.mean(means)) / (sampler.hamiltonian.kt * sampler.system.n_atoms)
 
 
 # --- widths ------------------------------------------------------------------------------------------
@@ -269,15 +326,35 @@ def _climb(
     return energies
 
 
-def _enough(energies: Mapping[int, float], tolerance: float) -> int:
-    """The first number of steps beyond which the energy falls by less than half of the tolerance.
+def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, int] = AHEAD) -> int:
+    """The first number beyond which the energy falls by less than half of the tolerance.
 
-    The energy falls by about as much from each doubling to the next, until it no longer falls at all.  Short
-    annealing may lose as much of what growth has found as it gains: none at all is compared with more.
+    The energy falls by about as much from each doubling to the next, until it no longer falls at all.
+    ``ahead`` says how many more must have been tried, after none and after some: short annealing may lose as
+    much of what growth has found as it gains, and none at all is compared with more.
     """
-    steps, values = list(energies), list(energies.values())
+    numbers, values = list(energies), list(energies.values())
     for k, value in enumerate(values):
-        ahead = values[k + 1 : k + 3] if k > 0 else values[1:4]
-        if len(ahead) == (2 if k > 0 else 3) and value - min(ahead) < 0.5 * tolerance:
-            return steps[k]
-    return steps[-1]
+        count = ahead[min(k, 1)]
+        following = values[k + 1 : k + 1 + count]
+        if len(following) == count and value - min(following) < 0.5 * tolerance:
+            return numbers[k]
+    return numbers[-1]
+
+
+# --- windows -----------------------------------------------------------------------------------------
+
+
+def _with_windows(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> dict[int, float]:
+    """Energies, kT per atom, of ever more sweeps with windows until they gain nothing; without any first."""
+    energies = {0: _try(sampler, beads, start, stream).energy}
+    log.info("without windows: %.4f kT per atom", energies[0])
+    chains = _packed(sampler, beads, start, stream)
+    for sweeps in SWEPT:
+        for chain, one in chains:
+            sweep_windows(chain, sweeps, one, sampler.team)
+        energies[sweeps] = _mean_energy(sampler, chains)
+        log.info("%d sweeps with windows: %.4f kT per atom", sweeps, energies[sweeps])
+        if _enough(energies, sampler.settings.tolerance, ONE_AHEAD) < sweeps:
+            break
+    return energies

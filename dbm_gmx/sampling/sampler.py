@@ -49,7 +49,7 @@ from dbm_gmx.sampling.arrays import (
     blocks_of_beads,
     make_arrays,
 )
-from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain
+from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain, sweep_windows
 from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
@@ -84,8 +84,8 @@ class Sampler:
         What is sampled.
     radius
         (m,) nm, how far from its bead an atom can be.
-    annealing
-        Steps in which a frame is annealed.
+    annealing, windows
+        Steps in which a frame is annealed, and first sweeps in which windows of it are.
     updates
         Blocks that move atoms of each bead.
     growers
@@ -101,6 +101,7 @@ class Sampler:
     arrays: Arrays
     radius: FloatArray
     annealing: int
+    windows: int
     updates: tuple[IntArray, IntArray]
     growers: Mapping[str, Grower]
     team: Team
@@ -129,9 +130,12 @@ class Sampler:
         positions = conf.positions
         with stage("packing", seconds):
             conf = pack_frame(self, conf, beads, stream)
+        chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
+        with stage("windows", seconds):
+            if self.settings.refine == "exact":
+                sweep_windows(chain, self.windows, stream, self.team)
         with stage("sweeps", seconds):
-            chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
-            limit = LIMIT if self.settings.sweeps is None else self.settings.sweeps
+            limit = chain.sweeps + (LIMIT if self.settings.sweeps is None else self.settings.sweeps)
             while self.settings.refine == "exact" and chain.sweeps < limit:
                 if self.settings.sweeps is None and is_settled(chain):
                     break
@@ -162,6 +166,7 @@ def make_sampler(
         arrays,
         reach_of_all(hamiltonian),
         settings.annealing or 0,
+        settings.windows or 0,
         blocks_of_beads(arrays, system.n_beads),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,

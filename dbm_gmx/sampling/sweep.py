@@ -18,17 +18,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.chemistry.stereo import dihedral_cosine
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
-from dbm_gmx.forcefield.terms import term_energy, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration
-from dbm_gmx.sampling.energy import charge_energy, dispersion_energy
-from dbm_gmx.sampling.moves import GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
-from dbm_gmx.sampling.neighbours import at_home, image, near_any
+from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
 from dbm_gmx.sampling.random_numbers import Stream, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import random_matrix, turn_matrix
+from dbm_gmx.sampling.updates import (
+    Instance,
+    Progress,
+    SweepArrays,
+    Workspace,
+    bead_energy,
+    copy_moved,
+    displace,
+    inner_energy,
+    inside,
+    look_around,
+    outer_energy,
+    put_moved,
+    states_of,
+)
+from dbm_gmx.sampling.window_annealing import anneal_window
 
 CANDIDATES = 24
 """Rotations a ``GIBBS_TORSION`` or ``RIGID_ROTATION`` chooses from, at least."""
@@ -38,303 +49,11 @@ HOPELESS = 60.0
 (weight 1e-26)."""
 
 
-class SweepArrays(NamedTuple):
-    """What moves change and see, see :class:`~dbm_gmx.sampling.arrays.Arrays`."""
-
-    constants: Any
-    type: Any
-    charge: Any
-    molecule: Any
-    c6: Any
-    c12: Any
-    owned_start: Any
-    owned: Any
-    stiffness: Any
-    form: Any
-    atoms: Any
-    parameters: Any
-    own_start: Any
-    own: Any
-    own_special_start: Any
-    own_special: Any
-    own_type_start: Any
-    own_type: Any
-    own_bead_start: Any
-    own_bead: Any
-    every: Any
-    move_start: Any
-    move_type: Any
-    first: Any
-    second: Any
-    repeat: Any
-    moved_start: Any
-    moved: Any
-    slot: Any
-    owner: Any
-    changed_start: Any
-    changed: Any
-    pair_start: Any
-    pair: Any
-    pair_parameters: Any
-    shifted_start: Any
-    shifted: Any
-    share_start: Any
-    share: Any
-    held_start: Any
-    held: Any
-    instance_block: Any
-    instance_atom: Any
-    instance_bead: Any
-
-
-class Progress(NamedTuple):
-    """What a chain knows of its moves.
-
-    Attributes
-    ----------
-    steps
-        (moves,) sizes of the small moves, radians or nm; 0 switches a move off.
-    gained
-        (instances, 2) the change of the potential and of the beads' energy in a sweep, kJ/mol.
-    tried
-        (instances, most moves of a block, 3): tries, acceptances and effective candidates.
-    """
-
-    steps: Any
-    gained: Any
-    tried: Any
-
-
 class Colours(NamedTuple):
     """Ranges of instances of each colour, and the instances in that order."""
 
     start: Any
     order: Any
-
-
-class BlockSurroundings(NamedTuple):
-    """What a block sees in an update.
-
-    Attributes
-    ----------
-    centre
-        (3,) nm.
-    around, charge
-        (3, n) float32 x, y, z relative to the centre, and (n,) charge of the atoms.
-    c6, c12
-        (types of the block, n) coefficients with each.
-    """
-
-    centre: Any
-    around: Any
-    charge: Any
-    c6: Any
-    c12: Any
-
-
-class Instance(NamedTuple):
-    """A block of one molecule: its number, first atom and first bead."""
-
-    block: int
-    first_atom: int
-    first_bead: int
-
-
-class Workspace(NamedTuple):
-    """What an update works with.
-
-    Attributes
-    ----------
-    old, new
-        (atoms, 3) positions before and after a move.
-    offsets, new_offsets
-        (beads, 3) of the beads a move displaces.
-    matrix, pivot
-        (3, 3), (3,) of a rotation.
-    rng
-        Random numbers.
-    steps, gained, tried
-        Sizes of all moves, and those of the instance, see :class:`Progress`.
-    """
-
-    old: Any
-    new: Any
-    offsets: Any
-    new_offsets: Any
-    matrix: Any
-    pivot: Any
-    rng: Any
-    steps: Any
-    gained: Any
-    tried: Any
-
-
-# --- what a block sees -------------------------------------------------------------------------------
-
-
-@compiled(forceinline=True)
-def _extent(place: Any, arrays: Any, block: int, first_bead: int) -> float:
-    """Radius about a block's first bead that holds the spheres of all its beads."""
-    home = first_bead + arrays.own_bead[arrays.own_bead_start[block]]
-    widest = 0.0
-    for q in range(arrays.own_bead_start[block], arrays.own_bead_start[block + 1]):
-        own = first_bead + arrays.own_bead[q]
-        dx = place.beads[own, 0] - place.beads[home, 0]
-        dy = place.beads[own, 1] - place.beads[home, 1]
-        dz = place.beads[own, 2] - place.beads[home, 2]
-        widest = max(widest, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[own])
-    return widest
-
-
-@compiled(forceinline=True)
-def _gather(place: Any, arrays: Any, at: Any, limit: float, rows: Any) -> Any:
-    """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
-
-    Left out are its own atoms and their special partners.
-
-    Returns
-    -------
-    (4, n) float32 x, y, z relative to the bead and charge, and (n,) types.
-    """
-    block, first_atom = at.block, at.first_atom
-    centre = place.beads[at.first_bead + arrays.own_bead[arrays.own_bead_start[block]]]
-    own, own_end = arrays.own_start[block], arrays.own_start[block + 1]
-    special, special_end = arrays.own_special_start[block], arrays.own_special_start[block + 1]
-    molecule = arrays.molecule[first_atom + arrays.own[own]]
-    positions, most = place.positions, 0
-    for q in rows:
-        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
-    around, types = np.empty((4, most + 1), np.float32), np.empty(most + 1, np.int64)
-    k = 0
-    for q in rows:
-        sx, sy, sz = image(place, place.shift[q])
-        sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
-        same = at_home(place.shift[q])
-        related = first < last and arrays.molecule[arrays.owned[first]] == molecule
-        for r in range(first, last):
-            atom = arrays.owned[r]
-            x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
-            # written in any case: whether it is kept no processor can guess
-            around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[atom]
-            types[k] = arrays.type[atom]
-            kept = x * x + y * y + z * z < limit
-            if related:
-                row = atom - first_atom
-                for s in range(own, own_end):
-                    kept &= arrays.own[s] != row
-                if same:
-                    for s in range(special, special_end):
-                        kept &= arrays.own_special[s] != row
-            k += kept
-    return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
-
-
-@compiled()
-def look_around(place: Any, arrays: Any, at: Any) -> BlockSurroundings:
-    """All that a block sees."""
-    # a sphere that no move can change: about a bead, around all places the atoms may be at
-    block, first_bead = at.block, at.first_bead
-    begin, end = arrays.own_bead_start[block], arrays.own_bead_start[block + 1]
-    radius = _extent(place, arrays, block, first_bead) + arrays.constants.reach
-    rows = near_any(place, first_bead + arrays.own_bead[begin:end])
-    around, types = _gather(place, arrays, at, radius * radius, rows)
-    n, first_type = len(types), arrays.own_type_start[block]
-    count = arrays.own_type_start[block + 1] - first_type
-    c6, c12 = np.empty((count, n), np.float32), np.empty((count, n), np.float32)
-    for s in range(count):
-        own = arrays.own_type[first_type + s]
-        for j in range(n):
-            c6[s, j], c12[s, j] = arrays.c6[own, types[j]], arrays.c12[own, types[j]]
-    return BlockSurroundings(place.beads[first_bead + arrays.own_bead[begin]], around[:3], around[3], c6, c12)
-
-
-# --- energies of a move ------------------------------------------------------------------------------
-
-
-@compiled(forceinline=True)
-def _inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
-    """Energy of terms and special pairs that a move changes."""
-    total = 0.0
-    for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
-        t = arrays.changed[q]
-        total += term_energy(
-            arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, first)
-        )
-    for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
-        i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
-        dx = positions[i, 0] - positions[j, 0]
-        dy = positions[i, 1] - positions[j, 1]
-        dz = positions[i, 2] - positions[j, 2]
-        r2 = dx * dx + dy * dy + dz * dz
-        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-        total += special_energy(arrays.constants, arrays.pair_parameters[q], usual, r2)
-    return total
-
-
-@compiled(forceinline=True)
-def _outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
-    """Energy of the atoms of a move with all that the block sees."""
-    centre = surroundings.centre
-    total = 0.0
-    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
-        atom, slot = first + arrays.moved[q], arrays.slot[q]
-        x = np.float32(positions[atom, 0] - centre[0])
-        y = np.float32(positions[atom, 1] - centre[1])
-        z = np.float32(positions[atom, 2] - centre[2])
-        c6, c12 = surroundings.c6[slot], surroundings.c12[slot]
-        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays.constants)
-        charge = arrays.charge[atom]
-        if arrays.constants.charged and charge != 0.0:
-            total += charge * charge_energy(
-                (x, y, z), surroundings.around, surroundings.charge, arrays.constants
-            )
-    return total
-
-
-@compiled(forceinline=True)
-def _bead_energy(place: Any, arrays: Any, at: Any, move: int, workspace: Any) -> float:
-    """Energy of the beads a move displaces, whose new offsets go into the workspace."""
-    old, begin, end = workspace.old, arrays.moved_start[move], arrays.moved_start[move + 1]
-    share = arrays.share_start[move]
-    total = 0.0
-    for q in range(arrays.shifted_start[move], arrays.shifted_start[move + 1]):
-        row = q - arrays.shifted_start[move]
-        bead = at.first_bead + arrays.shifted[q]
-        for d in range(3):
-            value = place.offsets[bead, d]
-            for r in range(begin, end):
-                value += arrays.share[share + r - begin] * (
-                    place.positions[at.first_atom + arrays.moved[r], d] - old[r - begin, d]
-                )
-            workspace.offsets[row, d] = value
-            total += arrays.stiffness[bead] * value * value
-        share += end - begin
-    return 0.5 * total
-
-
-@compiled(forceinline=True)
-def _inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
-    """Whether the atoms of a move are in the spheres of their beads."""
-    for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
-        atom, bead = at.first_atom + arrays.moved[q], at.first_bead + arrays.owner[q]
-        far = 0.0
-        for d in range(3):
-            far += (place.positions[atom, d] - place.beads[bead, d]) ** 2
-        if far > place.radius[bead] ** 2:
-            return False
-    return True
-
-
-@compiled(forceinline=True)
-def _states(positions: Any, arrays: Any, first: int, move: int) -> int:
-    """The states of the bonds that a move must not turn over, a bit for each."""
-    states = 0
-    for q in range(arrays.held_start[move], arrays.held_start[move + 1]):
-        i, j, k, m = arrays.held[q, 0], arrays.held[q, 1], arrays.held[q, 2], arrays.held[q, 3]
-        cosine = dihedral_cosine(positions, (first + i, first + j, first + k, first + m))
-        states = 2 * states + (1 if cosine > 0.0 else 0)
-    return states
 
 
 # --- moving atoms ------------------------------------------------------------------------------------
@@ -350,33 +69,6 @@ def _rotate(positions: Any, arrays: Any, first: int, move: int, workspace: Any) 
         atom = first + arrays.moved[q]
         for d in range(3):
             positions[atom, d] = pivot[d] + matrix[d, 0] * x + matrix[d, 1] * y + matrix[d, 2] * z
-
-
-@compiled(forceinline=True)
-def _copy(positions: Any, arrays: Any, first: int, move: int, into: Any) -> None:
-    """Copy the positions of the atoms of a move."""
-    begin = arrays.moved_start[move]
-    for q in range(begin, arrays.moved_start[move + 1]):
-        for d in range(3):
-            into[q - begin, d] = positions[first + arrays.moved[q], d]
-
-
-@compiled(forceinline=True)
-def _put(positions: Any, arrays: Any, first: int, move: int, places: Any) -> None:
-    """Put the atoms of a move to places."""
-    begin = arrays.moved_start[move]
-    for q in range(begin, arrays.moved_start[move + 1]):
-        for d in range(3):
-            positions[first + arrays.moved[q], d] = places[q - begin, d]
-
-
-@compiled(forceinline=True)
-def _displace(offsets: Any, arrays: Any, first: int, move: int, new: Any) -> None:
-    """Note the new offsets of the beads of a move."""
-    begin = arrays.shifted_start[move]
-    for q in range(begin, arrays.shifted_start[move + 1]):
-        for d in range(3):
-            offsets[first + arrays.shifted[q], d] = new[q - begin, d]
 
 
 @compiled(forceinline=True)
@@ -458,6 +150,15 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
     )
 
 
+@compiled(forceinline=True)
+def _is_on(arrays: Any, block: int, steps: Any) -> bool:
+    """Whether any move of a block is not switched off."""
+    on = False
+    for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
+        on |= steps[move] != 0.0
+    return on
+
+
 @compiled()
 def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
     """Try all moves of an instance.
@@ -472,14 +173,18 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
         Stream of random numbers.
     """
     at = Instance(arrays.instance_block[one], arrays.instance_atom[one], arrays.instance_bead[one])
+    if not _is_on(arrays, at.block, progress.steps):
+        return
     surroundings = look_around(place, arrays, at)
     workspace = _workspace(arrays, at.block, rng, progress, one)
     for move in range(arrays.move_start[at.block], arrays.move_start[at.block + 1]):
         if progress.steps[move] == 0.0:
             continue
-        _copy(place.positions, arrays, at.first_atom, move, workspace.old)
+        copy_moved(place.positions, arrays, at.first_atom, move, workspace.old)
         if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
             _choose(place, arrays, at, move, surroundings, workspace)
+        elif arrays.move_type[move] == ANNEALING:
+            anneal_window(place, arrays, at, move, surroundings, workspace)
         else:
             _walk(place, arrays, at, move, surroundings, workspace)
 
@@ -495,36 +200,36 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
     positions = place.positions
     kt, rng = arrays.constants.kt, workspace.rng
     tried = workspace.tried[move - arrays.move_start[at.block]]
-    inner = _inner_energy(positions, arrays, at.first_atom, move)
-    bead = _bead_energy(place, arrays, at, move, workspace)
+    inner = inner_energy(positions, arrays, at.first_atom, move)
+    bead = bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
-    states = _states(positions, arrays, at.first_atom, move)
+    states = states_of(positions, arrays, at.first_atom, move)
     for _ in range(arrays.repeat[move]):
         _step(positions, arrays, at.first_atom, move, workspace)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if _inside(place, arrays, at, move) and _states(positions, arrays, at.first_atom, move) == states:
-            trial_bead = _bead_energy(place, arrays, at, move, workspace)
-            trial_inner = _inner_energy(positions, arrays, at.first_atom, move)
+        if inside(place, arrays, at, move) and states_of(positions, arrays, at.first_atom, move) == states:
+            trial_bead = bead_energy(place, arrays, at, move, workspace)
+            trial_inner = inner_energy(positions, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
             if first < math.exp(min(0.0, -rise / kt)):
-                trial_outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
+                trial_outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
                 if not known:
-                    _copy(positions, arrays, at.first_atom, move, workspace.new)
-                    _put(positions, arrays, at.first_atom, move, workspace.old)
-                    outer, known = _outer_energy(positions, arrays, at.first_atom, move, surroundings), True
-                    _put(positions, arrays, at.first_atom, move, workspace.new)
+                    copy_moved(positions, arrays, at.first_atom, move, workspace.new)
+                    put_moved(positions, arrays, at.first_atom, move, workspace.old)
+                    outer, known = outer_energy(positions, arrays, at.first_atom, move, surroundings), True
+                    put_moved(positions, arrays, at.first_atom, move, workspace.new)
                 accepted = second < math.exp(min(0.0, (outer - trial_outer) / kt))
         if accepted:
             workspace.gained[0] += trial_inner + trial_outer - inner - outer
             workspace.gained[1] += trial_bead - bead
             inner, outer, bead = trial_inner, trial_outer, trial_bead
-            _displace(place.offsets, arrays, at.first_bead, move, workspace.offsets)
-            _copy(positions, arrays, at.first_atom, move, workspace.old)
+            displace(place.offsets, arrays, at.first_bead, move, workspace.offsets)
+            copy_moved(positions, arrays, at.first_atom, move, workspace.old)
             tried[1] += 1.0
         else:
-            _put(positions, arrays, at.first_atom, move, workspace.old)
+            put_moved(positions, arrays, at.first_atom, move, workspace.old)
 
 
 @compiled()
@@ -544,13 +249,13 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
         x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
     else:
         _middle(arrays, move, workspace)
-    inner = _inner_energy(positions, arrays, at.first_atom, move)
-    bead = _bead_energy(place, arrays, at, move, workspace)
-    outer = _outer_energy(positions, arrays, at.first_atom, move, surroundings)
-    _copy(positions, arrays, at.first_atom, move, workspace.new)
+    inner = inner_energy(positions, arrays, at.first_atom, move)
+    bead = bead_energy(place, arrays, at, move, workspace)
+    outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    copy_moved(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
-    states = _states(positions, arrays, at.first_atom, move)
+    states = states_of(positions, arrays, at.first_atom, move)
     for k in range(1, count):
         if torsion:
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
@@ -558,13 +263,13 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
             random_matrix(rng, workspace.matrix)
         _rotate(positions, arrays, at.first_atom, move, workspace)
         drawn = uniform(rng)
-        if not _inside(place, arrays, at, move) or _states(positions, arrays, at.first_atom, move) != states:
+        if not inside(place, arrays, at, move) or states_of(positions, arrays, at.first_atom, move) != states:
             continue
-        trial_bead = _bead_energy(place, arrays, at, move, workspace)
-        trial = _inner_energy(positions, arrays, at.first_atom, move)
+        trial_bead = bead_energy(place, arrays, at, move, workspace)
+        trial = inner_energy(positions, arrays, at.first_atom, move)
         if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
-        trial += _outer_energy(positions, arrays, at.first_atom, move, surroundings)
+        trial += outer_energy(positions, arrays, at.first_atom, move, surroundings)
         rise = (trial + trial_bead - low) / kt
         if rise < 0.0:
             weight, square, low = weight * math.exp(rise), square * math.exp(2.0 * rise), trial + trial_bead
@@ -574,18 +279,18 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
         square += share * share
         if drawn * weight < share:
             kept, kept_bead, chosen = trial, trial_bead, k
-            _copy(positions, arrays, at.first_atom, move, workspace.new)
+            copy_moved(positions, arrays, at.first_atom, move, workspace.new)
             for row in range(len(workspace.offsets)):
                 for d in range(3):
                     workspace.new_offsets[row, d] = workspace.offsets[row, d]
     tried[0] += 1.0
     tried[2] += weight * weight / square
-    _put(positions, arrays, at.first_atom, move, workspace.new)
+    put_moved(positions, arrays, at.first_atom, move, workspace.new)
     if chosen:
         tried[1] += 1.0
         workspace.gained[0] += kept - inner - outer
         workspace.gained[1] += kept_bead - bead
-        _displace(place.offsets, arrays, at.first_bead, move, workspace.new_offsets)
+        displace(place.offsets, arrays, at.first_bead, move, workspace.new_offsets)
 
 
 # --- a sweep -----------------------------------------------------------------------------------------

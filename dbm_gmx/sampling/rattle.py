@@ -1,0 +1,146 @@
+"""Bonds that keep their lengths in dynamics: positions, velocities and the metric, compiled.
+
+All atoms that move have the same mass.  Rows of bonds (b, 2) are those of (n, 3) positions; from row ``free``
+on atoms stand still.
+"""
+
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dbm_gmx.compiled import compiled
+
+EXACT = 1e-7
+"""Relative error of the square of a bond's length."""
+
+ROUNDS = 200
+"""In which bonds must have come to their lengths."""
+
+
+@compiled()
+def squared_lengths(x: Any, bonds: Any) -> Any:
+    """(b,) nm^2."""
+    square = np.zeros(len(bonds))
+    for b in range(len(bonds)):
+        for d in range(3):
+            square[b] += (x[bonds[b, 0], d] - x[bonds[b, 1], d]) ** 2
+    return square
+
+
+@compiled()
+def tie(x: Any, before: Any, bonds: Any, square: Any, free: int) -> bool:
+    """Bring bonds to their lengths along the directions they had (Andersen, J. Comput. Phys. 52, 24, 1983).
+
+    Parameters
+    ----------
+    x, before
+        (n, 3) nm after and before a step; ``x`` changes.
+    bonds, square, free
+        Bonds, their squared lengths, nm^2, and how many atoms move.
+
+    Returns
+    -------
+    Whether that could be done.
+    """
+    for _ in range(ROUNDS):
+        worst = 0.0
+        for b in range(len(bonds)):
+            i, j = bonds[b, 0], bonds[b, 1]
+            dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
+            ex = before[i, 0] - before[j, 0]
+            ey = before[i, 1] - before[j, 1]
+            ez = before[i, 2] - before[j, 2]
+            off = square[b] - dx * dx - dy * dy - dz * dz
+            worst = max(worst, abs(off) / square[b])
+            first, second = (1.0 if i < free else 0.0), (1.0 if j < free else 0.0)
+            push = 0.5 * off / ((first + second) * (dx * ex + dy * ey + dz * ez))
+            first, second = first * push, second * push
+            x[i, 0] += first * ex
+            x[i, 1] += first * ey
+            x[i, 2] += first * ez
+            x[j, 0] -= second * ex
+            x[j, 1] -= second * ey
+            x[j, 2] -= second * ez
+        if worst < EXACT:
+            return True
+    return False
+
+
+@compiled()
+def factor_metric(x: Any, bonds: Any, free: int, units: Any, factor: Any) -> float:
+    """Cholesky factor of the metric of the bonds, and the logarithm of its determinant.
+
+    The metric is ``J J^T``, J the gradients of the lengths by the atoms that move.  Dynamics with fixed
+    lengths has a density of positions that is the root of its determinant times that of free atoms of these
+    lengths (Fixman, Proc. Natl. Acad. Sci. 71, 3050, 1974).
+
+    Parameters
+    ----------
+    x, bonds, free
+        As for :func:`tie`.
+    units, factor
+        (b, 3) becomes the directions of the bonds, (b, b) the factor, in its lower half.
+
+    Returns
+    -------
+    Not a number where bonds depend on each other.
+    """
+    logarithm = 0.0
+    for b in range(len(bonds)):
+        i, j, r2 = bonds[b, 0], bonds[b, 1], 0.0
+        for d in range(3):
+            units[b, d] = x[i, d] - x[j, d]
+            r2 += units[b, d] ** 2
+        for d in range(3):
+            units[b, d] /= math.sqrt(r2)
+        for c in range(b + 1):
+            common = 0.0
+            for s in range(2):
+                for t in range(2):
+                    if bonds[b, s] < free and bonds[b, s] == bonds[c, t]:
+                        common += 1.0 if s == t else -1.0
+            value = 0.0
+            if common != 0.0:
+                for d in range(3):
+                    value += common * units[b, d] * units[c, d]
+            for k in range(c):
+                value -= factor[b, k] * factor[c, k]
+            if c < b:
+                factor[b, c] = value / factor[c, c]
+            else:
+                factor[b, b] = math.sqrt(value)
+                logarithm += math.log(value)
+    return logarithm
+
+
+@compiled()
+def straighten(velocity: Any, bonds: Any, free: int, units: Any, factor: Any) -> None:
+    """Take from velocities (free, 3) what would change the bonds; see :func:`factor_metric`."""
+    bonds_count = len(bonds)
+    rate = np.zeros(bonds_count)
+    for b in range(bonds_count):
+        i, j = bonds[b, 0], bonds[b, 1]
+        for d in range(3):
+            if i < free:
+                rate[b] += units[b, d] * velocity[i, d]
+            if j < free:
+                rate[b] -= units[b, d] * velocity[j, d]
+        for k in range(b):
+            rate[b] -= factor[b, k] * rate[k]
+        rate[b] /= factor[b, b]
+    for b in range(bonds_count - 1, -1, -1):
+        for k in range(b + 1, bonds_count):
+            rate[b] -= factor[k, b] * rate[k]
+        rate[b] /= factor[b, b]
+    for b in range(bonds_count):
+        i, j = bonds[b, 0], bonds[b, 1]
+        for d in range(3):
+            if i < free:
+                velocity[i, d] -= rate[b] * units[b, d]
+            if j < free:
+                velocity[j, d] += rate[b] * units[b, d]

@@ -1,0 +1,493 @@
+"""A window annealed in the field of its neighbours, as one move that is accepted or not; compiled.
+
+A window is a stretch of a molecule.  Small moves cannot take it from one conformation that its beads allow to
+another.  Here its torsions and its neighbours are weakened and brought back while it moves by Langevin
+dynamics.  Where it comes to is accepted with the probability that the work done on it asks for, which leaves
+the distribution unchanged (nonequilibrium candidate Monte Carlo: Nilmeier, Crooks, Minh, Chodera, Proc. Natl.
+Acad. Sci. 108, E1009, 2011).  The schedule is the same from either end, as it must be.
+
+Work is the change of all energy, kinetic energy with it, less the heat.  So neither the time step nor the
+forces on the way make an error, as long as these depend on positions alone: neighbours are seen at a short
+distance only.
+
+Bonds keep the lengths they have, which other moves change.
+"""
+
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dbm_gmx.chemistry.stereo import stereo_volume
+from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.nonbonded import (
+    acts_at_all,
+    clamped,
+    coulomb_force,
+    inverse_distance,
+    inverse_sixth,
+    lennard_jones_force,
+    special_pair,
+    usual_pair,
+)
+from dbm_gmx.forcefield.terms import ANGLE, COSINE, DISTANCE, HARMONIC, QUARTIC, add_force, add_term
+from dbm_gmx.sampling.langevin import MASS
+from dbm_gmx.sampling.random_numbers import gaussian, uniform
+from dbm_gmx.sampling.rattle import factor_metric, squared_lengths, straighten, tie
+from dbm_gmx.sampling.surroundings import CONDUCTOR, CUTOFF
+from dbm_gmx.sampling.updates import (
+    bead_energy,
+    displace,
+    inner_energy,
+    inside,
+    outer_energy,
+    put_moved,
+    states_of,
+)
+
+STEPS = 500
+"""Of an annealing."""
+
+TIME_STEP = 0.008
+"""ps: all atoms are heavy, and bonds do not swing."""
+
+FRICTION = 5.0
+"""ps^-1."""
+
+REFRESHED = 10
+"""Steps between two exchanges of heat."""
+
+WEAK, THIN = 0.15, 0.7
+"""Shares of torsions, with angles along the chain, and of neighbours, half way."""
+
+WIDE = 0.2
+"""nm: how far from its bead an atom is on the way, as a rule: those around are listed for that."""
+
+HELD, TORSION, NEIGHBOUR = range(3)
+"""Forces that do not change on the way, and those that get weaker."""
+
+
+class Window(NamedTuple):
+    """A window cut out; rows are those of its atoms, the ones that move first.
+
+    Attributes
+    ----------
+    free
+        How many atoms move.
+    x, velocity, force
+        (n, 3) nm from the centre of the surroundings; (free, 3) nm/ps; (3, n, 3) kJ/mol nm^-1: held, by
+        torsions, by neighbours.
+    bonds, square
+        (b, 2), (b,) bonds that keep their length, and its square, nm^2.
+    term, rows, strength
+        (t,) numbers of terms, their atoms (t, 4), and whether they are held or get weaker.
+    own
+        (3, free, n) c6, c12, qq of pairs within the window.
+    around, c6, c12
+        (4, k) x, y, z and charge of atoms around, (types, k) coefficients with each.
+    slot, charge
+        (free,) rows of ``c6``, and charges.
+    share, offset, stiffness
+        (beads, free) weights of the atoms, (beads, 3) nm of the beads in the beginning less those weights
+        times ``x``, and (beads,) kJ/mol nm^-2.
+    units, factor
+        Space for the metric of the bonds.
+    """
+
+    free: int
+    x: Any
+    velocity: Any
+    force: Any
+    bonds: Any
+    square: Any
+    term: Any
+    rows: Any
+    strength: Any
+    own: Any
+    around: Any
+    c6: Any
+    c12: Any
+    slot: Any
+    charge: Any
+    share: Any
+    offset: Any
+    stiffness: Any
+    units: Any
+    factor: Any
+
+
+# --- the move ----------------------------------------------------------------------------------------
+
+
+@compiled()
+def anneal_window(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+    """Anneal a window, and take what comes out or leave it."""
+    positions, kt = place.positions, arrays.constants.kt
+    tried = workspace.tried[move - arrays.move_start[at.block]]
+    inner = inner_energy(positions, arrays, at.first_atom, move)
+    bead = bead_energy(place, arrays, at, move, workspace)
+    outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    states = _all_states(positions, arrays, at.first_atom, move)
+    window = _cut_out(place, arrays, at, move, surroundings)
+    before = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
+    work = _go(arrays, window, workspace.rng)
+    after = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
+    drawn, accepted = uniform(workspace.rng), False
+    for q in range(window.free):
+        for d in range(3):
+            window.x[q, d] += surroundings.centre[d]
+    put_moved(positions, arrays, at.first_atom, move, window.x)
+    right = _all_states(positions, arrays, at.first_atom, move) == states
+    if right and inside(place, arrays, at, move):
+        trial_bead = bead_energy(place, arrays, at, move, workspace)
+        trial_inner = inner_energy(positions, arrays, at.first_atom, move)
+        trial_outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+        work += trial_inner + trial_outer + trial_bead - inner - outer - bead
+        # not a number where dynamics went astray, and never accepted then
+        accepted = drawn < math.exp(min(0.0, -work / kt - 0.5 * (after - before)))
+    tried[0] += 1.0
+    if accepted:
+        tried[1] += 1.0
+        workspace.gained[0] += trial_inner + trial_outer - inner - outer
+        workspace.gained[1] += trial_bead - bead
+        displace(place.offsets, arrays, at.first_bead, move, workspace.offsets)
+    else:
+        put_moved(positions, arrays, at.first_atom, move, workspace.old)
+
+
+@compiled()
+def _all_states(positions: Any, arrays: Any, first: int, move: int) -> int:
+    """States of the bonds that do not turn and of the stereocentres of a window, a bit for each."""
+    states, centre = states_of(positions, arrays, first, move), np.empty(5, np.int64)
+    for q in range(arrays.centre_start[move], arrays.centre_start[move + 1]):
+        for k in range(5):
+            row = arrays.centre[q, k]
+            centre[k] = first + row if row >= 0 else row
+        states = 2 * states + (1 if stereo_volume(positions, centre) > 0.0 else 0)
+    return states
+
+
+# --- a window cut out --------------------------------------------------------------------------------
+
+
+@compiled(forceinline=True)
+def _row_of(atoms: Any, count: int, atom: int) -> int:
+    """Row of an atom, which is added where it is not there; the count may grow by that."""
+    for k in range(count):
+        if atoms[k] == atom:
+            return k
+    atoms[count] = atom
+    return count
+
+
+@compiled()
+def _cut_out(place: Any, arrays: Any, at: Any, move: int, surroundings: Any) -> Window:
+    """Cut out the window of a move."""
+    begin, end, first = arrays.moved_start[move], arrays.moved_start[move + 1], at.first_atom
+    free, ties = end - begin, arrays.tied_start[move + 1] - arrays.tied_start[move]
+    terms = arrays.changed_start[move + 1] - arrays.changed_start[move]
+    pairs = arrays.pair_start[move + 1] - arrays.pair_start[move]
+    atoms = np.empty(free + 2 * ties + 4 * terms + pairs, np.int64)
+    atoms[:free] = arrays.moved[begin:end]
+    count, bonds, degree = free, np.empty((ties, 2), np.int64), np.zeros(len(atoms), np.int64)
+    for b in range(ties):
+        for s in range(2):
+            row = _row_of(atoms, count, arrays.tied[arrays.tied_start[move] + b, s])
+            count = max(count, row + 1)
+            bonds[b, s] = row
+            degree[row] += 1 if row < free else 2  # whatever hangs on those that stand still
+    term, rows = np.empty(terms, np.int64), np.zeros((terms, 4), np.int64)
+    strength, kept = np.empty(terms, np.int64), 0
+    for q in range(terms):
+        t = arrays.changed[arrays.changed_start[move] + q]
+        for k in range(4):
+            if arrays.atoms[t, k] >= 0:
+                rows[kept, k] = _row_of(atoms, count, arrays.atoms[t, k])
+                count = max(count, rows[kept, k] + 1)
+        if not _is_tied(bonds, arrays.form[t], rows[kept]):
+            term[kept] = t
+            strength[kept] = _strength(arrays.form[t], rows[kept], degree)
+            kept += 1
+    for q in range(pairs):
+        count = max(count, _row_of(atoms, count, arrays.pair[arrays.pair_start[move] + q, 1]) + 1)
+    x = np.empty((count, 3))
+    for k in range(count):
+        for d in range(3):
+            x[k, d] = place.positions[first + atoms[k], d] - surroundings.centre[d]
+    charge = np.empty(free, np.float32)
+    for k in range(free):
+        charge[k] = arrays.charge[first + atoms[k]]
+    around, c6, c12 = _near(place, arrays, at, surroundings)
+    share, offset, stiffness = _restraints(place, arrays, at, move, x)
+    return Window(
+        free,
+        x,
+        np.empty((free, 3)),
+        np.zeros((3, count, 3)),
+        bonds,
+        squared_lengths(x, bonds),
+        term[:kept],
+        rows[:kept],
+        strength[:kept],
+        _own_pairs(arrays, at, move, atoms[:count]),
+        around,
+        c6,
+        c12,
+        arrays.slot[begin:end],
+        charge,
+        share,
+        offset,
+        stiffness,
+        np.empty((ties, 3)),
+        np.empty((ties, ties)),
+    )
+
+
+@compiled(forceinline=True)
+def _is_tied(bonds: Any, form: int, rows: Any) -> bool:
+    """Whether a term is of a bond whose length is kept."""
+    if form not in (DISTANCE, QUARTIC):
+        return False
+    for b in range(len(bonds)):
+        if (bonds[b, 0] == rows[0] and bonds[b, 1] == rows[1]) or (
+            bonds[b, 1] == rows[0] and bonds[b, 0] == rows[1]
+        ):
+            return True
+    return False
+
+
+@compiled(forceinline=True)
+def _strength(form: int, rows: Any, degree: Any) -> int:
+    """Whether a term is held or gets weaker: angles of single atoms do not stand in the way of torsions.
+
+    What need not be weakened makes no work.
+    """
+    if form in (DISTANCE, QUARTIC, HARMONIC):
+        return HELD
+    if form in (ANGLE, COSINE) and (degree[rows[0]] < 2 or degree[rows[2]] < 2):
+        return HELD
+    return TORSION
+
+
+@compiled()
+def _own_pairs(arrays: Any, at: Any, move: int, atoms: Any) -> Any:
+    """(3, free, n) c6, c12, qq of pairs within a window."""
+    free, first = arrays.moved_start[move + 1] - arrays.moved_start[move], at.first_atom
+    own = np.zeros((3, free, len(atoms)), np.float32)
+    for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
+        if not acts_at_all(arrays.pair_parameters[q]):
+            continue
+        i, j = arrays.pair[q, 0], arrays.pair[q, 1]
+        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, first + i, first + j)
+        of = special_pair(arrays.pair_parameters[q], usual)
+        row, other = _row_of(atoms, len(atoms), i), _row_of(atoms, len(atoms), j)
+        own[0, row, other], own[1, row, other], own[2, row, other] = of
+        if other < free:
+            own[0, other, row], own[1, other, row], own[2, other, row] = of
+    return own
+
+
+@compiled()
+def _near(place: Any, arrays: Any, at: Any, surroundings: Any) -> Any:
+    """Those of the surroundings that a window may meet: (4, k), and (types, k) c6 and c12."""
+    count, centre = surroundings.around.shape[1], surroundings.centre
+    begin, end = arrays.own_bead_start[at.block], arrays.own_bead_start[at.block + 1]
+    found, k = np.empty(count, np.int64), 0
+    for j in range(count):
+        for q in range(begin, end):
+            bead, r2 = at.first_bead + arrays.own_bead[q], 0.0
+            for d in range(3):
+                r2 += (place.beads[bead, d] - centre[d] - surroundings.around[d, j]) ** 2
+            if r2 < (WIDE + CUTOFF) ** 2:
+                found[k] = j
+                k += 1
+                break
+    around, types = np.empty((4, k), np.float32), len(surroundings.c6)
+    c6, c12 = np.empty((types, k), np.float32), np.empty((types, k), np.float32)
+    for q in range(k):
+        for d in range(3):
+            around[d, q] = surroundings.around[d, found[q]]
+        around[3, q] = surroundings.charge[found[q]]
+        for s in range(types):
+            c6[s, q], c12[s, q] = surroundings.c6[s, found[q]], surroundings.c12[s, found[q]]
+    return around, c6, c12
+
+
+@compiled()
+def _restraints(place: Any, arrays: Any, at: Any, move: int, x: Any) -> Any:
+    """Weights, offsets and stiffness of the beads that a window shifts."""
+    free = arrays.moved_start[move + 1] - arrays.moved_start[move]
+    begin, beads = arrays.shifted_start[move], arrays.shifted_start[move + 1] - arrays.shifted_start[move]
+    share, offset, stiffness = np.empty((beads, free)), np.empty((beads, 3)), np.empty(beads)
+    for b in range(beads):
+        bead = at.first_bead + arrays.shifted[begin + b]
+        stiffness[b] = arrays.stiffness[bead]
+        for r in range(free):
+            share[b, r] = arrays.share[arrays.share_start[move] + b * free + r]
+        for d in range(3):
+            offset[b, d] = place.offsets[bead, d]
+            for r in range(free):
+                offset[b, d] -= share[b, r] * x[r, d]
+    return share, offset, stiffness
+
+
+# --- the way -----------------------------------------------------------------------------------------
+
+
+@compiled()
+def _go(arrays: Any, window: Any, rng: Any) -> float:
+    """Move a window along its schedule; the change of its kinetic energy less the heat, kJ/mol."""
+    x, velocity, free, kt = window.x, window.velocity, window.free, arrays.constants.kt
+    kept, before = math.exp(-FRICTION * TIME_STEP * REFRESHED), window.x.copy()
+    _thermalise(window, 0.0, kt, rng)
+    work = -_kinetic(window)
+    _forces(arrays, window)
+    for step in range(STEPS):
+        done = 1.0 - abs(2.0 * (step + 0.5) / STEPS - 1.0)
+        done *= 2.0 - done  # slow in the middle
+        shares = 1.0, WEAK**done, THIN**done
+        _kick(window, shares)
+        for q in range(free):
+            for d in range(3):
+                before[q, d] = x[q, d]
+                x[q, d] += TIME_STEP * velocity[q, d]
+        if not tie(x, before, window.bonds, window.square, free):
+            return np.nan
+        for q in range(free):
+            for d in range(3):
+                velocity[q, d] = (x[q, d] - before[q, d]) / TIME_STEP
+        _forces(arrays, window)
+        _kick(window, shares)
+        if (step + 1) % REFRESHED == 0:
+            factor_metric(x, window.bonds, free, window.units, window.factor)
+            straighten(velocity, window.bonds, free, window.units, window.factor)
+            work += _kinetic(window)
+            if step + 1 < STEPS:
+                _thermalise(window, kept, kt, rng)
+                work -= _kinetic(window)
+    return work
+
+
+@compiled(forceinline=True)
+def _kinetic(window: Any) -> float:
+    """kJ/mol."""
+    total = 0.0
+    for q in range(window.free):
+        for d in range(3):
+            total += window.velocity[q, d] ** 2
+    return 0.5 * MASS * total
+
+
+@compiled(forceinline=True)
+def _thermalise(window: Any, kept: float, kt: float, rng: Any) -> None:
+    """Keep a share of the velocities and draw the rest; the metric must be that of the positions."""
+    width = math.sqrt((1.0 - kept * kept) * kt / MASS)
+    for q in range(window.free):
+        for d in range(3):
+            velocity = kept * window.velocity[q, d] if kept > 0.0 else 0.0
+            window.velocity[q, d] = velocity + width * gaussian(rng)
+    straighten(window.velocity, window.bonds, window.free, window.units, window.factor)
+
+
+@compiled(forceinline=True)
+def _kick(window: Any, shares: Any) -> None:
+    """Half a step of the velocities."""
+    force, half = window.force, 0.5 * TIME_STEP / MASS
+    for q in range(window.free):
+        for d in range(3):
+            total = force[HELD, q, d]
+            total += shares[TORSION] * force[TORSION, q, d] + shares[NEIGHBOUR] * force[NEIGHBOUR, q, d]
+            window.velocity[q, d] += half * total
+
+
+# --- forces ------------------------------------------------------------------------------------------
+
+
+@compiled()
+def _forces(arrays: Any, window: Any) -> None:
+    """Work out the forces on the atoms of a window; those on atoms that stand still mean nothing."""
+    x, force, free = window.x, window.force, window.free
+    force[:, :free] = 0.0
+    for q in range(len(window.term)):
+        t, rows = window.term[q], window.rows[q]
+        four = rows[0], rows[1], rows[2], rows[3]
+        add_term(arrays.form[t], arrays.parameters[t], x, four, 1.0, force[window.strength[q]])
+    places = x.T.astype(np.float32)
+    limit, charged = np.float32(CUTOFF * CUTOFF), arrays.constants.charged
+    for q in range(free):
+        at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
+        of = window.own[0, q], window.own[1, q], window.own[2, q]
+        fx, fy, fz = _own_push(at, places, of, limit)
+        add_force(force[NEIGHBOUR], q, fx, fy, fz)
+        fx, fy, fz = _push(at, window.around, (window.c6[slot], window.c12[slot]), limit)
+        add_force(force[NEIGHBOUR], q, fx, fy, fz)
+        if charged and window.charge[q] != 0.0:
+            fx, fy, fz = _charge_push(at, window.around, window.charge[q], limit)
+            add_force(force[NEIGHBOUR], q, fx, fy, fz)
+    for b in range(len(window.stiffness)):
+        share = window.share[b]
+        for d in range(3):
+            offset = window.offset[b, d]
+            for r in range(free):
+                offset += share[r] * x[r, d]
+            for r in range(free):
+                force[HELD, r, d] -= window.stiffness[b] * share[r] * offset
+
+
+@compiled()
+def _own_push(at: Any, places: Any, of: Any, limit: Any) -> Any:
+    """Force on an atom by those of its window."""
+    fx = fy = fz = np.float32(0.0)
+    (px, py, pz), (c6, c12, qq) = at, of
+    ax, ay, az = places[0], places[1], places[2]
+    for j in range(len(c6)):
+        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        near = clamped(r2)
+        push = lennard_jones_force(near, inverse_sixth(near, np.float32(0.0)), c6[j], c12[j])
+        push += qq[j] * inverse_distance(near) / near
+        push = push if r2 < limit else np.float32(0.0)
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz
+
+
+@compiled()
+def _push(at: Any, around: Any, of: Any, limit: Any) -> Any:
+    """Lennard-Jones force on an atom by those around."""
+    fx = fy = fz = np.float32(0.0)
+    (px, py, pz), (c6, c12) = at, of
+    ax, ay, az = around[0], around[1], around[2]
+    for j in range(len(c6)):
+        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        near = clamped(r2)
+        push = lennard_jones_force(near, inverse_sixth(near, np.float32(0.0)), c6[j], c12[j])
+        push = push if r2 < limit else np.float32(0.0)
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz
+
+
+@compiled()
+def _charge_push(at: Any, around: Any, charge: Any, limit: Any) -> Any:
+    """Force on a charge by those around."""
+    fx = fy = fz = np.float32(0.0)
+    px, py, pz = at
+    ax, ay, az, charges = around[0], around[1], around[2], around[3]
+    for j in range(len(ax)):
+        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
+        r2 = dx * dx + dy * dy + dz * dz
+        near = clamped(r2)
+        push = charge * charges[j] * coulomb_force(inverse_distance(near), near, CONDUCTOR)
+        push = push if r2 < limit else np.float32(0.0)
+        fx += push * dx
+        fy += push * dy
+        fz += push * dz
+    return fx, fy, fz
