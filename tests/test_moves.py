@@ -10,14 +10,18 @@ from systems import alkane, chain, molecule, ring
 from dbm_gmx.chemistry.fragments import branch, make_fragments
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.sampling.moves import (
+    ANNEALING,
     GIBBS_TORSION,
     LARGEST,
     MOVE_NAMES,
     PIVOT,
     RIGID_ROTATION,
+    SELDOM,
     TORSION_STEP,
     TRANSLATION,
     WHOLE,
+    WIDEST,
+    WINDOW,
     Block,
     Move,
     make_blocks,
@@ -192,7 +196,7 @@ def test_bonds_keep_their_length(moltype: MoleculeType) -> None:
     x = rng.normal(size=(moltype.n_atoms, 3))
     for block in make_blocks(moltype, make_fragments(moltype), 1):
         for move in block.moves:
-            if move.move_type in (TRANSLATION, RIGID_ROTATION):
+            if move.move_type in (TRANSLATION, RIGID_ROTATION, ANNEALING):
                 continue
             a, b = x[move.axis[0]], x[move.axis[1]]
             n = rng.normal(size=3) if move.move_type == PIVOT else b - a
@@ -207,6 +211,25 @@ def test_bonds_keep_their_length(moltype: MoleculeType) -> None:
             assert np.abs(y[move.atoms] - x[move.atoms]).max(initial=0) > 1e-3
 
 
+@ALL
+def test_windows_are_stretches_of_fragments(moltype: MoleculeType) -> None:
+    fragments = make_fragments(moltype)
+    windows = [b for b in make_blocks(moltype, fragments, 2) for m in b.moves if m.move_type == ANNEALING]
+    graph, covered = chemical_graph(moltype), set[int]()
+    for block in windows:
+        (move,), own = block.moves, set(block.atoms.tolist())
+        inside = [f for f in fragments if own.issuperset(f.own.tolist())]
+        assert own == {int(i) for f in inside for i in f.own}
+        assert 1 < len(inside) <= WINDOW
+        assert len(move.atoms) <= WIDEST
+        assert nx.is_connected(graph.subgraph(own))
+        assert block.every == SELDOM
+        covered |= own
+    # whatever is joined to something small enough is in one
+    small = [f for f in fragments if f.parent >= 0 and len(f.own) + len(fragments[f.parent].own) <= WIDEST]
+    assert covered >= {int(i) for f in small for i in f.own}
+
+
 def test_large_parts_are_not_moved_as_a_whole() -> None:
     blocks = make_blocks(MOLECULES["polystyrene"], make_fragments(MOLECULES["polystyrene"]), 12)
     sizes = {
@@ -214,4 +237,4 @@ def test_large_parts_are_not_moved_as_a_whole() -> None:
         for move_type in (GIBBS_TORSION, TORSION_STEP)
     }
     assert all(size <= LARGEST for size in sizes.values())
-    assert max(len(m.atoms) for b in blocks for m in b.moves) < WHOLE
+    assert max(len(m.atoms) for b in blocks for m in b.moves if m.move_type != ANNEALING) < WHOLE

@@ -1,4 +1,4 @@
-"""What is found out on a frame before all others: widths of the bead restraints, steps of annealing."""
+"""What is found out on a frame before all others: widths of the bead restraints, annealing, windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, TIGHT, WEAK, make_schedule
-from dbm_gmx.sampling.preparation import Preparation, _enough, prepare
+from dbm_gmx.sampling.preparation import ONE_AHEAD, SWEPT, Preparation, _enough, prepare
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
 
@@ -119,11 +119,45 @@ def test_what_longer_annealing_would_gain_is_said() -> None:
     assert "TOO FEW" not in enough.lines(0.03)[0]
 
 
+# --- windows ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("energies", "sweeps"),
+    [
+        ({0: 1.0, 32: 0.99}, 0),
+        ({0: 1.0, 32: 0.9, 64: 0.89}, 32),
+        ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.79}, 64),
+        ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, 256),
+    ],
+)
+def test_windows_are_annealed_as_long_as_they_gain(energies: dict[int, float], sweeps: int) -> None:
+    assert _enough(energies, 0.03, ONE_AHEAD) == sweeps
+
+
+def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
+    trials = {0: 1.0, 1000: 0.9, 2000: 0.85}
+    enough = Preparation({}, {}, 2000, trials, 64, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.742})
+    assert enough.left == pytest.approx(0.008)  # whatever annealing alone would still gain
+    assert "2000 steps and 64 sweeps with windows" in enough.lines(0.03)[0]
+    assert "TOO FEW" not in enough.lines(0.03)[0]
+    short = Preparation({}, {}, 2000, trials, 128, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.70})
+    assert short.left == pytest.approx(0.15)
+    assert "TOO FEW" in short.lines(0.03)[0]
+
+
+def test_windows_that_gain_nothing_are_left_out(liquid: Cut) -> None:
+    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
+    assert next(iter(found.swept)) == 0
+    assert ready.windows == found.windows == _enough(found.swept, 0.03, ONE_AHEAD)
+    assert len(found.swept) == 2 if found.windows == 0 else found.windows in SWEPT
+
+
 # --- widths ----------------------------------------------------------------------------------------
 
 
 def test_beads_mapped_from_atoms_are_held_narrowly(liquid: Cut) -> None:
-    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
+    ready, found = prepare(sampler_of(liquid, annealing=0, windows=0), liquid.beads[0])
     assert all(strain.width == NARROW for strain in found.strain.values())
     assert not found.lines(0.03)
     np.testing.assert_array_equal(ready.radius, sampler_of(liquid).radius)
@@ -134,7 +168,7 @@ def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) ->
     rng, beads = np.random.default_rng(1), liquid.beads[0]
     moved = beads.positions + rng.normal(scale=0.03, size=beads.positions.shape)
     ready, found = prepare(
-        sampler_of(liquid, annealing=0), replace(beads, positions=moved.astype(np.float32))
+        sampler_of(liquid, annealing=0, windows=0), replace(beads, positions=moved.astype(np.float32))
     )
     for types, strain in found.strain.items():
         assert 0.01 < strain.width < 0.06, types
@@ -147,7 +181,7 @@ def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) ->
 
 
 def test_a_width_that_is_given_is_kept(liquid: Cut) -> None:
-    sampler = sampler_of(liquid, replace(WARM, spread=0.004), annealing=0)
+    sampler = sampler_of(liquid, replace(WARM, spread=0.004), annealing=0, windows=0)
     ready, found = prepare(sampler, liquid.beads[0])
     assert ready is sampler
     assert not found.strain

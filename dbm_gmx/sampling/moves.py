@@ -222,8 +222,8 @@ def _windows(fragments: tuple[Fragment, ...]) -> Iterator[Block]:
         chosen = _nearest(tree, fragments, number)
         if len(chosen) > 1:
             found.setdefault(tuple(sorted(chosen)), number)
-    for chosen, number in found.items():
-        atoms = _rows(np.concatenate([fragments[k].own for k in chosen]).tolist())
+    for window, number in found.items():
+        atoms = _rows(np.concatenate([fragments[k].own for k in window]).tolist())
         yield Block(int(fragments[number].centre[0]), (Move(ANNEALING, atoms),), every=SELDOM)
 
 
