@@ -124,6 +124,20 @@ def shake(
 
 
 @compiled()
+def squared_stretch(positions: Any, molecules: Any, bonds: Any) -> float:
+    """Sum of the squares by which bonds of fixed length are off that length, nm^2; see :func:`shake_all`."""
+    total = 0.0
+    for molecule in range(len(molecules.first_atom)):
+        moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
+        for b in range(bonds.bond_start[moltype], bonds.bond_start[moltype + 1]):
+            r2 = 0.0
+            for d in range(3):
+                r2 += (positions[first + bonds.bond[b, 0], d] - positions[first + bonds.bond[b, 1], d]) ** 2
+            total += (math.sqrt(r2) - bonds.length[b]) ** 2
+    return total
+
+
+@compiled()
 def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
     """Put the bonds of fixed length of all molecules of a system to that length (in place).
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.forcefield.constraints import squared_stretch
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.colouring import colour_blocks, colour_order
@@ -58,7 +60,7 @@ class Convergence:
     converged
         Whether the energy was stationary at the end.
     energies
-        (sweeps + 1,) energy of atoms and beads after each sweep, the start first, kJ/mol.
+        (sweeps + 1,) see :class:`Chain`.
     acceptance
         Fraction of accepted moves by name of the move.
     effective
@@ -89,13 +91,17 @@ class Chain:
         Blocks that are updated side by side.
     progress
         Sizes and counts of the moves.
+    energy
+        Of atoms and beads, kJ/mol.
     energies
-        Of atoms and beads after each sweep so far, the start first, kJ/mol.
+        After each sweep so far, the start first, without the springs of bonds of fixed length: these begin
+        without energy and are slow to take up theirs, which is no energy of the force field.
     """
 
     conf: Configuration
     colours: Colours
     progress: Progress
+    energy: float
     energies: list[float]
 
     @property
@@ -112,11 +118,20 @@ class Chain:
 def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chain:
     """Begin a chain; ``updates`` of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`."""
     arrays = conf.arrays
-    colours = colour_order(colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, *updates))
+    windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
+    colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, updates, windows)
     count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
     steps = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = Progress(steps, np.zeros((count, 2)), np.zeros((count, most, 3)))
-    return Chain(conf, Colours(*colours), progress, [total_energy(conf)])
+    energy = total_energy(conf)
+    return Chain(conf, Colours(*colour_order(colour)), progress, energy, [energy - _spring_energy(conf)])
+
+
+def _spring_energy(conf: Configuration) -> float:
+    """Of the springs of bonds of fixed length, kJ/mol."""
+    arrays = conf.arrays
+    square = float(squared_stretch(conf.positions, arrays.molecules, arrays.bonds))
+    return 0.5 * arrays.constants.kt / BOND_SPREAD**2 * square
 
 
 def sweep_windows(chain: Chain, sweeps: int, stream: Stream, team: Team) -> None:
@@ -135,7 +150,8 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
     sweep(chain.conf, chain.colours, chain.progress, stream.of(Use.SWEEPS, number), team)
     gain = float(chain.progress.gained.sum())
     # overlaps of the start are too large for their differences to add up
-    chain.energies.append(total_energy(chain.conf) if abs(gain) > OVERLAP else chain.energies[-1] + gain)
+    chain.energy = total_energy(chain.conf) if abs(gain) > OVERLAP else chain.energy + gain
+    chain.energies.append(chain.energy - _spring_energy(chain.conf))
     if number <= LEARNING and number % 2 == 0:
         _learn(chain)
 

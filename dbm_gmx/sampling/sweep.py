@@ -301,7 +301,11 @@ LEAST = 4
 
 
 class Turn(NamedTuple):
-    """Which updates: of these blocks of one colour, with random numbers of ``key``, in sweep ``number``."""
+    """Which updates: of these blocks of one colour, with random numbers of ``key``, in turn ``number``.
+
+    The number is that of the sweep and of the colour: blocks that are not updated in every sweep are updated
+    together with those of their colour, so that threads find enough to do.
+    """
 
     blocks: Any
     key: Any
@@ -314,7 +318,7 @@ def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, 
     rng = np.empty(1, np.uint64)
     for q in range(first, len(turn.blocks), step):
         one = turn.blocks[q]
-        if (turn.number + one) % arrays.every[arrays.instance_block[one]] == 0:
+        if turn.number % arrays.every[arrays.instance_block[one]] == 0:
             seeded(rng, turn.key, one)
             update(place, arrays, one, progress, rng)
 
@@ -322,6 +326,6 @@ def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, 
 def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
     """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
     place, arrays, key = conf.place, conf.arrays.part(SweepArrays), stream.key
-    for blocks in np.split(colours.order, colours.start[1:-1]):
-        turn = Turn(blocks, key, stream.path[-1])
+    for colour, blocks in enumerate(np.split(colours.order, colours.start[1:-1])):
+        turn = Turn(blocks, key, stream.path[-1] + colour)
         team.share(partial(_update_some, place, arrays, progress, turn), len(blocks), least=LEAST)
