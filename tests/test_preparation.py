@@ -147,17 +147,27 @@ def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
 
 
 def test_windows_that_gain_nothing_are_left_out(liquid: Cut) -> None:
-    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
+    ready, found = prepare(sampler_of(liquid, annealing=1000), liquid.beads[0])
+    assert ready.annealing == found.annealing == 1000
     assert next(iter(found.swept)) == 0
     assert ready.windows == found.windows == _enough(found.swept, 0.03, ONE_AHEAD)
     assert len(found.swept) == 2 if found.windows == 0 else found.windows in SWEPT
+
+
+def test_windows_are_not_tried_where_annealing_gains_nothing(liquid: Cut) -> None:
+    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
+    assert not found.swept
+    assert ready.windows == found.windows == 0
+    # but annealed where they are asked for
+    ready, found = prepare(sampler_of(liquid, annealing=0, windows=8), liquid.beads[0])
+    assert ready.windows == found.windows == 8
 
 
 # --- widths ----------------------------------------------------------------------------------------
 
 
 def test_beads_mapped_from_atoms_are_held_narrowly(liquid: Cut) -> None:
-    ready, found = prepare(sampler_of(liquid, annealing=0, windows=0), liquid.beads[0])
+    ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
     assert all(strain.width == NARROW for strain in found.strain.values())
     assert not found.lines(0.03)
     np.testing.assert_array_equal(ready.radius, sampler_of(liquid).radius)
@@ -168,7 +178,7 @@ def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) ->
     rng, beads = np.random.default_rng(1), liquid.beads[0]
     moved = beads.positions + rng.normal(scale=0.03, size=beads.positions.shape)
     ready, found = prepare(
-        sampler_of(liquid, annealing=0, windows=0), replace(beads, positions=moved.astype(np.float32))
+        sampler_of(liquid, annealing=0), replace(beads, positions=moved.astype(np.float32))
     )
     for types, strain in found.strain.items():
         assert 0.01 < strain.width < 0.06, types

@@ -11,8 +11,8 @@ Annealing that is too short leaves conformations that small moves do not change,
 too high.  It is long enough when twice the steps lower the energy no more.
 
 The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
-find what is left.  There are enough sweeps with them when twice as many lower the energy no more.  Where they
-lower it by nothing, they are left out.
+find what is left.  There are enough sweeps with them when twice as many lower the energy no more.  They are
+left out where they, or annealing before them, lower it by nothing.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         chosen = replace(chosen, annealing=_enough(energies, settings.tolerance))
     else:
         chosen = replace(chosen, annealing=sampler.annealing)
-    if windows and ANNEALING in chosen.arrays.moves.move_type:
+    # where annealing finds nothing better, windows have nothing to find
+    if windows and chosen.annealing and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, positions, stream)
         chosen = replace(chosen, windows=_enough(swept, settings.tolerance, ONE_AHEAD))
     found = Preparation(
