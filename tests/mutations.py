@@ -28,6 +28,7 @@ PACKAGE = "dbm_gmx"
 Edit = tuple[str, str, str]  # file in the package, the text there, once, and what is put in its place
 
 STAGES, DEFAULT = "tests/test_stages.py", "tests/test_default.py"
+WINDOWS = "tests/test_window_annealing.py"
 
 
 @dataclass(frozen=True)
@@ -394,8 +395,50 @@ MUTATIONS = [
         "a-gain-by-annealing-is-overlooked",
         "tests/test_preparation.py -k enough",
         "sampling/preparation.py",
-        "value - min(ahead) < 0.5 * tolerance",
-        "value - ahead[0] < 0.5 * tolerance",
+        "value - min(following) < 0.5 * tolerance",
+        "value - following[0] < 0.5 * tolerance",
+    ),
+    one(
+        "heat-of-a-window-is-not-taken-off-its-work",
+        WINDOWS,
+        "sampling/window_annealing.py",
+        "                work -= _kinetic(window)",
+        "                work -= 0.0",
+    ),
+    one(
+        "windows-without-the-metric-of-their-bonds",
+        WINDOWS,
+        "sampling/window_annealing.py",
+        " - 0.5 * (after - before)",
+        "",
+    ),
+    one(
+        "windows-turn-stereocentres-over",
+        WINDOWS,
+        "sampling/window_annealing.py",
+        "    if right and inside(place, arrays, at, move):",
+        "    if inside(place, arrays, at, move):",
+    ),
+    one(
+        "windows-are-all-refused",
+        WINDOWS,
+        "sampling/window_annealing.py",
+        "        accepted = drawn <",
+        "        accepted = 2.0 + drawn <",
+    ),
+    one(
+        "pairs-within-a-window-count-twice",
+        WINDOWS,
+        "sampling/arrays.py",
+        "if j in rigid or (j in own and j <= i):",
+        "if j in rigid:",
+    ),
+    one(
+        "springs-of-fixed-bonds-are-looked-at",
+        "tests/test_chain.py -k tracked",
+        "sampling/chain.py",
+        "chain.energies.append(chain.energy - _spring_energy(chain.conf))",
+        "chain.energies.append(chain.energy)",
     ),
     one(
         "unlike-starts-are-converged",
