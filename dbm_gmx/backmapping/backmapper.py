@@ -29,7 +29,7 @@ from dbm_gmx.network.scoring import Scorer, make_scorer
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, side_by_side
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.preparation import Preparation, prepare
+from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
 
 log = logging.getLogger(__name__)
@@ -318,7 +318,7 @@ def prepare_mapper(
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or settings.refine != "exact" or settings.sweeps is not None:
         return mapper, None
-    if None not in (mapper.conditions.spread, settings.annealing, settings.windows):
+    if not is_asked(mapper.conditions, settings):
         return mapper, None
     first = beads(1)[0]
     ready, found = prepare(

@@ -25,6 +25,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -161,6 +162,12 @@ def _left(energies: Mapping[int, float], chosen: int) -> float:
     return max(0.0, before[-DOUBLINGS:][0] - energies[chosen])
 
 
+def is_asked(conditions: Conditions, settings: Settings) -> bool:
+    """Whether the user leaves anything open that a frame must say."""
+    windows = settings.windows is None and settings.annealing != 0
+    return conditions.spread is None or settings.annealing is None or windows
+
+
 def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     """Fit widths, annealing and windows to a frame, where the user has given none.
 
@@ -175,34 +182,27 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     -------
     The sampler to work with, and what was found out.
     """
-    settings = sampler.settings
-    wide, annealing, windows = (
-        sampler.hamiltonian.conditions.spread is None,
-        settings.annealing is None,
-        settings.windows is None,
-    )
-    if not (wide or annealing or windows):
+    settings, conditions = sampler.settings, sampler.hamiltonian.conditions
+    if not is_asked(conditions, settings):
         return sampler, Preparation({}, {}, sampler.annealing, {}, sampler.windows)
     stream = preparation_stream(sampler.settings.seed)
     start, _ = begin(sampler, beads, None, stream, {})
     positions = start.positions
     chosen = replace(sampler, annealing=0)
     first = trial = _try(chosen, beads, positions, stream)
-    if wide:
+    if conditions.spread is None:
         chosen, trial = _loosened(chosen, beads, positions, stream, first)
-    energies, swept = {0: trial.energy}, dict[int, float]()
-    if annealing:
+    energies, swept = dict[int, float](), dict[int, float]()
+    if settings.annealing is None:
         energies = _climb(chosen, beads, positions, stream, trial.energy)
         chosen = replace(chosen, annealing=_enough(energies, settings.tolerance))
     else:
         chosen = replace(chosen, annealing=sampler.annealing)
     # where annealing finds nothing better, windows have nothing to find
-    if windows and chosen.annealing and ANNEALING in chosen.arrays.moves.move_type:
-        swept = _with_windows(chosen, beads, positions, stream)
+    if settings.windows is None and chosen.annealing and ANNEALING in chosen.arrays.moves.move_type:
+        swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
         chosen = replace(chosen, windows=_enough(swept, settings.tolerance, ONE_AHEAD))
-    found = Preparation(
-        trial.strain, first.strain, chosen.annealing, energies if annealing else {}, chosen.windows, swept
-    )
+    found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
     return chosen, found
 
 
@@ -346,9 +346,11 @@ def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, i
 # --- windows -----------------------------------------------------------------------------------------
 
 
-def _with_windows(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> dict[int, float]:
-    """Energies, kT per atom, of ever more sweeps with windows until they gain nothing; without any first."""
-    energies = {0: _try(sampler, beads, start, stream).energy}
+def _with_windows(
+    sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, without: float | None
+) -> dict[int, float]:
+    """Energies, kT per atom, of ever more sweeps with windows until they gain nothing; ``without`` if known."""
+    energies = {0: _try(sampler, beads, start, stream).energy if without is None else without}
     log.info("without windows: %.4f kT per atom", energies[0])
     chains = _packed(sampler, beads, start, stream)
     for sweeps in SWEPT:
