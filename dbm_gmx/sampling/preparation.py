@@ -349,7 +349,7 @@ def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, i
 def _with_windows(
     sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, without: float | None
 ) -> dict[int, float]:
-    """Energies, kT per atom, of ever more sweeps with windows until they gain nothing; ``without`` if known."""
+    """Energies, kT per atom, of ever more sweeps with windows until they gain nothing, and without."""
     energies = {0: _try(sampler, beads, start, stream).energy if without is None else without}
     log.info("without windows: %.4f kT per atom", energies[0])
     chains = _packed(sampler, beads, start, stream)
