@@ -23,20 +23,22 @@ from dbm_gmx.options import MoleculeFiles
 RECIPE = share_path("recipes", "melt").resolve()
 MELTS = tomllib.loads((RECIPE / "systems.toml").read_text())
 every = pytest.mark.parametrize("name", MELTS)
+SCRIPTS = ("chain", "inversion", "melt")
 GAS = 0.0083144626  # kJ/mol/K
 
 
 @pytest.fixture
 def recipe(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Both scripts, ``chain`` and ``melt``, as one runs them."""
+    """The scripts, as one runs them."""
     monkeypatch.syspath_prepend(RECIPE)
-    for module in ("chain", "melt"):
+    for module in SCRIPTS:
         monkeypatch.delitem(sys.modules, module, raising=False)
     import chain
+    import inversion
     import melt
 
-    yield SimpleNamespace(chain=chain, melt=melt)
-    for module in ("chain", "melt"):
+    yield SimpleNamespace(chain=chain, inversion=inversion, melt=melt)
+    for module in SCRIPTS:
         sys.modules.pop(module, None)
 
 
@@ -131,6 +133,57 @@ def test_torsions_are_told_apart(recipe: SimpleNamespace) -> None:
     assert parts["OCCO"][1] == pytest.approx(0.5 / glycols)  # of two chains, one with one that is not
 
 
+def test_inversion_finds_the_potential_that_was_sampled(recipe: SimpleNamespace) -> None:
+    """Harmonic bonds in space, angles in a cosine: within .2 kT where it is low; what is right is kept."""
+    rng, kt = np.random.default_rng(3), GAS * 400
+    length, stiff, bend = 0.35, 5000.0, 8.0
+    grid = np.linspace(0.2, 0.5, 3001)
+    weight = grid**2 * np.exp(-stiff * (grid - length) ** 2 / 2 / kt)
+    lengths = rng.choice(grid, (4000, 9), p=weight / weight.sum())
+    cosines = np.linspace(-1, 1, 100001)
+    weight = np.exp(-bend * cosines / kt)
+    bends = np.arccos(rng.choice(cosines, (4000, 8), p=weight / weight.sum()))
+    turns = np.cumsum(np.pi - bends, axis=1)  # in a plane: bonds and angles are all that is looked at
+    ways = np.concatenate([np.zeros((4000, 1)), turns], axis=1)
+    steps = lengths[..., None] * np.stack([np.cos(ways), np.sin(ways), 0 * ways], axis=-1)
+    places = np.concatenate([np.zeros((4000, 1, 3)), np.cumsum(steps, axis=1)], axis=1)
+    found = recipe.inversion.free_energies(places[None], 400)
+    at = {kind: (edges[1:] + edges[:-1]) / 2 for kind, edges in recipe.inversion.EDGES.items()}
+    expected = {"b": stiff * (at["b"] - length) ** 2 / 2, "a": bend * np.cos(np.radians(at["a"]))}
+    for kind, energy in found.items():
+        low = expected[kind] < expected[kind].min() + 2 * kt
+        low &= at[kind] < 170  # few angles are nearly straight, whatever the potential
+        off = (energy - expected[kind])[low]
+        assert np.abs(off - off.mean()).max() < 0.2 * kt
+        again = recipe.inversion.corrected(energy, energy, energy)
+        assert np.array_equal(again, energy, equal_nan=True)
+
+
+def test_tables_go_on_where_nothing_was_seen(
+    recipe: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Energies rise on both sides, forces are their slopes, and a straight angle has none."""
+    monkeypatch.chdir(tmp_path)
+    edges = recipe.inversion.EDGES
+    middle = {kind: (e[1:] + e[:-1]) / 2 for kind, e in edges.items()}
+    seen = {
+        "b": np.where(np.abs(middle["b"] - 0.35) < 0.05, 4000 * (middle["b"] - 0.35) ** 2, np.nan),
+        "a": np.where(middle["a"] > 80, 0.005 * (middle["a"] - 140) ** 2, np.nan),
+    }
+    for file, kind in zip(recipe.inversion.write_tables("t", seen), seen, strict=True):
+        x, energy, force = np.loadtxt(file).T
+        assert x[0] == edges[kind][0]
+        assert x[-1] == edges[kind][-1]
+        slopes = np.gradient(energy, x)[2:-2]
+        assert np.abs(slopes + force[2:-2]).max() < 0.02 * np.abs(force).max()
+        low = np.flatnonzero(x < {"b": 0.25, "a": 70}[kind])
+        assert (np.diff(energy[low]) < 0).all()
+        if kind == "b":
+            assert (np.diff(energy[x > 0.45]) > 0).all()
+        else:
+            assert force[-1] == pytest.approx(0, abs=1e-6)
+
+
 @every
 def test_gromacs_takes_atoms_and_beads(
     gmx: str, name: str, recipe: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,9 +199,11 @@ def test_gromacs_takes_atoms_and_beads(
         ).returncode
         == 0
     )
+    Path("ibi.top").write_text(recipe.chain.beads_top(table | recipe.inversion.TABULATED))
     for structure, top, values in (
         ("aa.gro", "topol.top", recipe.melt.SHORT),
         ("cg.gro", "cg.top", recipe.melt.COARSE),
+        ("cg.gro", "ibi.top", recipe.melt.COARSE | recipe.melt.TABLES),
     ):
         run = recipe.melt.at(values, table["temperature"])
         Path("run.mdp").write_text("".join(f"{key} = {value}\n" for key, value in run.items()))

@@ -92,7 +92,9 @@ def section(name: str, rows: list[str]) -> str:
 
 
 def terms(name: str, rows: list[tuple[int, ...]], words: str) -> str:
-    """Terms that are all alike."""
+    """Terms that are all alike; none without words."""
+    if not words:
+        return ""
     return section(name, [" ".join(str(k + 1) for k in row) + f" {words}" for row in rows])
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from chain import Array, Chain, System, atoms_top, beads_top, conformation, gro, make_chain, mapping
+from inversion import TABULATED, corrected, free_energies, lengths_and_angles, write_tables
 
 from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.files.structure import read_cg_system
@@ -34,13 +35,18 @@ from dbm_gmx.files.trajectory import read_frames
 HERE = Path(__file__).resolve().parent
 THREADS = os.environ.get("THREADS", "1")
 BOLTZMANN = 0.0083144626  # kJ/mol/K
+STEPS = 6  # of the inversion
 SETTLED = 60  # ps: from then on the run of the atoms counts
 TRANS = 120  # degrees
 SOURCES = {  # trajectory that runs start from: first time, ps
     "atoms": ("aa.trr", 180),
     "mapped": ("mapped_back.trr", 180),
-    "beads": ("cg_back.trr", 6000),
+    "ibi": ("ibi_late_back.trr", 6000),
+    "martini": ("cg_late_back.trr", 6000),
 }
+
+BEADS_OF = {"mapped": "mapped", "ibi": "ibi_late", "martini": "cg_late"}
+COLUMNS = ["", "run of the atoms", "its beads, put back", "inversion, put back", "Martini 3, put back"]
 
 Values = dict[str, object]
 
@@ -66,6 +72,7 @@ STAGE = ATOMS | RUN | {"dt": 0.002, "nstenergy": 100}
 SQUEEZE = STAGE | BARE | {"nsteps": 20000, "ref-p": 1000, "gen-vel": "yes"}
 SETTLE = STAGE | BARE | {"nsteps": 40000, "ref-p": 1}
 ATOMISTIC = STAGE | {"nsteps": 150000, "nstxout": 30000, "nstxout-compressed": 500}
+TABLES: Values = {"dt": 0.005, "tau-t": 0.1}
 COARSE = BEADS | RUN | {"dt": 0.02, "nsteps": 500000, "nstxout": 100000, "tau-t": 1.0, "gen-vel": "yes"}
 SHORT = ATOMS | RUN | {"dt": 0.001, "nsteps": 1000, "nstenergy": 10, "tau-t": 0.1, "gen-vel": "yes"}
 FREE = SHORT | {"tcoupl": "no"}
@@ -82,14 +89,21 @@ def called(*words: object, text: str = "") -> str:
     return done.stdout
 
 
-def simulate(name: str, start: str, *options: object, top: str = "topol.top", values: Values) -> None:
+def simulate(
+    name: str,
+    start: str,
+    *options: object,
+    top: str = "topol.top",
+    values: Values,
+    more: Sequence[str] = (),
+) -> None:
     """Do a simulation that is not done yet; ``name`` is that of its files."""
     if Path(f"{name}.gro").exists():
         return
     Path(f"{name}.mdp").write_text("".join(f"{key:23} = {value}\n" for key, value in values.items()))
     files = ["-f", f"{name}.mdp", "-c", start, "-p", top, "-o", f"{name}.tpr", "-po", "out.mdp"]
     called("gmx", "-quiet", "grompp", *files, *options)
-    called("gmx", "-quiet", "mdrun", "-deffnm", name, "-ntmpi", 1, "-ntomp", THREADS)
+    called("gmx", "-quiet", "mdrun", "-deffnm", name, "-ntmpi", 1, "-ntomp", THREADS, *more)
 
 
 def at(values: Values, kelvin: float) -> Values:
@@ -135,9 +149,16 @@ def dbm_gmx(*words: object) -> None:
     print(said)
 
 
-def put_back(beads: str, begin: int, options: Sequence[str]) -> None:
+def late(run: str) -> None:
+    """Cut a run of beads: dbm-gmx fits widths and annealing to the first frame of the file."""
+    if not Path(f"{run}_late.trr").exists():
+        words = ["-f", f"{run}.trr", "-s", f"{run}.tpr", "-b", 6000, "-o", f"{run}_late.trr"]
+        called("gmx", "-quiet", "trjconv", *words, text="System\n")
+
+
+def put_back(beads: str, options: Sequence[str]) -> None:
     """Make atoms of the beads, for the run that is to follow."""
-    files = ["-s", "cg.tpr", "-f", f"{beads}.trr", "-b", begin, "-p", "topol.top", "-m", "mapping.xml"]
+    files = ["-s", "cg.tpr", "-f", f"{beads}.trr", "-p", "topol.top", "-m", "mapping.xml"]
     dbm_gmx(
         "backmap", *files, "--mdp", "short.mdp", "--threads", THREADS, *options, "-o", f"{beads}_back.trr"
     )
@@ -175,21 +196,37 @@ def trans(chain: Chain, places: Array) -> dict[str, tuple[float, float]]:
     return {str(k): (float(p.mean()), float(p.std(ddof=1) / np.sqrt(len(p)))) for k, p in parts.items()}
 
 
-def shape(places: Array) -> str:
-    """Bonds and angles of beads: mean and standard deviation."""
-    steps = np.diff(places, axis=-2)
-    lengths = np.linalg.norm(steps, axis=-1)
-    cosines = -(steps[..., 1:, :] * steps[..., :-1, :]).sum(axis=-1) / (lengths[..., 1:] * lengths[..., :-1])
-    angles = np.degrees(np.arccos(cosines))
-    return f"{lengths.mean():.3f} ({lengths.std():.3f}) nm, {angles.mean():.0f} ({angles.std():.0f}) degrees"
-
-
-def bead_shape(trajectory: str, begin: float) -> str:
-    """The same for beads of a trajectory."""
+def chains_of_beads(trajectory: str, begin: float) -> Array:
+    """Whole chains: (frames, chains, beads, 3), nm."""
     topology, _ = read_cg_system("cg.tpr")
     frames = read_frames(trajectory, n_atoms=topology.n_atoms, begin=begin)
     places = np.array([whole_molecules(topology, frame) for frame in frames], dtype=float)
-    return shape(places.reshape(len(places), topology.molecules[0][1], -1, 3))
+    return places.reshape(len(places), topology.molecules[0][1], -1, 3)
+
+
+def shape(places: Array) -> str:
+    """Bonds and angles of beads: mean and standard deviation."""
+    lengths, angles = lengths_and_angles(places)
+    return f"{lengths.mean():.3f} ({lengths.std():.3f}) nm, {angles.mean():.0f} ({angles.std():.0f}) degrees"
+
+
+def invert(system: System) -> None:
+    """Bonded potentials that give the distributions of the atoms, and a run of the beads with them."""
+    kelvin = system["temperature"]
+    dbm_gmx("map", "-s", "aa.tpr", "-f", "aa.xtc", "-m", "mapping.xml", "-b", SETTLED, "-o", "aa_beads.trr")
+    Path("ibi.top").write_text(beads_top(system | TABULATED))
+    target = free_energies(chains_of_beads("aa_beads.trr", SETTLED), kelvin)
+    potentials = dict(target)
+    for step in range(STEPS):
+        name = f"ibi_step{step}"
+        tables = ["-tableb", *write_tables(name, potentials)]
+        values = at(COARSE | TABLES | {"nsteps": 160000, "nstxout": 400}, kelvin)
+        simulate(name, "cg_start.gro", top="ibi.top", values=values, more=tables)
+        run = free_energies(chains_of_beads(f"{name}.trr", 200), kelvin)
+        potentials = {kind: corrected(potentials[kind], target[kind], run[kind]) for kind in potentials}
+    tables = ["-tableb", *write_tables("ibi", potentials)]
+    values = at(COARSE | TABLES | {"nsteps": 2000000, "nstxout": 400000}, kelvin)
+    simulate("ibi", "cg_start.gro", top="ibi.top", values=values, more=tables)
 
 
 def start_from(source: str, kelvin: float) -> list[str]:
@@ -247,11 +284,11 @@ def table(system: System) -> str:
         places = molecules("aa.xtc", SETTLED) if source == "atoms" else molecules(trajectory, begin)
         parts = trans(chain, places).items()
         columns[source] |= {f"trans {kind}": f"{part:.3f} ({error:.3f})" for kind, (part, error) in parts}
-    for source, beads in (("mapped", "mapped"), ("beads", "cg")):
-        columns[source] |= {"bonds, angles of beads": bead_shape(f"{beads}.trr", SOURCES[source][1])}
-        columns[source] |= said(f"{beads}_back.log")
+    for source, beads in BEADS_OF.items():
+        places = chains_of_beads(f"{beads}.trr", SOURCES[source][1])
+        columns[source] |= {"bonds, angles of beads": shape(places)} | said(f"{beads}_back.log")
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))
-    lines = ["| | run of the atoms | its beads, put back | Martini 3, put back |", "|---|---|---|---|"]
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     lines += [f"| {row} | " + " | ".join(c.get(row, "") for c in columns.values()) + " |" for row in rows]
     return "\n".join(lines)
 
@@ -267,8 +304,11 @@ def main(arguments: Sequence[str]) -> None:
     short = at(SHORT, system["temperature"])
     Path("short.mdp").write_text("".join(f"{key:23} = {value}\n" for key, value in short.items()))
     run_both(system)
-    for source, beads in (("mapped", "mapped"), ("beads", "cg")):
-        put_back(beads, SOURCES[source][1], options)
+    invert(system)
+    late("ibi")
+    late("cg")
+    for beads in BEADS_OF.values():
+        put_back(beads, options)
     text = table(system)
     Path("table.md").write_text(text + "\n")
     print(f"{text}\n{time.monotonic() - begin:.0f} s")
