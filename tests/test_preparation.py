@@ -185,6 +185,7 @@ def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) ->
         assert found.narrow[types].ratio > 1.5
         assert strain.ratio < found.narrow[types].ratio
     assert "beads held" in found.lines(0.03)[0]
+    assert all(f"(strain {s.ratio:.1f})" in found.lines(0.03)[0] for s in found.narrow.values())
     assert (ready.radius > sampler_of(liquid).radius).all()
     widths = np.sqrt(ready.hamiltonian.kt / ready.arrays.beads.stiffness)
     assert set(np.round(widths, 9)) == {round(s.width, 9) for s in found.strain.values()}
@@ -217,6 +218,17 @@ def test_a_frame_unlike_an_independent_start_did_not_converge(higher: float, con
     assert report.converged is converged
     assert ("NOT CONVERGED" in report.convergence()) is not converged
     assert "1 independent start" in report.text()
+
+
+def test_what_a_comparison_cannot_show_is_said() -> None:
+    given, made = (np.random.default_rng(seed).normal(scale=20.0, size=(8, 1)) for seed in (1, 2))
+    against = compare_twins((Twin(("Angle",), given, made, True),), atoms=480, kt=2.5)
+    assert against.reach()[-1] > 0.1
+    report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), against=against)
+    assert f"cannot show less than {against.reach()[-1]:.2f}" in report.convergence()
+    sure = Twin(("Angle",), given, given + 0.001 * made, True)
+    sharp = replace(report, against=compare_twins((sure,), atoms=480, kt=2.5))
+    assert "cannot show" not in sharp.convergence()
 
 
 def test_a_frame_that_was_not_compared_is_not_said_to_be_converged() -> None:

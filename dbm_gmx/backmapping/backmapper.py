@@ -320,9 +320,10 @@ def prepare_mapper(
         return mapper, None
     if not is_asked(mapper.conditions, settings):
         return mapper, None
-    first = beads(1)[0]
+    # a simulation often begins with beads that were mapped from atoms: those of its own motion are asked
+    usual = beads(2)[-1]
     ready, found = prepare(
-        all_threads(mapper, sampler), replace(first, positions=whole_beads(mapper.system, first))
+        all_threads(mapper, sampler), replace(usual, positions=whole_beads(mapper.system, usual))
     )
     return replace(mapper, sampler=with_team(ready, sampler.team)), found
 

@@ -196,6 +196,9 @@ class Report:
             said = (
                 f"{value:+.3f} +- {error:.3f} kT per atom beside {count} independent start{'s'[: count > 1]}"
             )
+            seen = float(self.against.reach()[-1])
+            if not seen <= self.tolerance:
+                said += f", which cannot show less than {seen:.2f}"
         if self._too_short:
             said += ", annealing too short"
         return said if self.converged else f"NOT CONVERGED: {said}"

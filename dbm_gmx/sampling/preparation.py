@@ -133,12 +133,16 @@ class Preparation:
             sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
             said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{more}")
         loose = [
-            f"{types[1]} {strain.width:.4f} nm"
+            f"{types[1]} {strain.width:.4f} nm (strain {self.narrow[types].ratio:.1f})"
             for types, strain in self.strain.items()
             if strain.width > self.narrow[types].width
         ]
         if loose:
-            said.append(f"beads held     {', '.join(loose)}: more tightly atoms would be strained")
+            narrow = min(strain.width for strain in self.narrow.values())
+            said.append(
+                f"beads held     {', '.join(loose)}: strain is the mean square distance over that of "
+                f"unstrained atoms, held within {narrow:.4f} nm"
+            )
         return said
 
 

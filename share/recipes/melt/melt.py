@@ -150,7 +150,7 @@ def dbm_gmx(*words: object) -> None:
 
 
 def late(run: str) -> None:
-    """Cut a run of beads: dbm-gmx fits widths and annealing to the first frame of the file."""
+    """Cut a run of beads: its start, mapped atoms, says nothing of what it came to."""
     if not Path(f"{run}_late.trr").exists():
         words = ["-f", f"{run}.trr", "-s", f"{run}.tpr", "-b", 6000, "-o", f"{run}_late.trr"]
         called("gmx", "-quiet", "trjconv", *words, text="System\n")
