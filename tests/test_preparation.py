@@ -14,7 +14,7 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, TIGHT, WEAK, make_schedule
-from dbm_gmx.sampling.preparation import ONE_AHEAD, SWEPT, Preparation, _enough, prepare
+from dbm_gmx.sampling.preparation import SWEPT, WINDOWS_AHEAD, Preparation, _enough, prepare
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
 
@@ -125,14 +125,16 @@ def test_what_longer_annealing_would_gain_is_said() -> None:
 @pytest.mark.parametrize(
     ("energies", "sweeps"),
     [
-        ({0: 1.0, 32: 0.99}, 0),
+        ({0: 1.0, 32: 0.99, 64: 0.99}, 0),
+        ({0: 1.0, 32: 0.99}, 32),  # slow at first is not nothing
+        ({0: 1.0, 32: 0.99, 64: 0.97, 128: 0.96}, 64),
         ({0: 1.0, 32: 0.9, 64: 0.89}, 32),
         ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.79}, 64),
         ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, 256),
     ],
 )
 def test_windows_are_annealed_as_long_as_they_gain(energies: dict[int, float], sweeps: int) -> None:
-    assert _enough(energies, 0.03, ONE_AHEAD) == sweeps
+    assert _enough(energies, 0.03, WINDOWS_AHEAD) == sweeps
 
 
 def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
@@ -150,8 +152,8 @@ def test_windows_that_gain_nothing_are_left_out(liquid: Cut) -> None:
     ready, found = prepare(sampler_of(liquid, annealing=1000), liquid.beads[0])
     assert ready.annealing == found.annealing == 1000
     assert next(iter(found.swept)) == 0
-    assert ready.windows == found.windows == _enough(found.swept, 0.03, ONE_AHEAD)
-    assert len(found.swept) == 2 if found.windows == 0 else found.windows in SWEPT
+    assert ready.windows == found.windows == _enough(found.swept, 0.03, WINDOWS_AHEAD)
+    assert len(found.swept) == 3 if found.windows == 0 else found.windows in SWEPT
 
 
 def test_windows_are_not_tried_where_annealing_gains_nothing(liquid: Cut) -> None:

@@ -39,7 +39,7 @@ LADDER = (1000, 2000, 4000, 8000)
 SWEPT = (32, 64, 128, 256)
 """Sweeps with windows that are tried after none."""
 
-AHEAD, ONE_AHEAD = (3, 2), (1, 1)
+AHEAD, WINDOWS_AHEAD = (3, 2), (2, 1)
 """How many trials must follow one that is enough, after none and after some: of annealing, of windows."""
 
 SWEEPS = 24
@@ -205,7 +205,7 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     # where annealing finds nothing better, windows have nothing to find
     if settings.windows is None and chosen.annealing and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
-        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, ONE_AHEAD))
+        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD))
     found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
     return chosen, found
 
@@ -362,6 +362,6 @@ def _with_windows(
             sweep_windows(chain, sweeps, one, sampler.team)
         energies[sweeps] = _mean_energy(sampler, chains)
         log.info("%d sweeps with windows: %.4f kT per atom", sweeps, energies[sweeps])
-        if _enough(energies, sampler.settings.tolerance, ONE_AHEAD) < sweeps:
+        if _enough(energies, sampler.settings.tolerance, WINDOWS_AHEAD) < sweeps:
             break
     return energies
