@@ -416,8 +416,8 @@ MUTATIONS = [
         "windows-turn-stereocentres-over",
         WINDOWS,
         "sampling/window_annealing.py",
-        "    if right and inside(place, arrays, at, move):",
-        "    if inside(place, arrays, at, move):",
+        "    if arrived and right and inside(place, arrays, at, move):",
+        "    if arrived and inside(place, arrays, at, move):",
     ),
     one(
         "windows-are-all-refused",

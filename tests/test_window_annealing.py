@@ -21,7 +21,7 @@ from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.moves import ANNEALING, SELDOM
 from dbm_gmx.sampling.random_numbers import frame_stream
-from dbm_gmx.sampling.rattle import factor_metric, squared_lengths, straighten, tie
+from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
 from dbm_gmx.sampling.sampler import configure, make_sampler
 
 LENGTH, BEND, SOFT = 0.15, 100.0, 4.0  # nm, degrees, kJ/mol rad^-2
@@ -55,6 +55,14 @@ def test_bonds_come_to_their_lengths_along_the_directions_they_had() -> None:
     np.testing.assert_allclose(jacobian.T @ pushes, moved, atol=1e-9)
 
 
+def test_a_step_that_tears_bonds_is_given_up() -> None:
+    before, bonds = ring(np.random.default_rng(1))
+    x = before.copy()
+    x[3] += 0.3
+    assert not tie(x, before, bonds, squared_lengths(before, bonds), 7)
+    assert np.isfinite(x).all()
+
+
 def gradients(x: np.ndarray, bonds: np.ndarray, free: int) -> np.ndarray:
     """(b, 3 free) of the lengths of bonds."""
     found = np.zeros((len(bonds), free, 3))
@@ -77,6 +85,15 @@ def test_velocities_leave_the_bonds_alone() -> None:
     across = velocity.reshape(-1) - np.linalg.pinv(jacobian) @ jacobian @ velocity.reshape(-1)
     straighten(velocity, bonds, 7, units, factor)
     np.testing.assert_allclose(velocity.reshape(-1), across, atol=1e-12)
+
+
+def test_bonds_that_depend_on_each_other_are_found() -> None:
+    """Two bonds of one pair; a number, since compiled code knows no NaN."""
+    x, bonds = ring(np.random.default_rng(3))
+    twice = np.concatenate([bonds, bonds[:1]])
+    space = np.empty((len(twice), 3)), np.zeros((len(twice), len(twice)))
+    assert factor_metric(x, twice, 7, *space) == DEPENDENT
+    assert factor_metric(x, bonds, 7, *space) < 100
 
 
 # --- the distribution ------------------------------------------------------------------------------

@@ -18,6 +18,12 @@ from dbm_gmx.compiled import compiled
 EXACT = 1e-7
 """Relative error of the square of a bond's length."""
 
+DEPENDENT = 1e30
+"""In place of the logarithm of a determinant that is none.  Compiled code assumes that there are no NaNs."""
+
+LEAST = 1e-9
+"""Square of a diagonal element of the factor, below which a bond depends on those before it."""
+
 ROUNDS = 200
 """In which bonds must have come to their lengths."""
 
@@ -45,7 +51,7 @@ def tie(x: Any, before: Any, bonds: Any, square: Any, free: int) -> bool:
 
     Returns
     -------
-    Whether that could be done.
+    Whether that could be done: not where a step has more than doubled the square of a length.
     """
     for _ in range(ROUNDS):
         worst = 0.0
@@ -56,6 +62,8 @@ def tie(x: Any, before: Any, bonds: Any, square: Any, free: int) -> bool:
             ey = before[i, 1] - before[j, 1]
             ez = before[i, 2] - before[j, 2]
             off = square[b] - dx * dx - dy * dy - dz * dz
+            if abs(off) > square[b]:  # before numbers are no longer finite
+                return False
             worst = max(worst, abs(off) / square[b])
             first, second = (1.0 if i < free else 0.0), (1.0 if j < free else 0.0)
             push = 0.5 * off / ((first + second) * (dx * ex + dy * ey + dz * ez))
@@ -88,7 +96,7 @@ def factor_metric(x: Any, bonds: Any, free: int, units: Any, factor: Any) -> flo
 
     Returns
     -------
-    Not a number where bonds depend on each other.
+    :data:`DEPENDENT` where bonds depend on each other.
     """
     logarithm = 0.0
     for b in range(len(bonds)):
@@ -112,6 +120,8 @@ def factor_metric(x: Any, bonds: Any, free: int, units: Any, factor: Any) -> flo
                 value -= factor[b, k] * factor[c, k]
             if c < b:
                 factor[b, c] = value / factor[c, c]
+            elif value < LEAST:
+                return DEPENDENT
             else:
                 factor[b, b] = math.sqrt(value)
                 logarithm += math.log(value)

@@ -37,7 +37,7 @@ from dbm_gmx.forcefield.nonbonded import (
 from dbm_gmx.forcefield.terms import ANGLE, COSINE, DISTANCE, HARMONIC, QUARTIC, add_force, add_term
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
-from dbm_gmx.sampling.rattle import factor_metric, squared_lengths, straighten, tie
+from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
 from dbm_gmx.sampling.surroundings import CONDUCTOR, CUTOFF
 from dbm_gmx.sampling.updates import (
     bead_energy,
@@ -134,7 +134,9 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, surroundings: Any
     states = _all_states(positions, arrays, at.first_atom, move)
     window = _cut_out(place, arrays, at, move, surroundings)
     before = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
-    work = _go(arrays, window, workspace.rng)
+    arrived, work = False, 0.0
+    if before != DEPENDENT:
+        arrived, work = _go(arrays, window, workspace.rng)
     after = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
     drawn, accepted = uniform(workspace.rng), False
     for q in range(window.free):
@@ -142,12 +144,11 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, surroundings: Any
             window.x[q, d] += surroundings.centre[d]
     put_moved(positions, arrays, at.first_atom, move, window.x)
     right = _all_states(positions, arrays, at.first_atom, move) == states
-    if right and inside(place, arrays, at, move):
+    if arrived and right and inside(place, arrays, at, move):
         trial_bead = bead_energy(place, arrays, at, move, workspace)
         trial_inner = inner_energy(positions, arrays, at.first_atom, move)
         trial_outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
         work += trial_inner + trial_outer + trial_bead - inner - outer - bead
-        # not a number where dynamics went astray, and never accepted then
         accepted = drawn < math.exp(min(0.0, -work / kt - 0.5 * (after - before)))
     tried[0] += 1.0
     if accepted:
@@ -339,8 +340,13 @@ def _restraints(place: Any, arrays: Any, at: Any, move: int, x: Any) -> Any:
 
 
 @compiled()
-def _go(arrays: Any, window: Any, rng: Any) -> float:
-    """Move a window along its schedule; the change of its kinetic energy less the heat, kJ/mol."""
+def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
+    """Move a window along its schedule.
+
+    Returns
+    -------
+    Whether its bonds could be kept all the way, and the change of its kinetic energy less the heat, kJ/mol.
+    """
     x, velocity, free, kt = window.x, window.velocity, window.free, arrays.constants.kt
     kept, before = math.exp(-FRICTION * TIME_STEP * REFRESHED), window.x.copy()
     _thermalise(window, 0.0, kt, rng)
@@ -356,20 +362,21 @@ def _go(arrays: Any, window: Any, rng: Any) -> float:
                 before[q, d] = x[q, d]
                 x[q, d] += TIME_STEP * velocity[q, d]
         if not tie(x, before, window.bonds, window.square, free):
-            return np.nan
+            return False, 0.0
         for q in range(free):
             for d in range(3):
                 velocity[q, d] = (x[q, d] - before[q, d]) / TIME_STEP
         _forces(arrays, window)
         _kick(window, shares)
         if (step + 1) % REFRESHED == 0:
-            factor_metric(x, window.bonds, free, window.units, window.factor)
+            if factor_metric(x, window.bonds, free, window.units, window.factor) == DEPENDENT:
+                return False, 0.0
             straighten(velocity, window.bonds, free, window.units, window.factor)
             work += _kinetic(window)
             if step + 1 < STEPS:
                 _thermalise(window, kept, kt, rng)
                 work -= _kinetic(window)
-    return work
+    return True, work
 
 
 @compiled(forceinline=True)
