@@ -243,6 +243,8 @@ class Settings:
         kT per atom: what the energy may still change by, of a frame that counts as converged.
     check
         Whether the first frame, and later ones now and then, are begun anew, to see that both ways end alike.
+    memory
+        Whether frames may be made of what is remembered of others, where that ends no higher.
     samples
         Independent reconstructions of each frame.
     orientations
@@ -261,6 +263,7 @@ class Settings:
     windows: int | None = None
     tolerance: float = TOLERANCE
     check: bool = True
+    memory: bool = True
     samples: int = 1
     orientations: int = 1
     seed: int = 1

@@ -201,8 +201,10 @@ def fake_sampler(
     for module in ("backmapper", "check"):
         monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.make_sampler", moltype)
     # nothing is found out from it, and what it makes is not compared
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.with_team", lambda sampler, _: sampler)
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.prepare", lambda sampler, _: (sampler, None))
+    for module in ("backmapper", "ready"):
+        monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.with_team", lambda sampler, _: sampler)
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.WORTH", 10**6)
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.prepare", lambda sampler, _: (sampler, None))
     monkeypatch.setattr("dbm_gmx.backmapping.backmapper.Backmapper._twins", lambda *_: ())
     return made
 

@@ -67,7 +67,8 @@ def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:
         return np.degrees(np.arctan2(y, (normals[:, :-1] * normals[:, 1:]).sum(axis=2)))
 
     before = torsions(x)
-    pack_frame(sampler, configure(sampler, x, made.beads[0]), made.beads[0], frame_stream(1, 0, 0))
+    conf = configure(sampler, x, made.beads[0])
+    pack_frame(sampler, conf, made.beads[0], frame_stream(1, 0, 0), make_schedule(sampler.annealing))
     apart = np.abs((torsions(x) - before + 180) % 360 - 180)
     return float((apart > 60).mean()), float(energies(made, x[None].astype(np.float32), WARM)[0])
 

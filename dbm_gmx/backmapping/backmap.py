@@ -10,8 +10,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dbm_gmx.backmapping.backmapper import make_backmapper, prepare_mapper
-from dbm_gmx.backmapping.chirality import assign_states, check_tacticity
+from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.chirality import check_tacticity
+from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
@@ -102,21 +103,20 @@ def backmap(
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]
         singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
         kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
-        mapper, assigned = assign_states(mapper, beads.early, inputs.tacticity)
-        mapper, prepared = prepare_mapper(mapper, beads.early)
+        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total)
         sampled = method.conditions if method.settings.uses_sampler else None
         notes, tolerance = stereo_notes(system, known), method.settings.tolerance
-        said = Told(notes, assigned, sampled, prepared, tolerance)
+        said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
         tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples
         bar = tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR)
         stack.enter_context(bar)
-        for one in mapper(frames):
+        for one in ready.mapper(frames):
             writers[one.sample].write(one.atoms)
             if singles and not singles[one.sample].frames:
                 singles[one.sample].write(one.atoms)
-            if kept is not None and not kept.frames and _is_as(system, one.atoms, assigned.states):
+            if kept is not None and not kept.frames and _is_as(system, one.atoms, ready.assigned.states):
                 kept.write(one.atoms)
             last = one.atoms
             tally.add(one.atoms, one.beads, one.refinement)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,7 +29,7 @@ from dbm_gmx.network.scoring import Scorer, make_scorer
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, side_by_side
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
+from dbm_gmx.sampling.recollection import Done
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ class Backmapper:
         Frames sampled side by side; no influence on the result.
     device
         Where the tensors of the network live.
+    done
+        Frames whose first sample is there already.
     """
 
     system: System
@@ -116,6 +118,7 @@ class Backmapper:
     chirality: Chirality = field(default_factory=dict)
     workers: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    done: Done = field(default_factory=dict)
 
     def __call__(self, frames: Iterable[Frame], *, generate: Generate | None = None) -> Iterator[Rebuilt]:
         """Rebuild frames, several at a time.
@@ -186,7 +189,10 @@ class Backmapper:
             yield from results
 
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
-        positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
+        if one.sample == 0 and one.positions is None and one.beads.index in self.done:
+            positions, convergence = self.done[one.beads.index]
+        else:
+            positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
         said = self._said(convergence, one.beads.time)
         rebuilt = replace(one, positions=positions, refinement=one.refinement + said)
         if not one.checked:
@@ -216,6 +222,7 @@ class Backmapper:
             said,
             frames=1,
             sweeps=len(convergence.energies) - 1,
+            recalled=int(convergence.recalled),
             unsettled=() if convergence.converged else (time,),
             acceptance={move: (fraction, 1) for move, fraction in convergence.acceptance.items()},
         )
@@ -297,35 +304,6 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
 def all_threads(mapper: Backmapper, sampler: Sampler) -> Sampler:
     """A sampler with the threads of all workers, for what is done before the first frame."""
     return with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
-
-
-def prepare_mapper(
-    mapper: Backmapper, beads: Callable[[int], Sequence[Frame]]
-) -> tuple[Backmapper, Preparation | None]:
-    """Fit widths of the bead restraints, annealing and windows where the settings leave them open.
-
-    Parameters
-    ----------
-    mapper
-        With the states of all stereo elements.
-    beads
-        Returns up to so many frames of beads.
-
-    Returns
-    -------
-    The backmapper to work with, and what was found out, if anything was asked.
-    """
-    sampler, settings = mapper.sampler, mapper.settings
-    if sampler is None or settings.refine != "exact" or settings.sweeps is not None:
-        return mapper, None
-    if not is_asked(mapper.conditions, settings):
-        return mapper, None
-    # a simulation often begins with beads that were mapped from atoms: those of its own motion are asked
-    usual = beads(2)[-1]
-    ready, found = prepare(
-        all_threads(mapper, sampler), replace(usual, positions=whole_beads(mapper.system, usual))
-    )
-    return replace(mapper, sampler=with_team(ready, sampler.team)), found
 
 
 def warn_if_assumed(conditions: Conditions) -> None:

@@ -12,8 +12,8 @@ from itertools import islice, product
 import numpy as np
 import torch
 
-from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper, prepare_mapper
-from dbm_gmx.backmapping.chirality import assign_states
+from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
+from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.system import System
@@ -112,8 +112,7 @@ def _hardware(method: Method) -> str:
 def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:
     chirality = reference_chirality(system, conformers=system.conformers)
     mapper = make_backmapper(system, method, chirality=chirality, frames=len(frames))
-    mapper, _ = assign_states(mapper, lambda _: frames[:1])
-    return prepare_mapper(mapper, lambda _: frames[:1])[0]
+    return make_ready(mapper, lambda _: frames[:1]).mapper
 
 
 def _run(mapper: Backmapper, frames: list[Frame]) -> None:

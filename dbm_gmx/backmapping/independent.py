@@ -61,9 +61,9 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 
 
 def annealed_longer(sampler: Sampler) -> Sampler:
-    """The same with more steps of annealing, and more sweeps with windows where there are any."""
+    """The same without a memory, with more steps of annealing and, where there are any, more windows."""
     annealing = max(LEAST, LONGER * sampler.annealing)
-    return replace(sampler, annealing=annealing, windows=LONGER * sampler.windows)
+    return replace(sampler, annealing=annealing, windows=LONGER * sampler.windows, recollection=None)
 
 
 def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:

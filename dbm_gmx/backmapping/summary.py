@@ -18,6 +18,7 @@ from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.preparation import Preparation
+from dbm_gmx.sampling.recollection import Remembered
 
 # --- all of it -------------------------------------------------------------------------------------
 
@@ -45,6 +46,8 @@ class Refinement:
         Wall time by stage, of all frames together.
     twins
         Frames beside independent starts.
+    recalled
+        Frames made of what was remembered of others.
     """
 
     thermostat: str = ""
@@ -55,6 +58,7 @@ class Refinement:
     regrown: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     twins: tuple[Twin, ...] = ()
+    recalled: int = 0
 
     def __add__(self, other: Refinement) -> Refinement:
         acceptance = dict(self.acceptance)
@@ -73,6 +77,7 @@ class Refinement:
             self.regrown + other.regrown,
             seconds,
             self.twins + other.twins,
+            self.recalled + other.recalled,
         )
 
     def lines(self) -> list[str]:
@@ -83,7 +88,8 @@ class Refinement:
         if not self.frames:
             return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
         parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]
-        said = [f"refinement     {', '.join([*parts, self.settled(), *grown])}"]
+        recalled = [f"{self.recalled} recalled"] if self.recalled else []
+        said = [f"refinement     {', '.join([*parts, self.settled(), *recalled, *grown])}"]
         moves = [f"{move} {100 * total / n:.0f} %" for move, (total, n) in self.acceptance.items()]
         return [*said, f"accepted       {', '.join(moves)}"] if moves else said
 
@@ -137,6 +143,8 @@ class Report:
         What was found out before the first frame.
     against
         Energies of frames less those of independent starts.
+    remembered
+        What was found out of a memory of frames.
     tolerance
         kT per atom: a difference that counts as none.
     """
@@ -155,6 +163,7 @@ class Report:
     electrostatics: Electrostatics | None = None
     prepared: Preparation | None = None
     against: EnergyDifference | None = None
+    remembered: Remembered | None = None
     tolerance: float = Settings.tolerance
 
     def __add__(self, other: Report) -> Report:
@@ -173,6 +182,7 @@ class Report:
             other.electrostatics or self.electrostatics,
             other.prepared or self.prepared,
             other.against or self.against,
+            other.remembered or self.remembered,
             other.tolerance,
         )
 
@@ -244,6 +254,7 @@ class Report:
                 *self.refinement.lines(),
                 *([f"equilibrium    {self.convergence()}"] if self.refinement.frames else []),
                 *([] if self.prepared is None else self.prepared.lines(self.tolerance)),
+                *([] if self.remembered is None else [f"memory         {self.remembered.line()}"]),
                 *self.refinement.stages(self.frames),
                 *([] if electric is None else [f"electrostatics {electric.text()}"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
@@ -298,6 +309,8 @@ class Told:
         The ensemble, where the force field is sampled: its electrostatics are looked at.
     prepared
         What was found out of widths and annealing.
+    remembered
+        What was found out of a memory of frames.
     tolerance
         kT per atom: a difference that counts as none.
     """
@@ -306,6 +319,7 @@ class Told:
     assigned: Assignment | None = None
     sampled: Conditions | None = None
     prepared: Preparation | None = None
+    remembered: Remembered | None = None
     tolerance: float = Settings.tolerance
 
 
@@ -364,6 +378,7 @@ class Tally:
             seconds=seconds,
             electrostatics=electric,
             prepared=self._said.prepared,
+            remembered=self._said.remembered,
             against=against,
             tolerance=self._said.tolerance,
         )

@@ -12,8 +12,8 @@ import MDAnalysis as mda
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import make_backmapper, prepare_mapper
-from dbm_gmx.backmapping.chirality import assign_states
+from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
@@ -75,13 +75,13 @@ def backmap_universe(
     known = given_chirality(system, reference, conformers=system.conformers)
     chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
-    mapper, assigned = assign_states(mapper, partial(_early, beads), tacticity)
+    count = len(range(len(beads.trajectory))[frames])
+    ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count)
     sampled = method.conditions if method.settings.uses_sampler else None
-    mapper, prepared = prepare_mapper(mapper, partial(_early, beads))
     notes, tolerance = stereo_notes(system, known), method.settings.tolerance
-    told, rebuilt = Told(notes, assigned, sampled, prepared, tolerance), []
-    tally = Tally(system, chirality, told)
-    for one in mapper(_frames(beads, frames)):
+    told = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
+    tally, rebuilt = Tally(system, chirality, told), list[Frame]()
+    for one in ready.mapper(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
     _warn(tally.report())

@@ -100,6 +100,12 @@ def _add_settings(command: ArgumentParser) -> None:
         help="do not begin the first frame, and later ones now and then, anew to see whether they converged",
     )
     add(
+        "--no-memory",
+        dest="memory",
+        action="store_false",
+        help="make every frame from its beads alone, none of what is remembered of the first ones",
+    )
+    add(
         "--samples",
         type=count(1),
         default=Settings.samples,

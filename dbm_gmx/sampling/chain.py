@@ -69,6 +69,10 @@ class Convergence:
         Molecules that had to be grown more than once.
     seconds
         Wall time by stage.
+    steps
+        (moves,) sizes of the small moves at the end, radians or nm.
+    recalled
+        Whether the frame began from a memory.
     """
 
     converged: bool
@@ -77,6 +81,8 @@ class Convergence:
     effective: Mapping[str, float] = field(default_factory=dict)
     regrown: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    steps: FloatArray = field(default_factory=lambda: np.zeros(0))
+    recalled: bool = False
 
 
 @dataclass(eq=False)
@@ -96,6 +102,8 @@ class Chain:
     energies
         After each sweep so far, the start first, without the springs of bonds of fixed length: these begin
         without energy and are slow to take up theirs, which is no energy of the force field.
+    learns
+        Whether the sizes of the moves are still to be learned.
     """
 
     conf: Configuration
@@ -103,6 +111,7 @@ class Chain:
     progress: Progress
     energy: float
     energies: list[float]
+    learns: bool = True
 
     @property
     def sweeps(self) -> int:
@@ -115,16 +124,31 @@ class Chain:
         return DRIFT * float(self.conf.arrays.constants.kt) * len(self.conf.positions)
 
 
-def start_chain(conf: Configuration, updates: tuple[IntArray, IntArray]) -> Chain:
-    """Begin a chain; ``updates`` of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`."""
+def start_chain(
+    conf: Configuration, updates: tuple[IntArray, IntArray], steps: FloatArray | None = None
+) -> Chain:
+    """Begin a chain.
+
+    Parameters
+    ----------
+    conf
+        The configuration to begin with, which sweeps change.
+    updates
+        Of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`.
+    steps
+        (moves,) sizes of the small moves, where they are known and no longer learned.
+    """
     arrays = conf.arrays
     windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
     colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, updates, windows)
     count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
-    steps = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
-    progress = Progress(steps, np.zeros((count, 2)), np.zeros((count, most, 3)))
+    first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
+    progress = Progress(
+        first if steps is None else steps.copy(), np.zeros((count, 2)), np.zeros((count, most, 3))
+    )
     energy = total_energy(conf)
-    return Chain(conf, Colours(*colour_order(colour)), progress, energy, [energy - _spring_energy(conf)])
+    energies = [energy - _spring_energy(conf)]
+    return Chain(conf, Colours(*colour_order(colour)), progress, energy, energies, steps is None)
 
 
 def _spring_energy(conf: Configuration) -> float:
@@ -152,7 +176,7 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
     # overlaps of the start are too large for their differences to add up
     chain.energy = total_energy(chain.conf) if abs(gain) > OVERLAP else chain.energy + gain
     chain.energies.append(chain.energy - _spring_energy(chain.conf))
-    if number <= LEARNING and number % 2 == 0:
+    if chain.learns and number <= LEARNING and number % 2 == 0:
         _learn(chain)
 
 
@@ -198,7 +222,8 @@ def convergence(chain: Chain) -> Convergence:
             if move_type in (GIBBS_TORSION, RIGID_ROTATION):
                 effective[name] = float(candidates / tries)
     energies = np.array(chain.energies)
-    return Convergence(is_stationary(energies, chain.drift), energies, acceptance, effective)
+    settled, steps = is_stationary(energies, chain.drift), chain.progress.steps
+    return Convergence(settled, energies, acceptance, effective, steps=steps)
 
 
 def is_stationary(energies: FloatArray, drift: float = 0.0) -> bool:

@@ -163,6 +163,7 @@ def exchange_conformers(
     first_atoms: IntArray,
     stream: Stream,
     team: Team,
+    rounds: tuple[int, int] = ROUNDS,
 ) -> None:
     """Give windows of molecules the conformers they have among each other; ``conf.positions`` change.
 
@@ -178,6 +179,8 @@ def exchange_conformers(
         Random numbers.
     team
         Threads; the result does not depend on them.
+    rounds
+        Times every molecule chooses, as for :data:`ROUNDS`.
     """
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
     rng, group, copies = stream.generator, candidates.group, candidates.copies
@@ -185,12 +188,12 @@ def exchange_conformers(
     tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
     choosy = np.flatnonzero(tried.sum(axis=1) > 1)
     atoms = (first_atoms[:, None, None] + group.atoms).reshape(-1, group.atoms.shape[1])
-    for turn in range(sum(ROUNDS)):
+    for turn in range(sum(rounds)):
         for copy in choosy:
             own = atoms[copy]
             trials = Trials(candidates.conformers[copy, tried[copy]], energies[copy, tried[copy]])
             around = _neighbours(place, arrays, _owners(arrays, own[free]), own, *_corners(trials.conformers))
-            if turn < ROUNDS[0]:
+            if turn < rounds[0]:
                 _add_bounded(arrays, own[free], around, trials)
             else:
                 window = Window(copies.beads[copy], copies.chirality[copy])

@@ -215,6 +215,11 @@ class Candidates:
     conformers: FloatArray
     energy: FloatArray
 
+    def some(self, rows: IntArray) -> Candidates:
+        """Some of the copies."""
+        copies = Copies(*(values[rows] for values in self.copies))
+        return Candidates(self.group, copies, self.conformers[rows], self.energy[rows])
+
 
 # --- what is prepared --------------------------------------------------------------------------------
 
@@ -478,6 +483,17 @@ def find_candidates(
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
         conformers.append(found)
         energies.append(energy)
+    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(energies, axis=1))
+
+
+def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, stream: Stream) -> Candidates:
+    """Conformers (k, copies, n, 3) from elsewhere, nm, of molecules that are one window, at their minima."""
+    group, conformers, energies = grower.whole, list[FloatArray](), list[FloatArray]()
+    task = Task(GROWTH._replace(steps=0), stream.key)
+    for positions in offered:
+        copies = take(group, molecules, positions)
+        energies.append(anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies))
+        conformers.append(copies.positions[:, group.arrays.free])
     return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(energies, axis=1))
 
 

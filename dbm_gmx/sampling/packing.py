@@ -175,6 +175,10 @@ class Stretch(NamedTuple):
     width: float = 1.0
 
 
+RECALLED = (Stretch(30, soft=(0.1, HARD)), Stretch(30))
+"""The dynamics of a frame whose molecules are as they should be, but do not know of each other."""
+
+
 def make_schedule(annealing: int) -> tuple[Stretch, ...]:
     """The dynamics of a frame that is annealed in so many steps, or in none."""
     if annealing == 0:

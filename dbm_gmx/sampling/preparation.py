@@ -28,6 +28,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.moves import ANNEALING
+from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
 from dbm_gmx.sampling.sampler import Sampler, begin, configure, pack_frame, with_widths
 
@@ -240,7 +241,8 @@ def _packed(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -
     repeats, found = int(np.clip(np.ceil(ATOMS / len(start)), 1, REPEATS)), []
     for repeat in range(repeats):
         positions, one = start.copy(), stream.of(sampler.annealing, repeat)
-        conf = pack_frame(sampler, configure(sampler, positions, beads), beads, one)
+        conf = configure(sampler, positions, beads)
+        conf = pack_frame(sampler, conf, beads, one, make_schedule(sampler.annealing))
         chain = start_chain(configure(sampler, positions, beads, conf.neighbours), sampler.updates)
         found.append((chain, one))
     return found

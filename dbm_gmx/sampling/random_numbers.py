@@ -37,6 +37,7 @@ class Use(IntEnum):
     EXCHANGE         the choice among them
     PACKING          the dynamics of the frame, by the step
     SWEEPS           the moves, by sweep and block
+    MEMORY           what is recalled, by attempt and run of molecules; and what is forgotten
     ===============  ================================================================
     """
 
@@ -49,6 +50,7 @@ class Use(IntEnum):
     EXCHANGE = 6
     PACKING = 7
     SWEEPS = 8
+    MEMORY = 9
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Four stages, one after the other:
 
 growth
-    every molecule is put on its beads by itself (:mod:`~dbm_gmx.sampling.growth`), or taken from elsewhere;
+    every molecule is put on its beads by itself (:mod:`~dbm_gmx.sampling.growth`), or taken from elsewhere:
+    from a memory of other frames (:mod:`~dbm_gmx.sampling.memory`), which makes the next two short;
 conformer exchange
     molecules that were grown choose their conformers among each other
     (:mod:`~dbm_gmx.sampling.conformer_exchange`);
@@ -22,6 +23,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,13 +51,31 @@ from dbm_gmx.sampling.arrays import (
     blocks_of_beads,
     make_arrays,
 )
-from dbm_gmx.sampling.chain import Convergence, advance, convergence, is_settled, start_chain, sweep_windows
+from dbm_gmx.sampling.chain import (
+    Chain,
+    Convergence,
+    advance,
+    convergence,
+    is_settled,
+    start_chain,
+    sweep_windows,
+)
 from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
-from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, find_candidates, grow, make_grower
+from dbm_gmx.sampling.growth import (
+    CONFORMERS,
+    Candidates,
+    Grower,
+    Molecules,
+    as_candidates,
+    find_candidates,
+    grow,
+    make_grower,
+)
+from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
-from dbm_gmx.sampling.packing import Chiral, make_schedule, pack
+from dbm_gmx.sampling.packing import RECALLED, Chiral, Stretch, make_schedule, pack
 from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
@@ -64,6 +84,12 @@ log = logging.getLogger(__name__)
 
 LIMIT = 300
 """Sweeps after which the sampler gives up waiting for a stationary energy."""
+
+RECALLS, OFFERS = 10, 16
+"""Times a molecule is recalled, if it does not come out well; and times a short one is, to choose from."""
+
+AS_THEY_ARE = 4, 0
+"""Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
 
 TORN = 0.5
 """Relative stretch of a bond from which on a molecule is torn."""
@@ -92,6 +118,8 @@ class Sampler:
         By molecule type.
     team
         Threads that work on a frame together; the result does not depend on them.
+    recollection
+        How frames are made of others, where that is worth it.
     """
 
     system: System
@@ -105,6 +133,7 @@ class Sampler:
     updates: tuple[IntArray, IntArray]
     growers: Mapping[str, Grower]
     team: Team
+    recollection: Recollection | None = None
 
     def __call__(
         self, beads: Frame, *, start: Float32Array | None = None, sample: int = 0
@@ -126,11 +155,15 @@ class Sampler:
         (n, 3) nm whole molecules, and how the chain went.
         """
         stream, seconds = frame_stream(self.settings.seed, beads.index, sample), dict[str, float]()
+        if start is None and self.recollection is not None:
+            with stage("recall", seconds):
+                found = recall_frame(self, self.recollection.memory, beads, stream)
+            if found.misfit < self.recollection.misfit:
+                return _from_memory(self, self.recollection, beads, found, stream, seconds)
         conf, regrown = begin(self, beads, start, stream, seconds)
-        positions = conf.positions
         with stage("packing", seconds):
-            conf = pack_frame(self, conf, beads, stream)
-        chain = start_chain(configure(self, positions, beads, conf.neighbours), self.updates)
+            conf = pack_frame(self, conf, beads, stream, make_schedule(self.annealing))
+        chain = start_chain(configure(self, conf.positions, beads, conf.neighbours), self.updates)
         with stage("windows", seconds):
             if self.settings.refine == "exact":
                 sweep_windows(chain, self.windows, stream, self.team)
@@ -140,9 +173,54 @@ class Sampler:
                 if self.settings.sweeps is None and is_settled(chain):
                     break
                 advance(chain, stream, self.team)
-            shake_all(positions, self.arrays.molecules, self.arrays.bonds)
-        done = replace(convergence(chain), regrown=regrown, seconds=seconds)
-        return positions.astype(np.float32), done
+        return _ended(self, chain), replace(convergence(chain), regrown=regrown, seconds=seconds)
+
+
+def _from_memory(
+    sampler: Sampler,
+    how: Recollection,
+    beads: Frame,
+    found: Recalled,
+    stream: Stream,
+    seconds: dict[str, float],
+) -> tuple[Float32Array, Convergence]:
+    """Rebuild a frame from what is recalled of it, in as many sweeps as that was found to take."""
+    chain, regrown = start_recalled(sampler, how.steps, beads, found, stream, seconds)
+    with stage("windows", seconds):
+        sweep_windows(chain, how.windows, stream, sampler.team)
+    with stage("sweeps", seconds):
+        for _ in range(how.sweeps):
+            advance(chain, stream, sampler.team)
+    done = replace(convergence(chain), converged=True, recalled=True, regrown=regrown, seconds=seconds)
+    return _ended(sampler, chain), done
+
+
+def start_recalled(
+    sampler: Sampler,
+    steps: FloatArray,
+    beads: Frame,
+    found: Recalled,
+    stream: Stream,
+    seconds: dict[str, float],
+) -> tuple[Chain, int]:
+    """The chain of a frame that is recalled, and how many molecules were grown more than once."""
+    conf, regrown = begin(sampler, beads, found.positions, stream, seconds)
+    with stage("choice", seconds):
+        for match, rows, candidates in found.offers:
+            one = stream.of(Use.EXCHANGE, match.first_atom, 0)
+            exchange_conformers(conf, candidates, match.first_atoms[rows], one, sampler.team, AS_THEY_ARE)
+    with stage("packing", seconds):
+        schedule = RECALLED if found.complete else make_schedule(0)
+        conf = pack_frame(sampler, conf, beads, stream, schedule)
+    conf = configure(sampler, conf.positions, beads, conf.neighbours)
+    return start_chain(conf, sampler.updates, steps), regrown
+
+
+def _ended(sampler: Sampler, chain: Chain) -> Float32Array:
+    """The atoms at the end of a chain; bonds of fixed length get it."""
+    positions = chain.conf.positions
+    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    return np.asarray(positions, np.float32)
 
 
 def make_sampler(
@@ -343,6 +421,87 @@ def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArra
     return np.asarray(right & whole & (near < reach).all(axis=1), np.bool_)
 
 
+# --- memory ------------------------------------------------------------------------------------------
+
+
+class Offer(NamedTuple):
+    """Molecules of a run, by row, and what each may be."""
+
+    match: Match
+    rows: IntArray
+    candidates: Candidates
+
+
+class Recalled(NamedTuple):
+    """A frame as it is recalled.
+
+    Attributes
+    ----------
+    positions
+        (n, 3) nm; molecules that came out wrong are anywhere, and will be grown.
+    complete
+        Whether there is none of these.
+    misfit
+        Mean of all beads, nm.
+    offers
+        What short molecules may choose from.
+    """
+
+    positions: Float32Array
+    complete: bool
+    misfit: float
+    offers: Sequence[Offer]
+
+
+def recall_frame(sampler: Sampler, memory: Memory, beads: Frame, stream: Stream) -> Recalled:
+    """Recall all molecules of a frame."""
+    positions, offers = np.zeros((sampler.system.n_atoms, 3)), list[Offer]()
+    complete, misfits = True, list[FloatArray]()
+    states = chirality_of_copies(sampler.system, sampler.chirality)
+    for match, wanted in zip(sampler.system.matches, states, strict=True):
+        centres, atoms = _beads_of(match, beads), match.molecules(positions)
+        asked = Wanted(match, centres, wanted, beads.index)
+        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
+        one = stream.of(Use.MEMORY, match.first_atom)
+        if sampler.growers[match.moltype.name].short:
+            usable, misfit, candidates = _recall_short(sampler, memory, asked, molecules, one, atoms)
+            offers.append(Offer(match, usable, candidates.some(usable)))
+        else:
+            usable, misfit = _recall_long(sampler, memory, asked, molecules, one, atoms)
+        complete &= len(usable) == len(atoms)
+        misfits.append(misfit[np.isfinite(misfit)])
+    known = np.concatenate(misfits)
+    mean = float(known.mean()) if len(known) else np.inf
+    return Recalled(positions.astype(np.float32), complete, mean, offers)
+
+
+def _recall_long(
+    sampler: Sampler, memory: Memory, asked: Wanted, molecules: Molecules, stream: Stream, atoms: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """Recall molecules until they come out well (in place); which did, and the misfit of their beads."""
+    grower, rows = sampler.growers[asked.match.moltype.name], np.arange(len(asked))
+    for attempt in range(RECALLS):
+        found, misfit = recall(memory, asked.some(rows), stream.of(attempt))
+        atoms[rows] = found[0]
+        if attempt == 0:
+            first = misfit[0]
+        rows = rows[~_usable(grower, molecules.some(rows), atoms[rows])]
+        if not len(rows):
+            break
+    return np.setdiff1d(np.arange(len(asked)), rows), first
+
+
+def _recall_short(
+    sampler: Sampler, memory: Memory, asked: Wanted, molecules: Molecules, stream: Stream, atoms: FloatArray
+) -> tuple[IntArray, FloatArray, Candidates]:
+    """Recall molecules many times; the best are put in place.  As of those that are long, and all of them."""
+    grower, rows = sampler.growers[asked.match.moltype.name], np.arange(len(asked))
+    found, misfit = recall(memory, asked, stream, draws=OFFERS, breadth=BROAD)
+    offered = as_candidates(grower, molecules, found, stream)
+    atoms[:, grower.whole.free[0]] = offered.conformers[rows, offered.energy.argmin(axis=1)]
+    return np.flatnonzero(_usable(grower, molecules, atoms)), misfit.min(axis=0), offered
+
+
 # --- conformer exchange ------------------------------------------------------------------------------
 
 
@@ -363,9 +522,11 @@ def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: S
 # --- packing -----------------------------------------------------------------------------------------
 
 
-def pack_frame(sampler: Sampler, before: Configuration, beads: Frame, stream: Stream) -> Configuration:
-    """Pack a frame, annealed in as many steps as the sampler says; positions change and are returned."""
-    positions, schedule = before.positions, make_schedule(sampler.annealing)
+def pack_frame(
+    sampler: Sampler, before: Configuration, beads: Frame, stream: Stream, schedule: Sequence[Stretch]
+) -> Configuration:
+    """Pack a frame; positions change and are returned."""
+    positions = before.positions
     conf = configure(sampler, positions, beads, before.neighbours)
     held, one = _chiral(sampler, positions), stream.of(Use.PACKING)
     pack(conf, held, schedule, one, sampler.team)

@@ -1,0 +1,166 @@
+"""Whether frames are made of what is remembered of others, and what they then take: found out on a few.
+
+The first frames are sampled in full.  Each but the first is recalled as well, from those before it, and its
+energy compared.  Where that ends no higher, all other frames are recalled, in as many sweeps as it took.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.sampling.chain import Convergence, advance, sweep_windows
+from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
+from dbm_gmx.sampling.preparation import SWEPT
+from dbm_gmx.sampling.random_numbers import Stream, Use, preparation_stream
+from dbm_gmx.sampling.sampler import Sampler, recall_frame, start_recalled
+
+log = logging.getLogger(__name__)
+
+FILLED, JUDGED = 4, 2
+"""Frames that are remembered, and the last of them, that say what recalling is worth."""
+
+WORTH = 8
+"""Frames of a run from which on a memory may pay."""
+
+SWEEPS, FEWEST, EVERY = 32, 8, 4
+"""Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
+
+UNUSUAL = 1.5
+"""Times the misfit of the frames tried: beads of a frame with more are too unlike those remembered."""
+
+Done = Mapping[int, tuple[Float32Array, Convergence]]
+"""Frames by index, as a sampler returns them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """What came of sampling a few frames in full.
+
+    Attributes
+    ----------
+    done
+        These frames.
+    excess
+        Energy of recalled frames above that of the same ones sampled in full, kT per atom.
+    misfit
+        nm, of their beads.
+    how
+        The others are made, if they are to be recalled.
+    """
+
+    done: Done
+    excess: float
+    misfit: float
+    how: Recollection | None = None
+
+    def line(self) -> str:
+        """Say it."""
+        how = self.how
+        if how is None:
+            return (
+                f"not used: recalled frames end {self.excess:+.3f} kT per atom above those sampled in full "
+                f"(misfit {self.misfit:.3f} nm)"
+            )
+        windows = f"{how.windows} sweeps with windows and " if how.windows else ""
+        return (
+            f"of {len(self.done)} frames (misfit {self.misfit:.3f} nm): others are recalled, with {windows}"
+            f"{how.sweeps} sweeps, and end {self.excess:+.3f} kT per atom above those sampled in full"
+        )
+
+
+def make_recollection(sampler: Sampler, frames: Sequence[Frame]) -> tuple[Sampler, Remembered]:
+    """Sample a few frames in full, and see whether others can be made of them.
+
+    Parameters
+    ----------
+    sampler
+        Without a recollection.
+    frames
+        Whole beads of two frames at least.
+
+    Returns
+    -------
+    A sampler that recalls frames if that is worth it, and what was found out.
+    """
+    stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
+    done = dict[int, tuple[Float32Array, Convergence]]()
+    memory, trials = dict[str, Fragments](), list[_Trial]()
+    for number, beads in enumerate(frames):
+        done[beads.index] = positions, convergence = sampler(beads)
+        if memory:
+            trials.append(_try(sampler, memory, beads, convergence, stream.of(1, number)))
+            log.info("recalled frame %d: %s", beads.index, trials[-1])
+        memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))
+    trials = trials[-JUDGED:]
+    misfit = float(np.mean([trial.misfit for trial in trials]))
+    for number in range(min(len(trial.energies) for trial in trials)):
+        windows = trials[0].windows[number]
+        excess = float(np.mean([trial.energies[number][-SWEEPS // 2 :].mean() for trial in trials]))
+        if excess < 0.5 * sampler.settings.tolerance:
+            series = np.mean([trial.energies[number] for trial in trials], axis=0)
+            sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
+            steps = done[frames[-1].index][1].steps
+            how = Recollection(memory, windows, sweeps, UNUSUAL * misfit, steps)
+            return replace(sampler, recollection=how), Remembered(done, excess, misfit, how)
+    return sampler, Remembered(done, excess, misfit)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A frame recalled.
+
+    Attributes
+    ----------
+    misfit
+        nm.
+    windows, energies
+        Sweeps with windows that were tried, and after each the energies of the sweeps that followed, above
+        that of the frame sampled in full, kT per atom.
+    """
+
+    misfit: float
+    windows: tuple[int, ...]
+    energies: tuple[FloatArray, ...]
+
+    def __str__(self) -> str:
+        ends = (
+            f"{excess[-SWEEPS // 2 :].mean():+.4f} after {windows} sweeps with windows"
+            for windows, excess in zip(self.windows, self.energies, strict=True)
+        )
+        return f"misfit {self.misfit:.4f} nm, energy {', '.join(ends)} kT per atom"
+
+
+def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stream: Stream) -> _Trial:
+    """Recall a frame, and follow its energy with ever more windows up to those of the sampler."""
+    known = (
+        full.energies[len(full.energies) // 2 :].mean() if not sampler.windows else full.energies[-8:].mean()
+    )
+    found, unit = (
+        recall_frame(sampler, memory, beads, stream),
+        sampler.hamiltonian.kt * sampler.system.n_atoms,
+    )
+    tried, energies = [], []
+    for windows in (0, *(n for n in SWEPT if n <= sampler.windows)):
+        chain, _ = start_recalled(sampler, full.steps, beads, found, stream, {})
+        sweep_windows(chain, windows, stream, sampler.team)
+        for _ in range(SWEEPS):
+            advance(chain, stream, sampler.team)
+        tried.append(windows)
+        energies.append((np.array(chain.energies[-SWEEPS:]) - known) / unit)
+        if energies[-1][-SWEEPS // 2 :].mean() < 0.5 * sampler.settings.tolerance:
+            break
+    return _Trial(found.misfit, tuple(tried), tuple(energies))
+
+
+def _enough(series: FloatArray, tolerance: float) -> int:
+    """Sweeps after which the energy (sweeps,) is where it ends: within a tolerance, or within its noise."""
+    means = series.reshape(-1, EVERY).mean(axis=1)
+    last = means[len(means) // 2 :]
+    off = np.flatnonzero(np.abs(means - last.mean()) > max(tolerance, 2.0 * last.std(ddof=1)))
+    return int(np.clip(EVERY * (off[-1] + 2), FEWEST, len(series))) if len(off) else FEWEST

@@ -1,0 +1,309 @@
+"""A memory of fragments: what is recalled on beads that lie alike, and whether that is worth it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cut import Cut, cut
+from scipy.spatial.transform import Rotation
+
+import dbm_gmx.sampling.memory as memory_module
+from dbm_gmx.backmapping.backmap import backmap
+from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.independent import annealed_longer
+from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentres
+from dbm_gmx.files.share import share_path
+from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.options import Conditions, Method, Settings
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.energy import total_energy
+from dbm_gmx.sampling.memory import (
+    BROAD,
+    SHARP,
+    Candidates,
+    Memory,
+    Site,
+    Wanted,
+    _drawn_together,
+    bead_graph,
+    make_sites,
+    recall,
+    remember,
+)
+from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.recollection import EVERY, FEWEST, SWEEPS, _enough, make_recollection
+from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
+
+WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
+FRAMES, COPIES = 9, 12
+SETTINGS = Settings(annealing=0, check=False, tolerance=0.3)
+
+
+@pytest.fixture(scope="module")
+def liquid(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    """Frames of a few molecules of octane."""
+    folder = tmp_path_factory.mktemp("liquid")
+    return cut(share_path("examples", "octane"), folder / "octane", "OCT", COPIES, frames=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    """Four decamers of polystyrene."""
+    folder = tmp_path_factory.mktemp("polymer")
+    return cut(share_path("reference", "sps"), folder / "sps", "SPS", 4)
+
+
+def remembered(made: Cut, *frames: int) -> Memory:
+    found: Memory = {}
+    for k in frames:
+        found = remember(made.system, made.atoms[k].positions, made.beads[k], found, Stream((1, k)))
+    return found
+
+
+def wanted(made: Cut, beads: np.ndarray, states: np.ndarray | None = None, frame: int = 99) -> Wanted:
+    match = made.system.matches[0]
+    shape = (match.count, len(match.mapping.names), 3)
+    count = len(stereo_elements(match.moltype))
+    none = np.zeros((match.count, count), np.int8)
+    return Wanted(match, beads.astype(np.float64).reshape(shape), none if states is None else states, frame)
+
+
+def off(atoms: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Root mean square distance of each molecule, nm."""
+    return np.sqrt(((atoms - known.reshape(atoms.shape)) ** 2).sum(axis=2).mean(axis=1))
+
+
+# --- recalling -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["liquid", "polymer"])
+@pytest.mark.parametrize("mirror", [1.0, -1.0])
+def test_turned_and_mirrored_beads_recall_their_atoms(
+    what: str, mirror: float, request: pytest.FixtureRequest
+) -> None:
+    made: Cut = request.getfixturevalue(what)
+    known, rng = remembered(made, 0), np.random.default_rng(3)
+    turn = mirror * Rotation.random(random_state=4).as_matrix().T
+    shift = rng.normal(size=3)
+    beads, atoms = (frame.positions @ turn + shift for frame in (made.beads[0], made.atoms[0]))
+    states = mirror * chirality_of(
+        made.system.matches[0].molecules(made.atoms[0].positions),
+        stereo_elements(made.system.matches[0].moltype),
+    )
+    found, misfit = recall(known, wanted(made, beads, states.astype(np.int8)), Stream((1,)))
+    assert np.median(misfit[0]) < 1e-4
+    assert np.median(off(found[0], atoms)) < 2e-3
+    assert np.median(off(-found[0], atoms)) > 0.05
+
+
+def test_a_frame_never_recalls_itself(liquid: Cut) -> None:
+    beads = liquid.beads[0]
+    _, misfit = recall(
+        remembered(liquid, 0), wanted(liquid, beads.positions, frame=beads.index), Stream((1,))
+    )
+    assert np.isinf(misfit).all()
+    others, misfit = recall(
+        remembered(liquid, 0, 1), wanted(liquid, beads.positions, frame=beads.index), Stream((1,))
+    )
+    assert np.isfinite(misfit).all()
+    assert misfit.min() > 0.0
+    assert (off(others[0], liquid.atoms[0].positions) < 1e-4).sum() == 0
+
+
+def test_more_memory_fits_better(liquid: Cut) -> None:
+    beads = liquid.beads[-1].positions
+    few, many = (
+        recall(remembered(liquid, *range(n)), wanted(liquid, beads), Stream((1,)))[1].mean() for n in (1, 8)
+    )
+    print(f"misfit {few:.4f} nm of one frame, {many:.4f} nm of eight")
+    assert many < 0.8 * few
+
+
+def test_stereocentres_are_those_asked_for(polymer: Cut) -> None:
+    """All that beads say is where they are; what was remembered is of either hand, by its mirror images."""
+    match, rng = polymer.system.matches[0], np.random.default_rng(5)
+    known = remembered(polymer, 0)
+    true = chirality_of(match.molecules(polymer.atoms[0].positions), stereo_elements(match.moltype))
+    beads = polymer.beads[0].positions + rng.normal(scale=0.01, size=polymer.beads[0].positions.shape)
+    centres = len(stereocentres(match.moltype))
+    assert centres
+    for states in (true, -true):
+        found, misfit = recall(known, wanted(polymer, beads, states), Stream((1,)))
+        got = chirality_of(found[0], stereo_elements(match.moltype))
+        right = (got == states)[np.isfinite(misfit[0]).all(axis=1)]
+        assert right.size
+        assert right.mean() > 0.9
+
+
+def test_what_was_never_seen_is_not_recalled(liquid: Cut, polymer: Cut) -> None:
+    _, misfit = recall(remembered(liquid, 0), wanted(polymer, polymer.beads[0].positions), Stream((1,)))
+    assert np.isinf(misfit).all()
+
+
+def test_no_more_is_remembered_than_there_is_space(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MOST", 30)
+    known = remembered(liquid, 0, 1, 2)
+    assert {len(fragments) for fragments in known.values()} == {30}
+    some = next(iter(known.values()))
+    assert len(np.unique(some.frame)) > 1  # of any frame, not of the first or the last
+
+
+def test_large_systems_are_recalled_in_parts(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, beads = remembered(liquid, 0, 1), liquid.beads[2].positions
+    at_once, _ = recall(known, wanted(liquid, beads), Stream((1,)))
+    monkeypatch.setattr(memory_module, "AT_ONCE", 1)
+    in_parts, _ = recall(known, wanted(liquid, beads), Stream((1,)))
+    centres = np.stack([x.reshape(COPIES, -1, 3).mean(axis=1) for x in (at_once[0], in_parts[0])])
+    assert np.abs(centres[0] - centres[1]).max() < 0.05
+
+
+# --- neighbours that agree -------------------------------------------------------------------------
+
+
+def test_candidates_of_neighbours_agree(liquid: Cut) -> None:
+    """Two conformations that beads do not tell apart: all of one or all of the other, each as often."""
+    match = liquid.system.matches[0]
+    sites, copies = make_sites(match.moltype, match.mapping), 4000
+    shapes = np.random.default_rng(1).normal(scale=0.1, size=(2, match.moltype.n_atoms, 3))
+
+    def of(site: Site) -> Candidates:
+        atoms = np.broadcast_to(shapes[:, site.atoms], (copies, 2, len(site.atoms), 3))
+        return Candidates(np.array(atoms), np.zeros((copies, 2)))
+
+    graph, rng = bead_graph(match.moltype, match.mapping), np.random.default_rng(2)
+    candidates = {k: of(site) for k, site in enumerate(sites)}
+    (chosen,) = _drawn_together(graph, sites, candidates, rng, 1, SHARP)
+    assert (chosen == chosen[0]).all()
+    assert abs(chosen[0].mean() - 0.5) < 4 * 0.5 / copies**0.5
+    # and what a bead says of itself counts for all
+    lonely = replace(candidates[3], misfit=np.tile([0.0, SHARP.unlike * np.sqrt(2 * np.log(3))], (copies, 1)))
+    (chosen,) = _drawn_together(graph, sites, {**candidates, 3: lonely}, rng, 1, SHARP)
+    assert abs(chosen[0].mean() - 0.25) < 4 * 0.44 / copies**0.5
+
+
+def test_broad_draws_differ(liquid: Cut) -> None:
+    known, beads = remembered(liquid, 0, 1, 2), wanted(liquid, liquid.beads[3].positions)
+
+    def spread(breadth: memory_module.Breadth) -> float:
+        found, _ = recall(known, beads, Stream((1,)), draws=8, breadth=breadth)
+        return float(found.std(axis=0).mean())
+
+    assert spread(BROAD) > 1.5 * spread(SHARP)
+
+
+# --- whether it is worth it ------------------------------------------------------------------------
+
+
+def test_as_many_sweeps_as_the_energy_takes() -> None:
+    falling = np.concatenate([np.linspace(0.1, 0.0, 3 * EVERY), np.zeros(SWEEPS - 3 * EVERY)])
+    assert _enough(np.zeros(SWEEPS), 0.015) == FEWEST
+    assert FEWEST < _enough(falling, 0.015) <= 5 * EVERY
+    assert _enough(falling, 0.015) <= _enough(falling, 0.001)
+
+
+@pytest.fixture(scope="module")
+def ready(liquid: Cut) -> Ready:
+    """Few molecules remember little: more is allowed than usual."""
+    method = Method(SETTINGS, WARM)
+    mapper = make_backmapper(liquid.system, method, frames=FRAMES)
+    return make_ready(mapper, lambda n: liquid.beads[:n], frames=FRAMES)
+
+
+def test_recalled_frames_are_as_low_as_is_said(liquid: Cut, ready: Ready) -> None:
+    """The first frames in full, the others recalled."""
+    assert ready.remembered is not None
+    assert ready.remembered.how is not None, ready.remembered.line()
+    made = list(ready.mapper(liquid.beads))
+    assert [one.refinement.recalled for one in made] == [0] * 4 + [1] * (FRAMES - 4)
+    full = make_sampler(liquid.system, WARM, Settings(annealing=0), {})
+    kt = full.hamiltonian.kt * liquid.system.n_atoms
+    apart = []
+    for beads, one in zip(liquid.beads[4:], made[4:], strict=True):
+        recalled, usual = one.positions, full(beads)[0]
+        assert recalled is not None
+        energies = [energy_of(full, x, beads) for x in (recalled, usual)]
+        apart.append((energies[0] - energies[1]) / kt)
+    error = np.std(apart, ddof=1) / len(apart) ** 0.5
+    print(f"recalled less full: {np.mean(apart):+.3f} +- {error:.3f} kT per atom")
+    assert np.mean(apart) < ready.remembered.excess + 0.03 + 2 * error
+    assert np.mean(apart) < 0.15
+
+
+def energy_of(sampler: Sampler, positions: np.ndarray, beads: Frame) -> float:
+    """kJ/mol."""
+    return float(total_energy(configure(sampler, positions.astype(np.float64), beads)))
+
+
+def test_frames_do_not_depend_on_each_other(liquid: Cut, ready: Ready) -> None:
+    alone = list(ready.mapper(liquid.beads[6:7]))
+    together = list(replace(ready.mapper, workers=2)(liquid.beads[4:]))
+    np.testing.assert_array_equal(alone[0].positions, together[2].positions)
+
+
+def test_samples_of_a_recalled_frame_differ(liquid: Cut, ready: Ready) -> None:
+    """Also of a frame that is remembered: it does not recall itself."""
+    sampler = ready.mapper.sampler
+    assert sampler is not None
+    first, second = (sampler(liquid.beads[0], sample=k)[0] for k in (1, 2))
+    known, _ = ready.mapper.done[0]
+    for a, b in ((first, second), (first, known)):
+        assert np.median(off(a.reshape(COPIES, -1, 3), b)) > 0.01
+
+
+def test_frames_that_would_end_higher_are_not_recalled(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if sampling in full found something better that recalling does not."""
+    sampler, usual = make_sampler(liquid.system, WARM, Settings(annealing=0), {}), Sampler.__call__
+    lower = 0.3 * sampler.hamiltonian.kt * liquid.system.n_atoms
+
+    def better(one: Sampler, beads: Frame, **more: Any) -> tuple[np.ndarray, Convergence]:
+        atoms, convergence = usual(one, beads, **more)
+        return atoms, replace(convergence, energies=convergence.energies - lower)
+
+    monkeypatch.setattr(Sampler, "__call__", better)
+    after, found = make_recollection(sampler, liquid.beads[:3])
+    print(found.line())
+    assert found.how is None
+    assert after.recollection is None
+    assert "not used" in found.line()
+    assert 0.1 < found.excess < 0.5
+
+
+def test_a_frame_unlike_those_remembered_is_made_anew(liquid: Cut, ready: Ready) -> None:
+    sampler = ready.mapper.sampler
+    assert sampler is not None
+    assert sampler.recollection is not None
+    strict = replace(sampler, recollection=replace(sampler.recollection, misfit=1e-6))
+    positions, convergence = strict(liquid.beads[5])
+    anew, _ = replace(sampler, recollection=None)(liquid.beads[5])
+    assert not convergence.recalled
+    np.testing.assert_array_equal(positions, anew)
+
+
+def test_independent_starts_recall_nothing(ready: Ready) -> None:
+    assert ready.mapper.sampler is not None
+    assert annealed_longer(ready.mapper.sampler).recollection is None
+
+
+def test_the_summary_says_what_was_recalled(liquid: Cut, tmp_path: Path) -> None:
+    inputs = replace(liquid.inputs, trajectory=liquid.folder / "cg.trr")
+    said = {}
+    for name, memory in (("with", True), ("without", False)):
+        settings = replace(SETTINGS, memory=memory)
+        done = backmap(inputs, tmp_path / f"{name}.trr", Method(settings, WARM))
+        said[name] = done.report.text()
+        assert done.report.refinement.recalled == (FRAMES - 4 if memory else 0)
+    assert f"{FRAMES - 4} recalled" in said["with"]
+    assert "memory         of 4 frames" in said["with"]
+    assert "memory" not in said["without"]
+    # frames sampled in full are the same either way
+    n = liquid.system.n_atoms
+    with_it, without = (read_frames(tmp_path / f"{name}.trr", n_atoms=n) for name in said)
+    pairs = list(zip(with_it, without, strict=True))
+    same = [np.array_equal(a.positions, b.positions) for a, b in pairs]
+    assert same.count(True) == 4
