@@ -28,7 +28,7 @@ PACKAGE = "dbm_gmx"
 Edit = tuple[str, str, str]  # file in the package, the text there, once, and what is put in its place
 
 STAGES, DEFAULT = "tests/test_stages.py", "tests/test_default.py"
-WINDOWS = "tests/test_window_annealing.py"
+WINDOWS, MEMORY = "tests/test_window_annealing.py", "tests/test_memory.py"
 
 
 @dataclass(frozen=True)
@@ -404,6 +404,41 @@ MUTATIONS = [
         "sampling/window_annealing.py",
         "                work -= _kinetic(window)",
         "                work -= 0.0",
+    ),
+    one(
+        "memory-recalls-the-frame-itself",
+        MEMORY,
+        "sampling/memory.py",
+        "known.frame != wanted.frame",
+        "known.frame != -5",
+    ),
+    one(
+        "mirror-images-keep-their-hand",
+        MEMORY,
+        "sampling/memory.py",
+        "np.where(asked.bonds, known.states, -known.states)",
+        "known.states",
+    ),
+    one(
+        "recalled-beads-do-not-see-their-neighbours",
+        MEMORY,
+        "sampling/memory.py",
+        "_drawn(odds[k] + bound[k][rows, chosen[parent]], rng)",
+        "_drawn(odds[k], rng)",
+    ),
+    one(
+        "memory-used-whatever-it-is-worth",
+        MEMORY,
+        "sampling/recollection.py",
+        "if excess < 0.5 * sampler.settings.tolerance:\n            series",
+        "if True:\n            series",
+    ),
+    one(
+        "independent-starts-recall",
+        MEMORY,
+        "backmapping/independent.py",
+        "windows=LONGER * sampler.windows, recollection=None)",
+        "windows=LONGER * sampler.windows)",
     ),
     one(
         "windows-without-the-metric-of-their-bonds",

@@ -16,6 +16,7 @@ from dbm_gmx.backmapping.backmap import backmap
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.independent import annealed_longer
 from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.backmapping.summary import Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentres
 from dbm_gmx.files.share import share_path
@@ -290,20 +291,40 @@ def test_independent_starts_recall_nothing(ready: Ready) -> None:
     assert annealed_longer(ready.mapper.sampler).recollection is None
 
 
-def test_the_summary_says_what_was_recalled(liquid: Cut, tmp_path: Path) -> None:
-    inputs = replace(liquid.inputs, trajectory=liquid.folder / "cg.trr")
-    said = {}
-    for name, memory in (("with", True), ("without", False)):
-        settings = replace(SETTINGS, memory=memory)
-        done = backmap(inputs, tmp_path / f"{name}.trr", Method(settings, WARM))
-        said[name] = done.report.text()
-        assert done.report.refinement.recalled == (FRAMES - 4 if memory else 0)
-    assert f"{FRAMES - 4} recalled" in said["with"]
-    assert "memory         of 4 frames" in said["with"]
-    assert "memory" not in said["without"]
-    # frames sampled in full are the same either way
-    n = liquid.system.n_atoms
-    with_it, without = (read_frames(tmp_path / f"{name}.trr", n_atoms=n) for name in said)
-    pairs = list(zip(with_it, without, strict=True))
-    same = [np.array_equal(a.positions, b.positions) for a, b in pairs]
-    assert same.count(True) == 4
+def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready) -> None:
+    tally = Tally(liquid.system, {}, Told(assigned=ready.assigned, remembered=ready.remembered))
+    for one in ready.mapper(liquid.beads):
+        tally.add(one.atoms, one.beads, one.refinement)
+    said = tally.report().text()
+    assert f"{FRAMES - 4} recalled" in said
+    assert "memory         of 4 frames" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames"),
+    [
+        (replace(SETTINGS, memory=False), FRAMES),
+        (replace(SETTINGS, sweeps=3), FRAMES),
+        (SETTINGS, FRAMES // 2),
+        (SETTINGS, None),
+    ],
+)
+def test_nothing_is_remembered_where_that_is_not_wanted_or_does_not_pay(
+    liquid: Cut, settings: Settings, frames: int | None
+) -> None:
+    mapper = make_backmapper(liquid.system, Method(settings, WARM), frames=frames)
+    found = make_ready(mapper, lambda n: liquid.beads[:n], frames=frames)
+    assert found.remembered is None
+    assert not found.mapper.done
+
+
+def test_the_command_recalls_frames(liquid: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From file to file; the frames sampled in full are written as they were."""
+    monkeypatch.setattr("dbm_gmx.sampling.recollection.FILLED", 2)
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.FILLED", 2)
+    done = backmap(liquid.inputs, tmp_path / "aa.trr", Method(SETTINGS, WARM))
+    frames = list(read_frames(tmp_path / "aa.trr", n_atoms=liquid.system.n_atoms))
+    assert len(frames) == FRAMES
+    assert done.report.refinement.recalled == FRAMES - 2
+    sampler = make_sampler(liquid.system, WARM, SETTINGS, {})
+    np.testing.assert_allclose(frames[0].positions, sampler(done.beads.early(2)[0])[0], atol=1e-6)
