@@ -89,7 +89,7 @@ class Refinement:
             return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
         parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]
         recalled = [f"{self.recalled} recalled"] if self.recalled else []
-        said = [f"refinement     {', '.join([*parts, self.settled(), *recalled, *grown])}"]
+        said = [f"refinement     {', '.join([*parts, *recalled, self.settled(), *grown])}"]
         moves = [f"{move} {100 * total / n:.0f} %" for move, (total, n) in self.acceptance.items()]
         return [*said, f"accepted       {', '.join(moves)}"] if moves else said
 
@@ -101,7 +101,7 @@ class Refinement:
     def settled(self) -> str:
         """Which frames did not converge."""
         if not self.unsettled:
-            return "all stationary"
+            return "all others stationary" if self.recalled else "all stationary"
         times = ", ".join(f"{time:g}" for time in self.unsettled[:SHOWN])
         more = ", ..." if len(self.unsettled) > SHOWN else ""
         return f"{len(self.unsettled)} of {self.frames} NOT STATIONARY (at {times}{more} ps)"

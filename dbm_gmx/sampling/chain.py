@@ -30,6 +30,9 @@ from dbm_gmx.sampling.updates import Progress
 LEARNING = 8
 """Sweeps in which the sizes of the small moves are learned; what comes after has them fixed."""
 
+SHORTEST = 2 * LEARNING
+"""Sweeps that say whether the energy is stationary, at least."""
+
 DRIFT = 0.001
 """Change of the energy, kT per atom, that counts as none: so little is seen in very large systems only."""
 
@@ -206,7 +209,7 @@ def _learn(chain: Chain) -> None:
 
 def is_settled(chain: Chain) -> bool:
     """Whether the energy no longer drifts; looked at every eighth sweep."""
-    if chain.sweeps < 2 * LEARNING or chain.sweeps % 8:
+    if chain.sweeps < SHORTEST or chain.sweeps % 8:
         return False
     return is_stationary(np.array(chain.energies), chain.drift)
 
