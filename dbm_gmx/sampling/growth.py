@@ -11,6 +11,7 @@ says.  Molecules do not see each other here; but conformers can be offered for e
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -470,20 +471,31 @@ def find_candidates(
         (copies, n, 3) nm, as grown.
     """
     group = grower.groups[number]
-    free, copies = group.arrays.free, take(group, molecules, positions)
-    inner = np.isin(group.atoms[0, free], grower.skeleton)
-    conformers, energies = [copies.positions[:, free]], [energy_of(group, copies)]
+    copies = take(group, molecules, positions)
+    conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
     for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
         trial = copies._replace(positions=copies.positions.copy())
         one = stream.of(Use.CANDIDATES, molecules.run, 1 + number, attempt)
-        energy = _trial(grower, group, molecules, trial, one)
-        found = trial.positions[:, free]
-        for other, known in zip(conformers, energies, strict=True):
+        energies.append(_trial(grower, group, molecules, trial, one))
+        conformers.append(trial.positions[:, group.arrays.free])
+    return _distinct(grower, group, copies, conformers, energies)
+
+
+def _distinct(
+    grower: Grower,
+    group: Group,
+    copies: Copies,
+    conformers: Sequence[FloatArray],
+    energies: Sequence[FloatArray],
+) -> Candidates:
+    """Candidates of k conformers (copies, a, 3) and energies (copies,), each of which counts once."""
+    inner, once = np.isin(group.atoms[0, group.arrays.free], grower.skeleton), list[FloatArray]()
+    for number, (found, energy) in enumerate(zip(conformers, energies, strict=True)):
+        for other, known in zip(conformers[:number], once, strict=True):
             apart = np.linalg.norm(found[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
             energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
-        conformers.append(found)
-        energies.append(energy)
-    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(energies, axis=1))
+        once.append(energy)
+    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(once, axis=1))
 
 
 def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, stream: Stream) -> Candidates:
@@ -494,7 +506,7 @@ def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, str
         copies = take(group, molecules, positions)
         energies.append(anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies))
         conformers.append(copies.positions[:, group.arrays.free])
-    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(energies, axis=1))
+    return _distinct(grower, group, copies, conformers, energies)
 
 
 # --- fragments put near their beads ------------------------------------------------------------------

@@ -44,15 +44,19 @@ class Breadth(NamedTuple):
         How many of the most alike by distances are superposed, and how many of these a bead may choose from.
     unlike, apart
         nm: misfit of beads, and of atoms that two candidates both have, that make one e times less likely.
+    asked
+        Share of what is remembered that is asked, another one each time: else what is missing there, or is
+        there by chance, would be the same in all samples of a frame.
     """
 
     looked_at: int
     choice: int
     unlike: float
     apart: float
+    asked: float
 
 
-SHARP, BROAD = Breadth(24, 8, 0.01, 0.01), Breadth(48, 24, 0.06, 0.04)
+SHARP, BROAD = Breadth(24, 8, 0.01, 0.01, 0.6), Breadth(96, 48, 0.2, 0.06, 0.3)
 """For a molecule that is recalled once, and for one that is offered many to choose from by their energy."""
 
 MOST = 20_000
@@ -358,7 +362,8 @@ def _recall_some(
     candidates = dict[int, Candidates]()
     for kind, numbers in by_kind.items():
         like, known = sites[numbers[0]], memory[kind]
-        known = known.some(np.flatnonzero(known.frame != wanted.frame))
+        eligible = (known.frame != wanted.frame) & (rng.random(len(known)) < breadth.asked)
+        known = known.some(np.flatnonzero(eligible))
         beads = np.concatenate([wanted.beads[:, sites[k].beads] for k in numbers])
         states = np.concatenate([wanted.states[:, sites[k].elements] for k in numbers])
         asked = Asked(beads, states, like.weights, are_bonds(elements[like.elements]))

@@ -31,7 +31,7 @@ WORTH = 8
 SWEEPS, FEWEST, EVERY = 32, 8, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
 
-UNUSUAL = 1.5
+UNUSUAL = 2.0
 """Times the misfit of the frames tried: beads of a frame with more are too unlike those remembered."""
 
 Done = Mapping[int, tuple[Float32Array, Convergence]]
