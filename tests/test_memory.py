@@ -60,10 +60,6 @@ def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return cut(share_path("reference", "sps"), folder / "sps", "SPS", 4)
 
 
-ALL = SHARP._replace(asked=1.0)
-"""All that is remembered is asked."""
-
-
 def remembered(made: Cut, *frames: int) -> Memory:
     found: Memory = {}
     for k in frames:
@@ -101,7 +97,7 @@ def test_turned_and_mirrored_beads_recall_their_atoms(
         made.system.matches[0].molecules(made.atoms[0].positions),
         stereo_elements(made.system.matches[0].moltype),
     )
-    found, misfit = recall(known, wanted(made, beads, states.astype(np.int8)), Stream((1,)), breadth=ALL)
+    found, misfit = recall(known, wanted(made, beads, states.astype(np.int8)), Stream((1,)))
     assert np.median(misfit[0]) < 1e-4
     assert np.median(off(found[0], atoms)) < 2e-3
     assert np.median(off(-found[0], atoms)) > 0.05
@@ -139,7 +135,7 @@ def test_stereocentres_are_those_asked_for(polymer: Cut) -> None:
     centres = len(stereocentres(match.moltype))
     assert centres
     for states in (true, -true):
-        found, misfit = recall(known, wanted(polymer, beads, states), Stream((1,)), breadth=ALL)
+        found, misfit = recall(known, wanted(polymer, beads, states), Stream((1,)))
         got = chirality_of(found[0], stereo_elements(match.moltype))
         right = (got == states)[np.isfinite(misfit[0]).all(axis=1)]
         assert right.size

@@ -56,7 +56,7 @@ class Breadth(NamedTuple):
     asked: float
 
 
-SHARP, BROAD = Breadth(24, 8, 0.01, 0.01, 0.6), Breadth(96, 48, 0.2, 0.06, 0.3)
+SHARP, BROAD = Breadth(24, 8, 0.01, 0.01, 1.0), Breadth(96, 48, 0.2, 0.06, 0.3)
 """For a molecule that is recalled once, and for one that is offered many to choose from by their energy."""
 
 MOST = 20_000
