@@ -18,6 +18,7 @@ from dbm_gmx.backmapping.independent import annealed_longer
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.summary import Tally, Told
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import bead_graph
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentres
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
@@ -32,7 +33,6 @@ from dbm_gmx.sampling.memory import (
     Site,
     Wanted,
     _drawn_together,
-    bead_graph,
     make_sites,
     recall,
     remember,
@@ -177,7 +177,7 @@ def test_candidates_of_neighbours_agree(liquid: Cut) -> None:
         atoms = np.broadcast_to(shapes[:, site.atoms], (copies, 2, len(site.atoms), 3))
         return Candidates(np.array(atoms), np.zeros((copies, 2)))
 
-    graph, rng = bead_graph(match.moltype, match.mapping), np.random.default_rng(2)
+    graph, rng = bead_graph(match.mapping, match.moltype), np.random.default_rng(2)
     candidates = {k: of(site) for k, site in enumerate(sites)}
     (chosen,) = _drawn_together(graph, sites, candidates, rng, 1, SHARP)
     assert (chosen == chosen[0]).all()

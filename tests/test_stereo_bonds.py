@@ -599,7 +599,9 @@ def test_candidates_of_the_other_isomer_cost_too_much(rubber: tuple[System, Fram
     sampler = make_sampler(made, CONDITIONS, Settings(sweeps=0, seed=1), {"PI": states})
     atoms, _ = sampler(beads)
     match, grower = made.matches[0], sampler.growers["PI"]
-    molecules = samplers.Molecules(samplers._beads_of(match, beads), states, np.arange(CHAINS), 0)
+    molecules = samplers.Molecules(
+        match.beads(beads.positions).astype(np.float64), states, np.arange(CHAINS), 0
+    )
     positions = match.molecules(atoms).astype(np.float64)
     found = find_candidates(grower, 0, molecules, positions, frame_stream(1, 0, 0))
     at, inside = found.copies.positions, found.group.arrays

@@ -94,6 +94,13 @@ class Match:
         found: Array = every[self.first_atom : self.first_atom + self.count * n].reshape(-1, n, 3)
         return found
 
+    def beads(self, positions: Array) -> Array:
+        """Of the beads (m, 3) of the system those of the run, (count, beads, 3)."""
+        every: Any = positions
+        n = len(self.mapping.names)
+        found: Array = every[self.first_bead : self.first_bead + self.count * n].reshape(-1, n, 3)
+        return found
+
 
 Array = TypeVar("Array")
 

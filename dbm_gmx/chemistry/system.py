@@ -84,10 +84,8 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
     """(m, 3) beads with all molecules whole; the first bead of each stays where it is."""
     parts = []
     for match in system.matches:
-        n = len(match.mapping.names)
-        rows = frame.positions[match.first_bead : match.first_bead + match.count * n]
         edges = np.array(bead_graph(match.mapping, match.moltype).edges, np.int64).reshape(-1, 2)
-        parts.append(make_whole(rows.reshape(-1, n, 3), frame.box, edges).reshape(-1, 3))
+        parts.append(make_whole(match.beads(frame.positions), frame.box, edges).reshape(-1, 3))
     return np.concatenate(parts)
 
 

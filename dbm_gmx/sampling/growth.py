@@ -31,6 +31,7 @@ from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
 from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece
 from dbm_gmx.sampling.random_numbers import Stream, Use
+from dbm_gmx.sampling.rotations import best_rotations
 from dbm_gmx.sampling.windows import Cutter, Group, Spots, make_cutter, make_groups
 
 CONFORMERS = 64
@@ -565,10 +566,6 @@ def _random_rotations(count: int, rng: np.random.Generator) -> FloatArray:
 
 
 def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:
-    """Rotations (c, 3, 3) that bring points (c, k, 3) closest to directions (Kabsch 1976)."""
+    """Rotations (c, 3, 3) that bring points (c, k, 3) closest to directions."""
     unit = directions / np.linalg.norm(directions, axis=2, keepdims=True)
-    u, _, vt = np.linalg.svd(np.einsum("cki,ckj->cij", points, unit))
-    turned = np.einsum("cji,ckj->cik", vt, u)
-    flip = np.ones((len(points), 3))
-    flip[:, 2] = np.sign(np.linalg.det(turned))
-    return np.asarray(np.einsum("cji,cj,ckj->cik", vt, flip, u), np.float64)
+    return best_rotations(np.einsum("cki,ckj->cij", points, unit))

@@ -22,11 +22,12 @@ from scipy.spatial import KDTree
 from dbm_gmx.chemistry.array_types import BoolArray, Float32Array, FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.mapping import Match, bead_graph
 from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.rotations import best_rotations
 
 NEAR, SEEN = 1, 2
 """Bonds between beads: as far atoms are remembered, and as far beads are looked at."""
@@ -151,20 +152,10 @@ class Recollection:
 # --- sites -------------------------------------------------------------------------------------------
 
 
-def bead_graph(moltype: MoleculeType, mapping: BeadMapping) -> nx.Graph:
-    """Beads of a molecule, joined where bonds join their atoms."""
-    graph = nx.Graph()
-    graph.add_nodes_from(range(len(mapping.names)))
-    owner = mapping.owner.tolist()
-    joined = ((owner[i], owner[j]) for i, j in chemical_graph(moltype).edges)
-    graph.add_edges_from((a, b) for a, b in joined if a != b and min(a, b) >= 0)
-    return graph
-
-
 @lru_cache(maxsize=64)
 def make_sites(moltype: MoleculeType, mapping: BeadMapping) -> tuple[Site, ...]:
     """All beads of a molecule type with what is around them."""
-    graph, chemistry = bead_graph(moltype, mapping), moltype.graph
+    graph, chemistry = bead_graph(mapping, moltype), moltype.graph
     owned: list[list[int]] = [[] for _ in mapping.names]
     for atom, bead in enumerate(mapping.owner.tolist()):
         if bead >= 0:
@@ -237,7 +228,7 @@ def remember(system: System, positions: Float32Array, beads: Frame, before: Memo
     """
     found: dict[str, list[Fragments]] = {}
     for match in system.matches:
-        atoms, centres = match.molecules(positions), _beads_of(match, beads)
+        atoms, centres = match.molecules(positions), match.beads(beads.positions).astype(np.float64)
         states = chirality_of(atoms, stereo_elements(match.moltype))
         for site in make_sites(match.moltype, match.mapping):
             origin = centres[:, site.beads[:1]]
@@ -251,13 +242,6 @@ def remember(system: System, positions: Float32Array, beads: Frame, before: Memo
             known.append(fragments)
     rng = stream.generator
     return {**before, **{kind: _some(_joined(parts), rng) for kind, parts in found.items()}}
-
-
-def _beads_of(match: Match, beads: Frame) -> FloatArray:
-    """(copies, beads, 3) nm of a run of molecules."""
-    m = len(match.mapping.names)
-    rows = beads.positions[match.first_bead : match.first_bead + match.count * m]
-    return rows.astype(np.float64).reshape(-1, m, 3)
 
 
 def _joined(parts: Sequence[Fragments]) -> Fragments:
@@ -370,7 +354,7 @@ def _recall_some(
         found = _most_alike(known, asked, rng, breadth)
         parts = zip(np.split(found.atoms, len(numbers)), np.split(found.misfit, len(numbers)), strict=True)
         candidates |= {k: Candidates(*part) for k, part in zip(numbers, parts, strict=True)}
-    graph, rows = bead_graph(moltype, wanted.match.mapping), np.arange(len(wanted))
+    graph, rows = bead_graph(wanted.match.mapping, moltype), np.arange(len(wanted))
     atoms = np.zeros((draws, len(wanted), moltype.n_atoms, 3))
     misfit = np.empty((draws, len(wanted), len(sites)))
     for draw, chosen in enumerate(_drawn_together(graph, sites, candidates, rng, draws, breadth)):
@@ -456,16 +440,13 @@ def _superposed(
 ) -> tuple[tuple[FloatArray, FloatArray], FloatArray]:
     """Rotations (q, k, 3, 3) and shifts (q, k, 3) of remembered beads onto those asked for; misfits (q, k).
 
-    Weighted least squares (Kabsch, Acta Cryst. A 32, 922, 1976).
+    They are those of the weighted least squares.
     """
     share = weights / weights.sum()
     have = known.beads[entry].astype(np.float64) * sign[..., None, None]
     mine, theirs = np.einsum("e,qkei->qki", share, have), np.einsum("e,qei->qi", share, asked)
     have, want = have - mine[:, :, None], asked - theirs[:, None]
-    u, _, vt = np.linalg.svd(np.einsum("e,qkei,qej->qkij", share, have, want))
-    flip = np.ones(u.shape[:-1])
-    flip[..., 2] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
-    matrix = np.einsum("qkji,qkj,qklj->qkil", vt, flip, u)
+    matrix = best_rotations(np.einsum("e,qkei,qej->qkij", share, have, want))
     apart = np.einsum("qkij,qkej->qkei", matrix, have) - want[:, None]
     off = np.sqrt(np.einsum("e,qkei,qkei->qk", share, apart, apart))
     return (matrix, theirs[:, None] - np.einsum("qkij,qkj->qki", matrix, mine)), off

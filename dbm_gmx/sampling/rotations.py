@@ -1,4 +1,4 @@
-"""Rotation matrices, compiled."""
+"""Rotation matrices; those of moves are compiled."""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
@@ -7,6 +7,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.sampling.random_numbers import uniform
 
@@ -34,3 +37,18 @@ def random_matrix(rng: Any, matrix: Any) -> None:
     x, y, z, q = a * math.sin(v), a * math.cos(v), b * math.sin(w), b * math.cos(w)
     sine = math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, 2.0 * math.atan2(sine, q), matrix)
+
+
+def best_rotations(products: FloatArray) -> FloatArray:
+    """Rotations (..., 3, 3) that bring points closest to others (Kabsch, Acta Cryst. A 32, 922, 1976).
+
+    Parameters
+    ----------
+    products
+        (..., 3, 3) sums over the points, of each component of a point with each of where it should be.
+    """
+    u, _, vt = np.linalg.svd(products)
+    turned = np.einsum("...ji,...kj->...ik", vt, u)
+    flip = np.ones(products.shape[:-1])
+    flip[..., 2] = np.sign(np.linalg.det(turned))
+    return np.asarray(np.einsum("...ji,...j,...kj->...ik", vt, flip, u), np.float64)

@@ -344,7 +344,7 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame]) -> dict[str, Inferr
         given = _named(matches[0], np.concatenate([wanted[k] for k in runs]))
         of_frames = [
             Molecules(
-                np.concatenate([_beads_of(match, beads) for match in matches]),
+                np.concatenate([match.beads(beads.positions) for match in matches]).astype(np.float64),
                 given,
                 np.arange(len(given)),
                 matches[0].first_atom,
@@ -392,7 +392,8 @@ def _grow_all(
     regrown, grown = 0, Grown()
     for match, wanted in zip(sampler.system.matches, wanted_chirality, strict=True):
         atoms, grower = match.molecules(positions), sampler.growers[match.moltype.name]
-        molecules = Molecules(_beads_of(match, beads), wanted, np.arange(match.count), match.first_atom)
+        centres = match.beads(beads.positions).astype(np.float64)
+        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
         chosen = np.ones(match.count, bool)
         if start is not None:
             atoms[:] = match.molecules(start)
@@ -406,13 +407,6 @@ def _grow_all(
             regrown += found.again
             grown.append((match, rows, molecules.some(rows)))
     return positions, regrown, grown
-
-
-def _beads_of(match: Match, beads: Frame) -> FloatArray:
-    """(copies, beads, 3) of a run of molecules."""
-    m = len(match.mapping.names)
-    rows = beads.positions[match.first_bead : match.first_bead + match.count * m]
-    return rows.astype(np.float64).reshape(-1, m, 3)
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
@@ -467,7 +461,7 @@ def recall_frame(sampler: Sampler, memory: Memory, beads: Frame, stream: Stream)
     complete, misfits = True, list[FloatArray]()
     states = chirality_of_copies(sampler.system, sampler.chirality)
     for match, wanted in zip(sampler.system.matches, states, strict=True):
-        centres, atoms = _beads_of(match, beads), match.molecules(positions)
+        centres, atoms = match.beads(beads.positions).astype(np.float64), match.molecules(positions)
         asked = Wanted(match, centres, wanted, beads.index)
         molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
         one = stream.of(Use.MEMORY, match.first_atom)
