@@ -322,7 +322,7 @@ MUTATIONS = [
     one(
         "sweeps-turn-double-bonds-over",
         "tests/test_stereo_bonds.py -k isomer",
-        "sampling/sweep.py",
+        "sampling/updates.py",
         "        states = 2 * states + (1 if cosine > 0.0 else 0)\n",
         "        states = 2 * states + (1 if cosine > -2.0 else 0)\n",
     ),

@@ -28,7 +28,7 @@ FILLED, JUDGED = 4, 2
 WORTH = 8
 """Frames of a run from which on a memory may pay."""
 
-SWEEPS, FEWEST, EVERY = 32, 8, 4
+SWEEPS, FEWEST, EVERY = 32, 4, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
 
 UNUSUAL = 2.0
