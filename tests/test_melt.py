@@ -24,7 +24,6 @@ from dbm_gmx.options import MoleculeFiles
 
 RECIPE = share_path("recipes", "melt").resolve()
 MELTS = tomllib.loads((RECIPE / "systems.toml").read_text())
-every = pytest.mark.parametrize("name", MELTS)
 SCRIPTS = ("chain", "inversion", "melt")
 GAS = 0.0083144626  # kJ/mol/K
 
