@@ -27,6 +27,12 @@ def liquid(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return cut(share_path("examples", "octane"), tmp_path_factory.mktemp("liquid") / "octane", "OCT", 12)
 
 
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame of few atoms is tried once: nothing here asks how sure its energy is."""
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
+
+
 def sampler_of(made: Cut, conditions: Conditions = WARM, **more: int) -> Sampler:
     return make_sampler(made.system, conditions, Settings(**more), {})
 
