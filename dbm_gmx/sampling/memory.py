@@ -226,20 +226,39 @@ def remember(system: System, positions: Float32Array, beads: Frame, before: Memo
     stream
         Random numbers, for what is forgotten where it is too much.
     """
-    found: dict[str, list[Fragments]] = {}
-    for match in system.matches:
+    memory = dict(before)
+    for number, match in enumerate(system.matches):
         atoms, centres = match.molecules(positions), match.beads(beads.positions).astype(np.float64)
-        states = chirality_of(atoms, stereo_elements(match.moltype))
-        for site in make_sites(match.moltype, match.mapping):
-            origin = centres[:, site.beads[:1]]
-            fragments = Fragments(
-                (centres[:, site.beads] - origin).astype(np.float32),
-                (atoms[:, site.atoms] - origin).astype(np.float32),
-                states[:, site.elements],
-                np.full(match.count, beads.index),
-            )
-            known = found.setdefault(site.kind, [before[site.kind]] if site.kind in before else [])
-            known.append(fragments)
+        memory = remember_molecules(match, (atoms, centres, beads.index), memory, stream.of(number))
+    return memory
+
+
+def remember_molecules(
+    match: Match, seen: tuple[FloatArray | Float32Array, FloatArray, int], before: Memory, stream: Stream
+) -> dict[str, Fragments]:
+    """A memory that holds the fragments of some molecules of a run as well.
+
+    Parameters
+    ----------
+    match
+        The run.
+    seen
+        (copies, n, 3) and (copies, beads, 3) nm of these molecules, and the index of the frame, see
+        :class:`Fragments`.
+    before, stream
+        As for :func:`remember`.
+    """
+    (atoms, centres, frame), found = seen, dict[str, list[Fragments]]()
+    states = chirality_of(atoms, stereo_elements(match.moltype))
+    for site in make_sites(match.moltype, match.mapping):
+        origin = centres[:, site.beads[:1]]
+        fragments = Fragments(
+            (centres[:, site.beads] - origin).astype(np.float32),
+            (atoms[:, site.atoms] - origin).astype(np.float32),
+            states[:, site.elements],
+            np.full(len(atoms), frame),
+        )
+        found.setdefault(site.kind, [before[site.kind]] if site.kind in before else []).append(fragments)
     rng = stream.generator
     return {**before, **{kind: _some(_joined(parts), rng) for kind, parts in found.items()}}
 

@@ -74,7 +74,7 @@ from dbm_gmx.sampling.growth import (
     grow,
     make_grower,
 )
-from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall
+from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall, remember_molecules
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
 from dbm_gmx.sampling.packing import RECALLED, Chiral, Stretch, make_schedule, pack
 from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
@@ -88,6 +88,12 @@ LIMIT = 300
 
 RECALLS, OFFERS = 10, 16
 """Times a molecule is recalled, if it does not come out well; and times a short one is, to choose from."""
+
+MANY, ONE_OF = 12, 3
+"""Of so many long molecules of a run, and more, one of three is grown; the others are recalled from these."""
+
+NO_FRAME = -2
+"""In place of the index of a frame: all that is remembered is asked."""
 
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
@@ -402,11 +408,38 @@ def _grow_all(
         if len(rows):
             named = replace(molecules, chirality=_named(match, wanted))
             some = infer_from_beads(grower, named.some(rows), stream)
-            found = grow(grower, some, stream)
-            atoms[rows] = found.positions
-            regrown += found.again
-            grown.append((match, rows, molecules.some(rows)))
+            atoms[rows], again, new = _grow_run(sampler, match, some, stream)
+            regrown += again
+            grown.append((match, rows[new], molecules.some(rows[new])))
     return positions, regrown, grown
+
+
+def _grow_run(
+    sampler: Sampler, match: Match, molecules: Molecules, stream: Stream
+) -> tuple[FloatArray, int, IntArray]:
+    """Grow molecules of a run; of many, most are made of fragments of the others.
+
+    Returns
+    -------
+    (copies, n, 3) nm, how many were grown more than once, and the rows of those that were grown.
+    """
+    grower, count = sampler.growers[match.moltype.name], len(molecules)
+    if grower.short or count < MANY or not sampler.settings.memory:
+        found = grow(grower, molecules, stream)
+        return found.positions, found.again, np.arange(count)
+    atoms, first = np.empty((count, match.moltype.n_atoms, 3)), np.arange(0, count, ONE_OF)
+    found, others = grow(grower, molecules.some(first), stream), np.setdiff1d(np.arange(count), first)
+    atoms[first], again = found.positions, found.again
+    one = stream.of(Use.MEMORY, match.first_atom, 1)
+    memory = remember_molecules(match, (found.positions, molecules.beads[first], -1), {}, one)
+    rest, made = molecules.some(others), np.empty((len(others), match.moltype.n_atoms, 3))
+    asked = Wanted(match, rest.beads, rest.chirality, NO_FRAME)
+    usable, _ = _recall_long(sampler, memory, asked, rest, one, made)
+    atoms[others], left = made, np.setdiff1d(np.arange(len(others)), usable)
+    if len(left):
+        found = grow(grower, rest.some(left), stream)
+        atoms[others[left]], again = found.positions, again + found.again
+    return atoms, again, np.union1d(first, others[left])
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
