@@ -100,6 +100,13 @@ def _add_settings(command: ArgumentParser) -> None:
         help="do not begin the first frame, and later ones now and then, anew to see whether they converged",
     )
     add(
+        "--memory",
+        type=Path,
+        dest="memory_file",
+        metavar="FILE",
+        help="what is remembered of frames (.npz): used if FILE exists, else written",
+    )
+    add(
         "--no-memory",
         dest="memory",
         action="store_false",
