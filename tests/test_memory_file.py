@@ -17,14 +17,19 @@ import dbm_gmx.sampling.memory as memory_module
 from dbm_gmx.backmapping.backmap import Backmapped, backmap
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import Terms
-from dbm_gmx.errors import InputError
+from dbm_gmx.cli import build_parser, main
+from dbm_gmx.commands.arguments import record_of
+from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions, Method, Settings
+from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.memory import Memory, Wanted, recall, remember
 from dbm_gmx.sampling.memory_file import (
     UNIT,
@@ -38,10 +43,10 @@ from dbm_gmx.sampling.memory_file import (
 from dbm_gmx.sampling.origin import Origin, differences, origin_of
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.recollection import FILLED, STARTED
-from dbm_gmx.sampling.sampler import Sampler, make_sampler
+from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
-FRAMES, COPIES = 9, 12
+FRAMES, COPIES = 8, 8
 SETTINGS = Settings(annealing=0, check=False, tolerance=0.3)
 
 
@@ -106,7 +111,7 @@ def test_beads_do_not_recall_the_old_sample_of_themselves(what: str, request: py
         one = Wanted(match, match.beads(beads), states, 0)
         found, misfit = recall(known, one, Stream((1,)), draws=4)
         apart = np.sqrt(((found - atoms) ** 2).sum(axis=3).mean(axis=2))
-        return float(misfit.min()), float(apart.min())
+        return float(np.median(misfit)), float(apart.min())
 
     misfit, apart = asked()
     assert misfit > 2e-3
@@ -186,8 +191,14 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "fewer": (lambda a, b: a.update(states_0=a["states_0"][:-1]), "array states_0 of shape"),
     "flat": (lambda a, b: a.update(atoms_0=a["atoms_0"].reshape(-1)), "array atoms_0 of shape"),
     "scalar": (lambda a, b: a.update(beads_0=np.array(3)), "array beads_0 of shape ()"),
-    "nan": (lambda a, b: a.update(atoms_0=a["atoms_0"] * np.nan), "array atoms_0 of float64"),
-    "states": (lambda a, b: a.update(states_0=np.full((48, 1), 7, np.int8)), "states other than"),
+    "nan": (
+        lambda a, b: a.update(atoms_0=a["atoms_0"] * np.full(1, np.nan)),
+        "atoms_0 of type float64",
+    ),
+    "states": (
+        lambda a, b: a.update(states_0=np.full((len(a["states_0"]), 1), 7, np.int8)),
+        "states other than",
+    ),
     "origin": (lambda a, b: a.update(beads_0=a["beads_0"] + 1), "does not begin with the bead"),
     "none": (lambda a, b: b.update(kinds=[]), "kinds of beads that are none or the same"),
     "no temperature": (lambda a, b: b["origin"].pop("temperature"), "no 'temperature'"),
@@ -197,8 +208,8 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "findings": (lambda a, b: b.update(findings=3), "a damaged memory"),
     "molecules": (lambda a, b: b["origin"].update(molecules=[1]), "a damaged memory"),
     "fragments": (
-        lambda a, b: a.update({f"{x}_0": a[f"{x}_0"].repeat(500, 0) for x in ("beads", "atoms", "states")}),
-        "24000 fragments of one kind; it takes 1 to 20000",
+        lambda a, b: a.update({f"{x}_0": a[f"{x}_0"].repeat(1000, 0) for x in ("beads", "atoms", "states")}),
+        f"{1000 * FILLED * COPIES} fragments of one kind; it takes 1 to 20000",
     ),
 }
 
@@ -284,9 +295,6 @@ def test_a_file_that_would_have_no_effect_is_refused(
 
 
 def energies_apart(made: Cut, sampler: Sampler, atoms: list[np.ndarray], others: list[np.ndarray]) -> float:
-    from dbm_gmx.sampling.energy import total_energy
-    from dbm_gmx.sampling.sampler import configure
-
     kt = sampler.hamiltonian.kt * made.system.n_atoms
     first, second = (
         [
@@ -314,7 +322,7 @@ def test_in_the_same_case_all_frames_are_recalled(
     full = list(read_frames(run[0].with_name("aa.trr"), n_atoms=liquid.system.n_atoms))
     sampler = make_sampler(liquid.system, WARM, SETTINGS, {})
     atoms = [one.atoms.positions for one in made]
-    assert energies_apart(liquid, sampler, atoms, [f.positions for f in full]) < 0.2
+    assert energies_apart(liquid, sampler, atoms, [f.positions for f in full[:frames]]) < 0.2
     # and no molecule is as it was in the file, whose frames these are
     off = [np.sqrt(((x - f.positions) ** 2).sum(axis=1).mean()) for x, f in zip(atoms, full, strict=False)]
     assert min(off) > 0.01
@@ -361,20 +369,28 @@ def test_another_case_is_not_used_in_few_frames(run: tuple[Path, Backmapped], li
     ready = ready_for(liquid, run[0], conditions=replace(WARM, temperature=320.0), frames=3)
     assert ready.remembered is None
     assert ready.memory.notes[0].endswith("350 K, not 320 K; it is not used in so few frames")
-    assert [one.refinement.recalled for one in ready(liquid.beads[:3])] == [0] * 3
+    assert ready.mapper.sampler is not None
+    assert ready.mapper.sampler.recollection is None
 
 
 def test_a_start_that_ends_higher_is_not_used(
-    run: tuple[Path, Backmapped], liquid: Cut, tmp_path: Path
+    run: tuple[Path, Backmapped], liquid: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tolerance that recalling cannot meet here: all frames are sampled in full."""
-    ready = ready_for(liquid, run[0], settings=replace(SETTINGS, tolerance=1e-9))
+    """As if sampling in full found something better that recalling does not."""
+    usual = Sampler.__call__
+
+    def better(one: Sampler, beads: Frame, **more: Any) -> tuple[np.ndarray, Convergence]:
+        atoms, convergence = usual(one, beads, **more)
+        lower = 0.4 * one.hamiltonian.kt * liquid.system.n_atoms
+        return atoms, replace(convergence, energies=convergence.energies - lower)
+
+    monkeypatch.setattr(Sampler, "__call__", better)
+    ready = ready_for(liquid, run[0], conditions=replace(WARM, temperature=320.0))
     assert ready.remembered is not None
-    assert "kT per atom above frames sampled in full" in ready.memory.notes[0]
-    if ready.remembered.excess >= 0.5e-9:
-        assert ready.remembered.how is None
-        assert ready.mapper.sampler is not None
-        assert ready.mapper.sampler.recollection is None
+    assert ready.remembered.how is None
+    assert ready.remembered.line().startswith("not used: recalled frames end +0.")
+    assert ready.mapper.sampler is not None
+    assert ready.mapper.sampler.recollection is None
 
 
 # --- of no use -------------------------------------------------------------------------------------
@@ -391,11 +407,9 @@ def test_what_does_not_know_the_molecules_is_not_used(
     note = "sps.npz is not used: it does not know all beads of OCT"
     assert with_file.memory.notes == (note,)
     assert note in caplog.text
-    without = make_ready(
-        make_backmapper(liquid.system, Method(SETTINGS, WARM), frames=2), lambda n: liquid.beads[:n], frames=2
-    )
-    for a, b in zip(with_file(liquid.beads[:2]), without(liquid.beads[:2]), strict=True):
-        np.testing.assert_array_equal(a.positions, b.positions)
+    assert with_file.remembered is None
+    assert with_file.mapper.sampler is not None
+    assert with_file.mapper.sampler.recollection is None
     assert path.read_bytes() == before
 
 
@@ -473,6 +487,8 @@ def test_what_differs_is_said(liquid: Cut) -> None:
     ):
         assert differences(base, case(system, conditions)) == force
     assert differences(base, case(system, replace(WARM, temperature=351.0))) == ["350 K, not 351 K"]
+    fixed = [replace(WARM, constraints="all-bonds", temperature=t) for t in (350.0, 351.0)]
+    assert differences(*(case(system, one) for one in fixed)) == ["350 K, not 351 K"]
     assert differences(base, case(system, replace(WARM, spread=0.01))) == ["beads held with other widths"]
     assert differences(base, case(system, replace(WARM, spread=0.0032))) == []
     mapping = system.matches[0].mapping
@@ -488,9 +504,9 @@ def test_the_size_of_the_box_does_not_matter_but_what_is_in_it(liquid: Cut, poly
     assert differences(base, larger) == []
     other = case(polymer.system).molecules["SPS"]
     mixed = replace(base, molecules={**base.molecules, "SPS": other})
-    assert differences(base, mixed) == ["of 12 OCT"]
+    assert differences(base, mixed) == [f"of {COPIES} OCT"]
     thinner = replace(mixed, molecules={**mixed.molecules, "SPS": other._replace(copies=40)})
-    assert differences(mixed, thinner) == ["of 12 OCT, 4 SPS"]
+    assert differences(mixed, thinner) == [f"of {COPIES} OCT, 4 SPS"]
 
 
 def test_findings_hold_for_as_thorough_a_sampler_only(kept: KeptMemory, liquid: Cut) -> None:
@@ -503,19 +519,43 @@ def test_findings_hold_for_as_thorough_a_sampler_only(kept: KeptMemory, liquid: 
     assert kept.findings is not None
     fewer = replace(kept, findings=kept.findings._replace(steps=kept.findings.steps[1:]))
     assert what_differs(fewer, sampler) == ["other moves"]
-    strict = replace(sampler, settings=replace(SETTINGS, tolerance=2 * kept.findings.excess))
-    if kept.findings.excess > 0:
-        assert what_differs(kept, strict)
+    higher = replace(kept, findings=kept.findings._replace(excess=0.151))
+    assert what_differs(higher, sampler) == ["0.151 kT per atom above frames sampled in full"]
 
 
 def test_states_that_no_fragment_has_are_said(polymer: Cut) -> None:
-    """Mirror images count: all centres turned over are known, one of them is not."""
+    """Mirror images count."""
     match = polymer.system.matches[0]
     true = chirality_of(match.molecules(polymer.atoms[0].positions), stereo_elements(match.moltype))
     origin = origin_of(make_hamiltonian(polymer.system, WARM), frames=1, source="")
     kept = KeptMemory(Path("sps.npz"), remembered(polymer, 0), origin)
-    one = true.copy()
-    one[0, np.flatnonzero(one[0])[3]] *= -1
-    for states, said in ((true, []), (-true, []), (one, ["not all states of stereo elements of SPS"])):
+    for states in (true, -true, np.zeros_like(true)):
         sampler = make_sampler(polymer.system, WARM, SETTINGS, {"SPS": states})
-        assert what_differs(kept, sampler) == [*said, "not tried yet"]
+        assert what_differs(kept, sampler) == ["not tried yet"]
+    centre = next(kind for kind, one in kept.memory.items() if np.any(one.states))
+    flat = replace(kept.memory[centre], states=np.zeros_like(kept.memory[centre].states))
+    lost, sampler = (
+        replace(kept, memory={**kept.memory, centre: flat}),
+        make_sampler(polymer.system, WARM, SETTINGS, {"SPS": true}),
+    )
+    assert what_differs(lost, sampler) == ["not all states of stereo elements of SPS", "not tried yet"]
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def test_the_command_takes_a_file_or_no_memory(
+    liquid: Cut, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["backmap", "-s", "cg.tpr", "-o", "aa.xtc"]
+    options = build_parser().parse_args([*words, "--memory", "m.npz"])
+    settings = record_of(options, Settings)
+    assert (settings.memory, settings.memory_file) == (True, Path("m.npz"))
+    settings = record_of(build_parser().parse_args([*words, "--no-memory"]), Settings)
+    assert (settings.memory, settings.memory_file) == (False, None)
+    files = {"-s": "cg.gro", "-cp": "cg.top", "-p": "topol.top", "-m": "mapping.xml"}
+    given = [word for key, name in files.items() for word in (key, str(liquid.folder / name))]
+    more = ["-o", str(tmp_path / "aa.trr"), "--no-memory", "--memory", str(tmp_path / "m.npz")]
+    assert main(["backmap", *given, *more]) == ExitCode.FAILED
+    assert "--no-memory" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
