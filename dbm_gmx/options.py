@@ -246,7 +246,7 @@ class Settings:
     memory
         Whether frames may be made of what is remembered of others, where that ends no higher.
     memory_file
-        What is remembered of another run: read if it exists, else written.
+        What is remembered of another run: read if it exists, or ships under that name, else written.
     samples
         Independent reconstructions of each frame.
     orientations

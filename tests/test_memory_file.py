@@ -24,10 +24,12 @@ from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.cli import build_parser, main
 from dbm_gmx.commands.arguments import record_of
 from dbm_gmx.errors import ExitCode, InputError
+from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
-from dbm_gmx.options import Conditions, Method, Settings
+from dbm_gmx.options import TOLERANCE, Conditions, Method, MoleculeFiles, Settings
 from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.memory import Memory, Wanted, recall, remember
@@ -36,6 +38,7 @@ from dbm_gmx.sampling.memory_file import (
     KeptMemory,
     open_memory,
     read_memory,
+    shipped_memories,
     unknown_molecules,
     what_differs,
     write_memory,
@@ -559,3 +562,24 @@ def test_the_command_takes_a_file_or_no_memory(
     assert main(["backmap", *given, *more]) == ExitCode.FAILED
     assert "--no-memory" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+# --- what ships ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(shipped_memories()))
+def test_memories_that_ship_are_of_their_systems(name: str) -> None:
+    """Taken by name, and believed by a run with the run parameters that are beside the beads."""
+    example = name == "octane-example"
+    folder = share_path("examples", "octane") if example else share_path("reference", name)
+    files = MoleculeFiles(folder / "topol.top", [folder / "mapping.xml"])
+    system, _ = read_system(folder / "cg.tpr", files)
+    kept = open_memory(Path(name), system)
+    assert kept is not None
+    assert unknown_molecules(kept.memory, system) == []
+    conditions, _ = read_mdp(folder / ("nvt.mdp" if example else "run.mdp"))
+    now = origin_of(make_hamiltonian(system, conditions), frames=1, source="")
+    assert kept.findings is not None
+    assert kept.findings.excess < 0.5 * TOLERANCE
+    assert differences(kept.origin, now) == []
+    assert kept.path.stat().st_size < 300_000

@@ -104,7 +104,8 @@ def _add_settings(command: ArgumentParser) -> None:
         type=Path,
         dest="memory_file",
         metavar="FILE",
-        help="what is remembered of frames (.npz): used if FILE exists, else written",
+        help="what is remembered of frames: used if FILE exists (.npz, or the name of one that ships), else "
+        "written",
     )
     add(
         "--no-memory",

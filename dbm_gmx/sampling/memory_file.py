@@ -25,6 +25,7 @@ from dbm_gmx.chemistry.stereo import are_bonds, chirality_of_copies, stereo_elem
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write
+from dbm_gmx.files.share import share_path
 from dbm_gmx.sampling import memory as limits
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, Site, make_sites
 from dbm_gmx.sampling.origin import MoleculeOrigin, Origin, differences, origin_of
@@ -164,7 +165,8 @@ def check_place(path: Path) -> None:
         Saying why.
     """
     if path.suffix != SUFFIX:
-        raise InputError(f"a memory is written as {SUFFIX} only", path=path)
+        names = ", ".join(shipped_memories())
+        raise InputError(f"a memory is written as {SUFFIX} only; those that ship are {names}", path=path)
     if not path.parent.is_dir():
         raise InputError("cannot be written: there is no such folder", path=path)
     if not os.access(path.parent, os.W_OK):
@@ -199,14 +201,28 @@ def _in_units(positions: Float32Array) -> NDArray[Any]:
 # --- reading -----------------------------------------------------------------------------------------
 
 
+def shipped_memories() -> dict[str, Path]:
+    """The memories that ship, by name."""
+    return {path.stem: path for path in sorted(share_path("memories").glob(f"*{SUFFIX}"))}
+
+
 def open_memory(path: Path, system: System) -> KeptMemory | None:
     """Read a memory for a system; nothing where there is no such file yet, and it can be written.
+
+    Parameters
+    ----------
+    path
+        Of a file, or the name of a memory that ships.
+    system
+        The system.
 
     Raises
     ------
     InputError
         If it can be neither read nor written.
     """
+    if not path.is_file():
+        path = shipped_memories().get(str(path), path)
     if not path.exists():
         check_place(path)
         return None
