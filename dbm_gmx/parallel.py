@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -101,8 +103,27 @@ class Team:
             future.result()
 
 
-def set_threads(count: int) -> None:
-    """Use so many threads in the network and the sampler; the latter asks torch for the number."""
-    import torch  # it takes seconds, which jobs without a network need not wait
+_chosen: list[int] = []
+"""Number of threads that torch is to use once it is loaded."""
 
-    torch.set_num_threads(count)
+
+def set_threads(count: int) -> None:
+    """Use so many threads in the sampler and in the network; torch is not loaded for that."""
+    _chosen[:] = [count]
+    pass_on_threads()
+
+
+def pass_on_threads() -> None:
+    """Have torch, where it is loaded by now, use as many threads as were chosen before."""
+    if _chosen and "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(_chosen.pop())
+
+
+def thread_count() -> int:
+    """Threads to use: those chosen, else as many as torch does: one on each processor there is for us."""
+    if _chosen:
+        return _chosen[0]
+    if "torch" in sys.modules:
+        return int(sys.modules["torch"].get_num_threads())
+    usual = os.environ.get("OMP_NUM_THREADS", "")
+    return int(usual) if usual.isdigit() and int(usual) else len(os.sched_getaffinity(0))

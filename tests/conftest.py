@@ -6,6 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
+# tests run side by side, one on each core: threads of their own would be in each other's way
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 import systems
 
@@ -16,6 +20,36 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import MoleculeFiles
 
 HERE = Path(__file__).resolve().parent
+
+LONGEST = (
+    "test_memory",
+    "test_train",
+    "test_default",
+    "test_sampler",
+    "test_chirality",
+    "test_sweep",
+    "test_converged",
+    "test_two_samples",
+    "test_stages",
+    "test_evaluate",
+    "test_placement",
+    "test_compiled",
+    "test_preparation",
+    "test_window_annealing",
+)
+"""Files that take longest: begun first, so that no worker is left alone with one of them in the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the order of the files; pytest-xdist would begin with those of many tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(scope="session")

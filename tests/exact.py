@@ -376,21 +376,22 @@ def mixture(box: np.ndarray, *, stiff: float = 2e4, seed: int = 1) -> tuple[Syst
 
 def _fit(moltype: MoleculeType, placed: np.ndarray, box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One molecule, grown bond by bond, as far from all others as some tries allow."""
-    best, found = -1.0, np.zeros((0, 3))
-    for _ in range(200):
-        atoms = np.zeros((moltype.n_atoms, 3))
+    n, bonds, length = (
+        moltype.n_atoms,
+        [*nx.bfs_edges(moltype.graph, 0)],
+        0.15 if moltype.n_atoms > 2 else 0.1,
+    )
+    tries = np.zeros((200, n, 3))
+    for atoms in tries:
         atoms[0] = rng.random(3) @ box
-        for parent, child in nx.bfs_edges(moltype.graph, 0):
+        for parent, child in bonds:
             step = rng.normal(size=3)
-            atoms[child] = atoms[parent] + (0.15 if moltype.n_atoms > 2 else 0.1) * step / np.linalg.norm(
-                step
-            )
-        far = minimum_image((atoms[:, None] - placed).reshape(-1, 3), box) if len(placed) else np.ones((1, 3))
-        inner = np.linalg.norm(atoms[:, None] - atoms, axis=-1) + np.eye(len(atoms))
-        near = min(float(np.linalg.norm(far, axis=1).min()), float(inner.min()) * 2)
-        if near > best:
-            best, found = near, atoms
-    return found
+            atoms[child] = atoms[parent] + length * step / np.linalg.norm(step)
+    near = 2 * (np.linalg.norm(tries[:, :, None] - tries[:, None], axis=-1) + np.eye(n)).min(axis=(1, 2))
+    if len(placed):
+        apart = minimum_image((tries[:, :, None] - placed).reshape(-1, 3), box)
+        near = np.minimum(near, np.linalg.norm(apart, axis=1).reshape(len(tries), -1).min(axis=1))
+    return tries[near.argmax()]
 
 
 def window(hamiltonian: Hamiltonian, name: str, free: np.ndarray) -> WindowArrays:

@@ -126,8 +126,8 @@ MUTATIONS = [
         "few-samples-say-the-error-as-well-as-many",
         "tests/test_equilibrium.py",
         "forcefield/equilibrium.py",
-        "t.isf(norm.sf(ERRORS) / looks, self.degrees)",
-        "norm.isf(norm.sf(ERRORS) / looks)",
+        "-stdtrit(self.degrees, ",
+        "-stdtrit(1e9, ",
     ),
     one(
         "fixed-bonds-have-an-energy",
@@ -323,7 +323,7 @@ MUTATIONS = [
     one(
         "sweeps-turn-double-bonds-over",
         "tests/test_stereo_bonds.py -k isomer",
-        "sampling/sweep.py",
+        "sampling/updates.py",
         "        states = 2 * states + (1 if cosine > 0.0 else 0)\n",
         "        states = 2 * states + (1 if cosine > -2.0 else 0)\n",
     ),

@@ -19,6 +19,7 @@ from oracle import example
 from test_quality import BOX, several, star, system_of
 
 import dbm_gmx.backmapping.backmapper as job
+import dbm_gmx.backmapping.network_stage as network_stage
 from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
@@ -80,7 +81,7 @@ def test_atoms_are_those_of_the_topology_in_its_order(backmap, tmp_path: Path) -
 
 def test_a_tpr_alone_gives_its_own_frame_with_the_library(model: Path, tmp_path: Path) -> None:
     options = {"-s": example() / "cg.tpr", "-o": tmp_path / "aa.gro", "--refine": "gibbs", "--model": model}
-    options["--sweeps"] = 1
+    options["--sweeps"] = 0
     result = command("backmap", options)
     assert result.code == 0, result.err
     assert listing(tmp_path) == ["aa.gro"]
@@ -210,7 +211,7 @@ def test_quiet(backmap) -> None:
 
 
 def test_channel_file_in_place_of_the_models(backmap, files: Mixture, model: Path, tmp_path: Path) -> None:
-    chosen = job.read_model(model).channels
+    chosen = read_model(model).channels
     sections = chosen.plain()
     sections["atoms"] = dict(zip(sections["atoms"], reversed(sections["atoms"].values()), strict=True))
     text = "".join(
@@ -386,7 +387,9 @@ def test_every_start_with_every_refinement(
 ) -> None:
     """The sampler is called with atoms or without, or not at all; the model is read or not."""
     made, loaded = mixed.fake_sampler(monkeypatch), []
-    monkeypatch.setattr(job, "read_model", lambda *given: loaded.append(given) or read_model(*given))
+    monkeypatch.setattr(
+        network_stage, "read_model", lambda *given: loaded.append(given) or read_model(*given)
+    )
     options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
     options |= {"--model": model} | ({"--start": start} if start else {})
     result = command("backmap", options)

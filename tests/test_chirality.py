@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,7 @@ from cut import Cut, cut
 from mixed import Options, Result, command
 
 import dbm_gmx.sampling.chirality as chirality
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Source, chirality_of, stereo_elements, stereocentres
 from dbm_gmx.chemistry.tacticity import continued, dyad_centres, racemo, stretches
 from dbm_gmx.files.share import share_path
@@ -21,8 +23,9 @@ from dbm_gmx.files.system import EARLY, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.options import Inputs
-from dbm_gmx.sampling.chirality import DECIDED, Odds
+from dbm_gmx.sampling.chirality import DECIDED, Inferred, Odds
 from dbm_gmx.sampling.evidence import PASSES, Clusters, Table, Tables
+from dbm_gmx.sampling.sampler import Sampler, infer_unknown
 
 # --- sums over patterns ------------------------------------------------------------------------------
 
@@ -259,6 +262,30 @@ def coarse(tmp_path_factory: pytest.TempPathFactory) -> Coarse:
     return Coarse(made, folder / "one")
 
 
+Known = dict[tuple[object, ...], dict[str, Inferred]]
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """What was inferred, by all that it was inferred from."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def inferred_once(known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have runs that infer from the same beads with the same seed do so once."""
+
+    def inferred(sampler: Sampler, frames: Sequence[Frame]) -> dict[str, Inferred]:
+        beads = [frame.positions.tobytes() for frame in frames]
+        given = [states.tobytes() for states in sampler.chirality.values()]
+        key = (sampler.system.n_atoms, sampler.settings.seed, chirality.DECIDED, *given, *beads)
+        if key not in known:
+            known[key] = infer_unknown(sampler, frames)
+        return known[key]
+
+    monkeypatch.setattr("dbm_gmx.backmapping.chirality.infer_unknown", inferred)
+
+
 def test_what_beads_do_not_decide_is_undecided(coarse: Coarse, tmp_path: Path) -> None:
     """Counted, exit code 2, and the same in all frames and samples, also in a part of the trajectory."""
     result = coarse.run(tmp_path / "aa.trr", samples=2)
@@ -290,12 +317,12 @@ def test_an_atactic_chain_is_drawn_and_kept(coarse: Coarse, tmp_path: Path) -> N
     assert "stereocentres  18 of 18 right" in again.out
     assert (coarse.states(tmp_path / "again.trr") == states[0]).all()
     assert not (tmp_path / "again_chirality.gro").exists()
-    mine = tmp_path / "mine.gro"
-    other = coarse.run(tmp_path / "other.trr", tacticity="atactic", seed=2, conformer=mine)
+    mine, end = tmp_path / "mine.gro", coarse.made.beads[0].time
+    other = coarse.run(tmp_path / "other.trr", tacticity="atactic", seed=2, conformer=mine, e=end)
     assert other.code == 0
     assert (coarse.states(tmp_path / "other.trr")[0] != states[0]).any()
     assert (coarse.states(mine) == coarse.states(tmp_path / "other.trr")[0]).all()
-    filled = coarse.run(tmp_path / "filled.trr", tacticity=kept)
+    filled = coarse.run(tmp_path / "filled.trr", tacticity=kept, e=end)
     assert filled.code == 0
     assert (coarse.states(tmp_path / "filled.trr") == states[0]).mean() > 0.9
 

@@ -647,6 +647,20 @@ def test_threads_of_jobs_without_the_network_load_no_tensors() -> None:
     assert out.strip().endswith("[]")
 
 
+def test_a_reconstruction_without_the_network_loads_no_tensors() -> None:
+    """Threads that are chosen before are those of the network, should it be loaded later."""
+    script = (
+        "import sys; import dbm_gmx.backmapping.backmap; from dbm_gmx import parallel\n"
+        "usual = parallel.thread_count(); parallel.set_threads(3)\n"
+        "print(usual, parallel.thread_count(), 'torch' in sys.modules)\n"
+        "import torch; parallel.pass_on_threads(); print(torch.get_num_threads(), parallel.thread_count())\n"
+        "parallel.set_threads(2); print(torch.get_num_threads(), parallel.thread_count())\n"
+    )
+    out, err = start(["-c", script]).communicate(timeout=60)
+    assert err == ""
+    assert out.splitlines() == ["1 3 False", "3 3", "2 2"]
+
+
 def test_as_a_module() -> None:
     process = start(["-m", "dbm_gmx", "--version"])
     assert process.communicate(timeout=60) == (f"dbm-gmx {__version__}\n", "")

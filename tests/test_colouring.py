@@ -1,4 +1,4 @@
-"""Blocks that are updated side by side see nothing of each other."""
+"""Clusters of blocks that are updated side by side see nothing of each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dbm_gmx.options import Conditions
 
 
 @pytest.mark.parametrize("system_of", ["octane", "mixture", "flat"])
-def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None:
+def test_clusters_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None:
     # brute force: no atom of one within the cut-off of where any atom of the other can be, in any image
     box = MIXED * 1.7
     if system_of == "octane":
@@ -27,9 +27,9 @@ def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None
     conditions = Conditions(rvdw=0.5, rcoulomb=0.4, spread=0.003)
     chain = start(made, conditions, atoms, box)
     arrays, neighbours = chain.conf.arrays, chain.conf.neighbours
-    blocks, moves, instances = arrays.blocks, arrays.moves, arrays.instances
+    clusters, blocks, moves, instances = arrays.clusters, arrays.blocks, arrays.moves, arrays.instances
     starts, order = chain.colours
-    assert sorted(order) == list(range(len(instances.instance_block)))
+    assert sorted(order) == list(range(len(instances.instance_cluster)))
     assert len(starts) - 1 < len(order)  # some are independent
     shifts = np.stack(np.meshgrid(*[np.arange(-2, 3)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     images = shifts @ neighbours.cell
@@ -45,11 +45,11 @@ def test_blocks_of_a_colour_do_not_meet(octane: Example, system_of: str) -> None
         group = order[first:last]
         spheres, written = [], []
         for one in group:
-            block, first_bead = instances.instance_block[one], instances.instance_bead[one]
-            spheres.append(
-                first_bead + blocks.own_bead[blocks.own_bead_start[block] : blocks.own_bead_start[block + 1]]
-            )
-            own = range(blocks.move_start[block], blocks.move_start[block + 1])
+            cluster, first_bead = instances.instance_cluster[one], instances.instance_bead[one]
+            first_block, end_block = clusters.block_start[cluster : cluster + 2]
+            owned = blocks.own_bead[blocks.own_bead_start[first_block] : blocks.own_bead_start[end_block]]
+            spheres.append(first_bead + np.unique(owned))
+            own = range(blocks.move_start[first_block], blocks.move_start[end_block])
             weighed = [moves.shifted[moves.shifted_start[m] : moves.shifted_start[m + 1]] for m in own]
             written.append(set((first_bead + np.concatenate(weighed)).tolist()))
         for a in range(len(group)):

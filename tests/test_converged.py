@@ -22,7 +22,8 @@ from dbm_gmx.forcefield.equilibrium import compare_energies
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.sampler import make_sampler
+from dbm_gmx.sampling.preparation import Preparation, prepare
+from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
 FRAMES = 3
 WARM = Conditions(temperature=350.0, rvdw=0.9, rcoulomb=0.9)
@@ -40,6 +41,30 @@ def sampled(liquid: Cut) -> list[Frame]:
     """What the sampler makes of the beads."""
     sampler = make_sampler(liquid.system, WARM, Settings(), {})
     return [replace(beads, positions=sampler(beads)[0]) for beads in liquid.beads]
+
+
+@pytest.fixture(scope="module")
+def found_out() -> list[tuple[Sampler, Preparation]]:
+    """What the first command has found out before it rebuilt anything."""
+    return []
+
+
+@pytest.fixture
+def prepared_once(found_out: list[tuple[Sampler, Preparation]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the first command prepare for all: system, conditions, seed and beads are the same.
+
+    A frame is tried once, and annealed in 1000 steps at most: enough for so small a molecule, whatever
+    chance says of few atoms.
+    """
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.LADDER", (1000,))
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
+
+    def once(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
+        if not found_out:
+            found_out.append(prepare(sampler, beads))
+        return found_out[0]
+
+    monkeypatch.setattr("dbm_gmx.backmapping.converged.prepare", once)
 
 
 def turned(made: Cut, frames: list[Frame]) -> list[Frame]:
@@ -80,6 +105,7 @@ def checked(made: Cut, path: Path, **more: object) -> Result:
     return command("check", {**given, "--converged": path, "--threads": 1})
 
 
+@pytest.mark.usefixtures("prepared_once")
 def test_what_the_sampler_made_is_found_converged(liquid: Cut, sampled: list[Frame]) -> None:
     path = written(liquid, "sampled.trr", sampled)
     result = checked(liquid, path, f=liquid.folder / "cg.trr", frames=FRAMES)
@@ -90,6 +116,7 @@ def test_what_the_sampler_made_is_found_converged(liquid: Cut, sampled: list[Fra
     assert "(--frames)" in result.out
 
 
+@pytest.mark.usefixtures("prepared_once")
 @pytest.mark.parametrize("given", [True, False])
 def test_torsions_on_their_barriers_are_found(liquid: Cut, sampled: list[Frame], given: bool) -> None:
     """Beads are given, or those of the atoms, which are the same."""

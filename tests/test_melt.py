@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,24 +24,31 @@ from dbm_gmx.options import MoleculeFiles
 
 RECIPE = share_path("recipes", "melt").resolve()
 MELTS = tomllib.loads((RECIPE / "systems.toml").read_text())
-every = pytest.mark.parametrize("name", MELTS)
 SCRIPTS = ("chain", "inversion", "melt")
 GAS = 0.0083144626  # kJ/mol/K
 
 
-@pytest.fixture
-def recipe(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+@contextmanager
+def imported() -> Iterator[SimpleNamespace]:
     """The scripts, as one runs them."""
-    monkeypatch.syspath_prepend(RECIPE)
-    for module in SCRIPTS:
-        monkeypatch.delitem(sys.modules, module, raising=False)
-    import chain
-    import inversion
-    import melt
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(RECIPE)
+        for module in SCRIPTS:
+            patch.delitem(sys.modules, module, raising=False)
+        import chain
+        import inversion
+        import melt
 
-    yield SimpleNamespace(chain=chain, inversion=inversion, melt=melt)
-    for module in SCRIPTS:
-        sys.modules.pop(module, None)
+        yield SimpleNamespace(chain=chain, inversion=inversion, melt=melt)
+        for module in SCRIPTS:
+            sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def recipe() -> Iterator[SimpleNamespace]:
+    """The scripts."""
+    with imported() as scripts:
+        yield scripts
 
 
 def beads_in_a_row(name: str, number: int) -> str:
@@ -48,21 +57,27 @@ def beads_in_a_row(name: str, number: int) -> str:
     return "\n".join(["beads", str(number), *rows, "9.0 9.0 9.0"]) + "\n"
 
 
-@pytest.fixture(params=MELTS)
-def one(
-    request: pytest.FixtureRequest,
-    recipe: SimpleNamespace,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> SimpleNamespace:
-    """One chain of a melt: what the recipe writes for it, as the package reads it."""
-    table = MELTS[request.param] | {"chains": 1}
-    monkeypatch.chdir(tmp_path)
-    recipe.melt.write_inputs(table)
-    Path("cg.gro").write_text(beads_in_a_row(table["molecule"], table["beads"]))
-    molecules = MoleculeFiles("topol.top", ["mapping.xml"])
-    system, _ = read_system("cg.gro", molecules, cg_topology="cg.top")
-    return SimpleNamespace(table=table, system=system, chain=recipe.chain.make_chain(table))
+@pytest.fixture(scope="module", params=MELTS)
+def chain_of_a_melt(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, SimpleNamespace]:
+    """One chain of a melt in a folder: what the recipe writes for it, as the package reads it."""
+    table, folder = MELTS[request.param] | {"chains": 1}, tmp_path_factory.mktemp("chain")
+    with chdir(folder), imported() as recipe:
+        recipe.melt.write_inputs(table)
+        Path("cg.gro").write_text(beads_in_a_row(table["molecule"], table["beads"]))
+        molecules = MoleculeFiles("topol.top", ["mapping.xml"])
+        system, _ = read_system("cg.gro", molecules, cg_topology="cg.top")
+        made = recipe.chain.make_chain(table)
+    return folder, SimpleNamespace(table=table, system=system, chain=made)
+
+
+@pytest.fixture
+def one(chain_of_a_melt: tuple[Path, SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """One chain of a melt, in its folder."""
+    folder, made = chain_of_a_melt
+    monkeypatch.chdir(folder)
+    return made
 
 
 def test_package_reads_what_the_recipe_writes(one: SimpleNamespace, recipe: SimpleNamespace) -> None:
@@ -184,15 +199,9 @@ def test_tables_go_on_where_nothing_was_seen(
             assert force[-1] == pytest.approx(0, abs=1e-6)
 
 
-@every
-def test_gromacs_takes_atoms_and_beads(
-    gmx: str, name: str, recipe: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gromacs_takes_atoms_and_beads(gmx: str, one: SimpleNamespace, recipe: SimpleNamespace) -> None:
     """No parameter is missing, and no warning is given."""
-    monkeypatch.chdir(tmp_path)
-    table = MELTS[name] | {"chains": 1}
-    recipe.melt.write_inputs(table)
-    Path("cg.gro").write_text(beads_in_a_row(table["molecule"], table["beads"]))
+    table = one.table
     assert (
         subprocess.run(
             [gmx, "editconf", "-f", "one.gro", "-box", "6", "-o", "aa.gro"], check=False

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 import dbm_gmx.sampling.memory as memory_module
 from dbm_gmx.backmapping.backmap import backmap
-from dbm_gmx.backmapping.backmapper import make_backmapper
+from dbm_gmx.backmapping.backmapper import Rebuilt, make_backmapper
 from dbm_gmx.backmapping.independent import annealed_longer
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.summary import Tally, Told
@@ -216,11 +216,16 @@ def ready(liquid: Cut) -> Ready:
     return make_ready(mapper, lambda n: liquid.beads[:n], frames=FRAMES)
 
 
-def test_recalled_frames_are_as_low_as_is_said(liquid: Cut, ready: Ready) -> None:
+@pytest.fixture(scope="module")
+def made(liquid: Cut, ready: Ready) -> list[Rebuilt]:
+    """All frames."""
+    return list(ready.mapper(liquid.beads))
+
+
+def test_recalled_frames_are_as_low_as_is_said(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
     """The first frames in full, the others recalled."""
     assert ready.remembered is not None
     assert ready.remembered.how is not None, ready.remembered.line()
-    made = list(ready.mapper(liquid.beads))
     assert [one.refinement.recalled for one in made] == [0] * 4 + [1] * (FRAMES - 4)
     full = make_sampler(liquid.system, WARM, Settings(annealing=0), {})
     kt = full.hamiltonian.kt * liquid.system.n_atoms
@@ -241,10 +246,12 @@ def energy_of(sampler: Sampler, positions: np.ndarray, beads: Frame) -> float:
     return float(total_energy(configure(sampler, positions.astype(np.float64), beads)))
 
 
-def test_frames_do_not_depend_on_each_other(liquid: Cut, ready: Ready) -> None:
-    alone = list(ready.mapper(liquid.beads[6:7]))
-    together = list(replace(ready.mapper, workers=2)(liquid.beads[4:]))
-    np.testing.assert_array_equal(alone[0].positions, together[2].positions)
+def test_frames_do_not_depend_on_each_other(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
+    """Alone, after others, and beside another."""
+    (alone,) = ready.mapper(liquid.beads[6:7])
+    beside = list(replace(ready.mapper, workers=2)(liquid.beads[5:7]))
+    np.testing.assert_array_equal(alone.positions, made[6].positions)
+    np.testing.assert_array_equal(beside[1].positions, made[6].positions)
 
 
 def test_samples_of_a_recalled_frame_differ(liquid: Cut, ready: Ready) -> None:
@@ -291,9 +298,9 @@ def test_independent_starts_recall_nothing(ready: Ready) -> None:
     assert annealed_longer(ready.mapper.sampler).recollection is None
 
 
-def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready) -> None:
+def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
     tally = Tally(liquid.system, {}, Told(assigned=ready.assigned, remembered=ready.remembered))
-    for one in ready.mapper(liquid.beads):
+    for one in made:
         tally.add(one.atoms, one.beads, one.refinement)
     said = tally.report().text()
     assert f"{FRAMES - 4} recalled" in said

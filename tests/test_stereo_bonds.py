@@ -432,7 +432,7 @@ def test_sweeps_sample_the_distribution_of_the_isomer() -> None:
     points, box = lattice(count, 2.0)
     states = np.array([1, -1] * (count // 2))
     atoms = np.concatenate([p + (CIS if s > 0 else TRANS) for p, s in zip(points, states, strict=True)])
-    conditions = Conditions(temperature=300.0, spread=5.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
+    conditions = Conditions(temperature=300.0, spread=0.5, constraints="none", rvdw=0.9, rcoulomb=0.9)
     run = start(made, conditions, atoms, box)
 
     def cosine(x: np.ndarray) -> np.ndarray:

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.independent import Twin, begin_anew
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Refinement
-from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
-from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
-from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
-from dbm_gmx.network.environment import Scene, make_scene
-from dbm_gmx.network.model import Model, best_device, make_network, read_model
-from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
-from dbm_gmx.network.random_numbers import make_random_numbers
-from dbm_gmx.network.scoring import Scorer, make_scorer
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
-from dbm_gmx.parallel import Job, Team, side_by_side
+from dbm_gmx.parallel import Job, Team, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
 from dbm_gmx.sampling.recollection import Done
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
+
+if TYPE_CHECKING:
+    import torch
+
+    from dbm_gmx.backmapping.network_stage import NetworkStage
+    from dbm_gmx.network.model import Model
+    from dbm_gmx.network.placement import Generate
 
 log = logging.getLogger(__name__)
 
@@ -50,38 +48,6 @@ NETWORK, CHECK = "network", "independent starts"
 
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
 """Numbers of the frames of a run that are begun anew."""
-
-
-@dataclass(frozen=True, eq=False)
-class Rebuilt:
-    """A frame on its way from beads to atoms.
-
-    Attributes
-    ----------
-    beads
-        Whole.
-    sample
-        Number of the independent repeat, from 0.
-    positions
-        (n, 3) nm, whole; ``None`` as long as there are none.
-    refinement
-        What was done, for the summary.
-    checked
-        Whether it is begun anew as well.
-    """
-
-    beads: Frame
-    sample: int = 0
-    positions: Float32Array | None = None
-    refinement: Refinement = field(default_factory=Refinement)
-    checked: bool = False
-
-    @property
-    def atoms(self) -> Frame:
-        """The frame of atoms."""
-        if self.positions is None:
-            raise ValueError("not rebuilt yet")
-        return replace(self.beads, positions=self.positions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +72,7 @@ class Backmapper:
     workers
         Frames sampled side by side; no influence on the result.
     device
-        Where the tensors of the network live.
+        Where the tensors of the network live; the CPU if nothing is said.
     done
         Frames whose first sample is there already.
     kept
@@ -120,7 +86,7 @@ class Backmapper:
     conditions: Conditions = field(default_factory=Conditions)
     chirality: Chirality = field(default_factory=dict)
     workers: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: torch.device | None = None
     done: Done = field(default_factory=dict)
     kept: KeptMemory | None = None
 
@@ -173,12 +139,12 @@ class Backmapper:
 
     def _network_stage(self, generate: Generate | None) -> NetworkStage:
         """Set up the network; ``generate`` is used in its place."""
+        from dbm_gmx.backmapping.network_stage import Task, make_network_stage
+
         if self.model is None:
             raise ValueError("the settings need a model")
-        arrays, table = make_network_arrays(self.system, self.model.channels)
-        network = make_network(self.model, table, device=self.device, generate=generate)
-        bonds = find_fixed_bonds(self.system, self.conditions.constraints, device=self.device)
-        return NetworkStage(self, arrays, network, bonds)
+        task = Task(self.system, self.settings, self.conditions, self.chirality, self.device)
+        return make_network_stage(task, self.model, generate)
 
     def _sampled(self, rebuilt: Iterator[Rebuilt]) -> Iterator[Rebuilt]:
         """Grow atoms, or take those there are, and refine."""
@@ -229,62 +195,6 @@ class Backmapper:
             recalled=int(convergence.recalled),
             unsettled=() if convergence.converged else (time,),
             acceptance={move: (fraction, 1) for move, fraction in convergence.acceptance.items()},
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkStage:
-    """Places the atoms of frames by the network.
-
-    Attributes
-    ----------
-    mapper
-        System, settings, chirality and device.
-    arrays
-        What stays the same from frame to frame.
-    network
-        Draws the atoms.
-    bonds
-        Those of fixed length.
-    """
-
-    mapper: Backmapper
-    arrays: NetworkArrays
-    network: Network
-    bonds: FixedBonds
-
-    def __call__(self, batch: Sequence[Rebuilt]) -> Float32Array:
-        """Return (frames, n, 3) nm; frames that have positions are swept, others grown."""
-        settings, scene = self.mapper.settings, self._scene(batch)
-        frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
-        rng = make_random_numbers(frames, samples, seed=settings.seed)
-        placer = Placer(scene, self.network, rng, settings, self._scorer(scene), self.bonds)
-        start = [one.positions for one in batch if one.positions is not None]
-        given = torch.from_numpy(np.concatenate(start)).to(self.mapper.device) if start else None
-        atoms = reconstruct(placer, start=given)
-        return np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
-
-    def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
-        return make_scene(
-            self.arrays,
-            [one.beads.positions for one in batch],
-            [one.beads.box for one in batch],
-            grid=self.network.grid,
-            replicas=min(2, self.mapper.settings.orientations),
-            device=self.mapper.device,
-        )
-
-    def _scorer(self, scene: Scene) -> Scorer | None:
-        """What says which beads are drawn again, if the settings allow more than one draw."""
-        mapper, settings = self.mapper, self.mapper.settings
-        if settings.orientations == 1:
-            return None
-        return make_scorer(
-            mapper.system,
-            scene.arrays,
-            grid=self.network.grid,
-            batch=settings.batch,
-            chirality=mapper.chirality,
         )
 
 
@@ -342,12 +252,13 @@ def make_backmapper(
     check_settings(settings)
     mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
     if settings.uses_network:
-        model = read_model(method.model, method.channels)
-        make_network_arrays(system, model.channels)
-        mapper = replace(mapper, model=model, device=best_device(method.device))
+        from dbm_gmx.backmapping.network_stage import read_network
+
+        model, device = read_network(system, method)
+        mapper = replace(mapper, model=model, device=device)
     if settings.uses_sampler:
         warn_if_assumed(conditions)
-        threads = torch.get_num_threads()
+        threads = thread_count()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
         of_frame, workers = (threads, 1) if together else (1, threads)

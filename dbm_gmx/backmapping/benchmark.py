@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from itertools import islice, product
 
 import numpy as np
-import torch
 
 from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
 from dbm_gmx.backmapping.ready import make_ready
@@ -23,6 +22,7 @@ from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import best_device, best_dtype, read_model
 from dbm_gmx.options import Inputs, Method, Settings
+from dbm_gmx.parallel import thread_count
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _hardware(method: Method) -> str:
     """Say where the network runs, and how much it has to do."""
     model, where = read_model(method.model, method.channels), best_device(method.device)
     work = operations(model.channels.width, model.shape, model.grid.size) / 1e6
-    return f"{where}, {best_dtype(where)}, {torch.get_num_threads()} threads; {work:.0f} MFLOP per atom"
+    return f"{where}, {best_dtype(where)}, {thread_count()} threads; {work:.0f} MFLOP per atom"
 
 
 def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:

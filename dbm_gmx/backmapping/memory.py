@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.backmapping.backmapper import Backmapper, Rebuilt, all_threads
+from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import whole_beads
 from dbm_gmx.sampling.memory import Memory, remember

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from dbm_gmx.backmapping.backmapper import Backmapper, Rebuilt, all_threads
+from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
 from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.backmapping.memory import Early, FoundMemory, Run, find_memory, keep_frames
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment
 from dbm_gmx.chemistry.system import whole_beads

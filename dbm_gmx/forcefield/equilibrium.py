@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray
 
@@ -52,7 +52,8 @@ class EnergyDifference:
         """
         if not self.degrees > 0:
             return np.full(len(self.names), np.nan)
-        return np.asarray(self.error * t.isf(norm.sf(ERRORS) / looks, self.degrees), np.float64)
+        errors = -stdtrit(self.degrees, ndtr(-ERRORS) / looks)
+        return np.asarray(self.error * errors, np.float64)
 
     def beyond(self, limit: float, looks: int = 1) -> BoolArray:
         """(k,) differences larger than ``limit``, kT per atom, that chance does not explain."""

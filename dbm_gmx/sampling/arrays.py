@@ -6,7 +6,7 @@ system where nothing else is said; within a molecule type, a block or a move the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import soften
-from dbm_gmx.sampling.moves import ANNEALING, TRANSLATION, Move, make_blocks
+from dbm_gmx.sampling.moves import ANNEALING, TRANSLATION, Block, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
 
 Part = TypeVar("Part")
@@ -153,11 +153,9 @@ class BlockArrays(NamedTuple):
     Attributes
     ----------
     own_start, own
-        Atoms of each block.
+        Atoms of each block, as places among those its cluster knows.
     own_special_start, own_special
-        Atoms of the molecule, not of the block, that are special partners of some of it.
-    own_type_start, own_type
-        Atom types in each block.
+        Atoms of the molecule, not of the block, that are special partners of some of it; the same.
     own_bead_start, own_bead
         Beads that own atoms of a block; the first owns its centre.
     every
@@ -170,12 +168,37 @@ class BlockArrays(NamedTuple):
     own: Any
     own_special_start: Any
     own_special: Any
-    own_type_start: Any
-    own_type: Any
     own_bead_start: Any
     own_bead: Any
     every: Any
     move_start: Any
+
+
+class ClusterArrays(NamedTuple):
+    """Clusters of all molecule types: blocks whose centres one bead owns, and windows one by one.
+
+    Blocks of a cluster are updated one after the other, with the atoms around gathered once.
+
+    Attributes
+    ----------
+    block_start
+        Blocks of each cluster.
+    known_start, known, mobile
+        Rows of the atoms of its blocks and of their special partners, sorted; whether they are of a block.
+    cluster_type_start, cluster_type
+        Atom types in its blocks.
+    cluster_bead_start, cluster_bead
+        Beads that own atoms of its blocks; the first owns their centres.
+    """
+
+    block_start: Any
+    known_start: Any
+    known: Any
+    mobile: Any
+    cluster_type_start: Any
+    cluster_type: Any
+    cluster_bead_start: Any
+    cluster_bead: Any
 
 
 class MoveArrays(NamedTuple):
@@ -186,7 +209,7 @@ class MoveArrays(NamedTuple):
     move_type, first, second, repeat
         Of each move; ``first, second`` are its axis.
     moved_start, moved, slot, owner
-        Atoms of each move, the place of their type among those of the block, and their bead.
+        Atoms of each move, the place of their type among those of the cluster, and their bead.
     changed_start, changed
         Terms a move changes.
     pair_start, pair, pair_parameters
@@ -225,9 +248,9 @@ class MoveArrays(NamedTuple):
 
 
 class InstanceArrays(NamedTuple):
-    """(instances,) block, first atom and first bead of each block of each molecule."""
+    """(instances,) cluster, first atom and first bead of each cluster of each molecule."""
 
-    instance_block: Any
+    instance_cluster: Any
     instance_atom: Any
     instance_bead: Any
 
@@ -251,6 +274,7 @@ class Arrays(NamedTuple):
     partners: PartnerArrays
     bonds: BondArrays
     sites: SiteArrays
+    clusters: ClusterArrays
     blocks: BlockArrays
     moves: MoveArrays
     instances: InstanceArrays
@@ -349,6 +373,9 @@ class _Lists:
     def length(self, name: str) -> int:
         return len(self.values.get(name, []))
 
+    def count(self, name: str) -> int:
+        return len(self.starts.get(name, [0])) - 1
+
     def start(self, name: str) -> IntArray:
         return np.array(self.starts.get(name, [0]), np.int64)
 
@@ -360,16 +387,13 @@ class _Lists:
 def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
     """Arrays of a system."""
     lists = _Lists()
-    first_block: dict[str, int] = {}
+    clusters: dict[str, IntArray] = {}
     for name, molecule in hamiltonian.molecules.items():
-        first_block[name] = lists.length("every")
         _add_moltype(lists, molecule)
+        before = lists.count("known")
         _add_blocks(lists, molecule)
-    ends = [*list(first_block.values())[1:], lists.length("every")]
-    blocks = {
-        name: np.arange(first, end) for (name, first), end in zip(first_block.items(), ends, strict=True)
-    }
-    atoms, beads, molecules, instances = _system_arrays(hamiltonian, blocks)
+        clusters[name] = np.arange(before, lists.count("known"))
+    atoms, beads, molecules, instances = _system_arrays(hamiltonian, clusters)
     return Arrays(
         make_constants(hamiltonian),
         atoms,
@@ -381,6 +405,7 @@ def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
         PartnerArrays(lists.start("mass"), lists.start("partner"), lists.array("partner")),
         _bond_arrays(lists),
         _site_arrays(lists),
+        _cluster_arrays(lists),
         _block_arrays(lists),
         _move_arrays(lists),
         instances,
@@ -388,16 +413,16 @@ def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
 
 
 def _system_arrays(
-    hamiltonian: Hamiltonian, blocks: dict[str, IntArray]
+    hamiltonian: Hamiltonian, clusters: dict[str, IntArray]
 ) -> tuple[AtomArrays, BeadArrays, MoleculeArrays, InstanceArrays]:
-    """Arrays over what there is many times; ``blocks`` of each molecule type."""
+    """Arrays over what there is many times; ``clusters`` of each molecule type."""
     order = {name: number for number, name in enumerate(hamiltonian.molecules)}
     types, charges, owner, size = [], [], [], []
     moltypes, first_atoms, first_beads = [], [], []
-    block, block_atom, block_bead = [], [], []
+    cluster, cluster_atom, cluster_bead = [], [], []
     for match in hamiltonian.system.matches:
         name, count, copies = match.moltype.name, match.count, np.arange(match.count)
-        molecule, own = hamiltonian.molecules[name], blocks[name]
+        molecule, own = hamiltonian.molecules[name], clusters[name]
         first_atom = match.first_atom + match.moltype.n_atoms * copies
         first_bead = match.first_bead + len(match.mapping.names) * copies
         types.append(np.tile(molecule.types, count))
@@ -407,9 +432,9 @@ def _system_arrays(
         moltypes.append(np.full(count, order[name]))
         first_atoms.append(first_atom)
         first_beads.append(first_bead)
-        block.append(np.tile(own, count))
-        block_atom.append(np.repeat(first_atom, len(own)))
-        block_bead.append(np.repeat(first_bead, len(own)))
+        cluster.append(np.tile(own, count))
+        cluster_atom.append(np.repeat(first_atom, len(own)))
+        cluster_bead.append(np.repeat(first_bead, len(own)))
     owners = np.concatenate(owner)
     owned = np.argsort(owners, kind="stable")
     sizes = np.concatenate(size)
@@ -423,7 +448,7 @@ def _system_arrays(
             bead_stiffness(hamiltonian),
         ),
         MoleculeArrays(*map(np.concatenate, (moltypes, first_atoms, first_beads))),
-        InstanceArrays(*map(np.concatenate, (block, block_atom, block_bead))),
+        InstanceArrays(*map(np.concatenate, (cluster, cluster_atom, cluster_bead))),
     )
 
 
@@ -448,14 +473,25 @@ def _site_arrays(lists: _Lists) -> SiteArrays:
     return SiteArrays(lists.start("site"), *weighed)
 
 
+def _cluster_arrays(lists: _Lists) -> ClusterArrays:
+    return ClusterArrays(
+        block_start=lists.start("block"),
+        known_start=lists.start("known"),
+        known=lists.array("known"),
+        mobile=lists.array("mobile", np.bool_),
+        cluster_type_start=lists.start("type"),
+        cluster_type=lists.array("type"),
+        cluster_bead_start=lists.start("cluster_bead"),
+        cluster_bead=lists.array("cluster_bead"),
+    )
+
+
 def _block_arrays(lists: _Lists) -> BlockArrays:
     return BlockArrays(
         own_start=lists.start("own"),
         own=lists.array("own"),
         own_special_start=lists.start("block_special"),
         own_special=lists.array("block_special"),
-        own_type_start=lists.start("type"),
-        own_type=lists.array("type"),
         own_bead_start=lists.start("block_bead"),
         own_bead=lists.array("block_bead"),
         every=lists.array("every"),
@@ -591,25 +627,50 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     known = _Interactions(
         molecule, first_term, special, terms, terms_of, bonds_of, centres_of, ties_of, weights_of
     )
-    partners, owner = _partners(molecule), molecule.mapping.owner
+    partners = _partners(molecule)
     fragments = make_fragments(molecule.moltype)
-    for block in make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed):
-        own = block.atoms.tolist()
-        partner = sorted(set().union(*(partners[i] for i in own)) - set(own))
-        types = sorted({int(molecule.types[i]) for i in own})
-        home = int(owner[block.centre])
-        lists.add("own", own)
-        lists.add("block_special", partner)
-        lists.add("type", types)
+    blocks = make_blocks(molecule.moltype, fragments, len(molecule.mapping.names), molecule.fixed)
+    for cluster in _clusters(blocks, molecule.mapping.owner):
+        _add_cluster(lists, known, cluster, partners)
+
+
+def _clusters(blocks: Sequence[Block], owner: IntArray) -> Iterable[list[Block]]:
+    """Blocks whose centres one bead owns; windows, which take long and are few, one by one."""
+    found: dict[tuple[int, int], list[Block]] = {}
+    for number, block in enumerate(blocks):
+        alone = number if any(move.move_type == ANNEALING for move in block.moves) else -1
+        found.setdefault((alone, int(owner[block.centre])), []).append(block)
+    return found.values()
+
+
+def _add_cluster(
+    lists: _Lists, interactions: _Interactions, cluster: Sequence[Block], partners: Sequence[set[int]]
+) -> None:
+    """Add a cluster with its blocks and moves; ``partners`` of each atom."""
+    molecule, owner = interactions.molecule, interactions.molecule.mapping.owner
+    atoms = [block.atoms.tolist() for block in cluster]
+    special = [sorted(set().union(*(partners[i] for i in own)) - set(own)) for own in atoms]
+    mobile = set().union(*atoms)
+    known = sorted(mobile.union(*special))
+    types = sorted({int(molecule.types[i]) for i in mobile})
+    home = int(owner[cluster[0].centre])
+    lists.add("block", [*cluster])
+    lists.add("known", known)
+    lists.add("mobile", [i in mobile for i in known])
+    lists.add("type", types)
+    lists.add("cluster_bead", [home, *sorted({int(owner[i]) for i in mobile} - {home})])
+    for block, own, partner in zip(cluster, atoms, special, strict=True):
+        lists.add("own", np.searchsorted(known, own).tolist())
+        lists.add("block_special", np.searchsorted(known, partner).tolist())
         lists.add("block_bead", [home, *sorted({int(owner[i]) for i in own} - {home})])
         lists.add("every", [block.every])
         lists.add("move_type", [move.move_type for move in block.moves])
         for move in block.moves:
-            _add_move(lists, known, move, types, [*own, *partner])
+            _add_move(lists, interactions, move, types, [*own, *partner])
 
 
 def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int], partners: list[int]) -> None:
-    """Add a move of a block with atoms of these types, whose special pairs are with these partners."""
+    """Add a move of a cluster of atoms of these types; special pairs are with these partners."""
     molecule, moved = known.molecule, move.atoms.tolist()
     own, window = set(moved), move.move_type == ANNEALING
     # distances among these do not change
@@ -649,12 +710,12 @@ PLAIN = [0.0, 0.0, 0.0, 0.0, 1.0]
 """Parameters of a pair that interacts as all others do."""
 
 
-def blocks_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
+def clusters_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
     """Ranges of instances that move atoms of each bead, and the instances in that order."""
-    blocks, instances = arrays.blocks, arrays.instances
-    counts = np.diff(blocks.own_bead_start)[instances.instance_block]
-    owner = np.repeat(np.arange(len(instances.instance_block)), counts)
-    begin = np.repeat(blocks.own_bead_start[instances.instance_block] - np.cumsum(counts) + counts, counts)
-    beads = instances.instance_bead[owner] + blocks.own_bead[begin + np.arange(counts.sum())]
+    start, instances = arrays.clusters.cluster_bead_start, arrays.instances
+    counts = np.diff(start)[instances.instance_cluster]
+    owner = np.repeat(np.arange(len(instances.instance_cluster)), counts)
+    begin = np.repeat(start[instances.instance_cluster] - np.cumsum(counts) + counts, counts)
+    beads = instances.instance_bead[owner] + arrays.clusters.cluster_bead[begin + np.arange(counts.sum())]
     order = np.argsort(beads, kind="stable")
     return np.searchsorted(beads[order], np.arange(n_beads + 1)), owner[order]

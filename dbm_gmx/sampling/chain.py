@@ -12,7 +12,7 @@ from dbm_gmx.forcefield.constraints import squared_stretch
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
-from dbm_gmx.sampling.colouring import colour_blocks, colour_order
+from dbm_gmx.sampling.colouring import colour_clusters, colour_order
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.moves import (
     ANNEALING,
@@ -97,7 +97,7 @@ class Chain:
     conf
         The configuration, which sweeps change.
     colours
-        Blocks that are updated side by side.
+        Clusters that are updated side by side.
     progress
         Sizes and counts of the moves.
     energy
@@ -137,14 +137,15 @@ def start_chain(
     conf
         The configuration to begin with, which sweeps change.
     updates
-        Of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`.
+        Of :func:`~dbm_gmx.sampling.arrays.clusters_of_beads`.
     steps
         (moves,) sizes of the small moves, where they are known and no longer learned.
     """
     arrays = conf.arrays
-    windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
-    colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, updates, windows)
-    count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
+    first_moves = _first_moves(arrays)
+    windows = arrays.moves.move_type[first_moves[:-1]] == ANNEALING
+    colour = colour_clusters(conf.neighbours, arrays.clusters, arrays.instances, updates, windows)
+    count, most = len(arrays.instances.instance_cluster), int(np.diff(first_moves).max(initial=1))
     first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = Progress(
         first if steps is None else steps.copy(), np.zeros((count, 2)), np.zeros((count, most, 3))
@@ -152,6 +153,11 @@ def start_chain(
     energy = total_energy(conf)
     energies = [energy - _spring_energy(conf)]
     return Chain(conf, Colours(*colour_order(colour)), progress, energy, energies, steps is None)
+
+
+def _first_moves(arrays: Arrays) -> IntArray:
+    """(clusters + 1,) where the moves of each cluster begin."""
+    return np.asarray(arrays.blocks.move_start[arrays.clusters.block_start], np.int64)
 
 
 def _spring_energy(conf: Configuration) -> float:
@@ -185,8 +191,8 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
 
 def _counts(arrays: Arrays, progress: Progress) -> FloatArray:
     """(moves, 3) tries, acceptances and effective candidates so far."""
-    first = arrays.blocks.move_start[arrays.instances.instance_block]
-    moves = arrays.blocks.move_start[arrays.instances.instance_block + 1] - first
+    first_moves, cluster = _first_moves(arrays), arrays.instances.instance_cluster
+    first, moves = first_moves[cluster], first_moves[cluster + 1] - first_moves[cluster]
     inside = np.arange(progress.tried.shape[1]) < moves[:, None]
     counts = np.zeros((len(progress.steps), 3))
     numbers = first[:, None] + np.arange(progress.tried.shape[1])

@@ -142,9 +142,8 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])
-        total += dispersion_energy((x, y, z), around, c6, c12, arrays.constants)
-        if arrays.charge[i] != 0.0:
-            total += arrays.charge[i] * charge_energy((x, y, z), around, charge, arrays.constants)
+        own = arrays.charge[i]
+        total += pair_energy((x, y, z), own, around, (c6, c12, charge), k, arrays.constants)
     for q in range(begin, end):
         for r in range(arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]):
             if arrays.molecule[arrays.owned[r]] == molecule:
@@ -153,30 +152,39 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
 
 
 @compiled(forceinline=True)
-def dispersion_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
-    """Lennard-Jones energy of an atom with those around it, zero at the cut-off.
+def pair_energy(at: Any, charge: Any, around: Any, coefficients: Any, count: int, constants: Any) -> Any:
+    """Energy of an atom with those around it, within the cut-offs.
 
     Parameters
     ----------
-    at
-        Where it is: x, y, z.
+    at, charge
+        Where it is: x, y, z, and its charge.
     around
-        (3 or more, k) float32 x, y, z.
-    c6, c12
-        (k,) float32 with each.
+        (3, k) float32 x, y, z.
+    coefficients
+        ``c6, c12, charge`` (k,) float32 with each, and of each.
+    count
+        How many of these count, the first ones.
     """
     # a loop of its own for each form: roots take time, and so does it to hand over all constants
+    c6, c12, charges = coefficients
     if constants.tail.switched:
-        return _switched_energy(at, around, c6, c12, constants)
-    limit, shift6 = np.float32(constants.lj2), np.float32(constants.tail.shift6)
-    return _shifted_energy(at, around, (c6, c12), limit, shift6)
+        energy = _switched_energy(at, around, (c6, c12), count, constants)
+    else:
+        cutoff = np.float32(constants.lj2), np.float32(constants.tail.shift6)
+        energy = _shifted_energy(at, around, (c6, c12), count, cutoff)
+    total = float(energy)
+    if constants.charged and charge != 0.0:
+        ends = np.float32(constants.coulomb2), single(constants.beyond)
+        total += charge * _charge_energy(at, around, charges, count, ends)
+    return total
 
 
 @compiled()
-def _shifted_energy(at: Any, around: Any, coefficients: Any, limit: Any, shift6: Any) -> Any:
-    total, (x, y, z), (c6, c12) = np.float32(0.0), at, coefficients
+def _shifted_energy(at: Any, around: Any, coefficients: Any, count: int, cutoff: Any) -> Any:
+    total, (x, y, z), (c6, c12), (limit, shift6) = np.float32(0.0), at, coefficients, cutoff
     ax, ay, az = around[0], around[1], around[2]
-    for j in range(len(c6)):
+    for j in range(count):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         i6 = inverse_sixth(clamped(r2), NO_CORE)
@@ -186,12 +194,12 @@ def _shifted_energy(at: Any, around: Any, coefficients: Any, limit: Any, shift6:
 
 
 @compiled()
-def _switched_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) -> Any:
-    """Lennard-Jones energy where the force is switched; arguments as for :func:`dispersion_energy`."""
-    total, (x, y, z) = np.float32(0.0), at
+def _switched_energy(at: Any, around: Any, coefficients: Any, count: int, constants: Any) -> Any:
+    """Lennard-Jones energy where the force is switched; arguments as for :func:`pair_energy`."""
+    total, (x, y, z), (c6, c12) = np.float32(0.0), at, coefficients
     limit, tail = np.float32(constants.lj2), single_tail(constants.tail)
     ax, ay, az = around[0], around[1], around[2]
-    for j in range(len(c6)):
+    for j in range(count):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
@@ -200,17 +208,11 @@ def _switched_energy(at: Any, around: Any, c6: Any, c12: Any, constants: Any) ->
     return total
 
 
-@compiled(forceinline=True)
-def charge_energy(at: Any, around: Any, charge: Any, constants: Any) -> Any:
-    """Potential at a place due to the charges around; arguments as for :func:`dispersion_energy`."""
-    return _charge_energy(at, around, charge, np.float32(constants.coulomb2), single(constants.beyond))
-
-
 @compiled()
-def _charge_energy(at: Any, around: Any, charge: Any, limit: Any, beyond: Any) -> Any:
-    total, (x, y, z) = np.float32(0.0), at
+def _charge_energy(at: Any, around: Any, charge: Any, count: int, cutoff: Any) -> Any:
+    total, (x, y, z), (limit, beyond) = np.float32(0.0), at, cutoff
     ax, ay, az = around[0], around[1], around[2]
-    for j in range(len(charge)):
+    for j in range(count):
         dx, dy, dz = ax[j] - x, ay[j] - y, az[j] - z
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)

@@ -4,8 +4,9 @@ Cores are soft at first, so that molecules get out of each other, and become tho
 the frame is annealed: angles and dihedrals are weakened and the temperature is raised, so that stretches of
 chains whose ends the beads hold can take other conformations, and both are brought back slowly
 (:func:`make_schedule`).  The beads stay where they are throughout, and hold more tightly: atoms that follow
-loosened beads are strained when these are brought back.  At last the system moves at its temperature.  What
-packing leaves is near the Boltzmann distribution, not exact: that is for the sweeps.
+loosened beads are strained when these are brought back.  At last the system moves at its temperature, in the
+end with bonds as stiff as they are.  What packing leaves is near the Boltzmann distribution, not exact: that
+is for the sweeps.
 """
 
 # numba knows the types in here
@@ -46,6 +47,12 @@ from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
 """All forces act in every step: with those of other atoms in every second one, water came out .3 kT per atom
 too high, and polyethers needed four times the steps of annealing."""
+
+FINE = Integrator(time_step=0.002, friction=80.0, longest=0.02)
+"""With the springs of the force field: what softer ones leave takes tens of sweeps to mend."""
+
+SETTLED = 24
+"""Steps with them, at last."""
 
 TIGHT = 0.6
 """Times the width of the bead restraints, while annealing."""
@@ -166,6 +173,8 @@ class Stretch(NamedTuple):
         Soft cores, parts of sigma^6; 0 for those of the force field.
     width
         Times the width of the bead restraints.
+    fine
+        Whether bonds have the springs of the force field, and steps are short, see :data:`FINE`.
     """
 
     steps: int
@@ -173,9 +182,13 @@ class Stretch(NamedTuple):
     weak: tuple[float, float] = (1.0, 1.0)
     soft: tuple[float, float] = (0.0, 0.0)
     width: float = 1.0
+    fine: bool = False
 
 
-RECALLED = (Stretch(30, soft=(0.1, HARD)), Stretch(30))
+LASTLY = Stretch(SETTLED, fine=True)
+"""The end of all packing."""
+
+RECALLED = (Stretch(20, soft=(0.1, HARD)), Stretch(10), LASTLY)
 """The dynamics of a frame whose molecules are as they should be, but do not know of each other."""
 
 
@@ -187,6 +200,7 @@ def make_schedule(annealing: int) -> tuple[Stretch, ...]:
             Stretch(APART, (WARM, middle), soft=(SOFT, HARD)),
             Stretch(APART, (middle, 1.0)),
             Stretch(LAST - APART // 2),
+            LASTLY,
         )
     schedule = [
         Stretch(APART, (1.0, HOT), (1.0, WEAK), (SOFT, HARD)),
@@ -197,7 +211,7 @@ def make_schedule(annealing: int) -> tuple[Stretch, ...]:
         steps = annealing * (part + 1) // PARTS - annealing * part // PARTS
         heat, weak = ((_between((one, 1.0), first), _between((one, 1.0), last)) for one in (HOT, WEAK))
         schedule.append(Stretch(steps, heat, weak, width=TIGHT))
-    return (*schedule, Stretch(LAST))
+    return (*schedule, Stretch(LAST), LASTLY)
 
 
 def _between(ends: tuple[float, float], done: float) -> float:
@@ -223,13 +237,15 @@ def pack(
     team
         Threads; the result does not depend on them.
     """
-    place, arrays = conf.place, conf.arrays.part(PackingArrays, soft=True)
-    n, key, rng, constants = len(conf.positions), stream.key, np.empty(1, np.uint64), arrays.constants
+    place, softer = conf.place, conf.arrays.part(PackingArrays, soft=True)
+    stiff = conf.arrays.part(PackingArrays)
+    n, key, rng, constants = len(conf.positions), stream.key, np.empty(1, np.uint64), stiff.constants
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
     cutoff = min(constants.reach, CUTOFF)
-    lists, step = make_lists(arrays, 0), 0
+    lists, step = make_lists(stiff, 0), 0
     for stretch in schedule:
+        arrays, integrator = (stiff, FINE) if stretch.fine else (softer, INTEGRATOR)
         now = arrays._replace(stiffness=arrays.stiffness / stretch.width**2)
         for number in range(stretch.steps):
             if step % RENEWED == 0:
@@ -242,7 +258,7 @@ def pack(
             team.share(work, len(arrays.first_atom))
             _add_chirality(conf.positions, centres, signs, motion.force)
             _seed(rng, key, step)
-            langevin_step(motion, atoms, constants.kt * heat, INTEGRATOR, rng)
+            langevin_step(motion, atoms, constants.kt * heat, integrator, rng)
             step += 1
 
 

@@ -119,6 +119,15 @@ def uniform(rng: Any) -> float:
     return float(scramble(rng[0]) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
+@compiled(inline="always")
+def symmetric(rng: Any) -> float:
+    """A number of mean 0 and variance 1 that is as likely as its negative (even between two bounds).
+
+    All that a small step must be; a Gaussian takes ten times as long.
+    """
+    return math.sqrt(12.0) * (uniform(rng) - 0.5)
+
+
 @compiled(forceinline=True)
 def gaussian(rng: Any) -> float:
     """A number of mean 0 and variance 1 (Box and Muller)."""

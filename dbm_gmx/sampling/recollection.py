@@ -31,7 +31,7 @@ WORTH = 8
 STARTED, WORTH_STARTED = 2, 5
 """The same where a memory of another run is there: frames that say what recalling is worth, and of a run."""
 
-SWEEPS, FEWEST, EVERY = 32, 8, 4
+SWEEPS, FEWEST, EVERY = 32, 4, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
 
 UNUSUAL = 2.0

@@ -48,7 +48,7 @@ from dbm_gmx.sampling.arrays import (
     Configuration,
     bead_stiffness,
     bead_values,
-    blocks_of_beads,
+    clusters_of_beads,
     make_arrays,
 )
 from dbm_gmx.sampling.chain import (
@@ -114,7 +114,7 @@ class Sampler:
     annealing, windows
         Steps in which a frame is annealed, and first sweeps in which windows of it are.
     updates
-        Blocks that move atoms of each bead.
+        Clusters that move atoms of each bead.
     growers
         By molecule type.
     team
@@ -253,7 +253,7 @@ def make_sampler(
         reach_of_all(hamiltonian),
         settings.annealing or 0,
         settings.windows or 0,
-        blocks_of_beads(arrays, system.n_beads),
+        clusters_of_beads(arrays, system.n_beads),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,
     )

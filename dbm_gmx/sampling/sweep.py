@@ -1,8 +1,8 @@
 """Sweeps: the Markov chain that leaves the Boltzmann distribution unchanged, compiled.
 
-An *update* gathers the atoms around a block once and tries its moves.  Blocks whose beads' spheres
-(:mod:`~dbm_gmx.sampling.neighbours`) are further apart than the cut-off do not see each other, have the same
-colour, and are updated side by side.
+An *update* gathers the atoms around a bead once and tries the moves of all blocks there, a *cluster*.
+Clusters whose beads' spheres (:mod:`~dbm_gmx.sampling.neighbours`) are further apart than the cut-off do not
+see each other, have the same colour, and are updated side by side.
 
 The distribution is that of the isomer at hand: a move that would turn over a bond that does not turn
 (:func:`~dbm_gmx.chemistry.stereo.stereo_bonds`) has no weight.
@@ -22,7 +22,7 @@ from dbm_gmx.compiled import compiled
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
-from dbm_gmx.sampling.random_numbers import Stream, gaussian, seeded, uniform
+from dbm_gmx.sampling.random_numbers import Stream, seeded, symmetric, uniform
 from dbm_gmx.sampling.rotations import random_matrix, turn_matrix
 from dbm_gmx.sampling.updates import (
     Instance,
@@ -34,19 +34,23 @@ from dbm_gmx.sampling.updates import (
     displace,
     inner_energy,
     inside,
-    look_around,
     outer_energy,
     put_moved,
     states_of,
 )
+from dbm_gmx.sampling.views import hide, look_around, show
 from dbm_gmx.sampling.window_annealing import anneal_window
 
-CANDIDATES = 24
+CANDIDATES = 16
 """Rotations a ``GIBBS_TORSION`` or ``RIGID_ROTATION`` chooses from, at least."""
 
 HOPELESS = 60.0
 """Candidates whose bonds and beads alone are worth so many kT less than the present state's are dropped
 (weight 1e-26)."""
+
+CLASH = 160.0
+"""Energy, kT, of some atoms of a candidate with those around, from which on its other atoms are not looked
+at: what they gain is far less."""
 
 
 class Colours(NamedTuple):
@@ -108,7 +112,7 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
     """Move the atoms of a small move from their old positions."""
     rng, size = workspace.rng, workspace.steps[move]
     if arrays.move_type[move] == TRANSLATION:
-        x, y, z = size * gaussian(rng), size * gaussian(rng), size * gaussian(rng)
+        x, y, z = size * symmetric(rng), size * symmetric(rng), size * symmetric(rng)
         begin = arrays.moved_start[move]
         for q in range(begin, arrays.moved_start[move + 1]):
             atom = first + arrays.moved[q]
@@ -117,10 +121,10 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
             positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
     x, y, z = _axis(positions, arrays, first, move, workspace.pivot)
-    angle = size * gaussian(rng)
+    angle = size * symmetric(rng)
     if arrays.move_type[move] == PIVOT:
-        # a rotation vector of three Gaussian components
-        x, y, z = gaussian(rng), gaussian(rng), gaussian(rng)
+        # a rotation vector of three symmetric components
+        x, y, z = symmetric(rng), symmetric(rng), symmetric(rng)
         angle = size * math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, angle, workspace.matrix)
     _rotate(positions, arrays, first, move, workspace)
@@ -130,10 +134,11 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
 
 
 @compiled(forceinline=True)
-def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Workspace:
-    """Space for the largest move of a block."""
+def _workspace(arrays: Any, cluster: int, rng: Any, progress: Any, one: int) -> Workspace:
+    """Space for the largest move of a cluster."""
     atoms = beads = 1
-    for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
+    first_block, end_block = arrays.block_start[cluster], arrays.block_start[cluster + 1]
+    for move in range(arrays.move_start[first_block], arrays.move_start[end_block]):
         atoms = max(atoms, arrays.moved_start[move + 1] - arrays.moved_start[move])
         beads = max(beads, arrays.shifted_start[move + 1] - arrays.shifted_start[move])
     return Workspace(
@@ -147,21 +152,40 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
         progress.steps,
         progress.gained[one],
         progress.tried[one],
+        arrays.move_start[first_block],
     )
 
 
 @compiled(forceinline=True)
-def _is_on(arrays: Any, block: int, steps: Any) -> bool:
-    """Whether any move of a block is not switched off."""
+def _is_due(arrays: Any, block: int, steps: Any, number: int) -> bool:
+    """Whether a block has its turn, and any of its moves is not switched off."""
     on = False
     for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
         on |= steps[move] != 0.0
-    return on
+    return on and number % arrays.every[block] == 0
+
+
+@compiled(forceinline=True)
+def _beads_of_due(arrays: Any, at: Any, steps: Any, number: int) -> Any:
+    """Beads that own atoms of the blocks that have their turn, that of their centres first; none if none."""
+    first, last = arrays.cluster_bead_start[at.cluster], arrays.cluster_bead_start[at.cluster + 1]
+    beads, count = np.empty(last - first, np.int64), 0
+    for block in range(arrays.block_start[at.cluster], arrays.block_start[at.cluster + 1]):
+        if not _is_due(arrays, block, steps, number):
+            continue
+        for q in range(arrays.own_bead_start[block], arrays.own_bead_start[block + 1]):
+            bead, there = at.first_bead + arrays.own_bead[q], False
+            for k in range(count):
+                there |= beads[k] == bead
+            if not there:
+                beads[count] = bead
+                count += 1
+    return beads[:count]
 
 
 @compiled()
-def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
-    """Try all moves of an instance.
+def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: int) -> None:
+    """Try all moves of those blocks of an instance that have their turn.
 
     Parameters
     ----------
@@ -171,26 +195,34 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any) -> None:
         Read and written for this instance, see :class:`Progress`.
     rng
         Stream of random numbers.
+    number
+        Of the turn.
     """
-    at = Instance(arrays.instance_block[one], arrays.instance_atom[one], arrays.instance_bead[one])
-    if not _is_on(arrays, at.block, progress.steps):
+    at = Instance(arrays.instance_cluster[one], arrays.instance_atom[one], arrays.instance_bead[one])
+    beads = _beads_of_due(arrays, at, progress.steps, number)
+    if not len(beads):
         return
-    surroundings = look_around(place, arrays, at)
-    workspace = _workspace(arrays, at.block, rng, progress, one)
-    for move in range(arrays.move_start[at.block], arrays.move_start[at.block + 1]):
-        if progress.steps[move] == 0.0:
+    view = look_around(place, arrays, at, beads)
+    workspace = _workspace(arrays, at.cluster, rng, progress, one)
+    for block in range(arrays.block_start[at.cluster], arrays.block_start[at.cluster + 1]):
+        if not _is_due(arrays, block, progress.steps, number):
             continue
-        copy_moved(place.positions, arrays, at.first_atom, move, workspace.old)
-        if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
-            _choose(place, arrays, at, move, surroundings, workspace)
-        elif arrays.move_type[move] == ANNEALING:
-            anneal_window(place, arrays, at, move, surroundings, workspace)
-        else:
-            _walk(place, arrays, at, move, surroundings, workspace)
+        show(place, arrays, at, block, view)
+        for move in range(arrays.move_start[block], arrays.move_start[block + 1]):
+            if progress.steps[move] == 0.0:
+                continue
+            copy_moved(place.positions, arrays, at.first_atom, move, workspace.old)
+            if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
+                _choose(place, arrays, at, move, view, workspace)
+            elif arrays.move_type[move] == ANNEALING:
+                anneal_window(place, arrays, at, move, view, workspace)
+            else:
+                _walk(place, arrays, at, move, view, workspace)
+        hide(arrays, at, block, view)
 
 
 @compiled()
-def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+def _walk(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any) -> None:
     """Metropolis steps in two stages: what is cheap first, then the surroundings.
 
     Both stages accept with the ratio of their own part of the density, which together leaves the distribution
@@ -199,7 +231,7 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
     """
     positions = place.positions
     kt, rng = arrays.constants.kt, workspace.rng
-    tried = workspace.tried[move - arrays.move_start[at.block]]
+    tried = workspace.tried[move - workspace.first_move]
     inner = inner_energy(positions, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
@@ -214,11 +246,11 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
             trial_inner = inner_energy(positions, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
             if first < math.exp(min(0.0, -rise / kt)):
-                trial_outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+                trial_outer = outer_energy(positions, arrays, at.first_atom, move, view)
                 if not known:
                     copy_moved(positions, arrays, at.first_atom, move, workspace.new)
                     put_moved(positions, arrays, at.first_atom, move, workspace.old)
-                    outer, known = outer_energy(positions, arrays, at.first_atom, move, surroundings), True
+                    outer, known = outer_energy(positions, arrays, at.first_atom, move, view), True
                     put_moved(positions, arrays, at.first_atom, move, workspace.new)
                 accepted = second < math.exp(min(0.0, (outer - trial_outer) / kt))
         if accepted:
@@ -233,7 +265,7 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, worksp
 
 
 @compiled()
-def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any) -> None:
     """Choose among rotations of the atoms of a move with the probability of the Boltzmann distribution.
 
     Angles are those of a cyclic group, or rotations are drawn at random: from each candidate the others
@@ -242,8 +274,8 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
     """
     positions = place.positions
     kt, rng, torsion = arrays.constants.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
-    tried = workspace.tried[move - arrays.move_start[at.block]]
-    count = CANDIDATES + int(uniform(rng) * 8.0)
+    tried = workspace.tried[move - workspace.first_move]
+    count = CANDIDATES + int(uniform(rng) * 4.0)
     x = y = z = 0.0
     if torsion:
         x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
@@ -251,7 +283,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
         _middle(arrays, move, workspace)
     inner = inner_energy(positions, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
-    outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    outer = outer_energy(positions, arrays, at.first_atom, move, view)
     copy_moved(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
@@ -269,7 +301,8 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
         trial = inner_energy(positions, arrays, at.first_atom, move)
         if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
-        trial += outer_energy(positions, arrays, at.first_atom, move, surroundings)
+        ceiling = low - trial - trial_bead + CLASH * kt
+        trial += outer_energy(positions, arrays, at.first_atom, move, view, ceiling)
         rise = (trial + trial_bead - low) / kt
         if rise < 0.0:
             weight, square, low = weight * math.exp(rise), square * math.exp(2.0 * rise), trial + trial_bead
@@ -296,36 +329,46 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, work
 # --- a sweep -----------------------------------------------------------------------------------------
 
 
-LEAST = 4
+LEAST = 2
 """Updates that are worth a thread."""
 
 
 class Turn(NamedTuple):
-    """Which updates: of these blocks of one colour, with random numbers of ``key``, in turn ``number``.
+    """Which updates: of these clusters of one colour, with random numbers of ``key``, in turn ``number``.
 
-    The number is that of the sweep and of the colour: blocks that are not updated in every sweep are updated
-    together with those of their colour, so that threads find enough to do.
+    The number is that of the sweep and of the colour: blocks that do not have their turn in every sweep have
+    it together with those of their colour, so that threads find enough to do.
     """
 
-    blocks: Any
+    clusters: Any
     key: Any
     number: int
 
 
 @compiled()
 def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, step: int) -> None:
-    """Update every ``step``-th block that is due, from the ``first`` one on."""
+    """Update every ``step``-th cluster, from the ``first`` one on."""
     rng = np.empty(1, np.uint64)
-    for q in range(first, len(turn.blocks), step):
-        one = turn.blocks[q]
-        if turn.number % arrays.every[arrays.instance_block[one]] == 0:
-            seeded(rng, turn.key, one)
-            update(place, arrays, one, progress, rng)
+    for q in range(first, len(turn.clusters), step):
+        one = turn.clusters[q]
+        seeded(rng, turn.key, one)
+        update(place, arrays, one, progress, rng, turn.number)
+
+
+@compiled()
+def _update_all(place: Any, arrays: Any, progress: Any, colours: Any, key: Any, number: int) -> None:
+    """Update all clusters, colour by colour."""
+    for colour in range(len(colours.start) - 1):
+        clusters = colours.order[colours.start[colour] : colours.start[colour + 1]]
+        _update_some(place, arrays, progress, Turn(clusters, key, number + colour), 0, 1)
 
 
 def sweep(conf: Configuration, colours: Colours, progress: Progress, stream: Stream, team: Team) -> None:
-    """Update all blocks that are due, those of a colour side by side; ``conf`` and ``progress`` change."""
-    place, arrays, key = conf.place, conf.arrays.part(SweepArrays), stream.key
-    for colour, blocks in enumerate(np.split(colours.order, colours.start[1:-1])):
-        turn = Turn(blocks, key, stream.path[-1] + colour)
-        team.share(partial(_update_some, place, arrays, progress, turn), len(blocks), least=LEAST)
+    """Update all clusters, those of a colour side by side; ``conf`` and ``progress`` change."""
+    place, arrays, key, number = conf.place, conf.arrays.part(SweepArrays), stream.key, stream.path[-1]
+    if team.size == 1:  # the same, but for the way from here and back for each colour
+        _update_all(place, arrays, progress, colours, key, number)
+        return
+    for colour, clusters in enumerate(np.split(colours.order, colours.start[1:-1])):
+        turn = Turn(clusters, key, number + colour)
+        team.share(partial(_update_some, place, arrays, progress, turn), len(clusters), least=LEAST)

@@ -1,4 +1,4 @@
-"""What an update of a block sees, and what a move of it is worth; compiled."""
+"""What a move of a block is worth; compiled."""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
@@ -13,8 +13,8 @@ from dbm_gmx.chemistry.stereo import dihedral_cosine
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
 from dbm_gmx.forcefield.terms import term_energy, term_rows
-from dbm_gmx.sampling.energy import charge_energy, dispersion_energy
-from dbm_gmx.sampling.neighbours import at_home, image, near_any
+from dbm_gmx.sampling.energy import pair_energy
+from dbm_gmx.sampling.views import within_reach
 
 
 class SweepArrays(NamedTuple):
@@ -32,12 +32,18 @@ class SweepArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    block_start: Any
+    known_start: Any
+    known: Any
+    mobile: Any
+    cluster_type_start: Any
+    cluster_type: Any
+    cluster_bead_start: Any
+    cluster_bead: Any
     own_start: Any
     own: Any
     own_special_start: Any
     own_special: Any
-    own_type_start: Any
-    own_type: Any
     own_bead_start: Any
     own_bead: Any
     every: Any
@@ -65,7 +71,7 @@ class SweepArrays(NamedTuple):
     tied: Any
     centre_start: Any
     centre: Any
-    instance_block: Any
+    instance_cluster: Any
     instance_atom: Any
     instance_bead: Any
 
@@ -80,7 +86,7 @@ class Progress(NamedTuple):
     gained
         (instances, 2) the change of the potential and of the beads' energy in a sweep, kJ/mol.
     tried
-        (instances, most moves of a block, 3): tries, acceptances and effective candidates.
+        (instances, most moves of a cluster, 3): tries, acceptances and effective candidates.
     """
 
     steps: Any
@@ -88,30 +94,10 @@ class Progress(NamedTuple):
     tried: Any
 
 
-class BlockSurroundings(NamedTuple):
-    """What a block sees in an update.
-
-    Attributes
-    ----------
-    centre
-        (3,) nm.
-    around, charge
-        (3, n) float32 x, y, z relative to the centre, and (n,) charge of the atoms.
-    c6, c12
-        (types of the block, n) coefficients with each.
-    """
-
-    centre: Any
-    around: Any
-    charge: Any
-    c6: Any
-    c12: Any
-
-
 class Instance(NamedTuple):
-    """A block of one molecule: its number, first atom and first bead."""
+    """A cluster of blocks of one molecule: its number, first atom and first bead."""
 
-    block: int
+    cluster: int
     first_atom: int
     first_bead: int
 
@@ -131,6 +117,8 @@ class Workspace(NamedTuple):
         Random numbers.
     steps, gained, tried
         Sizes of all moves, and those of the instance, see :class:`Progress`.
+    first_move
+        Of the cluster.
     """
 
     old: Any
@@ -143,86 +131,7 @@ class Workspace(NamedTuple):
     steps: Any
     gained: Any
     tried: Any
-
-
-# --- what a block sees -------------------------------------------------------------------------------
-
-
-@compiled(forceinline=True)
-def _extent(place: Any, arrays: Any, block: int, first_bead: int) -> float:
-    """Radius about a block's first bead that holds the spheres of all its beads."""
-    home = first_bead + arrays.own_bead[arrays.own_bead_start[block]]
-    widest = 0.0
-    for q in range(arrays.own_bead_start[block], arrays.own_bead_start[block + 1]):
-        own = first_bead + arrays.own_bead[q]
-        dx = place.beads[own, 0] - place.beads[home, 0]
-        dy = place.beads[own, 1] - place.beads[home, 1]
-        dz = place.beads[own, 2] - place.beads[home, 2]
-        widest = max(widest, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[own])
-    return widest
-
-
-@compiled(forceinline=True)
-def _gather(place: Any, arrays: Any, at: Any, limit: float, rows: Any) -> Any:
-    """Atoms of beads that a block can see, within a distance (its square ``limit``) of its first bead.
-
-    Left out are its own atoms and their special partners.
-
-    Returns
-    -------
-    (4, n) float32 x, y, z relative to the bead and charge, and (n,) types.
-    """
-    block, first_atom = at.block, at.first_atom
-    centre = place.beads[at.first_bead + arrays.own_bead[arrays.own_bead_start[block]]]
-    own, own_end = arrays.own_start[block], arrays.own_start[block + 1]
-    special, special_end = arrays.own_special_start[block], arrays.own_special_start[block + 1]
-    molecule = arrays.molecule[first_atom + arrays.own[own]]
-    positions, most = place.positions, 0
-    for q in rows:
-        most += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
-    around, types = np.empty((4, most + 1), np.float32), np.empty(most + 1, np.int64)
-    k = 0
-    for q in rows:
-        sx, sy, sz = image(place, place.shift[q])
-        sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
-        same = at_home(place.shift[q])
-        related = first < last and arrays.molecule[arrays.owned[first]] == molecule
-        for r in range(first, last):
-            atom = arrays.owned[r]
-            x, y, z = positions[atom, 0] + sx, positions[atom, 1] + sy, positions[atom, 2] + sz
-            # written in any case: whether it is kept no processor can guess
-            around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[atom]
-            types[k] = arrays.type[atom]
-            kept = x * x + y * y + z * z < limit
-            if related:
-                row = atom - first_atom
-                for s in range(own, own_end):
-                    kept &= arrays.own[s] != row
-                if same:
-                    for s in range(special, special_end):
-                        kept &= arrays.own_special[s] != row
-            k += kept
-    return around[:, :k].copy(), types[:k]  # without gaps, for loops over many at once
-
-
-@compiled()
-def look_around(place: Any, arrays: Any, at: Any) -> BlockSurroundings:
-    """All that a block sees."""
-    # a sphere that no move can change: about a bead, around all places the atoms may be at
-    block, first_bead = at.block, at.first_bead
-    begin, end = arrays.own_bead_start[block], arrays.own_bead_start[block + 1]
-    radius = _extent(place, arrays, block, first_bead) + arrays.constants.reach
-    rows = near_any(place, first_bead + arrays.own_bead[begin:end])
-    around, types = _gather(place, arrays, at, radius * radius, rows)
-    n, first_type = len(types), arrays.own_type_start[block]
-    count = arrays.own_type_start[block + 1] - first_type
-    c6, c12 = np.empty((count, n), np.float32), np.empty((count, n), np.float32)
-    for s in range(count):
-        own = arrays.own_type[first_type + s]
-        for j in range(n):
-            c6[s, j], c12[s, j] = arrays.c6[own, types[j]], arrays.c12[own, types[j]]
-    return BlockSurroundings(place.beads[first_bead + arrays.own_bead[begin]], around[:3], around[3], c6, c12)
+    first_move: int
 
 
 # --- energies of a move ------------------------------------------------------------------------------
@@ -249,22 +158,24 @@ def inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
 
 
 @compiled(forceinline=True)
-def outer_energy(positions: Any, arrays: Any, first: int, move: int, surroundings: Any) -> float:
-    """Energy of the atoms of a move with all that the block sees."""
-    centre = surroundings.centre
+def outer_energy(
+    positions: Any, arrays: Any, first: int, move: int, view: Any, ceiling: float = math.inf
+) -> float:
+    """Energy of the atoms of a move with all that the block sees; atom by atom until above a ceiling."""
+    centre = view.centre
     total = 0.0
     for q in range(arrays.moved_start[move], arrays.moved_start[move + 1]):
         atom, slot = first + arrays.moved[q], arrays.slot[q]
         x = np.float32(positions[atom, 0] - centre[0])
         y = np.float32(positions[atom, 1] - centre[1])
         z = np.float32(positions[atom, 2] - centre[2])
-        c6, c12 = surroundings.c6[slot], surroundings.c12[slot]
-        total += dispersion_energy((x, y, z), surroundings.around, c6, c12, arrays.constants)
-        charge = arrays.charge[atom]
-        if arrays.constants.charged and charge != 0.0:
-            total += charge * charge_energy(
-                (x, y, z), surroundings.around, surroundings.charge, arrays.constants
-            )
+        coefficients = view.c6[slot], view.c12[slot], view.charge
+        count = within_reach(view, x, y, z)
+        total += pair_energy(
+            (x, y, z), arrays.charge[atom], view.around, coefficients, count, arrays.constants
+        )
+        if total > ceiling:
+            break
     return total
 
 

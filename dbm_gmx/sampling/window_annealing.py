@@ -79,7 +79,7 @@ class Window(NamedTuple):
     free
         How many atoms move.
     x, velocity, force
-        (n, 3) nm from the centre of the surroundings; (free, 3) nm/ps; (3, n, 3) kJ/mol nm^-1: held, by
+        (n, 3) nm from the centre of the view; (free, 3) nm/ps; (3, n, 3) kJ/mol nm^-1: held, by
         torsions, by neighbours.
     bonds, square
         (b, 2), (b,) bonds that keep their length, and its square, nm^2.
@@ -124,15 +124,15 @@ class Window(NamedTuple):
 
 
 @compiled()
-def anneal_window(place: Any, arrays: Any, at: Any, move: int, surroundings: Any, workspace: Any) -> None:
+def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any) -> None:
     """Anneal a window, and take what comes out or leave it."""
     positions, kt = place.positions, arrays.constants.kt
-    tried = workspace.tried[move - arrays.move_start[at.block]]
+    tried = workspace.tried[move - workspace.first_move]
     inner = inner_energy(positions, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
-    outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+    outer = outer_energy(positions, arrays, at.first_atom, move, view)
     states = _all_states(positions, arrays, at.first_atom, move)
-    window = _cut_out(place, arrays, at, move, surroundings)
+    window = _cut_out(place, arrays, at, move, view)
     before = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
     arrived, work = False, 0.0
     if before != DEPENDENT:
@@ -141,13 +141,13 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, surroundings: Any
     drawn, accepted = uniform(workspace.rng), False
     for q in range(window.free):
         for d in range(3):
-            window.x[q, d] += surroundings.centre[d]
+            window.x[q, d] += view.centre[d]
     put_moved(positions, arrays, at.first_atom, move, window.x)
     right = _all_states(positions, arrays, at.first_atom, move) == states
     if arrived and right and inside(place, arrays, at, move):
         trial_bead = bead_energy(place, arrays, at, move, workspace)
         trial_inner = inner_energy(positions, arrays, at.first_atom, move)
-        trial_outer = outer_energy(positions, arrays, at.first_atom, move, surroundings)
+        trial_outer = outer_energy(positions, arrays, at.first_atom, move, view)
         work += trial_inner + trial_outer + trial_bead - inner - outer - bead
         accepted = drawn < math.exp(min(0.0, -work / kt - 0.5 * (after - before)))
     tried[0] += 1.0
@@ -186,7 +186,7 @@ def _row_of(atoms: Any, count: int, atom: int) -> int:
 
 
 @compiled()
-def _cut_out(place: Any, arrays: Any, at: Any, move: int, surroundings: Any) -> Window:
+def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
     """Cut out the window of a move."""
     begin, end, first = arrays.moved_start[move], arrays.moved_start[move + 1], at.first_atom
     free, ties = end - begin, arrays.tied_start[move + 1] - arrays.tied_start[move]
@@ -218,11 +218,11 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, surroundings: Any) -> 
     x = np.empty((count, 3))
     for k in range(count):
         for d in range(3):
-            x[k, d] = place.positions[first + atoms[k], d] - surroundings.centre[d]
+            x[k, d] = place.positions[first + atoms[k], d] - view.centre[d]
     charge = np.empty(free, np.float32)
     for k in range(free):
         charge[k] = arrays.charge[first + atoms[k]]
-    around, c6, c12 = _near(place, arrays, at, surroundings)
+    around, c6, c12 = _near(place, arrays, at, view)
     share, offset, stiffness = _restraints(place, arrays, at, move, x)
     return Window(
         free,
@@ -293,28 +293,28 @@ def _own_pairs(arrays: Any, at: Any, move: int, atoms: Any) -> Any:
 
 
 @compiled()
-def _near(place: Any, arrays: Any, at: Any, surroundings: Any) -> Any:
-    """Those of the surroundings that a window may meet: (4, k), and (types, k) c6 and c12."""
-    count, centre = surroundings.around.shape[1], surroundings.centre
-    begin, end = arrays.own_bead_start[at.block], arrays.own_bead_start[at.block + 1]
+def _near(place: Any, arrays: Any, at: Any, view: Any) -> Any:
+    """Those of the view that a window may meet: (4, k), and (types, k) c6 and c12."""
+    count, centre = view.around.shape[1], view.centre
+    begin, end = arrays.cluster_bead_start[at.cluster], arrays.cluster_bead_start[at.cluster + 1]
     found, k = np.empty(count, np.int64), 0
     for j in range(count):
         for q in range(begin, end):
-            bead, r2 = at.first_bead + arrays.own_bead[q], 0.0
+            bead, r2 = at.first_bead + arrays.cluster_bead[q], 0.0
             for d in range(3):
-                r2 += (place.beads[bead, d] - centre[d] - surroundings.around[d, j]) ** 2
+                r2 += (place.beads[bead, d] - centre[d] - view.around[d, j]) ** 2
             if r2 < (WIDE + CUTOFF) ** 2:
                 found[k] = j
                 k += 1
                 break
-    around, types = np.empty((4, k), np.float32), len(surroundings.c6)
+    around, types = np.empty((4, k), np.float32), len(view.c6)
     c6, c12 = np.empty((types, k), np.float32), np.empty((types, k), np.float32)
     for q in range(k):
         for d in range(3):
-            around[d, q] = surroundings.around[d, found[q]]
-        around[3, q] = surroundings.charge[found[q]]
+            around[d, q] = view.around[d, found[q]]
+        around[3, q] = view.charge[found[q]]
         for s in range(types):
-            c6[s, q], c12[s, q] = surroundings.c6[s, found[q]], surroundings.c12[s, found[q]]
+            c6[s, q], c12[s, q] = view.c6[s, found[q]], view.c12[s, found[q]]
     return around, c6, c12
 
 

@@ -1,0 +1,124 @@
+"""The network's part of a reconstruction; loaded only where it is used: tensors take a second."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dbm_gmx.backmapping.rebuilt import Rebuilt
+from dbm_gmx.chemistry.array_types import Float32Array
+from dbm_gmx.chemistry.stereo import Chirality
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
+from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
+from dbm_gmx.network.environment import Scene, make_scene
+from dbm_gmx.network.model import Model, best_device, make_network, read_model
+from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
+from dbm_gmx.network.random_numbers import make_random_numbers
+from dbm_gmx.network.scoring import Scorer, make_scorer
+from dbm_gmx.options import Conditions, Method, Settings
+from dbm_gmx.parallel import pass_on_threads
+
+
+class Task(NamedTuple):
+    """What the network is to place, and how.
+
+    Attributes
+    ----------
+    system, settings, conditions, chirality
+        Those of the reconstruction.
+    device
+        Where the tensors live; the CPU if nothing is said.
+    """
+
+    system: System
+    settings: Settings
+    conditions: Conditions
+    chirality: Chirality
+    device: torch.device | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkStage:
+    """Places the atoms of frames by the network; made by :func:`make_network_stage`.
+
+    Attributes
+    ----------
+    task
+        What is to be placed.
+    device
+        Where the tensors live.
+    arrays
+        What stays the same from frame to frame.
+    network
+        Draws the atoms.
+    bonds
+        Those of fixed length.
+    """
+
+    task: Task
+    device: torch.device
+    arrays: NetworkArrays
+    network: Network
+    bonds: FixedBonds
+
+    def __call__(self, batch: Sequence[Rebuilt]) -> Float32Array:
+        """Return (frames, n, 3) nm; frames that have positions are swept, others grown."""
+        settings, scene = self.task.settings, self._scene(batch)
+        frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
+        rng = make_random_numbers(frames, samples, seed=settings.seed)
+        placer = Placer(scene, self.network, rng, settings, self._scorer(scene), self.bonds)
+        start = [one.positions for one in batch if one.positions is not None]
+        given = torch.from_numpy(np.concatenate(start)).to(self.device) if start else None
+        atoms = reconstruct(placer, start=given)
+        return np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
+
+    def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
+        return make_scene(
+            self.arrays,
+            [one.beads.positions for one in batch],
+            [one.beads.box for one in batch],
+            grid=self.network.grid,
+            replicas=min(2, self.task.settings.orientations),
+            device=self.device,
+        )
+
+    def _scorer(self, scene: Scene) -> Scorer | None:
+        """What says which beads are drawn again, if the settings allow more than one draw."""
+        settings = self.task.settings
+        if settings.orientations == 1:
+            return None
+        return make_scorer(
+            self.task.system,
+            scene.arrays,
+            grid=self.network.grid,
+            batch=settings.batch,
+            chirality=self.task.chirality,
+        )
+
+
+def make_network_stage(task: Task, model: Model, generate: Generate | None = None) -> NetworkStage:
+    """Set up the network; ``generate`` is used in its place."""
+    pass_on_threads()
+    device = task.device or torch.device("cpu")
+    arrays, table = make_network_arrays(task.system, model.channels)
+    network = make_network(model, table, device=device, generate=generate)
+    bonds = find_fixed_bonds(task.system, task.conditions.constraints, device=device)
+    return NetworkStage(task, device, arrays, network, bonds)
+
+
+def read_network(system: System, method: Method) -> tuple[Model, torch.device]:
+    """The model of a method, and where it runs.
+
+    Raises
+    ------
+    InputError
+        If there is no such model or device, or the model does not know the system.
+    """
+    model = read_model(method.model, method.channels)
+    make_network_arrays(system, model.channels)
+    return model, best_device(method.device)
