@@ -245,6 +245,8 @@ class Settings:
         Whether the first frame, and later ones now and then, are begun anew, to see that both ways end alike.
     memory
         Whether frames may be made of what is remembered of others, where that ends no higher.
+    memory_file
+        What is remembered of another run: read if it exists, or ships under that name, else written.
     samples
         Independent reconstructions of each frame.
     orientations
@@ -264,6 +266,7 @@ class Settings:
     tolerance: float = TOLERANCE
     check: bool = True
     memory: bool = True
+    memory_file: Path | None = None
     samples: int = 1
     orientations: int = 1
     seed: int = 1
@@ -283,6 +286,11 @@ class Settings:
     def uses_sampler(self) -> bool:
         """Whether the force field and its temperature are needed."""
         return self.grows or self.refine == "exact"
+
+    @property
+    def remembers(self) -> bool:
+        """Whether frames may be made of what is remembered of others."""
+        return self.memory and self.grows and self.refine == "exact" and self.sweeps is None
 
     @property
     def network_sweeps(self) -> int:

@@ -29,6 +29,7 @@ Edit = tuple[str, str, str]  # file in the package, the text there, once, and wh
 
 STAGES, DEFAULT = "tests/test_stages.py", "tests/test_default.py"
 WINDOWS, MEMORY = "tests/test_window_annealing.py", "tests/test_memory.py"
+KEPT = "tests/test_memory_file.py"
 
 
 @dataclass(frozen=True)
@@ -430,7 +431,7 @@ MUTATIONS = [
         "memory-used-whatever-it-is-worth",
         MEMORY,
         "sampling/recollection.py",
-        "if excess < 0.5 * sampler.settings.tolerance:\n            series",
+        "if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):\n            series",
         "if True:\n            series",
     ),
     one(
@@ -439,6 +440,34 @@ MUTATIONS = [
         "backmapping/independent.py",
         "windows=LONGER * sampler.windows, recollection=None)",
         "windows=LONGER * sampler.windows)",
+    ),
+    one(
+        "memory-file-recalls-the-old-sample",
+        KEPT,
+        "sampling/memory.py",
+        "off = np.where(_are_same(known.beads[entry[near]], beads), np.inf, off)",
+        "pass",
+    ),
+    one(
+        "memory-file-of-another-case-is-believed",
+        KEPT,
+        "backmapping/memory.py",
+        "if not differs and kept.findings is not None:",
+        "if kept.findings is not None:",
+    ),
+    one(
+        "digest-of-a-force-field-without-its-cut-offs",
+        KEPT,
+        "sampling/origin.py",
+        "_digest([*cut, *_of_molecule(hamiltonian, molecule)])",
+        "_digest(_of_molecule(hamiltonian, molecule))",
+    ),
+    one(
+        "digest-of-a-force-field-at-its-temperature",
+        KEPT,
+        "sampling/origin.py",
+        "make_hamiltonian(system, replace(conditions, temperature=AT))",
+        "make_hamiltonian(system, conditions)",
     ),
     one(
         "windows-without-the-metric-of-their-bonds",

@@ -33,7 +33,6 @@ STRANGERS = {
     ("evaluate", "sampling"),
     ("evaluate", "backmapping"),
     ("train", "backmapping"),
-    ("train", "sampling"),
 }
 """Folders that could know each other by their order, and do not."""
 

@@ -328,7 +328,7 @@ def test_nothing_is_remembered_where_that_is_not_wanted_or_does_not_pay(
 def test_the_command_recalls_frames(liquid: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From file to file; the frames sampled in full are written as they were."""
     monkeypatch.setattr("dbm_gmx.sampling.recollection.FILLED", 2)
-    monkeypatch.setattr("dbm_gmx.backmapping.ready.FILLED", 2)
+    monkeypatch.setattr("dbm_gmx.backmapping.memory.FILLED", 2)
     done = backmap(liquid.inputs, tmp_path / "aa.trr", Method(SETTINGS, WARM))
     frames = list(read_frames(tmp_path / "aa.trr", n_atoms=liquid.system.n_atoms))
     assert len(frames) == FRAMES

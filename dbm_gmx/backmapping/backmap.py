@@ -103,16 +103,17 @@ def backmap(
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]
         singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
         kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
-        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total)
+        source = (inputs.trajectory or inputs.structure).name
+        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
         sampled = method.conditions if method.settings.uses_sampler else None
-        notes, tolerance = stereo_notes(system, known), method.settings.tolerance
+        notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
         said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
         tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples
         bar = tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR)
         stack.enter_context(bar)
-        for one in ready.mapper(frames):
+        for one in ready(frames):
             writers[one.sample].write(one.atoms)
             if singles and not singles[one.sample].frames:
                 singles[one.sample].write(one.atoms)

@@ -20,6 +20,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
 from dbm_gmx.sampling.recollection import Done
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
 
@@ -74,6 +75,8 @@ class Backmapper:
         Where the tensors of the network live; the CPU if nothing is said.
     done
         Frames whose first sample is there already.
+    kept
+        What another run has remembered, from a file.
     """
 
     system: System
@@ -85,6 +88,7 @@ class Backmapper:
     workers: int = 1
     device: torch.device | None = None
     done: Done = field(default_factory=dict)
+    kept: KeptMemory | None = None
 
     def __call__(self, frames: Iterable[Frame], *, generate: Generate | None = None) -> Iterator[Rebuilt]:
         """Rebuild frames, several at a time.
@@ -242,7 +246,7 @@ def make_backmapper(
     ------
     InputError
         Settings that contradict each other, a model that does not know the system, a force field that
-        cannot be sampled.
+        cannot be sampled, a memory that can be neither read nor written.
     """
     settings, conditions = method.settings, method.conditions
     check_settings(settings)
@@ -260,6 +264,8 @@ def make_backmapper(
         of_frame, workers = (threads, 1) if together else (1, threads)
         sampler = make_sampler(system, conditions, settings, mapper.chirality, threads=of_frame)
         mapper = replace(mapper, sampler=sampler, workers=workers)
+    if settings.memory_file is not None:
+        mapper = replace(mapper, kept=open_memory(settings.memory_file, system))
     return mapper
 
 
@@ -280,4 +286,10 @@ def check_settings(settings: Settings) -> None:
     if settings.orientations > 1 and not settings.uses_network:
         raise InputError(
             "orientations are those of the network: refine with gibbs, or start from the network"
+        )
+    if settings.memory_file is not None and not settings.memory:
+        raise InputError("a file of a memory (--memory) and no memory (--no-memory): give one of them")
+    if settings.memory_file is not None and not settings.remembers:
+        raise InputError(
+            "a memory (--memory) is of use only where atoms are grown and refined exactly, without --sweeps"
         )

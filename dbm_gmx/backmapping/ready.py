@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
 from dbm_gmx.backmapping.chirality import assign_states
+from dbm_gmx.backmapping.memory import Early, FoundMemory, Run, find_memory, keep_frames
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment
 from dbm_gmx.chemistry.system import whole_beads
 from dbm_gmx.files.conformers import Conformer
 from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
-from dbm_gmx.sampling.recollection import FILLED, WORTH, Remembered, make_recollection
+from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
-
-Early = Callable[[int], Sequence[Frame]]
-"""Returns up to so many frames of beads of the beginning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +24,34 @@ class Ready:
 
     Attributes
     ----------
-    mapper
-        To work with.
     assigned
         States of all stereo elements.
     prepared
         What was found out of widths, annealing and windows, if anything was asked.
-    remembered
-        What was found out of a memory, where one may pay.
+    memory
+        What is remembered, and by which mapper.
+    run
+        What it is made ready for.
     """
 
-    mapper: Backmapper
     assigned: Assignment
     prepared: Preparation | None
-    remembered: Remembered | None
+    memory: FoundMemory
+    run: Run
+
+    @property
+    def mapper(self) -> Backmapper:
+        """To work with."""
+        return self.memory.mapper
+
+    @property
+    def remembered(self) -> Remembered | None:
+        """What was found out of a memory, where one may pay."""
+        return self.memory.remembered
+
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
+        """Rebuild the frames of the run; what is to be kept of them is kept."""
+        return keep_frames(self.memory, self.mapper(frames), self.run.source)
 
 
 def make_ready(
@@ -47,6 +60,7 @@ def make_ready(
     *,
     tacticity: str | Conformer | None = None,
     frames: int | None = None,
+    source: str = "",
 ) -> Ready:
     """Settle what the settings and the input leave open: stereo, widths, annealing, windows, memory.
 
@@ -60,6 +74,8 @@ def make_ready(
         See :func:`~dbm_gmx.backmapping.chirality.assign_states`.
     frames
         How many will be rebuilt, where that is known.
+    source
+        Name of their file.
 
     Raises
     ------
@@ -68,8 +84,8 @@ def make_ready(
     """
     mapper, assigned = assign_states(mapper, beads, tacticity)
     mapper, prepared = _prepared(mapper, beads)
-    mapper, remembered = _remembering(mapper, beads, frames)
-    return Ready(mapper, assigned, prepared, remembered)
+    run = Run(frames, source)
+    return Ready(assigned, prepared, find_memory(mapper, beads, run), run)
 
 
 def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation | None]:
@@ -85,19 +101,3 @@ def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation
         all_threads(mapper, sampler), replace(usual, positions=whole_beads(mapper.system, usual))
     )
     return replace(mapper, sampler=with_team(ready, sampler.team)), found
-
-
-def _remembering(
-    mapper: Backmapper, beads: Early, frames: int | None
-) -> tuple[Backmapper, Remembered | None]:
-    """Find out whether frames can be made of others, where there are enough of them for that to pay."""
-    sampler, settings = mapper.sampler, mapper.settings
-    if sampler is None or settings.refine != "exact" or settings.sweeps is not None or not settings.memory:
-        return mapper, None
-    if not settings.grows or (frames or 0) * settings.samples < WORTH:
-        return mapper, None
-    some = [replace(one, positions=whole_beads(mapper.system, one)) for one in beads(FILLED)]
-    if len(some) < 2:
-        return mapper, None
-    ready, found = make_recollection(all_threads(mapper, sampler), some)
-    return replace(mapper, sampler=with_team(ready, sampler.team), done=found.done), found

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import MDAnalysis as mda
@@ -76,12 +77,14 @@ def backmap_universe(
     chirality = with_usual(system, known)
     mapper = make_backmapper(system, method, chirality=chirality)
     count = len(range(len(beads.trajectory))[frames])
-    ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count)
+    name = beads.trajectory.filename
+    source = Path(name).name if isinstance(name, str | Path) else ""
+    ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count, source=source)
     sampled = method.conditions if method.settings.uses_sampler else None
-    notes, tolerance = stereo_notes(system, known), method.settings.tolerance
+    notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
     told = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
     tally, rebuilt = Tally(system, chirality, told), list[Frame]()
-    for one in ready.mapper(_frames(beads, frames)):
+    for one in ready(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
     _warn(tally.report())

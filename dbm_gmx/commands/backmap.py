@@ -100,6 +100,14 @@ def _add_settings(command: ArgumentParser) -> None:
         help="do not begin the first frame, and later ones now and then, anew to see whether they converged",
     )
     add(
+        "--memory",
+        type=Path,
+        dest="memory_file",
+        metavar="FILE",
+        help="what is remembered of frames: used if FILE exists (.npz, or the name of one that ships), else "
+        "written",
+    )
+    add(
         "--no-memory",
         dest="memory",
         action="store_false",

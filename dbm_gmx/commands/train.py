@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "train",
-        help="train a model",
+        help="train a model, or make a memory",
         description="Train a model, or go on where the last run with the same output folder has stopped. "
+        "With a section [memory] in FILE a memory for dbm-gmx backmap --memory is made of the frames. "
         "Several processes: torchrun --nproc-per-node N -m dbm_gmx train FILE",
     )
     add = command.add_argument
@@ -32,6 +34,7 @@ def run(options: Namespace) -> int:
     """Train and print the summary; returns the exit code."""
     from dbm_gmx.parallel import set_threads
     from dbm_gmx.train.loop import train
+    from dbm_gmx.train.memory import make_memory
     from dbm_gmx.train.settings import read_settings
 
     if options.threads:
@@ -39,6 +42,12 @@ def run(options: Namespace) -> int:
     given = {key: getattr(options, key) for key in ("output", "start", "seed")}
     given = {key: value for key, value in given.items() if value is not None}
     settings = replace(read_settings(options.settings), **given)
+    if settings.memory is not None and int(os.environ.get("RANK", "0")) == 0:
+        made = make_memory(settings)
+        if not options.quiet:
+            print(made.text())
+    if not settings.steps:
+        return ExitCode.DONE
     trained = train(settings, max_hours=options.max_time, quiet=options.quiet)
     if not options.quiet and trained.first:
         print(trained.text())

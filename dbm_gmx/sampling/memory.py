@@ -63,6 +63,9 @@ SHARP, BROAD = Breadth(24, 8, 0.01, 0.01, 1.0), Breadth(96, 48, 0.2, 0.06, 0.3)
 MOST = 20_000
 """Fragments remembered of one kind."""
 
+SAME = 0.002
+"""nm: beads that are each so near to those of a fragment are those it was made on, as a file rounds them."""
+
 AT_ONCE = 2_000_000
 """Places of atoms that are worked on at once, of all candidates."""
 
@@ -106,7 +109,8 @@ class Fragments:
     states
         (m, c) of the stereo elements.
     frame
-        (m,) index of the frame each is of, which never recalls itself; -1 for one of another run.
+        (m,) index of the frame each is of, which never recalls itself; -1 for one of another run, which the
+        same beads do not recall either (:data:`SAME`).
     """
 
     beads: Float32Array
@@ -422,6 +426,7 @@ def _most_alike(known: Fragments, asked: Asked, rng: np.random.Generator, breadt
         beads = asked.beads[rows]
         near = _nearest(shape[entry], _distances(beads, asked.weights), breadth.looked_at, rng)
         moves, off = _superposed(known, entry[near], sign[near], asked.weights, beads)
+        off = np.where(_are_same(known.beads[entry[near]], beads), np.inf, off)
         order = np.argsort(off, axis=1)[:, : breadth.choice]
         best = np.take_along_axis(near, order, axis=1)
         most = best.shape[1]
@@ -432,6 +437,16 @@ def _most_alike(known: Fragments, asked: Asked, rng: np.random.Generator, breadt
         atoms[rows, :most] = np.einsum("qkij,qkaj->qkai", matrix, shapes) + shift[:, :, None]
         misfit[rows, :most] = np.take_along_axis(off, order, axis=1)
     return Candidates(atoms, misfit)
+
+
+def _are_same(known: Float32Array, asked: FloatArray) -> BoolArray:
+    """(q, k) whether fragments (q, k, e, 3) were made on the very beads (q, e, 3) that ask, in any frame.
+
+    A sample of these beads that recalled itself, or its mirror image, would be the old sample once more.  A
+    bead alone tells nothing: all are the same there.
+    """
+    apart = np.abs(known - (asked - asked[:, :1])[:, None]).max(axis=(2, 3))
+    return np.asarray((apart < SAME) & (known.shape[2] > 1), np.bool_)
 
 
 def _agree(states: SignArray, pattern: SignArray) -> BoolArray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,6 +27,9 @@ FILLED, JUDGED = 4, 2
 
 WORTH = 8
 """Frames of a run from which on a memory may pay."""
+
+STARTED, WORTH_STARTED = 2, 5
+"""The same where a memory of another run is there: frames that say what recalling is worth, and of a run."""
 
 SWEEPS, FEWEST, EVERY = 32, 4, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
@@ -52,12 +55,18 @@ class Remembered:
         nm, of their beads.
     how
         The others are made, if they are to be recalled.
+    memory
+        Of these frames, and of those it began with.
+    file
+        What the memory began with, in words.
     """
 
     done: Done
     excess: float
     misfit: float
     how: Recollection | None = None
+    memory: Memory = field(default_factory=dict)
+    file: str = ""
 
     def line(self) -> str:
         """Say it."""
@@ -68,13 +77,17 @@ class Remembered:
                 f"(misfit {self.misfit:.3f} nm)"
             )
         windows = f"{how.windows} sweeps with windows and " if how.windows else ""
+        source = " and ".join(filter(None, [self.file, f"{len(self.done)} frames" if self.done else ""]))
         return (
-            f"of {len(self.done)} frames (misfit {self.misfit:.3f} nm): others are recalled, with {windows}"
-            f"{how.sweeps} sweeps, and end {self.excess:+.3f} kT per atom above those sampled in full"
+            f"of {source} (misfit {self.misfit:.3f} nm): {'others' if self.done else 'frames'} are recalled, "
+            f"with {windows}{how.sweeps} sweeps, and end {self.excess:+.3f} kT per atom above those sampled "
+            "in full"
         )
 
 
-def make_recollection(sampler: Sampler, frames: Sequence[Frame]) -> tuple[Sampler, Remembered]:
+def make_recollection(
+    sampler: Sampler, frames: Sequence[Frame], before: Memory | None = None
+) -> tuple[Sampler, Remembered]:
     """Sample a few frames in full, and see whether others can be made of them.
 
     Parameters
@@ -83,6 +96,8 @@ def make_recollection(sampler: Sampler, frames: Sequence[Frame]) -> tuple[Sample
         Without a recollection.
     frames
         Whole beads of two frames at least.
+    before
+        What is remembered of another run: then the first frame is recalled as well.
 
     Returns
     -------
@@ -90,7 +105,7 @@ def make_recollection(sampler: Sampler, frames: Sequence[Frame]) -> tuple[Sample
     """
     stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
     done = dict[int, tuple[Float32Array, Convergence]]()
-    memory, trials = dict[str, Fragments](), list[_Trial]()
+    memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
     for number, beads in enumerate(frames):
         done[beads.index] = positions, convergence = sampler(beads)
         if memory:
@@ -102,13 +117,13 @@ def make_recollection(sampler: Sampler, frames: Sequence[Frame]) -> tuple[Sample
     for number in range(min(len(trial.energies) for trial in trials)):
         windows = trials[0].windows[number]
         excess = float(np.mean([trial.energies[number][-SWEEPS // 2 :].mean() for trial in trials]))
-        if excess < 0.5 * sampler.settings.tolerance:
+        if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):
             series = np.mean([trial.energies[number] for trial in trials], axis=0)
             sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
             steps = done[frames[-1].index][1].steps
             how = Recollection(memory, windows, sweeps, UNUSUAL * misfit, steps)
-            return replace(sampler, recollection=how), Remembered(done, excess, misfit, how)
-    return sampler, Remembered(done, excess, misfit)
+            return replace(sampler, recollection=how), Remembered(done, excess, misfit, how, memory)
+    return sampler, Remembered(done, excess, misfit, memory=memory)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.channels import Channels, bead_types_of, classes_of, default_channels
@@ -63,7 +64,8 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
     InputError
         If files cannot be read or do not go together, or nothing is left to train on.
     """
-    topology = read_topology(settings.topology)
+    defines = () if settings.mdp is None else read_mdp(settings.mdp)[1]
+    topology = read_topology(settings.topology, defines=defines)
     mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
     matches = mapped_molecules(topology, mappings)
     lost = sorted({name for name, _ in topology.molecules} - set(mappings))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -42,6 +42,9 @@ class SystemSettings:
         Of these the last so many, never trained on: free generation is scored on them.
     share
         Weight of the system among the others.
+    mdp
+        Run parameters the frames were sampled with: cut-offs and constraints, for a memory; and what is
+        defined for the topology.
     """
 
     topology: Path
@@ -53,6 +56,25 @@ class SystemSettings:
     frames: int = 0
     held_out: int = 1
     share: float = 1.0
+    mdp: Path | None = None
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """``[memory]``: what ``dbm-gmx backmap --memory`` begins with.
+
+    A file with this section and neither ``[warm]`` nor ``[adversarial]`` trains no network.
+
+    Attributes
+    ----------
+    name
+        Of the file: ``output/name.npz``; one that is there already is kept.
+    frames
+        Of each system, evenly spread over those not held out; 0: all.
+    """
+
+    name: str = "memory"
+    frames: int = 4
 
 
 @dataclass(frozen=True)
@@ -209,6 +231,8 @@ class TrainSettings:
         Channel file; else a channel for each atom class, bonded role and bead type.
     system, grid, network, critic, warm, adversarial, prior, run
         The sections.  ``grid`` and ``network`` are those of ``start`` where it is given.
+    memory
+        A memory is made as well, if there is this section.
     """
 
     output: Path
@@ -224,6 +248,7 @@ class TrainSettings:
     adversarial: AdversarialSettings = field(default_factory=AdversarialSettings)
     prior: PriorSettings = field(default_factory=PriorSettings)
     run: RunSettings = field(default_factory=RunSettings)
+    memory: MemorySettings | None = None
 
     @property
     def steps(self) -> int:
@@ -245,6 +270,9 @@ def read_settings(path: str | Path) -> TrainSettings:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"not a training file: {error}", path=path) from error
     settings: TrainSettings = _record(TrainSettings, plain, where="", path=path)
+    if settings.memory is not None and not {"warm", "adversarial"} & set(plain):
+        warm, adversarial = replace(settings.warm, steps=0), replace(settings.adversarial, steps=0)
+        settings = replace(settings, warm=warm, adversarial=adversarial)
     _check(settings, path)
     return settings
 
@@ -309,8 +337,11 @@ def _check(settings: TrainSettings, path: Path) -> None:
         "adversarial.critic_steps": settings.adversarial.critic_steps,
         "run.log": settings.run.log,
         "system": len(settings.system),
-        "warm.steps + adversarial.steps": settings.steps,
     }
+    if settings.memory is None:
+        positive["warm.steps + adversarial.steps"] = settings.steps
+    elif settings.memory.frames < 0:
+        raise InputError(f"memory.frames = {settings.memory.frames}; it takes at least 0", path=path)
     for name, number in positive.items():
         if number < 1:
             raise InputError(f"{name} = {number}; it takes at least 1", path=path)

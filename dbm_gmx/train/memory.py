@@ -1,0 +1,112 @@
+"""``[memory]``: what is remembered of the frames of a training, for ``dbm-gmx backmap --memory``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.mdp import read_mdp
+from dbm_gmx.options import Conditions
+from dbm_gmx.sampling.memory import Memory, remember
+from dbm_gmx.sampling.memory_file import SUFFIX, KeptMemory, write_memory
+from dbm_gmx.sampling.origin import Origin, origin_of_atoms
+from dbm_gmx.sampling.random_numbers import Use, preparation_stream
+from dbm_gmx.train.frames import Pair, TrainingSystem, read_training_system
+from dbm_gmx.train.settings import MemorySettings, SystemSettings, TrainSettings
+
+
+@dataclass(frozen=True)
+class MadeMemory:
+    """A memory that was made, or was there.
+
+    Attributes
+    ----------
+    path
+        The file.
+    frames
+        How many frames are in it; 0 for a file that was there already.
+    """
+
+    path: Path
+    frames: int
+
+    def text(self) -> str:
+        """The summary for the user."""
+        what = (
+            f"{self.frames} frame{'s'[: self.frames != 1]}"
+            if self.frames
+            else "is there already, and is kept"
+        )
+        return f"memory         {self.path}: {what}"
+
+
+def make_memory(settings: TrainSettings) -> MadeMemory:
+    """Remember frames of atoms, and write them to ``output/name.npz`` unless that exists.
+
+    Nothing is known about recalling them: a run tries it before it believes it.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used, or the systems are not at one temperature.
+    """
+    wanted = settings.memory or MemorySettings()
+    path = settings.output / f"{wanted.name}{SUFFIX}"
+    if path.exists():
+        return MadeMemory(path, 0)
+    memory: Memory = {}
+    origins: list[Origin] = []
+    stream = preparation_stream(settings.seed).of(Use.MEMORY)
+    for number, of in enumerate(settings.system):
+        system = read_training_system(of)
+        chosen = _chosen(system, wanted.frames)
+        for pair in chosen:
+            beads = Frame(pair.beads.numpy(), pair.box, index=pair.index)
+            place = stream.of(2, number, pair.index)
+            memory = remember(system.system, pair.atoms.numpy(), beads, memory, place)
+        origins.append(_origin(system, of, len(chosen)))
+    settings.output.mkdir(parents=True, exist_ok=True)
+    kept = KeptMemory(path, memory, _joined(origins))
+    write_memory(kept)
+    return MadeMemory(path, kept.origin.frames)
+
+
+def _chosen(system: TrainingSystem, count: int) -> list[Pair]:
+    """Frames that are not held out, evenly spread."""
+    last = len(system.train) - 1
+    rows = np.linspace(0, last, min(count or last + 1, last + 1)).round().astype(int)
+    return [system.train[row] for row in rows.tolist()]
+
+
+def _origin(system: TrainingSystem, settings: SystemSettings, frames: int) -> Origin:
+    conditions = Conditions() if settings.mdp is None else read_mdp(settings.mdp)[0]
+    conditions = replace(conditions, temperature=settings.temperature, source="given")
+    known, source = settings.mdp is not None, settings.trajectory.name
+    return origin_of_atoms(system.system, conditions, known=known, frames=frames, source=source)
+
+
+def _joined(origins: Sequence[Origin]) -> Origin:
+    """Of all systems."""
+    first = origins[0]
+    for other in origins[1:]:
+        if other.temperature != first.temperature:
+            raise InputError(
+                f"systems at {first.temperature:g} and {other.temperature:g} K; a memory is of one"
+            )
+        common = [name for name in other.molecules if name in first.molecules]
+        if any(other.molecules[n].force_field != first.molecules[n].force_field for n in common):
+            raise InputError(f"{common[0]} in two systems with two force fields; a memory is of one")
+    names = {name: origin.molecules for origin in origins for name in origin.molecules}
+    copies = {name: sum(o.molecules[name].copies for o in origins if name in o.molecules) for name in names}
+    return replace(
+        first,
+        molecules={name: of[name]._replace(copies=copies[name]) for name, of in names.items()},
+        between=first.between if len(origins) == 1 else "",
+        frames=sum(origin.frames for origin in origins),
+        source=", ".join(dict.fromkeys(origin.source for origin in origins)),
+    )
