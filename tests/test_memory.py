@@ -19,12 +19,14 @@ from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.summary import Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_graph
-from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentres
+from dbm_gmx.chemistry.stereo import chirality_of, chirality_of_copies, stereo_elements, stereocentres
+from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Conditions, Method, Settings
-from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.chain import Convergence, advance, start_chain
 from dbm_gmx.sampling.energy import total_energy
+from dbm_gmx.sampling.growth import Molecules
 from dbm_gmx.sampling.memory import (
     BROAD,
     SHARP,
@@ -37,9 +39,19 @@ from dbm_gmx.sampling.memory import (
     recall,
     remember,
 )
-from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.packing import RECALLED
+from dbm_gmx.sampling.random_numbers import Stream, frame_stream
 from dbm_gmx.sampling.recollection import EVERY, FEWEST, SWEEPS, _enough, make_recollection
-from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
+from dbm_gmx.sampling.sampler import (
+    MANY,
+    ONE_OF,
+    Sampler,
+    _grow_all,
+    _usable,
+    configure,
+    make_sampler,
+    pack_frame,
+)
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 FRAMES, COPIES = 9, 12
@@ -78,6 +90,38 @@ def wanted(made: Cut, beads: np.ndarray, states: np.ndarray | None = None, frame
 def off(atoms: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Root mean square distance of each molecule, nm."""
     return np.sqrt(((atoms - known.reshape(atoms.shape)) ** 2).sum(axis=2).mean(axis=1))
+
+
+# --- within a frame --------------------------------------------------------------------------------
+
+
+def test_of_many_molecules_few_are_grown(tmp_path: Path) -> None:
+    # and the frame ends as low as where all are; molecules that do not come out well are grown after all
+    made = cut(share_path("reference", "sps"), tmp_path / "sps", "SPS", MANY)
+    states = reference_chirality(made.system, conformers=made.system.conformers)
+    beads, ends, counts = made.beads[0], [], []
+    for memory in (True, False):
+        settings = Settings(memory=memory)
+        sampler = make_sampler(made.system, WARM, settings, states)
+        positions, _, grown = _grow_all(sampler, beads, None, frame_stream(1, 0, 0))
+        counts.append(sum(len(rows) for _, rows, _ in grown))
+        match = made.system.matches[0]
+        molecules = Molecules(
+            match.beads(beads.positions).astype(np.float64),
+            chirality_of_copies(made.system, states)[0],
+            np.arange(MANY),
+            0,
+        )
+        assert _usable(sampler.growers["SPS"], molecules, match.molecules(positions)).all()
+        conf = configure(sampler, positions, beads)
+        conf = pack_frame(sampler, conf, beads, frame_stream(1, 0, 0), RECALLED)
+        chain = start_chain(configure(sampler, positions, beads, conf.neighbours))
+        for _ in range(8):
+            advance(chain, frame_stream(1, 0, 0), sampler.team)
+        ends.append(float(np.mean(chain.energies[-4:])) / (sampler.hamiltonian.kt * made.system.n_atoms))
+    assert MANY // ONE_OF <= counts[0] < MANY // 2
+    assert counts[1] == MANY
+    assert ends[0] == pytest.approx(ends[1], abs=0.06)
 
 
 # --- recalling -------------------------------------------------------------------------------------
