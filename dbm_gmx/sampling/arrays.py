@@ -647,14 +647,3 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
 
 PLAIN = [0.0, 0.0, 0.0, 0.0, 1.0]
 """Parameters of a pair that interacts as all others do."""
-
-
-def blocks_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
-    """Ranges of instances that move atoms of each bead, and the instances in that order."""
-    blocks, instances = arrays.blocks, arrays.instances
-    counts = np.diff(blocks.own_bead_start)[instances.instance_block]
-    owner = np.repeat(np.arange(len(instances.instance_block)), counts)
-    begin = np.repeat(blocks.own_bead_start[instances.instance_block] - np.cumsum(counts) + counts, counts)
-    beads = instances.instance_bead[owner] + blocks.own_bead[begin + np.arange(counts.sum())]
-    order = np.argsort(beads, kind="stable")
-    return np.searchsorted(beads[order], np.arange(n_beads + 1)), owner[order]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.forcefield.constraints import squared_stretch
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
@@ -127,23 +127,19 @@ class Chain:
         return DRIFT * float(self.conf.arrays.constants.kt) * len(self.conf.positions)
 
 
-def start_chain(
-    conf: Configuration, updates: tuple[IntArray, IntArray], steps: FloatArray | None = None
-) -> Chain:
+def start_chain(conf: Configuration, steps: FloatArray | None = None) -> Chain:
     """Begin a chain.
 
     Parameters
     ----------
     conf
         The configuration to begin with, which sweeps change.
-    updates
-        Of :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`.
     steps
         (moves,) sizes of the small moves, where they are known and no longer learned.
     """
     arrays = conf.arrays
     windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
-    colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, updates, windows)
+    colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, windows)
     count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
     first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = Progress(

@@ -11,17 +11,18 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.compiled import compiled
 
+WORD = 64
+"""Colours in a word."""
+
 
 @compiled()
-def colour_blocks(neighbours: Any, blocks: Any, instances: Any, bead_blocks: Any, windows: Any) -> Any:
+def colour_blocks(neighbours: Any, blocks: Any, instances: Any, windows: Any) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
     Parameters
     ----------
     neighbours, blocks, instances
         The frame and what is updated.
-    bead_blocks
-        Instances that move atoms of each bead, see :func:`~dbm_gmx.sampling.arrays.blocks_of_beads`.
     windows
         (blocks,) those that anneal a window.  They have colours of their own, after all others: they take so
         long that threads would wait for each other.
@@ -31,38 +32,48 @@ def colour_blocks(neighbours: Any, blocks: Any, instances: Any, bead_blocks: Any
     (instances,) colours from 0, the smallest that is free, instance by instance.
     """
     colour = np.full(len(instances.instance_block), -1, np.int64)
-    _colour_some(neighbours, blocks, instances, bead_blocks, windows, False, colour)
-    _colour_some(neighbours, blocks, instances, bead_blocks, windows, True, colour)
+    # of each bead, a bit for each colour near it
+    taken = np.zeros((len(neighbours.near_start) - 1, 16), np.uint64)
+    taken = _colour_some(neighbours, blocks, instances, windows, False, (colour, taken))
+    _colour_some(neighbours, blocks, instances, windows, True, (colour, taken))
     return colour
 
 
 @compiled()
-def _colour_some(
-    neighbours: Any, blocks: Any, instances: Any, bead_blocks: Any, windows: Any, which: bool, colour: Any
-) -> None:
-    """Colour the windows or all others."""
-    (start, listed), first = bead_blocks, colour.max() + 1 if len(colour) else 0
-    used = np.full(1024, -1, np.int64)
+def _colour_some(neighbours: Any, blocks: Any, instances: Any, windows: Any, which: bool, known: Any) -> Any:
+    """Colour the windows or all others; returns what is taken near each bead."""
+    colour, taken = known
+    first = colour.max() + 1 if len(colour) else 0
     for one in range(len(colour)):
         block, first_bead = instances.instance_block[one], instances.instance_bead[one]
         if windows[block] != which:
             continue
-        for b in range(blocks.own_bead_start[block], blocks.own_bead_start[block + 1]):
+        begin, end = blocks.own_bead_start[block], blocks.own_bead_start[block + 1]
+        free = _free_colour(taken, blocks.own_bead[begin:end], first_bead, first)
+        if free >= WORD * taken.shape[1]:
+            wider = np.zeros((len(taken), 2 * taken.shape[1]), np.uint64)
+            wider[:, : taken.shape[1]] = taken
+            taken = wider
+        colour[one] = free
+        bit = np.uint64(1) << np.uint64(free % WORD)
+        for b in range(begin, end):
             bead = first_bead + blocks.own_bead[b]
             for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
-                other = neighbours.near[q]
-                for r in range(start[other], start[other + 1]):
-                    taken = colour[listed[r]]
-                    if taken >= 0:
-                        if taken >= len(used):
-                            longer = np.full(2 * taken, -1, np.int64)
-                            longer[: len(used)] = used
-                            used = longer
-                        used[taken] = one
-        free = first
-        while free < len(used) and used[free] == one:
-            free += 1
-        colour[one] = free
+                taken[neighbours.near[q], free // WORD] |= bit
+    return taken
+
+
+@compiled(forceinline=True)
+def _free_colour(taken: Any, beads: Any, first_bead: int, first: int) -> int:
+    """The smallest colour from ``first`` on that is not near any of some beads of a molecule."""
+    for word in range(first // WORD, taken.shape[1]):
+        near = np.uint64(0)
+        for bead in beads:
+            near |= taken[first_bead + bead, word]
+        for k in range(WORD):
+            if WORD * word + k >= first and not (near >> np.uint64(k)) & np.uint64(1):
+                return WORD * word + k
+    return max(first, WORD * taken.shape[1])
 
 
 def colour_order(colour: IntArray) -> tuple[IntArray, IntArray]:
