@@ -486,8 +486,8 @@ MUTATIONS = [
         "exchange-without-energies",
         f"{STAGES} tests/test_conformer_exchange.py",
         "sampling/conformer_exchange.py",
-        "_drawn(trials.energy / arrays.constants.kt, rng)",
-        "_drawn(0.0 * trials.energy, rng)",
+        "_drawn(energy / kt, chance[copies])",
+        "_drawn(np.where(energy < np.inf, 0.0, np.inf), chance[copies])",
     ),
     one(
         "samples-all-alike",

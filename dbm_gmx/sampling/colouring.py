@@ -1,4 +1,7 @@
-"""Colours of blocks: those of one colour do not see each other and are updated side by side, compiled."""
+"""Colours: things of one colour do not see each other and are changed side by side, compiled.
+
+What sees what is said by the beads of each: it sees all beads that are near its own.
+"""
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
@@ -46,26 +49,41 @@ def _colour_some(neighbours: Any, blocks: Any, instances: Any, windows: Any, whi
     first = colour.max() + 1 if len(colour) else 0
     for one in range(len(colour)):
         block, first_bead = instances.instance_block[one], instances.instance_bead[one]
-        if windows[block] != which:
-            continue
-        begin, end = blocks.own_bead_start[block], blocks.own_bead_start[block + 1]
-        free = _free_colour(taken, blocks.own_bead[begin:end], first_bead, first)
-        if free >= WORD * taken.shape[1]:
-            wider = np.zeros((len(taken), 2 * taken.shape[1]), np.uint64)
-            wider[:, : taken.shape[1]] = taken
-            taken = wider
-        colour[one] = free
-        bit = np.uint64(1) << np.uint64(free % WORD)
-        for b in range(begin, end):
-            bead = first_bead + blocks.own_bead[b]
-            for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
-                taken[neighbours.near[q], free // WORD] |= bit
+        if windows[block] == which:
+            own = blocks.own_bead[blocks.own_bead_start[block] : blocks.own_bead_start[block + 1]]
+            colour[one], taken = _colour_one(neighbours, own, first_bead, first, taken)
     return taken
+
+
+@compiled()
+def colour_windows(neighbours: Any, start: Any, beads: Any) -> Any:
+    """Colours (k,) of windows with beads in ranges ``start`` (k + 1,), as for :func:`colour_blocks`."""
+    colour = np.empty(len(start) - 1, np.int64)
+    taken = np.zeros((len(neighbours.near_start) - 1, 1), np.uint64)
+    for one in range(len(colour)):
+        own = beads[start[one] : start[one + 1]]
+        colour[one], taken = _colour_one(neighbours, own, 0, 0, taken)
+    return colour
+
+
+@compiled(forceinline=True)
+def _colour_one(neighbours: Any, beads: Any, first_bead: int, first: int, taken: Any) -> Any:
+    """The smallest colour from ``first`` on that is free near beads of a molecule; then it is taken there."""
+    free = _free_colour(taken, beads, first_bead, first)
+    if free >= WORD * taken.shape[1]:
+        wider = np.zeros((len(taken), 2 * taken.shape[1]), np.uint64)
+        wider[:, : taken.shape[1]] = taken
+        taken = wider
+    bit = np.uint64(1) << np.uint64(free % WORD)
+    for own in beads:
+        bead = first_bead + own
+        for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
+            taken[neighbours.near[q], free // WORD] |= bit
+    return free, taken
 
 
 @compiled(forceinline=True)
 def _free_colour(taken: Any, beads: Any, first_bead: int, first: int) -> int:
-    """The smallest colour from ``first`` on that is not near any of some beads of a molecule."""
     for word in range(first // WORD, taken.shape[1]):
         near = np.uint64(0)
         for bead in beads:
