@@ -140,14 +140,19 @@ def start_chain(conf: Configuration, steps: FloatArray | None = None) -> Chain:
     arrays = conf.arrays
     windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
     colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, windows)
-    count, most = len(arrays.instances.instance_block), int(np.diff(arrays.blocks.move_start).max(initial=1))
     first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
-    progress = Progress(
-        first if steps is None else steps.copy(), np.zeros((count, 2)), np.zeros((count, most, 3))
-    )
+    progress = _no_progress(arrays, first if steps is None else steps.copy())
     energy = total_energy(conf)
     energies = [energy - _spring_energy(conf)]
     return Chain(conf, Colours(*colour_order(colour)), progress, energy, energies, steps is None)
+
+
+def _no_progress(arrays: Arrays, steps: FloatArray) -> Progress:
+    """Nothing tried yet, with these sizes of the moves."""
+    block = arrays.instances.instance_block
+    ends = np.cumsum(np.diff(arrays.blocks.move_start)[block])
+    start = np.concatenate([np.zeros(1, np.int64), ends])
+    return Progress(steps, np.zeros((len(block), 2)), start[:-1], np.zeros((start[-1], 3)))
 
 
 def _spring_energy(conf: Configuration) -> float:
@@ -181,13 +186,11 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
 
 def _counts(arrays: Arrays, progress: Progress) -> FloatArray:
     """(moves, 3) tries, acceptances and effective candidates so far."""
-    first = arrays.blocks.move_start[arrays.instances.instance_block]
-    moves = arrays.blocks.move_start[arrays.instances.instance_block + 1] - first
-    inside = np.arange(progress.tried.shape[1]) < moves[:, None]
-    counts = np.zeros((len(progress.steps), 3))
-    numbers = first[:, None] + np.arange(progress.tried.shape[1])
-    np.add.at(counts, numbers[inside], progress.tried[inside])
-    return counts
+    block = arrays.instances.instance_block
+    before = arrays.blocks.move_start[block] - progress.tried_start
+    numbers = np.repeat(before, np.diff(arrays.blocks.move_start)[block]) + np.arange(len(progress.tried))
+    columns = [np.bincount(numbers, column, minlength=len(progress.steps)) for column in progress.tried.T]
+    return np.stack(columns, axis=1)
 
 
 def _learn(chain: Chain) -> None:

@@ -146,7 +146,7 @@ def _workspace(arrays: Any, block: int, rng: Any, progress: Any, one: int) -> Wo
         rng,
         progress.steps,
         progress.gained[one],
-        progress.tried[one],
+        progress.tried[progress.tried_start[one] :],
     )
 
 
