@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import dbm_gmx.sampling.neighbours as neighbours
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, neighbour_pairs, pairs_in_parts
 from dbm_gmx.forcefield.nonbonded import zero_quadrupole
-from dbm_gmx.sampling.colouring import colour_blocks, colour_windows
+from dbm_gmx.sampling.colouring import Owners, colour_instances
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
 
 DENSITY = 60.0  # nm^-3
@@ -113,22 +112,13 @@ def line(n: int) -> NeighbourList:
 
 def test_windows_get_the_smallest_colour_that_is_free() -> None:
     """Of two beads each: four windows in a row see each other at most."""
-    start, beads = 2 * np.arange(51), np.arange(100)
-    colour = colour_windows(line(100), start, beads)
+    none = np.zeros(50, np.int64)
+    owners = Owners(2 * np.arange(51), np.arange(100), np.arange(50), none)
+    colour = colour_instances(line(100), owners, none != 0)
     for one, other in [(a, b) for a in range(50) for b in range(a)]:
         if 2 * one - (2 * other + 1) <= 2:
             assert colour[one] != colour[other]
     assert colour.max() == 1
-
-
-class Blocks(NamedTuple):
-    own_bead_start: Any
-    own_bead: Any
-
-
-class Instances(NamedTuple):
-    instance_block: Any
-    instance_bead: Any
 
 
 @pytest.mark.parametrize("copies", [1, 40])
@@ -136,20 +126,20 @@ def test_colours_of_blocks_are_those_of_a_search_through_all(copies: int) -> Non
     """Also where there are more of them than bits in a word."""
     beads = 60
     near = line(beads)
-    blocks = Blocks(np.array([0, 1, 3, 5]), np.array([0, 0, 1, 1, 0]))
     first_beads = np.repeat(np.tile(np.arange(beads - 1), copies), 3)
-    instance = Instances(np.tile([0, 1, 2], (beads - 1) * copies), first_beads)
-    windows = np.array([False, False, True])
-    found = colour_blocks(near, blocks, instance, windows)
+    sort = np.tile([0, 1, 2], (beads - 1) * copies)
+    owners = Owners(np.array([0, 1, 3, 5]), np.array([0, 0, 1, 1, 0]), sort, first_beads)
+    late = np.array([False, False, True])
+    found = colour_instances(near, owners, late)
     own = [
-        blocks.own_bead[blocks.own_bead_start[b] : blocks.own_bead_start[b + 1]] + first
-        for b, first in zip(instance.instance_block, instance.instance_bead, strict=True)
+        owners.bead[owners.start[b] : owners.start[b + 1]] + first
+        for b, first in zip(sort, first_beads, strict=True)
     ]
     expected = np.full(len(own), -1)
     on_bead: list[set[int]] = [set() for _ in range(beads)]
     for which in (False, True):
         first = expected.max() + 1
-        for one in np.flatnonzero(windows[instance.instance_block] == which):
+        for one in np.flatnonzero(late[sort] == which):
             around = [near.near[near.near_start[b] : near.near_start[b + 1]] for b in own[one]]
             taken = set().union(*(on_bead[int(j)] for j in np.concatenate(around)))
             expected[one] = next(k for k in range(first, len(own) + 1) if k not in taken)

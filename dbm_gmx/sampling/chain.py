@@ -12,7 +12,7 @@ from dbm_gmx.forcefield.constraints import squared_stretch
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
-from dbm_gmx.sampling.colouring import colour_blocks, colour_order
+from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.moves import (
     ANNEALING,
@@ -139,7 +139,9 @@ def start_chain(conf: Configuration, steps: FloatArray | None = None) -> Chain:
     """
     arrays = conf.arrays
     windows = arrays.moves.move_type[arrays.blocks.move_start[:-1]] == ANNEALING
-    colour = colour_blocks(conf.neighbours, arrays.blocks, arrays.instances, windows)
+    blocks, instances = arrays.blocks, arrays.instances
+    owners = Owners(blocks.own_bead_start, blocks.own_bead, instances.instance_block, instances.instance_bead)
+    colour = colour_instances(conf.neighbours, owners, windows)
     first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
     progress = _no_progress(arrays, first if steps is None else steps.copy())
     energy = total_energy(conf)

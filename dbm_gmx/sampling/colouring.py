@@ -7,7 +7,7 @@ What sees what is said by the beads of each: it sees all beads that are near its
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,52 +18,59 @@ WORD = 64
 """Colours in a word."""
 
 
+class Owners(NamedTuple):
+    """The beads of what is coloured.
+
+    Attributes
+    ----------
+    start, bead
+        Ranges of beads within a molecule, of each sort of thing.
+    sort, first_bead
+        (instances,) of which sort each is, and the first bead of its molecule.
+    """
+
+    start: Any
+    bead: Any
+    sort: Any
+    first_bead: Any
+
+
 @compiled()
-def colour_blocks(neighbours: Any, blocks: Any, instances: Any, windows: Any) -> Any:
+def colour_instances(neighbours: Any, owners: Any, late: Any) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
     Parameters
     ----------
-    neighbours, blocks, instances
-        The frame and what is updated.
-    windows
-        (blocks,) those that anneal a window.  They have colours of their own, after all others: they take so
-        long that threads would wait for each other.
+    neighbours
+        The frame.
+    owners
+        See :class:`Owners`.
+    late
+        (sorts,) those that have colours of their own, after all others: of what takes so long that threads
+        would wait for each other.
 
     Returns
     -------
     (instances,) colours from 0, the smallest that is free, instance by instance.
     """
-    colour = np.full(len(instances.instance_block), -1, np.int64)
+    colour = np.full(len(owners.sort), -1, np.int64)
     # of each bead, a bit for each colour near it
-    taken = np.zeros((len(neighbours.near_start) - 1, 16), np.uint64)
-    taken = _colour_some(neighbours, blocks, instances, windows, False, (colour, taken))
-    _colour_some(neighbours, blocks, instances, windows, True, (colour, taken))
+    taken = np.zeros((len(neighbours.near_start) - 1, 1), np.uint64)
+    taken = _colour_some(neighbours, owners, late, False, colour, taken)
+    _colour_some(neighbours, owners, late, True, colour, taken)
     return colour
 
 
 @compiled()
-def _colour_some(neighbours: Any, blocks: Any, instances: Any, windows: Any, which: bool, known: Any) -> Any:
-    """Colour the windows or all others; returns what is taken near each bead."""
-    colour, taken = known
+def _colour_some(neighbours: Any, owners: Any, late: Any, which: bool, colour: Any, taken: Any) -> Any:
+    """Colour the late ones or all others; returns what is taken near each bead."""
     first = colour.max() + 1 if len(colour) else 0
     for one in range(len(colour)):
-        block, first_bead = instances.instance_block[one], instances.instance_bead[one]
-        if windows[block] == which:
-            own = blocks.own_bead[blocks.own_bead_start[block] : blocks.own_bead_start[block + 1]]
-            colour[one], taken = _colour_one(neighbours, own, first_bead, first, taken)
+        sort = owners.sort[one]
+        if late[sort] == which:
+            own = owners.bead[owners.start[sort] : owners.start[sort + 1]]
+            colour[one], taken = _colour_one(neighbours, own, owners.first_bead[one], first, taken)
     return taken
-
-
-@compiled()
-def colour_windows(neighbours: Any, start: Any, beads: Any) -> Any:
-    """Colours (k,) of windows with beads in ranges ``start`` (k + 1,), as for :func:`colour_blocks`."""
-    colour = np.empty(len(start) - 1, np.int64)
-    taken = np.zeros((len(neighbours.near_start) - 1, 1), np.uint64)
-    for one in range(len(colour)):
-        own = beads[start[one] : start[one + 1]]
-        colour[one], taken = _colour_one(neighbours, own, 0, 0, taken)
-    return colour
 
 
 @compiled(forceinline=True)

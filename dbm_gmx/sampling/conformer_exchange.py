@@ -25,7 +25,7 @@ from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inv
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Window, descend, window_energy
 from dbm_gmx.sampling.arrays import Configuration, Place
-from dbm_gmx.sampling.colouring import colour_order, colour_windows
+from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
@@ -275,7 +275,9 @@ def _colours(conf: Configuration, choice: Choice) -> tuple[IntArray, IntArray]:
     counts = np.diff(choice.owner_start)
     beads = choice.owner[np.repeat(np.isin(np.arange(len(counts)), choosy), counts)]
     start = np.concatenate([[0], np.cumsum(counts[choosy])])
-    begin, order = colour_order(colour_windows(conf.neighbours, start, beads))
+    each, none = np.arange(len(choosy)), np.zeros(len(choosy), np.int64)
+    colour = colour_instances(conf.neighbours, Owners(start, beads, each, none), none != 0)
+    begin, order = colour_order(colour)
     return begin, choosy[order]
 
 
