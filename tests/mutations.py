@@ -465,8 +465,8 @@ MUTATIONS = [
         "pairs-within-a-window-count-twice",
         WINDOWS,
         "sampling/arrays.py",
-        "if j in rigid or (j in own and j <= i):",
-        "if j in rigid:",
+        "others, apart & loose)",
+        "others, (apart | True) & loose)",
     ),
     one(
         "springs-of-fixed-bonds-are-looked-at",
@@ -488,6 +488,27 @@ MUTATIONS = [
         "sampling/conformer_exchange.py",
         "_drawn(energy / kt, chance[copies])",
         "_drawn(np.where(energy < np.inf, 0.0, np.inf), chance[copies])",
+    ),
+    one(
+        "some-molecules-stand-for-all-whatever-they-are",
+        "tests/test_chirality.py -k stand",
+        "sampling/chirality.py",
+        "return found.odds.alike() > CERTAIN",
+        "return True",
+    ),
+    one(
+        "windows-that-choose-together-see-each-other",
+        "tests/test_size.py",
+        "sampling/colouring.py",
+        "            taken[neighbours.near[q], free // WORD] |= bit\n",
+        "            taken[bead, free // WORD] |= bit\n",
+    ),
+    one(
+        "repeated-box-of-broken-molecules",
+        "tests/test_cli.py -k repeated",
+        "backmapping/benchmark.py",
+        "frame.box, whole_beads(system, frame)",
+        "frame.box, frame.positions",
     ),
     one(
         "samples-all-alike",
