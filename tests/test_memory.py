@@ -38,7 +38,7 @@ from dbm_gmx.sampling.memory import (
     remember,
 )
 from dbm_gmx.sampling.random_numbers import Stream
-from dbm_gmx.sampling.recollection import EVERY, FEWEST, SWEEPS, _enough, make_recollection
+from dbm_gmx.sampling.recollection import EVERY, FEWEST, JUDGED, SWEEPS, _enough, make_recollection
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
@@ -232,6 +232,8 @@ def test_recalled_frames_are_as_low_as_is_said(liquid: Cut, ready: Ready) -> Non
         apart.append((energies[0] - energies[1]) / kt)
     error = np.std(apart, ddof=1) / len(apart) ** 0.5
     print(f"recalled less full: {np.mean(apart):+.3f} +- {error:.3f} kT per atom")
+    # what is said is a mean of few frames itself
+    error *= (1 + len(apart) / JUDGED) ** 0.5
     assert np.mean(apart) < ready.remembered.excess + 0.03 + 2 * error
     assert np.mean(apart) < 0.15
 
