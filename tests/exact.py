@@ -132,7 +132,7 @@ def start(
     """The chain of one frame; beads are where the atoms put them, or given."""
     beads = mapped_beads(system, atoms) if beads is None else beads
     sampler = make_sampler(system, conditions, Settings(), {})
-    return start_chain(configure(sampler, np.array(atoms, np.float64), Frame(beads, box)), sampler.updates)
+    return start_chain(configure(sampler, np.array(atoms, np.float64), Frame(beads, box)))
 
 
 def sweeps(chain: Chain, count: int, *, copy: int = 0, team: Team | None = None) -> None:

@@ -23,8 +23,10 @@ from dbm_gmx.files.system import EARLY, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.options import Inputs
-from dbm_gmx.sampling.chirality import DECIDED, Inferred, Odds
+from dbm_gmx.sampling.chirality import DECIDED, SOME, Inferred, Odds
 from dbm_gmx.sampling.evidence import PASSES, Clusters, Table, Tables
+from dbm_gmx.sampling.growth import Grower, Molecules
+from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.sampler import Sampler, infer_unknown
 
 # --- sums over patterns ------------------------------------------------------------------------------
@@ -133,6 +135,51 @@ def test_copies_that_are_alike_count_together_and_others_do_not() -> None:
     mixed = repeated(one, 16, mirrored=tuple(range(0, 16, 2))).states()
     np.testing.assert_allclose(mixed[1], alone.repeat(16, axis=0), rtol=0.05)
     assert (mixed[0][::2] == -mixed[0][1::2]).all()
+
+
+def uniform_odds(copies: int, wrong: int) -> Odds:
+    """All states 1 in all copies but some, whose states are all -1."""
+    sign = np.where(np.arange(copies) < wrong, -1, 1)
+
+    def table(elements: int) -> Table:
+        number = np.arange(2**elements)
+        minus = np.array([int(n).bit_count() for n in number])
+        energy = 20.0 * np.where(sign[:, None] == 1, minus, elements - minus)
+        return Table(np.array([energy] * (PASSES + 1)), np.ones(copies, np.int64))
+
+    tables = Tables(tuple(table(len(group)) for group in GROUPS), tuple(table(1) for _ in GROUPS[1:]))
+    return Odds(Clusters(GROUPS, None), tables, np.zeros((copies, 6), np.int8))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [0, 0.5])
+def test_of_very_many_copies_some_stand_for_all_where_they_are_alike(
+    wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search for each copy costs more than all that follows."""
+    asked = list[int]()
+
+    def found(_: Grower, frames: list[Molecules], __: Stream) -> Inferred:
+        copies = len(frames[0])
+        asked.append(copies)
+        odds = uniform_odds(copies, round(wrong * copies))
+        return Inferred(*odds.states(), odds)
+
+    monkeypatch.setattr(chirality, "_infer_all", found)
+    copies = 5000
+    molecules = Molecules(np.zeros((copies, 1, 3)), np.zeros((copies, 6), np.int8), np.arange(copies), 0)
+    made = chirality.infer_states(None, [molecules], Stream((1,)))  # type: ignore[arg-type]
+    assert asked == ([SOME] if wrong == 0 else [SOME, copies])
+    assert made.states.shape == made.confidence.shape == (copies, 6)
+    assert (made.states == 1).mean() == pytest.approx(1 - wrong)
+    assert (made.confidence > DECIDED).all()
+    # copies of which more is known are asked each for itself
+    asked.clear()
+    chirality.infer_states(
+        None,  # type: ignore[arg-type]
+        [replace(molecules, chirality=np.eye(copies, 6, dtype=np.int8))],
+        Stream((1,)),
+    )
+    assert asked == [copies]
 
 
 def test_what_two_searches_do_not_agree_on_is_no_evidence() -> None:

@@ -19,10 +19,14 @@ import numpy as np
 import pytest
 from mixed import Mixture, Options, command, listing, words
 from oracle import example
+from systems import Example
 
 import dbm_gmx.backmapping.backmapper as job
 import dbm_gmx.commands
 from dbm_gmx import __version__
+from dbm_gmx.backmapping.benchmark import repeat_frame, repeat_system
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.system import mapped_beads
 from dbm_gmx.files.trajectory import Writer, read_frames
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
@@ -762,6 +766,23 @@ def test_benchmark(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch)
         assert int(number) == atoms
         assert float(rate) * atoms / 1e6 == pytest.approx(float(seconds), abs=0.006)
     assert {(m.conditions.temperature, m.settings.sweeps) for m in made} == {(313.0, 7)}
+
+
+def test_molecules_of_a_repeated_box_are_whole(octane: Example) -> None:
+    """However they were broken over the walls of the small one."""
+    system, box = octane.system, octane.box
+    beads = mapped_beads(system, octane.atoms)
+    broken = beads - np.floor(beads @ np.linalg.inv(box)) @ box
+    large = repeat_frame(system, Frame(broken.astype(np.float32), box), 2)
+    (match,) = repeat_system(system, 8).matches
+    molecules = match.beads(large.positions)
+    assert large.box == pytest.approx(2 * box)
+    first, second = molecules[:, :-1], molecules[:, 1:]
+    lengths = np.linalg.norm(second - first, axis=-1)
+    assert lengths.max() < 0.6 < np.linalg.norm(box, axis=1).min() / 2
+    # and the same as in the small one, in all eight places
+    small = np.sort(lengths.reshape(8, -1), axis=1)
+    assert small == pytest.approx(np.tile(small[0], (8, 1)), abs=1e-5)
 
 
 def test_benchmark_leaves_out_what_cannot_be_done(

@@ -45,8 +45,9 @@ class Case:
         ]
         chain = molecule("M", sites, [*bonds, *tight, *turned])
         pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
-        depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
-        hamiltonian = make_hamiltonian(system(pair, depth), CONDITIONS)
+        self.depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
+        self.system = system(pair, self.depth)
+        hamiltonian = make_hamiltonian(self.system, CONDITIONS)
         self.arrays, four = make_arrays(hamiltonian), np.arange(4)
         none = np.zeros((1, 0), np.int64)
         self.group = Group(window(hamiltonian, "M", four), four[None], np.zeros((1, 1), np.int64), none, ())
@@ -120,3 +121,35 @@ def test_threads_change_nothing() -> None:
     for attempt in range(5):
         alone = case.choose(neighbour, attempt)
         assert np.array_equal(case.choose(neighbour, attempt, team=two), alone)
+
+
+def test_molecules_out_of_sight_choose_together_and_each_for_itself() -> None:
+    """Many chains, each with a neighbour of its own, on one thread and on three, in one turn per colour."""
+    case, count = Case(0.0, 0.0, 1.0), 60
+    chain, atom = (match.moltype for match in case.system.matches)
+    parts = [(chain, beads_of(chain, [0] * 4), count), (atom, beads_of(atom, [0]), count)]
+    arrays = make_arrays(make_hamiltonian(system(parts, case.depth), CONDITIONS))
+    # pairs of chains see each other, others do not
+    places = np.array([[0.5 + 2.5 * (k // 2), 0.5 + 0.6 * (k % 2), 0.5] for k in range(count)])
+    box = np.diag([2.5 * count, 4.0, 4.0])
+    chains, above = places[:, None] + ABOVE, places + ABOVE[3] + [0, 0, CONTACT]
+    atoms, centre = np.concatenate([chains.reshape(-1, 3), above]), ABOVE[:3].mean(axis=0)
+    beads = np.concatenate([places + centre, above])
+    neighbours = make_neighbours(beads, np.full(2 * count, 0.4), box, CUTOFF + MARGIN)
+    conformers = places[:, None, None] + np.stack([ABOVE, BELOW])[None]
+    none, first = np.zeros((count, 0)), 4 * np.arange(count)
+    copies = Copies((places + centre)[:, None], none, chains, np.arange(count))
+    candidates = Candidates(case.group, copies, conformers, np.zeros((count, 2)))
+
+    def chosen(attempt: int, threads: int = 1) -> np.ndarray:
+        conf = Configuration(atoms.copy(), np.zeros((2 * count, 3)), neighbours, arrays)
+        exchange_conformers(conf, candidates, first, Stream((1, attempt)), Team(threads))
+        return conf.positions
+
+    assert np.array_equal(chosen(0), chosen(0, threads=3))
+    heights = np.stack([chosen(n)[3 : 4 * count : 4, 2] for n in range(20)])
+    expected, tries = 1 / (1 + np.exp(-1.0)), heights.size
+    error = 4 * np.sqrt(expected * (1 - expected) / tries)
+    assert (heights > 0.5).mean() == pytest.approx(expected, abs=error + 0.03)
+    # no two of them do the same
+    assert len({tuple(row) for row in (heights > 0.5).T.tolist()}) > 0.9 * count

@@ -178,7 +178,7 @@ def swept(made: Cut, *, windows: int, others: int, threads: int = 1) -> Chain:
     conditions = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
     sampler = make_sampler(made.system, conditions, Settings(), {}, threads=threads)
     x, stream = equilibrated(made)[0].astype(np.float64), frame_stream(1, 0, 0)
-    chain = start_chain(configure(sampler, x, made.beads[0]), sampler.updates)
+    chain = start_chain(configure(sampler, x, made.beads[0]))
     sweep_windows(chain, windows, stream, sampler.team)
     for _ in range(others):
         advance(chain, stream, Team())

@@ -15,7 +15,7 @@ from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
 from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
@@ -143,10 +143,13 @@ def repeat_system(system: System, copies: int) -> System:
 
 
 def repeat_frame(system: System, frame: Frame, n: int) -> Frame:
-    """Beads of a box n times as long along each vector, in the order of :func:`repeat_system`."""
-    shifts = np.array(list(product(range(n), repeat=3))) @ frame.box
+    """Whole beads of a box n times as long along each vector, in the order of :func:`repeat_system`.
+
+    A molecule broken over a wall of the small box would be torn apart in the large one.
+    """
+    shifts, beads = np.array(list(product(range(n), repeat=3))) @ frame.box, whole_beads(system, frame)
     parts = []
     for match in system.matches:
-        rows = frame.positions[match.first_bead :][: match.count * len(match.mapping.names)]
+        rows = beads[match.first_bead :][: match.count * len(match.mapping.names)]
         parts.append((rows + shifts[:, None]).reshape(-1, 3))
     return replace(frame, positions=np.concatenate(parts).astype(np.float32), box=frame.box * n)

@@ -179,14 +179,69 @@ def neighbour_pairs(points: Positions, others: Positions, box: FloatArray, cutof
     Pairs in the order of the search tree.  If ``points`` are ``others``, each pair is listed in both
     directions, and each point with itself.
     """
+    return pairs_with(make_images(others, box, cutoff), points)
+
+
+class Images(NamedTuple):
+    """Points with their periodic images around the cell, in a search tree.
+
+    Attributes
+    ----------
+    tree
+        Of the images, (p, 3) nm.
+    source, offset
+        (p,) row of the point each is of, and (p, 3) cells added to its given position.
+    cell, cutoff
+        (3, 3) nm, reduced, and how far one can look from inside it, nm.
+    """
+
+    tree: cKDTree
+    source: Int32Array
+    offset: Int32Array
+    cell: FloatArray
+    cutoff: float
+
+
+def make_images(points: Positions, box: FloatArray, cutoff: float) -> Images:
+    """Put points (k, 3) and their images in a tree; see :func:`neighbour_pairs`."""
     cell = reduced_cell(box)
-    inside, home = _wrap(points, cell)
-    source, offset, images = _images(others, cell, cutoff)
-    found = cKDTree(inside).sparse_distance_matrix(cKDTree(images), cutoff, output_type="ndarray")
+    source, offset, images = _images(points, cell, cutoff)
+    return Images(cKDTree(images), source, offset, cell, cutoff)
+
+
+def pairs_with(images: Images, points: Positions) -> Pairs:
+    """Find all pairs of points (m, 3) with images that are made once for many points."""
+    inside, home = _wrap(points, images.cell)
+    found = cKDTree(inside).sparse_distance_matrix(images.tree, images.cutoff, output_type="ndarray")
     i, image = found["i"].astype(np.int32), found["j"].astype(np.int32)
     distances = found["v"].copy()
     del found  # three times the memory of what is kept of it
-    return Pairs(i, source[image], offset[image] + home[i], distances, cell)
+    return Pairs(i, images.source[image], images.offset[image] + home[i], distances, images.cell)
+
+
+def pairs_in_parts(
+    points: Positions, box: FloatArray, cutoff: float, step: int
+) -> Iterator[tuple[slice, Pairs]]:
+    """Yield the pairs of some points after the others with those that were not asked before.
+
+    A tree of all points is made again only where a third of it was asked, so that the time grows as the
+    number of points.
+
+    Yields
+    ------
+    Rows of up to ``step`` points, and their pairs with themselves, both ways round and with all images, and
+    with the points that follow; rows of both are those of ``points``.
+    """
+    images, base = make_images(points, box, cutoff), 0
+    for start in range(0, max(1, len(points)), step):
+        if 3 * (start - base) > len(points) - base:
+            images, base = make_images(points[start:], box, cutoff), start
+        rows = slice(start, min(start + step, len(points)))
+        found = pairs_with(images, points[rows])
+        if base < start:
+            found = found.select(found.j >= start - base)
+        one, other = np.int32(start), np.int32(base)
+        yield rows, Pairs(found.i + one, found.j + other, found.cells, found.distances, found.cell)
 
 
 def _wrap(points: Positions, cell: FloatArray) -> tuple[FloatArray, Int32Array]:
@@ -255,13 +310,9 @@ def close_pairs_in_parts(frame: Frame, cutoff: float) -> Iterator[tuple[IntArray
         raise InputError(
             f"the cut-off {cutoff:g} nm exceeds half of the shortest box vector, {shortest:g} nm"
         )
-    points = frame.positions
-    step = _rows_of_a_part(frame, cutoff)
-    for start in range(0, max(1, len(points)), step):
-        found = neighbour_pairs(points[start : start + step], points[start:], frame.box, cutoff)
+    for _, found in pairs_in_parts(frame.positions, frame.box, cutoff, _rows_of_a_part(frame, cutoff)):
         once = (found.i < found.j) & (found.distances < cutoff)
-        rows = np.stack((found.i[once], found.j[once]), axis=1).astype(np.int64) + start
-        yield rows, found.distances[once]
+        yield np.stack((found.i[once], found.j[once]), axis=1).astype(np.int64), found.distances[once]
 
 
 def _rows_of_a_part(frame: Frame, cutoff: float) -> int:

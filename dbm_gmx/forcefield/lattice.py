@@ -15,7 +15,7 @@ from scipy.special import erf
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_volume
-from dbm_gmx.chemistry.periodic import neighbour_pairs
+from dbm_gmx.chemistry.periodic import pairs_in_parts
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.compiled import plain
 from dbm_gmx.forcefield.nonbonded import LongRange, coulomb
@@ -49,14 +49,13 @@ def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
     """
     alpha = NARROW / form.cutoff
     total = charges @ charges * (form.beyond.c0 / 2 + alpha / math.sqrt(math.pi))
-    for first in range(0, len(charges), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
-        found = neighbour_pairs(frame.positions[rows], frame.positions, frame.box, form.cutoff)
+    for rows, found in pairs_in_parts(frame.positions, frame.box, form.cutoff, AT_ONCE):
         apart = (found.distances > 0) & (found.distances < form.cutoff)
-        r = found.distances[apart]
+        r, i, j = found.distances[apart], found.i[apart], found.j[apart]
         # 1 / r of the one and erfc(alpha r) / r of the other, 0 and -erf / r where they are excluded
         unit = plain(coulomb)(0.0, r * r, form.beyond) + erf(alpha * r) / r
-        total += 0.5 * (charges[rows][found.i[apart]] * charges[found.j[apart]]) @ unit
+        # those of two atoms of a part are found both ways round
+        total += (np.where(j < rows.stop, 0.5, 1.0) * charges[i] * charges[j]) @ unit
     total -= _mesh_energy(charges, frame, alpha)
     return ELECTRIC / form.epsilon_r * float(total)
 
@@ -66,19 +65,23 @@ def _mesh_energy(charges: FloatArray, frame: Frame, alpha: float) -> float:
     lengths = np.linalg.norm(frame.box, axis=1)
     least = [max(2 * ORDER, math.ceil(length * alpha / SPACING)) for length in lengths]
     mesh = [next_fast_len(points, real=True) for points in least]
-    density = rfftn(_spread(charges, frame, np.array(mesh)))
-    strength = _normalisation(mesh[0])[:, None, None] * _normalisation(mesh[1])[:, None]
-    strength = strength * _normalisation(mesh[2])[: mesh[2] // 2 + 1]
-    numbers = (*(np.fft.fftfreq(points, 1 / points) for points in mesh[:2]), np.arange(mesh[2] // 2 + 1))
-    waves = np.stack(np.meshgrid(*numbers, indexing="ij"), axis=-1)
-    k2 = ((2 * np.pi * waves @ np.linalg.inv(frame.box).T) ** 2).sum(-1)
-    k2[0, 0, 0] = np.inf
+    density = rfftn(_spread(charges, frame, np.array(mesh)), overwrite_x=True)
+    strength = _normalisation(mesh[1])[:, None] * _normalisation(mesh[2])[: mesh[2] // 2 + 1]
+    numbers = np.fft.fftfreq(mesh[1], 1 / mesh[1]), np.arange(mesh[2] // 2 + 1)
+    second, third = np.meshgrid(*numbers, indexing="ij")
     # half of the waves stand for their opposites too
     twice = np.full(mesh[2] // 2 + 1, 2.0)
     twice[0] = 1.0
     if mesh[2] % 2 == 0:
         twice[-1] = 1.0
-    energy = (np.abs(density) ** 2 * strength * twice * np.exp(-k2 / (4 * alpha**2)) / k2).sum()
+    energy, inverse = 0.0, 2 * np.pi * np.linalg.inv(frame.box).T
+    layers = np.fft.fftfreq(mesh[0], 1 / mesh[0]), _normalisation(mesh[0])
+    for number, first, weight in zip(range(mesh[0]), *layers, strict=True):  # one by one, for less memory
+        waves = np.stack([np.full_like(second, first), second, third], axis=-1)
+        k2 = ((waves @ inverse) ** 2).sum(-1)
+        k2[k2 == 0.0] = np.inf
+        part = np.abs(density[number]) ** 2 * strength * twice * np.exp(-k2 / (4 * alpha**2)) / k2
+        energy += weight * float(part.sum())
     volume = box_volume(frame.box)
     background = math.pi * charges.sum() ** 2 / (2 * volume * alpha**2)
     return float(2 * math.pi * energy / volume - background)
@@ -98,7 +101,7 @@ def _spread(charges: FloatArray, frame: Frame, mesh: IntArray) -> FloatArray:
         place = place + point[:, 2, None, None, :]
         share = weight[:, 0, :, None, None] * weight[:, 1, None, :, None] * weight[:, 2, None, None, :]
         share *= charges[rows, None, None, None]
-        density += np.bincount(place.ravel(), share.ravel(), len(density))
+        np.add.at(density, place.ravel(), share.ravel())
     return density.reshape(mesh)
 
 

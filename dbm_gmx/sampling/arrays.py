@@ -6,13 +6,14 @@ system where nothing else is said; within a molecule type, a block or a move the
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds, stereocentres
 from dbm_gmx.chemistry.system import System
@@ -365,10 +366,18 @@ class _Lists:
     def __init__(self) -> None:
         self.starts: dict[str, list[int]] = {}
         self.values: dict[str, list[Any]] = {}
+        self.rows: dict[str, array[Any]] = {}
 
     def add(self, name: str, values: Sequence[Any]) -> None:
         self.values.setdefault(name, []).extend(values)
         self.starts.setdefault(name, [0]).append(len(self.values[name]))
+
+    def add_rows(self, name: str, values: FloatArray | IntArray) -> None:
+        """Add the rows of an array, of which there are many: lists of them would take ten times the space."""
+        kept = self.rows.setdefault(name, array("d" if values.dtype.kind == "f" else "q"))
+        kept.frombytes(values.tobytes())
+        starts = self.starts.setdefault(name, [0])
+        starts.append(starts[-1] + len(values))
 
     def length(self, name: str) -> int:
         return len(self.values.get(name, []))
@@ -380,7 +389,10 @@ class _Lists:
         return np.array(self.starts.get(name, [0]), np.int64)
 
     def array(self, name: str, dtype: Any = np.int64, width: int | None = None) -> Any:
-        found = np.array(self.values.get(name, []), dtype)
+        if name in self.rows:
+            found = np.frombuffer(self.rows[name], dtype)
+        else:
+            found = np.array(self.values.get(name, []), dtype)
         return found if width is None else found.reshape(-1, width)
 
 
@@ -574,6 +586,43 @@ def _touched(table: _ByAtom, atoms: list[int]) -> list[tuple[int, ...]]:
     return sorted({row for i in atoms for row in table.get(i, ())})
 
 
+class _SpecialPairs(NamedTuple):
+    """Special pairs of a molecule type, either way round.
+
+    Attributes
+    ----------
+    atoms
+        In the molecule type.
+    keys
+        (k,) increasing, ``i atoms + j``.
+    parameters
+        (k, 5); all zeros where a pair does not act.
+    """
+
+    atoms: int
+    keys: IntArray
+    parameters: FloatArray
+
+    def among(self, moved: IntArray, others: IntArray, which: BoolArray) -> tuple[IntArray, FloatArray]:
+        """Those that act of the pairs (m, o) of some atoms, as others do or not: (p, 2) and (p, 5)."""
+        one, other = np.nonzero(which)
+        pairs = np.stack([moved[one], others[other]], axis=1)
+        wanted = pairs @ [self.atoms, 1]
+        place = np.searchsorted(self.keys, wanted)
+        found = self.keys[np.minimum(place, len(self.keys) - 1)] == wanted if len(self.keys) else place < 0
+        parameters = np.tile(PLAIN, (len(pairs), 1))
+        parameters[found] = self.parameters[place[found]]
+        acts = parameters.any(axis=1)
+        return pairs[acts], parameters[acts]
+
+
+def _special_pairs(molecule: MoleculeHamiltonian) -> _SpecialPairs:
+    n = molecule.moltype.n_atoms
+    keys = np.concatenate([molecule.special @ [n, 1], molecule.special @ [1, n]])
+    order = np.argsort(keys, kind="stable")
+    return _SpecialPairs(n, keys[order], np.concatenate([molecule.special_parameters] * 2)[order])
+
+
 class _Interactions(NamedTuple):
     """What of a molecule type the moves look up.
 
@@ -582,7 +631,7 @@ class _Interactions(NamedTuple):
     molecule, first_term
         Its Hamiltonian, and the number of its first term.
     special
-        Parameters of the special pairs, either way round; ``None`` where they do not act.
+        The special pairs, to look them up.
     terms, terms_of
         Atoms of each term, terms of each atom.
     bonds_of, centres_of, ties_of
@@ -593,7 +642,7 @@ class _Interactions(NamedTuple):
 
     molecule: MoleculeHamiltonian
     first_term: int
-    special: dict[tuple[int, int], list[float] | None]
+    special: _SpecialPairs
     terms: list[list[int]]
     terms_of: list[list[int]]
     bonds_of: _ByAtom
@@ -604,9 +653,7 @@ class _Interactions(NamedTuple):
 
 def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     """Add blocks and moves of a molecule type whose terms were added last."""
-    special: dict[tuple[int, int], list[float] | None] = {}
-    for (i, j), values in zip(molecule.special.tolist(), molecule.special_parameters.tolist(), strict=True):
-        special[i, j] = special[j, i] = values if any(values) else None
+    special = _special_pairs(molecule)
     terms = [[i for i in atoms if i >= 0] for atoms in molecule.terms.atoms.tolist()]
     terms_of: list[list[int]] = [[] for _ in range(molecule.moltype.n_atoms)]
     for number, atoms in enumerate(terms):
@@ -680,15 +727,11 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     touched = sorted({t for i in moved for t in known.terms_of[i]})
     changed = [t for t in touched if not rigid.issuperset(known.terms[t])]
     near = _touched(known.bonds_of, moved)
-    pairs, parameters = [], []
-    for i in moved:
-        for j in partners:
-            if j in rigid or (j in own and j <= i):
-                continue
-            values = known.special.get((i, j), PLAIN)
-            if values is not None:
-                pairs.append((i, j))
-                parameters.append(values)
+    others = np.array(partners, np.int64)
+    # those among themselves count once
+    apart = np.array([j not in own for j in partners])[None] | (others[None] > move.atoms[:, None])
+    loose = np.array([j not in rigid for j in partners])[None]
+    pairs, parameters = known.special.among(move.atoms, others, apart & loose)
     beads = sorted({bead for i in moved for bead, weight in known.weights_of[i].items() if weight != 0.0})
     lists.add("first", [move.axis[0]])
     lists.add("second", [move.axis[1]])
@@ -700,22 +743,11 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("held", [row for row in near if not rigid.issuperset(row)])
     lists.add("tied", _touched(known.ties_of, moved) if window else [])
     lists.add("centre", _touched(known.centres_of, moved) if window else [])
-    lists.add("pair", pairs)
-    lists.add("pair_parameters", parameters)
+    lists.add_rows("pair", pairs)
+    lists.add_rows("pair_parameters", parameters)
     lists.add("move_bead", beads)
     lists.add("share", [known.weights_of[i].get(bead, 0.0) for bead in beads for i in moved])
 
 
-PLAIN = [0.0, 0.0, 0.0, 0.0, 1.0]
+PLAIN = np.array([0.0, 0.0, 0.0, 0.0, 1.0])
 """Parameters of a pair that interacts as all others do."""
-
-
-def clusters_of_beads(arrays: Arrays, n_beads: int) -> tuple[IntArray, IntArray]:
-    """Ranges of instances that move atoms of each bead, and the instances in that order."""
-    start, instances = arrays.clusters.cluster_bead_start, arrays.instances
-    counts = np.diff(start)[instances.instance_cluster]
-    owner = np.repeat(np.arange(len(instances.instance_cluster)), counts)
-    begin = np.repeat(start[instances.instance_cluster] - np.cumsum(counts) + counts, counts)
-    beads = instances.instance_bead[owner] + arrays.clusters.cluster_bead[begin + np.arange(counts.sum())]
-    order = np.argsort(beads, kind="stable")
-    return np.searchsorted(beads[order], np.arange(n_beads + 1)), owner[order]

@@ -12,7 +12,7 @@ from dbm_gmx.forcefield.constraints import squared_stretch
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
-from dbm_gmx.sampling.colouring import colour_clusters, colour_order
+from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.moves import (
     ANNEALING,
@@ -127,32 +127,36 @@ class Chain:
         return DRIFT * float(self.conf.arrays.constants.kt) * len(self.conf.positions)
 
 
-def start_chain(
-    conf: Configuration, updates: tuple[IntArray, IntArray], steps: FloatArray | None = None
-) -> Chain:
+def start_chain(conf: Configuration, steps: FloatArray | None = None) -> Chain:
     """Begin a chain.
 
     Parameters
     ----------
     conf
         The configuration to begin with, which sweeps change.
-    updates
-        Of :func:`~dbm_gmx.sampling.arrays.clusters_of_beads`.
     steps
         (moves,) sizes of the small moves, where they are known and no longer learned.
     """
     arrays = conf.arrays
-    first_moves = _first_moves(arrays)
-    windows = arrays.moves.move_type[first_moves[:-1]] == ANNEALING
-    colour = colour_clusters(conf.neighbours, arrays.clusters, arrays.instances, updates, windows)
-    count, most = len(arrays.instances.instance_cluster), int(np.diff(first_moves).max(initial=1))
-    first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
-    progress = Progress(
-        first if steps is None else steps.copy(), np.zeros((count, 2)), np.zeros((count, most, 3))
+    windows = arrays.moves.move_type[_first_moves(arrays)[:-1]] == ANNEALING
+    beads, instances = arrays.clusters, arrays.instances
+    owners = Owners(
+        beads.cluster_bead_start, beads.cluster_bead, instances.instance_cluster, instances.instance_bead
     )
+    colour = colour_instances(conf.neighbours, owners, windows)
+    first = np.array([FIRST_STEP[move_type] for move_type in arrays.moves.move_type.tolist()])
+    progress = _no_progress(arrays, first if steps is None else steps.copy())
     energy = total_energy(conf)
     energies = [energy - _spring_energy(conf)]
     return Chain(conf, Colours(*colour_order(colour)), progress, energy, energies, steps is None)
+
+
+def _no_progress(arrays: Arrays, steps: FloatArray) -> Progress:
+    """Nothing tried yet, with these sizes of the moves."""
+    cluster = arrays.instances.instance_cluster
+    ends = np.cumsum(np.diff(_first_moves(arrays))[cluster])
+    start = np.concatenate([np.zeros(1, np.int64), ends])
+    return Progress(steps, np.zeros((len(cluster), 2)), start[:-1], np.zeros((start[-1], 3)))
 
 
 def _first_moves(arrays: Arrays) -> IntArray:
@@ -191,13 +195,11 @@ def advance(chain: Chain, stream: Stream, team: Team) -> None:
 
 def _counts(arrays: Arrays, progress: Progress) -> FloatArray:
     """(moves, 3) tries, acceptances and effective candidates so far."""
-    first_moves, cluster = _first_moves(arrays), arrays.instances.instance_cluster
-    first, moves = first_moves[cluster], first_moves[cluster + 1] - first_moves[cluster]
-    inside = np.arange(progress.tried.shape[1]) < moves[:, None]
-    counts = np.zeros((len(progress.steps), 3))
-    numbers = first[:, None] + np.arange(progress.tried.shape[1])
-    np.add.at(counts, numbers[inside], progress.tried[inside])
-    return counts
+    cluster, first = arrays.instances.instance_cluster, _first_moves(arrays)
+    before = first[cluster] - progress.tried_start
+    numbers = np.repeat(before, np.diff(first)[cluster]) + np.arange(len(progress.tried))
+    columns = [np.bincount(numbers, column, minlength=len(progress.steps)) for column in progress.tried.T]
+    return np.stack(columns, axis=1)
 
 
 def _learn(chain: Chain) -> None:

@@ -1,71 +1,104 @@
-"""Colours of clusters of blocks, compiled.
+"""Colours: things of one colour do not see each other and are changed side by side, compiled.
 
-Those of one colour do not see each other and are updated side by side.
+What sees what is said by the beads of each: it sees all beads that are near its own.
 """
 
 # numba knows the types in here
 # mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.compiled import compiled
 
+WORD = 64
+"""Colours in a word."""
+
+
+class Owners(NamedTuple):
+    """The beads of what is coloured.
+
+    Attributes
+    ----------
+    start, bead
+        Ranges of beads within a molecule, of each sort of thing.
+    sort, first_bead
+        (instances,) of which sort each is, and the first bead of its molecule.
+    """
+
+    start: Any
+    bead: Any
+    sort: Any
+    first_bead: Any
+
 
 @compiled()
-def colour_clusters(neighbours: Any, clusters: Any, instances: Any, bead_clusters: Any, windows: Any) -> Any:
+def colour_instances(neighbours: Any, owners: Any, late: Any) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
     Parameters
     ----------
-    neighbours, clusters, instances
-        The frame and what is updated.
-    bead_clusters
-        Instances that move atoms of each bead, see :func:`~dbm_gmx.sampling.arrays.clusters_of_beads`.
-    windows
-        (clusters,) those that anneal a window.  They have colours of their own, after all others: they take
-        so long that threads would wait for each other.
+    neighbours
+        The frame.
+    owners
+        See :class:`Owners`.
+    late
+        (sorts,) those that have colours of their own, after all others: of what takes so long that threads
+        would wait for each other.
 
     Returns
     -------
     (instances,) colours from 0, the smallest that is free, instance by instance.
     """
-    colour = np.full(len(instances.instance_cluster), -1, np.int64)
-    _colour_some(neighbours, clusters, instances, bead_clusters, windows, False, colour)
-    _colour_some(neighbours, clusters, instances, bead_clusters, windows, True, colour)
+    colour = np.full(len(owners.sort), -1, np.int64)
+    # of each bead, a bit for each colour near it
+    taken = np.zeros((len(neighbours.near_start) - 1, 1), np.uint64)
+    taken = _colour_some(neighbours, owners, late, False, colour, taken)
+    _colour_some(neighbours, owners, late, True, colour, taken)
     return colour
 
 
 @compiled()
-def _colour_some(
-    neighbours: Any, clusters: Any, instances: Any, bead_clusters: Any, windows: Any, which: bool, colour: Any
-) -> None:
-    """Colour the windows or all others."""
-    (start, listed), first = bead_clusters, colour.max() + 1 if len(colour) else 0
-    used = np.full(1024, -1, np.int64)
+def _colour_some(neighbours: Any, owners: Any, late: Any, which: bool, colour: Any, taken: Any) -> Any:
+    """Colour the late ones or all others; returns what is taken near each bead."""
+    first = colour.max() + 1 if len(colour) else 0
     for one in range(len(colour)):
-        cluster, first_bead = instances.instance_cluster[one], instances.instance_bead[one]
-        if windows[cluster] != which:
-            continue
-        for b in range(clusters.cluster_bead_start[cluster], clusters.cluster_bead_start[cluster + 1]):
-            bead = first_bead + clusters.cluster_bead[b]
-            for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
-                other = neighbours.near[q]
-                for r in range(start[other], start[other + 1]):
-                    taken = colour[listed[r]]
-                    if taken >= 0:
-                        if taken >= len(used):
-                            longer = np.full(2 * taken, -1, np.int64)
-                            longer[: len(used)] = used
-                            used = longer
-                        used[taken] = one
-        free = first
-        while free < len(used) and used[free] == one:
-            free += 1
-        colour[one] = free
+        sort = owners.sort[one]
+        if late[sort] == which:
+            own = owners.bead[owners.start[sort] : owners.start[sort + 1]]
+            colour[one], taken = _colour_one(neighbours, own, owners.first_bead[one], first, taken)
+    return taken
+
+
+@compiled(forceinline=True)
+def _colour_one(neighbours: Any, beads: Any, first_bead: int, first: int, taken: Any) -> Any:
+    """The smallest colour from ``first`` on that is free near beads of a molecule; then it is taken there."""
+    free = _free_colour(taken, beads, first_bead, first)
+    if free >= WORD * taken.shape[1]:
+        wider = np.zeros((len(taken), 2 * taken.shape[1]), np.uint64)
+        wider[:, : taken.shape[1]] = taken
+        taken = wider
+    bit = np.uint64(1) << np.uint64(free % WORD)
+    for own in beads:
+        bead = first_bead + own
+        for q in range(neighbours.near_start[bead], neighbours.near_start[bead + 1]):
+            taken[neighbours.near[q], free // WORD] |= bit
+    return free, taken
+
+
+@compiled(forceinline=True)
+def _free_colour(taken: Any, beads: Any, first_bead: int, first: int) -> int:
+    for word in range(first // WORD, taken.shape[1]):
+        near = np.uint64(0)
+        for bead in beads:
+            near |= taken[first_bead + bead, word]
+        for k in range(WORD):
+            if WORD * word + k >= first and not (near >> np.uint64(k)) & np.uint64(1):
+                return WORD * word + k
+    return max(first, WORD * taken.shape[1])
 
 
 def colour_order(colour: IntArray) -> tuple[IntArray, IntArray]:

@@ -1,8 +1,9 @@
 """Conformer exchange: molecules choose their conformers among each other, compiled.
 
 Beads that allow several conformers of a molecule, or of a window of it, leave the choice to its energy and to
-what is around it.  Of the candidates each was offered one is drawn, one after the other, with the probability
-that its energy has among the conformers the others have just then (Gibbs sampling).  First candidates are
+what is around it.  Of the candidates each was offered one is drawn, with the probability that its energy has
+among the conformers the others have just then (Gibbs sampling).  Windows that do not see each other choose at
+the same time, colour by colour (:mod:`~dbm_gmx.sampling.colouring`).  First candidates are
 taken as they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little
 apart would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
 are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
@@ -23,7 +24,8 @@ from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Window, descend, window_energy
-from dbm_gmx.sampling.arrays import Configuration
+from dbm_gmx.sampling.arrays import Configuration, Place
+from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
@@ -37,6 +39,9 @@ STEPS = 60
 
 BOUND = 2.0
 """Most energy of a pair that counts, kT, while candidates are taken as they are."""
+
+FAR = 1e9
+"""nm: further than any atom.  Compiled code takes infinity for impossible."""
 
 ROUNDS = 5, 2
 """Times every molecule chooses: among candidates as they are, and brought to their minima."""
@@ -61,11 +66,28 @@ class ExchangeArrays(NamedTuple):
     partner: Any
 
 
-class Trials(NamedTuple):
-    """Candidates of one window: (k, a, 3) nm and (k,) kJ/mol."""
+class Choice(NamedTuple):
+    """Windows and what they may choose from.
 
+    Attributes
+    ----------
+    atoms, free
+        (copies, n) atoms of the system that each moves or sees, and which of the n move.
+    owner_start, owner
+        Beads of the system that own the atoms that move, of each window.
+    conformers, energy
+        (copies, k, a, 3) nm of the atoms that move, and (copies, k) kJ/mol.
+    tried
+        (copies, k) which are worth a try.
+    """
+
+    atoms: Any
+    free: Any
+    owner_start: Any
+    owner: Any
     conformers: Any
     energy: Any
+    tried: Any
 
 
 @compiled()
@@ -124,37 +146,72 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
 
 
 @compiled()
-def _add_bounded(arrays: Any, atoms: Any, around: Any, trials: Any) -> None:
-    """Add the bounded energies of candidates with the atoms around to their own."""
-    for k in range(len(trials.conformers)):
-        trials.energy[k] += _bounded_energy(arrays, atoms, trials.conformers[k], around)
-
-
-class Relaxing(NamedTuple):
-    """A window: its atoms, their (n, 3) positions, the atoms around them, and its candidates."""
-
-    atoms: Any
-    positions: Any
-    around: Any
-    trials: Trials
+def _seen_by(place: Any, arrays: Any, choice: Any, copy: int) -> Any:
+    """What is around a window wherever its candidates are, see :func:`_neighbours`."""
+    low, high = np.full(3, FAR), np.full(3, -FAR)
+    for k in range(choice.tried.shape[1]):
+        if choice.tried[copy, k]:
+            for q in range(choice.conformers.shape[2]):
+                for d in range(3):
+                    low[d] = min(low[d], choice.conformers[copy, k, q, d] - CUTOFF - MARGIN)
+                    high[d] = max(high[d], choice.conformers[copy, k, q, d] + CUTOFF + MARGIN)
+    owners = choice.owner[choice.owner_start[copy] : choice.owner_start[copy + 1]]
+    return _neighbours(place, arrays, owners, choice.atoms[copy][choice.free], low, high)
 
 
 @compiled()
-def _relax(arrays: Any, inside: Any, window: Any, held: Any, first: int, step: int) -> None:
-    """Bring every ``step``-th candidate to its minimum among the atoms around, in place."""
-    conformers, energies, free = held.trials.conformers, held.trials.energy, inside.free
-    for k in range(first, len(conformers), step):
-        y, force = held.positions.copy(), np.zeros(held.positions.shape)
+def _bounded_some(
+    place: Any, arrays: Any, choice: Any, copies: Any, energy: Any, first: int, step: int
+) -> None:
+    """Bounded energies (copies, k) of the candidates of every ``step``-th of some copies as they are."""
+    for row in range(first, len(copies), step):
+        copy = copies[row]
+        around, own = _seen_by(place, arrays, choice, copy), choice.atoms[copy][choice.free]
+        for k in range(choice.tried.shape[1]):
+            if choice.tried[copy, k]:
+                found = _bounded_energy(arrays, own, choice.conformers[copy, k], around)
+                energy[row, k] = choice.energy[copy, k] + found
+
+
+class Relaxed(NamedTuple):
+    """Where candidates come down to: (copies, k, a, 3) nm, and (copies, k) kJ/mol."""
+
+    conformers: Any
+    energy: Any
+
+
+@compiled()
+def _relax_some(
+    place: Any, arrays: Any, choice: Any, inside: Any, trials: Any, relaxed: Any, first: int, step: int
+) -> None:
+    """Bring every ``step``-th of the trials to its minimum among the atoms around.
+
+    Parameters
+    ----------
+    inside
+        The window, see :class:`~dbm_gmx.sampling.annealing.WindowArrays`.
+    trials
+        (t, 3) row of ``relaxed``, copy and candidate; and beads and states of all copies.
+    """
+    which, beads, chirality = trials
+    free, force = inside.free, np.zeros((choice.atoms.shape[1], 3))
+    for trial in range(first, len(which), step):
+        row, copy, k = which[trial]
+        own, y = choice.atoms[copy], np.empty((choice.atoms.shape[1], 3))
+        for q in range(len(own)):
+            for d in range(3):
+                y[q, d] = place.positions[own[q], d]
         for q in range(len(free)):
             for d in range(3):
-                y[free[q], d] = conformers[k, q, d]
-        surroundings = make_surroundings(arrays, inside, held.atoms, y, held.around)
+                y[free[q], d] = choice.conformers[copy, k, q, d]
+        window, around = Window(beads[copy], chirality[copy]), _seen_by(place, arrays, choice, copy)
+        surroundings = make_surroundings(arrays, inside, own, y, around)
         descend(inside, window, STEPS, surroundings, y)
-        energies[k] = window_energy(inside, window, y)
-        energies[k] += add_surroundings(surroundings, free, y, 0.0, force)
+        energy = window_energy(inside, window, y)
+        relaxed.energy[row, k] = energy + add_surroundings(surroundings, free, y, 0.0, force)
         for q in range(len(free)):
             for d in range(3):
-                conformers[k, q, d] = y[free[q], d]
+                relaxed.conformers[row, k, q, d] = y[free[q], d]
 
 
 def exchange_conformers(
@@ -183,40 +240,72 @@ def exchange_conformers(
         Times every molecule chooses, as for :data:`ROUNDS`.
     """
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
-    rng, group, copies = stream.generator, candidates.group, candidates.copies
-    energies, free = candidates.energy, group.arrays.free
-    tried = energies < energies.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
-    choosy = np.flatnonzero(tried.sum(axis=1) > 1)
-    atoms = (first_atoms[:, None, None] + group.atoms).reshape(-1, group.atoms.shape[1])
+    choice = _make_choice(arrays, candidates, first_atoms)
+    start, order = _colours(conf, choice)
+    atoms, kt = choice.atoms[:, choice.free], arrays.constants.kt
     for turn in range(sum(rounds)):
-        for copy in choosy:
-            own = atoms[copy]
-            trials = Trials(candidates.conformers[copy, tried[copy]], energies[copy, tried[copy]])
-            around = _neighbours(place, arrays, _owners(arrays, own[free]), own, *_corners(trials.conformers))
+        chance = stream.of(turn).generator.random(len(choice.energy))
+        for copies in np.split(order, start[1:-1]):
             if turn < rounds[0]:
-                _add_bounded(arrays, own[free], around, trials)
+                energy = np.full((len(copies), choice.energy.shape[1]), np.inf)
+                team.share(partial(_bounded_some, place, arrays, choice, copies, energy), len(copies))
+                conformers, rows = choice.conformers, copies
             else:
-                window = Window(copies.beads[copy], copies.chirality[copy])
-                held = Relaxing(own, conf.positions[own], around, trials)
-                relax = partial(_relax, arrays, group.arrays, window, held)
-                team.share(relax, len(trials.energy))
-            drawn = _drawn(trials.energy / arrays.constants.kt, rng)
-            conf.positions[own[free]] = trials.conformers[drawn]
+                conformers, energy = _relax(place, arrays, choice, candidates, copies, team)
+                rows = np.arange(len(copies))
+            drawn = _drawn(energy / kt, chance[copies])
+            conf.positions[atoms[copies]] = conformers[rows, drawn]
 
 
-def _owners(arrays: ExchangeArrays, atoms: IntArray) -> IntArray:
-    """Beads of the system that own some atoms."""
-    return np.unique(arrays.bead[atoms])
+def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: IntArray) -> Choice:
+    group, energy = candidates.group, candidates.energy
+    tried = energy < energy.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
+    atoms = (first_atoms[:, None, None] + group.atoms).reshape(-1, group.atoms.shape[1])
+    free = group.arrays.free
+    owners = np.sort(arrays.bead[atoms[:, free]], axis=1)
+    once = np.ones(owners.shape, bool)
+    once[:, 1:] = owners[:, 1:] != owners[:, :-1]
+    start = np.concatenate([[0], np.cumsum(once.sum(axis=1))])
+    return Choice(atoms, free, start, owners[once], candidates.conformers, energy, tried)
 
 
-def _corners(conformers: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Two corners of the space within reach of any of the conformers."""
-    margin = CUTOFF + MARGIN
-    return conformers.min(axis=(0, 1)) - margin, conformers.max(axis=(0, 1)) + margin
+def _colours(conf: Configuration, choice: Choice) -> tuple[IntArray, IntArray]:
+    """Ranges of each colour, and the windows that have a choice in that order."""
+    choosy = np.flatnonzero(choice.tried.sum(axis=1) > 1)
+    counts = np.diff(choice.owner_start)
+    beads = choice.owner[np.repeat(np.isin(np.arange(len(counts)), choosy), counts)]
+    start = np.concatenate([[0], np.cumsum(counts[choosy])])
+    each, none = np.arange(len(choosy)), np.zeros(len(choosy), np.int64)
+    colour = colour_instances(conf.neighbours, Owners(start, beads, each, none), none != 0)
+    begin, order = colour_order(colour)
+    return begin, choosy[order]
 
 
-def _drawn(energies: FloatArray, rng: np.random.Generator) -> int:
-    """Draw one by its Boltzmann weight, energies in kT; one that was lost on the way down is none."""
-    weight = np.exp(np.nanmin(energies) - energies)
-    weight[np.isnan(weight)] = 0.0
-    return int(rng.choice(len(weight), p=weight / weight.sum()))
+def _relax(
+    place: Place, arrays: ExchangeArrays, choice: Choice, candidates: Candidates, copies: IntArray, team: Team
+) -> Relaxed:
+    """What the candidates of some copies come down to, infinite in energy those that are not tried."""
+    rows, number = np.nonzero(choice.tried[copies])
+    which = np.stack([rows, copies[rows], number], axis=1)
+    shape = len(copies), *choice.conformers.shape[1:]
+    relaxed = Relaxed(np.zeros(shape), np.full(shape[:2], np.inf))
+    trials = which, candidates.copies.beads, candidates.copies.chirality
+    relax = partial(_relax_some, place, arrays, choice, candidates.group.arrays, trials, relaxed)
+    team.share(relax, len(which))
+    return relaxed
+
+
+def _drawn(energies: FloatArray, chance: FloatArray) -> IntArray:
+    """Draw one of each row by its Boltzmann weight; one that was lost on the way down is none.
+
+    Parameters
+    ----------
+    energies
+        (rows, k) kT.
+    chance
+        (rows,) random numbers.
+    """
+    weight = np.nan_to_num(np.exp(np.nanmin(energies, axis=1, keepdims=True) - energies), nan=0.0)
+    total = np.cumsum(weight, axis=1)
+    found = (chance[:, None] * total[:, -1:] >= total).sum(axis=1)
+    return np.asarray(np.minimum(found, energies.shape[1] - 1), np.int64)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
-from dbm_gmx.chemistry.periodic import neighbour_pairs, reduced_cell
+from dbm_gmx.chemistry.periodic import make_images, pairs_with, reduced_cell
 from dbm_gmx.compiled import compiled
 
 AT_ONCE = 5_000
@@ -59,19 +59,32 @@ def make_neighbours(beads: FloatArray, radius: FloatArray, box: FloatArray, reac
         How far apart the spheres of two listed beads may be, nm.
     """
     beads = np.ascontiguousarray(beads, np.float64)
-    counts, near, shift = [np.zeros(1, np.int64)], [], []
+    images = make_images(beads, box, float(2 * radius.max() + reach))
+    counts = np.zeros(len(beads), np.int64)
+    near, shift = _Growing(np.empty(0, np.int32)), _Growing(np.empty((0, 3), np.int16))
     for first in range(0, len(beads), AT_ONCE):
         rows = slice(first, first + AT_ONCE)
-        farthest = float(radius[rows].max() + radius.max() + reach)
-        pairs = neighbour_pairs(beads[rows], beads, box, farthest)
+        pairs = pairs_with(images, beads[rows])
         pairs = pairs.select(pairs.distances < radius[pairs.i + first] + radius[pairs.j] + reach)
         pairs = pairs.select(np.argsort(pairs.i, kind="stable"))
-        counts.append(np.bincount(pairs.i, minlength=len(beads[rows])))
-        near.append(pairs.j.astype(np.int32))
-        shift.append(pairs.cells.astype(np.int16))
+        counts[rows] = np.bincount(pairs.i, minlength=len(beads[rows]))
+        near.add(pairs.j)
+        shift.add(pairs.cells)
+    start = np.concatenate([[0], np.cumsum(counts)])
     cell = np.ascontiguousarray(reduced_cell(box))
-    start = np.cumsum(np.concatenate(counts))
-    return NeighbourList(beads, radius, cell, reach, start, np.concatenate(near), np.concatenate(shift))
+    return NeighbourList(beads, radius, cell, reach, start, near.values, shift.values)
+
+
+class _Growing:
+    """An array to which rows are added in place: parts put together at the end would all be there twice."""
+
+    def __init__(self, values: Any):
+        self.values = values
+
+    def add(self, rows: Any) -> None:
+        before = len(self.values)
+        self.values.resize((before + len(rows), *self.values.shape[1:]), refcheck=False)
+        self.values[before:] = rows
 
 
 @compiled(forceinline=True)

@@ -243,7 +243,7 @@ def _packed(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -
         positions, one = start.copy(), stream.of(sampler.annealing, repeat)
         conf = configure(sampler, positions, beads)
         conf = pack_frame(sampler, conf, beads, one, make_schedule(sampler.annealing))
-        chain = start_chain(configure(sampler, positions, beads, conf.neighbours), sampler.updates)
+        chain = start_chain(configure(sampler, positions, beads, conf.neighbours))
         found.append((chain, one))
     return found
 

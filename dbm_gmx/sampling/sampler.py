@@ -48,7 +48,6 @@ from dbm_gmx.sampling.arrays import (
     Configuration,
     bead_stiffness,
     bead_values,
-    clusters_of_beads,
     make_arrays,
 )
 from dbm_gmx.sampling.chain import (
@@ -119,8 +118,6 @@ class Sampler:
         (m,) nm, how far from its bead an atom can be.
     annealing, windows
         Steps in which a frame is annealed, and first sweeps in which windows of it are.
-    updates
-        Clusters that move atoms of each bead.
     growers
         By molecule type.
     team
@@ -137,7 +134,6 @@ class Sampler:
     radius: FloatArray
     annealing: int
     windows: int
-    updates: tuple[IntArray, IntArray]
     growers: Mapping[str, Grower]
     team: Team
     recollection: Recollection | None = None
@@ -170,7 +166,7 @@ class Sampler:
         conf, regrown = begin(self, beads, start, stream, seconds)
         with stage("packing", seconds):
             conf = pack_frame(self, conf, beads, stream, make_schedule(self.annealing))
-        chain = start_chain(configure(self, conf.positions, beads, conf.neighbours), self.updates)
+        chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
         with stage("windows", seconds):
             if self.settings.refine == "exact":
                 sweep_windows(chain, self.windows, stream, self.team)
@@ -227,7 +223,7 @@ def start_recalled(
         schedule = RECALLED if found.complete else make_schedule(0)
         conf = pack_frame(sampler, conf, beads, stream, schedule)
     conf = configure(sampler, conf.positions, beads, conf.neighbours)
-    return start_chain(conf, sampler.updates, steps), regrown
+    return start_chain(conf, steps), regrown
 
 
 def _ended(sampler: Sampler, chain: Chain) -> Float32Array:
@@ -259,7 +255,6 @@ def make_sampler(
         reach_of_all(hamiltonian),
         settings.annealing or 0,
         settings.windows or 0,
-        clusters_of_beads(arrays, system.n_beads),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,
     )

@@ -151,7 +151,7 @@ def _workspace(arrays: Any, cluster: int, rng: Any, progress: Any, one: int) -> 
         rng,
         progress.steps,
         progress.gained[one],
-        progress.tried[one],
+        progress.tried[progress.tried_start[one] :],
         arrays.move_start[first_block],
     )
 

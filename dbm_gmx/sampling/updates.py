@@ -85,12 +85,13 @@ class Progress(NamedTuple):
         (moves,) sizes of the small moves, radians or nm; 0 switches a move off.
     gained
         (instances, 2) the change of the potential and of the beads' energy in a sweep, kJ/mol.
-    tried
-        (instances, most moves of a cluster, 3): tries, acceptances and effective candidates.
+    tried_start, tried
+        (instances,) where the moves of each begin in (k, 3): tries, acceptances and effective candidates.
     """
 
     steps: Any
     gained: Any
+    tried_start: Any
     tried: Any
 
 
