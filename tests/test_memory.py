@@ -19,8 +19,7 @@ from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.summary import Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_graph
-from dbm_gmx.chemistry.stereo import chirality_of, chirality_of_copies, stereo_elements, stereocentres
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentres
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Conditions, Method, Settings
@@ -98,17 +97,16 @@ def off(atoms: np.ndarray, known: np.ndarray) -> np.ndarray:
 def test_of_many_molecules_few_are_grown(tmp_path: Path) -> None:
     # and the frame ends as low as where all are; molecules that do not come out well are grown after all
     made = cut(share_path("reference", "sps"), tmp_path / "sps", "SPS", MANY)
-    states = reference_chirality(made.system, conformers=made.system.conformers)
-    beads, ends, counts = made.beads[0], [], []
+    match, beads, ends, counts = made.system.matches[0], made.beads[0], [], []
+    states = chirality_of(match.molecules(made.atoms[0].positions), stereo_elements(match.moltype))
     for memory in (True, False):
         settings = Settings(memory=memory)
-        sampler = make_sampler(made.system, WARM, settings, states)
+        sampler = make_sampler(made.system, WARM, settings, {match.moltype.name: states})
         positions, _, grown = _grow_all(sampler, beads, None, frame_stream(1, 0, 0))
         counts.append(sum(len(rows) for _, rows, _ in grown))
-        match = made.system.matches[0]
         molecules = Molecules(
             match.beads(beads.positions).astype(np.float64),
-            chirality_of_copies(made.system, states)[0],
+            states,
             np.arange(MANY),
             0,
         )
