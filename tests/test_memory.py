@@ -40,7 +40,7 @@ from dbm_gmx.sampling.memory import (
 )
 from dbm_gmx.sampling.packing import RECALLED
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
-from dbm_gmx.sampling.recollection import EVERY, FEWEST, JUDGED, SWEEPS, _enough, make_recollection
+from dbm_gmx.sampling.recollection import EVERY, FEWEST, FILLED, SWEEPS, _enough, make_recollection
 from dbm_gmx.sampling.sampler import (
     MANY,
     ONE_OF,
@@ -280,7 +280,7 @@ def test_recalled_frames_are_as_low_as_is_said(liquid: Cut, ready: Ready, made: 
     error = np.std(apart, ddof=1) / len(apart) ** 0.5
     print(f"recalled less full: {np.mean(apart):+.3f} +- {error:.3f} kT per atom")
     # what is said is a mean of few frames itself
-    error *= (1 + len(apart) / JUDGED) ** 0.5
+    error *= (1 + len(apart) / FILLED) ** 0.5
     assert np.mean(apart) < ready.remembered.excess + 0.03 + 2 * error
     assert np.mean(apart) < 0.15
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, SETTLED, TIGHT, WEAK, make_schedule
-from dbm_gmx.sampling.preparation import SWEPT, WINDOWS_AHEAD, Preparation, _enough, prepare
-from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.preparation import SWEPT, WINDOWS_AHEAD, Preparation, _confirmed, _enough, prepare
+from dbm_gmx.sampling.random_numbers import frame_stream, preparation_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
@@ -107,6 +108,28 @@ def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
 )
 def test_annealing_is_long_enough_where_longer_gains_nothing(energies: dict[int, float], steps: int) -> None:
     assert _enough(energies, 0.03) == steps
+
+
+@pytest.mark.parametrize(("gain", "again", "steps"), [(0.2, 0.0, 2000), (0.04, 0.0, 0), (0.04, 0.04, 2000)])
+def test_a_small_gain_must_be_seen_twice(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch, gain: float, again: float, steps: int
+) -> None:
+    tried = list[int]()
+
+    def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
+        tried.append(sampler.annealing)
+        return SimpleNamespace(energy=1.0 - (again if sampler.annealing else 0.0))
+
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
+    sampler = replace(sampler_of(liquid), annealing=0)
+    energies = {0: 1.0, 1000: 1.0, 2000: 1.0 - gain, 4000: 1.0 - gain, 8000: 1.0 - gain}
+    start = np.zeros((5832, 3))
+    found, chosen = _confirmed(sampler, liquid.beads[0], start, preparation_stream(1), energies)
+    assert chosen == steps
+    assert bool(tried) == (gain < 0.1)
+    said = Preparation({}, {}, chosen, found)
+    assert said.left < 0.015
+    assert not said.exhausted
 
 
 def test_what_longer_annealing_would_gain_is_said() -> None:

@@ -1,7 +1,7 @@
 """Whether frames are made of what is remembered of others, and what they then take: found out on a few.
 
-The first frames are sampled in full.  Each but the first is recalled as well, from those before it, and its
-energy compared.  Where that ends no higher, all other frames are recalled, in as many sweeps as it took.
+The first frames are sampled in full.  Each is recalled as well, from the others, and its energy compared.
+Where that ends no higher, all other frames are recalled, in as many sweeps as it took.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dbm_gmx.sampling.sampler import Sampler, recall_frame, start_recalled
 
 log = logging.getLogger(__name__)
 
-FILLED, JUDGED = 4, 2
-"""Frames that are remembered, and the last of them, that say what recalling is worth."""
+FILLED = 4
+"""Frames that are remembered, and say what recalling is worth."""
 
 WORTH = 8
 """Frames of a run from which on a memory may pay."""
@@ -107,12 +107,11 @@ def make_recollection(
     done = dict[int, tuple[Float32Array, Convergence]]()
     memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
     for number, beads in enumerate(frames):
-        done[beads.index] = positions, convergence = sampler(beads)
-        if memory:
-            trials.append(_try(sampler, memory, beads, convergence, stream.of(1, number)))
-            log.info("recalled frame %d: %s", beads.index, trials[-1])
+        done[beads.index] = positions, _ = sampler(beads)
         memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))
-    trials = trials[-JUDGED:]
+    for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
+        trials.append(_try(sampler, memory, beads, done[beads.index][1], stream.of(1, number)))
+        log.info("recalled frame %d: %s", beads.index, trials[-1])
     misfit = float(np.mean([trial.misfit for trial in trials]))
     for number in range(min(len(trial.energies) for trial in trials)):
         windows = trials[0].windows[number]
