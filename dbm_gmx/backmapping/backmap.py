@@ -107,7 +107,7 @@ def backmap(
         ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
         sampled = method.conditions if method.settings.uses_sampler else None
         notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
-        said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
+        said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
         tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples

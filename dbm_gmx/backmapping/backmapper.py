@@ -10,19 +10,21 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dbm_gmx.backmapping.cost import Cost
 from dbm_gmx.backmapping.independent import Twin, begin_anew
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
 from dbm_gmx.sampling.recollection import Done
-from dbm_gmx.sampling.sampler import Sampler, make_sampler, stage, with_team
+from dbm_gmx.sampling.sampler import Sampler, make_sampler, with_team
 
 if TYPE_CHECKING:
     import torch
@@ -167,10 +169,10 @@ class Backmapper:
         rebuilt = replace(one, positions=positions, refinement=one.refinement + said)
         if not one.checked:
             return rebuilt
-        seconds = dict[str, float]()
-        with stage(CHECK, seconds):
+        clock = Clock()
+        with clock.stage(CHECK):
             twins = self._twins(sampler, rebuilt)
-        checked = Refinement(twins=twins, seconds=seconds)
+        checked = Refinement(twins=twins, seconds=clock.wall, cost=Cost(once=clock.cpu))
         return replace(rebuilt, refinement=rebuilt.refinement + checked)
 
     def _twins(self, sampler: Sampler, one: Rebuilt) -> tuple[Twin, ...]:
@@ -183,8 +185,12 @@ class Backmapper:
 
     def _said(self, convergence: Convergence, time: float) -> Refinement:
         """What there is to report."""
+        spent = convergence.cpu
         said = Refinement(
-            self.conditions.thermostat, regrown=convergence.regrown, seconds=convergence.seconds
+            self.conditions.thermostat,
+            regrown=convergence.regrown,
+            seconds=convergence.seconds,
+            cost=Cost(recalled=spent) if convergence.recalled else Cost(full=spent),
         )
         if self.settings.refine != "exact":
             return said

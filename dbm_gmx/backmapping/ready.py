@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
@@ -12,10 +12,14 @@ from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment
 from dbm_gmx.chemistry.system import whole_beads
+from dbm_gmx.clock import Clock
 from dbm_gmx.files.conformers import Conformer
 from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
 from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
+
+STEREO, TRIALS, RECALLING = "inference of stereo", "trials of annealing", "trials of recalling"
+"""What is done once, as the summary calls it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +36,15 @@ class Ready:
         What is remembered, and by which mapper.
     run
         What it is made ready for.
+    once
+        CPU time this has taken, without that of frames that are kept, s.
     """
 
     assigned: Assignment
     prepared: Preparation | None
     memory: FoundMemory
     run: Run
+    once: Mapping[str, float]
 
     @property
     def mapper(self) -> Backmapper:
@@ -82,10 +89,16 @@ def make_ready(
     InputError
         If the tacticity cannot be used.
     """
-    mapper, assigned = assign_states(mapper, beads, tacticity)
-    mapper, prepared = _prepared(mapper, beads)
-    run = Run(frames, source)
-    return Ready(assigned, prepared, find_memory(mapper, beads, run), run)
+    clock, run = Clock(), Run(frames, source)
+    with clock.stage(STEREO):
+        mapper, assigned = assign_states(mapper, beads, tacticity)
+    with clock.stage(TRIALS):
+        mapper, prepared = _prepared(mapper, beads)
+    with clock.stage(RECALLING):
+        memory = find_memory(mapper, beads, run)
+    kept = sum(sum(convergence.cpu.values()) for _, convergence in memory.mapper.done.values())
+    once = clock.cpu | {RECALLING: clock.cpu[RECALLING] - kept}
+    return Ready(assigned, prepared, memory, run, once)
 
 
 def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation | None]:

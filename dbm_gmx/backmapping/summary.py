@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from dbm_gmx.backmapping.cost import Cost, added
 from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.backmapping.independent import Twin, compare_twins
 from dbm_gmx.chemistry.array_types import IntArray
@@ -48,6 +49,8 @@ class Refinement:
         Frames beside independent starts.
     recalled
         Frames made of what was remembered of others.
+    cost
+        CPU time by stage.
     """
 
     thermostat: str = ""
@@ -59,15 +62,13 @@ class Refinement:
     seconds: Mapping[str, float] = field(default_factory=dict)
     twins: tuple[Twin, ...] = ()
     recalled: int = 0
+    cost: Cost = field(default_factory=Cost)
 
     def __add__(self, other: Refinement) -> Refinement:
         acceptance = dict(self.acceptance)
         for move, (fraction, frames) in other.acceptance.items():
             before = acceptance.get(move, (0.0, 0))
             acceptance[move] = before[0] + fraction, before[1] + frames
-        seconds = dict(self.seconds)
-        for stage, spent in other.seconds.items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
         return Refinement(
             self.thermostat or other.thermostat,
             self.frames + other.frames,
@@ -75,9 +76,10 @@ class Refinement:
             self.unsettled + other.unsettled,
             acceptance,
             self.regrown + other.regrown,
-            seconds,
+            added(self.seconds, other.seconds),
             self.twins + other.twins,
             self.recalled + other.recalled,
+            self.cost + other.cost,
         )
 
     def lines(self) -> list[str]:
@@ -93,10 +95,11 @@ class Refinement:
         moves = [f"{move} {100 * total / n:.0f} %" for move, (total, n) in self.acceptance.items()]
         return [*said, f"accepted       {', '.join(moves)}"] if moves else said
 
-    def stages(self, frames: int) -> list[str]:
-        """Say in a line how long the stages took for each of so many frames."""
+    def stages(self, frames: int, atoms: int) -> list[str]:
+        """Say how long the stages took for each of so many frames of so many atoms."""
         spent = [f"{stage} {_seconds(total / frames)}" for stage, total in self.seconds.items()]
-        return [f"stages         {', '.join(spent)} a frame"] if spent else []
+        said = [f"stages         {', '.join(spent)} a frame"] if spent else []
+        return [*said, *self.cost.lines(frames - self.recalled, self.recalled, atoms)]
 
     def settled(self) -> str:
         """Which frames did not converge."""
@@ -147,6 +150,8 @@ class Report:
         What was found out of a memory of frames.
     tolerance
         kT per atom: a difference that counts as none.
+    atoms
+        Of a frame.
     """
 
     contacts: tuple[int, ...] = ()
@@ -165,6 +170,7 @@ class Report:
     against: EnergyDifference | None = None
     remembered: Remembered | None = None
     tolerance: float = Settings.tolerance
+    atoms: int = 0
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -184,6 +190,7 @@ class Report:
             other.against or self.against,
             other.remembered or self.remembered,
             other.tolerance,
+            other.atoms or self.atoms,
         )
 
     @property
@@ -255,7 +262,7 @@ class Report:
                 *([f"equilibrium    {self.convergence()}"] if self.refinement.frames else []),
                 *([] if self.prepared is None else self.prepared.lines(self.tolerance)),
                 *([] if self.remembered is None else [f"memory         {self.remembered.line()}"]),
-                *self.refinement.stages(self.frames),
+                *self.refinement.stages(self.frames, self.atoms),
                 *([] if electric is None else [f"electrostatics {electric.text()}"]),
                 f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
                 f"stereocentres  {self.stereo.text(self.weakest[0])}",
@@ -313,6 +320,8 @@ class Told:
         What was found out of a memory of frames.
     tolerance
         kT per atom: a difference that counts as none.
+    once
+        CPU time of what was done before the first frame, by its name, s.
     """
 
     notes: tuple[str, ...] = ()
@@ -321,6 +330,7 @@ class Told:
     prepared: Preparation | None = None
     remembered: Remembered | None = None
     tolerance: float = Settings.tolerance
+    once: Mapping[str, float] = field(default_factory=dict)
 
 
 class Tally:
@@ -342,7 +352,8 @@ class Tally:
         said = said or Told()
         self.system, self.expected, self.sampled = system, expected, said.sampled
         self._last: Frame | None = None
-        self._sum = Report(notes=said.notes)
+        before = Refinement(cost=Cost(once=said.once))
+        self._sum = Report(notes=said.notes, refinement=before, atoms=system.n_atoms)
         self._said = said
         self._inferred, self._sources = expected, None
         if said.assigned is not None:

@@ -82,7 +82,7 @@ def backmap_universe(
     ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count, source=source)
     sampled = method.conditions if method.settings.uses_sampler else None
     notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
-    told = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance)
+    told = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
     tally, rebuilt = Tally(system, chirality, told), list[Frame]()
     for one in ready(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)

@@ -70,8 +70,8 @@ class Convergence:
         Mean effective number of candidates by name of the move, where it has several.
     regrown
         Molecules that had to be grown more than once.
-    seconds
-        Wall time by stage.
+    seconds, cpu
+        Wall time and CPU time by stage.
     steps
         (moves,) sizes of the small moves at the end, radians or nm.
     recalled
@@ -84,6 +84,7 @@ class Convergence:
     effective: Mapping[str, float] = field(default_factory=dict)
     regrown: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    cpu: Mapping[str, float] = field(default_factory=dict)
     steps: FloatArray = field(default_factory=lambda: np.zeros(0))
     recalled: bool = False
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.clock import Clock
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.moves import ANNEALING
@@ -198,7 +199,7 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     if not is_asked(conditions, settings):
         return sampler, Preparation({}, {}, sampler.annealing, {}, sampler.windows)
     stream = preparation_stream(sampler.settings.seed)
-    start, _ = begin(sampler, beads, None, stream, {})
+    start, _ = begin(sampler, beads, None, stream, Clock())
     positions = start.positions
     chosen = replace(sampler, annealing=0)
     first = trial = _try(chosen, beads, positions, stream)

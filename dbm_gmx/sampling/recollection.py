@@ -14,6 +14,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.clock import Clock
 from dbm_gmx.sampling.chain import Convergence, advance, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
 from dbm_gmx.sampling.preparation import SWEPT
@@ -161,7 +162,7 @@ def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stre
     )
     tried, energies = [], []
     for windows in (0, *(n for n in SWEPT if n <= sampler.windows)):
-        chain, _ = start_recalled(sampler, full.steps, beads, found, stream, {})
+        chain, _ = start_recalled(sampler, full.steps, beads, found, stream, Clock())
         sweep_windows(chain, windows, stream, sampler.team)
         for _ in range(SWEEPS):
             advance(chain, stream, sampler.team)

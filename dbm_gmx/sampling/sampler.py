@@ -19,9 +19,7 @@ At last bonds of fixed length get that length.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -39,6 +37,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
 )
 from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.clock import Clock
 from dbm_gmx.forcefield.constraints import shake_all
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions, Settings
@@ -157,26 +156,28 @@ class Sampler:
         -------
         (n, 3) nm whole molecules, and how the chain went.
         """
-        stream, seconds = frame_stream(self.settings.seed, beads.index, sample), dict[str, float]()
+        stream, clock = frame_stream(self.settings.seed, beads.index, sample), Clock()
         if start is None and self.recollection is not None:
-            with stage("recall", seconds):
+            with clock.stage("recall"):
                 found = recall_frame(self, self.recollection.memory, beads, stream)
             if found.misfit < self.recollection.misfit:
-                return _from_memory(self, self.recollection, beads, found, stream, seconds)
-        conf, regrown = begin(self, beads, start, stream, seconds)
-        with stage("packing", seconds):
+                return _from_memory(self, self.recollection, beads, found, stream, clock)
+        conf, regrown = begin(self, beads, start, stream, clock)
+        with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, make_schedule(self.annealing))
         chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
-        with stage("windows", seconds):
+        with clock.stage("windows"):
             if self.settings.refine == "exact":
                 sweep_windows(chain, self.windows, stream, self.team)
-        with stage("sweeps", seconds):
+        with clock.stage("sweeps"):
             limit = chain.sweeps + (LIMIT if self.settings.sweeps is None else self.settings.sweeps)
             while self.settings.refine == "exact" and chain.sweeps < limit:
                 if self.settings.sweeps is None and is_settled(chain):
                     break
                 advance(chain, stream, self.team)
-        return _ended(self, chain), replace(convergence(chain), regrown=regrown, seconds=seconds)
+        return _ended(self, chain), replace(
+            convergence(chain), regrown=regrown, seconds=clock.wall, cpu=clock.cpu
+        )
 
 
 def _from_memory(
@@ -185,13 +186,13 @@ def _from_memory(
     beads: Frame,
     found: Recalled,
     stream: Stream,
-    seconds: dict[str, float],
+    clock: Clock,
 ) -> tuple[Float32Array, Convergence]:
     """Rebuild a frame from what is recalled of it, in as many sweeps as that was found to take."""
-    chain, regrown = start_recalled(sampler, how.steps, beads, found, stream, seconds)
-    with stage("windows", seconds):
+    chain, regrown = start_recalled(sampler, how.steps, beads, found, stream, clock)
+    with clock.stage("windows"):
         sweep_windows(chain, how.windows, stream, sampler.team)
-    with stage("sweeps", seconds):
+    with clock.stage("sweeps"):
         for _ in range(how.sweeps):
             advance(chain, stream, sampler.team)
         # few sweeps say nothing of whether the energy is stationary: that they are enough was tried
@@ -201,7 +202,7 @@ def _from_memory(
     known = convergence(chain)
     settled = known.converged or not tested
     return _ended(sampler, chain), replace(
-        known, converged=settled, recalled=True, regrown=regrown, seconds=seconds
+        known, converged=settled, recalled=True, regrown=regrown, seconds=clock.wall, cpu=clock.cpu
     )
 
 
@@ -211,15 +212,15 @@ def start_recalled(
     beads: Frame,
     found: Recalled,
     stream: Stream,
-    seconds: dict[str, float],
+    clock: Clock,
 ) -> tuple[Chain, int]:
     """The chain of a frame that is recalled, and how many molecules were grown more than once."""
-    conf, regrown = begin(sampler, beads, found.positions, stream, seconds)
-    with stage("choice", seconds):
+    conf, regrown = begin(sampler, beads, found.positions, stream, clock)
+    with clock.stage("choice"):
         for match, rows, candidates in found.offers:
             one = stream.of(Use.EXCHANGE, match.first_atom, 0)
             exchange_conformers(conf, candidates, match.first_atoms[rows], one, sampler.team, AS_THEY_ARE)
-    with stage("packing", seconds):
+    with clock.stage("packing"):
         schedule = RECALLED if found.complete else make_schedule(0)
         conf = pack_frame(sampler, conf, beads, stream, schedule)
     conf = configure(sampler, conf.positions, beads, conf.neighbours)
@@ -258,15 +259,6 @@ def make_sampler(
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,
     )
-
-
-@contextmanager
-def stage(name: str, seconds: dict[str, float]) -> Iterator[None]:
-    """Note the time a stage takes, and log it."""
-    begin = time.perf_counter()
-    yield
-    seconds[name] = time.perf_counter() - begin
-    log.info("%s: %.2f s", name, seconds[name])
 
 
 def with_team(sampler: Sampler, team: Team) -> Sampler:
@@ -369,12 +361,12 @@ def begin(
     beads: Frame,
     start: Float32Array | None,
     stream: Stream,
-    seconds: dict[str, float],
+    clock: Clock,
 ) -> tuple[Configuration, int]:
     """Growth and conformer exchange: a frame, and how many molecules were grown more than once."""
-    with stage("growth", seconds):
+    with clock.stage("growth"):
         positions, regrown, grown = _grow_all(sampler, beads, start, stream)
-    with stage("conformer exchange", seconds):
+    with clock.stage("conformer exchange"):
         conf = configure(sampler, positions, beads)
         _exchange_all(sampler, conf, grown, stream)
     return conf, regrown
