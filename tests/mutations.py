@@ -589,6 +589,20 @@ MUTATIONS = [
         "if True:",
     ),
     one(
+        "cpu-time-of-other-threads-left-out",
+        "tests/test_cost.py",
+        "parallel.py",
+        "_help.seconds += future.result()",
+        "future.result()",
+    ),
+    one(
+        "start-of-mdrun-counts-as-steps",
+        "tests/test_cost.py",
+        "gromacs/md_step.py",
+        "WARM + steps, folder, known) - first",
+        "WARM + steps, folder, known)",
+    ),
+    one(
         "torn-molecules-are-usable",
         "tests/test_sampler.py -k cannot",
         "sampling/sampler.py",

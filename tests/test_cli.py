@@ -751,12 +751,20 @@ def test_plan() -> None:
     assert sorted(placed) == list(range(1, 27))
 
 
+NO_GMX = "GROMACS is not found: no no-gmx on the PATH; name it with --gmx PATH"
+
+
 def test_benchmark(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = mixed.fake_sampler(monkeypatch)
     options = {**files.inputs, "--model": model, "-t": 313, "--sweeps": 7, "--frames": 2, "--box": 2}
-    result = command("benchmark", options)
+    result = command("benchmark", {**options, "--gmx": "no-gmx"})
     assert (result.code, result.err) == (0, "")
     head, *rows = result.out.splitlines()
+    assert rows.pop() == f"{'MD steps':<22} not compared with GROMACS: {NO_GMX}"
+    table = [rows.pop() for _ in range(4)][::-1]
+    assert [line[:22].strip() for line in table] == [
+        *("CPU s per 1,000 atoms", "exact, 1 frame", "exact, 2 frames", "exact, box x 8")
+    ]
     assert "MFLOP per atom" in head
     expected = {"1 frame": 156, "2 frames": 312, "box x 8": 8 * 156}
     names = [(f"{method}, {what}", n) for method in ("network", "exact") for what, n in expected.items()]

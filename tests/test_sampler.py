@@ -150,7 +150,9 @@ def test_two_threads_share_every_stage(liquid: Cut, monkeypatch: pytest.MonkeyPa
         share(team, timed, count, least=least)
 
     monkeypatch.setattr(Team, "share", noted)
-    make(liquid, sweeps=0, threads=2)(liquid.beads[0])
+    _, found = make(liquid, sweeps=0, threads=2)(liquid.beads[0])
+    assert set(found.cpu) == set(found.seconds)
+    assert sum(found.cpu.values()) > sum(sum(seconds.values()) for seconds in spent.values())
     shared = {"_anneal_some", "_bounded_some", "_relax_some", "_list_some", "_some_forces"}
     assert set(spent) == shared
     del spent["_bounded_some"]  # of molecules that see each other: one after the other

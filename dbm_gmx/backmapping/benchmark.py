@@ -7,14 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
 from itertools import islice, product
 from operator import itemgetter
 
 import numpy as np
 
 from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
-from dbm_gmx.backmapping.cost import Cost, added, brief, per_thousand
+from dbm_gmx.backmapping.cost import Cost, brief, per_thousand
 from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
@@ -23,6 +22,7 @@ from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
+from dbm_gmx.gromacs.gmx import GmxError
 from dbm_gmx.gromacs.md_step import MdStep, time_md_step
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import best_device, best_dtype, read_model
@@ -144,7 +144,7 @@ def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:
 def _run(mapper: Backmapper, frames: list[Frame]) -> tuple[Rebuilt, Cost]:
     """Rebuild frames; returns the last one, and what all have cost."""
     cost = Cost()
-    for one in mapper(frames):  # noqa: B007
+    for one in mapper(frames):
         cost += one.refinement.cost
     return one, cost
 
@@ -164,7 +164,7 @@ def _timed(what: str, mapper: Backmapper, frames: list[Frame], repeats: int) -> 
 def cpu_table(timings: Sequence[Timing]) -> list[str]:
     """Lines of a table: CPU time by stage for 1,000 atoms."""
     rows = [per_thousand(timing.cpu, timing.atoms) for timing in timings]
-    stages = list(reduce(added, rows, dict[str, float]()))
+    stages = list(dict.fromkeys(stage for row in rows for stage in row))
     widths = [max(7, len(name)) for name in (*stages, "all")]
     heads = [f"{name:>{width}}" for name, width in zip((*stages, "all"), widths, strict=True)]
     lines = [" ".join([f"{'CPU s per 1,000 atoms':<22}", *heads])]
@@ -184,7 +184,8 @@ def _beside_dynamics(
             system.topology, rebuilt.atoms, settings, defines=inputs.defines, include=inputs.include
         )
     except InputError as error:
-        why = " ".join(line.strip(" |") for line in error.message.splitlines())
+        said = error.message if isinstance(error, GmxError) else str(error)  # its folder is gone
+        why = " ".join(line.strip(" |") for line in said.splitlines())
         return f"{'MD steps':<22} not compared with GROMACS: {why}"
     return steps_line(sum(timing.cpu.values()), step)
 

@@ -62,7 +62,7 @@ def per_thousand(spent: Mapping[str, float], atoms: int) -> dict[str, float]:
 
 def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """Sums by stage."""
-    return {stage: one.get(stage, 0.0) + other.get(stage, 0.0) for stage in one | other}
+    return {stage: one.get(stage, 0.0) + other.get(stage, 0.0) for stage in [*one, *other]}
 
 
 def brief(seconds: float) -> str:

@@ -24,8 +24,8 @@ def add_parser(commands: Commands) -> None:
         "benchmark",
         help="measure speed and memory on this machine",
         description="Time one frame, several, and a larger box: one pass of the network (one orientation, no "
-        "sweeps), and the exact refinement.  Then CPU time by stage, and, where GROMACS is, what a frame costs "
-        "in steps of molecular dynamics of its atoms.",
+        "sweeps), and the exact refinement.  Then CPU time by stage, and what a frame costs in steps of "
+        "molecular dynamics of its atoms, where GROMACS is found.",
     )
     add_inputs(command)
     add_conditions(command)
