@@ -43,6 +43,9 @@ TRIES = 6
 GROWTH = Schedule(steps=60, descent=120, hot=16.0, loose=0.06, weak=0.1)
 """Short: long annealing finds the low conformers no more often; but what is compared must have come down."""
 
+NEAR = 40
+"""Steps down for what was sampled, which is not far from a minimum."""
+
 MOST = 16
 """Times a window is grown anew, at most."""
 
@@ -502,7 +505,7 @@ def _distinct(
 def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, stream: Stream) -> Candidates:
     """Conformers (k, copies, n, 3) from elsewhere, nm, of molecules that are one window, at their minima."""
     group, conformers, energies = grower.whole, list[FloatArray](), list[FloatArray]()
-    task = Task(GROWTH._replace(steps=0), stream.key)
+    task = Task(GROWTH._replace(steps=0, descent=NEAR), stream.key)
     for positions in offered:
         copies = take(group, molecules, positions)
         energies.append(anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies))

@@ -530,8 +530,11 @@ def _agreement(
     both = np.intersect1d(sites[above].atoms[sites[above].own], sites[below].atoms)
     both = np.union1d(both, np.intersect1d(sites[below].atoms[sites[below].own], sites[above].atoms))
     first, second = (candidates[k].atoms[:, :, _rows_in(sites[k].atoms, both)] for k in (above, below))
-    square = ((first[:, :, None] - second[:, None]) ** 2).sum(axis=(3, 4)) / max(len(both), 1)
-    return np.asarray(-square, np.float64)
+    middle = first.mean(axis=1, keepdims=True)  # near all of them, so that little cancels
+    first, second = (x.reshape(*x.shape[:2], -1) for x in (first - middle, second - middle))
+    square = (first**2).sum(axis=2)[:, :, None] + (second**2).sum(axis=2)[:, None]
+    square -= 2.0 * first @ second.transpose(0, 2, 1)
+    return np.asarray(-np.maximum(square, 0.0) / max(len(both), 1), np.float64)
 
 
 def _rows_in(atoms: IntArray, some: IntArray) -> IntArray:

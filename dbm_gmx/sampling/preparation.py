@@ -28,6 +28,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
+from dbm_gmx.sampling.droplet import cut_droplet
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -104,6 +105,8 @@ class Preparation:
     energies, swept
         kT per atom by number of steps, and by number of sweeps with windows, that were tried; nothing where
         the number was given.
+    part
+        Atoms of the droplet that it was tried on, and of the frame; nothing if that is the whole.
     """
 
     strain: Mapping[Types, Strain]
@@ -112,6 +115,7 @@ class Preparation:
     energies: Mapping[int, float]
     windows: int = 0
     swept: Mapping[int, float] = field(default_factory=dict)
+    part: tuple[int, int] | None = None
 
     @property
     def left(self) -> float:
@@ -140,7 +144,8 @@ class Preparation:
             more = "" if self.left < tolerance else ": TOO FEW"
             gain = f"{what} the energy by {self.left:.3f} kT per atom"
             sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
-            said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{more}")
+            where = f" (tried on {self.part[0]} of {self.part[1]} atoms)" if self.part else ""
+            said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{where}{more}")
         loose = [
             f"{types[1]} {strain.width:.4f} nm (strain {self.narrow[types].ratio:.1f})"
             for types, strain in self.strain.items()
@@ -195,9 +200,20 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     -------
     The sampler to work with, and what was found out.
     """
-    settings, conditions = sampler.settings, sampler.hamiltonian.conditions
-    if not is_asked(conditions, settings):
+    if not is_asked(sampler.hamiltonian.conditions, sampler.settings):
         return sampler, Preparation({}, {}, sampler.annealing, {}, sampler.windows)
+    part, some = cut_droplet(sampler, beads)
+    chosen, found = _prepare(part, some)
+    if part is sampler:
+        return chosen, found
+    widths = {name: molecule.width for name, molecule in chosen.hamiltonian.molecules.items()}
+    wider = with_widths(sampler, widths)
+    found = replace(found, part=(part.system.n_atoms, sampler.system.n_atoms))
+    return replace(wider, annealing=chosen.annealing, windows=chosen.windows), found
+
+
+def _prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
+    settings, conditions = sampler.settings, sampler.hamiltonian.conditions
     stream = preparation_stream(sampler.settings.seed)
     start, _ = begin(sampler, beads, None, stream, Clock())
     positions = start.positions
