@@ -466,10 +466,10 @@ def test_refinements_add_up():
 
 
 def test_seconds_of_stages_are_those_of_a_frame():
-    one = Refinement(seconds={"growth": 1.25, "sweeps": 20.0})
+    one = Refinement(seconds={"growth": 1.25, "windows": 0.0004, "sweeps": 20.0})
     two = Refinement(seconds={"growth": 1.5, "packing": 0.0125, "sweeps": 24.0})
     report = Report(contacts=(0,), refinement=one) + Report(contacts=(0,), refinement=two)
-    assert report.refinement.seconds == {"growth": 2.75, "sweeps": 44.0, "packing": 0.0125}
+    assert report.refinement.seconds == {"growth": 2.75, "windows": 0.0004, "sweeps": 44.0, "packing": 0.0125}
     assert (
         report.text().splitlines()[1] == "stages         growth 1.4 s, sweeps 22 s, packing 0.006 s a frame"
     )

@@ -26,6 +26,9 @@ from dbm_gmx.sampling.recollection import Remembered
 SHOWN = 5
 """Times of frames that are named, at most."""
 
+NOTHING = 0.0005
+"""s: a stage that takes less has had nothing to do."""
+
 
 @dataclass(frozen=True)
 class Refinement:
@@ -97,7 +100,8 @@ class Refinement:
 
     def stages(self, frames: int, atoms: int) -> list[str]:
         """Say how long the stages took for each of so many frames of so many atoms."""
-        spent = [f"{stage} {_seconds(total / frames)}" for stage, total in self.seconds.items()]
+        means = {stage: total / frames for stage, total in self.seconds.items()}
+        spent = [f"{stage} {_seconds(mean)}" for stage, mean in means.items() if mean >= NOTHING]
         said = [f"stages         {', '.join(spent)} a frame"] if spent else []
         return [*said, *self.cost.lines(frames - self.recalled, self.recalled, atoms)]
 
