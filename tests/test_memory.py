@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -251,11 +252,19 @@ def test_as_many_sweeps_as_the_energy_takes() -> None:
 
 
 @pytest.fixture(scope="module")
-def ready(liquid: Cut) -> Ready:
-    """Few molecules remember little: more is allowed than usual."""
+def timed(liquid: Cut) -> tuple[Ready, float]:
+    """Few molecules remember little: more is allowed than usual.  And the CPU time of it all."""
     method = Method(SETTINGS, WARM)
     mapper = make_backmapper(liquid.system, method, frames=FRAMES)
-    return make_ready(mapper, lambda n: liquid.beads[:n], frames=FRAMES)
+    begin = time.process_time()
+    ready = make_ready(mapper, lambda n: liquid.beads[:n], frames=FRAMES)
+    return ready, time.process_time() - begin
+
+
+@pytest.fixture(scope="module")
+def ready(timed: tuple[Ready, float]) -> Ready:
+    """All that was open is settled."""
+    return timed[0]
 
 
 @pytest.fixture(scope="module")
@@ -343,12 +352,23 @@ def test_independent_starts_recall_nothing(ready: Ready) -> None:
 
 
 def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
-    tally = Tally(liquid.system, {}, Told(assigned=ready.assigned, remembered=ready.remembered))
+    told = Told(assigned=ready.assigned, remembered=ready.remembered, once={"trials of recalling": 12.0})
+    tally = Tally(liquid.system, {}, told)
     for one in made:
         tally.add(one.atoms, one.beads, one.refinement)
     said = tally.report().text()
     assert f"{FRAMES - 4} recalled" in said
     assert "memory         of 4 frames" in said
+    labels = [line[:14].strip() for line in said.splitlines() if line.startswith("CPU")]
+    assert labels == ["CPU in full", "CPU recalled", "CPU once"]
+
+
+def test_frames_in_full_are_no_part_of_what_trials_cost(timed: tuple[Ready, float]) -> None:
+    """They are counted as the frames they are."""
+    ready, spent = timed
+    frames = sum(sum(convergence.cpu.values()) for _, convergence in ready.mapper.done.values())
+    assert frames > 0.1 * spent
+    assert frames + sum(ready.once.values()) == pytest.approx(spent, rel=0.05)
 
 
 @pytest.mark.parametrize(
