@@ -505,12 +505,26 @@ def _distinct(
 def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, stream: Stream) -> Candidates:
     """Conformers (k, copies, n, 3) from elsewhere, nm, of molecules that are one window, at their minima."""
     group, conformers, energies = grower.whole, list[FloatArray](), list[FloatArray]()
-    task = Task(GROWTH._replace(steps=0, descent=NEAR), stream.key)
     for positions in offered:
-        copies = take(group, molecules, positions)
-        energies.append(anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies))
+        copies, energy = _brought_down(grower, molecules, positions, stream)
+        energies.append(energy)
         conformers.append(copies.positions[:, group.arrays.free])
     return _distinct(grower, group, copies, conformers, energies)
+
+
+def mend(grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream) -> None:
+    """Bring molecules (copies, n, 3) nearer to a minimum, stereo elements to the state wanted (in place)."""
+    copies, _ = _brought_down(grower, molecules, positions, stream)
+    put(grower.whole, copies, positions)
+
+
+def _brought_down(
+    grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream
+) -> tuple[Copies, FloatArray]:
+    """Molecules near a minimum, each by itself, and their energies (copies,)."""
+    group, task = grower.whole, Task(GROWTH._replace(steps=0, descent=NEAR), stream.key)
+    copies = take(group, molecules, positions)
+    return copies, anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies)
 
 
 # --- fragments put near their beads ------------------------------------------------------------------

@@ -71,6 +71,7 @@ from dbm_gmx.sampling.growth import (
     find_candidates,
     grow,
     make_grower,
+    mend,
 )
 from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall, remember_molecules
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
@@ -84,8 +85,9 @@ log = logging.getLogger(__name__)
 LIMIT = 300
 """Sweeps after which the sampler gives up waiting for a stationary energy."""
 
-RECALLS, OFFERS = 10, 16
-"""Times a molecule is recalled, if it does not come out well; and times a short one is, to choose from."""
+RECALLS, OFFERS = 3, 16
+"""Times a molecule is recalled, if it does not come out well, before it is mended; and times a short one is
+recalled, to choose from."""
 
 MANY, ONE_OF = 12, 3
 """Of so many long molecules of a run, and more, one of three is grown; the others are recalled from these."""
@@ -510,6 +512,11 @@ def _recall_long(
         rows = rows[~_usable(grower, molecules.some(rows), atoms[rows])]
         if not len(rows):
             break
+    if len(rows):  # what is recalled of neighbours may not fit well enough for a stereocentre between them
+        made = atoms[rows]
+        mend(grower, molecules.some(rows), made, stream)
+        atoms[rows] = made
+        rows = rows[~_usable(grower, molecules.some(rows), made)]
     return np.setdiff1d(np.arange(len(asked)), rows), first
 
 
