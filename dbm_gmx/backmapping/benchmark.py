@@ -164,7 +164,8 @@ def _timed(what: str, mapper: Backmapper, frames: list[Frame], repeats: int) -> 
 def cpu_table(timings: Sequence[Timing]) -> list[str]:
     """Lines of a table: CPU time by stage for 1,000 atoms."""
     rows = [per_thousand(timing.cpu, timing.atoms) for timing in timings]
-    stages = list(dict.fromkeys(stage for row in rows for stage in row))
+    named = dict.fromkeys(stage for row in rows for stage in row if float(brief(row[stage])))
+    stages = list(named)
     widths = [max(7, len(name)) for name in (*stages, "all")]
     heads = [f"{name:>{width}}" for name, width in zip((*stages, "all"), widths, strict=True)]
     lines = [" ".join([f"{'CPU s per 1,000 atoms':<22}", *heads])]
