@@ -365,9 +365,9 @@ MUTATIONS = [
             ),
             (
                 "sampling/sampler.py",
-                "                advance(chain, stream, self.team)\n"
-                "            shake_all(positions, self.arrays.molecules, self.arrays.bonds)\n",
-                "                advance(chain, stream, self.team)\n",
+                "    positions = chain.conf.positions\n"
+                "    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)\n",
+                "    positions = chain.conf.positions\n",
             ),
         ),
     ),
@@ -557,8 +557,73 @@ MUTATIONS = [
         "runs-of-one-type-share-random-numbers",
         "tests/test_sampler.py -k runs",
         "sampling/sampler.py",
-        "wanted, np.arange(match.count), match.first_atom)",
-        "wanted, np.arange(match.count), 0)",
+        "        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)\n"
+        "        chosen",
+        "        molecules = Molecules(centres, wanted, np.arange(match.count), 0)\n        chosen",
+    ),
+    one(
+        "partners-are-seen-where-other-blocks-move-them",
+        "tests/test_chain.py -k tracked",
+        "sampling/views.py",
+        "        seen = view.hidden[known] == SEEN or (view.hidden[known] == PARTNER and not home)\n",
+        "        seen = view.hidden[known] != OWN\n",
+    ),
+    one(
+        "what-a-block-did-not-see-stays-hidden",
+        "tests/test_chain.py -k tracked",
+        "sampling/views.py",
+        "            _set(arrays, at, view, view.listed[known], at.first_atom "
+        "+ arrays.known[first_known + known])\n",
+        "            pass\n",
+    ),
+    one(
+        "atoms-look-one-shell-too-near",
+        "tests/test_chain.py -k tracked",
+        "sampling/views.py",
+        "    shell = int(math.sqrt(x * x + y * y + z * z) / THICK) + 1\n",
+        "    shell = int(math.sqrt(x * x + y * y + z * z) / THICK)\n",
+    ),
+    one(
+        "blocks-do-not-see-what-others-have-moved",
+        "tests/test_chain.py -k tracked",
+        "sampling/views.py",
+        "            view.around[d, e] = place.positions[atom, d] + view.shift[e, d] - view.centre[d]\n",
+        "            view.around[d, e] += place.beads[0, d] - place.beads[0, d]\n",
+    ),
+    one(
+        "bonds-stay-soft-to-the-end",
+        "tests/test_preparation.py -k ends",
+        "sampling/packing.py",
+        "LASTLY = Stretch(SETTLED, fine=True)",
+        "LASTLY = Stretch(SETTLED)",
+    ),
+    one(
+        "annealing-that-gains-by-chance",
+        "tests/test_preparation.py -k twice",
+        "sampling/preparation.py",
+        "    return (energies, steps) if gains else (again, 0)\n",
+        "    return energies, steps\n",
+    ),
+    one(
+        "a-droplet-is-not-around-the-middle",
+        "tests/test_droplet.py -k middle",
+        "sampling/droplet.py",
+        "    taken[order[before < atoms]] = True\n",
+        "    taken[: int((before < atoms).sum())] = True\n",
+    ),
+    one(
+        "all-molecules-are-grown",
+        "tests/test_memory.py -k few_are_grown",
+        "sampling/sampler.py",
+        "    if grower.short or count < MANY or not sampler.settings.memory:\n",
+        "    if True:\n",
+    ),
+    one(
+        "molecules-are-not-mended",
+        "tests/test_memory.py -k mended",
+        "sampling/growth.py",
+        "    copies, _ = _brought_down(grower, molecules, positions, stream)\n    put(",
+        "    copies = take(grower.whole, molecules, positions)\n    put(",
     ),
     one(
         "neighbours-listed-anew-in-every-stage",
