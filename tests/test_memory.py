@@ -367,7 +367,7 @@ def test_independent_starts_recall_nothing(ready: Ready) -> None:
 
 
 def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
-    told = Told(assigned=ready.assigned, remembered=ready.remembered, once={"trials of recalling": 12.0})
+    told = Told(assigned=ready.assigned, remembered=ready.remembered, once={"memory": 12.0})
     tally = Tally(liquid.system, {}, told)
     for one in made:
         tally.add(one.atoms, one.beads, one.refinement)

@@ -18,7 +18,7 @@ from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
 from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
 
-STEREO, TRIALS, RECALLING = "inference of stereo", "trials of annealing", "trials of recalling"
+STEREO, TRIALS, MEMORY = "inference of stereo", "trials of annealing", "memory"
 """What is done once, as the summary calls it."""
 
 
@@ -94,10 +94,10 @@ def make_ready(
         mapper, assigned = assign_states(mapper, beads, tacticity)
     with clock.stage(TRIALS):
         mapper, prepared = _prepared(mapper, beads)
-    with clock.stage(RECALLING):
+    with clock.stage(MEMORY):
         memory = find_memory(mapper, beads, run)
     kept = sum(sum(convergence.cpu.values()) for _, convergence in memory.mapper.done.values())
-    once = clock.cpu | {RECALLING: clock.cpu[RECALLING] - kept}
+    once = clock.cpu | {MEMORY: clock.cpu[MEMORY] - kept}
     return Ready(assigned, prepared, memory, run, once)
 
 
