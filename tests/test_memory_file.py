@@ -50,7 +50,8 @@ from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 FRAMES, COPIES = 8, 8
-SETTINGS = Settings(annealing=0, check=False, tolerance=0.3)
+# the energy of so few atoms is uncertain, and they remember little: more is allowed than usual
+SETTINGS = Settings(annealing=0, check=False, tolerance=0.6)
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +385,7 @@ def test_a_start_that_ends_higher_is_not_used(
 
     def better(one: Sampler, beads: Frame, **more: Any) -> tuple[np.ndarray, Convergence]:
         atoms, convergence = usual(one, beads, **more)
-        lower = 0.4 * one.hamiltonian.kt * liquid.system.n_atoms
+        lower = 0.8 * one.hamiltonian.kt * liquid.system.n_atoms
         return atoms, replace(convergence, energies=convergence.energies - lower)
 
     monkeypatch.setattr(Sampler, "__call__", better)
@@ -522,8 +523,8 @@ def test_findings_hold_for_as_thorough_a_sampler_only(kept: KeptMemory, liquid: 
     assert kept.findings is not None
     fewer = replace(kept, findings=kept.findings._replace(steps=kept.findings.steps[1:]))
     assert what_differs(fewer, sampler) == ["other moves"]
-    higher = replace(kept, findings=kept.findings._replace(excess=0.151))
-    assert what_differs(higher, sampler) == ["0.151 kT per atom above frames sampled in full"]
+    higher = replace(kept, findings=kept.findings._replace(excess=0.301))
+    assert what_differs(higher, sampler) == ["0.301 kT per atom above frames sampled in full"]
 
 
 def test_states_that_no_fragment_has_are_said(polymer: Cut) -> None:

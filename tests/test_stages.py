@@ -159,7 +159,7 @@ def is_thermal(made: Cut) -> bool:
     """Whether the energy of the terms is that of equilibrium.
 
     Half a kT for each of three coordinates of N atoms scatters by the root of 1.5 N, in kT: here the
-    difference of two means of two frames by 0.07 kT an atom.  Without sweeps it is 0.7.
+    difference of two means of two frames by 0.07 kT an atom.
     """
     found = energies(made, sampled(made, FLEXIBLE), FLEXIBLE)[0]
     expected = energies(made, equilibrated(made), FLEXIBLE)[0]
@@ -168,8 +168,10 @@ def is_thermal(made: Cut) -> bool:
 
 
 def test_sweeps_make_energies_those_of_the_temperature(liquid: Cut) -> None:
-    assert is_thermal(liquid)
-    with without(*SWEEPS):
+    # packing comes near to that by itself: what was grown lies in a minimum
+    with without(*PACKING):
+        assert is_thermal(liquid)
+    with without(*PACKING, *SWEEPS):
         assert not is_thermal(liquid)
 
 
