@@ -570,7 +570,7 @@ MUTATIONS = [
     ),
     one(
         "what-a-block-did-not-see-stays-hidden",
-        "tests/test_chain.py -k tracked",
+        "tests/test_chain.py -k polystyrene",
         "sampling/views.py",
         "            _set(arrays, at, view, view.listed[known], at.first_atom "
         "+ arrays.known[first_known + known])\n",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from cut import cut
 from exact import (
     CHARGED,
     CONTACT,
@@ -24,6 +27,7 @@ from exact import (
 from systems import Example
 
 from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.options import Conditions
@@ -64,6 +68,17 @@ def test_energy_is_tracked_in_octane(octane: Example, constraints: str) -> None:
     check_books(chain, octane.system, conditions, octane.box)
     moved = np.linalg.norm(chain.conf.positions - octane.atoms, axis=1)
     assert (moved > 0).all()
+
+
+def test_energy_is_tracked_in_polystyrene(tmp_path: Path) -> None:
+    # of a longer molecule a cluster of blocks moves a part, and some partners of it stand still
+    made = cut(share_path("reference", "sps"), tmp_path / "sps", "SPS", 2)
+    atoms, conditions = made.atoms[0], Conditions(568.0, rvdw=0.9, rcoulomb=0.9, constraints="none")
+    chain = start(made.system, conditions, atoms.positions.astype(np.float64), atoms.box)
+    clusters, listed = chain.conf.arrays.clusters, ~chain.conf.arrays.clusters.mobile
+    assert len(clusters.mobile) > listed.sum() > 0
+    sweeps(chain, 10)
+    check_books(chain, made.system, conditions, atoms.box)
 
 
 @pytest.mark.parametrize("move_type", [None, GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION])

@@ -14,12 +14,12 @@ from dbm_gmx.files.share import share_path
 
 KT = 2.91  # kJ/mol at 350 K
 ATOMS = 2730
-AGREE, SPOILED = 0.25 * KT * ATOMS, 0.5 * KT * ATOMS
+AGREE, SPOILED = 0.25 * KT * ATOMS, 0.05 * KT * ATOMS
 """How far a potential energy may be from that of the run, and how far that of spoiled atoms must be, kJ/mol.
 
 The energy of one frame scatters by 0.026 kT an atom (the root of twice the number of atoms, in kT), the
 difference of two by 0.037: the first limit is seven times that.  Atoms that were packed and not refined are
-too high by 1.0 kT an atom.
+too high by 0.08 kT an atom.
 """
 
 
