@@ -17,8 +17,7 @@ from dbm_gmx.backmapping.cost import Cost, brief, per_thousand
 from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import Match
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System, whole_beads, with_counts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
@@ -203,13 +202,7 @@ def steps_line(cpu: float, step: MdStep) -> str:
 
 def repeat_system(system: System, copies: int) -> System:
     """The system with every run of molecules so many times as long."""
-    molecules = tuple((name, count * copies) for name, count in system.topology.molecules)
-    matches, bead, atom = [], 0, 0
-    for match in system.matches:
-        count = match.count * copies
-        matches.append(Match(match.moltype, match.mapping, count, first_bead=bead, first_atom=atom))
-        bead, atom = bead + count * len(match.mapping.names), atom + count * match.moltype.n_atoms
-    return replace(system, topology=replace(system.topology, molecules=molecules), matches=tuple(matches))
+    return with_counts(system, [match.count * copies for match in system.matches])
 
 
 def repeat_frame(system: System, frame: Frame, n: int) -> Frame:

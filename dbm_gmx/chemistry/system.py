@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,20 @@ def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Top
     check_owners(matches)
     _compare_bonds(cg, matches)
     return System(topology, mappings, matches)
+
+
+def with_counts(system: System, counts: Sequence[int]) -> System:
+    """The system with so many molecules in each of its runs; runs of none are left out."""
+    matches, bead, atom = [], 0, 0
+    for match, count in zip(system.matches, counts, strict=True):
+        if count:
+            matches.append(Match(match.moltype, match.mapping, count, first_bead=bead, first_atom=atom))
+            bead += count * len(match.mapping.names)
+            atom += count * match.moltype.n_atoms
+    topology = replace(
+        system.topology, molecules=tuple((match.moltype.name, match.count) for match in matches)
+    )
+    return replace(system, topology=topology, matches=tuple(matches))
 
 
 def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:

@@ -6,17 +6,15 @@ size: of a large frame it is tried on a part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, SignArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.stereo import chirality_of_copies
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, with_counts
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, with_team
 
 ATOMS = 20_000
@@ -60,27 +58,13 @@ def cut_droplet(sampler: Sampler, beads: Frame, atoms: int = ATOMS) -> tuple[Sam
     for match, rows, signs in zip(system.matches, chosen, known, strict=True):
         states.setdefault(match.moltype.name, []).append(signs[rows])
     part = make_sampler(
-        _with_some(system, chosen),
+        with_counts(system, [int(rows.sum()) for rows in chosen]),
         sampler.hamiltonian.conditions,
         sampler.settings,
         {name: np.concatenate(signs) for name, signs in states.items()},
     )
     part = replace(with_team(part, sampler.team), annealing=sampler.annealing, windows=sampler.windows)
     return part, replace(beads, positions=(whole - whole.min(axis=0)).astype(np.float32), box=box)
-
-
-def _with_some(system: System, chosen: Sequence[BoolArray]) -> System:
-    """The system with some molecules of each run."""
-    matches, atom, bead = [], 0, 0
-    for match, rows in zip(system.matches, chosen, strict=True):
-        if rows.any():
-            run = Match(match.moltype, match.mapping, int(rows.sum()), first_bead=bead, first_atom=atom)
-            matches.append(run)
-            bead += run.count * len(match.mapping.names)
-            atom += run.count * match.moltype.n_atoms
-    molecules = tuple((match.moltype.name, match.count) for match in matches)
-    topology = replace(system.topology, molecules=molecules)
-    return replace(system, topology=topology, matches=tuple(matches))
 
 
 def _nearest_images(molecules: FloatArray, frame: Frame) -> FloatArray:

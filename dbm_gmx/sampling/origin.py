@@ -82,16 +82,7 @@ def origin_of(hamiltonian: Hamiltonian, *, frames: int, source: str) -> Origin:
     """What a memory is made of that is made now, of so many frames of a system."""
     system, conditions = hamiltonian.system, hamiltonian.conditions
     widths = {name: molecule.width for name, molecule in hamiltonian.molecules.items()}
-    molecules, between = _digests(system, conditions, widths)
-    return Origin(
-        conditions.temperature,
-        conditions.thermostat,
-        molecules,
-        between,
-        frames,
-        source,
-        day=date.today().isoformat(),
-    )
+    return _origin_now(conditions, _digests(system, conditions, widths), frames, source)
 
 
 def origin_of_atoms(
@@ -101,16 +92,16 @@ def origin_of_atoms(
 
     ``known`` says whether their cut-offs and constraints are those of the conditions.
     """
-    molecules, between = _digests(system, conditions, {}) if known else (_unknown(system), "")
-    return Origin(
-        conditions.temperature,
-        conditions.thermostat,
-        molecules,
-        between,
-        frames,
-        source,
-        day=date.today().isoformat(),
-    )
+    digests = _digests(system, conditions, {}) if known else (_unknown(system), "")
+    return _origin_now(conditions, digests, frames, source)
+
+
+def _origin_now(
+    conditions: Conditions, digests: tuple[dict[str, MoleculeOrigin], str], frames: int, source: str
+) -> Origin:
+    """What a memory of this version and day is made of."""
+    day = date.today().isoformat()
+    return Origin(conditions.temperature, conditions.thermostat, *digests, frames, source, day=day)
 
 
 def _counts(system: System) -> dict[str, int]:
