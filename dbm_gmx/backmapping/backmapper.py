@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import gcd
 from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.cost import Cost
@@ -92,13 +93,17 @@ class Backmapper:
     done: Done = field(default_factory=dict)
     kept: KeptMemory | None = None
 
-    def __call__(self, frames: Iterable[Frame], *, generate: Generate | None = None) -> Iterator[Rebuilt]:
+    def __call__(
+        self, frames: Iterable[Frame], *, begin: int = 0, generate: Generate | None = None
+    ) -> Iterator[Rebuilt]:
         """Rebuild frames, several at a time.
 
         Parameters
         ----------
         frames
             Beads.
+        begin
+            Number of the first of them in the run: others have been rebuilt before.
         generate
             Used instead of the model's network.
 
@@ -107,7 +112,7 @@ class Backmapper:
         Frame by frame in order, and of each frame all samples.
         """
         settings = self.settings
-        rebuilt = self._begin(frames)
+        rebuilt = self._begin(frames, begin)
         if not settings.grows:
             rebuilt = self._generated(rebuilt, generate)
         if settings.uses_sampler:
@@ -116,9 +121,9 @@ class Backmapper:
             rebuilt = self._generated(rebuilt, generate)
         return rebuilt
 
-    def _begin(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
+    def _begin(self, frames: Iterable[Frame], first: int) -> Iterator[Rebuilt]:
         """Yield whole beads, once for each sample."""
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(frames, first):
             beads = replace(frame, positions=whole_beads(self.system, frame))
             for sample in range(self.settings.samples):
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
@@ -132,12 +137,22 @@ class Backmapper:
     def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
         network = self._network_stage(generate)
-        for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
+        for batch in _batches(rebuilt, self._in_hand):
             begin = time.perf_counter()
             placed = network(batch)
             spent = Refinement(seconds={NETWORK: (time.perf_counter() - begin) / len(batch)})
             for one, positions in zip(batch, placed, strict=True):
                 yield replace(one, positions=positions, refinement=one.refinement + spent)
+
+    @property
+    def _in_hand(self) -> int:
+        """Reconstructions the network works on together."""
+        return max(1, IN_HAND // self.system.n_atoms)
+
+    @property
+    def together(self) -> int:
+        """Frames that are not made apart: to the last bit, one of the network depends on those beside it."""
+        return self._in_hand // gcd(self._in_hand, self.settings.samples) if self.settings.uses_network else 1
 
     def _network_stage(self, generate: Generate | None) -> NetworkStage:
         """Set up the network; ``generate`` is used in its place."""

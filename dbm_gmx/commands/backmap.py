@@ -16,6 +16,7 @@ from dbm_gmx.commands.arguments import (
     add_model,
     add_process,
     add_relaxing,
+    add_restart,
     add_tolerance,
     auto,
     count,
@@ -24,7 +25,7 @@ from dbm_gmx.commands.arguments import (
 )
 from dbm_gmx.commands.relax import say
 from dbm_gmx.errors import ExitCode
-from dbm_gmx.options import RelaxSettings, Settings
+from dbm_gmx.options import Outputs, RelaxSettings, Settings
 
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
@@ -57,6 +58,7 @@ def add_parser(commands: Commands) -> None:
         "(aa_chirality.gro for aa.xtc if there is a --tacticity, else not written)",
     )
     _add_settings(command)
+    add_restart(command)
     add(
         "--relax",
         type=Path,
@@ -151,20 +153,16 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
-    done = backmap(
-        inputs,
-        options.output,
-        method,
-        first_frame=options.first,
-        conformer=conformer,
-        quiet=options.quiet,
-    )
+    outputs = Outputs(options.output, options.first, conformer, options.restart, wanted is not None)
+    done = backmap(inputs, outputs, method, quiet=options.quiet)
     if not options.quiet:
         print(done.report.text())
     if wanted is not None:
         from dbm_gmx.backmapping.hand_off import hand_off
+        from dbm_gmx.files.record import forget_run
 
         relaxations = hand_off(inputs, done, wanted, quiet=options.quiet)
+        forget_run(options.output)
         if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
             return ExitCode.FAILED
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
