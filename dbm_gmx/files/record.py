@@ -98,8 +98,8 @@ class Line(NamedTuple):
 
     Attributes
     ----------
-    index, sample, time
-        Of the frame in its file; ps.
+    frame, sample, time
+        Number of the frame in its file, number of the sample, ps.
     seconds
         Wall time of all runs until then.
     said
@@ -108,7 +108,7 @@ class Line(NamedTuple):
         Of each file: its bytes until then, and a digest of those that this frame has added.
     """
 
-    index: int
+    frame: int
     sample: int
     time: float
     seconds: float
@@ -224,6 +224,9 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
         The earlier run was made of something else; another run writes; nothing can be written.
     """
     path = record_name(output)
+    making = {part_name(one).resolve() for one in files}
+    if taken := [one for one in job.inputs if one.resolve() in making]:
+        raise InputError("is the name of the output in the making: give it another name", path=taken[0])
     with ExitStack() as stack:
         for one in dict.fromkeys([output, *files]):
             stack.enter_context(locked(one))
@@ -337,7 +340,16 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     for key, words in (("command", "command"), ("version", "version of dbm-gmx"), ("files", "output files")):
         if before.get(key) != now[key]:
             yield f"{words} {_brief(before.get(key))}, now {_brief(now[key])}"
-    was, given = {f.path: f.sha256 for f in _known(before)}, {f.path: f.sha256 for f in _known(now)}
+    yield from changed_files(_known(before), _known(now))
+    old, new = before.get("settings", {}), now["settings"]
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
+
+
+def changed_files(before: Sequence[FileFacts], now: Sequence[FileFacts]) -> Iterator[str]:
+    """Say which files are not what they were; a file that was moved is still the same."""
+    was, given = {f.path: f.sha256 for f in before}, {f.path: f.sha256 for f in now}
     for name, digest in given.items():
         if name in was and digest != was[name]:
             yield f"{name} has changed"
@@ -346,10 +358,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     for name, digest in was.items():
         if name not in given and digest not in given.values():
             yield f"{name} is not given"
-    old, new = before.get("settings", {}), now["settings"]
-    for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
-            yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
 
 
 def _brief(value: Any) -> str:

@@ -227,7 +227,7 @@ def _given(protocol: Protocol, atoms: Atoms) -> dict[str, Any]:
         "restraints": settings.restrain,
         "spread": settings.width,
         "seed": settings.seed,
-        **{key: value for key, value in zip(("begin", "end", "dt"), atoms.times, strict=True)},
+        **dict(zip(("begin", "end", "dt"), atoms.times, strict=True)),
     }
 
 
