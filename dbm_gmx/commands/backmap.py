@@ -162,9 +162,9 @@ def run(options: Namespace) -> int:
         from dbm_gmx.files.record import forget_run
 
         relaxations = hand_off(inputs, done, wanted, quiet=options.quiet)
-        forget_run(options.output)
         if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
-            return ExitCode.FAILED
+            return ExitCode.FAILED  # the next try begins with what there is
+        forget_run(options.output)
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
 
 
