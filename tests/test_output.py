@@ -97,15 +97,17 @@ def test_a_disk_that_loses_what_it_has_taken_is_noticed(
         return len(data)
 
     monkeypatch.setattr(os, "pwrite", lies)
-    written = 0
-    with (
-        pytest.raises(InputError, match="not what is read back"),
-        open_writer(tmp_path / "x.xtc", SYSTEM) as writer,
-    ):
-        for number in range(8):
-            writer.write(frame(number))
-            written += 1
-    assert count(tmp_path / "x.part.xtc") == written > 0
+    written: list[int] = []
+
+    def run() -> None:
+        with open_writer(tmp_path / "x.xtc", SYSTEM) as writer:
+            for number in range(8):
+                writer.write(frame(number))
+                written.append(number)
+
+    with pytest.raises(InputError, match="not what is read back"):
+        run()
+    assert count(tmp_path / "x.part.xtc") == len(written) > 0
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
