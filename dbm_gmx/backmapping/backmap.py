@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -22,6 +22,7 @@ from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import Inputs, Method
+from dbm_gmx.parallel import Workers
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def backmap(
     *,
     first_frame: Path | None = None,
     conformer: Path | None = None,
+    crew: Workers | None = None,
     quiet: bool = True,
 ) -> Backmapped:
     """Rebuild the atoms of a coarse-grained trajectory.
@@ -80,6 +82,8 @@ def backmap(
         A ``.gro`` of the first frame; of several samples as for ``output``.
     conformer
         A ``.gro`` of a frame in which every stereocentre is as in all others: a reference for the next run.
+    crew
+        Processes that frames are sent to, see :mod:`dbm_gmx.cluster`; none where they are rebuilt here.
     quiet
         No progress bar; there is none either where standard error is no terminal.
 
@@ -97,7 +101,7 @@ def backmap(
     known = given_chirality(system, inputs.reference, conformers=system.conformers)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
-    mapper = make_backmapper(system, method, chirality=chirality, frames=total)
+    mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
     begin = time.monotonic()
     with ExitStack() as stack:
         writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from dbm_gmx.errors import InputError
 from dbm_gmx.options import (
     ASSUMED,
     MODEL,
@@ -27,6 +29,9 @@ from dbm_gmx.options import (
     RelaxSettings,
     Settings,
 )
+
+if TYPE_CHECKING:
+    from dbm_gmx.parallel import Workers
 
 
 class Commands(Protocol):
@@ -302,6 +307,48 @@ def add_process(command: ArgumentParser) -> None:
     """Add threads, and how much is said."""
     command.add_argument("--threads", type=count(1), help="CPU threads (all cores)")
     add_quiet(command)
+
+
+def add_cluster(command: ArgumentParser) -> None:
+    """Add processes that frames are sent to."""
+    command.add_argument(
+        "--dask",
+        nargs="?",
+        const=LOCAL,
+        metavar="WHERE",
+        help="send frames to processes: of this machine (--threads of them), or of a Dask cluster at "
+        "tcp://HOST:PORT or in a scheduler file",
+    )
+
+
+LOCAL = "local"
+"""In place of the address of a cluster: processes of this machine."""
+
+
+@contextmanager
+def crew_of(options: Namespace) -> Iterator[Workers | None]:
+    """Processes that frames are sent to, while the block lasts; ``None`` where they are not.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed, or no scheduler answers.
+    """
+    if options.dask is None:
+        yield None
+        return
+    try:
+        from dbm_gmx.cluster import open_crew
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--dask needs {error.name}, which is not installed: pip install 'dbm-gmx[cluster]'; without it "
+            "a run can be cut into parts (--part)"
+        ) from error
+    from dbm_gmx.parallel import thread_count
+
+    where = None if options.dask == LOCAL else options.dask
+    with open_crew(where, options.threads or thread_count()) as crew:
+        yield crew
 
 
 def add_quiet(command: ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_cluster,
     add_conditions,
     add_inputs,
     add_method,
@@ -19,6 +20,7 @@ from dbm_gmx.commands.arguments import (
     add_tolerance,
     auto,
     count,
+    crew_of,
     inputs_and_method,
     record_of,
 )
@@ -29,6 +31,7 @@ from dbm_gmx.options import RelaxSettings, Settings
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
     from dbm_gmx.backmapping.summary import Report
+    from dbm_gmx.gromacs.relaxation import Relaxation
 
 RELAXED = Path()
 """Stands for a name that follows from that of the output."""
@@ -67,6 +70,7 @@ def add_parser(commands: Commands) -> None:
     )
     add("--workdir", type=Path, metavar="FOLDER", help="write a folder for further runs of GROMACS: run.sh")
     add_relaxing(command)
+    add_cluster(command)
     add_process(command)
     command.set_defaults(run=run)
 
@@ -151,22 +155,25 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
-    done = backmap(
-        inputs,
-        options.output,
-        method,
-        first_frame=options.first,
-        conformer=conformer,
-        quiet=options.quiet,
-    )
-    if not options.quiet:
-        print(done.report.text())
-    if wanted is not None:
-        from dbm_gmx.backmapping.hand_off import hand_off
+    relaxations: list[Relaxation] = []
+    with crew_of(options) as crew:
+        done = backmap(
+            inputs,
+            options.output,
+            method,
+            first_frame=options.first,
+            conformer=conformer,
+            crew=crew,
+            quiet=options.quiet,
+        )
+        if not options.quiet:
+            print(done.report.text())
+        if wanted is not None:
+            from dbm_gmx.backmapping.hand_off import hand_off
 
-        relaxations = hand_off(inputs, done, wanted, quiet=options.quiet)
-        if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
-            return ExitCode.FAILED
+            relaxations = hand_off(inputs, done, replace(wanted, crew=crew), quiet=options.quiet)
+    if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
+        return ExitCode.FAILED
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_cluster,
     add_ensemble,
     add_mapping,
     add_preprocessor,
@@ -17,6 +18,7 @@ from dbm_gmx.commands.arguments import (
     add_times,
     conditions_of,
     count,
+    crew_of,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -76,6 +78,7 @@ def add_parser(commands: Commands) -> None:
         default=1,
         help="random seed of errors, floor, clusters and classifier (%(default)s)",
     )
+    add_cluster(command)
     add_process(command)
     command.set_defaults(run=run)
 
@@ -93,14 +96,15 @@ def run(options: Namespace) -> int:
         check_folder(folder)
     conditions, defines = conditions_of(options)
     inputs = record_of(options, EvaluateInputs)
-    evaluation = evaluate(
-        replace(inputs, defines=(*defines, *inputs.defines)),
-        conditions=conditions,
-        slow=tuple(part for part in SLOW if part not in options.left_out),
-        seed=options.seed,
-        threads=threads,
-        quiet=options.quiet or options.json,
-    )
+    with crew_of(options) as crew:
+        evaluation = evaluate(
+            replace(inputs, defines=(*defines, *inputs.defines)),
+            conditions=conditions,
+            slow=tuple(part for part in SLOW if part not in options.left_out),
+            seed=options.seed,
+            workers=crew or threads,
+            quiet=options.quiet or options.json,
+        )
     page = None if folder is None else write_report(evaluation, folder)
     if options.json:
         print(scores_text(evaluation), end="")

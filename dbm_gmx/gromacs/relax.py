@@ -34,7 +34,7 @@ from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, re
 from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
 from dbm_gmx.gromacs.run_parameters import Run, wanted_runs
 from dbm_gmx.options import AtomInputs, RelaxSettings
-from dbm_gmx.parallel import side_by_side
+from dbm_gmx.parallel import Workers, side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def relax(
     *,
     beads: Path | None = None,
     settings: RelaxSettings | None = None,
+    crew: Workers | None = None,
     quiet: bool = True,
 ) -> Relaxation:
     """Relax an atomistic trajectory with GROMACS.
@@ -129,7 +130,7 @@ def relax(
         n_beads = sum(match.count * len(match.mapping.names) for match in atoms.matches)
         references = read_frames(beads, n_atoms=n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt)
         atoms = replace(atoms, beads=references)
-    return relax_frames(atoms, output, prepared=prepared, settings=settings, quiet=quiet)
+    return relax_frames(atoms, output, prepared=prepared, settings=settings, crew=crew, quiet=quiet)
 
 
 def prepare(settings: RelaxSettings) -> Preparation:
@@ -160,25 +161,33 @@ def _wanted_mappings(
 
 
 def relax_frames(
-    atoms: Atoms, output: Path, *, prepared: Preparation, settings: RelaxSettings, quiet: bool = True
+    atoms: Atoms,
+    output: Path,
+    *,
+    prepared: Preparation,
+    settings: RelaxSettings,
+    crew: Workers | None = None,
+    quiet: bool = True,
 ) -> Relaxation:
     """Relax frames of atoms, several at a time, and write them in order.
 
     Frames finished by an earlier run of the same job, which was ended or of which others failed, are
-    taken from the folder ``output.work`` beside the output.
+    taken from the folder ``output.work`` beside the output.  Processes that frames are sent to work in that
+    folder as well.
 
     Raises
     ------
     InputError
         If no frame could be relaxed, or the input is damaged; the frames before are kept.
     """
-    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    all_of_them = 1 if crew is not None else max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    threads = settings.threads or all_of_them
     protocol = make_protocol(atoms, prepared, replace(settings, threads=threads))
     folder = output.with_name(f"{output.name}.work")
     tally = RelaxTally(protocol, atoms.matches)
     begin = time.monotonic()
-    frame = partial(_relaxed, protocol, folder)
-    work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=AHEAD, abandon=stop_all)
+    frame = partial(_relaxed, protocol, folder.absolute())
+    work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
     with open_writer(output, atoms.topology) as writer, closing(work) as done:
         for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
             tally.add(task, result)
