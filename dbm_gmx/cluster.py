@@ -84,9 +84,10 @@ class Crew:
         try:
             yield submit
         except KilledWorker as error:
+            last = error.last_worker.address
             raise InputError(
-                f"workers were lost again and again over the same frame, the last one {error.last_worker.address}"
-                "; for lack of memory, as a rule: give each worker more"
+                f"workers were lost again and again over the same frame, the last one {last}; for lack of "
+                "memory, as a rule: give each worker more"
             ) from error
         finally:
             with suppress(Exception):  # whatever ends the run, a scheduler that is gone is not worth a word

@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -64,7 +63,7 @@ class Threads:
     ) -> Iterator[Callable[[Any], Future[Any]]]:
         """See :class:`Workers`."""
         with ThreadPoolExecutor(self.count) as pool:
-            yield partial(pool.submit, work)
+            yield lambda job: pool.submit(work, job)
 
 
 def side_by_side(

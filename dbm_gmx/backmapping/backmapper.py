@@ -45,7 +45,7 @@ SMALL = 20_000
 
 
 TOGETHER = 2000
-"""Atoms of the frames that are sent to another process together: smaller ones are done too soon to be sent alone."""
+"""Atoms of frames that are sent to another process together: smaller ones are done too soon to go alone."""
 
 
 AHEAD = 3

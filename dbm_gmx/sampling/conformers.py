@@ -199,7 +199,9 @@ class ConformerPools:
             return self._pools[key]
 
 
-def _pools_of(kt: float, count: int, seed: int, drawn: dict[tuple[object, ...], FloatArray]) -> ConformerPools:
+def _pools_of(
+    kt: float, count: int, seed: int, drawn: dict[tuple[object, ...], FloatArray]
+) -> ConformerPools:
     pools = ConformerPools(kt, count, seed)
     pools._pools.update(drawn)
     return pools
