@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,6 +13,7 @@ from dbm_gmx import __version__
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, models, plan, relax, train
 from dbm_gmx.commands import map as map_
 from dbm_gmx.errors import ExitCode, InputError
+from dbm_gmx.interrupts import answering, end_now
 
 COMMANDS = (backmap, map_, relax, evaluate, train, models, check, plan, benchmark)
 """In the order of the help."""
@@ -45,16 +45,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _log(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
     # threads that wait must not burn the cores of others; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # a batch system ends a job with SIGTERM: keep the finished frames then, as after Ctrl-C
-    signal.signal(signal.SIGTERM, lambda *_: _interrupt())
+    with answering(at_once=arguments is None):
+        return _run(options, is_program=arguments is None)
+
+
+def _run(options: argparse.Namespace, *, is_program: bool) -> int:
+    """Run a command; returns the exit code."""
     try:
         return int(options.run(options))
-    except InputError as error:
-        print(f"dbm-gmx: error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("dbm-gmx: interrupted; the frames finished so far are kept", file=sys.stderr)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (InputError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            print(f"dbm-gmx: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt as signal:
+        said = f"interrupted ({signal})" if str(signal) else "interrupted"
+        if is_program:
+            end_now([said])
+        print(f"dbm-gmx: {said}", file=sys.stderr)
     return ExitCode.FAILED
 
 
@@ -65,7 +73,3 @@ def _log(level: int) -> None:
     ours = logging.getLogger("dbm_gmx")
     ours.handlers, ours.propagate = [handler], False
     ours.setLevel(level)
-
-
-def _interrupt() -> NoReturn:
-    raise KeyboardInterrupt

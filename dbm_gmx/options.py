@@ -102,6 +102,32 @@ class Inputs:
 
 
 @dataclass(frozen=True)
+class Outputs:
+    """What is written of a reconstruction.
+
+    Attributes
+    ----------
+    frames
+        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.  Of several samples each gets a file of its own:
+        ``aa_1.xtc``, ``aa_2.xtc`` and so on for ``aa.xtc``.
+    first
+        A ``.gro`` of the first frame; of several samples as for ``frames``.
+    conformer
+        A ``.gro`` of a frame in which every stereocentre is as in all others: a reference for the next run.
+    restart
+        Whether frames that an ended run has left are made anew.
+    record_stays
+        Whether the record of the run stays when all is written: more is to be made of it.
+    """
+
+    frames: Path
+    first: Path | None = None
+    conformer: Path | None = None
+    restart: bool = False
+    record_stays: bool = False
+
+
+@dataclass(frozen=True)
 class AtomInputs:
     """The files that say what the atoms are and where.
 
@@ -365,6 +391,8 @@ class RelaxSettings:
         Warnings of ``gmx grompp`` that are let pass.
     seed
         Of the velocities and the friction, together with the index of the frame.
+    restart
+        Whether frames that an ended run has left are relaxed anew.
     """
 
     mdp: Path | None = None
@@ -380,6 +408,7 @@ class RelaxSettings:
     timeout: float = 3600.0
     maxwarn: int = 0
     seed: int = 1
+    restart: bool = False
 
     @property
     def width(self) -> float:

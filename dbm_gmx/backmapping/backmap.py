@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import check_tacticity
-from dbm_gmx.backmapping.ready import make_ready
+from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.input_files import files_of_beads
+from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
-from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.options import Inputs, Method
+from dbm_gmx.files.trajectory import make_writer
+from dbm_gmx.options import Inputs, Method, Outputs
 from dbm_gmx.parallel import Workers
+from dbm_gmx.plain import plain
+from dbm_gmx.sampling.memory_file import shipped_memories
 
 log = logging.getLogger(__name__)
 
@@ -56,32 +63,26 @@ class Backmapped:
 
 def backmap(
     inputs: Inputs,
-    output: Path,
+    output: Path | Outputs,
     method: Method | None = None,
     *,
-    first_frame: Path | None = None,
-    conformer: Path | None = None,
     crew: Workers | None = None,
     quiet: bool = True,
 ) -> Backmapped:
     """Rebuild the atoms of a coarse-grained trajectory.
 
-    Frames are read, rebuilt and written a few at a time.  An existing output is backed up; if the
-    input turns out to be damaged or the run is interrupted, the frames finished so far are kept.
+    Frames are read, rebuilt and written a few at a time, to ``aa.part.xtc``.  That becomes ``aa.xtc`` in the
+    end, and an older output is backed up.  Whatever ends the run before, finished frames stay in
+    ``aa.part.xtc``.  The same call goes on with them, as the record ``aa.part.jsonl`` says.
 
     Parameters
     ----------
     inputs
         What is to be rebuilt.
     output
-        ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``.  Of several samples each gets a file of its own:
-        ``aa_1.xtc``, ``aa_2.xtc`` and so on for ``aa.xtc``.
+        The file of frames, or all that is written.
     method
         How: settings, ensemble, model.
-    first_frame
-        A ``.gro`` of the first frame; of several samples as for ``output``.
-    conformer
-        A ``.gro`` of a frame in which every stereocentre is as in all others: a reference for the next run.
     crew
         Processes that frames are sent to, see :mod:`dbm_gmx.cluster`; none where they are rebuilt here.
     quiet
@@ -90,50 +91,150 @@ def backmap(
     Raises
     ------
     InputError
-        If any input cannot be used; nothing is written then.
+        If any input cannot be used, or is not that of the run to go on with.
     """
     method = method or Method()
+    outputs = output if isinstance(output, Outputs) else Outputs(output)
     samples = method.settings.samples
-    outputs, firsts = _check_outputs(output, first_frame, samples)
-    _check_conformer(conformer, [*outputs, *firsts])
+    paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
+    _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
-    frames, total = iter(beads), beads.count()
+    total = beads.count()
     known = given_chirality(system, inputs.reference, conformers=system.conformers)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
-    mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
+    conformer = [] if outputs.conformer is None else [outputs.conformer]
+    job, files = _job(inputs, method, system), [*paths, *firsts, *conformer]
     begin = time.monotonic()
-    with ExitStack() as stack:
-        writers = [stack.enter_context(open_writer(path, system.topology)) for path in outputs]
-        singles = [stack.enter_context(open_writer(path, system.topology)) for path in firsts]
-        kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
+    with open_record(outputs.frames, files, job, restart=outputs.restart) as record:
+        record.stays = outputs.record_stays
+        mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
+        if method.settings.memory_file in record.made:
+            mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too
         source = (inputs.trajectory or inputs.structure).name
         ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
         sampled = method.conditions if method.settings.uses_sampler else None
         notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
         said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
-        tally = Tally(system, chirality, said)
-        last: Frame | None = None
+        run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))
         whole = None if total is None else total * samples
-        bar = tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR)
-        stack.enter_context(bar)
-        for one in ready(frames):
-            writers[one.sample].write(one.atoms)
-            if singles and not singles[one.sample].frames:
-                singles[one.sample].write(one.atoms)
-            if kept is not None and not kept.frames and _is_as(system, one.atoms, ready.assigned.states):
-                kept.write(one.atoms)
-            last = one.atoms
-            tally.add(one.atoms, one.beads, one.refinement)
-            bar.update()
-            done = sum(writer.frames for writer in writers)
-            bar.set_postfix_str(f"{60 * done / (time.monotonic() - begin):.3g} frames/min")
-        if kept is not None and not kept.frames and last is not None:
-            log.warning(
-                "%s: no frame has every stereocentre as it should be; this is the last one", conformer
-            )
-            kept.write(last)
-    return Backmapped(system, beads, tuple(outputs), tally.report(seconds=time.monotonic() - begin))
+        with tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR) as bar:
+            seconds = _write(run, beads, bar, begin)
+    return Backmapped(system, beads, tuple(paths), run.tally.report(seconds=seconds))
+
+
+class Targets:
+    """The files that frames are written to.
+
+    Parameters
+    ----------
+    record
+        Of the run, with the files in the making.
+    system
+        Beads and atoms.
+    outputs, firsts
+        Final files of all frames of each sample, and of the first; one may follow for a conformer.
+    """
+
+    def __init__(self, record: Record, system: System, outputs: Sequence[Path], firsts: Sequence[Path]):
+        writers = [make_writer(part, system.topology) for part in record.parts]
+        one, two = len(outputs), len(outputs) + len(firsts)
+        self.writers, self.firsts = writers[:one], writers[one:two]
+        self.conformer = writers[two] if len(writers) > two else None
+        self._system = system
+
+    @property
+    def lacks_conformer(self) -> bool:
+        """Whether a conformer is wanted and none is written yet."""
+        return self.conformer is not None and not self.conformer.frames
+
+    def write(self, one: Rebuilt, states: Chirality) -> None:
+        """Write atoms wherever they belong."""
+        self.writers[one.sample].write(one.atoms)
+        if self.firsts and not self.firsts[one.sample].frames:
+            self.firsts[one.sample].write(one.atoms)
+        if self.conformer is not None and self.lacks_conformer and _is_as(self._system, one.atoms, states):
+            self.conformer.write(one.atoms)
+
+    def end(self, last: Frame | None) -> None:
+        """Write the last frame for a conformer if no other would do."""
+        if self.conformer is not None and self.lacks_conformer and last is not None:
+            path = self.conformer.part.path
+            log.warning("%s: no frame has every stereocentre as it should be; this is the last one", path)
+            self.conformer.write(last)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run works with."""
+
+    record: Record
+    ready: Ready
+    tally: Tally
+    targets: Targets
+
+
+def _write(run: Run, beads: BeadFrames, bar: Any, begin: float) -> float:
+    """Rebuild frames and write them, after those that an ended run has left; returns the wall time."""
+    record, tally = run.record, run.tally
+    last: Frame | None = None
+    done, frames = _pass_by(beads, record.kept, run.ready)
+    before = 0.0
+
+    def known(line: Line) -> None:
+        nonlocal before
+        before = line.seconds
+        tally.add_noted(line.said)
+        bar.update()
+
+    record.take_up(done, known)
+    if done:
+        log.info("%d frames are there already", done)
+    for new, one in enumerate(run.ready(frames, begin=done), 1):
+        run.targets.write(one, run.ready.assigned.states)
+        last = one.atoms
+        tally.add(one.atoms, one.beads, one.refinement)
+        seconds = before + time.monotonic() - begin
+        record.add(Line(one.beads.index, one.sample, one.beads.time, seconds, tally.noted()))
+        bar.update()
+        bar.set_postfix_str(f"{60 * new / (time.monotonic() - begin):.3g} frames/min")
+    run.targets.end(last)
+    return before + time.monotonic() - begin
+
+
+def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Iterator[Frame]]:
+    """Leave out frames that are there already; some are always made, as the summary looks at the last one.
+
+    Returns
+    -------
+    How many are left out, and the others.
+    """
+    done, frames = ready.can_begin(kept), iter(beads)
+    for _ in islice(frames, done):
+        pass
+    following = list(islice(frames, 1))
+    if following or not done:
+        return done, chain(following, frames)
+    done = ready.can_begin(done - 1)
+    return done, islice(iter(beads), done, None)
+
+
+def _job(inputs: Inputs, method: Method, system: System) -> Job:
+    """What the frames depend on."""
+    settings, files = method.settings, files_of_beads(inputs, system.topology)
+    if settings.uses_network:
+        from dbm_gmx.network.model import find_model  # tensors take a second to load
+
+        files.append(find_model(method.model))
+    if settings.uses_network and method.channels is not None:
+        files.append(method.channels)
+    memory = settings.memory_file
+    makes = [] if memory is None or str(memory) in shipped_memories() else [memory]
+    given = {key: value for key, value in plain(inputs).items() if key in ("begin", "end", "dt", "defines")}
+    given |= {"tacticity": None if inputs.tacticity is None else str(inputs.tacticity)}
+    chosen = {"model": str(method.model) if settings.uses_network else None, "device": method.device}
+    every = {**given, **asdict(settings), **asdict(method.conditions), **chosen}
+    return Job("backmap", files, plain(every), makes, settings.samples)
 
 
 def _check_outputs(output: Path, first_frame: Path | None, samples: int) -> tuple[list[Path], list[Path]]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import gcd
 from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.cost import Cost
@@ -103,13 +104,17 @@ class Backmapper:
     kept: KeptMemory | None = None
     crew: Workers | None = None
 
-    def __call__(self, frames: Iterable[Frame], *, generate: Generate | None = None) -> Iterator[Rebuilt]:
+    def __call__(
+        self, frames: Iterable[Frame], *, begin: int = 0, generate: Generate | None = None
+    ) -> Iterator[Rebuilt]:
         """Rebuild frames, several at a time.
 
         Parameters
         ----------
         frames
             Beads.
+        begin
+            Number of the first of them in the run: others have been rebuilt before.
         generate
             Used instead of the model's network.
 
@@ -118,7 +123,7 @@ class Backmapper:
         Frame by frame in order, and of each frame all samples.
         """
         stage = self._network_stage(generate) if self.settings.uses_network else None
-        begun = self._begin(frames)
+        begun = self._begin(frames, begin)
         return self._finished(begun, stage) if self.crew is None else self._sent(begun, stage, self.crew)
 
     def _finished(self, rebuilt: Iterator[Rebuilt], stage: NetworkStage | None) -> Iterator[Rebuilt]:
@@ -133,21 +138,18 @@ class Backmapper:
         return rebuilt
 
     def _sent(self, begun: Iterator[Rebuilt], stage: NetworkStage | None, crew: Workers) -> Iterator[Rebuilt]:
-        """Have other processes, each with one thread, finish the frames that are begun.
-
-        The network works on the same frames together as it does here: that changes how it rounds.
-        """
+        """Have other processes, each with one thread, finish the frames that are begun."""
         sampler = None if self.sampler is None else with_team(self.sampler, Team(1))
         alone = replace(self, crew=None, workers=1, sampler=sampler, kept=None)
-        size = (TOGETHER if stage is None else IN_HAND) // self.system.n_atoms
-        jobs = _batches(begun, max(1, size))
-        with closing(side_by_side(Finish(alone, stage), jobs, crew, ahead=AHEAD)) as results:
+        size = self._in_hand if stage is not None else max(1, TOGETHER // self.system.n_atoms)
+        work = side_by_side(Finish(alone, stage), _batches(begun, size), crew, ahead=AHEAD)
+        with closing(work) as results:
             for batch in results:
                 yield from batch
 
-    def _begin(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
+    def _begin(self, frames: Iterable[Frame], first: int) -> Iterator[Rebuilt]:
         """Yield whole beads, once for each sample."""
-        for number, frame in enumerate(frames):
+        for number, frame in enumerate(frames, first):
             beads = replace(frame, positions=whole_beads(self.system, frame))
             for sample in range(self.settings.samples):
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
@@ -160,12 +162,22 @@ class Backmapper:
 
     def _generated(self, rebuilt: Iterable[Rebuilt], network: NetworkStage) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
-        for batch in _batches(rebuilt, max(1, IN_HAND // self.system.n_atoms)):
+        for batch in _batches(rebuilt, self._in_hand):
             begin = time.perf_counter()
             placed = network(batch)
             spent = Refinement(seconds={NETWORK: (time.perf_counter() - begin) / len(batch)})
             for one, positions in zip(batch, placed, strict=True):
                 yield replace(one, positions=positions, refinement=one.refinement + spent)
+
+    @property
+    def _in_hand(self) -> int:
+        """Reconstructions the network works on together."""
+        return max(1, IN_HAND // self.system.n_atoms)
+
+    @property
+    def together(self) -> int:
+        """Frames that are not made apart: to the last bit, one of the network depends on those beside it."""
+        return self._in_hand // gcd(self._in_hand, self.settings.samples) if self.settings.uses_network else 1
 
     def _network_stage(self, generate: Generate | None) -> NetworkStage:
         """Set up the network; ``generate`` is used in its place."""

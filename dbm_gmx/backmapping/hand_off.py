@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dbm_gmx.backmapping.backmap import Backmapped, sample_paths
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
@@ -107,6 +108,8 @@ def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
         total=done.frames,
         defines=inputs.defines,
         include=inputs.include,
+        files=(source, *files_of_beads(inputs, done.system.topology)),
+        times=(inputs.begin, inputs.end, inputs.dt),
     )
 
 

@@ -56,9 +56,15 @@ class Ready:
         """What was found out of a memory, where one may pay."""
         return self.memory.remembered
 
-    def __call__(self, frames: Iterable[Frame]) -> Iterator[Rebuilt]:
-        """Rebuild the frames of the run; what is to be kept of them is kept."""
-        return keep_frames(self.memory, self.mapper(frames), self.run.source)
+    def __call__(self, frames: Iterable[Frame], *, begin: int = 0) -> Iterator[Rebuilt]:
+        """Rebuild the frames of the run, from number ``begin`` on; what is to be kept of them is kept."""
+        return keep_frames(self.memory, self.mapper(frames, begin=begin), self.run.source)
+
+    def can_begin(self, done: int) -> int:
+        """Number of the frame the run can begin with, where so many are there already."""
+        if self.memory.keep is not None:
+            return 0  # what is remembered of the first frames is not in the files
+        return done - done % self.mapper.together
 
 
 def make_ready(

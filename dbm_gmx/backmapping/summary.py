@@ -6,18 +6,23 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from dbm_gmx.backmapping.cost import Cost, added
 from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.backmapping.independent import Twin, compare_twins
-from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.array_types import IntArray, SignArray
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.plain import plain, restored
 from dbm_gmx.sampling.preparation import Preparation
 from dbm_gmx.sampling.recollection import Remembered
 
@@ -337,6 +342,26 @@ class Told:
     once: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What is noted of a frame.
+
+    Attributes
+    ----------
+    report
+        Of this frame alone.
+    inferred
+        States of stereo elements by molecule type, where the frame has said more of them.
+    """
+
+    report: Report
+    inferred: Mapping[str, SignArray] = field(default_factory=dict)
+
+
+def _is_same(one: Chirality, other: Chirality) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
 class Tally:
     """Reports of the frames of a run, added up as they come.
 
@@ -356,6 +381,8 @@ class Tally:
         said = said or Told()
         self.system, self.expected, self.sampled = system, expected, said.sampled
         self._last: Frame | None = None
+        self._told: dict[str, SignArray] = {}
+        self._newest = Report()
         before = Refinement(cost=Cost(once=said.once))
         self._sum = Report(notes=said.notes, refinement=before, atoms=system.n_atoms)
         self._said = said
@@ -369,7 +396,9 @@ class Tally:
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._last = atoms
-        self._inferred = infer_chirality(self.system, atoms.positions, self._inferred)
+        inferred = infer_chirality(self.system, atoms.positions, self._inferred)
+        self._told = {} if _is_same(inferred, self._inferred) else inferred
+        self._inferred = inferred
         found = judge_frame(
             self.system,
             atoms,
@@ -378,7 +407,30 @@ class Tally:
             inferred=self._inferred,
             sources=self._sources,
         )
-        self._sum += replace(found, refinement=refinement or Refinement())
+        self._add(replace(found, refinement=refinement or Refinement()))
+
+    def _add(self, found: Report) -> None:
+        self._newest = found
+        self._sum += found
+
+    def noted(self) -> Any:
+        """What the last frame has added, in plain values, for :meth:`add_noted`."""
+        return plain(Noted(self._newest, self._told))
+
+    def add_noted(self, said: Any) -> None:
+        """Count a frame that an ended run has made.
+
+        Raises
+        ------
+        InputError
+            If that is none.
+        """
+        try:
+            found = restored(Noted, said)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError("the record of the run is damaged: --restart to begin anew") from error
+        self._inferred = found.inferred or self._inferred
+        self._add(found.report)
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""

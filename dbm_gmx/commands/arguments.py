@@ -303,6 +303,15 @@ def add_tolerance(command: ArgumentParser) -> None:
     )
 
 
+def add_restart(command: ArgumentParser) -> None:
+    """Add whether an unfinished run is taken up."""
+    command.add_argument(
+        "--restart",
+        action="store_true",
+        help="begin anew; else frames that an interrupted run has left in the output's .part file are kept",
+    )
+
+
 def add_process(command: ArgumentParser) -> None:
     """Add threads, and how much is said."""
     command.add_argument("--threads", type=count(1), help="CPU threads (all cores)")

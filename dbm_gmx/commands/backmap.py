@@ -17,6 +17,7 @@ from dbm_gmx.commands.arguments import (
     add_model,
     add_process,
     add_relaxing,
+    add_restart,
     add_tolerance,
     auto,
     count,
@@ -26,7 +27,7 @@ from dbm_gmx.commands.arguments import (
 )
 from dbm_gmx.commands.relax import say
 from dbm_gmx.errors import ExitCode
-from dbm_gmx.options import RelaxSettings, Settings
+from dbm_gmx.options import Outputs, RelaxSettings, Settings
 
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
@@ -60,6 +61,7 @@ def add_parser(commands: Commands) -> None:
         "(aa_chirality.gro for aa.xtc if there is a --tacticity, else not written)",
     )
     _add_settings(command)
+    add_restart(command)
     add(
         "--relax",
         type=Path,
@@ -155,23 +157,18 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
+    outputs = Outputs(options.output, options.first, conformer, options.restart, wanted is not None)
     relaxations: list[Relaxation] = []
     with crew_of(options) as crew:
-        done = backmap(
-            inputs,
-            options.output,
-            method,
-            first_frame=options.first,
-            conformer=conformer,
-            crew=crew,
-            quiet=options.quiet,
-        )
+        done = backmap(inputs, outputs, method, crew=crew, quiet=options.quiet)
         if not options.quiet:
             print(done.report.text())
         if wanted is not None:
             from dbm_gmx.backmapping.hand_off import hand_off
+            from dbm_gmx.files.record import forget_run
 
             relaxations = hand_off(inputs, done, replace(wanted, crew=crew), quiet=options.quiet)
+            forget_run(options.output)
     if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
         return ExitCode.FAILED
     return ExitCode.DONE if options.allow_flips else _judge(done.report)

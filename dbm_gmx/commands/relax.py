@@ -14,6 +14,7 @@ from dbm_gmx.commands.arguments import (
     add_conditions,
     add_process,
     add_relaxing,
+    add_restart,
     count,
     crew_of,
     record_of,
@@ -44,6 +45,7 @@ def add_parser(commands: Commands) -> None:
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add_conditions(command)
     add_relaxing(command)
+    add_restart(command)
     add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
     add_cluster(command)
     add_process(command)

@@ -46,8 +46,24 @@ def copy_topology(
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as part:
-            part.path.write_text(text)
+            part.write_text(text)
     return [folder / place for place in places.values()]
+
+
+def source_files(path: str | Path, include: Sequence[str | Path] = ()) -> list[Path]:
+    """A ``.top`` and all files it includes, whatever its conditions (``#ifdef``) say."""
+    top = Path(path)
+    folders = include_folders(top, include)
+    found, waiting = {top.resolve(): top}, [top]
+    while waiting:
+        source = waiting.pop()
+        with source.open(errors="surrogateescape") as lines:
+            names = [match[2] for line in lines if (match := _INCLUDE.match(line))]
+        for inside in (_find(name, (source.parent, *folders)) for name in names):
+            if inside and inside.resolve() not in found:
+                found[inside.resolve()] = inside
+                waiting.append(inside)
+    return list(found.values())
 
 
 def _lines(

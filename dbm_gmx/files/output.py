@@ -1,15 +1,28 @@
-"""Files appear whole or not at all, and nothing is overwritten."""
+"""Nothing is lost and nothing is overwritten: files in the making, backups, folders of our own."""
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from itertools import count
 from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.interrupts import do_last
+
+log = logging.getLogger(__name__)
+
+SYNC = 1.0
+"""s between two times that what is written is sent to the disk itself."""
 
 
 def backup(path: str | Path) -> Path | None:
@@ -20,55 +33,295 @@ def backup(path: str | Path) -> Path | None:
     Where it went, ``#name.1#`` or the next free number; ``None`` if there was no such file.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
-    free = next(p for p in (path.with_name(f"#{path.name}.{i}#") for i in count(1)) if not p.exists())
+    free = next(p for p in (path.with_name(f"#{path.name}.{i}#") for i in count(1)) if not os.path.lexists(p))
     path.rename(free)
     return free
 
 
-@dataclass
-class Part:
-    """A file being written under a name of its own.
-
-    Attributes
-    ----------
-    path
-        The hidden file next to the final one.
-    keep
-        Give it its final name even if an exception ends the writing.
-    """
-
-    path: Path
-    keep: bool = False
+# --- small files: whole or not at all --------------------------------------------------------------
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Part]:
-    """Write a file that gets its final name only when it is complete.
+def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
+    """Write a file that gets its name only when it is complete, and on the disk.
 
-    An older file of that name is backed up.  On an exception nothing is left, unless the writer
-    has said ``keep``.
+    On an exception nothing is left.
+
+    Parameters
+    ----------
+    path
+        An older file of that name is backed up.
+    over
+        It is replaced instead: it is one of ours.
+
+    Yields
+    ------
+    The hidden file that is to be written.
 
     Raises
     ------
     InputError
-        Nothing can be written there; raised at once, before any work.
+        It cannot be written: at once, before any work, where that is known.
     """
     path = Path(path)
-    part = Part(path.with_name(f".{path.name}.part-{secrets.token_hex(4)}"))
+    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
     if path.is_dir():
         raise InputError("is a folder, the name of a file is needed", path=path)
     try:
-        part.path.open("xb").close()
+        part.open("xb").close()
+        yield part
+        sync(part)
+        if not over:
+            backup(path)
+        part.replace(path)
+        sync(path.parent)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-    try:
-        yield part
-        part.keep = True
     finally:
-        if part.keep:
-            backup(path)
-            part.path.rename(path)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Send a file, or the names in a folder, to the disk itself."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- files that grow frame by frame ----------------------------------------------------------------
+
+
+def part_name(path: Path) -> Path:
+    """Name of a file in the making: ``aa.part.xtc`` for ``aa.xtc``."""
+    return path.with_name(f"{path.stem}.part{path.suffix}")
+
+
+class Kept(NamedTuple):
+    """What of a file in the making is there from an earlier run: frames, and bytes."""
+
+    frames: int = 0
+    size: int = 0
+
+
+@dataclass(eq=False)
+class PartFile:
+    """A file in the making.
+
+    Everything up to :attr:`size` has been written, read back and found the same.
+
+    Attributes
+    ----------
+    path, part
+        The final file, and the one that is written.
+    descriptor
+        Of the open file.
+    kept
+        Of an earlier run.
+    frames, size
+        In the file, and its bytes.
+    fresh
+        Digest of what was written since somebody has last asked.
+    synced
+        s, when the file was last sent to the disk.
+    resumes
+        Whether the same command goes on with it; ``None`` for a file that is not spoken of.
+    """
+
+    path: Path
+    part: Path
+    descriptor: int
+    resumes: bool | None = False
+    frames: int = 0
+    size: int = 0
+    fresh: Any = field(default_factory=lambda: blake2b(digest_size=16))
+    synced: float = field(default_factory=time.monotonic)
+
+    def append(self, data: bytes) -> None:
+        """Add a frame.
+
+        Raises
+        ------
+        InputError
+            It is not in the file: the disk is full, the file has gone.  It ends with the frame before then.
+        """
+        try:
+            with _writing:
+                self._append(data)
+            if time.monotonic() - self.synced > SYNC:
+                self.sync()
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror or error}", path=self.part) from error
+        self.fresh.update(data)
+
+    def _append(self, data: bytes) -> None:
+        if not self._is_there():
+            raise OSError(0, "it has been moved or removed by somebody else")
+        try:
+            done, view = 0, memoryview(data)
+            while done < len(data):
+                done += os.pwrite(self.descriptor, view[done:], self.size + done)
+            if os.pread(self.descriptor, len(data), self.size) != data:
+                raise OSError(0, "what was written is not what is read back")
+        except BaseException:
+            with suppress(OSError):
+                os.ftruncate(self.descriptor, self.size)
+            raise
+        self.size += len(data)
+        self.frames += 1
+
+    def _is_there(self) -> bool:
+        """Whether the open file is still the one of that name."""
+        with suppress(OSError):
+            return os.path.samestat(self.part.stat(), os.fstat(self.descriptor))
+        return False
+
+    def keep(self, kept: Kept) -> None:
+        """Take off all but what is kept."""
+        os.ftruncate(self.descriptor, kept.size)
+        self.frames, self.size = kept
+
+    def sync(self) -> None:
+        """Send it to the disk."""
+        os.fsync(self.descriptor)
+        self.synced = time.monotonic()
+
+    def digest(self) -> str:
+        """Digest of what was written since the last time."""
+        found: str = self.fresh.hexdigest()
+        self.fresh = blake2b(digest_size=16)
+        return found
+
+    def text(self) -> list[str]:
+        """What is there, if the file is left as it is."""
+        if self.resumes is None or not self.frames:
+            return []
+        said = f"{self.part}: {self.frames} frame{'s'[: self.frames != 1]} kept"
+        return [said + ("; the same command goes on" if self.resumes else "")]
+
+
+_writing = Lock()
+"""Held while a frame is half in its file."""
+
+_open: list[PartFile] = []
+
+
+@contextmanager
+def open_part(path: str | Path, *, ours: bool = False, resumes: bool | None = False) -> Iterator[PartFile]:
+    """Write a file under the name ``aa.part.xtc``; it becomes ``aa.xtc`` when it is complete.
+
+    An older ``aa.xtc`` is backed up then.  If the block ends in an error, what is written stays under its
+    name of a file in the making.
+
+    Parameters
+    ----------
+    path
+        The final file; the caller has locked it.
+    ours
+        An older ``aa.part.xtc`` is one of this command, which says what is kept of it; else it is backed up.
+    resumes
+        See :class:`PartFile`.
+
+    Raises
+    ------
+    InputError
+        Nothing can be written there; at once.  The file cannot be finished.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError("is a folder, the name of a file is needed", path=path)
+    part = part_name(path)
+    try:
+        if not ours:
+            backup(part)
+        opened = PartFile(path, part, os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), resumes)
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+    _open.append(opened)
+    done = False
+    try:
+        yield opened
+        done = True
+    finally:
+        _open.remove(opened)
+        _close(opened, done=done)
+
+
+def _close(opened: PartFile, *, done: bool) -> None:
+    """Give a complete file its name; keep what there is of another."""
+    try:
+        if done:
+            opened.sync()
+            backup(opened.path)
+            opened.part.rename(opened.path)
+            sync(opened.path.parent)
+        elif os.fstat(opened.descriptor).st_size == 0 and opened._is_there():
+            opened.part.unlink()
         else:
-            part.path.unlink(missing_ok=True)
+            for line in opened.text():
+                log.error("%s", line)
+            with suppress(OSError):
+                os.fsync(opened.descriptor)
+    except OSError as error:
+        raise InputError(f"cannot be finished: {error.strerror}", path=opened.part) from error
+    finally:
+        os.close(opened.descriptor)
+
+
+def left_parts() -> list[str]:
+    """Take off a frame that is half written, and say what is there: before the process is ended."""
+    whole = _writing.acquire(timeout=0.3)
+    said: list[str] = []
+    for opened in _open:
+        if not whole:
+            with suppress(OSError):
+                os.ftruncate(opened.descriptor, opened.size)
+        said += opened.text()
+    return said
+
+
+do_last(left_parts)
+
+
+# --- folders ---------------------------------------------------------------------------------------
+
+MARK = ".dbm-gmx"
+"""File that says that a folder is ours."""
+
+MARKED = "A work folder of dbm-gmx: its files are replaced and removed.\n"
+
+
+def own_folder(folder: Path) -> Path:
+    """Make a folder in which files may be replaced and removed.
+
+    Raises
+    ------
+    InputError
+        There is one with something in it that dbm-gmx has not made, or it cannot be made.
+    """
+    mark = folder / MARK
+    try:
+        if folder.is_dir() and any(folder.iterdir()) and not is_own(folder):
+            raise InputError("holds files of somebody else; move it, or give another output", path=folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(MARKED)
+    except OSError as error:
+        raise InputError(f"cannot be made a work folder: {error.strerror}", path=folder) from error
+    return folder
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder is one of ours."""
+    with suppress(OSError):
+        return (folder / MARK).read_text() == MARKED
+    return False
+
+
+def remove_own(folder: Path) -> None:
+    """Remove a folder of ours with all that is in it; another one stays."""
+    if is_own(folder):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,8 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 from dbm_gmx.chemistry.frame import Frame, check_frame, dimensions
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.output import Part, atomic_write
+from dbm_gmx.files.locks import locked
+from dbm_gmx.files.output import PartFile, open_part
 from dbm_gmx.files.structure import structure_frames
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
@@ -80,7 +81,7 @@ def count_frames(path: str | Path) -> int | None:
 
 def _all_frames(path: Path) -> Iterator[Frame]:
     """Yield every frame of a file of a known kind."""
-    _check_suffix(path)
+    check_suffix(path)
     if not path.is_file():
         raise InputError("no such file", path=path)
     if path.stat().st_size == 0:
@@ -88,7 +89,7 @@ def _all_frames(path: Path) -> Iterator[Frame]:
     return structure_frames(path) if path.suffix in (".gro", ".pdb") else _xdr_frames(path)
 
 
-def _check_suffix(path: Path) -> None:
+def check_suffix(path: Path) -> None:
     """Refuse kinds of files that are not known."""
     if path.suffix not in SUFFIXES:
         found = path.suffix or "a name without suffix"
@@ -186,27 +187,35 @@ def _cut_off(path: Path, index: int, last: str) -> InputError:
     return InputError(f"is cut off or damaged in frame {index}; last good frame at {last}", path=path)
 
 
-class Sink(Protocol):
-    """Something frames of one format are written to."""
+class Encode(Protocol):
+    """Turns frames into what a file of some format holds of them."""
 
-    def write(self, frame: Frame) -> None:
-        """Append a frame."""
-
-    def tell(self) -> int:
-        """Return the number of bytes written."""
-
-    def close(self) -> None:
-        """Finish the file."""
+    def __call__(self, frame: Frame, number: int) -> bytes:
+        """Return the bytes of a frame; ``number`` counts those of a file from 1."""
 
 
 class Writer:
-    """Writes frames and remembers where the last whole one ended."""
+    """Writes frames, each as a whole or not at all.
 
-    def __init__(self, sink: Sink, n_atoms: int):
-        self._sink = sink
+    Parameters
+    ----------
+    part
+        The file.
+    encode
+        Its format.
+    n_atoms
+        Of a frame.
+    """
+
+    def __init__(self, part: PartFile, encode: Encode, n_atoms: int):
+        self.part = part
+        self._encode = encode
         self._n_atoms = n_atoms
-        self.frames = 0
-        self.size = 0
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in the file."""
+        return self.part.frames
 
     def write(self, frame: Frame) -> None:
         """Append a frame; its ``index`` is not written.
@@ -218,21 +227,17 @@ class Writer:
         """
         if len(frame.positions) != self._n_atoms:
             raise ValueError(f"{len(frame.positions)} positions for {self._n_atoms} atoms")
-        try:
-            self._sink.write(frame)
-            self.size = self._sink.tell()
-        except OSError as error:
-            raise InputError(f"frame at {frame.time:g} ps could not be written: {error}") from error
-        self.frames += 1
+        self.part.append(self._encode(frame, self.frames + 1))
 
 
 @contextmanager
-def open_writer(path: str | Path, topology: Topology, *, title: str = "dbm-gmx") -> Iterator[Writer]:
+def open_writer(
+    path: str | Path, topology: Topology, *, title: str = "dbm-gmx", resumes: bool | None = False
+) -> Iterator[Writer]:
     """Open a trajectory or structure for writing.
 
-    The file gets its name, and an older one is backed up, when the block ends.  If it ends in an
-    error nothing is left, with one exception: after Ctrl-C, or where the input turns out to be
-    damaged, the frames written so far are kept.
+    It is written as ``aa.part.xtc``.  It becomes ``aa.xtc``, and an older one is backed up, when the block
+    ends.  If it ends in an error, ``aa.part.xtc`` stays, with all frames written so far.
 
     Parameters
     ----------
@@ -242,98 +247,85 @@ def open_writer(path: str | Path, topology: Topology, *, title: str = "dbm-gmx")
         Names, residues and their order.
     title
         First line of .gro and .pdb.
+    resumes
+        Whether the same command goes on with a file that is left unfinished, as the user is told; ``None``
+        to tell nothing.
 
     Raises
     ------
     InputError
-        Another kind of file, or a folder that cannot be written to; at once.
+        Another kind of file, one that another run writes, a folder that cannot be written to; at once.
     """
     path = Path(path)
-    _check_suffix(path)
-    with atomic_write(path) as part:
-        sink = _open_sink(path.suffix, part.path, topology, title)
-        writer = Writer(sink, topology.n_atoms)
-        try:
-            yield writer
-        except (KeyboardInterrupt, InputError):
-            part.keep = writer.frames > 0
-            raise
-        finally:
-            _finish(sink, writer, part)
+    check_suffix(path)
+    with locked(path), open_part(path, resumes=resumes) as part:
+        yield make_writer(part, topology, title=title)
 
 
-def _finish(sink: Sink, writer: Writer, part: Part) -> None:
-    """Close the file and take off a frame that was interrupted half way."""
-    try:
-        sink.close()
-    except OSError as error:
-        part.keep = False
-        raise InputError(f"could not be finished: {error}", path=part.path) from error
-    os.truncate(part.path, writer.size)
-
-
-def _open_sink(suffix: str, path: Path, topology: Topology, title: str) -> Sink:
-    """Choose the format."""
-    sinks: dict[str, Callable[[], Sink]] = {
-        ".xtc": lambda: _XdrSink(XTCFile(str(path), "w")),
-        ".trr": lambda: _XdrSink(TRRFile(str(path), "w")),
-        ".gro": lambda: _GroSink(path, topology, title),
-        ".pdb": lambda: _PdbSink(path, topology, title),
+def make_writer(part: PartFile, topology: Topology, *, title: str = "dbm-gmx") -> Writer:
+    """Write frames to a file in the making, in the format that its name asks for."""
+    encoders: dict[str, Callable[[], Encode]] = {
+        ".xtc": lambda: _encode_xtc,
+        ".trr": lambda: _encode_trr,
+        ".gro": lambda: _GroText(topology, title),
+        ".pdb": lambda: _PdbText(topology, title),
     }
-    return sinks[suffix]()
+    return Writer(part, encoders[part.path.suffix](), topology.n_atoms)
 
 
-class _XdrSink:
-    """A .xtc or .trr."""
+def _encode_xtc(frame: Frame, number: int) -> bytes:
+    with _memory() as (path, descriptor):
+        with XTCFile(path, "w") as stream:
+            stream.write(frame.positions, frame.box, _step(frame), frame.time, 1000.0)
+        return _all_bytes(descriptor)
 
-    def __init__(self, stream: Any):
-        self._stream = stream
 
-    def write(self, frame: Frame) -> None:
-        step = (frame.step + 2**31) % 2**32 - 2**31  # both formats keep 32 bits
-        if isinstance(self._stream, XTCFile):
-            self._stream.write(frame.positions, frame.box, step, frame.time, 1000.0)
-        else:
+def _encode_trr(frame: Frame, number: int) -> bytes:
+    with _memory() as (path, descriptor):
+        with TRRFile(path, "w") as stream:
             n_atoms = len(frame.positions)
-            self._stream.write(frame.positions, None, None, frame.box, step, frame.time, 0.0, n_atoms)
-
-    def tell(self) -> int:
-        return int(self._stream._bytes_tell())
-
-    def close(self) -> None:
-        self._stream.close()
+            stream.write(frame.positions, None, None, frame.box, _step(frame), frame.time, 0.0, n_atoms)
+        return _all_bytes(descriptor)
 
 
-class _TextSink:
+def _step(frame: Frame) -> int:
+    return (frame.step + 2**31) % 2**32 - 2**31  # both formats keep 32 bits
+
+
+@contextmanager
+def _memory() -> Iterator[tuple[str, int]]:
+    """A file in memory: the library that encodes frames does not tell when a disk is full."""
+    descriptor = os.memfd_create("frame")
+    try:
+        yield f"/proc/self/fd/{descriptor}", descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _all_bytes(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+class _Text:
     """A text format: all but the coordinates is the same in every frame, so it is laid out once."""
 
-    def __init__(self, path: Path, topology: Topology, title: str):
-        self._stream = path.open("wb")
+    def __init__(self, topology: Topology, title: str):
         self._title = title
-        self._frames = 0
         self._atoms = "".join(self._lines(topology))
 
     def _lines(self, topology: Topology) -> Iterator[str]:
         """Yield a line per atom with three fields for its coordinates."""
         raise NotImplementedError
 
-    def _text(self, frame: Frame) -> str:
+    def _text(self, frame: Frame, number: int) -> str:
         """Return a whole frame."""
         raise NotImplementedError
 
-    def write(self, frame: Frame) -> None:
-        self._frames += 1
-        self._stream.write(self._text(frame).encode())
-        self._stream.flush()  # a full disk shows here, not when the file is closed
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def close(self) -> None:
-        self._stream.close()
+    def __call__(self, frame: Frame, number: int) -> bytes:
+        return self._text(frame, number).encode()
 
 
-class _GroSink(_TextSink):
+class _GroText(_Text):
     """A .gro, with several frames one after the other (GROMACS manual, "gro")."""
 
     def _lines(self, topology: Topology) -> Iterator[str]:
@@ -341,7 +333,7 @@ class _GroSink(_TextSink):
             label = f"{resid % 100000:5d}{node['resname']:<5.5}{node['name']:>5.5}{number % 100000:5d}"
             yield label.replace("%", "%%") + "%8.3f%8.3f%8.3f\n"
 
-    def _text(self, frame: Frame) -> str:
+    def _text(self, frame: Frame, number: int) -> str:
         b = frame.box
         box = [b[0, 0], b[1, 1], b[2, 2]]
         off = [b[0, 1], b[0, 2], b[1, 0], b[1, 2], b[2, 0], b[2, 1]]
@@ -351,7 +343,7 @@ class _GroSink(_TextSink):
         return head + atoms + "".join(f" {x:9.5f}" for x in box) + "\n"
 
 
-class _PdbSink(_TextSink):
+class _PdbText(_Text):
     """A .pdb with a model per frame (wwPDB format 3.3)."""
 
     def _lines(self, topology: Topology) -> Iterator[str]:
@@ -361,12 +353,12 @@ class _PdbSink(_TextSink):
             tail = f"  1.00  0.00          {node['element']:>2}\n"
             yield label.replace("%", "%%") + "%8.3f%8.3f%8.3f" + tail
 
-    def _text(self, frame: Frame) -> str:
+    def _text(self, frame: Frame, number: int) -> str:
         size = dimensions(frame.box)
         lengths = "".join(f"{10 * x:9.3f}" for x in size[:3])
         angles = "".join(f"{x:7.2f}" for x in size[3:])
         head = f"TITLE     {self._title} t= {frame.time:9.5f} step= {frame.step}\n"
-        head += f"CRYST1{lengths}{angles} P 1           1\nMODEL {self._frames:8d}\n"
+        head += f"CRYST1{lengths}{angles} P 1           1\nMODEL {number:8d}\n"
         nanometres = frame.positions.astype(np.float64)
         return head + self._atoms % tuple((10 * nanometres).ravel().tolist()) + "TER\nENDMDL\n"
 

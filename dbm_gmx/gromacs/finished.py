@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import secrets
+import re
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -11,16 +10,16 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from dbm_gmx.files.output import MARK, atomic_write, is_own, remove_own
+
+_OURS = re.compile(r"frame_\d+(\.npz)?|\.frame_\d+\.npz\.part-[0-9a-f]+")
+"""Names in the folder that are ours."""
+
 
 def keep(folder: Path, index: int, fingerprint: str, **arrays: NDArray[Any] | float) -> None:
     """Keep the result of a frame; it is there as a whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".part-{secrets.token_hex(4)}"
-    with part.open("wb") as stream:
+    with atomic_write(_path(folder, index), over=True) as part, part.open("wb") as stream:
         np.savez(stream, fingerprint=np.array(fingerprint), **arrays)  # type: ignore[arg-type]
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.rename(_path(folder, index))
 
 
 def recall(folder: Path, index: int, fingerprint: str) -> dict[str, NDArray[Any]] | None:
@@ -35,3 +34,21 @@ def recall(folder: Path, index: int, fingerprint: str) -> dict[str, NDArray[Any]
 
 def _path(folder: Path, index: int) -> Path:
     return folder / f"frame_{index}.npz"
+
+
+def frame_folder(folder: Path, index: int) -> Path:
+    """Where a frame is worked on."""
+    return folder / f"frame_{index}"
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove what is ours in a folder of ours, and the folder if nothing else is in it."""
+    if not is_own(folder):
+        return
+    for path in folder.iterdir():
+        if _OURS.fullmatch(path.name) and is_own(path):
+            remove_own(path)
+        elif _OURS.fullmatch(path.name) and path.is_file():
+            path.unlink()
+    if [path.name for path in folder.iterdir()] == [MARK]:
+        remove_own(folder)

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.interrupts import do_last
 
 NAMES = ("gmx", "gmx_mpi", "gmx_d", "gmx_mpi_d")
 """What the program is called, depending on how it was built."""
@@ -132,6 +133,17 @@ def stop_all() -> None:
     with _lock:
         for process in _running:
             _kill(process)
+
+
+def _end_all() -> list[str]:
+    """End every command, and let none begin any more: our own process ends next."""
+    _lock.acquire(timeout=0.3)
+    for process in list(_running):
+        _kill(process)
+    return []
+
+
+do_last(_end_all)
 
 
 def _run(arguments: list[str], *, folder: Path, timeout: float | None) -> tuple[int | None, str]:

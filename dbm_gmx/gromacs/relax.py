@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -24,11 +26,14 @@ from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import mdp_entries
+from dbm_gmx.files.output import own_folder
+from dbm_gmx.files.record import Job, Line, open_record
 from dbm_gmx.files.system import mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
-from dbm_gmx.files.trajectory import open_writer, read_frames
-from dbm_gmx.gromacs.finished import keep, recall
+from dbm_gmx.files.trajectory import make_writer, read_frames
+from dbm_gmx.gromacs.finished import clear_folder, frame_folder, keep, recall
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, find_gmx, stop_all
 from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, relax_frame
 from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
@@ -63,6 +68,8 @@ class Atoms:
         How many frames there are, where that is known.
     defines, include
         For the preprocessor of the ``.top``.
+    files, times
+        All that these were read from, and which times were taken (begin, end, step), ps.
     """
 
     topology: Topology
@@ -72,6 +79,8 @@ class Atoms:
     total: int | None = None
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
+    files: tuple[Path, ...] = ()
+    times: tuple[float | None, float | None, float | None] = (None, None, None)
 
     @property
     def matches(self) -> tuple[Match, ...]:
@@ -123,7 +132,16 @@ def relax(
     defines = (*(d for run in prepared.runs.values() for d in run.defines), *inputs.defines)
     topology, frames, total = read_atoms(replace(inputs, defines=defines))
     mappings = _wanted_mappings(topology, inputs, settings)
-    atoms = Atoms(topology, frames, mappings, total=total, defines=inputs.defines, include=inputs.include)
+    atoms = Atoms(
+        topology,
+        frames,
+        mappings,
+        total=total,
+        defines=inputs.defines,
+        include=inputs.include,
+        files=tuple(files_of_atoms(inputs, [beads])),
+        times=(inputs.begin, inputs.end, inputs.dt),
+    )
     if beads is not None:
         if not mappings:
             raise InputError("beads need a mapping (-m)", path=beads)
@@ -178,7 +196,7 @@ def relax_frames(
     Raises
     ------
     InputError
-        If no frame could be relaxed, or the input is damaged; the frames before are kept.
+        If no frame could be relaxed, the input is damaged or is not that of the run to go on with.
     """
     all_of_them = 1 if crew is not None else max(1, len(os.sched_getaffinity(0)) // settings.jobs)
     threads = settings.threads or all_of_them
@@ -187,17 +205,43 @@ def relax_frames(
     tally = RelaxTally(protocol, atoms.matches)
     begin = time.monotonic()
     frame = partial(_relaxed, protocol, folder.absolute())
-    work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
-    with open_writer(output, atoms.topology) as writer, closing(work) as done:
-        for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
-            tally.add(task, result)
-            if not isinstance(result, Failure):
-                writer.write(replace(task.frame, positions=result.relaxed.positions))
+    job = Job("relax", atoms.files, _given(protocol, atoms))
+    with open_record(output, [output], job, restart=settings.restart) as record:
+        if settings.restart:
+            clear_folder(folder)
+        own_folder(folder)
+        record.take_up(0, _pass)  # what is finished is in the folder
+        writer = make_writer(record.parts[0], atoms.topology)
+        work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
+        with closing(work) as done:
+            for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
+                tally.add(task, result)
+                if not isinstance(result, Failure):
+                    writer.write(replace(task.frame, positions=result.relaxed.positions))
         if not writer.frames:
             raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
-    if not tally.failures:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not tally.failures:
+            clear_folder(folder)
     return tally.report(time.monotonic() - begin)
+
+
+def _given(protocol: Protocol, atoms: Atoms) -> dict[str, Any]:
+    """What the relaxed frames depend on, beside the input files."""
+    runs = {f"{name}.mdp": run.text for name, run in protocol.runs.items()}
+    settings = protocol.settings
+    return {
+        "GROMACS": protocol.gmx.version,
+        "run parameters": blake2b(json.dumps(runs).encode(), digest_size=8).hexdigest(),
+        "defines": sorted(atoms.defines),
+        "restraints": settings.restrain,
+        "spread": settings.width,
+        "seed": settings.seed,
+        **{key: value for key, value in zip(("begin", "end", "dt"), atoms.times, strict=True)},
+    }
+
+
+def _pass(_: Line) -> None:
+    pass
 
 
 def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) -> Protocol:
@@ -256,7 +300,7 @@ def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Succes
             Relaxed(kept["positions"].astype(np.float32), float(kept["potential"])), known=True
         )
     try:
-        relaxed = relax_frame(protocol, task, folder / f"frame_{index}")
+        relaxed = relax_frame(protocol, task, frame_folder(folder, index))
     except GmxError as error:
         return task, Failure(index, task.frame.time, str(error))
     keep(folder, index, key, positions=relaxed.positions, potential=relaxed.potential)

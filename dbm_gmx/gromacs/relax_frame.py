@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import mdp_key
+from dbm_gmx.files.output import own_folder, remove_own
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import Gmx, GmxError
@@ -110,9 +110,9 @@ def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
     GmxError
         A command failed or took too long, or the atoms are nowhere in the end.
     """
-    if folder.exists():
-        shutil.rmtree(folder)  # a run left over from before loses its files, it cannot touch the new ones
-    folder.mkdir(parents=True)
+    own_folder(folder)  # refused if it is not
+    remove_own(folder)  # a run left over from before loses its files, it cannot touch the new ones
+    own_folder(folder)
     settings, box = protocol.settings, gromacs_box(task.frame.box)
     _write_start(protocol, task, folder / "start.gro", box)
     last = "start"
@@ -125,7 +125,7 @@ def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
         protocol.gmx.run("mdrun", options, folder=folder, timeout=settings.timeout)
         last = name
     result = _read_back(protocol, task, folder, last)
-    shutil.rmtree(folder)
+    remove_own(folder)
     return result
 
 

@@ -180,7 +180,7 @@ def write_memory(kept: KeptMemory) -> None:
         arrays[f"beads_{row}"] = _in_units(fragments.beads)
         arrays[f"atoms_{row}"] = _in_units(fragments.atoms)
         arrays[f"states_{row}"] = fragments.states.astype(np.int8)
-    with atomic_write(kept.path) as part, part.path.open("wb") as file:
+    with atomic_write(kept.path) as part, part.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 

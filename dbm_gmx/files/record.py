@@ -1,0 +1,413 @@
+"""The record of a run beside its output, with which the same command goes on where it was ended.
+
+``aa.part.jsonl`` for ``aa.xtc``: a line that says what the run is made of, then a line for each frame of each
+sample.  Frames are believed only where the bytes in the file are those that the record has seen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from dbm_gmx import __version__
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.locks import locked
+from dbm_gmx.files.output import SYNC, Kept, PartFile, atomic_write, backup, open_part, part_name
+
+FORMAT = "dbm_gmx run 1"
+
+LARGE = 2**30
+"""Bytes from which a file is not read once more where its size and time are those the record has."""
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What tells whether a file has changed.
+
+    Attributes
+    ----------
+    path
+        Absolute.
+    size, mtime_ns
+        Bytes, and when it was changed.
+    sha256
+        Of all of it.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+def facts_of(path: Path, known: Sequence[FileFacts] = ()) -> FileFacts:
+    """Read a file for what tells whether it has changed.
+
+    Parameters
+    ----------
+    known
+        From before: a :data:`LARGE` file of the same size and time is taken to be the same.
+    """
+    try:
+        status, name = path.stat(), str(path.absolute())
+        found = next((f for f in known if f.path == name), None)
+        seen = None if found is None else (found.size, found.mtime_ns)
+        if found is not None and status.st_size > LARGE and seen == (status.st_size, status.st_mtime_ns):
+            return found
+        with path.open("rb") as stream:
+            digest = file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    return FileFacts(name, status.st_size, status.st_mtime_ns, digest)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run is made of.
+
+    Attributes
+    ----------
+    command
+        Of the command line.
+    inputs
+        All files that it reads.
+    settings
+        Everything else that its result depends on, in plain values.
+    makes
+        Files that it reads where they are there, and makes where they are not.
+    samples
+        Lines of the record for each frame.
+    """
+
+    command: str
+    inputs: Sequence[Path]
+    settings: Mapping[str, Any]
+    makes: Sequence[Path] = ()
+    samples: int = 1
+
+
+class Line(NamedTuple):
+    """What is recorded of a frame of a sample.
+
+    Attributes
+    ----------
+    index, sample, time
+        Of the frame in its file; ps.
+    seconds
+        Wall time of all runs until then.
+    said
+        What else is known of it, in plain values.
+    ends, digests
+        Of each file: its bytes until then, and a digest of those that this frame has added.
+    """
+
+    index: int
+    sample: int
+    time: float
+    seconds: float
+    said: Any = None
+    ends: Sequence[int] = ()
+    digests: Sequence[str] = ()
+
+
+@dataclass(eq=False)
+class Record:
+    """The record of a run, and the files in the making that it is of.
+
+    Attributes
+    ----------
+    path
+        Of the record.
+    job
+        What the run is made of.
+    parts
+        The files.
+    kept
+        Whole frames of an earlier run that can be taken up.
+    stream
+        The record, open at its end.
+    made
+        Files that the run makes: they were not there when it began.
+    stays
+        Whether it stays when the files are complete: more is to be made of them.
+    """
+
+    path: Path
+    job: Job
+    parts: Sequence[PartFile]
+    kept: int
+    stream: Any
+    made: frozenset[Path] = frozenset()
+    synced: float = field(default_factory=time.monotonic)
+    stays: bool = False
+
+    def take_up(self, frames: int, use: Callable[[Line], None]) -> None:
+        """Go on after so many whole frames, and take off all that comes after them.
+
+        Parameters
+        ----------
+        use
+            Gets what is recorded of these frames.
+        """
+        self.stream.seek(0)
+        end, counts = len(self.stream.readline()), [Kept() for _ in self.parts]
+        for _ in range(frames * self.job.samples):
+            text = self.stream.readline()
+            line, end = _line(text), end + len(text)
+            counts = _with(counts, line)
+            use(line)
+        try:
+            for part, kept in zip(self.parts, counts, strict=True):
+                part.keep(kept)
+            self.stream.truncate(end)
+            self.stream.seek(end)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
+
+    def add(self, line: Line) -> None:
+        """Note that a frame of a sample is written; what is in the files is filled in.
+
+        Raises
+        ------
+        InputError
+            This cannot be written.
+        """
+        ends, digests = [part.size for part in self.parts], [part.digest() for part in self.parts]
+        try:
+            self.stream.write(_text(line._replace(ends=ends, digests=digests)._asdict()))
+            self.stream.flush()
+            if time.monotonic() - self.synced > SYNC:
+                os.fsync(self.stream.fileno())
+                self.synced = time.monotonic()
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
+
+
+def forget_run(output: Path) -> None:
+    """Remove the record of a run: nothing more is to be made of it."""
+    record_name(output).unlink(missing_ok=True)
+
+
+def record_name(output: Path) -> Path:
+    """Name of the record of a run: ``aa.part.jsonl`` for ``aa.xtc``."""
+    return part_name(output).with_suffix(".jsonl")
+
+
+@contextmanager
+def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool = False) -> Iterator[Record]:
+    """Begin a run, or go on with one: its record and its files in the making.
+
+    All is locked until the block ends.  Then files get their names and the record is removed; if it ends in
+    an error, all stays as it is.
+
+    Parameters
+    ----------
+    output
+        Which the record is named after.
+    files
+        That are written.
+    job
+        What the run is made of.
+    restart
+        Begin anew; what an earlier run has left is backed up.
+
+    Raises
+    ------
+    InputError
+        The earlier run was made of something else; another run writes; nothing can be written.
+    """
+    path = record_name(output)
+    with ExitStack() as stack:
+        for one in dict.fromkeys([output, *files]):
+            stack.enter_context(locked(one))
+        if restart:
+            for name in [path, *map(part_name, files)]:
+                backup(name)
+        before = _read_head(path)
+        head = make_head(job, files, before)
+        if before is None:
+            with atomic_write(path) as new:
+                new.write_bytes(_text(head))
+        else:
+            refuse_other(path, before, head)
+        with _opened(path, files, job, resumed=before is not None) as record:
+            record.made = frozenset(map(Path, head["made"]))
+            yield record
+        if not record.stays:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path, files: Sequence[Path], job: Job, *, resumed: bool) -> Iterator[Record]:
+    """Open a record and its files in the making; where no frame is in them in the end, nothing stays."""
+    parts: list[PartFile] = []
+    done = False
+    try:
+        with ExitStack() as stack:
+            stream = stack.enter_context(_at_end_of(path))
+            counts, kept = _recover(stream, files, job.samples) if resumed else ([Kept()] * len(files), 0)
+            for k, one in enumerate(files):
+                spoken = True if k < job.samples else None
+                parts.append(stack.enter_context(open_part(one, ours=resumed, resumes=spoken)))
+                parts[k].frames, parts[k].size = counts[k]
+            yield Record(path, job, parts, kept, stream)
+        done = True
+    finally:
+        if not done and not any(part.frames for part in parts):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _at_end_of(path: Path) -> Iterator[Any]:
+    try:
+        stream = path.open("r+b")
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+    with stream:
+        yield stream
+
+
+def make_head(job: Job, files: Sequence[Path], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """First line of a record; ``before`` is that of the run to go on with."""
+    absent = [str(path) for path in job.makes if not path.exists()]
+    made = absent if before is None else before.get("made", [])
+    inputs = [*job.inputs, *(path for path in job.makes if str(path) not in made)]
+    return {
+        "format": FORMAT,
+        "command": job.command,
+        "version": __version__,
+        "inputs": [asdict(facts_of(path, _known(before))) for path in dict.fromkeys(inputs)],
+        "settings": json.loads(json.dumps(job.settings)),
+        "files": [path.name for path in files],
+        "made": made,
+    }
+
+
+def _text(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+
+
+def _read_head(path: Path) -> dict[str, Any] | None:
+    """First line of the record of an earlier run, if there is one."""
+    try:
+        with path.open("rb") as stream:
+            head = json.loads(stream.readline())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        head = None
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise InputError(f"is no record of a run ({FORMAT}); move it away, or --restart", path=path)
+    return head
+
+
+def _known(head: Mapping[str, Any] | None) -> list[FileFacts]:
+    try:
+        return [] if head is None else [FileFacts(**found) for found in head["inputs"]]
+    except (KeyError, TypeError):
+        return []
+
+
+def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was made of something else.
+
+    Raises
+    ------
+    InputError
+        Naming what differs.
+    """
+    differ = list(_differences(before, now))
+    if differ:
+        raise InputError(
+            f"an unfinished run of something else: {'; '.join(differ)}. Give what was given before, another "
+            "output (-o), or --restart to begin anew",
+            path=path,
+        )
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Say in what two runs differ."""
+    for key, words in (("command", "command"), ("version", "version of dbm-gmx"), ("files", "output files")):
+        if before.get(key) != now[key]:
+            yield f"{words} {_brief(before.get(key))}, now {_brief(now[key])}"
+    was, given = {f.path: f.sha256 for f in _known(before)}, {f.path: f.sha256 for f in _known(now)}
+    for name, digest in given.items():
+        if name in was and digest != was[name]:
+            yield f"{name} has changed"
+        elif digest not in was.values():
+            yield f"{name} was not given"
+    for name, digest in was.items():
+        if name not in given and digest not in given.values():
+            yield f"{name} is not given"
+    old, new = before.get("settings", {}), now["settings"]
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_brief, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def _line(text: bytes) -> Line:
+    """Read a line of the record; a :class:`ValueError` if it is none, as the last one may be after a kill."""
+    try:
+        return Line(**json.loads(text))
+    except TypeError as error:
+        raise ValueError("no line of a record") from error
+
+
+def _with(counts: Sequence[Kept], line: Line) -> list[Kept]:
+    """Count one line more of a record: each file that grows has a frame more."""
+    pairs = zip(counts, line.ends, strict=True)
+    return [Kept(before.frames + (size > before.size), size) for before, size in pairs]
+
+
+def _recover(stream: Any, files: Sequence[Path], samples: int) -> tuple[list[Kept], int]:
+    """Find the frames of an earlier run whose bytes are all there.
+
+    Files that have got their names already, before that run was ended, are files in the making again.
+
+    Returns
+    -------
+    What is kept of each file, and the number of whole frames.
+    """
+    places = [part if (part := part_name(one)).exists() else one for one in files]
+    with ExitStack() as stack:
+        opened = [stack.enter_context(place.open("rb")) if place.is_file() else None for place in places]
+        counts, whole, frames = [Kept() for _ in files], [Kept() for _ in files], 0
+        stream.seek(0)
+        stream.readline()
+        for number, text in enumerate(stream, 1):
+            try:
+                line = _line(text)
+                starts = [before.size for before in counts]
+                frame = zip(opened, starts, line.ends, line.digests, strict=True)
+                if not all(_is_there(*one) for one in frame):
+                    break
+            except ValueError:
+                break
+            counts = _with(counts, line)
+            if number % samples == 0:
+                whole, frames = counts, number // samples
+    for one, place, kept in zip(files, places, whole, strict=True):
+        if place == one and kept.frames and one.stat().st_size == kept.size:
+            one.rename(part_name(one))
+    return whole, frames
+
+
+def _is_there(file: BinaryIO | None, start: int, end: int, digest: str) -> bool:
+    """Whether the bytes of a frame are those that were written."""
+    if file is None:
+        return end == start
+    data = os.pread(file.fileno(), end - start, start)
+    return len(data) == end - start and blake2b(data, digest_size=16).hexdigest() == digest
