@@ -25,6 +25,7 @@ from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlug
 from dbm_gmx import __version__
 from dbm_gmx.compiled import key
 from dbm_gmx.errors import InputError
+from dbm_gmx.progress import NOTICE
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,8 @@ def open_crew(where: str | None, count: int) -> Iterator[Crew]:
     with ExitStack() as stack:
         client = stack.enter_context(_client(where, count, stack))
         found = len(client.nthreads())
-        log.warning(
+        log.log(
+            NOTICE,
             "Dask: %s, %s worker%s%s",
             client.scheduler.address,
             found or "no",

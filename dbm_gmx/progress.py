@@ -75,14 +75,23 @@ class Progress:
         How many there will be, where that is known.
     quiet
         Say nothing.
+    label
+        What the frames are of.
     clock
         s, for tests.
     """
 
     def __init__(
-        self, total: int | None, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None = None,
+        *,
+        quiet: bool = False,
+        label: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ):
+        self._label = f"{label}: " if label else ""
         self.total, self.done, self.quiet = total, 0, quiet
+        self._kept = 0
         self._clock, self._begin, self._first = clock, clock(), 0.0
         self._said = self._begin
         self._ended = threading.Event()
@@ -94,7 +103,7 @@ class Progress:
         self._begin = self._said = self._clock()
         if not self.quiet:
             if sys.stderr.isatty():
-                self._bar = tqdm(total=self.total, unit="frame", bar_format=BAR, leave=True)
+                self._bar = tqdm(total=self.total, unit="frame", bar_format=self._label + BAR)
             self._ticking.start()
         return self
 
@@ -111,14 +120,19 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def known(self, frames: int) -> None:
-        """Count frames that an earlier run has left: they say nothing of the speed."""
-        self.done += frames
+    def expect(self, total: int | None) -> None:
+        """Say how many frames there will be, once that is known."""
+        self.total = total
         if self._bar is not None:
-            self._bar.update(frames)
-        self._kept = self.done
+            self._bar.total = total
+            self._bar.refresh()
 
-    _kept = 0
+    def known(self) -> None:
+        """Count a frame that an earlier run has left: it says nothing of the speed."""
+        self.done += 1
+        self._kept += 1
+        if self._bar is not None:
+            self._bar.update()
 
     def update(self) -> None:
         """Count a frame."""
@@ -140,11 +154,11 @@ class Progress:
         now = self._clock()
         if self.done == self._kept:
             what = _stages[-1] if _stages else SET_UP if not self.done else "frames"
-            return f"{what}, {span(now - self._begin)}, {memory():.2f} GB"
+            return f"{self._label}{what}, {span(now - self._begin)}, {memory():.2f} GB"
         rate = self._rate()
         total = "" if self.total is None else f" of {self.total}"
         left = "" if self.total is None else f", {span((self.total - self.done) / rate)} left"
-        return f"{self.done}{total} frames, {60 * rate:.3g} a minute{left}, {memory():.2f} GB"
+        return f"{self._label}{self.done}{total} frames, {60 * rate:.3g} a minute{left}, {memory():.2f} GB"
 
     def tick(self) -> None:
         """Look at the clock: turn the bar's, say a line if it is time."""

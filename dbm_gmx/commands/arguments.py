@@ -95,6 +95,14 @@ def step(text: str) -> float:
     return time
 
 
+def part(text: str) -> tuple[int, int]:
+    """Parse ``3/10``."""
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part, as 3/10 is the third of ten")
+    return int(number), int(of)
+
+
 def tacticity(text: str) -> str | Path:
     """Parse the name of a tacticity, or a file."""
     if text in TACTICITIES:
@@ -330,6 +338,16 @@ def add_cluster(command: ArgumentParser) -> None:
     )
 
 
+def add_part(command: ArgumentParser) -> None:
+    """Add which part of the frames is taken."""
+    command.add_argument(
+        "--part",
+        type=part,
+        metavar="K/N",
+        help="take only the K-th of N blocks of frames, into FILE_partK; see dbm-gmx join",
+    )
+
+
 LOCAL = "local"
 """In place of the address of a cluster: processes of this machine."""
 
@@ -364,6 +382,7 @@ def add_quiet(command: ArgumentParser) -> None:
     """Add how much is said."""
     command.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     add_verbose(command)
+    command.add_argument("--log", type=Path, metavar="FILE", help="keep all that is said (added to FILE)")
 
 
 def add_verbose(command: ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from dbm_gmx.commands.arguments import (
     add_inputs,
     add_method,
     add_model,
+    add_part,
     add_process,
     add_relaxing,
     add_restart,
@@ -26,7 +27,7 @@ from dbm_gmx.commands.arguments import (
     record_of,
 )
 from dbm_gmx.commands.relax import say
-from dbm_gmx.errors import ExitCode
+from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import Outputs, RelaxSettings, Settings
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def add_parser(commands: Commands) -> None:
     add("--workdir", type=Path, metavar="FOLDER", help="write a folder for further runs of GROMACS: run.sh")
     add_relaxing(command)
     add_cluster(command)
+    add_part(command)
     add_process(command)
     command.set_defaults(run=run)
 
@@ -147,6 +149,7 @@ def _add_settings(command: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Rebuild the atoms, relax them if that is wanted, print the summaries; returns the exit code."""
     from dbm_gmx.backmapping.backmap import backmap
+    from dbm_gmx.files.join import part_path
     from dbm_gmx.parallel import set_threads
 
     if options.threads:
@@ -157,7 +160,9 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
-    outputs = Outputs(options.output, options.first, conformer, options.restart, wanted is not None)
+    paths = [None if path is None else part_path(path, options.part) for path in (options.first, conformer)]
+    target = part_path(options.output, options.part)
+    outputs = Outputs(target, *paths, options.restart, wanted is not None)
     relaxations: list[Relaxation] = []
     with crew_of(options) as crew:
         done = backmap(inputs, outputs, method, crew=crew, quiet=options.quiet)
@@ -168,7 +173,7 @@ def run(options: Namespace) -> int:
             from dbm_gmx.files.record import forget_run
 
             relaxations = hand_off(inputs, done, replace(wanted, crew=crew), quiet=options.quiet)
-            forget_run(options.output)
+            forget_run(target)
     if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
         return ExitCode.FAILED
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
@@ -178,6 +183,8 @@ def _hand_off(options: Namespace) -> HandOff | None:
     """What is to follow, checked before anything is done."""
     if options.relax is None and options.workdir is None:
         return None
+    if options.part is not None:
+        raise InputError("a part (--part) is not relaxed: join the parts, then dbm-gmx relax (--part)")
     from dbm_gmx.backmapping.hand_off import HandOff, check_hand_off
 
     relaxed = options.relax

@@ -12,6 +12,7 @@ from dbm_gmx.commands.arguments import (
     add_atoms,
     add_cluster,
     add_conditions,
+    add_part,
     add_process,
     add_relaxing,
     add_restart,
@@ -48,18 +49,20 @@ def add_parser(commands: Commands) -> None:
     add_restart(command)
     add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
     add_cluster(command)
+    add_part(command)
     add_process(command)
     command.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Relax the trajectory and print the summary; returns the exit code."""
+    from dbm_gmx.files.join import part_path
     from dbm_gmx.gromacs.relax import relax
 
     with crew_of(options) as crew:
         relaxation = relax(
             record_of(options, AtomInputs),
-            options.output,
+            part_path(options.output, options.part),
             beads=options.beads,
             settings=record_of(options, RelaxSettings),
             crew=crew,

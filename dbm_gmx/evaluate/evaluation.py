@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from tqdm import tqdm
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
@@ -34,6 +33,7 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
 from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
 from dbm_gmx.parallel import Workers, side_by_side
+from dbm_gmx.progress import Progress
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.classifier import TwoSamples
@@ -338,11 +338,13 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
     one = MeasureOne(system, setup.conditions, chirality)
-    shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=setup.quiet or None)
-    measured = tuple(
-        side_by_side(one, ((frame, _at(setup.beads, frame.time)) for frame in shown), setup.workers)
-    )
-    return Trajectory(label, path, frames, measured, verdict([m.faults for m in measured]))
+    pairs = ((frame, _at(setup.beads, frame.time)) for frame in frames)
+    measured = []
+    with Progress(len(frames), quiet=setup.quiet, label=label) as progress:
+        for found in side_by_side(one, pairs, setup.workers):
+            measured.append(found)
+            progress.update()
+    return Trajectory(label, path, frames, tuple(measured), verdict([m.faults for m in measured]))
 
 
 @dataclass(frozen=True, eq=False)
