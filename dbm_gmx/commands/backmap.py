@@ -160,9 +160,9 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
-    paths = [None if path is None else part_path(path, options.part) for path in (options.first, conformer)]
     target = part_path(options.output, options.part)
-    outputs = Outputs(target, *paths, options.restart, wanted is not None)
+    first, conformer = (path and part_path(path, options.part) for path in (options.first, conformer))
+    outputs = Outputs(target, first, conformer, options.restart, wanted is not None)
     relaxations: list[Relaxation] = []
     with crew_of(options) as crew:
         done = backmap(inputs, outputs, method, crew=crew, quiet=options.quiet)

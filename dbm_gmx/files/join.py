@@ -86,7 +86,7 @@ def join_parts(paths: Sequence[Path], output: Path) -> Joined:
     Raises
     ------
     InputError
-        One is missing, there twice, not as it was written, or was made of other inputs or with other settings.
+        One is missing, there twice, not as it was written, or made of other inputs or with other settings.
     """
     started = Started()
     parts = sorted((_read_part(path) for path in paths), key=lambda part: part.number)

@@ -231,8 +231,8 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
         total = count_taken(inputs.trajectory, **times, whatever_it_takes=inputs.part is not None)
         if inputs.part is None:
             return topology, frames, total
-        first, last = block_of(inputs.part, total or 0)
-        return topology, islice(frames, first, last), last - first
+        block = block_of(inputs.part, total or 0)
+        return topology, islice(frames, *block), block[1] - block[0]
     if first is None:
         raise InputError("no frames: give a trajectory (-f) or a structure (-s)")
     if inputs.selects:

@@ -236,7 +236,7 @@ def relax_frames(
             clear_folder(folder)
     report = tally.report(time.monotonic() - begin)
     said: dict[str, Any] = {
-        "settings": job.settings | {"threads": threads},
+        "settings": {**job.settings, "threads": threads},
         "summary": described(report),
         "text": report.text(),
         "gmx": protocol.gmx.text(),
