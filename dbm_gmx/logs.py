@@ -72,7 +72,7 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
         ours.setLevel(logging.INFO)
         print(*_head(), sep="\n", file=file, flush=True)
         before = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = _Copied(sys.stdout, file), _Copied(sys.stderr, file)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = _Copied(sys.stdout, file), _Copied(sys.stderr, file)
         try:
             yield
         finally:
