@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ import MDAnalysis
 import mixed
 import numpy as np
 import pytest
-from mixed import Mixture, Options, command, listing, words
+from mixed import Mixture, Options, command, listing
 from oracle import example
 from systems import Example
 
@@ -518,11 +517,12 @@ def test_frames_before_the_damage_are_kept(
     assert result.code == 1
     assert said in result.err
     assert "Traceback" not in result.err
-    assert listing(out) == ["aa.trr", "one.gro"]
-    found = positions(out / "aa.trr")
+    assert listing(out) == ["aa.part.jsonl", "aa.part.trr", "one.part.gro"]
+    assert f"dbm-gmx: {out}/aa.part.trr: 2 frames kept; the same command goes on\n" in result.err
+    found = positions(out / "aa.part.trr")
     assert len(found) == 2
     np.testing.assert_allclose(found, whole[:2], atol=1e-4)
-    assert len(positions(out / "one.gro")) == 1
+    assert len(positions(out / "one.part.gro")) == 1
 
 
 def test_sigterm_keeps_the_finished_frames(
@@ -539,33 +539,10 @@ def test_sigterm_keeps_the_finished_frames(
     monkeypatch.setattr(Writer, "write", ended)
     result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc"})
     assert (result.code, result.out) == (1, "")
-    assert result.err == "dbm-gmx: interrupted; the frames finished so far are kept\n"
-    assert listing(out) == ["aa.xtc"]
-    assert len(positions(out / "aa.xtc")) == 2
-
-
-def test_ctrl_c_keeps_the_finished_frames(tmp_path: Path, model: Path, out: Path) -> None:
-    """A real process, stopped after some of many frames, each worked on by itself."""
-    files = mixed.mixture(tmp_path / "in", n=1)
-    many = [replace(files.frames[0], time=float(k), index=k) for k in range(3000)]
-    mixed.write_beads(files.folder / "cg.xtc", files.cg, many)
-    script = (
-        "import sys; import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
-        "job.IN_HAND = 1; sys.exit(main())"
-    )
-    options = words({**files.options, "--model": model, "-o": out / "aa.xtc"})
-    process = start(["-c", script, "backmap", *options])
-    deadline = time.monotonic() + 60
-    while not any(path.stat().st_size > 4000 for path in out.iterdir()):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert said == ("", "dbm-gmx: interrupted; the frames finished so far are kept\n")
-    assert listing(out) == ["aa.xtc"]
-    assert 1 < len(positions(out / "aa.xtc")) < 3000
+    kept = f"dbm-gmx: {out}/aa.part.xtc: 2 frames kept; the same command goes on\n"
+    assert result.err == f"{kept}dbm-gmx: interrupted (SIGTERM)\n"
+    assert listing(out) == ["aa.part.jsonl", "aa.part.xtc"]
+    assert len(positions(out / "aa.part.xtc")) == 2
 
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:

@@ -323,13 +323,13 @@ def test_after_a_kill_finished_frames_are_not_run_again(
     _, err = process.communicate(timeout=30)
     mdrun = int((tmp_path / "pid").read_text())
     if how == signal.SIGTERM:
-        assert (process.returncode, err.splitlines()[-1][:21]) == (1, "dbm-gmx: interrupted;")
+        kept = f"dbm-gmx: {out}/relaxed.part.trr: 2 frames kept; the same command goes on"
+        assert err.splitlines()[-2:] == [kept, "dbm-gmx: interrupted (SIGTERM)"]
+        assert process.returncode == 1
         assert not alive(mdrun)
-        (out / "relaxed.trr").unlink()
     else:
         os.killpg(mdrun, signal.SIGKILL)
-        for part in out.glob(".relaxed*"):
-            part.unlink()
+    assert len(frames_of(out / "relaxed.part.trr")) == 2
     assert {"frame_0.npz", "frame_1.npz", "frame_2"} <= set(listing(out / "relaxed.trr.work"))
     (tmp_path / "go").touch()
     before = len(runs_of(program))
@@ -339,6 +339,52 @@ def test_after_a_kill_finished_frames_are_not_run_again(
     (tmp_path / "whole").mkdir()
     assert relaxed(files, tmp_path / "whole", program).code == 0
     assert (out / "relaxed.trr").read_bytes() == (tmp_path / "whole" / "relaxed.trr").read_bytes()
+
+
+@pytest.mark.parametrize("theirs", ["relaxed.trr.work/notes.txt", "relaxed.trr.work/frame_1/thesis.tex"])
+def test_files_of_somebody_else_stay(theirs: str, files: Mixture, out: Path, tmp_path: Path) -> None:
+    program = fake_gmx(tmp_path / "bin" / "gmx")
+    path = out / theirs
+    path.parent.mkdir(parents=True)
+    path.write_text("precious")
+    result = relaxed(files, out, program)
+    assert result.code == 1
+    assert f"{out}/relaxed.trr.work: holds files of somebody else" in result.err
+    assert (path.read_text(), listing(out)) == ("precious", ["relaxed.trr.work"])
+
+
+def test_a_file_put_into_our_folder_stays(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = fake_gmx(tmp_path / "bin" / "gmx", mdrun=FAILS)
+    monkeypatch.setenv("SPOIL", "yes")
+    assert relaxed(files, out, program).code == 1
+    (out / "relaxed.trr.work" / "notes.txt").write_text("precious")
+    monkeypatch.delenv("SPOIL")
+    assert relaxed(files, out, program).code == 0
+    assert listing(out / "relaxed.trr.work") == [".dbm-gmx", "notes.txt"]
+
+
+def test_an_unfinished_relaxation_of_something_else_is_refused(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = fake_gmx(tmp_path / "bin" / "gmx")
+    with monkeypatch.context() as patch:
+        patch.setattr("dbm_gmx.gromacs.relaxation.RelaxTally.report", ended)
+        patch.setattr("dbm_gmx.gromacs.relax.clear_folder", ended)
+        assert relaxed(files, out, program).code == 1
+    assert listing(out) == ["relaxed.part.jsonl", "relaxed.part.trr", "relaxed.trr.work"]
+    result = relaxed(files, out, program, seed=3)
+    assert result.code == 1
+    assert "relaxed.part.jsonl: an unfinished run of something else: seed 1, now 3." in result.err
+    before = len(runs_of(program))
+    assert "3 of them by an earlier run" in relaxed(files, out, program).out
+    assert len(runs_of(program)) == before
+    assert listing(out) == ["relaxed.trr"]
+
+
+def ended(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_results_of_something_else_are_not_taken(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import dbm_gmx.train.scores as scores
 import dbm_gmx.train.state as state_module
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.locks import locked
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
@@ -170,6 +172,55 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
     assert signal.getsignal(signal.SIGTERM) == before
     assert [line["event"] for line in log_of(tmp_path / "broken", "stop", "done")] == ["stop", "done"]
+
+
+def test_a_training_that_is_killed_leaves_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while checkpoint or model are written: those of before are there, and the end is the same."""
+    whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
+    train(whole)
+    train(broken, max_hours=1e-9)
+    before = {name: (tmp_path / "broken" / name).read_bytes() for name in ("checkpoint.pt", "model.pt")}
+    real = torch.save
+    for name in before:
+
+        def half(saved: Any, path: Path, name: str = name) -> None:
+            if name not in Path(path).name:
+                real(saved, path)
+                return
+            Path(path).write_bytes(b"half of it")
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(torch, "save", half)
+        with pytest.raises(KeyboardInterrupt):
+            train(broken)
+        assert (tmp_path / "broken" / name).read_bytes() == before[name]
+        monkeypatch.setattr(torch, "save", real)
+        load_model(tmp_path / "broken" / "model.pt")
+    train(broken)
+    assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
+    assert not list((tmp_path / "broken").glob("*.lock"))
+
+
+def test_a_training_on_other_files_is_refused_unless_begun_anew(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    copy = tmp_path / "copy.xtc"
+    shutil.copy(settings.system[0].trajectory, copy)
+    system = replace(settings.system[0], trajectory=copy)
+    settings = replace(settings, system=(system, *settings.system[1:]))
+    train(settings, max_hours=1e-9)
+    with copy.open("ab") as stream:
+        stream.write(b"0")
+    with pytest.raises(InputError, match=r"a training on other files: .*copy\.xtc has changed.*--restart"):
+        train(settings, max_hours=1e-9)
+    assert train(settings, max_hours=1e-9, restart=True).step == 0
+    assert (tmp_path / "#checkpoint.pt.1#").exists()
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path) -> None:
+    with locked(tmp_path / "checkpoint.pt"), pytest.raises(InputError, match="another run writes it"):
+        train(tiny_settings(tmp_path), max_hours=1e-9)
 
 
 def test_the_time_limit_stops_a_run(tmp_path: Path) -> None:

@@ -55,13 +55,11 @@ def write(path, system, frames):
     return path
 
 
-def write_and_fail(path, system, frames, error, *, half=b""):
-    """Write frames, perhaps a part of one more, and stop with an error."""
+def write_and_fail(path, system, frames, error):
+    """Write frames and stop with an error."""
     with open_writer(path, system) as writer:
         for frame in frames:
             writer.write(frame)
-        if half:
-            writer._sink._stream.write(half)
         raise error
 
 
@@ -255,30 +253,32 @@ def test_an_older_file_is_kept(tmp_path, system, frames):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_error_leaves_nothing(tmp_path, system, frames, suffix):
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, MemoryError, InputError("cut off")])
+def test_finished_frames_stay_under_a_name_of_their_own(tmp_path, system, frames, suffix, error):
     older = tmp_path / f"x{suffix}"
     older.write_text("precious")
-    with pytest.raises(ZeroDivisionError):
-        write_and_fail(older, system, frames[:1], ZeroDivisionError)
-    assert names(tmp_path) == [older.name]
+    with pytest.raises((Exception, KeyboardInterrupt)) as found:
+        write_and_fail(older, system, frames[:2], error)
+    assert isinstance(found.value, error if isinstance(error, type) else InputError)
+    assert names(tmp_path) == sorted([f"x.part{suffix}", older.name])
     assert older.read_text() == "precious"
+    assert len(list(read_frames(tmp_path / f"x.part{suffix}", n_atoms=11))) == 2
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("input is cut off")])
-def test_finished_frames_are_kept(tmp_path, system, frames, suffix, error):
-    path = tmp_path / f"x{suffix}"
-    with pytest.raises((KeyboardInterrupt, InputError)):
-        write_and_fail(path, system, frames[:2], error)
-    assert len(list(read_frames(path, n_atoms=11))) == 2
-    assert names(tmp_path) == [path.name]
+def test_every_frame_is_in_the_file_at_once(tmp_path, system, frames, suffix):
+    part = tmp_path / f"x.part{suffix}"
+    with open_writer(tmp_path / f"x{suffix}", system) as writer:
+        for count, frame in enumerate(frames[:3], 1):
+            writer.write(frame)
+            assert len(list(read_frames(part, n_atoms=11))) == count
 
 
-def test_an_interrupted_frame_is_taken_off(tmp_path, system, frames):
-    path = tmp_path / "x.gro"
-    with pytest.raises(KeyboardInterrupt):
-        write_and_fail(path, system, frames[:1], KeyboardInterrupt, half=b"half a frame")
-    assert len(list(read_frames(path, n_atoms=11))) == 1
+def test_what_another_run_has_left_is_not_overwritten(tmp_path, system, frames):
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail(tmp_path / "x.xtc", system, frames[:2], ZeroDivisionError)
+    write(tmp_path / "x.xtc", system, frames[:3])
+    assert names(tmp_path) == ["#x.part.xtc.1#", "x.xtc"]
 
 
 def test_interrupted_before_the_first_frame(tmp_path, system):

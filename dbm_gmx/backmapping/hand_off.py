@@ -8,6 +8,7 @@ from pathlib import Path
 from dbm_gmx.backmapping.backmap import Backmapped, sample_paths
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_files import files_of_beads
+from dbm_gmx.files.locks import locked
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
@@ -87,14 +88,15 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
             relaxations.append(_relax(_atoms(inputs, done, source), target, wanted, quiet=quiet))
         final = targets[0]
     if wanted.workdir is not None:
-        write_workdir(
-            wanted.workdir,
-            next(read_frames(final, n_atoms=done.system.n_atoms)),
-            done.system.topology,
-            settings=wanted.settings,
-            defines=inputs.defines,
-            include=inputs.include,
-        )
+        with locked(wanted.workdir):
+            write_workdir(
+                wanted.workdir,
+                next(read_frames(final, n_atoms=done.system.n_atoms)),
+                done.system.topology,
+                settings=wanted.settings,
+                defines=inputs.defines,
+                include=inputs.include,
+            )
     return relaxations
 
 

@@ -150,6 +150,7 @@ def run(options: Namespace) -> int:
     """Rebuild the atoms, relax them if that is wanted, print the summaries; returns the exit code."""
     from dbm_gmx.backmapping.backmap import backmap
     from dbm_gmx.files.join import part_path
+    from dbm_gmx.files.record import forget_run
     from dbm_gmx.parallel import set_threads
 
     if options.threads:
@@ -170,12 +171,12 @@ def run(options: Namespace) -> int:
             print(done.report.text())
         if wanted is not None:
             from dbm_gmx.backmapping.hand_off import hand_off
-            from dbm_gmx.files.record import forget_run
 
             relaxations = hand_off(inputs, done, replace(wanted, crew=crew), quiet=options.quiet)
-            forget_run(target)
     if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
-        return ExitCode.FAILED
+        return ExitCode.FAILED  # the next try begins with what there is
+    if wanted is not None:
+        forget_run(target)
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
 
 

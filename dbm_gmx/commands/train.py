@@ -26,6 +26,7 @@ def add_parser(commands: Commands) -> None:
     add("--from", dest="start", metavar="MODEL", help="begin with this model, by name or path (as in FILE)")
     add("--seed", type=count(0), help="random seed (that of FILE)")
     add("--max-time", type=positive("time in h"), metavar="H", help="stop after so many hours")
+    add("--restart", action="store_true", help="begin anew; else the last run with the same folder goes on")
     add_process(command)
     command.set_defaults(run=run)
 
@@ -48,7 +49,7 @@ def run(options: Namespace) -> int:
             print(made.text())
     if not settings.steps:
         return ExitCode.DONE
-    trained = train(settings, max_hours=options.max_time, quiet=options.quiet)
+    trained = train(settings, max_hours=options.max_time, restart=options.restart, quiet=options.quiet)
     if not options.quiet and trained.first:
         print(trained.text())
     return ExitCode.DONE

@@ -14,6 +14,7 @@ from dbm_gmx.evaluate.evaluation import Evaluation
 from dbm_gmx.evaluate.page import main_scores, page, worst_of_each, worst_places
 from dbm_gmx.evaluate.tables import panels, plain_scores, told_apart_by
 from dbm_gmx.evaluate.worst import write_worst
+from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
 
 
@@ -31,6 +32,11 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     """
     check_folder(folder)
     folder = folder if folder.name else folder.resolve()
+    with locked(folder):
+        return _write(evaluation, folder)
+
+
+def _write(evaluation: Evaluation, folder: Path) -> Path:
     from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")

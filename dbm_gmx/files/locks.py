@@ -34,7 +34,7 @@ def locked(path: str | Path) -> Iterator[None]:
     InputError
         Another process holds it, or nothing can be written there.
     """
-    path = Path(path)
+    path = Path(path) if Path(path).name else Path(path).resolve()
     lock = path.with_name(f"{path.name}.lock")
     descriptor = _take(path, lock)
     _held[lock] = descriptor

@@ -83,6 +83,7 @@ def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
         raise InputError("is a folder, the name of a file is needed", path=path)
     try:
         part.open("xb").close()
+        _hidden.add(part)
         yield part
         sync(part)
         if not over:
@@ -94,6 +95,10 @@ def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        _hidden.discard(part)
+
+
+_hidden: set[Path] = set()
 
 
 def sync(path: Path) -> None:
@@ -293,6 +298,9 @@ def left_parts() -> list[str]:
             with suppress(OSError):
                 os.ftruncate(opened.descriptor, opened.size)
         said += opened.text()
+    for hidden in list(_hidden):
+        with suppress(OSError):
+            hidden.unlink()
     return said
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import SYNC, Kept, PartFile, atomic_write, backup, open_part, part_name
+from dbm_gmx.files.output import Kept, PartFile, atomic_write, backup, open_part, part_name
 
 FORMAT = "dbm_gmx run 1"
 
@@ -98,8 +98,8 @@ class Line(NamedTuple):
 
     Attributes
     ----------
-    index, sample, time
-        Of the frame in its file; ps.
+    frame, sample, time
+        Number of the frame in its file, number of the sample, ps.
     seconds
         Wall time of all runs until then.
     said
@@ -108,7 +108,7 @@ class Line(NamedTuple):
         Of each file: its bytes until then, and a digest of those that this frame has added.
     """
 
-    index: int
+    frame: int
     sample: int
     time: float
     seconds: float
@@ -131,8 +131,8 @@ class Record:
         The files.
     kept
         Whole frames of an earlier run that can be taken up.
-    stream
-        The record, open at its end.
+    lines
+        The record itself, to which lines are added.
     made
         Files that the run makes: they were not there when it began.
     inputs
@@ -145,10 +145,9 @@ class Record:
     job: Job
     parts: Sequence[PartFile]
     kept: int
-    stream: Any
+    lines: PartFile
     made: frozenset[Path] = frozenset()
     inputs: Sequence[FileFacts] = ()
-    synced: float = field(default_factory=time.monotonic)
     stays: bool = False
 
     def take_up(self, frames: int, use: Callable[[Line], None]) -> None:
@@ -159,18 +158,17 @@ class Record:
         use
             Gets what is recorded of these frames.
         """
-        self.stream.seek(0)
-        end, counts = len(self.stream.readline()), [Kept() for _ in self.parts]
-        for _ in range(frames * self.job.samples):
-            text = self.stream.readline()
-            line, end = _line(text), end + len(text)
-            counts = _with(counts, line)
-            use(line)
+        counts = [Kept() for _ in self.parts]
+        with self.path.open("rb") as stream:
+            end = len(stream.readline())
+            for text in islice(stream, frames * self.job.samples):
+                line, end = _line(text), end + len(text)
+                counts = _with(counts, line)
+                use(line)
         try:
             for part, kept in zip(self.parts, counts, strict=True):
                 part.keep(kept)
-            self.stream.truncate(end)
-            self.stream.seek(end)
+            self.lines.keep(Kept(frames, end))
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
 
@@ -183,14 +181,7 @@ class Record:
             This cannot be written.
         """
         ends, digests = [part.size for part in self.parts], [part.digest() for part in self.parts]
-        try:
-            self.stream.write(_text(line._replace(ends=ends, digests=digests)._asdict()))
-            self.stream.flush()
-            if time.monotonic() - self.synced > SYNC:
-                os.fsync(self.stream.fileno())
-                self.synced = time.monotonic()
-        except OSError as error:
-            raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
+        self.lines.append(_text(line._replace(ends=ends, digests=digests)._asdict()))
 
 
 def forget_run(output: Path) -> None:
@@ -227,6 +218,9 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
         The earlier run was made of something else; another run writes; nothing can be written.
     """
     path = record_name(output)
+    making = {part_name(one).resolve() for one in files}
+    if taken := [one for one in job.inputs if one.resolve() in making]:
+        raise InputError("is the name of the output in the making: give it another name", path=taken[0])
     with ExitStack() as stack:
         for one in dict.fromkeys([output, *files]):
             stack.enter_context(locked(one))
@@ -255,13 +249,13 @@ def _opened(path: Path, files: Sequence[Path], job: Job, *, resumed: bool) -> It
     done = False
     try:
         with ExitStack() as stack:
-            stream = stack.enter_context(_at_end_of(path))
-            counts, kept = _recover(stream, files, job.samples) if resumed else ([Kept()] * len(files), 0)
+            lines = stack.enter_context(_opened_record(path))
+            counts, kept = _recover(path, files, job.samples) if resumed else ([Kept()] * len(files), 0)
             for k, one in enumerate(files):
                 spoken = True if k < job.samples else None
                 parts.append(stack.enter_context(open_part(one, ours=resumed, resumes=spoken)))
                 parts[k].frames, parts[k].size = counts[k]
-            yield Record(path, job, parts, kept, stream)
+            yield Record(path, job, parts, kept, lines)
         done = True
     finally:
         if not done and not any(part.frames for part in parts):
@@ -269,13 +263,15 @@ def _opened(path: Path, files: Sequence[Path], job: Job, *, resumed: bool) -> It
 
 
 @contextmanager
-def _at_end_of(path: Path) -> Iterator[Any]:
+def _opened_record(path: Path) -> Iterator[PartFile]:
     try:
-        stream = path.open("r+b")
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
-    with stream:
-        yield stream
+    try:
+        yield PartFile(path, path, descriptor, None)
+    finally:
+        os.close(descriptor)
 
 
 def make_head(job: Job, files: Sequence[Path], before: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -341,7 +337,16 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     for key, words in (("command", "command"), ("version", "version of dbm-gmx"), ("files", "output files")):
         if before.get(key) != now[key]:
             yield f"{words} {_brief(before.get(key))}, now {_brief(now[key])}"
-    was, given = {f.path: f.sha256 for f in _known(before)}, {f.path: f.sha256 for f in _known(now)}
+    yield from changed_files(_known(before), _known(now))
+    old, new = before.get("settings", {}), now["settings"]
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
+
+
+def changed_files(before: Sequence[FileFacts], now: Sequence[FileFacts]) -> Iterator[str]:
+    """Say which files are not what they were; a file that was moved is still the same."""
+    was, given = {f.path: f.sha256 for f in before}, {f.path: f.sha256 for f in now}
     for name, digest in given.items():
         if name in was and digest != was[name]:
             yield f"{name} has changed"
@@ -350,10 +355,6 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     for name, digest in was.items():
         if name not in given and digest not in given.values():
             yield f"{name} is not given"
-    old, new = before.get("settings", {}), now["settings"]
-    for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
-            yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
 
 
 def _brief(value: Any) -> str:
@@ -376,7 +377,7 @@ def _with(counts: Sequence[Kept], line: Line) -> list[Kept]:
     return [Kept(before.frames + (size > before.size), size) for before, size in pairs]
 
 
-def _recover(stream: Any, files: Sequence[Path], samples: int) -> tuple[list[Kept], int]:
+def _recover(path: Path, files: Sequence[Path], samples: int) -> tuple[list[Kept], int]:
     """Find the frames of an earlier run whose bytes are all there.
 
     Files that have got their names already, before that run was ended, are files in the making again.
@@ -388,8 +389,8 @@ def _recover(stream: Any, files: Sequence[Path], samples: int) -> tuple[list[Kep
     places = [part if (part := part_name(one)).exists() else one for one in files]
     with ExitStack() as stack:
         opened = [stack.enter_context(place.open("rb")) if place.is_file() else None for place in places]
+        stream = stack.enter_context(path.open("rb"))
         counts, whole, frames = [Kept() for _ in files], [Kept() for _ in files], 0
-        stream.seek(0)
         stream.readline()
         for number, text in enumerate(stream, 1):
             try:

@@ -240,7 +240,12 @@ class Writer:
         """
         if len(frame.positions) != self._n_atoms:
             raise ValueError(f"{len(frame.positions)} positions for {self._n_atoms} atoms")
-        self.part.append(self._encode(frame, self.frames + 1))
+        try:
+            data = self._encode(frame, self.frames + 1)
+        except OSError as error:
+            why = f"frame at {frame.time:g} ps could not be written: {error.strerror or error}"
+            raise InputError(why, path=self.part.part) from error
+        self.part.append(data)
 
 
 @contextmanager

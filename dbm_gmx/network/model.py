@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.share import share_path
 from dbm_gmx.network.channels import Channels, FeatureTable, channels_from_plain, read_channels
 from dbm_gmx.network.environment import Environment, densities
@@ -48,20 +49,24 @@ class Model:
     amplitude: tuple[float, float] = (1.0, 1.0)
 
 
-def save_model(model: Model, path: str | Path) -> None:
-    """Write a model; weights as bfloat16, the precision they are used in."""
-    torch.save(
-        {
-            "format": FORMAT,
-            "grid": asdict(model.grid),
-            "channels": model.channels.plain(),
-            "shape": asdict(model.shape),
-            "provenance": dict(model.provenance),
-            "amplitude": list(model.amplitude),
-            "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
-        },
-        path,
-    )
+def save_model(model: Model, path: str | Path, *, over: bool = False) -> None:
+    """Write a model; weights as bfloat16, the precision they are used in.
+
+    The file appears complete or not at all.  An older one is backed up, or with ``over`` replaced.
+    """
+    with atomic_write(path, over=over) as part:
+        torch.save(
+            {
+                "format": FORMAT,
+                "grid": asdict(model.grid),
+                "channels": model.channels.plain(),
+                "shape": asdict(model.shape),
+                "provenance": dict(model.provenance),
+                "amplitude": list(model.amplitude),
+                "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
+            },
+            part,
+        )
 
 
 def find_model(name: str | Path) -> Path:

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.includes import source_files
+from dbm_gmx.files.output import atomic_write
+from dbm_gmx.files.record import FileFacts, changed_files, facts_of
 from dbm_gmx.train.distributed import Processes, from_all
 from dbm_gmx.train.settings import TrainSettings, plain
 from dbm_gmx.train.state import TrainingState, restore, saved_state
 
 NAME = "checkpoint.pt"
-FORMAT = "dbm_gmx checkpoint 1"
+FORMAT = "dbm_gmx checkpoint 2"
 FREE = ("run", "output", "name")
 """Settings that may differ when a training goes on: they change nothing in what is learnt."""
 
@@ -36,6 +39,8 @@ class Progress:
         nm, largest distance between draws for the same atom so far.
     amplitude
         Of the random vector, see :class:`~dbm_gmx.network.model.Model`.
+    files
+        What the frames come from.
     """
 
     sums: dict[str, float] = field(default_factory=dict)
@@ -45,6 +50,16 @@ class Progress:
     best: float = float("inf")
     widest: float = 0.0
     amplitude: tuple[float, float] = (1.0, 1.0)
+    files: tuple[FileFacts, ...] = ()
+
+
+def files_of_training(settings: TrainSettings) -> list[Path]:
+    """All files that the frames of a training come from."""
+    found: list[Path] = []
+    for system in settings.system:
+        found += [*source_files(system.topology), system.trajectory, *system.mapping, *system.owners]
+        found += [path for path in (system.beads, system.mdp) if path is not None]
+    return [path for path in dict.fromkeys(found) if path.is_file()]
 
 
 def save_checkpoint(
@@ -57,13 +72,13 @@ def save_checkpoint(
     saved = {
         "format": FORMAT,
         "settings": plain(settings),
+        "files": [asdict(facts) for facts in progress.files],
         "learner": saved_state(state),
         "dice": rng,
-        "progress": asdict(progress),
+        "progress": {key: value for key, value in asdict(progress).items() if key != "files"},
     }
-    fresh = settings.output / f"{NAME}.new"
-    torch.save(saved, fresh)
-    fresh.replace(settings.output / NAME)
+    with atomic_write(settings.output / NAME, over=True) as part:
+        torch.save(saved, part)
 
 
 def resume(state: TrainingState, settings: TrainSettings, processes: Processes) -> Progress:
@@ -76,13 +91,21 @@ def resume(state: TrainingState, settings: TrainSettings, processes: Processes) 
     """
     path = settings.output / NAME
     if not path.is_file():
-        return Progress()
+        return Progress(files=tuple(map(facts_of, files_of_training(settings))))
     saved = _read(path)
     differ = sorted(_differences(saved["settings"], plain(settings)))
     if differ:
         raise InputError(
             f"a checkpoint of a training with other settings: {', '.join(differ)}; "
-            "give another output folder, or the same settings",
+            "give another output folder, the same settings, or --restart to begin anew",
+            path=path,
+        )
+    known = [FileFacts(**facts) for facts in saved["files"]]
+    files = tuple(facts_of(name, known) for name in files_of_training(settings))
+    if changed := list(changed_files(known, files)):
+        raise InputError(
+            f"a checkpoint of a training on other files: {'; '.join(changed)}; "
+            "give another output folder, the same files, or --restart to begin anew",
             path=path,
         )
     count = len(saved["dice"])
@@ -96,7 +119,7 @@ def resume(state: TrainingState, settings: TrainSettings, processes: Processes) 
             "and the same start",
             path=path,
         ) from error
-    return Progress(**saved["progress"])
+    return Progress(**saved["progress"], files=files)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,8 +6,10 @@ settings -> frames -> dataset -> warm start -> adversarial steps -> model, score
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ import torch
 from tqdm import tqdm
 
 import dbm_gmx
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.locks import locked
+from dbm_gmx.files.output import backup
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
-from dbm_gmx.train.checkpoint import Progress, resume, save_checkpoint
+from dbm_gmx.train.checkpoint import NAME, Progress, resume, save_checkpoint
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
 from dbm_gmx.train.distributed import Processes, any_of, join_processes
@@ -118,7 +123,13 @@ class Training:
         return self.settings.output / f"{self.settings.name}.pt"
 
 
-def train(settings: TrainSettings | Path, *, max_hours: float | None = None, quiet: bool = True) -> Trained:
+def train(
+    settings: TrainSettings | Path,
+    *,
+    max_hours: float | None = None,
+    restart: bool = False,
+    quiet: bool = True,
+) -> Trained:
     """Train a model, or go on where the last run in the same folder has stopped.
 
     Parameters
@@ -127,36 +138,59 @@ def train(settings: TrainSettings | Path, *, max_hours: float | None = None, qui
         Or the training file.
     max_hours
         After which this run stops; the next one goes on.
+    restart
+        Begin anew; the checkpoint of an earlier run is backed up.
     quiet
         Show no progress.
 
     Raises
     ------
     InputError
-        If any input cannot be used, or the loss is no number any more.
+        If any input cannot be used, another run has the folder, or the loss is no number any more.
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
-    with join_processes() as processes, stopping(max_hours) as stop:
+    end = math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
+    with join_processes() as processes, _folder(settings.output, processes):
+        if restart and processes.first:
+            backup(settings.output / NAME)
+        any_of(False, processes)  # nobody reads it before
         systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
         context = make_context(make_dataset(systems, model.channels, grid=model.grid), settings, processes)
         state = make_training_state(settings, model, processes)
-        settings.output.mkdir(parents=True, exist_ok=True)
         progress = resume(state, settings, processes)
         events = make_event_log(settings.output if processes.first else None)
         training = Training(settings, processes, systems, context, model, events)
         events.write("start", state.step, profile(training))
-        stopped = take_steps(training, state, progress, stop, quiet=quiet or not processes.first)
-        if not stopped and progress.scored != state.step:
+        if processes.first and not state.step:
+            backup(training.path)  # of another training
+        with stopping(end) as stop:
+            stopped = take_steps(training, state, progress, stop, quiet=quiet or not processes.first)
+            save(training, state, progress)
+        if not stopped and progress.scored != state.step:  # takes long; all steps are saved by now
             calibrate(training, state, progress)
             evaluate(training, state, progress)
-        save(training, state, progress)
+            save(training, state, progress)
         ending = {"seconds": state.seconds, "reason": stopped}
         events.write("stop" if stopped else "done", state.step, ending)
     return Trained(
         training.path, state.step, settings.steps, state.seconds, stopped, progress.scores, processes.first
     )
+
+
+@contextmanager
+def _folder(folder: Path, processes: Processes) -> Iterator[None]:
+    """Have the output folder for this training alone."""
+    if not processes.first:
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made a folder: {error.strerror}", path=folder) from error
+    with locked(folder / NAME):
+        yield
 
 
 def take_steps(
@@ -192,7 +226,7 @@ def save(training: Training, state: TrainingState, progress: Progress) -> None:
     """Write the checkpoint and the model."""
     save_checkpoint(state, progress, training.settings, training.processes)
     if training.processes.first:
-        save_model(finished(training, state, progress), training.path)
+        save_model(finished(training, state, progress), training.path, over=True)
 
 
 def log_means(training: Training, state: TrainingState, progress: Progress, *, rate: float) -> None:
@@ -247,7 +281,8 @@ def evaluate(training: Training, state: TrainingState, progress: Progress) -> No
     training.events.write("scores", state.step, progress.scores | {"overall": now, "warnings": found})
     if now < progress.best:
         progress.best = now
-        save_model(finished(training, state, progress), training.path.with_stem(f"{training.path.stem}_best"))
+        best = training.path.with_stem(f"{training.path.stem}_best")
+        save_model(finished(training, state, progress), best, over=True)
 
 
 def _warn(warnings: Sequence[str], state: TrainingState, processes: Processes) -> None:

@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import torch
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.interrupts import SIGNALS, patience
 
 log = logging.getLogger(__name__)
 
 COLLAPSED = 0.1  # of the largest distance between draws so far
 AHEAD = 100.0  # scores of the critic; with gradients of norm one they differ by far less
+PATIENCE = 10.0  # s; batch systems kill what goes on for half a minute
 WORSE = 2.0  # times the best score so far
 
 
@@ -52,24 +54,30 @@ class Stop:
 
 
 @contextmanager
-def stopping(hours: float | None = None) -> Iterator[Stop]:
-    """Let SIGINT and SIGTERM ask for a stop instead of ending the process; a second one ends it.
+def stopping(end: float = math.inf) -> Iterator[Stop]:
+    """Let signals ask for a stop instead of ending the process; a second one ends it.
+
+    The step in hand is finished and the training saved.  A step that takes longer than :data:`PATIENCE` is
+    not waited for: the last checkpoint stands then.
 
     Parameters
     ----------
-    hours
-        From now until the time is up; ``None``: no limit.
+    end
+        s of the monotonic clock, when the time is up.
     """
-    stop = Stop() if hours is None else Stop(time.monotonic() + 3600 * hours)
+    stop = Stop(end)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.signal:
             raise KeyboardInterrupt
         stop.signal = number
+        log.error("%s: stops after this step", stop.reason)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        yield stop
+        with patience(PATIENCE):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

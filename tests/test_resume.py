@@ -1,0 +1,373 @@
+"""Runs that are ended: what they leave, and that the same command goes on to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import mixed
+import numpy as np
+import pytest
+from mixed import Mixture, Options, Result, command, fake_sampler, listing, words
+
+import dbm_gmx.files.record as record
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.output import PartFile
+from dbm_gmx.files.trajectory import SUFFIXES, read_frames
+
+ROOT = Path(__file__).parents[1]
+N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
+FRAMES = 5
+TIMES = re.compile(r" in [\d.]+ s, .*")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Mixture:
+    return mixed.mixture(tmp_path / "in", n=FRAMES)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "out").mkdir()
+    return tmp_path / "out"
+
+
+def options(files: Mixture, folder: Path, suffix: str = ".xtc", **more: object) -> Options:
+    """Everything that can be written."""
+    given = {**files.inputs, "-o": folder / f"aa{suffix}", "-c": folder / "one.gro", "-or": folder / "or.gro"}
+    return {**given, "-t": 300, **{f"--{key}": value for key, value in more.items()}}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def whole(
+    files: Mixture, folder: Path, suffix: str = ".xtc", **more: object
+) -> tuple[dict[str, bytes], Result]:
+    """An unbroken run."""
+    folder.mkdir()
+    result = command("backmap", options(files, folder, suffix, **more))
+    assert result.code == 0
+    return contents(folder), result
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, after: int, error: BaseException | None = None) -> None:
+    """Have the next run ended after so many frames in all files: by an error, or in the middle of one."""
+    append, calls = PartFile._append, iter(range(1000))
+
+    def broken(part: PartFile, data: bytes) -> None:
+        if part.path.suffix != ".jsonl" and next(calls) == after:
+            monkeypatch.setattr(PartFile, "_append", append)
+            if error is not None:
+                raise error
+            os.pwrite(part.descriptor, data[: len(data) // 2], part.size)
+            raise KilledError
+        append(part, data)
+
+    monkeypatch.setattr(PartFile, "_append", broken)
+
+
+class KilledError(BaseException):
+    """Nothing is done any more; see :func:`killed`."""
+
+
+def killed(arguments: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command that ends as after SIGKILL: files stay as they are at that moment."""
+    with monkeypatch.context() as patch:
+        patch.setattr("dbm_gmx.files.output._close", lambda opened, *, done: os.close(opened.descriptor))
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        with pytest.raises(KilledError):
+            command("backmap", arguments)
+
+
+def said(result: Result) -> list[str]:
+    """The summary without its times."""
+    lines = TIMES.sub("", result.out).splitlines()
+    return [line for line in lines if not line.startswith(("stages", "CPU"))]
+
+
+# --- the same bytes --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after", "samples", "suffix"),
+    [
+        *((after, 1, ".xtc") for after in (0, 1, 2, 3, 6)),
+        *((after, 2, ".xtc") for after in (0, 2, 4, 5, 10)),
+        *((5, 2, suffix) for suffix in SUFFIXES if suffix != ".xtc"),
+    ],
+)
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(
+    after: int,
+    samples: int,
+    suffix: str,
+    *,
+    files: Mixture,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Killed within a frame, which is half in its file."""
+    made = fake_sampler(monkeypatch, unsettled=(1,))
+    expected, unbroken = whole(files, tmp_path / "whole", suffix, samples=samples)
+    given = options(files, out, suffix, samples=samples)
+    break_off(monkeypatch, after)
+    killed(given, monkeypatch)
+    done = (out / "aa.part.jsonl").read_text().count("\n") - 1
+    result = command("backmap", given)
+    assert (result.code, result.err) == (0, unbroken.err)
+    assert contents(out) == expected
+    assert said(result) == said(unbroken)
+    assert len(made[-1].calls) == samples * (FRAMES - done // samples)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), ZeroDivisionError(), KeyboardInterrupt(), InputError("bad")]
+)
+def test_no_exception_loses_finished_frames(
+    error: BaseException, files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_sampler(monkeypatch)
+    expected, _ = whole(files, tmp_path / "whole")
+    break_off(monkeypatch, 4, error)  # -c, -or and the first frame, then two
+    try:
+        result = command("backmap", options(files, out))
+        assert f"{out}/aa.part.xtc: 2 frames kept; the same command goes on\n" in result.err
+        assert result.code == 1
+    except (MemoryError, ZeroDivisionError) as found:
+        assert found is error  # noqa: PT017
+    assert listing(out) == ["aa.part.jsonl", "aa.part.xtc", "one.part.gro", "or.part.gro"]
+    assert len(list(read_frames(out / "aa.part.xtc", n_atoms=N_ATOMS))) == 2
+    assert command("backmap", options(files, out)).code == 0
+    assert contents(out) == expected
+
+
+def test_all_frames_were_there_and_some_files_had_their_names(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at the very end; the last frame is made again, for the summary."""
+    made = fake_sampler(monkeypatch)
+    expected, unbroken = whole(files, tmp_path / "whole", samples=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "stays", True, raising=False)
+        patch.setattr(Path, "unlink", lambda *_, **__: None)
+        assert command("backmap", options(files, out, samples=2)).code == 0
+    for lock in out.glob("*.lock"):
+        lock.unlink()
+    (out / "aa_1.xtc").rename(out / "aa_1.part.xtc")
+    assert (out / "aa.part.jsonl").exists()
+    result = command("backmap", options(files, out, samples=2))
+    assert (contents(out), said(result)) == (expected, said(unbroken))
+    assert len(made[-1].calls) == 2
+
+
+@pytest.mark.parametrize("harm", ["a byte of a frame", "a byte of the record", "half a line", "a short file"])
+def test_only_what_is_as_it_was_written_is_believed(
+    harm: str, files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = fake_sampler(monkeypatch)
+    expected, _ = whole(files, tmp_path / "whole")
+    break_off(monkeypatch, 6)
+    killed(options(files, out), monkeypatch)
+    frames, lines = out / "aa.part.xtc", out / "aa.part.jsonl"
+    data, text = bytearray(frames.read_bytes()), lines.read_text().splitlines(keepends=True)
+    assert len(text) == 5
+    if harm == "a byte of a frame":
+        data[json.loads(text[2])["ends"][0] - 9] ^= 1
+        frames.write_bytes(data)
+    elif harm == "a short file":
+        frames.write_bytes(data[: json.loads(text[3])["ends"][0] - 1])
+    elif harm == "half a line":
+        lines.write_text("".join(text)[:-20])
+    else:
+        text[2] = text[2].replace('"digests":["', '"digests":["0')
+        lines.write_text("".join(text))
+    assert command("backmap", options(files, out)).code == 0
+    assert contents(out) == expected
+    kept = {"a byte of a frame": 1, "a byte of the record": 1, "half a line": 3, "a short file": 2}[harm]
+    assert len(made[-1].calls) == FRAMES - kept
+
+
+def test_the_box_of_a_frame_is_wrong(files: Mixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_sampler(monkeypatch)
+    last = replace(files.frames[2], box=np.zeros((3, 3)))
+    mixed.write_beads(files.folder / "cg.xtc", files.cg, [*files.frames[:2], last])
+    result = command("backmap", options(files, out))
+    assert result.code == 1
+    assert "aa.part.xtc: 2 frames kept" in result.err
+    assert "cg.xtc: frame 2 (t = 20 ps): there is no box" in result.err
+    assert len(list(read_frames(out / "aa.part.xtc", n_atoms=N_ATOMS))) == 2
+
+
+# --- something else --------------------------------------------------------------------------------
+
+
+def other_frames(files: Mixture, given: Options) -> None:
+    path = files.folder / "cg.xtc"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+
+
+def other_topology(files: Mixture, given: Options) -> None:
+    files.edit("topol.top", "mixture", "Mixture")
+
+
+def other_seed(files: Mixture, given: Options) -> None:
+    given["--seed"] = 7
+
+
+def other_temperature(files: Mixture, given: Options) -> None:
+    given["-t"] = 310
+
+
+def other_times(files: Mixture, given: Options) -> None:
+    given["-e"] = 20
+
+
+def other_version(files: Mixture, given: Options) -> None:
+    pytest.MonkeyPatch().setattr(record, "__version__", "99")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (other_frames, "cg.xtc has changed"),
+        (other_topology, "topol.top has changed"),
+        (other_seed, "seed 1, now 7"),
+        (other_temperature, "temperature 300.0, now 310.0"),
+        (other_times, "end none, now 20.0"),
+    ],
+)
+def test_a_run_of_something_else_is_refused(
+    change: Callable[[Mixture, Options], None],
+    named: str,
+    *,
+    files: Mixture,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_sampler(monkeypatch)
+    given = options(files, out)
+    break_off(monkeypatch, 5, KeyboardInterrupt())
+    assert command("backmap", given).code == 1
+    before = contents(out)
+    change(files, given)
+    result = command("backmap", given)
+    assert result.code == 1
+    assert f"{out}/aa.part.jsonl: an unfinished run of something else: " in result.err
+    assert f"{named}. Give what was given before" in result.err
+    assert contents(out) == before
+    assert command("backmap", {**given, "--restart": None}).code == 0
+    left = {f"#{name}.1#": data for name, data in before.items()}
+    assert left.items() <= contents(out).items()
+    assert {"aa.xtc", "one.gro", "or.gro"} | set(left) == set(listing(out))
+
+
+def test_a_run_goes_on_in_another_folder(
+    files: Mixture, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that were moved are the same files."""
+    fake_sampler(monkeypatch)
+    expected, _ = whole(files, tmp_path / "whole")
+    break_off(monkeypatch, 5, KeyboardInterrupt())
+    assert command("backmap", options(files, out)).code == 1
+    (tmp_path / "there").mkdir()
+    moved = replace(files, folder=files.folder.rename(tmp_path / "there" / "in"))
+    to = out.rename(tmp_path / "there" / "out")
+    assert command("backmap", options(moved, to)).code == 0
+    assert contents(to) == expected
+
+
+@pytest.mark.parametrize("text", ["", "nonsense\n", '{"format": "dbm_gmx run 99"}\n'])
+def test_a_file_of_that_name_that_is_no_record(
+    text: str, files: Mixture, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_sampler(monkeypatch)
+    (out / "aa.part.jsonl").write_text(text)
+    result = command("backmap", options(files, out))
+    assert (result.code, listing(out)) == (1, ["aa.part.jsonl"])
+    assert "aa.part.jsonl: is no record of a run" in result.err
+
+
+def test_the_file_in_the_making_is_no_input(files: Mixture, out: Path) -> None:
+    source = (files.folder / "cg.xtc").rename(out / "aa.part.xtc")
+    before = source.read_bytes()
+    result = command("backmap", {**options(files, out), "-f": source})
+    assert (result.code, listing(out)) == (1, ["aa.part.xtc"])
+    assert "aa.part.xtc: is the name of the output in the making" in result.err
+    assert source.read_bytes() == before
+
+
+# --- real processes --------------------------------------------------------------------------------
+
+
+SLOW = (
+    "import sys, time; import dbm_gmx.backmapping.backmapper as job; "
+    "from dbm_gmx.files.output import PartFile; from dbm_gmx.cli import main; "
+    "job.IN_HAND = 1; append = PartFile.append; "
+    "PartFile.append = lambda part, data: (time.sleep(0.01), append(part, data))[1]; sys.exit(main())"
+)
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixed.tiny_model(tmp_path_factory.mktemp("model") / "tiny.pt")
+
+
+def start(given: Options) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def listens() -> None:
+        for number in SIGNALS[1:]:
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW, "backmap", *words(given)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=listens,
+    )
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_real_run_that_was_ended_goes_on_to_the_same_bytes(
+    number: signal.Signals, files: Mixture, model: Path, out: Path, tmp_path: Path
+) -> None:
+    many = [replace(files.frames[k % 5], time=float(k), index=k) for k in range(40)]
+    mixed.write_beads(files.folder / "cg.xtc", files.cg, many)
+    given = {**files.options, "--model": model, "-o": out / "aa.xtc", "-c": out / "one.gro"}
+    process = start(given)
+    part, deadline = out / "aa.part.xtc", time.monotonic() + 120
+    while not part.exists() or part.stat().st_size < 6000:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(random.Random(number).uniform(0, 0.1))
+    sent = time.monotonic()
+    process.send_signal(number)
+    said = process.communicate(timeout=60)
+    assert time.monotonic() - sent < 10  # 2 s on a machine that is not busy
+    kept = (out / "aa.part.jsonl").read_text().count("\n") - 1
+    if number != signal.SIGKILL:
+        words_of_it = f"dbm-gmx: {part}: {kept} frames kept; the same command goes on\n"
+        assert said == ("", f"{words_of_it}dbm-gmx: interrupted ({number.name})\n")
+        assert process.returncode == 1
+        assert len(list(read_frames(part, n_atoms=N_ATOMS))) == kept
+    assert 1 < kept < 40
+    assert command("backmap", given).code == 0
+    (tmp_path / "whole").mkdir()
+    again = {**given, "-o": tmp_path / "whole" / "aa.xtc", "-c": tmp_path / "whole" / "one.gro"}
+    assert command("backmap", again).code == 0
+    assert contents(out) == contents(tmp_path / "whole")
