@@ -163,7 +163,9 @@ def open_crew(where: str | None, count: int) -> Iterator[Crew]:
 def _client(where: str | None, count: int, stack: ExitStack) -> Any:
     """A client of the cluster; one that is started here ends with ``stack``."""
     if where is None:
-        return Client(stack.enter_context(_local(count)))
+        client = Client(stack.enter_context(_local(count)))
+        client.wait_for_workers(count)
+        return client
     try:
         if "://" in where:
             return Client(where, timeout=PATIENCE)

@@ -31,7 +31,8 @@ TICK = 0.5
 
 BAR = "{n_fmt}/{total_fmt} frames |{bar}| {postfix} {elapsed}<{remaining}"
 
-SET_UP = "set-up"
+SET_UP, FIRST = "set-up", "first frame"
+"""What is being done where nothing else is said, before :meth:`Progress.expect` and after it."""
 
 _stages: list[str] = []
 """What is being done before the first frame, the last of them now."""
@@ -91,7 +92,7 @@ class Progress:
     ):
         self._label = f"{label}: " if label else ""
         self.total, self.done, self.quiet = total, 0, quiet
-        self._kept = 0
+        self._kept, self._before = 0, SET_UP
         self._clock, self._begin, self._first = clock, clock(), 0.0
         self._said = self._begin
         self._ended = threading.Event()
@@ -121,8 +122,8 @@ class Progress:
             self._bar.close()
 
     def expect(self, total: int | None) -> None:
-        """Say how many frames there will be, once that is known."""
-        self.total = total
+        """Say that set-up is over, and how many frames there will be, where that is known."""
+        self.total, self._before = total, FIRST
         if self._bar is not None:
             self._bar.total = total
             self._bar.refresh()
@@ -153,7 +154,7 @@ class Progress:
         """How far it is."""
         now = self._clock()
         if self.done == self._kept:
-            what = _stages[-1] if _stages else SET_UP if not self.done else "frames"
+            what = _stages[-1] if _stages else self._before
             return f"{self._label}{what}, {span(now - self._begin)}, {memory():.2f} GB"
         rate = self._rate()
         total = "" if self.total is None else f" of {self.total}"
@@ -165,7 +166,7 @@ class Progress:
         now = self._clock()
         if self._bar is not None:
             if self.done == self._kept:
-                what = _stages[-1] if _stages else SET_UP
+                what = _stages[-1] if _stages else self._before
                 self._bar.set_postfix_str(what, refresh=False)
             self._bar.refresh()
         if now - self._said >= EVERY:

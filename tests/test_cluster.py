@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import signal
 import stat
@@ -297,10 +296,16 @@ def test_the_script_for_slurm_works(
     programs = tmp_path / "bin"
     programs.mkdir()
     log = tmp_path / "jobs"
-    fake(programs / "sbatch", f'cp "${{!#}}" {log}.$$; bash "${{!#}}" >{log}.out 2>&1 & echo "Submitted batch job $!"')
+    fake(
+        programs / "sbatch",
+        f'cp "${{!#}}" {log}.$$; bash "${{!#}}" >{log}.out 2>&1 & echo "Submitted batch job $!"',
+    )
     fake(programs / "scancel", "kill $@ 2>/dev/null; true")
     fake(programs / "dbm-gmx", f'exec {sys.executable} -m dbm_gmx "$@"')
-    places = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    places = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+    }
     words = [str(ROOT / "share" / "recipes" / "cluster" / "slurm.py"), "--jobs", "2", "--", "backmap"]
     options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
     for key, value in options.items():
