@@ -57,6 +57,77 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- files in the making, resuming, signals
+    one(
+        "a-frame-half-written-stays",
+        "tests/test_output.py -k whatever",
+        "files/output.py",
+        "                os.ftruncate(self.descriptor, self.size)\n            raise",
+        "                pass\n            raise",
+    ),
+    one(
+        "what-was-written-is-not-read-back",
+        "tests/test_output.py -k whatever",
+        "files/output.py",
+        "if os.pread(self.descriptor, len(data), self.size) != data:",
+        "if False:",
+    ),
+    one(
+        "a-file-of-somebody-else-is-written-to",
+        "tests/test_output.py -k goes_away",
+        "files/output.py",
+        "        if not self._is_there():",
+        "        if False:",
+    ),
+    one(
+        "a-held-lock-is-taken",
+        "tests/test_output.py -k second_run",
+        "files/locks.py",
+        "fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+    ),
+    one(
+        "digests-of-frames-are-not-compared",
+        "tests/test_resume.py -k believed",
+        "files/record.py",
+        "and blake2b(data, digest_size=16).hexdigest() == digest",
+        "",
+    ),
+    one(
+        "a-changed-input-is-not-noticed",
+        "tests/test_resume.py -k something_else",
+        "files/record.py",
+        "if name in was and digest != was[name]:",
+        "if False:",
+    ),
+    one(
+        "what-an-ended-run-has-counted-is-forgotten",
+        "tests/test_resume.py -k killed_goes_on",
+        "backmapping/summary.py",
+        "        self._add(found.report)\n",
+        "",
+    ),
+    one(
+        "frames-of-the-wrong-number-are-made-again",
+        "tests/test_resume.py -k killed_goes_on",
+        "backmapping/backmap.py",
+        "    for _ in islice(frames, done):\n        pass\n",
+        "",
+    ),
+    one(
+        "no-thread-waits-for-signals",
+        "tests/test_interrupts.py -k wherever",
+        "interrupts.py",
+        "if came[0] in numbers and not ended.wait(_grace[0]):",
+        "if False:",
+    ),
+    one(
+        "the-model-is-written-in-place",
+        "tests/test_train.py -k whole_files",
+        "network/model.py",
+        "            part,\n        )",
+        "            path,\n        )",
+    ),
     # --- chemistry
     one(
         "exclusions-one-bond-short",

@@ -87,6 +87,29 @@ def test_whatever_fails_all_finished_frames_can_be_read(
         assert count(tmp_path / f"x{suffix}") == written == 8
 
 
+def test_a_disk_that_loses_what_it_has_taken_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.pwrite
+
+    def lies(descriptor: int, data: memoryview, at: int) -> int:
+        real(descriptor, data if at < 1000 else bytes(len(data)), at)
+        return len(data)
+
+    monkeypatch.setattr(os, "pwrite", lies)
+    written: list[int] = []
+
+    def run() -> None:
+        with open_writer(tmp_path / "x.xtc", SYSTEM) as writer:
+            for number in range(8):
+                writer.write(frame(number))
+                written.append(number)
+
+    with pytest.raises(InputError, match="not what is read back"):
+        run()
+    assert count(tmp_path / "x.part.xtc") == len(written) > 0
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_disk_that_fills_is_an_error_at_that_frame(suffix: str, tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the last write is cut short."""

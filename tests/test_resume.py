@@ -349,7 +349,7 @@ def test_a_real_run_that_was_ended_goes_on_to_the_same_bytes(
     mixed.write_beads(files.folder / "cg.xtc", files.cg, many)
     given = {**files.options, "--model": model, "-o": out / "aa.xtc", "-c": out / "one.gro"}
     process = start(given)
-    part, deadline = out / "aa.part.xtc", time.monotonic() + 120
+    part, deadline = out / "aa.part.xtc", time.monotonic() + 600
     while not part.exists() or part.stat().st_size < 6000:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -358,13 +358,14 @@ def test_a_real_run_that_was_ended_goes_on_to_the_same_bytes(
     sent = time.monotonic()
     process.send_signal(number)
     said = process.communicate(timeout=60)
-    assert time.monotonic() - sent < 10  # 2 s on a machine that is not busy
+    assert time.monotonic() - sent < 30  # 2 s on a machine that is not busy
     kept = (out / "aa.part.jsonl").read_text().count("\n") - 1
     if number != signal.SIGKILL:
-        words_of_it = f"dbm-gmx: {part}: {kept} frames kept; the same command goes on\n"
+        readable = len(list(read_frames(part, n_atoms=N_ATOMS)))
+        assert readable - kept in (0, 1)  # one more if it was ended before the record had it
+        words_of_it = f"dbm-gmx: {part}: {readable} frames kept; the same command goes on\n"
         assert said == ("", f"{words_of_it}dbm-gmx: interrupted ({number.name})\n")
         assert process.returncode == 1
-        assert len(list(read_frames(part, n_atoms=N_ATOMS))) == kept
     assert 1 < kept < 40
     assert command("backmap", given).code == 0
     (tmp_path / "whole").mkdir()

@@ -159,11 +159,12 @@ def train(
         model = first_model(settings, channels_for([s.system for s in systems], given))
         context = make_context(make_dataset(systems, model.channels, grid=model.grid), settings, processes)
         state = make_training_state(settings, model, processes)
+        begins = not (settings.output / NAME).is_file()
         progress = resume(state, settings, processes)
         events = make_event_log(settings.output if processes.first else None)
         training = Training(settings, processes, systems, context, model, events)
         events.write("start", state.step, profile(training))
-        if processes.first and not state.step:
+        if processes.first and begins:
             backup(training.path)  # of another training
         with stopping(end) as stop:
             stopped = take_steps(training, state, progress, stop, quiet=quiet or not processes.first)
