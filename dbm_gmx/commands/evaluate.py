@@ -87,8 +87,10 @@ def run(options: Namespace) -> int:
     """Evaluate, write the report and print its summary; returns the exit code."""
     from dbm_gmx.evaluate.evaluation import SLOW, evaluate
     from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.files.provenance import Provenance, Started, plain_provenance
     from dbm_gmx.parallel import set_threads
 
+    started = Started()
     threads = options.threads or len(os.sched_getaffinity(0))
     set_threads(1)  # frames are what is worked on side by side
     folder = options.output if options.output or options.json else Path("report")
@@ -105,9 +107,14 @@ def run(options: Namespace) -> int:
             workers=crew or threads,
             quiet=options.quiet or options.json,
         )
-    page = None if folder is None else write_report(evaluation, folder)
+    named = [inputs.topology, *inputs.trajectories, *inputs.mappings, inputs.reference, *(inputs.cg or ())]
+    read = [path for path in named if path is not None and path.is_file()]
+    settings = {"ensemble": conditions, "seed": options.seed, "left out": options.left_out}
+    settings |= {key: getattr(inputs, key) for key in ("begin", "end", "dt", "defines", "labels")}
+    made = plain_provenance(Provenance("evaluate", read, settings, started=started))
+    page = None if folder is None else write_report(evaluation, folder, made)
     if options.json:
-        print(scores_text(evaluation), end="")
+        print(scores_text(evaluation, made), end="")
     elif not options.quiet:
         print(summary(evaluation, page))
     if evaluation.broken:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import BEYOND
@@ -18,7 +20,7 @@ from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
+def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None = None) -> Path:
     """Write the page, ``scores.json``, ``data/`` and ``worst/``; an older report is backed up.
 
     Returns
@@ -50,7 +52,7 @@ def _write(evaluation: Evaluation, folder: Path) -> Path:
             (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
-        (part / "scores.json").write_text(scores_text(evaluation))
+        (part / "scores.json").write_text(scores_text(evaluation, made))
         pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
         text = page(evaluation, plots, figures, worst_places(places, pictures))
         (part / "index.html").write_text(text)
@@ -77,9 +79,10 @@ def check_folder(folder: Path) -> None:
         raise InputError("holds something else than a report; give another folder (-o)", path=folder)
 
 
-def scores_text(evaluation: Evaluation) -> str:
-    """All scores as JSON."""
-    return json.dumps(plain_scores(evaluation), indent=1, allow_nan=False) + "\n"
+def scores_text(evaluation: Evaluation, made: Mapping[str, Any] | None = None) -> str:
+    """All scores as JSON, with how they were made where that is given."""
+    found = plain_scores(evaluation) | ({} if made is None else {"provenance": made})
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def summary(evaluation: Evaluation, index: Path | None) -> str:

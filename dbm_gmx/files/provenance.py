@@ -100,19 +100,28 @@ class Provenance:
     gmx: str | None = None
 
 
-def write_provenance(outputs: Iterable[Path], made: Provenance) -> None:
+def write_provenance(outputs: Iterable[Path], made: Provenance, *, over: bool = False) -> None:
     """Write how they were made beside outputs that are complete.
+
+    Parameters
+    ----------
+    outputs
+        The files.
+    made
+        How.
+    over
+        An older description is replaced, not backed up: the output was, too.
 
     Raises
     ------
     InputError
         This cannot be written; the outputs stay.
     """
-    what = _plain_provenance(made)
+    what = plain_provenance(made)
     for output in outputs:
         facts = facts_of(output)
         file = {"name": output.name, "size": facts.size, "sha256": facts.sha256}
-        with atomic_write(description_of(output)) as part:
+        with atomic_write(description_of(output), over=over) as part:
             whole = {"format": FORMAT, "output": file, **what}
             part.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
@@ -180,7 +189,8 @@ def _key(key: Any) -> str:
     return " ".join(map(str, key)) if isinstance(key, tuple) else str(key)
 
 
-def _plain_provenance(made: Provenance) -> dict[str, Any]:
+def plain_provenance(made: Provenance) -> dict[str, Any]:
+    """All that is known of how something was made, and of the machine, in plain values."""
     versions = library_versions() | ({} if made.gmx is None else {"gromacs": made.gmx})
     now = time.time()
     inputs = [one if isinstance(one, FileFacts) else facts_of(one) for one in made.inputs]

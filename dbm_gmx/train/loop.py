@@ -149,6 +149,7 @@ def train(
         If any input cannot be used, another run has the folder, or the loss is no number any more.
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
+    started = Started()
     end = math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     with join_processes() as processes, _folder(settings.output, processes):
         if restart and processes.first:
@@ -175,9 +176,14 @@ def train(
             save(training, state, progress)
         ending = {"seconds": state.seconds, "reason": stopped}
         events.write("stop" if stopped else "done", state.step, ending)
-    return Trained(
+    trained = Trained(
         training.path, state.step, settings.steps, state.seconds, stopped, progress.scores, processes.first
     )
+    if processes.first:
+        said = {"summary": replace(trained, path=training.path.name), "text": trained.text()}
+        made = Provenance("train", progress.files, described(settings), **said, started=started)
+        write_provenance([training.path], made, over=True)
+    return trained
 
 
 @contextmanager
