@@ -23,6 +23,11 @@ from dbm_gmx.files.output import backup
 def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None = None) -> Path:
     """Write the page, ``scores.json``, ``data/`` and ``worst/``; an older report is backed up.
 
+    Parameters
+    ----------
+    made
+        How the scores were made, for ``scores.json``.
+
     Returns
     -------
     The page.
@@ -35,10 +40,10 @@ def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] |
     check_folder(folder)
     folder = folder if folder.name else folder.resolve()
     with locked(folder):
-        return _write(evaluation, folder)
+        return _write(evaluation, folder, made)
 
 
-def _write(evaluation: Evaluation, folder: Path) -> Path:
+def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None) -> Path:
     from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")

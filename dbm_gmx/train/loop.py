@@ -21,6 +21,7 @@ import dbm_gmx
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
+from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
@@ -180,8 +181,8 @@ def train(
         training.path, state.step, settings.steps, state.seconds, stopped, progress.scores, processes.first
     )
     if processes.first:
-        said = {"summary": replace(trained, path=training.path.name), "text": trained.text()}
-        made = Provenance("train", progress.files, described(settings), **said, started=started)
+        given, text = described(settings), trained.text()
+        made = Provenance("train", progress.files, given, summary=trained, text=text, started=started)
         write_provenance([training.path], made, over=True)
     return trained
 

@@ -2,8 +2,8 @@
 
     python schedule.py --frame 5.2 --client 0.06 --once 60 --frames 1000
 
-The client reads, judges and writes frames one after the other; workers rebuild them.  Frames take unequal times
-(--spread).  As many jobs are in flight as in the program.
+The client reads, judges and writes frames one after the other; workers rebuild them.  Frames take unequal
+times (--spread).  As many jobs are in flight as in the program.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 Run it where it may stay: on a login node, or in a job of one core.  It asks Slurm for so many jobs of one
 core each.  Frames are done by those that have begun; a job that Slurm ends is replaced, and its frame done
-again.  What follows -- is a command of dbm-gmx (backmap, relax or evaluate).  Other batch systems: PBSCluster,
-SGECluster, LSFCluster of dask-jobqueue in place of SLURMCluster.  Needs: pip install 'dbm-gmx[cluster]'
+again.  What follows -- is a command of dbm-gmx (backmap, relax or evaluate).  Other batch systems:
+PBSCluster, SGECluster, LSFCluster of dask-jobqueue in place of SLURMCluster.
+Needs: pip install 'dbm-gmx[cluster]'
 """
 
 from __future__ import annotations
