@@ -167,6 +167,24 @@ def test_a_part_is_not_relaxed_and_makes_no_memory(files: Mixture, model: Path, 
         assert "is no part" in command("backmap", {**options, "--part": text}).err
 
 
+def test_frames_of_a_part_have_the_numbers_of_the_run(
+    files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which frames are begun anew follows from their numbers in all of the run."""
+    mixed.fake_sampler(monkeypatch)
+    checked: list[float] = []
+    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.CHECKED", frozenset([0, 4]))
+    monkeypatch.setattr(
+        "dbm_gmx.backmapping.backmapper.Backmapper._twins",
+        lambda _mapper, _sampler, one: checked.append(one.beads.time) or (),
+    )
+    for k, expected in ((1, [0.0]), (2, [40.0])):
+        checked.clear()
+        options = {**files.inputs, "-t": 300, "-o": tmp_path / "aa.xtc", "--part": f"{k}/2"}
+        assert command("backmap", options).code in (0, 2)
+        assert checked == expected
+
+
 # --- counting --------------------------------------------------------------------------------------
 
 
