@@ -25,7 +25,7 @@ from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlug
 from dbm_gmx import __version__
 from dbm_gmx.compiled import key
 from dbm_gmx.errors import InputError
-from dbm_gmx.progress import NOTICE
+from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
 

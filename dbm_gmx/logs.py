@@ -15,9 +15,11 @@ from typing import TextIO
 
 from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
-from dbm_gmx.progress import NOTICE
 
 OURS = "dbm_gmx"
+
+NOTICE = 25
+"""Level of what is said unless a run is quiet: no warning, but worth a line."""
 
 
 class _Copied:

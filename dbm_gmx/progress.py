@@ -18,10 +18,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-log = logging.getLogger(__name__)
+from dbm_gmx.logs import NOTICE
 
-NOTICE = 25
-"""Level of what is said unless a run is quiet: no warning, but worth a line."""
+log = logging.getLogger(__name__)
 
 EVERY = 60.0
 """Seconds between two lines where there is no terminal."""

@@ -21,6 +21,7 @@ from dbm_gmx.files.output import backup
 from dbm_gmx.files.provenance import described
 from dbm_gmx.files.system import block_of
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.logs import NOTICE
 from dbm_gmx.progress import Progress, span, under_way
 
 FRAMES = 7
@@ -328,7 +329,7 @@ def test_a_line_a_minute_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPa
         "7 of 10 frames",
         "10 of 10 frames",
     ]
-    assert {level for level, _ in said} == {progress_module.NOTICE}
+    assert {level for level, _ in said} == {NOTICE}
 
 
 def test_nothing_is_said_of_a_quiet_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.provenance import Started, write_provenance
 from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
-from dbm_gmx.files.trajectory import make_writer
+from dbm_gmx.files.trajectory import check_suffix, make_writer
 from dbm_gmx.options import Inputs, Method, Outputs
 from dbm_gmx.parallel import Workers
 from dbm_gmx.plain import plain
@@ -255,6 +255,7 @@ def _job(inputs: Inputs, method: Method, system: System) -> Job:
 
 def _check_outputs(output: Path, first_frame: Path | None, samples: int) -> tuple[list[Path], list[Path]]:
     """Return the files of all samples and of their first frames, which must all be different."""
+    check_suffix(output)
     outputs = sample_paths(output, samples)
     if first_frame is None:
         return outputs, []
