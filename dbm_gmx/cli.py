@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from dbm_gmx import __version__
-from dbm_gmx.commands import backmap, benchmark, check, evaluate, models, plan, relax, train
+from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train
 from dbm_gmx.commands import map as map_
 from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.interrupts import answering, end_now
+from dbm_gmx.logs import speaking
 
-COMMANDS = (backmap, map_, relax, evaluate, train, models, check, plan, benchmark)
+COMMANDS = (backmap, map_, relax, join, evaluate, train, models, check, plan, benchmark)
 """In the order of the help."""
 
 
@@ -32,7 +32,7 @@ def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
     parser.add_argument("--version", action="version", version=f"dbm-gmx {__version__}")
-    parser.set_defaults(quiet=False, verbose=False)  # commands without these options
+    parser.set_defaults(quiet=False, verbose=False, log=None)  # commands without these options
     commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
@@ -42,11 +42,15 @@ def build_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     options = build_parser().parse_args(arguments)
-    _log(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING)
     # threads that wait must not burn the cores of others; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with answering(at_once=arguments is None):
-        return _run(options, is_program=arguments is None)
+        try:
+            with speaking(quiet=options.quiet, verbose=options.verbose, log=options.log):
+                return _run(options, is_program=arguments is None)
+        except InputError as error:  # the log cannot be written
+            print(f"dbm-gmx: error: {error}", file=sys.stderr)
+            return ExitCode.FAILED
 
 
 def _run(options: argparse.Namespace, *, is_program: bool) -> int:
@@ -64,12 +68,3 @@ def _run(options: argparse.Namespace, *, is_program: bool) -> int:
             end_now([said])
         print(f"dbm-gmx: {said}", file=sys.stderr)
     return ExitCode.FAILED
-
-
-def _log(level: int) -> None:
-    """Show our own messages only, not those of the libraries."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("dbm-gmx: %(message)s"))
-    ours = logging.getLogger("dbm_gmx")
-    ours.handlers, ours.propagate = [handler], False
-    ours.setLevel(level)

@@ -74,6 +74,8 @@ class Inputs:
         ps, frames to take, as in ``gmx trjconv``.
     defines, include
         For the preprocessor of the ``.top``.
+    part
+        Number of a part of the frames, and how many parts there are; all frames if not given.
     """
 
     structure: Path
@@ -89,6 +91,7 @@ class Inputs:
     dt: float | None = None
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
+    part: tuple[int, int] | None = None
 
     @property
     def molecules(self) -> MoleculeFiles:
@@ -145,6 +148,8 @@ class AtomInputs:
         ps, frames to take, as in ``gmx trjconv``.
     defines, include
         For the preprocessor of the ``.top``.
+    part
+        Number of a part of the frames, and how many parts there are; all frames if not given.
     """
 
     structure: Path | None = None
@@ -156,6 +161,7 @@ class AtomInputs:
     dt: float | None = None
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
+    part: tuple[int, int] | None = None
 
     @property
     def selects(self) -> bool:

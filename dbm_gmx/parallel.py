@@ -9,8 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dbm_gmx.errors import InputError
 
@@ -24,10 +26,50 @@ def _nothing() -> None:
     pass
 
 
+class Workers(Protocol):
+    """Who does jobs: threads of this process, or processes elsewhere (:mod:`dbm_gmx.cluster`)."""
+
+    @property
+    def count(self) -> int:
+        """Jobs they do at a time."""
+
+    def hired(
+        self, work: Callable[[Any], Any], abandon: Callable[[], None]
+    ) -> AbstractContextManager[Callable[[Any], Future[Any]]]:
+        """Have them ready for this work.
+
+        Parameters
+        ----------
+        work
+            What is done with a job.  To other processes it is sent once, with all that it holds.
+        abandon
+            Ends, where it is called, jobs that run there.
+
+        Returns
+        -------
+        A context with what a job is handed to.
+        """
+
+
+@dataclass(frozen=True)
+class Threads:
+    """So many threads of this process."""
+
+    count: int
+
+    @contextmanager
+    def hired(
+        self, work: Callable[[Any], Any], abandon: Callable[[], None]
+    ) -> Iterator[Callable[[Any], Future[Any]]]:
+        """See :class:`Workers`."""
+        with ThreadPoolExecutor(self.count) as pool:
+            yield lambda job: pool.submit(work, job)
+
+
 def side_by_side(
     work: Callable[[Job], Result],
     jobs: Iterator[Job],
-    workers: int,
+    workers: int | Workers,
     *,
     ahead: int = 1,
     abandon: Callable[[], None] = _nothing,
@@ -39,25 +81,25 @@ def side_by_side(
     Parameters
     ----------
     work
-        What is done with a job, on one of the threads.
+        What is done with a job, by one of the workers.
     jobs
         Taken when there is room for them.
     workers
-        Threads.
+        Who does it; a number is one of threads.
     ahead
-        Jobs for each thread that are started or wait, so that a slow one does not hold up the others.
+        Jobs for each worker that are started or wait, so that a slow one does not hold up the others.
     abandon
         Called again and again when nobody wants the results any more, until the jobs that run have ended.
     """
     pending: deque[Future[Result]] = deque()
     damage: InputError | None = None
-    with ThreadPoolExecutor(workers) as pool:
+    crew = Threads(workers) if isinstance(workers, int) else workers
+    with crew.hired(work, abandon) as submit:
         try:
             while True:
                 try:
-                    pending.extend(
-                        pool.submit(work, job) for job in islice(jobs, ahead * workers - len(pending))
-                    )
+                    room = max(0, ahead * crew.count - len(pending))
+                    pending.extend(submit(job) for job in islice(jobs, room))
                 except InputError as error:  # those before it are finished first
                     damage, jobs = error, iter(())
                 if not pending:

@@ -260,8 +260,8 @@ def _words(key: str, value: object) -> list[str]:
 
 
 def listing(folder: Path) -> list[str]:
-    """All names in a folder, hidden ones too."""
-    return sorted(path.name for path in folder.iterdir())
+    """All names in a folder, hidden ones too; not of what says how an output beside it was made."""
+    return sorted(path.name for path in folder.iterdir() if ".json" not in path.suffixes)
 
 
 def atoms_topology(files: Mixture) -> Topology:

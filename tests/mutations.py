@@ -57,6 +57,87 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- workers elsewhere, parts, provenance
+    one(
+        "results-as-they-come",
+        "tests/test_cluster.py -k in_order",
+        "parallel.py",
+        "                result = pending[0].result()  # still pending, should we be interrupted here\n"
+        "                pending.popleft()",
+        "                first = next((f for f in pending if f.done()), pending[0])\n"
+        "                result = first.result()\n"
+        "                pending.remove(first)",
+    ),
+    one(
+        "workers-of-any-version",
+        "tests/test_cluster.py -k another_version",
+        "cluster.py",
+        "if here[name] != wanted:",
+        "if False:",
+    ),
+    one(
+        "what-is-shared-goes-with-every-job",
+        "tests/test_cluster.py -k sent_once",
+        "cluster.py",
+        "executor.submit(_do, name, job)",
+        "executor.submit(work, job)",
+    ),
+    one(
+        "a-network-s-frames-are-sent-alone",
+        "tests/test_cluster.py tests/test_parts.py -k together",
+        "backmapping/backmapper.py",
+        "if self.settings.uses_network else 1",
+        "if False else 1",
+    ),
+    one(
+        "frames-of-a-part-are-numbered-from-0",
+        "tests/test_parts.py -k numbers",
+        "backmapping/backmap.py",
+        "begin=beads.offset + done",
+        "begin=done",
+    ),
+    one(
+        "a-missing-part-is-not-missed",
+        "tests/test_parts.py -k missing",
+        "files/join.py",
+        "set(range(1, first.of + 1)) - set(numbers)",
+        "set()",
+    ),
+    one(
+        "parts-of-any-run-are-joined",
+        "tests/test_parts.py -k other_runs",
+        "files/join.py",
+        "        if differ:",
+        "        if False:",
+    ),
+    one(
+        "a-changed-part-is-joined",
+        "tests/test_parts.py -k changed",
+        "files/join.py",
+        "if facts_of(path).sha256 != known:",
+        "if False:",
+    ),
+    one(
+        "an-old-description-stays",
+        "tests/test_parts.py -k go_with_their_output",
+        "files/output.py",
+        "for one in (path, description_of(path)) if",
+        "for one in (path,) if",
+    ),
+    one(
+        "trr-frames-without-positions-are-counted",
+        "tests/test_parts.py -k without_positions",
+        "files/frame_times.py",
+        "return time if sizes[7] else None",
+        "return time",
+    ),
+    one(
+        "the-compilation-counts-for-the-time-left",
+        "tests/test_parts.py -k goes_on",
+        "progress.py",
+        "begin = self._first if made > 1 else self._begin",
+        "begin = self._begin",
+    ),
     # --- files in the making, resuming, signals
     one(
         "a-frame-half-written-stays",
@@ -268,7 +349,7 @@ MUTATIONS = [
         "last-frame-lost-by-rounding",
         "tests/test_trajectory.py",
         "files/trajectory.py",
-        "frame.time > end + slack",
+        "time > end + slack",
         "frame.time > end - slack",
     ),
     one(

@@ -557,7 +557,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 # --- help ------------------------------------------------------------------------------------------
 
 
-COMMANDS = ("backmap", "map", "relax", "evaluate", "train", "models", "check", "plan", "benchmark")
+COMMANDS = ("backmap", "map", "relax", "join", "evaluate", "train", "models", "check", "plan", "benchmark")
 
 
 def test_every_command_is_a_file_that_holds_its_options() -> None:

@@ -95,7 +95,7 @@ def test_tensors_are_for_the_network(place: str) -> None:
 def test_the_command_line_only_calls_commands() -> None:
     inside = imports(FILES["dbm_gmx.cli"]) & set(FILES)
     others = {name for name in inside if folder_of(name) != "commands"}
-    assert others <= {"dbm_gmx", "dbm_gmx.errors", "dbm_gmx.interrupts", "dbm_gmx.options"}
+    assert others <= {"dbm_gmx", "dbm_gmx.errors", "dbm_gmx.interrupts", "dbm_gmx.logs", "dbm_gmx.options"}
 
 
 def test_the_network_knows_no_chemistry() -> None:

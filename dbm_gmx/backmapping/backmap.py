@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-from tqdm import tqdm
 
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import check_tacticity
+from dbm_gmx.backmapping.provenance import provenance_of
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Report, Tally, Told
@@ -23,11 +21,14 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.input_files import files_of_beads
+from dbm_gmx.files.provenance import Started, write_provenance
 from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
-from dbm_gmx.files.trajectory import make_writer
+from dbm_gmx.files.trajectory import check_suffix, make_writer
 from dbm_gmx.options import Inputs, Method, Outputs
+from dbm_gmx.parallel import Workers
 from dbm_gmx.plain import plain
+from dbm_gmx.progress import Progress
 from dbm_gmx.sampling.memory_file import shipped_memories
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,12 @@ class Backmapped:
 
 
 def backmap(
-    inputs: Inputs, output: Path | Outputs, method: Method | None = None, *, quiet: bool = True
+    inputs: Inputs,
+    output: Path | Outputs,
+    method: Method | None = None,
+    *,
+    crew: Workers | None = None,
+    quiet: bool = True,
 ) -> Backmapped:
     """Rebuild the atoms of a coarse-grained trajectory.
 
@@ -77,6 +83,8 @@ def backmap(
         The file of frames, or all that is written.
     method
         How: settings, ensemble, model.
+    crew
+        Processes that frames are sent to, see :mod:`dbm_gmx.cluster`; none where they are rebuilt here.
     quiet
         No progress bar; there is none either where standard error is no terminal.
 
@@ -88,6 +96,8 @@ def backmap(
     method = method or Method()
     outputs = output if isinstance(output, Outputs) else Outputs(output)
     samples = method.settings.samples
+    started = Started()
+    _check_part(inputs, method)
     paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
@@ -98,21 +108,35 @@ def backmap(
     conformer = [] if outputs.conformer is None else [outputs.conformer]
     job, files = _job(inputs, method, system), [*paths, *firsts, *conformer]
     begin = time.monotonic()
-    with open_record(outputs.frames, files, job, restart=outputs.restart) as record:
+    with (
+        Progress(quiet=quiet) as progress,
+        open_record(outputs.frames, files, job, restart=outputs.restart) as record,
+    ):
         record.stays = outputs.record_stays
-        mapper = make_backmapper(system, method, chirality=chirality, frames=total)
+        mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
         if method.settings.memory_file in record.made:
             mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too
+        beads = beads.share(total, mapper.together)
         source = (inputs.trajectory or inputs.structure).name
         ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
         sampled = method.conditions if method.settings.uses_sampler else None
         notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
         said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
         run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))
-        whole = None if total is None else total * samples
-        with tqdm(total=whole, unit="frame", disable=True if quiet else None, bar_format=BAR) as bar:
-            seconds = _write(run, beads, bar, begin)
-    return Backmapped(system, beads, tuple(paths), run.tally.report(seconds=seconds))
+        mine = total if beads.block is None else beads.block[1] - beads.block[0]
+        progress.expect(None if mine is None else mine * samples)
+        seconds = _write(run, beads, progress, begin)
+    report = run.tally.report(seconds=seconds)
+    write_provenance(paths, provenance_of(inputs, record, ready, report, started))
+    return Backmapped(system, beads, tuple(paths), report)
+
+
+def _check_part(inputs: Inputs, method: Method) -> None:
+    """Refuse a part that would not be made as the others are."""
+    memory = method.settings.memory_file
+    if inputs.part is None or memory is None or str(memory) in shipped_memories() or memory.exists():
+        return
+    raise InputError("parts (--part) cannot make a memory: make it in a run of its own first", path=memory)
 
 
 class Targets:
@@ -166,7 +190,7 @@ class Run:
     targets: Targets
 
 
-def _write(run: Run, beads: BeadFrames, bar: Any, begin: float) -> float:
+def _write(run: Run, beads: BeadFrames, progress: Progress, begin: float) -> float:
     """Rebuild frames and write them, after those that an ended run has left; returns the wall time."""
     record, tally = run.record, run.tally
     last: Frame | None = None
@@ -177,19 +201,18 @@ def _write(run: Run, beads: BeadFrames, bar: Any, begin: float) -> float:
         nonlocal before
         before = line.seconds
         tally.add_noted(line.said)
-        bar.update()
+        progress.known()
 
     record.take_up(done, known)
     if done:
         log.info("%d frames are there already", done)
-    for new, one in enumerate(run.ready(frames, begin=done), 1):
+    for one in run.ready(frames, begin=beads.offset + done):
         run.targets.write(one, run.ready.assigned.states)
         last = one.atoms
         tally.add(one.atoms, one.beads, one.refinement)
         seconds = before + time.monotonic() - begin
         record.add(Line(one.beads.index, one.sample, one.beads.time, seconds, tally.noted()))
-        bar.update()
-        bar.set_postfix_str(f"{60 * new / (time.monotonic() - begin):.3g} frames/min")
+        progress.update()
     run.targets.end(last)
     return before + time.monotonic() - begin
 
@@ -223,6 +246,7 @@ def _job(inputs: Inputs, method: Method, system: System) -> Job:
     memory = settings.memory_file
     makes = [] if memory is None or str(memory) in shipped_memories() else [memory]
     given = {key: value for key, value in plain(inputs).items() if key in ("begin", "end", "dt", "defines")}
+    given |= {"part": None if inputs.part is None else "/".join(map(str, inputs.part))}
     given |= {"tacticity": None if inputs.tacticity is None else str(inputs.tacticity)}
     chosen = {"model": str(method.model) if settings.uses_network else None, "device": method.device}
     every = {**given, **asdict(settings), **asdict(method.conditions), **chosen}
@@ -231,6 +255,7 @@ def _job(inputs: Inputs, method: Method, system: System) -> Job:
 
 def _check_outputs(output: Path, first_frame: Path | None, samples: int) -> tuple[list[Path], list[Path]]:
     """Return the files of all samples and of their first frames, which must all be different."""
+    check_suffix(output)
     outputs = sample_paths(output, samples)
     if first_frame is None:
         return outputs, []
@@ -263,6 +288,3 @@ def sample_paths(path: Path, samples: int) -> list[Path]:
     if samples == 1:
         return [path]
     return [path.with_name(f"{path.stem}_{k}{path.suffix}") for k in range(1, samples + 1)]
-
-
-BAR = "{n_fmt}/{total_fmt} frames |{bar}| {postfix} {elapsed}<{remaining}"

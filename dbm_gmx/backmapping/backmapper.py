@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
-from dbm_gmx.parallel import Job, Team, side_by_side, thread_count
+from dbm_gmx.parallel import Job, Team, Workers, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
 from dbm_gmx.sampling.recollection import Done
@@ -43,6 +43,14 @@ IN_HAND = 30_000
 
 SMALL = 20_000
 """Atoms below which several frames are sampled side by side rather than one on all threads."""
+
+
+TOGETHER = 2000
+"""Atoms of frames that are sent to another process together: smaller ones are done too soon to go alone."""
+
+
+AHEAD = 3
+"""Jobs for each of the other processes that are sent or wait."""
 
 
 NETWORK, CHECK = "network", "independent starts"
@@ -80,6 +88,8 @@ class Backmapper:
         Frames whose first sample is there already.
     kept
         What another run has remembered, from a file.
+    crew
+        Processes that frames are sent to; none where they are rebuilt here.
     """
 
     system: System
@@ -92,6 +102,7 @@ class Backmapper:
     device: torch.device | None = None
     done: Done = field(default_factory=dict)
     kept: KeptMemory | None = None
+    crew: Workers | None = None
 
     def __call__(
         self, frames: Iterable[Frame], *, begin: int = 0, generate: Generate | None = None
@@ -111,15 +122,30 @@ class Backmapper:
         ------
         Frame by frame in order, and of each frame all samples.
         """
+        stage = self._network_stage(generate) if self.settings.uses_network else None
+        begun = self._begin(frames, begin)
+        return self._finished(begun, stage) if self.crew is None else self._sent(begun, stage, self.crew)
+
+    def _finished(self, rebuilt: Iterator[Rebuilt], stage: NetworkStage | None) -> Iterator[Rebuilt]:
+        """Place and refine the atoms of frames that are begun."""
         settings = self.settings
-        rebuilt = self._begin(frames, begin)
-        if not settings.grows:
-            rebuilt = self._generated(rebuilt, generate)
+        if stage is not None and not settings.grows:
+            rebuilt = self._generated(rebuilt, stage)
         if settings.uses_sampler:
             rebuilt = self._sampled(rebuilt)
-        if settings.grows and settings.uses_network:
-            rebuilt = self._generated(rebuilt, generate)
+        if stage is not None and settings.grows:
+            rebuilt = self._generated(rebuilt, stage)
         return rebuilt
+
+    def _sent(self, begun: Iterator[Rebuilt], stage: NetworkStage | None, crew: Workers) -> Iterator[Rebuilt]:
+        """Have other processes, each with one thread, finish the frames that are begun."""
+        sampler = None if self.sampler is None else with_team(self.sampler, Team(1))
+        alone = replace(self, crew=None, workers=1, sampler=sampler, kept=None)
+        size = self._in_hand if stage is not None else max(1, TOGETHER // self.system.n_atoms)
+        work = side_by_side(Finish(alone, stage), _batches(begun, size), crew, ahead=AHEAD)
+        with closing(work) as results:
+            for batch in results:
+                yield from batch
 
     def _begin(self, frames: Iterable[Frame], first: int) -> Iterator[Rebuilt]:
         """Yield whole beads, once for each sample."""
@@ -134,9 +160,8 @@ class Backmapper:
         wanted = settings.check and settings.refine == "exact" and settings.sweeps is None
         return wanted and number in CHECKED
 
-    def _generated(self, rebuilt: Iterable[Rebuilt], generate: Generate | None) -> Iterator[Rebuilt]:
+    def _generated(self, rebuilt: Iterable[Rebuilt], network: NetworkStage) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""
-        network = self._network_stage(generate)
         for batch in _batches(rebuilt, self._in_hand):
             begin = time.perf_counter()
             placed = network(batch)
@@ -217,6 +242,24 @@ class Backmapper:
             unsettled=() if convergence.converged else (time,),
             acceptance={move: (fraction, 1) for move, fraction in convergence.acceptance.items()},
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Finish:
+    """What another process does with frames that are begun.
+
+    Attributes
+    ----------
+    mapper, stage
+        That of the run, and its network.
+    """
+
+    mapper: Backmapper
+    stage: NetworkStage | None
+
+    def __call__(self, batch: list[Rebuilt]) -> list[Rebuilt]:
+        """Place and refine their atoms."""
+        return list(self.mapper._finished(iter(batch), self.stage))
 
 
 def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:

@@ -11,9 +11,12 @@ from pathlib import Path
 from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
 from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.input_files import files_of_atoms
+from dbm_gmx.files.provenance import Provenance, Started, write_provenance
 from dbm_gmx.files.system import mappings_of, read_atoms
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import AtomInputs
+from dbm_gmx.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,9 @@ class Mapped:
         return "\n".join(lines)
 
 
-def map_trajectory(inputs: AtomInputs, output: Path, *, first_frame: Path | None = None) -> Mapped:
+def map_trajectory(
+    inputs: AtomInputs, output: Path, *, first_frame: Path | None = None, quiet: bool = True
+) -> Mapped:
     """Map an atomistic trajectory to beads, with the weights of VOTCA.
 
     Parameters
@@ -60,6 +65,8 @@ def map_trajectory(inputs: AtomInputs, output: Path, *, first_frame: Path | None
         residue.
     first_frame
         A ``.gro`` of the first frame.
+    quiet
+        No progress shown.
 
     Raises
     ------
@@ -70,18 +77,25 @@ def map_trajectory(inputs: AtomInputs, output: Path, *, first_frame: Path | None
         raise InputError("the first frame (-c) is written as .gro only", path=first_frame)
     if first_frame is not None and first_frame.resolve() == output.resolve():
         raise InputError("the same file for all frames (-o) and the first one (-c)", path=output)
-    atoms, frames, _ = read_atoms(inputs)
+    atoms, frames, total = read_atoms(inputs)
     mappings = mappings_of(atoms, inputs.mappings)
     matches = mapped_molecules(atoms, mappings)
     beads = bead_topology(matches)
-    begin = time.monotonic()
+    begin, started = time.monotonic(), Started()
     with ExitStack() as stack:
+        progress = stack.enter_context(Progress(total, quiet=quiet))
         writer = stack.enter_context(open_writer(output, beads))
         single = stack.enter_context(open_writer(first_frame, beads)) if first_frame else None
         for frame in frames:
             mapped = replace(frame, positions=map_frame(matches, frame))
             writer.write(mapped)
+            progress.update()
             if single is not None and not single.frames:
                 single.write(mapped)
     missing = tuple(name for name in dict.fromkeys(n for n, _ in atoms.molecules) if name not in mappings)
-    return Mapped(writer.frames, time.monotonic() - begin, beads.n_atoms, atoms.n_atoms, missing)
+    found = Mapped(writer.frames, time.monotonic() - begin, beads.n_atoms, atoms.n_atoms, missing)
+    settings = {key: getattr(inputs, key) for key in ("begin", "end", "dt", "defines")}
+    files = files_of_atoms(inputs, ())
+    made = Provenance("map", files, settings, summary=found, text=found.text(), started=started)
+    write_provenance([output], made)
+    return found

@@ -14,6 +14,7 @@ from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
 from dbm_gmx.gromacs.workdir import make_workdir, write_workdir
 from dbm_gmx.options import Inputs, RelaxSettings
+from dbm_gmx.parallel import Workers
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,15 @@ class HandOff:
         Run parameters, restraints, processes.
     prepared
         GROMACS and the runs, where frames are relaxed.
+    crew
+        Processes that frames are sent to.
     """
 
     relaxed: Path | None
     workdir: Path | None
     settings: RelaxSettings
     prepared: Preparation | None = None
+    crew: Workers | None = None
 
 
 def check_hand_off(wanted: HandOff, output: Path) -> HandOff:
@@ -114,4 +118,5 @@ def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
 def _relax(atoms: Atoms, target: Path, wanted: HandOff, *, quiet: bool) -> Relaxation:
     if wanted.prepared is None:
         raise ValueError("check_hand_off comes first")
-    return relax_frames(atoms, target, prepared=wanted.prepared, settings=wanted.settings, quiet=quiet)
+    prepared, settings, crew = wanted.prepared, wanted.settings, wanted.crew
+    return relax_frames(atoms, target, prepared=prepared, settings=settings, crew=crew, quiet=quiet)

@@ -14,6 +14,7 @@ from dbm_gmx.chemistry.stereo import Assignment
 from dbm_gmx.chemistry.system import whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.files.conformers import Conformer
+from dbm_gmx.progress import under_way
 from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
 from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
@@ -96,11 +97,11 @@ def make_ready(
         If the tacticity cannot be used.
     """
     clock, run = Clock(), Run(frames, source)
-    with clock.stage(STEREO):
+    with under_way(STEREO), clock.stage(STEREO):
         mapper, assigned = assign_states(mapper, beads, tacticity)
-    with clock.stage(TRIALS):
+    with under_way(TRIALS), clock.stage(TRIALS):
         mapper, prepared = _prepared(mapper, beads)
-    with clock.stage(MEMORY):
+    with under_way(MEMORY), clock.stage(MEMORY):
         memory = find_memory(mapper, beads, run)
     kept = sum(sum(convergence.cpu.values()) for _, convergence in memory.mapper.done.values())
     once = clock.cpu | {MEMORY: clock.cpu[MEMORY] - kept}

@@ -383,6 +383,7 @@ class Tally:
         self._last: Frame | None = None
         self._told: dict[str, SignArray] = {}
         self._newest = Report()
+        self._contacts, self._unsettled = list[int](), list[float]()
         before = Refinement(cost=Cost(once=said.once))
         self._sum = Report(notes=said.notes, refinement=before, atoms=system.n_atoms)
         self._said = said
@@ -411,7 +412,10 @@ class Tally:
 
     def _add(self, found: Report) -> None:
         self._newest = found
-        self._sum += found
+        self._contacts += found.contacts
+        self._unsettled += found.refinement.unsettled
+        # to add what there is one of for each frame takes longer from frame to frame
+        self._sum += replace(found, contacts=(), refinement=replace(found.refinement, unsettled=()))
 
     def noted(self) -> Any:
         """What the last frame has added, in plain values, for :meth:`add_noted`."""
@@ -442,6 +446,8 @@ class Tally:
             electric = measure_electrostatics(self.system, self._last, self.sampled)
         return replace(
             self._sum,
+            contacts=tuple(self._contacts),
+            refinement=replace(self._sum.refinement, unsettled=tuple(self._unsettled)),
             seconds=seconds,
             electrostatics=electric,
             prepared=self._said.prepared,

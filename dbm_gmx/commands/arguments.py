@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from dbm_gmx.errors import InputError
 from dbm_gmx.options import (
     ASSUMED,
     MODEL,
@@ -27,6 +29,9 @@ from dbm_gmx.options import (
     RelaxSettings,
     Settings,
 )
+
+if TYPE_CHECKING:
+    from dbm_gmx.parallel import Workers
 
 
 class Commands(Protocol):
@@ -88,6 +93,14 @@ def step(text: str) -> float:
     if time < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is negative; frames are taken forward in time")
     return time
+
+
+def part(text: str) -> tuple[int, int]:
+    """Parse ``3/10``."""
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part, as 3/10 is the third of ten")
+    return int(number), int(of)
 
 
 def tacticity(text: str) -> str | Path:
@@ -313,10 +326,63 @@ def add_process(command: ArgumentParser) -> None:
     add_quiet(command)
 
 
+def add_cluster(command: ArgumentParser) -> None:
+    """Add processes that frames are sent to."""
+    command.add_argument(
+        "--dask",
+        nargs="?",
+        const=LOCAL,
+        metavar="WHERE",
+        help="send frames to processes: of this machine (--threads of them), or of a Dask cluster at "
+        "tcp://HOST:PORT or in a scheduler file",
+    )
+
+
+def add_part(command: ArgumentParser) -> None:
+    """Add which part of the frames is taken."""
+    command.add_argument(
+        "--part",
+        type=part,
+        metavar="K/N",
+        help="take only the K-th of N blocks of frames, into FILE_partK; see dbm-gmx join",
+    )
+
+
+LOCAL = "local"
+"""In place of the address of a cluster: processes of this machine."""
+
+
+@contextmanager
+def crew_of(options: Namespace) -> Iterator[Workers | None]:
+    """Processes that frames are sent to, while the block lasts; ``None`` where they are not.
+
+    Raises
+    ------
+    InputError
+        If Dask is not installed, or no scheduler answers.
+    """
+    if options.dask is None:
+        yield None
+        return
+    try:
+        from dbm_gmx.cluster import open_crew
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"--dask needs {error.name}, which is not installed: pip install 'dbm-gmx[cluster]'; without it "
+            "a run can be cut into parts (--part)"
+        ) from error
+    from dbm_gmx.parallel import thread_count
+
+    where = None if options.dask == LOCAL else options.dask
+    with open_crew(where, options.threads or thread_count()) as crew:
+        yield crew
+
+
 def add_quiet(command: ArgumentParser) -> None:
     """Add how much is said."""
     command.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     add_verbose(command)
+    command.add_argument("--log", type=Path, metavar="FILE", help="keep all that is said (added to FILE)")
 
 
 def add_verbose(command: ArgumentParser) -> None:

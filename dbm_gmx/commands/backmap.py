@@ -10,26 +10,30 @@ from typing import TYPE_CHECKING
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_cluster,
     add_conditions,
     add_inputs,
     add_method,
     add_model,
+    add_part,
     add_process,
     add_relaxing,
     add_restart,
     add_tolerance,
     auto,
     count,
+    crew_of,
     inputs_and_method,
     record_of,
 )
 from dbm_gmx.commands.relax import say
-from dbm_gmx.errors import ExitCode
+from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import Outputs, RelaxSettings, Settings
 
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
     from dbm_gmx.backmapping.summary import Report
+    from dbm_gmx.gromacs.relaxation import Relaxation
 
 RELAXED = Path()
 """Stands for a name that follows from that of the output."""
@@ -69,6 +73,8 @@ def add_parser(commands: Commands) -> None:
     )
     add("--workdir", type=Path, metavar="FOLDER", help="write a folder for further runs of GROMACS: run.sh")
     add_relaxing(command)
+    add_cluster(command)
+    add_part(command)
     add_process(command)
     command.set_defaults(run=run)
 
@@ -143,6 +149,8 @@ def _add_settings(command: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Rebuild the atoms, relax them if that is wanted, print the summaries; returns the exit code."""
     from dbm_gmx.backmapping.backmap import backmap
+    from dbm_gmx.files.join import part_path
+    from dbm_gmx.files.record import forget_run
     from dbm_gmx.parallel import set_threads
 
     if options.threads:
@@ -153,18 +161,22 @@ def run(options: Namespace) -> int:
     conformer = options.conformer
     if conformer is None and inputs.tacticity is not None:
         conformer = options.output.with_name(f"{options.output.stem}_chirality.gro")
-    outputs = Outputs(options.output, options.first, conformer, options.restart, wanted is not None)
-    done = backmap(inputs, outputs, method, quiet=options.quiet)
-    if not options.quiet:
-        print(done.report.text())
-    if wanted is not None:
-        from dbm_gmx.backmapping.hand_off import hand_off
-        from dbm_gmx.files.record import forget_run
+    target = part_path(options.output, options.part)
+    first, conformer = (path and part_path(path, options.part) for path in (options.first, conformer))
+    outputs = Outputs(target, first, conformer, options.restart, wanted is not None)
+    relaxations: list[Relaxation] = []
+    with crew_of(options) as crew:
+        done = backmap(inputs, outputs, method, crew=crew, quiet=options.quiet)
+        if not options.quiet:
+            print(done.report.text())
+        if wanted is not None:
+            from dbm_gmx.backmapping.hand_off import hand_off
 
-        relaxations = hand_off(inputs, done, wanted, quiet=options.quiet)
-        if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
-            return ExitCode.FAILED  # the next try begins with what there is
-        forget_run(options.output)
+            relaxations = hand_off(inputs, done, replace(wanted, crew=crew), quiet=options.quiet)
+    if sum(say(relaxation, quiet=options.quiet) for relaxation in relaxations):
+        return ExitCode.FAILED  # the next try begins with what there is
+    if wanted is not None:
+        forget_run(target)
     return ExitCode.DONE if options.allow_flips else _judge(done.report)
 
 
@@ -172,6 +184,8 @@ def _hand_off(options: Namespace) -> HandOff | None:
     """What is to follow, checked before anything is done."""
     if options.relax is None and options.workdir is None:
         return None
+    if options.part is not None:
+        raise InputError("a part (--part) is not relaxed: join the parts, then dbm-gmx relax (--part)")
     from dbm_gmx.backmapping.hand_off import HandOff, check_hand_off
 
     relaxed = options.relax

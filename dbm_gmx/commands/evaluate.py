@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_cluster,
     add_ensemble,
     add_mapping,
     add_preprocessor,
@@ -17,6 +18,7 @@ from dbm_gmx.commands.arguments import (
     add_times,
     conditions_of,
     count,
+    crew_of,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -76,6 +78,7 @@ def add_parser(commands: Commands) -> None:
         default=1,
         help="random seed of errors, floor, clusters and classifier (%(default)s)",
     )
+    add_cluster(command)
     add_process(command)
     command.set_defaults(run=run)
 
@@ -84,8 +87,10 @@ def run(options: Namespace) -> int:
     """Evaluate, write the report and print its summary; returns the exit code."""
     from dbm_gmx.evaluate.evaluation import SLOW, evaluate
     from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.files.provenance import Provenance, Started, plain_provenance
     from dbm_gmx.parallel import set_threads
 
+    started = Started()
     threads = options.threads or len(os.sched_getaffinity(0))
     set_threads(1)  # frames are what is worked on side by side
     folder = options.output if options.output or options.json else Path("report")
@@ -93,17 +98,23 @@ def run(options: Namespace) -> int:
         check_folder(folder)
     conditions, defines = conditions_of(options)
     inputs = record_of(options, EvaluateInputs)
-    evaluation = evaluate(
-        replace(inputs, defines=(*defines, *inputs.defines)),
-        conditions=conditions,
-        slow=tuple(part for part in SLOW if part not in options.left_out),
-        seed=options.seed,
-        threads=threads,
-        quiet=options.quiet or options.json,
-    )
-    page = None if folder is None else write_report(evaluation, folder)
+    with crew_of(options) as crew:
+        evaluation = evaluate(
+            replace(inputs, defines=(*defines, *inputs.defines)),
+            conditions=conditions,
+            slow=tuple(part for part in SLOW if part not in options.left_out),
+            seed=options.seed,
+            workers=crew or threads,
+            quiet=options.quiet or options.json,
+        )
+    named = [inputs.topology, *inputs.trajectories, *inputs.mappings, inputs.reference, *(inputs.cg or ())]
+    read = [path for path in named if path is not None and path.is_file()]
+    settings = {"ensemble": conditions, "seed": options.seed, "left out": options.left_out}
+    settings |= {key: getattr(inputs, key) for key in ("begin", "end", "dt", "defines", "labels")}
+    made = plain_provenance(Provenance("evaluate", read, settings, started=started))
+    page = None if folder is None else write_report(evaluation, folder, made)
     if options.json:
-        print(scores_text(evaluation), end="")
+        print(scores_text(evaluation, made), end="")
     elif not options.quiet:
         print(summary(evaluation, page))
     if evaluation.broken:

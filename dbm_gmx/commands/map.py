@@ -29,7 +29,8 @@ def run(options: Namespace) -> int:
     """Map the trajectory and print the summary; returns the exit code."""
     from dbm_gmx.backmapping.forward import map_trajectory
 
-    mapped = map_trajectory(record_of(options, AtomInputs), options.output, first_frame=options.first)
+    inputs, quiet = record_of(options, AtomInputs), options.quiet
+    mapped = map_trajectory(inputs, options.output, first_frame=options.first, quiet=quiet)
     if not options.quiet:
         print(mapped.text())
     return ExitCode.DONE

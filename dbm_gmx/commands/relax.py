@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from dbm_gmx.commands.arguments import (
     Commands,
     add_atoms,
+    add_cluster,
     add_conditions,
+    add_part,
     add_process,
     add_relaxing,
     add_restart,
     count,
+    crew_of,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -45,21 +48,26 @@ def add_parser(commands: Commands) -> None:
     add_relaxing(command)
     add_restart(command)
     add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
+    add_cluster(command)
+    add_part(command)
     add_process(command)
     command.set_defaults(run=run)
 
 
 def run(options: Namespace) -> int:
     """Relax the trajectory and print the summary; returns the exit code."""
+    from dbm_gmx.files.join import part_path
     from dbm_gmx.gromacs.relax import relax
 
-    relaxation = relax(
-        record_of(options, AtomInputs),
-        options.output,
-        beads=options.beads,
-        settings=record_of(options, RelaxSettings),
-        quiet=options.quiet,
-    )
+    with crew_of(options) as crew:
+        relaxation = relax(
+            record_of(options, AtomInputs),
+            part_path(options.output, options.part),
+            beads=options.beads,
+            settings=record_of(options, RelaxSettings),
+            crew=crew,
+            quiet=options.quiet,
+        )
     return ExitCode.FAILED if say(relaxation, quiet=options.quiet) else ExitCode.DONE
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from tqdm import tqdm
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
@@ -33,7 +32,8 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
 from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
-from dbm_gmx.parallel import side_by_side
+from dbm_gmx.parallel import Workers, side_by_side
+from dbm_gmx.progress import Progress
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.classifier import TwoSamples
@@ -134,15 +134,15 @@ class Setup:
         The files, what they are of, and temperature and cut-offs.
     beads
         Of the candidates, frame by frame; ``None`` without beads.
-    threads, quiet
-        Frames measured at a time; no progress shown.
+    workers, quiet
+        Who measures frames; no progress shown.
     """
 
     inputs: EvaluateInputs
     system: System
     conditions: Conditions
     beads: Sequence[Frame] | None
-    threads: int
+    workers: int | Workers
     quiet: bool
 
 
@@ -152,7 +152,7 @@ def evaluate(
     conditions: Conditions | None = None,
     slow: Collection[str] = tuple(SLOW),
     seed: int = 1,
-    threads: int = 1,
+    workers: int | Workers = 1,
     quiet: bool = True,
 ) -> Evaluation:
     """Evaluate candidates, against a reference if there is one.
@@ -167,8 +167,8 @@ def evaluate(
         Those of :data:`SLOW` that are done; they need the extra ``report``.
     seed
         Of the error bars, the floor, the conformational space and the classifier.
-    threads
-        Frames measured at a time.
+    workers
+        Who measures frames; a number is one of threads.
     quiet
         Show no progress.
 
@@ -179,7 +179,7 @@ def evaluate(
     """
     conditions, labels = conditions or Conditions(), candidate_labels(inputs)
     system = evaluated_system(inputs)
-    setup = Setup(inputs, system, conditions, _beads(inputs, system), threads, quiet)
+    setup = Setup(inputs, system, conditions, _beads(inputs, system), workers, quiet)
     reference, chirality, notes = _reference(setup)
     candidates = tuple(
         _candidate(setup, label, path, chirality)
@@ -337,14 +337,34 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
         for frame in read_frames(path, n_atoms=system.n_atoms, **times)
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
+    one = MeasureOne(system, setup.conditions, chirality)
+    pairs = ((frame, _at(setup.beads, frame.time)) for frame in frames)
+    measured = []
+    with Progress(len(frames), quiet=setup.quiet, label=label) as progress:
+        for found in side_by_side(one, pairs, setup.workers):
+            measured.append(found)
+            progress.update()
+    return Trajectory(label, path, frames, tuple(measured), verdict([m.faults for m in measured]))
 
-    def one(frame: Frame) -> Measured:
-        beads = _at(setup.beads, frame.time)
-        return measure(system, frame, setup.conditions, chirality=chirality, beads=beads)
 
-    shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=setup.quiet or None)
-    measured = tuple(side_by_side(one, iter(shown), setup.threads))
-    return Trajectory(label, path, frames, measured, verdict([m.faults for m in measured]))
+@dataclass(frozen=True, eq=False)
+class MeasureOne:
+    """What is done with each frame of a trajectory.
+
+    Attributes
+    ----------
+    system, conditions, chirality
+        As for :func:`~dbm_gmx.evaluate.measure.measure`.
+    """
+
+    system: System
+    conditions: Conditions
+    chirality: Chirality
+
+    def __call__(self, pair: tuple[Frame, Frame | None]) -> Measured:
+        """Measure a frame, beside its beads if there are any."""
+        frame, beads = pair
+        return measure(self.system, frame, self.conditions, chirality=self.chirality, beads=beads)
 
 
 def _at(beads: Sequence[Frame] | None, time: float) -> Frame | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import BEYOND
@@ -18,8 +20,13 @@ from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
 
 
-def write_report(evaluation: Evaluation, folder: Path) -> Path:
+def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None = None) -> Path:
     """Write the page, ``scores.json``, ``data/`` and ``worst/``; an older report is backed up.
+
+    Parameters
+    ----------
+    made
+        How the scores were made, for ``scores.json``.
 
     Returns
     -------
@@ -33,10 +40,10 @@ def write_report(evaluation: Evaluation, folder: Path) -> Path:
     check_folder(folder)
     folder = folder if folder.name else folder.resolve()
     with locked(folder):
-        return _write(evaluation, folder)
+        return _write(evaluation, folder, made)
 
 
-def _write(evaluation: Evaluation, folder: Path) -> Path:
+def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None) -> Path:
     from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
@@ -50,7 +57,7 @@ def _write(evaluation: Evaluation, folder: Path) -> Path:
             (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
-        (part / "scores.json").write_text(scores_text(evaluation))
+        (part / "scores.json").write_text(scores_text(evaluation, made))
         pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
         text = page(evaluation, plots, figures, worst_places(places, pictures))
         (part / "index.html").write_text(text)
@@ -77,9 +84,10 @@ def check_folder(folder: Path) -> None:
         raise InputError("holds something else than a report; give another folder (-o)", path=folder)
 
 
-def scores_text(evaluation: Evaluation) -> str:
-    """All scores as JSON."""
-    return json.dumps(plain_scores(evaluation), indent=1, allow_nan=False) + "\n"
+def scores_text(evaluation: Evaluation, made: Mapping[str, Any] | None = None) -> str:
+    """All scores as JSON, with how they were made where that is given."""
+    found = plain_scores(evaluation) | ({} if made is None else {"provenance": made})
+    return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def summary(evaluation: Evaluation, index: Path | None) -> str:

@@ -26,7 +26,7 @@ SYNC = 1.0
 
 
 def backup(path: str | Path) -> Path | None:
-    """Move an existing file out of the way, as GROMACS does.
+    """Move an existing file out of the way, as GROMACS does, and what says how it was made with it.
 
     Returns
     -------
@@ -35,9 +35,21 @@ def backup(path: str | Path) -> Path | None:
     path = Path(path)
     if not os.path.lexists(path):
         return None
-    free = next(p for p in (path.with_name(f"#{path.name}.{i}#") for i in count(1)) if not os.path.lexists(p))
-    path.rename(free)
-    return free
+    whole = [one for one in (path, description_of(path)) if os.path.lexists(one)]
+    number = next(i for i in count(1) if not any(os.path.lexists(backup_name(one, i)) for one in whole))
+    for one in whole:
+        one.rename(backup_name(one, number))
+    return backup_name(path, number)
+
+
+def backup_name(path: Path, number: int) -> Path:
+    """``#aa.xtc.1#`` for ``aa.xtc``."""
+    return path.with_name(f"#{path.name}.{number}#")
+
+
+def description_of(path: Path) -> Path:
+    """Name of the file that says how an output was made: ``aa.xtc.json`` for ``aa.xtc``."""
+    return path.with_name(f"{path.name}.json")
 
 
 # --- small files: whole or not at all --------------------------------------------------------------

@@ -135,6 +135,8 @@ class Record:
         The record itself, to which lines are added.
     made
         Files that the run makes: they were not there when it began.
+    inputs
+        What is known of the files that it reads.
     stays
         Whether it stays when the files are complete: more is to be made of them.
     """
@@ -145,6 +147,7 @@ class Record:
     kept: int
     lines: PartFile
     made: frozenset[Path] = frozenset()
+    inputs: Sequence[FileFacts] = ()
     stays: bool = False
 
     def take_up(self, frames: int, use: Callable[[Line], None]) -> None:
@@ -233,6 +236,7 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
             refuse_other(path, before, head)
         with _opened(path, files, job, resumed=before is not None) as record:
             record.made = frozenset(map(Path, head["made"]))
+            record.inputs = _known(head)
             yield record
         if not record.stays:
             path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import read_cg_system, read_structure
@@ -96,18 +97,28 @@ class BeadFrames:
         The number of beads that is expected.
     first
         The frame of the structure: the only one where there is no trajectory.
+    block
+        Numbers of the first frame and of the one after the last, where only some of those that are taken are
+        gone through.
     """
 
     inputs: Inputs
     n_beads: int
     first: Frame
+    block: tuple[int, int] | None = None
 
     def __iter__(self) -> Iterator[Frame]:
         """Open the trajectory; a damaged start is an :class:`InputError` at once."""
         path, times = self.inputs.trajectory, self.inputs
         if path is None:
             return iter([self.first])
-        return read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        frames = read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        return frames if self.block is None else islice(frames, *self.block)
+
+    @property
+    def offset(self) -> int:
+        """Number of the first frame that is gone through."""
+        return 0 if self.block is None else self.block[0]
 
     def early(self, count: int) -> list[Frame]:
         """Return some frames of the beginning, as far as it can be read, whatever times are taken.
@@ -135,10 +146,59 @@ class BeadFrames:
         return found
 
     def count(self) -> int | None:
-        """Return how many there are, where that is known without reading them."""
-        if self.inputs.trajectory is None:
+        """Return how many are taken, of all parts, where that is known without reading them."""
+        path, times = self.inputs.trajectory, self.inputs
+        if path is None:
             return 1
-        return None if self.inputs.selects else count_frames(self.inputs.trajectory)
+        needed = times.part is not None
+        return count_taken(path, begin=times.begin, end=times.end, dt=times.dt, whatever_it_takes=needed)
+
+    def share(self, total: int | None, together: int) -> BeadFrames:
+        """The frames of the part that the inputs ask for; all of them if they ask for none.
+
+        Parameters
+        ----------
+        total
+            How many there are in all parts.
+        together
+            Frames that belong to the same part.
+
+        Raises
+        ------
+        InputError
+            If there are more parts than frames.
+        """
+        if self.inputs.part is None:
+            return self
+        return replace(self, block=block_of(self.inputs.part, total or 0, together))
+
+
+def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int, int]:
+    """Numbers of the first frame of a part, and of the one after its last.
+
+    Parts are blocks of frames, one after the other, as equal as can be.
+
+    Parameters
+    ----------
+    part
+        Its number, from 1, and how many there are.
+    total
+        Frames of all parts.
+    together
+        Frames that belong to the same part.
+
+    Raises
+    ------
+    InputError
+        If nothing is left for it.
+    """
+    number, count = part
+    units = -(-total // together)
+    first, last = ((k * units // count) * together for k in (number - 1, number))
+    if units < count:
+        among = f", of which {together} belong together" if together > 1 else ""
+        raise InputError(f"{count} parts (--part) of {total} frames{among}: {units} parts at most")
+    return first, min(last, total)
 
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
@@ -157,7 +217,7 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
 
     Returns
     -------
-    The topology, the frames, and how many there are where that is known.
+    The topology, the frames (of a part, if one is asked for), and how many there are where that is known.
 
     Raises
     ------
@@ -166,10 +226,13 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     """
     topology, first = _read_system(inputs)
     if inputs.trajectory is not None:
-        frames = read_frames(
-            inputs.trajectory, n_atoms=topology.n_atoms, begin=inputs.begin, end=inputs.end, dt=inputs.dt
-        )
-        return topology, frames, None if inputs.selects else count_frames(inputs.trajectory)
+        times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
+        frames = read_frames(inputs.trajectory, n_atoms=topology.n_atoms, **times)
+        total = count_taken(inputs.trajectory, **times, whatever_it_takes=inputs.part is not None)
+        if inputs.part is None:
+            return topology, frames, total
+        block = block_of(inputs.part, total or 0)
+        return topology, islice(frames, *block), block[1] - block[0]
     if first is None:
         raise InputError("no frames: give a trajectory (-f) or a structure (-s)")
     if inputs.selects:

@@ -113,25 +113,38 @@ def _select(
     dt: float | None,
 ) -> Iterator[Frame]:
     """Yield checked frames between two times, every ``dt``."""
-    start: float | None = None
-    seen: list[float] = []
-    for frame in frames:
-        seen[1:] = [frame.time]
-        slack = _slack(frame.time)
-        if begin is not None and frame.time < begin - slack:
-            continue
-        if end is not None and frame.time > end + slack:
-            break
-        start = frame.time if start is None else start
-        if not _is_multiple(frame.time, start, dt):
-            continue
+    none, seen, current = True, list[float](), list[Frame]()
+
+    def times() -> Iterator[float]:
+        for frame in frames:
+            seen[1:], current[:] = [frame.time], [frame]
+            yield frame.time
+
+    for _ in taken(times(), begin=begin, end=end, dt=dt):
+        none, frame = False, current[0]
         _check_count(frame, n_atoms, path)
         check_frame(frame, path)
         yield frame
-    if start is None:
+    if none:
         wanted = [f"{word} {time:g} ps" for word, time in (("from", begin), ("to", end)) if time is not None]
         found = f"{seen[0]:g} to {seen[-1]:g} ps"
         raise InputError(f"has no frame {' '.join(wanted)}; those read are at {found}", path=path)
+
+
+def taken(
+    times: Iterator[float], *, begin: float | None, end: float | None, dt: float | None
+) -> Iterator[float]:
+    """Yield those of some times, ps, that lie between two others, every ``dt`` after the first of them."""
+    start: float | None = None
+    for time in times:
+        slack = _slack(time)
+        if begin is not None and time < begin - slack:
+            continue
+        if end is not None and time > end + slack:
+            break
+        start = time if start is None else start
+        if _is_multiple(time, start, dt):
+            yield time
 
 
 def _slack(time: float) -> float:

@@ -11,11 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
@@ -26,10 +26,12 @@ from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import mdp_entries
+from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
-from dbm_gmx.files.system import mappings_of, read_atoms
+from dbm_gmx.files.system import block_of, mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import make_writer, read_frames
 from dbm_gmx.gromacs.finished import clear_folder, frame_folder, keep, recall, work_folder
@@ -38,7 +40,8 @@ from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, re
 from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
 from dbm_gmx.gromacs.run_parameters import Run, wanted_runs
 from dbm_gmx.options import AtomInputs, RelaxSettings
-from dbm_gmx.parallel import side_by_side
+from dbm_gmx.parallel import Workers, side_by_side
+from dbm_gmx.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,8 @@ class Atoms:
         For the preprocessor of the ``.top``.
     files, times
         All that these were read from, and which times were taken (begin, end, step), ps.
+    part
+        Number of the part of them that these are, and how many parts there are.
     """
 
     topology: Topology
@@ -80,6 +85,7 @@ class Atoms:
     include: tuple[Path, ...] = ()
     files: tuple[Path, ...] = ()
     times: tuple[float | None, float | None, float | None] = (None, None, None)
+    part: tuple[int, int] | None = None
 
     @property
     def matches(self) -> tuple[Match, ...]:
@@ -101,6 +107,7 @@ def relax(
     *,
     beads: Path | None = None,
     settings: RelaxSettings | None = None,
+    crew: Workers | None = None,
     quiet: bool = True,
 ) -> Relaxation:
     """Relax an atomistic trajectory with GROMACS.
@@ -139,14 +146,19 @@ def relax(
         include=inputs.include,
         files=tuple(files_of_atoms(inputs, [beads])),
         times=(inputs.begin, inputs.end, inputs.dt),
+        part=inputs.part,
     )
     if beads is not None:
         if not mappings:
             raise InputError("beads need a mapping (-m)", path=beads)
         n_beads = sum(match.count * len(match.mapping.names) for match in atoms.matches)
-        references = read_frames(beads, n_atoms=n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt)
+        times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
+        references = read_frames(beads, n_atoms=n_beads, **times)
+        if inputs.part is not None and inputs.trajectory is not None:
+            total = count_taken(inputs.trajectory, **times, whatever_it_takes=True)
+            references = islice(references, *block_of(inputs.part, total or 0))
         atoms = replace(atoms, beads=references)
-    return relax_frames(atoms, output, prepared=prepared, settings=settings, quiet=quiet)
+    return relax_frames(atoms, output, prepared=prepared, settings=settings, crew=crew, quiet=quiet)
 
 
 def prepare(settings: RelaxSettings) -> Preparation:
@@ -177,41 +189,60 @@ def _wanted_mappings(
 
 
 def relax_frames(
-    atoms: Atoms, output: Path, *, prepared: Preparation, settings: RelaxSettings, quiet: bool = True
+    atoms: Atoms,
+    output: Path,
+    *,
+    prepared: Preparation,
+    settings: RelaxSettings,
+    crew: Workers | None = None,
+    quiet: bool = True,
 ) -> Relaxation:
     """Relax frames of atoms, several at a time, and write them in order.
 
     Frames finished by an earlier run of the same job, which was ended or of which others failed, are
-    taken from the folder ``output.work`` beside the output.
+    taken from the folder ``output.work`` beside the output.  Processes that frames are sent to work in that
+    folder as well.
 
     Raises
     ------
     InputError
         If no frame could be relaxed, the input is damaged or is not that of the run to go on with.
     """
-    threads = settings.threads or max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    all_of_them = 1 if crew is not None else max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    threads = settings.threads or all_of_them
     protocol = make_protocol(atoms, prepared, replace(settings, threads=threads))
     folder = output.with_name(f"{output.name}.work")
     tally = RelaxTally(protocol, atoms.matches)
-    begin = time.monotonic()
-    frame = partial(_relaxed, protocol, folder)
+    begin, started = time.monotonic(), Started()
+    frame = partial(_relaxed, protocol, folder.absolute())
     job = Job("relax", atoms.files, _given(protocol, atoms))
     with open_record(output, [output], job, restart=settings.restart) as record:
         if settings.restart:
             clear_folder(folder)
         record.take_up(0, _pass)  # what is finished is in the folder
         writer = make_writer(record.parts[0], atoms.topology)
-        work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=AHEAD, abandon=stop_all)
-        with work_folder(folder), closing(work) as done:
-            for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
+        work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
+        with work_folder(folder), closing(work) as done, Progress(atoms.total, quiet=quiet) as progress:
+            for task, result in done:
                 tally.add(task, result)
+                progress.update()
                 if not isinstance(result, Failure):
                     writer.write(replace(task.frame, positions=result.relaxed.positions))
         if not writer.frames:
             raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
         if not tally.failures:
             clear_folder(folder)
-    return tally.report(time.monotonic() - begin)
+    report = tally.report(time.monotonic() - begin)
+    said: dict[str, Any] = {
+        "settings": {**job.settings, "threads": threads},
+        "summary": described(report),
+        "text": report.text(),
+        "gmx": protocol.gmx.text(),
+        "part": None if atoms.part is None else {"number": atoms.part[0], "of": atoms.part[1]},
+        "broken": [f"not relaxed: {report.missing()}"] if report.failures else [],
+    }
+    write_provenance([output], Provenance("relax", record.inputs, **said, started=started))
+    return report
 
 
 def _given(protocol: Protocol, atoms: Atoms) -> dict[str, Any]:

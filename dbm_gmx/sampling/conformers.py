@@ -185,6 +185,10 @@ class ConformerPools:
         self._pools: dict[tuple[object, ...], FloatArray] = {}
         self._drawing = Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What was drawn goes along to another process."""
+        return _pools_of, (self.kt, self.count, self.stream.path[0], dict(self._pools))
+
     def __call__(self, piece: Piece, chirality: tuple[int, ...]) -> FloatArray:
         """Conformers (count, m, 3) of a piece, see :func:`draw_conformers`."""
         key = (piece.key, chirality)
@@ -193,6 +197,14 @@ class ConformerPools:
                 drawn = draw_conformers(piece, chirality, self.kt, self.count, self.stream)
                 self._pools[key] = drawn
             return self._pools[key]
+
+
+def _pools_of(
+    kt: float, count: int, seed: int, drawn: dict[tuple[object, ...], FloatArray]
+) -> ConformerPools:
+    pools = ConformerPools(kt, count, seed)
+    pools._pools.update(drawn)
+    return pools
 
 
 def draw_conformers(

@@ -83,13 +83,15 @@ class Layout:
 
     Attributes
     ----------
-    wishes
-        (fragments, beads) normal equations: what is wanted,
+    wishes, normal
+        (fragments, beads) and (fragments, fragments) normal equations: what is wanted, and what it is to be
+        divided by.
     factors
-        and what it is to be divided by, factorised.
+        The latter, factorised.
     """
 
     wishes: sp.csr_matrix
+    normal: sp.csc_matrix
     factors: SuperLU
 
     def __call__(self, beads: FloatArray) -> FloatArray:
@@ -97,6 +99,15 @@ class Layout:
         copies, count = beads.shape[:2]
         wanted = self.wishes @ beads.transpose(1, 0, 2).reshape(count, -1)
         return np.asarray(self.factors.solve(wanted)).reshape(-1, copies, 3).transpose(1, 0, 2)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Factors are made anew in another process."""
+        return factorised, (self.wishes, self.normal)
+
+
+def factorised(wishes: sp.csr_matrix, normal: sp.csc_matrix) -> Layout:
+    """The layout of normal equations."""
+    return Layout(wishes, normal, splu(normal, permc_spec="MMD_AT_PLUS_A"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -331,7 +342,7 @@ def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) 
     homes = sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
     normal = shares.T @ shares + TIE**2 * (ties.T @ ties) + LONE**2 * one
     wishes = shares.T + LONE**2 * homes
-    return Layout(wishes.tocsr(), splu(normal.tocsc(), permc_spec="MMD_AT_PLUS_A"))
+    return factorised(wishes.tocsr(), normal.tocsc())
 
 
 # --- growth ------------------------------------------------------------------------------------------

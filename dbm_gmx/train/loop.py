@@ -21,6 +21,7 @@ import dbm_gmx
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
+from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
@@ -149,6 +150,7 @@ def train(
         If any input cannot be used, another run has the folder, or the loss is no number any more.
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
+    started = Started()
     end = math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     with join_processes() as processes, _folder(settings.output, processes):
         if restart and processes.first:
@@ -175,9 +177,14 @@ def train(
             save(training, state, progress)
         ending = {"seconds": state.seconds, "reason": stopped}
         events.write("stop" if stopped else "done", state.step, ending)
-    return Trained(
+    trained = Trained(
         training.path, state.step, settings.steps, state.seconds, stopped, progress.scores, processes.first
     )
+    if processes.first:
+        given, text = described(settings), trained.text()
+        made = Provenance("train", progress.files, given, summary=trained, text=text, started=started)
+        write_provenance([training.path], made, over=True)
+    return trained
 
 
 @contextmanager

@@ -1,0 +1,194 @@
+"""Work on other processes, of this machine or of a cluster, through Dask.
+
+What all jobs share is sent to each worker once, and to those that join later.  Jobs of a worker that is lost
+are done again by others.  Loaded only where it is asked for: Dask is an extra, ``dbm-gmx[cluster]``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numba
+import numpy as np
+from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
+
+from dbm_gmx import __version__
+from dbm_gmx.compiled import key
+from dbm_gmx.errors import InputError
+from dbm_gmx.logs import NOTICE
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 30.0
+"""Seconds a scheduler has to answer."""
+
+AGAIN = 5.0
+"""Seconds after which workers are counted again."""
+
+Versions = tuple[tuple[str, str], ...]
+
+
+def versions() -> Versions:
+    """What has to be the same for the same results."""
+    return (
+        ("dbm-gmx", f"{__version__} ({key()[:8]})"),
+        ("python", ".".join(platform.python_version_tuple()[:2])),
+        ("numpy", np.__version__),
+        ("numba", numba.__version__),
+    )
+
+
+class Crew:
+    """Workers of a Dask cluster.
+
+    Parameters
+    ----------
+    client
+        Connected to the scheduler.
+    """
+
+    def __init__(self, client: Any):
+        self._client = client
+        self._counted, self._count = -AGAIN, 1
+
+    @property
+    def count(self) -> int:
+        """Threads of all workers there are now; 1 as long as there is none."""
+        if time.monotonic() - self._counted > AGAIN:
+            self._count = max(1, sum(self._client.nthreads().values()))
+            self._counted = time.monotonic()
+        return self._count
+
+    @contextmanager
+    def hired(
+        self, work: Callable[[Any], Any], abandon: Callable[[], None]
+    ) -> Iterator[Callable[[Any], Future[Any]]]:
+        """See :class:`~dbm_gmx.parallel.Workers`."""
+        name = f"dbm-gmx-{uuid4().hex}"
+        self._client.register_plugin(SharedWork(work, abandon, versions()), name)
+        executor = self._client.get_executor(pure=False)
+
+        def submit(job: Any) -> Future[Any]:
+            future: Future[Any] = executor.submit(_do, name, job)
+            return future
+
+        try:
+            yield submit
+        except KilledWorker as error:
+            last = error.last_worker.address
+            raise InputError(
+                f"workers were lost again and again over the same frame, the last one {last}; for lack of "
+                "memory, as a rule: give each worker more"
+            ) from error
+        finally:
+            with suppress(Exception):  # whatever ends the run, a scheduler that is gone is not worth a word
+                self._client.unregister_worker_plugin(name)
+
+
+class SharedWork(WorkerPlugin):  # type: ignore[misc]
+    """What each worker is sent once.
+
+    Parameters
+    ----------
+    work, abandon
+        What is done with a job, and what ends the jobs that run.
+    made_by
+        Versions of who has sent it.
+    """
+
+    def __init__(self, work: Callable[[Any], Any], abandon: Callable[[], None], made_by: Versions):
+        self.work, self.abandon, self.made_by = work, abandon, made_by
+
+    def setup(self, worker: Any) -> None:
+        """Refuse a worker whose results would not be the same."""
+        here = dict(versions())
+        for name, wanted in self.made_by:
+            if here[name] != wanted:
+                raise InputError(f"worker {worker.address} has {name} {here[name]}, this process {wanted}")
+
+    def teardown(self, worker: Any) -> None:
+        """End what still runs."""
+        self.abandon()
+
+
+def _do(name: str, job: Any) -> Any:
+    """Do a job on a worker."""
+    return get_worker().plugins[name].work(job)
+
+
+# --- clusters --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_crew(where: str | None, count: int) -> Iterator[Crew]:
+    """Start a cluster of processes of this machine, or connect to one that runs.
+
+    Parameters
+    ----------
+    where
+        An address as ``tcp://host:8786``, or the scheduler file of a cluster; ``None`` for processes of this
+        machine.
+    count
+        Processes of a cluster of this machine, each with one thread.
+
+    Raises
+    ------
+    InputError
+        If no scheduler answers.
+    """
+    with ExitStack() as stack:
+        client = stack.enter_context(_client(where, count, stack))
+        found = len(client.nthreads())
+        log.log(
+            NOTICE,
+            "Dask: %s, %s worker%s%s",
+            client.scheduler.address,
+            found or "no",
+            "s"[: found != 1],
+            f", dashboard {client.dashboard_link}" if client.dashboard_link else "",
+        )
+        yield Crew(client)
+
+
+def _client(where: str | None, count: int, stack: ExitStack) -> Any:
+    """A client of the cluster; one that is started here ends with ``stack``."""
+    if where is None:
+        client = Client(stack.enter_context(_local(count)))
+        client.wait_for_workers(count)
+        return client
+    try:
+        if "://" in where:
+            return Client(where, timeout=PATIENCE)
+        if not Path(where).is_file():
+            raise InputError(
+                "no such scheduler file; --dask takes nothing, tcp://HOST:PORT or a file", path=where
+            )
+        return Client(scheduler_file=where, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {where}: {error}") from error
+
+
+def _local(count: int) -> Any:
+    """Processes of this machine; others who use it cannot talk to them where keys can be made."""
+    keys = Security.temporary() if find_spec("cryptography") else None
+    return LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        memory_limit=0,  # a worker that Dask ends for its memory would be lost again and again
+        security=keys,
+        local_directory=os.environ.get("DASK_TEMPORARY_DIRECTORY"),
+        silence_logs=logging.ERROR,
+    )

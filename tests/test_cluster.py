@@ -1,0 +1,331 @@
+"""Frames on the workers of a Dask cluster: the same bytes, also where a worker is lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mixed
+import numpy as np
+import pytest
+from mixed import Mixture, command
+
+pytest.importorskip("distributed", reason="Dask is not installed (pip install 'dbm-gmx[cluster]')")
+
+import dbm_gmx.backmapping.backmapper as job
+from dbm_gmx import cluster
+from dbm_gmx.backmapping.backmap import backmap
+from dbm_gmx.cluster import Crew, open_crew
+from dbm_gmx.errors import InputError
+from dbm_gmx.options import Inputs, Method, Settings
+from dbm_gmx.parallel import side_by_side
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    with open_crew(None, 2) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
+    return mixed.mixture(tmp_path_factory.mktemp("mixture"), n=7)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return mixed.tiny_model(tmp_path_factory.mktemp("model") / "tiny.pt")
+
+
+@dataclass(frozen=True)
+class KillOnce:
+    """Work whose worker is killed in the middle of a job, the first time."""
+
+    work: Callable[[Any], Any]
+    marker: Path
+    is_it: Callable[[Any], bool]
+
+    def __call__(self, one: Any) -> Any:
+        if self.is_it(one) and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.work(one)
+
+
+@dataclass(frozen=True)
+class Sabotaged:
+    """A crew of which one is killed."""
+
+    crew: Crew
+    marker: Path
+    is_it: Callable[[Any], bool]
+
+    @property
+    def count(self) -> int:
+        return self.crew.count
+
+    def hired(self, work: Callable[[Any], Any], abandon: Callable[[], None]) -> Any:
+        return self.crew.hired(KillOnce(work, self.marker, self.is_it), abandon)
+
+
+def square(k: int) -> int:
+    time.sleep(0.02 * (3 - k % 3))
+    return k * k
+
+
+def is_five(k: int) -> bool:
+    return k == 5
+
+
+def is_frame_three(batch: list[Any]) -> bool:
+    return batch[0].beads.index == 3
+
+
+def refuse_four(k: int) -> int:
+    if k == 4:
+        raise InputError("no four", path="here")
+    return k
+
+
+def kill_always(k: int) -> int:
+    if k == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return k
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """Work that notes each time it is unpacked."""
+
+    folder: Path
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+
+    def __call__(self, k: int) -> int:
+        return os.getpid()
+
+
+def test_results_come_in_order_and_a_lost_job_is_done_again(crew: Crew, tmp_path: Path) -> None:
+    sabotaged = Sabotaged(crew, tmp_path / "killed", is_five)
+    assert list(side_by_side(square, iter(range(20)), sabotaged, ahead=3)) == [k * k for k in range(20)]
+    assert (tmp_path / "killed").exists()
+
+
+def test_what_jobs_share_is_sent_once_to_each_worker(crew: Crew, tmp_path: Path) -> None:
+    workers = set(side_by_side(Heavy(tmp_path), iter(range(30)), crew, ahead=3))
+    unpacked = [path.name.split("-")[0] for path in tmp_path.iterdir()]
+    here = [pid for pid in unpacked if int(pid) != os.getpid()]  # the scheduler of a local cluster is here
+    assert set(map(str, workers)) <= set(here)
+    assert len(here) == len(set(here)) <= 2
+
+
+def test_no_more_jobs_are_taken_than_the_workers_need(crew: Crew) -> None:
+    taken: list[int] = []
+
+    def jobs() -> Iterator[int]:
+        for k in range(50):
+            taken.append(k)
+            yield k
+
+    work = side_by_side(square, jobs(), crew, ahead=2)
+    for number, _ in enumerate(work):
+        assert len(taken) <= number + 2 * 2 + 1
+    assert len(taken) == 50
+
+
+def test_an_error_of_a_job_comes_back_after_those_before_it(crew: Crew) -> None:
+    found: list[int] = []
+    with pytest.raises(InputError, match="here: no four"):
+        found.extend(side_by_side(refuse_four, iter(range(9)), crew, ahead=3))
+    assert found == [0, 1, 2, 3]
+
+
+def test_a_job_that_kills_every_worker_ends_in_an_error(crew: Crew) -> None:
+    scheduler = crew._client.cluster.scheduler
+    allowed, scheduler.allowed_failures = scheduler.allowed_failures, 0
+    try:
+        with pytest.raises(InputError, match="workers were lost again and again"):
+            list(side_by_side(kill_always, iter(range(4)), crew))
+    finally:
+        scheduler.allowed_failures = allowed
+
+
+def test_workers_of_another_version_are_refused(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "versions", lambda: (("dbm-gmx", "0.0.0 (other)"),))
+    with pytest.raises(InputError, match=r"has dbm-gmx .*, this process 0.0.0 \(other\)"):
+        list(side_by_side(square, iter(range(2)), crew))
+
+
+@pytest.mark.parametrize("refine", ["gibbs", "growth"])
+def test_backmap_with_a_worker_killed_gives_the_same_bytes(
+    crew: Crew,
+    files: Mixture,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refine: str,
+) -> None:
+    for name in ("IN_HAND", "TOGETHER"):
+        monkeypatch.setattr(job, name, 1)  # each frame alone
+    inputs = inputs_of(files)
+    settings = Settings(refine="gibbs", sweeps=1) if refine == "gibbs" else Settings("none", "growth")
+    method = Method(settings, model=model)
+    one = backmap(inputs, tmp_path / "one.xtc", method)
+    sabotaged = Sabotaged(crew, tmp_path / "killed", is_frame_three)
+    two = backmap(inputs, tmp_path / "two.xtc", method, crew=sabotaged)
+    assert (tmp_path / "killed").exists()
+    assert (tmp_path / "one.xtc").read_bytes() == (tmp_path / "two.xtc").read_bytes()
+    assert replace(two.report, seconds=0.0, refinement=one.report.refinement) == replace(
+        one.report, seconds=0.0
+    )
+
+
+def test_small_frames_are_sent_together(crew: Crew, files: Mixture, model: Path, tmp_path: Path) -> None:
+    """As many as the network has in hand: how it rounds depends on that."""
+    method = Method(Settings(refine="gibbs", sweeps=0), model=model)
+    backmap(inputs_of(files), tmp_path / "one.trr", method)
+    backmap(inputs_of(files), tmp_path / "two.trr", method, crew=crew)
+    assert (tmp_path / "one.trr").read_bytes() == (tmp_path / "two.trr").read_bytes()
+
+
+def inputs_of(files: Mixture) -> Inputs:
+    names = {key: files.folder / name for key, name in mixed.FILES.items()}
+    return Inputs(
+        names["-s"],
+        names["-f"],
+        cg_topology=names["-cp"],
+        topology=names["-p"],
+        mappings=(files.folder / "OCT.xml", files.folder / "OCX.xml"),
+        owners=(names["--owners"],),
+    )
+
+
+# --- the command -----------------------------------------------------------------------------------
+
+
+def test_the_command_starts_workers_and_says_where_to_look(
+    files: Mixture, model: Path, tmp_path: Path
+) -> None:
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc", "--threads": 1}
+    result = command("backmap", {**options, "--dask": None})
+    assert result.code == 0, result.err
+    assert "1 worker, dashboard http://127.0.0.1:" in result.err
+    assert len((tmp_path / "aa.xtc").read_bytes()) > 1000
+
+
+def test_an_address_where_nobody_answers(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 0.3)
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
+    for where, said in (
+        ("tcp://127.0.0.1:1", "no Dask scheduler answers at tcp://127.0.0.1:1"),
+        (tmp_path / "none.json", "no such scheduler file"),
+    ):
+        result = command("backmap", {**options, "--dask": where})
+        assert result.code == 1
+        assert said in result.err
+        assert mixed.listing(tmp_path) == []
+
+
+def test_without_dask_the_extra_is_named(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "dbm_gmx.cluster")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
+    result = command("backmap", {**options, "--dask": None})
+    assert result.code == 1
+    assert "pip install 'dbm-gmx[cluster]'" in result.err
+    assert "--part" in result.err
+
+
+def test_evaluation_is_the_same(crew: Crew, tmp_path: Path) -> None:
+    from dbm_gmx.evaluate.evaluation import evaluate
+    from dbm_gmx.evaluate.tables import plain_scores
+    from dbm_gmx.files.share import share_path
+    from dbm_gmx.options import EvaluateInputs
+
+    folder = share_path("examples", "octane")
+    inputs = EvaluateInputs(folder / "topol.top", (folder / "aa.xtc",), end=200.0)
+    here, there = (evaluate(inputs, slow=(), workers=who) for who in (1, crew))
+    assert plain_scores(here) == plain_scores(there)
+    for one, other in zip(here.candidates[0].measured, there.candidates[0].measured, strict=True):
+        assert one.energies == other.energies
+        for key in one.terms:
+            np.testing.assert_array_equal(one.terms[key], other.terms[key])
+
+
+def test_relaxed_frames_are_the_same(crew: Crew, gmx: str, tmp_path: Path) -> None:
+    from dbm_gmx.files.share import share_path
+    from dbm_gmx.gromacs.relax import relax
+    from dbm_gmx.options import AtomInputs, RelaxSettings
+
+    folder = share_path("examples", "octane")
+    inputs = AtomInputs(None, folder / "topol.top", folder / "aa.xtc", end=200.0)
+    (tmp_path / "nvt.mdp").write_text((share_path("mdp") / "nvt.mdp").read_text() + "\nnsteps = 20\n")
+    settings = RelaxSettings(temperature=350.0, restrain=False, threads=1, gmx=gmx)
+    relax(inputs, tmp_path / "one.xtc", settings=settings)
+    done = relax(inputs, tmp_path / "two.xtc", settings=settings, crew=crew)
+    assert done.frames == 2
+    assert (tmp_path / "one.xtc").read_bytes() == (tmp_path / "two.xtc").read_bytes()
+    assert not (tmp_path / "two.xtc.work").exists()
+
+
+# --- batch systems ---------------------------------------------------------------------------------
+
+
+def test_the_script_for_slurm_works(
+    files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With an ``sbatch`` that runs the job here: the scripts are those that Slurm would get."""
+    pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    log = tmp_path / "jobs"
+    fake(
+        programs / "sbatch",
+        f'cp "${{!#}}" {log}.$$; bash "${{!#}}" >{log}.out 2>&1 & echo "Submitted batch job $!"',
+    )
+    fake(programs / "scancel", "kill $@ 2>/dev/null; true")
+    fake(programs / "dbm-gmx", f'exec {sys.executable} -m dbm_gmx "$@"')
+    places = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
+    }
+    words = [str(ROOT / "share" / "recipes" / "cluster" / "slurm.py"), "--jobs", "2", "--", "backmap"]
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
+    for key, value in options.items():
+        words += [key, *map(str, value if isinstance(value, list) else [value])]
+    done = subprocess.run(
+        [sys.executable, *words],
+        env=os.environ | places,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    scripts = [path.read_text() for path in tmp_path.glob("jobs.[0-9]*")]
+    assert scripts
+    assert all("#SBATCH --cpus-per-task=1" in text for text in scripts)
+    assert (tmp_path / "aa.xtc").exists()
+
+
+def fake(path: Path, text: str) -> None:
+    path.write_text(f"#!{shutil.which('bash')}\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
