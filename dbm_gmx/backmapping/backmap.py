@@ -105,9 +105,8 @@ def backmap(
         kept = None if conformer is None else stack.enter_context(open_writer(conformer, system.topology))
         source = (inputs.trajectory or inputs.structure).name
         ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
-        sampled = method.conditions if method.settings.uses_sampler else None
-        notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
-        said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
+        notes = (*stereo_notes(system, known), *ready.memory.notes)
+        said = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
         tally = Tally(system, chirality, said)
         last: Frame | None = None
         whole = None if total is None else total * samples

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ from dbm_gmx.commands.arguments import (
     add_conditions,
     add_process,
     add_relaxing,
+    add_rules,
     count,
+    exit_code,
+    limits_of,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -42,6 +46,7 @@ def add_parser(commands: Commands) -> None:
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add_conditions(command)
     add_relaxing(command)
+    add_rules(command)
     add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
     add_process(command)
     command.set_defaults(run=run)
@@ -55,10 +60,18 @@ def run(options: Namespace) -> int:
         record_of(options, AtomInputs),
         options.output,
         beads=options.beads,
-        settings=record_of(options, RelaxSettings),
+        settings=replace(record_of(options, RelaxSettings), limits=limits_of(options)),
         quiet=options.quiet,
     )
-    return ExitCode.FAILED if say(relaxation, quiet=options.quiet) else ExitCode.DONE
+    if say(relaxation, quiet=options.quiet):
+        return ExitCode.FAILED
+    return exit_code(relaxed_words(relaxation))
+
+
+def relaxed_words(relaxation: Relaxation) -> str:
+    """Which rules the relaxed atoms break; nothing if they hold."""
+    words = relaxation.judgement.words(relaxation.limits.allowed)
+    return f"after relaxation {words}" if words else ""
 
 
 def say(relaxation: Relaxation, *, quiet: bool) -> bool:

@@ -9,21 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import scipy.sparse as sp
 from tqdm import tqdm
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import default_alignment, mapped_molecules
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
-from dbm_gmx.chemistry.system import System, whole_atoms
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.system import System, atomistic_system, whole_atoms
+from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import REFERENCE, Score, energy_difference, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
-from dbm_gmx.evaluate.measure import Measured, measure
+from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
@@ -122,6 +118,11 @@ class Evaluation:
     def broken(self) -> dict[str, tuple[str, ...]]:
         """Hard rules that candidates break, by their labels."""
         return {c.label: c.verdict.broken for c in self.candidates if c.verdict.broken}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How these are broken, by candidate."""
+        return tuple(f"{c.label}: {c.verdict.words()}" for c in self.candidates if c.verdict.broken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +241,7 @@ def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tr
     """Read a candidate, unless its atoms are not those of the topology."""
     differing = _differing(setup.system.topology, path)
     if differing:
-        return Trajectory(label, path, (), (), Verdict(differing=differing))
+        return Trajectory(label, path, (), (), Verdict(differing=differing, limits=setup.inputs.limits))
     return _measured(setup, label, path, chirality)
 
 
@@ -279,24 +280,6 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
     topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
     mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
     return atomistic_system(topology, mappings)
-
-
-def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
-    """A system of atoms, of which no beads are known but those of the mappings."""
-    chosen = {
-        name: mappings.get(name) or _one_bead(moltype) for name, moltype in topology.molecule_types.items()
-    }
-    return System(topology, chosen, mapped_molecules(topology, chosen))
-
-
-def _one_bead(moltype: MoleculeType) -> BeadMapping:
-    """A whole molecule as a bead, at its centre of mass."""
-    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
-    owner = np.zeros(moltype.n_atoms, np.int64)
-    align = default_alignment(weights, owner, moltype.graph)
-    return BeadMapping(
-        moltype.name, (moltype.name,), (moltype.name,), weights, owner, align, np.ones(1, np.int64)
-    )
 
 
 def _is_conformer(path: Path, system: System) -> bool:
@@ -338,13 +321,14 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
 
+    aims = Aims(chirality, inputs.limits)
+
     def one(frame: Frame) -> Measured:
-        beads = _at(setup.beads, frame.time)
-        return measure(system, frame, setup.conditions, chirality=chirality, beads=beads)
+        return measure(system, frame, setup.conditions, aims, beads=_at(setup.beads, frame.time))
 
     shown = tqdm(frames, desc=label, unit="frame", leave=False, disable=setup.quiet or None)
     measured = tuple(side_by_side(one, iter(shown), setup.threads))
-    return Trajectory(label, path, frames, measured, verdict([m.faults for m in measured]))
+    return Trajectory(label, path, frames, measured, verdict(measured, inputs.limits))
 
 
 def _at(beads: Sequence[Frame] | None, time: float) -> Frame | None:

@@ -9,12 +9,16 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
-from dbm_gmx.chemistry.periodic import neighbour_pairs
+from dbm_gmx.chemistry.periodic import make_images, pairs_with
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph
 
 LARGEST = 8
 """Atoms of the largest ring that is looked at; larger ones let chains through."""
+
+
+AT_ONCE = 20_000
+"""Rings that are looked at together: all of a large frame take gigabytes."""
 
 
 @lru_cache(maxsize=64)
@@ -51,13 +55,16 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
         centre = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centre[:, None], axis=-1).max() + half
         # a broken molecule is none of this function's business
-        pairs = neighbour_pairs(centre, middle, box, min(reach, 0.5))
-        shared = (ring[pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
-        pairs = pairs.select(~shared)
-        here = centre[pairs.i]
-        moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
-        hit = pairs.select(_through(corners[pairs.i] - here[:, None], moved))
-        found += [(*ends[j], *ring[i]) for i, j in zip(hit.i, hit.j, strict=True)]
+        images = make_images(middle, box, min(reach, 0.5))
+        for start in range(0, len(ring), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            pairs = pairs_with(images, centre[some])
+            shared = (ring[some][pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
+            pairs = pairs.select(~shared)
+            here = centre[some][pairs.i]
+            moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
+            hit = pairs.select(_through(corners[some][pairs.i] - here[:, None], moved))
+            found += [(*ends[j], *ring[some][i]) for i, j in zip(hit.i, hit.j, strict=True)]
     return [tuple(int(i) for i in row) for row in found]
 
 
