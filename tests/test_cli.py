@@ -459,7 +459,7 @@ def test_wrong_input_is_refused_and_nothing_is_written(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folder(files: Mixture, model: Path, out: Path) -> None:
     out.chmod(0o555)
-    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc"})
+    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc", "--allow": "all"})
     out.chmod(0o755)
     assert (result.code, listing(out)) == (1, [])
     assert "aa.xtc: cannot be written: Permission denied" in result.err
@@ -483,7 +483,12 @@ def positions(path: Path) -> list[np.ndarray]:
 @pytest.fixture
 def whole(files: Mixture, model: Path, tmp_path: Path) -> list[np.ndarray]:
     """Atoms of the undamaged trajectory."""
-    assert command("backmap", {**files.options, "--model": model, "-o": tmp_path / "whole.trr"}).code == 0
+    assert (
+        command(
+            "backmap", {**files.options, "--model": model, "-o": tmp_path / "whole.trr", "--allow": "all"}
+        ).code
+        == 0
+    )
     return positions(tmp_path / "whole.trr")
 
 
@@ -537,7 +542,7 @@ def test_sigterm_keeps_the_finished_frames(
         write(writer, frame)
 
     monkeypatch.setattr(Writer, "write", ended)
-    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc"})
+    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc", "--allow": "all"})
     assert (result.code, result.out) == (1, "")
     assert result.err == "dbm-gmx: interrupted; the frames finished so far are kept\n"
     assert listing(out) == ["aa.xtc"]
@@ -553,7 +558,7 @@ def test_ctrl_c_keeps_the_finished_frames(tmp_path: Path, model: Path, out: Path
         "import sys; import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
         "job.IN_HAND = 1; sys.exit(main())"
     )
-    options = words({**files.options, "--model": model, "-o": out / "aa.xtc"})
+    options = words({**files.options, "--model": model, "-o": out / "aa.xtc", "--allow": "all"})
     process = start(["-c", script, "backmap", *options])
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size > 4000 for path in out.iterdir()):
@@ -704,7 +709,7 @@ def test_check_says_what_electrostatics_are_worth_in_a_reference(
     mixed.fake_sampler(monkeypatch)
     options = {**files.inputs, "--model": model, "-t": 313, "--cutoff": 0.8}
     made = {"-o": tmp_path / "aa.gro", "-e": 0, "--refine": "gibbs", "--sweeps": 0, "--start": "network"}
-    assert command("backmap", {**options, **made}).code == 0
+    assert command("backmap", {**options, **made, "--allow": "all"}).code == 0
     run = tmp_path / "run.mdp"
     found = {}
     for kind in ("PME", "Reaction-Field"):

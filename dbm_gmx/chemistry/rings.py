@@ -24,9 +24,27 @@ AT_ONCE = 20_000
 @lru_cache(maxsize=64)
 def rings_of(moltype: MoleculeType) -> tuple[IntArray, ...]:
     """Rings of a molecule type: by size, (r, size) rows in the order around the ring."""
-    cycles = nx.minimum_cycle_basis(chemical_graph(moltype))
-    sizes = sorted({len(c) for c in cycles if len(c) <= LARGEST})
-    return tuple(np.array([c for c in cycles if len(c) == size], np.int64) for size in sizes)
+    found: dict[frozenset[int], list[int]] = {}
+    graph = chemical_graph(moltype)
+    for component in nx.biconnected_components(graph):  # a bond outside of these is in no ring
+        part = graph.subgraph(component)
+        for i, j in part.edges if len(component) > 2 else ():
+            for ring in _smallest_rings(part, i, j):
+                found.setdefault(frozenset(ring), ring)
+    rings = list(found.values())
+    return tuple(
+        np.array([r for r in rings if len(r) == size], np.int64) for size in sorted(set(map(len, rings)))
+    )
+
+
+def _smallest_rings(graph: nx.Graph, i: int, j: int) -> list[list[int]]:
+    """The smallest rings with a bond, up to :data:`LARGEST`; a search of the whole graph takes too long."""
+    near = nx.Graph(nx.ego_graph(graph, i, radius=LARGEST // 2))
+    near.remove_edge(i, j)
+    if not nx.has_path(near, i, j):
+        return []
+    rings = [list(path) for path in nx.all_shortest_paths(near, i, j)]
+    return [ring for ring in rings if len(ring) <= LARGEST]
 
 
 def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatArray) -> list[tuple[int, ...]]:
