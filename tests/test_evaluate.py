@@ -29,6 +29,7 @@ from scipy.stats import wasserstein_distance
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
 from dbm_gmx.chemistry.rings import pierced_rings
+from dbm_gmx.chemistry.rules import judge_atoms
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms

@@ -15,6 +15,7 @@ from systems import chain, mapping, molecule, ring, system
 import dbm_gmx.sampling.sampler as samplers
 from dbm_gmx.backmapping.summary import Expected, Report, Tally, judge_frame
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.rules import judge_atoms
 from dbm_gmx.chemistry.stereo import (
     Stereo,
     _colours,

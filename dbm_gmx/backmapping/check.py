@@ -29,6 +29,7 @@ from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
+from dbm_gmx.network.suitable import doubts
 from dbm_gmx.options import TACTICITIES, Inputs, Method
 from dbm_gmx.sampling.chirality import DECIDED
 from dbm_gmx.sampling.sampler import make_sampler
@@ -62,7 +63,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
-    lines.append(_model(system, method))
+    lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
     lines.append(
         f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
@@ -167,16 +168,19 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
     return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
 
 
-def _model(system: System, method: Method) -> str:
+def _model(system: System, method: Method) -> list[str]:
     """Say whether the model knows the system."""
     name = method.model
     try:
         model = read_model(name, method.channels)
         make_network_arrays(system, model.channels)
     except InputError as error:
-        return f"model {name}: {error} (not needed here)"
+        return [f"model {name}: {error} (not needed here)"]
     classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})
-    return f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"
+    found = [f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"]
+    if not model.provenance.get("scores"):
+        found.append("  nothing in its file says how good it is")
+    return [*found, *(f"  {doubt}" for doubt in doubts(model, system, method.conditions))]
 
 
 def _molecule(system: System, name: str) -> list[str]:
