@@ -200,7 +200,7 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
 def test_what_is_said_at_the_end(backmap) -> None:
     lines = backmap("aa.xtc", e=20).out.splitlines()
     assert [line[:15].strip() for line in lines] == [
-        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond")
+        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond", "rules")
     ]
     assert lines[0].split()[1] == "3"
     assert lines[0].endswith(" a minute")
