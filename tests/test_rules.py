@@ -41,11 +41,6 @@ def crowd(atoms: np.ndarray) -> None:
     atoms[26:52] = atoms[:26] + 0.05
 
 
-def near(atoms: np.ndarray) -> None:
-    """A hydrogen of the second molecule a little too near to the first one's."""
-    atoms[26 + 1] = atoms[1] + np.float32([0.13, 0, 0])
-
-
 def stretch(atoms: np.ndarray) -> None:
     """A hydrogen further from its carbon."""
     along = atoms[1] - atoms[0]
@@ -65,13 +60,12 @@ def shift(nm: float, atoms: np.ndarray) -> None:
 CASES = [
     (nothing, set()),
     (crowd, {"contacts", "overlaps", "beads"}),
-    (near, {"contacts"}),
     (stretch, {"bonds"}),
     (stretch_a_little, set()),
     (partial(shift, 0.04), {"beads"}),
     (partial(shift, 0.02), set()),
 ]
-NAMES = ["right", "crowd", "near", "stretch", "stretch a little", "far off", "a little off"]
+NAMES = ["right", "crowd", "stretch", "stretch a little", "far off", "a little off"]
 
 
 @pytest.fixture
