@@ -111,8 +111,8 @@ MUTATIONS = [
         "contacts-half-as-close",
         "tests/test_quality.py",
         "chemistry/contacts.py",
-        "pairs[distances < LIMITS",
-        "pairs[2 * distances < LIMITS",
+        "np.flatnonzero(distances < limits)",
+        "np.flatnonzero(2 * distances < limits)",
     ),
     # --- energies compared, and the classifier
     one(
@@ -508,8 +508,8 @@ MUTATIONS = [
         "unlike-starts-are-converged",
         "tests/test_preparation.py -k unlike",
         "backmapping/summary.py",
-        "not self.against.beyond(self.tolerance)[-1]",
-        "True",
+        "bool(self.against.beyond(self.tolerance)[-1])",
+        "False",
     ),
     one(
         "exchange-without-energies",
