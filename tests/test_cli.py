@@ -698,6 +698,7 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         *SYSTEM,
         "force field: can be sampled; 313 K (-t), cut-offs 1.2 and 1.2 nm, constraints all-bonds",
         f"model {model} knows all atom classes (C4, H@C4) and bead types",
+        "  nothing in its file says how good it is",
         FRAMES,
     ]
     assert made[0].conditions.rvdw == 1.2

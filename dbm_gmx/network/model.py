@@ -113,7 +113,8 @@ def unsealed(path: Path) -> bytes:
         file.seek(max(0, end))
         if end < 0 or file.read(len(SEAL)) != SEAL:
             raise InputError(
-                "not a model file of this version, or cut short: there is no hash at its end", path=path
+                "not a model file: there is no hash at its end (cut short, or of an earlier version)",
+                path=path,
             )
         file.seek(0)
         content = file.read()
