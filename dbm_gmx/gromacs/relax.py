@@ -181,9 +181,9 @@ def relax_frames(
     work = side_by_side(frame, _tasks(atoms), settings.jobs, ahead=AHEAD, abandon=stop_all)
     with open_writer(output, atoms.topology) as writer, closing(work) as done:
         for task, result in tqdm(done, total=atoms.total, unit="frame", disable=True if quiet else None):
-            tally.add(task, result)
             if not isinstance(result, Failure):
                 writer.write(replace(task.frame, positions=result.relaxed.positions))
+            tally.add(task, result)
         if not writer.frames:
             raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
     if not tally.failures:
