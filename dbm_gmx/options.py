@@ -25,6 +25,73 @@ ASSUMED = "assumed"
 
 
 @dataclass(frozen=True)
+class Rule:
+    """A rule.
+
+    Attributes
+    ----------
+    words
+        What breaks it.
+    value
+        How its value in a frame is said.
+    """
+
+    words: str
+    value: str = "{:.0f}"
+
+
+RULES = {
+    "flipped": Rule("stereocentres of the wrong chirality"),
+    "undefined": Rule("stereocentres without chirality"),
+    "turned": Rule("double bonds, amides and the like turned over"),
+    "twisted": Rule("double bonds, amides and the like neither cis nor trans"),
+    "undecided": Rule("stereocentres or bonds whose state neither the input, as -r, nor the beads define"),
+    "pierced": Rule("rings that a bond goes through"),
+    "contacts": Rule("bad contacts", "{:.3g} per 1,000 atoms"),
+    "overlaps": Rule("atoms that overlap", "{:.3g} of the distance of a bad contact"),
+    "bonds": Rule("bonds far too long", "{:.3g} times its own length"),
+    "beads": Rule("mapped atoms far off their beads", "{:.3g} widths of the restraint"),
+    "stationary": Rule("frames whose energy is not stationary", ""),
+    "converged": Rule("energies that are not those of an independent start", "{:.3g} kT per atom"),
+}
+"""In the order in which they are said."""
+
+STEREO = ("flipped", "undefined", "turned", "twisted", "undecided")
+"""Rules of stereo elements."""
+
+ADJUSTABLE = ("contacts", "overlaps", "bonds", "beads")
+"""Rules whose threshold can be set."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The thresholds of the rules that atoms are judged by, the same in all commands.
+
+    The defaults are such that no frame of molecular dynamics at equilibrium breaks them: see
+    :mod:`dbm_gmx.chemistry.rules`.  What has no threshold here may not occur at all.
+
+    Attributes
+    ----------
+    contacts
+        Bad contacts in 1,000 atoms.
+    overlaps
+        Least distance of two atoms, over that of a bad contact between their kinds.
+    bonds
+        Length of a bond, over that of its term in the force field.
+    beads
+        Distance of mapped atoms from their bead, over the width of its restraint.
+    allowed
+        Rules that may be broken: this is said, and changes no exit code.
+    """
+
+    contacts: float = 1.0
+    overlaps: float = 0.75
+    bonds: float = 1.3
+    beads: float = 10.0
+    allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class MoleculeFiles:
     """The files that say which atoms the beads stand for.
 
@@ -171,7 +238,7 @@ class AtomInputs:
 
 @dataclass(frozen=True)
 class EvaluateInputs:
-    """The files of an evaluation.
+    """The files of an evaluation, and what they are judged by.
 
     Attributes
     ----------
@@ -189,6 +256,8 @@ class EvaluateInputs:
         ps, frames to take of all trajectories, as in ``gmx trjconv``.
     defines, include
         For the preprocessor of the ``.top``.
+    limits
+        Thresholds of the rules.
     """
 
     topology: Path
@@ -202,6 +271,7 @@ class EvaluateInputs:
     dt: float | None = None
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)
@@ -347,6 +417,8 @@ class Method:
         need no network.
     device
         Where the network runs, as torch names it; the fastest there is if not given.
+    limits
+        Thresholds of the rules the atoms are judged by.
     """
 
     settings: Settings = Settings()
@@ -354,6 +426,7 @@ class Method:
     model: str | Path = MODEL
     channels: Path | None = None
     device: str | None = None
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True)
@@ -399,6 +472,8 @@ class RelaxSettings:
         Of the velocities and the friction, together with the index of the frame.
     restart
         Whether frames that an ended run has left are relaxed anew.
+    limits
+        Thresholds of the rules the relaxed atoms are judged by.
     """
 
     mdp: Path | None = None
@@ -415,6 +490,7 @@ class RelaxSettings:
     maxwarn: int = 0
     seed: int = 1
     restart: bool = False
+    limits: Limits = Limits()
 
     @property
     def width(self) -> float:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -23,12 +24,13 @@ import dbm_gmx.backmapping.network_stage as network_stage
 from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.rules import judge, stereo_values
 from dbm_gmx.chemistry.stereo import Chirality, Stereo
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.trajectory import Writer, read_frames
 from dbm_gmx.network.model import read_model
-from dbm_gmx.options import Settings
+from dbm_gmx.options import Limits, Settings
 from dbm_gmx.parallel import side_by_side
 from dbm_gmx.sampling.chain import Convergence
 
@@ -51,7 +53,8 @@ def backmap(model: Path, files: Mixture, tmp_path: Path):
 
     def run(output: str, **options: object) -> Result:
         named = {f"--{key}" if len(key) > 2 else f"-{key}": value for key, value in options.items()}
-        result = command("backmap", {**files.options, "--model": model, "-o": tmp_path / output, **named})
+        given = {**files.options, "--model": model, "-o": tmp_path / output, "--allow": "all"}
+        result = command("backmap", {**given, **named})  # a model of random weights breaks every rule
         assert result.code == 0, result.err
         return result
 
@@ -180,14 +183,14 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
     options = {key: files.options[key] for key in ("-s", "-cp", "--refine", "--sweeps")} | {"--model": model}
     monkeypatch.delenv("DBM_GMX_LIB", raising=False)
     monkeypatch.chdir(tmp_path)
-    result = command("backmap", {**options, "-o": tmp_path / "none.gro"})
+    result = command("backmap", {**options, "-o": tmp_path / "none.gro", "--allow": "all"})
     assert result.code == 1
     assert "not in the library of molecules: OCX." in result.err
     monkeypatch.setenv("DBM_GMX_LIB", f"/nowhere:{tmp_path / 'library'}")
-    assert command("backmap", {**options, "-o": tmp_path / "aa.gro"}).code == 0
+    assert command("backmap", {**options, "-o": tmp_path / "aa.gro", "--allow": "all"}).code == 0
     monkeypatch.delenv("DBM_GMX_LIB")
     monkeypatch.chdir(tmp_path / "library")
-    assert command("backmap", {**options, "-o": tmp_path / "bb.gro"}).code == 0
+    assert command("backmap", {**options, "-o": tmp_path / "bb.gro", "--allow": "all"}).code == 0
     assert listing(tmp_path) == ["aa.gro", "bb.gro", "library"]
     names = labels(entry("OCX", "topol.top"))
     assert gro_labels(tmp_path / "aa.gro", N_ATOMS)[52:78] == names
@@ -197,7 +200,7 @@ def test_molecules_of_the_working_folder_and_of_the_library_variable(
 def test_what_is_said_at_the_end(backmap) -> None:
     lines = backmap("aa.xtc", e=20).out.splitlines()
     assert [line[:15].strip() for line in lines] == [
-        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond")
+        *("frames", "stages", "bad contacts", "stereocentres", "beads", "longest bond", "rules")
     ]
     assert lines[0].split()[1] == "3"
     assert lines[0].endswith(" a minute")
@@ -279,12 +282,13 @@ def test_a_batch_ends_where_the_input_does(files: Mixture) -> None:
 
 @pytest.fixture
 def exact(files: Mixture, tmp_path: Path):
-    """Run the command with the defaults and no model to be found."""
+    """Run the command with the defaults and no model to be found; rules may be broken, as they are."""
 
-    def run(output: str, **options: object) -> Result:
+    def run(output: str, *, judged: bool = False, **options: object) -> Result:
         named = {f"--{key.replace('_', '-')}" if len(key) > 2 else f"-{key}": v for key, v in options.items()}
         files_and_model = {**files.inputs, "--model": "nowhere", "-o": tmp_path / output}
-        return command("backmap", {**files_and_model, **named})
+        lenient = {} if judged else {"--allow": "all"}
+        return command("backmap", {**files_and_model, **lenient, **named})
 
     return run
 
@@ -391,7 +395,7 @@ def test_every_start_with_every_refinement(
         network_stage, "read_model", lambda *given: loaded.append(given) or read_model(*given)
     )
     options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
-    options |= {"--model": model} | ({"--start": start} if start else {})
+    options |= {"--model": model, "--allow": "all"} | ({"--start": start} if start else {})
     result = command("backmap", options)
     assert (result.code, result.err) == (0, "")
     assert [sampler.calls for sampler in made] == ([] if calls is None else [[(0, 0, calls), (1, 0, calls)]])
@@ -405,7 +409,10 @@ def test_gibbs_sweeps_begin_with_what_was_grown(
     mixed.fake_sampler(monkeypatch)
     options = {**files.options, "--model": model, "--start": "growth", "-e": 10, "-t": 300}
     for name, more in (("none", {"--refine": "none"}), ("zero", {}), ("one", {"--sweeps": 1})):
-        assert command("backmap", {**options, **more, "-o": tmp_path / f"{name}.trr"}).code == 0
+        assert (
+            command("backmap", {**options, **more, "-o": tmp_path / f"{name}.trr", "--allow": "all"}).code
+            == 0
+        )
     none, zero, one = (read(tmp_path / f"{name}.trr")[1].positions for name in ("none", "zero", "one"))
     np.testing.assert_array_equal(zero, none)
     assert np.abs(one - zero).max() > 0.01
@@ -533,7 +540,7 @@ def test_seconds_of_the_stages_of_network_and_sampler(
         ("exact", "network", f"{network}, {sampler}"),
         ("gibbs", "growth", f"{sampler}, {network}"),
     ):
-        result = command("backmap", {**options, "--refine": refine, "--start": start})
+        result = command("backmap", {**options, "--refine": refine, "--start": start, "--allow": "all"})
         (line,) = (line for line in result.out.splitlines() if line.startswith("stages"))
         assert re.fullmatch(f"stages         {stages} a frame", line)
 
@@ -575,22 +582,30 @@ def test_all_frames_are_asked_for_the_same_and_the_first_is_what_the_others_are_
         (Stereo(right=1, inferred=2), 0),
         (Stereo(wrong=1), 2),
         (Stereo(right=2, undefined=1), 2),
+        (Stereo(undecided=1), 2),
     ],
 )
-@pytest.mark.parametrize(
-    ("field", "kind"), [("stereo", "stereocentres"), ("bonds", "bonds that do not turn")]
-)
+@pytest.mark.parametrize("field", ["stereo", "bonds"])
 def test_exit_code_of_wrong_stereocentres_and_bonds(
-    exact, field: str, kind: str, stereo: Stereo, code: int, monkeypatch: pytest.MonkeyPatch
+    exact, field: str, stereo: Stereo, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed.fake_sampler(monkeypatch)
-    monkeypatch.setattr(Tally, "report", lambda tally, seconds: Report((0,), **{field: stereo}))
-    result = exact("aa.xtc", t=300)
+    both = {"stereo": Stereo(), "bonds": Stereo(), field: stereo}
+    judged = judge(stereo_values(both["stereo"], both["bonds"]), 10.0, Limits())
+
+    report = Report((0,), judged=judged, **both)
+    monkeypatch.setattr("dbm_gmx.backmapping.summary.judge_frame", lambda *_: report)
+    one = partial(exact, "aa.xtc", judged=True, e=0, t=300)
+    result = one()
     assert result.code == code
-    assert (f"{kind} are wrong" in result.err) == (code == 2)
+    wrong, flat = ("flipped", "undefined") if field == "stereo" else ("turned", "twisted")
+    for rule, count in ((wrong, stereo.wrong), (flat, stereo.undefined), ("undecided", stereo.undecided)):
+        assert (f"{rule} in 1 of 1 frames (at 10 ps)" in result.err) == bool(count)
     assert stereo.text() in result.out
-    allowed = exact("aa.xtc", t=300, allow_flips=None)
-    assert (allowed.code, allowed.err) == (0, "")
-    assert stereo.text() in allowed.out
-    quiet = exact("aa.xtc", t=300, q=None)
+    for more in ({"allow_flips": None}, {"allow": "stereo"}, {"allow": f"{wrong} {flat} undecided".split()}):
+        allowed = one(**more)
+        assert (allowed.code, allowed.err) == (0, "")
+        assert stereo.text() in allowed.out
+    assert one(allow="contacts").code == code
+    quiet = one(q=None)
     assert (quiet.code, quiet.out) == (code, "")

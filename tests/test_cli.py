@@ -321,8 +321,9 @@ def write_benzene(folder: Path) -> None:
 
 
 @wrong(
-    "channels.toml: 2 channels, but model ",
-    " has 9: atom:C4, atom:H@C4, bonded:bond, ",
+    "channels.toml: not the channels of model ",
+    ": without atom:C4, ",
+    " and with atom:all, bead:all, which it does not have; it has atom:C4, atom:H@C4, bonded:bond, ",
     ", bead:A, current:bead",
 )
 def channel_file_of_another_width(files: Mixture, options: Options) -> None:
@@ -458,7 +459,7 @@ def test_wrong_input_is_refused_and_nothing_is_written(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folder(files: Mixture, model: Path, out: Path) -> None:
     out.chmod(0o555)
-    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc"})
+    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc", "--allow": "all"})
     out.chmod(0o755)
     assert (result.code, listing(out)) == (1, [])
     assert "aa.xtc: cannot be written: Permission denied" in result.err
@@ -482,7 +483,12 @@ def positions(path: Path) -> list[np.ndarray]:
 @pytest.fixture
 def whole(files: Mixture, model: Path, tmp_path: Path) -> list[np.ndarray]:
     """Atoms of the undamaged trajectory."""
-    assert command("backmap", {**files.options, "--model": model, "-o": tmp_path / "whole.trr"}).code == 0
+    assert (
+        command(
+            "backmap", {**files.options, "--model": model, "-o": tmp_path / "whole.trr", "--allow": "all"}
+        ).code
+        == 0
+    )
     return positions(tmp_path / "whole.trr")
 
 
@@ -537,7 +543,7 @@ def test_sigterm_keeps_the_finished_frames(
         write(writer, frame)
 
     monkeypatch.setattr(Writer, "write", ended)
-    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc"})
+    result = command("backmap", {**files.options, "--model": model, "-o": out / "aa.xtc", "--allow": "all"})
     assert (result.code, result.out) == (1, "")
     kept = f"dbm-gmx: {out}/aa.part.xtc: 2 frames kept; the same command goes on\n"
     assert result.err == f"{kept}dbm-gmx: interrupted (SIGTERM)\n"
@@ -669,6 +675,7 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         *SYSTEM,
         "force field: can be sampled; 313 K (-t), cut-offs 1.2 and 1.2 nm, constraints all-bonds",
         f"model {model} knows all atom classes (C4, H@C4) and bead types",
+        "  nothing in its file says how good it is",
         FRAMES,
     ]
     assert made[0].conditions.rvdw == 1.2
@@ -681,7 +688,7 @@ def test_check_says_what_electrostatics_are_worth_in_a_reference(
     mixed.fake_sampler(monkeypatch)
     options = {**files.inputs, "--model": model, "-t": 313, "--cutoff": 0.8}
     made = {"-o": tmp_path / "aa.gro", "-e": 0, "--refine": "gibbs", "--sweeps": 0, "--start": "network"}
-    assert command("backmap", {**options, **made}).code == 0
+    assert command("backmap", {**options, **made, "--allow": "all"}).code == 0
     run = tmp_path / "run.mdp"
     found = {}
     for kind in ("PME", "Reaction-Field"):
@@ -784,4 +791,4 @@ def test_benchmark_uses_the_channel_file(files: Mixture, model: Path) -> None:
     channel_file_of_another_width(files, options := dict(files.inputs))
     result = command("benchmark", {**options, "--model": model})
     assert result.code == 1
-    assert "channels.toml: 2 channels, but model " in result.err
+    assert "channels.toml: not the channels of model " in result.err

@@ -28,6 +28,8 @@ from scipy.stats import wasserstein_distance
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
+from dbm_gmx.chemistry.rings import pierced_rings
+from dbm_gmx.chemistry.rules import judge_atoms
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms
@@ -45,8 +47,6 @@ from dbm_gmx.evaluate.distributions import (
 from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.pairs import measure_pairs
-from dbm_gmx.evaluate.rings import pierced_rings
-from dbm_gmx.evaluate.rules import faults
 from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
@@ -308,12 +308,12 @@ def test_bonds_through_rings(move: tuple[float, ...], pierced: int) -> None:
 def test_faults_say_which_atoms(octane: systems.Example) -> None:
     atoms = octane.atoms.astype(np.float32)
     frame = Frame(atoms.copy(), octane.box)
-    assert faults(octane.system, frame, {}) == ()
+    assert judge_atoms(octane.system, frame, {}).faults == ()
     frame.positions[26 + 7] = frame.positions[0] + np.float32([0.1, 0, 0])
-    found = faults(octane.system, frame, {})
-    assert {f.rule for f in found} == {"broken", "contacts"}
+    found = judge_atoms(octane.system, frame, {}).faults
+    assert {f.rule for f in found} == {"bonds", "contacts", "overlaps"}
     assert (0, 33) in [f.atoms for f in found if f.rule == "contacts"]
-    assert all(33 in f.atoms for f in found if f.rule == "broken")
+    assert all(33 in f.atoms for f in found if f.rule == "bonds")
 
 
 def test_a_mirrored_melt_breaks_the_rule_on_hands(tmp_path: Path) -> None:
@@ -507,7 +507,7 @@ def test_a_report_is_complete(report: Path) -> None:
     scores = json.loads((report / "scores.json").read_text())
     assert list(scores["candidates"]) == ["aa", "spoilt"]
     assert list(scores["broken"]) == ["spoilt"]
-    assert {"contacts", "broken"} <= set(scores["broken"]["spoilt"])
+    assert {"contacts", "bonds"} <= set(scores["broken"]["spoilt"])
     assert scores["candidates"]["aa"]["scores"]["angle"]["mean"]["value"] == 0
     assert scores["candidates"]["aa"]["beads"]["rms"] < 0.001
     assert scores["candidates"]["spoilt"]["beads"]["rms"] > 0.01

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from systems import Example
+from systems import Example, alkane, mapping, system
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbm_gmx.errors import InputError
@@ -23,9 +26,14 @@ from dbm_gmx.network.model import (
     find_model,
     load_model,
     network_generator,
+    read_model,
     save_model,
+    sealed,
+    unsealed,
 )
+from dbm_gmx.network.suitable import doubts, resolution
 from dbm_gmx.network.voxels import Grid
+from dbm_gmx.options import ASSUMED, Conditions
 
 CHANNELS = 11
 SMALL = Shape(width=16, blocks=2, noise=8)
@@ -158,7 +166,7 @@ def test_a_model_is_read_as_it_was_written(tmp_path, model):
 def test_a_model_file_holds_plain_types_only(tmp_path, model):
     path = tmp_path / "small.pt"
     save_model(model, path)
-    plain = torch.load(path, weights_only=True)
+    plain = plain_of(path)
     assert set(plain) == {"format", "grid", "channels", "shape", "provenance", "amplitude", "state"}
     assert path.stat().st_size < 2.5 * sum(v.numel() for v in model.state.values()) + 20_000
 
@@ -220,34 +228,165 @@ def test_unknown_names_list_the_models_there_are(shipped):
         load_model("three")
 
 
+def write(plain: object, path: Path) -> None:
+    """A file with a right hash, whatever is in it."""
+    content = BytesIO()
+    torch.save(plain, content)
+    path.write_bytes(sealed(content.getvalue()))
+
+
+def plain_of(path: Path) -> dict[str, Any]:
+    plain: dict[str, Any] = torch.load(BytesIO(unsealed(path)), weights_only=True)
+    return plain
+
+
 def test_files_that_are_no_models_are_refused(tmp_path, model):
     path = tmp_path / "model.pt"
-    for content in (b"", b"[ moleculetype ]\n", b"PK\x03\x04 cut"):
+    save_model(model, path)
+    whole = path.read_bytes()
+    for content in (b"", b"[ moleculetype ]\n", b"PK\x03\x04 cut", whole[:-1], whole[:5000], whole + b"\0"):
         path.write_bytes(content)
         with pytest.raises(InputError, match="not a model file") as caught:
             load_model(path)
         assert caught.value.path == path
-    torch.save([1, 2], path)
+    path.write_bytes(sealed(b"not of torch"))
+    with pytest.raises(InputError, match="not a model file"):
+        load_model(path)
+    write([1, 2], path)
     with pytest.raises(InputError, match="format 'list'"):
         load_model(path)
-    save_model(model, path)
-    torch.save(torch.load(path, weights_only=True) | {"format": "dbm_gmx model 0"}, path)
-    with pytest.raises(InputError, match="format 'dbm_gmx model 0'; this version reads 'dbm_gmx model 1'"):
+    path.write_bytes(whole)
+    write(plain_of(path) | {"format": "dbm_gmx model 1"}, path)
+    with pytest.raises(InputError, match="format 'dbm_gmx model 1'; this version reads 'dbm_gmx model 2'"):
         load_model(path)
 
 
-def test_damaged_models_are_refused_before_they_are_used(tmp_path, model):
+def test_every_flipped_bit_is_refused(tmp_path, model):
+    """Wherever in the file it is, also where torch does not look."""
     path = tmp_path / "model.pt"
     save_model(model, path)
-    plain = torch.load(path, weights_only=True)
-    for key, value in (("grid", {"size": 8, "colour": 3}), ("state", {}), ("shape", {"width": 5})):
-        torch.save(plain | {key: value}, path)
-        with pytest.raises(InputError, match="damaged model file"):
+    whole = path.read_bytes()
+    rng = np.random.default_rng(4)
+    places = [*rng.integers(0, len(whole), 200).tolist(), 0, len(whole) - 1, len(whole) - 70]
+    for place in places:
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        with pytest.raises(InputError, match="model file"):
+            load_model(path)
+    path.write_bytes(whole)
+    assert load_model(path).grid == model.grid
+
+
+def test_an_interrupted_writing_leaves_the_model_there_was(tmp_path, model, monkeypatch):
+    path = tmp_path / "model.pt"
+    save_model(model, path)
+    before = path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(model_module.os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        save_model(replace(model, amplitude=(0.5, 0.5)), path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("grid", {"size": 10**6}, "a grid of 1000000 voxels a side; possible are even numbers from 2 to 64"),
+        ("grid", {"size": 7}, "a grid of 7 voxels"),
+        ("grid", {"size": -8}, "a grid of -8 voxels"),
+        ("grid", {"size": 8.0}, "a grid of 8.0 voxels"),
+        ("grid", {"edge": float("nan")}, "edge of the grid is nan"),
+        ("grid", {"sigma": 0.0}, "sigma of the grid is 0"),
+        ("grid", {"size": 8, "colour": 3}, "colour"),
+        ("shape", {"width": 10**9}, "width of the network is 1000000000"),
+        ("shape", {"blocks": 10**12}, "blocks of the network"),
+        ("shape", {"noise": True}, "noise of the network is True"),
+        ("shape", {"width": 5}, "weights that are not those of the network"),
+        ("state", {}, "weights that are not those of the network"),
+        ("amplitude", [1.0, float("inf")], "amplitudes of the random vector"),
+        ("amplitude", [1.0], "amplitudes of the random vector"),
+        ("provenance", 5, "damaged model file"),
+        ("channels", {"atoms": {"C4": "C4"}}, "it takes a list of names"),
+    ],
+)
+def test_damaged_models_are_refused_before_memory_is_taken(tmp_path, model, key, value, said):
+    path = tmp_path / "model.pt"
+    save_model(model, path)
+    write(plain_of(path) | {key: value}, path)
+    with pytest.raises(InputError, match=said):
+        load_model(path)
+
+
+def test_a_model_without_a_part_or_with_weights_that_are_no_numbers_is_refused(tmp_path, model):
+    path = tmp_path / "model.pt"
+    save_model(model, path)
+    plain = plain_of(path)
+    name = next(iter(plain["state"]))
+    for bad in (float("nan"), float("-inf")):
+        state = dict(plain["state"])
+        state[name] = state[name].clone()
+        state[name].view(-1)[0] = bad
+        write(plain | {"state": state}, path)
+        with pytest.raises(InputError, match=f"weights that are no numbers, in {name}"):
             load_model(path)
     del plain["channels"]
-    torch.save(plain, path)
+    write(plain, path)
     with pytest.raises(InputError, match="damaged model file"):
         load_model(path)
+
+
+def channel_file(path: Path, channels: Channels) -> Path:
+    lines = []
+    for section, group in channels.plain().items():
+        lines += [f"[{section}]", *(f'"{name}" = {list(members)}' for name, members in group.items())]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_channels_are_compared_by_name_and_meaning(tmp_path, model, caplog):
+    """As many of other names are refused; in another order they are put in order."""
+    path = tmp_path / "model.pt"
+    save_model(model, path)
+    known = model.channels
+    wider = replace(known, beads={"B": ["B"], "A": ["A", "CH2"]})
+    read = read_model(path, channel_file(tmp_path / "wider.toml", wider))
+    assert read.channels.names == known.names
+    assert read.channels.beads == {"A": ["A", "CH2"], "B": ["B"]}
+    assert not caplog.records
+    renamed = replace(known, beads={"A": ["A"], "C": ["B"]})
+    with pytest.raises(InputError, match="without bead:B and with bead:C, which it does not have"):
+        read_model(path, channel_file(tmp_path / "renamed.toml", renamed))
+    turned = replace(known, bonded={"bond": ["angle"], "angle": ["bond"], "dihedral": ["dihedral"]})
+    with pytest.raises(InputError, match="other roles: bond = angle instead of bond"):
+        read_model(path, channel_file(tmp_path / "turned.toml", turned))
+    swapped = replace(known, beads={"A": ["B"], "B": ["A"]})
+    read_model(path, channel_file(tmp_path / "swapped.toml", swapped))
+    assert "[beads] A = B instead of A, [beads] B = A instead of B" in caplog.text
+
+
+def test_what_a_model_was_trained_for_is_compared_with_what_it_is_used_for(model):
+    octane = alkane(8)
+    made = system((octane, mapping(octane, [0, 0, 0, 0, 1, 1, 2, 2], "ABB"), 2))
+    assert resolution(made) == {"A": (4, 4), "B": (2, 2)}
+    trained = {"systems": [{"name": "sps", "temperature": 500.0}], "resolution": {"A": [3, 4], "B": [2, 6]}}
+    good = replace(model, provenance=trained)
+    for kelvin in (420.0, 500.0, 600.0):
+        assert doubts(good, made, Conditions(kelvin)) == []
+    assert doubts(good, made, Conditions(300.0)) == ["trained at 500 K, used at 300 K"]
+    assert doubts(good, made, Conditions(300.0, source=ASSUMED)) == []
+    coarse = replace(model, provenance=trained | {"resolution": {"A": [1, 2]}})
+    assert doubts(coarse, made, Conditions(500.0)) == [
+        "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
+    ]
+    bad = replace(model, provenance={"scores": {"sps": {"flipped": 0.25, "angle": 0.02}}})
+    assert doubts(bad, made, Conditions(500.0)) == [
+        "scores of frames held out of its training are bad: sps: flipped 0.25 (limit 0.01)"
+    ]
+    assert doubts(model, made, Conditions(500.0)) == []
 
 
 class Trap:
@@ -259,7 +398,7 @@ class Trap:
 
 def test_a_model_file_runs_no_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": "dbm_gmx model 1", "trap": Trap()}, "trap.pt")
+    write({"format": "dbm_gmx model 2", "trap": Trap()}, Path("trap.pt"))
     with pytest.raises(InputError, match="not a model file"):
         load_model("trap.pt")
     assert not Path("sprung").exists()

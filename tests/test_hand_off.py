@@ -52,7 +52,7 @@ def test_the_system_is_read_once(
     out = tmp_path / "out"
     out.mkdir()
     program = fake_gmx(tmp_path / "bin" / "gmx")
-    options |= {"-t": 300, "--samples": 2, "--gmx": program, "-o": out / "aa.trr"}
+    options |= {"-t": 300, "--samples": 2, "--gmx": program, "-o": out / "aa.trr", "--allow": "all"}
     result = command("backmap", {**options, "--relax": out / "r.trr", "--workdir": out / "run"})
     assert (result.code, result.err) == (0, "")
     assert reads == dict.fromkeys(READERS, 1)

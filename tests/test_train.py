@@ -343,7 +343,7 @@ def test_the_model_tells_where_it_comes_from_and_rebuilds_atoms(
     rebuilt = command(
         "backmap",
         {"-s": OCTANE / "cg.tpr", "-o": tmp_path / "aa.gro", "--model": tmp_path / "out" / "mine.pt"}
-        | {"--refine": "gibbs", "--sweeps": 0, "--allow-flips": None},
+        | {"--refine": "gibbs", "--sweeps": 0, "--allow": "all"},
     )
     assert rebuilt.code == 0, rebuilt.err
     assert (tmp_path / "aa.gro").is_file()

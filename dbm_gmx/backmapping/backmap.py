@@ -119,9 +119,8 @@ def backmap(
         beads = beads.share(total, mapper.together)
         source = (inputs.trajectory or inputs.structure).name
         ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
-        sampled = method.conditions if method.settings.uses_sampler else None
-        notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
-        said = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
+        notes = (*stereo_notes(system, known), *ready.memory.notes)
+        said = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
         run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))
         mine = total if beads.block is None else beads.block[1] - beads.block[0]
         progress.expect(None if mine is None else mine * samples)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
+from dbm_gmx.chemistry.feasible import problems_of
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -25,6 +29,7 @@ from dbm_gmx.files.system import read_inputs
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import classes_of
 from dbm_gmx.network.model import read_model
+from dbm_gmx.network.suitable import doubts
 from dbm_gmx.options import TACTICITIES, Inputs, Method
 from dbm_gmx.sampling.chirality import DECIDED
 from dbm_gmx.sampling.sampler import make_sampler
@@ -58,12 +63,41 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
-    lines.append(_model(system, method))
-    times = [frame.time for frame in frames]
+    lines += _model(system, method)
+    times, found = _frames(system, frames, inputs, method)
     lines.append(
         f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
     )
-    return lines
+    return [*lines, *found]
+
+
+def _frames(
+    system: System, frames: Iterable[Frame], inputs: Inputs, method: Method
+) -> tuple[list[float], list[str]]:
+    """The times of all frames, and what speaks against putting atoms there, each kind with its first frame.
+
+    Raises
+    ------
+    InputError
+        At the first frame in which no atoms can be put on the beads.
+    """
+    times, first, counts = list[float](), dict[str, str](), Counter[str]()
+    cutoff = max(method.conditions.rvdw, method.conditions.rcoulomb)
+    for frame in frames:
+        times.append(frame.time)
+        where = f"frame {frame.index} (t = {frame.time:g} ps)"
+        for problem in problems_of(system, frame, cutoff):
+            if problem.fatal:
+                raise InputError(
+                    f"{where}: no atoms can be put there: {problem.words}",
+                    path=inputs.trajectory or inputs.structure,
+                )
+            first.setdefault(problem.kind, f"{where}: {problem.words}")
+            counts[problem.kind] += 1
+    return times, [
+        f"warning: {words}" + (f" (and in {counts[kind] - 1} more frames)" if counts[kind] > 1 else "")
+        for kind, words in first.items()
+    ]
 
 
 NAMED = 4
@@ -134,16 +168,19 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
     return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
 
 
-def _model(system: System, method: Method) -> str:
+def _model(system: System, method: Method) -> list[str]:
     """Say whether the model knows the system."""
     name = method.model
     try:
         model = read_model(name, method.channels)
         make_network_arrays(system, model.channels)
     except InputError as error:
-        return f"model {name}: {error} (not needed here)"
+        return [f"model {name}: {error} (not needed here)"]
     classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})
-    return f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"
+    found = [f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"]
+    if not model.provenance.get("scores"):
+        found.append("  nothing in its file says how good it is")
+    return [*found, *(f"  {doubt}" for doubt in doubts(model, system, method.conditions))]
 
 
 def _molecule(system: System, name: str) -> list[str]:

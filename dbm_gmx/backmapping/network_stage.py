@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System
+from dbm_gmx.errors import InputError
 from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
 from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
 from dbm_gmx.network.environment import Scene, make_scene
@@ -20,8 +22,11 @@ from dbm_gmx.network.model import Model, best_device, make_network, read_model
 from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
 from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.network.scoring import Scorer, make_scorer
+from dbm_gmx.network.suitable import doubts
 from dbm_gmx.options import Conditions, Method, Settings
 from dbm_gmx.parallel import pass_on_threads
+
+log = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
@@ -75,7 +80,12 @@ class NetworkStage:
         start = [one.positions for one in batch if one.positions is not None]
         given = torch.from_numpy(np.concatenate(start)).to(self.device) if start else None
         atoms = reconstruct(placer, start=given)
-        return np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
+        placed = np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
+        for one, positions in zip(batch, placed, strict=True):
+            if not np.isfinite(positions).all():
+                where = f"frame {one.beads.index} (t = {one.beads.time:g} ps)"
+                raise InputError(f"{where}: the model has put atoms at places that are no numbers")
+        return placed
 
     def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
         return make_scene(
@@ -121,4 +131,6 @@ def read_network(system: System, method: Method) -> tuple[Model, torch.device]:
     """
     model = read_model(method.model, method.channels)
     make_network_arrays(system, model.channels)
+    for doubt in doubts(model, system, method.conditions):
+        log.warning("model %s: %s", method.model, doubt)
     return model, best_device(method.device)

@@ -13,23 +13,28 @@ import numpy as np
 from dbm_gmx.backmapping.cost import Cost, added
 from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.backmapping.independent import Twin, compare_twins
-from dbm_gmx.chemistry.array_types import IntArray, SignArray
-from dbm_gmx.chemistry.contacts import bad_contacts
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.rules import (
+    SHOWN,
+    Judgement,
+    Kept,
+    find_places,
+    judge,
+    spread_widths,
+    stereo_values,
+)
 from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
-from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.options import Conditions, Limits, Method, Settings
 from dbm_gmx.plain import plain, restored
 from dbm_gmx.sampling.preparation import Preparation
 from dbm_gmx.sampling.recollection import Remembered
 
 # --- all of it -------------------------------------------------------------------------------------
-
-SHOWN = 5
-"""Times of frames that are named, at most."""
 
 NOTHING = 0.0005
 """s: a stage that takes less has had nothing to do."""
@@ -161,6 +166,12 @@ class Report:
         kT per atom: a difference that counts as none.
     atoms
         Of a frame.
+    judged
+        How the rules were kept that the atoms alone can break.
+    limits
+        Thresholds of the rules, and which of them may be broken.
+    must_converge
+        Whether frames that did not converge break a rule: not where the number of sweeps was given.
     """
 
     contacts: tuple[int, ...] = ()
@@ -180,6 +191,9 @@ class Report:
     remembered: Remembered | None = None
     tolerance: float = Settings.tolerance
     atoms: int = 0
+    judged: Judgement = field(default_factory=Judgement)
+    limits: Limits = field(default_factory=Limits)
+    must_converge: bool = True
 
     def __add__(self, other: Report) -> Report:
         return Report(
@@ -200,14 +214,15 @@ class Report:
             other.remembered or self.remembered,
             other.tolerance,
             other.atoms or self.atoms,
+            self.judged + other.judged,
+            other.limits,
+            other.must_converge,
         )
 
     @property
     def converged(self) -> bool:
         """Whether every energy was stationary, as that of an independent start, and annealing long enough."""
-        if self.refinement.unsettled or self._too_short:
-            return False
-        return self.against is None or not self.against.beyond(self.tolerance)[-1]
+        return not self.refinement.unsettled and not self._is_off
 
     @property
     def _too_short(self) -> bool:
@@ -230,20 +245,30 @@ class Report:
         return said if self.converged else f"NOT CONVERGED: {said}"
 
     @property
-    def flawed(self) -> tuple[str, ...]:
-        """In words what is wrong, undefined or undecided of stereocentres and bonds."""
-        kinds = {"stereocentres": self.stereo, "bonds that do not turn": self.bonds}
-        wrong = [
-            f"{kind} are wrong ({found.wrong}) or undefined ({found.undefined})"
-            for kind, found in kinds.items()
-            if found.wrong or found.undefined
-        ]
-        undecided = [
-            f"{kind} are undecided ({found.undecided}: neither the input, as -r, nor the beads define them)"
-            for kind, found in kinds.items()
-            if found.undecided
-        ]
-        return (*wrong, *undecided)
+    def judgement(self) -> Judgement:
+        """How all rules were kept, those of convergence among them."""
+        kept, unsettled = dict(self.judged.kept), self.refinement.unsettled
+        if self.must_converge and unsettled:
+            kept["stationary"] = Kept(1.0, unsettled[0], 0.0, len(unsettled), unsettled[:SHOWN])
+        if self.must_converge and self._is_off:
+            kept["converged"] = Kept(self._off_by, 0.0, self.tolerance, 1)
+        return Judgement(self.judged.frames, kept)
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """The rules that are broken and may not be."""
+        return self.judgement.broken(self.limits.allowed)
+
+    @property
+    def _is_off(self) -> bool:
+        """Whether energies are not those of an independent start, or annealing was too short."""
+        return self._too_short or (self.against is not None and bool(self.against.beyond(self.tolerance)[-1]))
+
+    @property
+    def _off_by(self) -> float:
+        """By how much, kT per atom."""
+        off = 0.0 if self.against is None else abs(self.against.row(TOTAL)[0])
+        return max(off, self.prepared.left) if self.prepared is not None and self._too_short else off
 
     @property
     def frames(self) -> int:
@@ -263,7 +288,8 @@ class Report:
         if self.seconds > 0:
             speed = f" in {self.seconds:.1f} s, {60 * self.frames / self.seconds:.3g} a minute"
         mean = sum(self.contacts) / self.frames
-        electric = self.electrostatics
+        electric, judged = self.electrostatics, self.judged
+        contacts = _after(judged.worst("contacts"))
         return "\n".join(
             [
                 f"frames         {self.frames}{speed}",
@@ -273,40 +299,73 @@ class Report:
                 *([] if self.remembered is None else [f"memory         {self.remembered.line()}"]),
                 *self.refinement.stages(self.frames, self.atoms),
                 *([] if electric is None else [f"electrostatics {electric.text()}"]),
-                f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}",
+                f"bad contacts   {mean:.3g} a frame, at most {max(self.contacts)}{contacts}{self._closest()}",
                 f"stereocentres  {self.stereo.text(self.weakest[0])}",
                 *([f"cis/trans      {self.bonds.text(self.weakest[1])}"] if self.bonds != Stereo() else []),
                 *(f"note           {note}" for note in self.notes),
                 f"beads          {self.rms_deviation:.4f} nm (rms) from the input, at most "
-                f"{self.worst_deviation:.4f} nm",
-                f"longest bond   {self.longest_bond:.4f} nm",
+                f"{self.worst_deviation:.4f} nm{_after(judged.worst('beads'))}",
+                f"longest bond   {self.longest_bond:.4f} nm{_after(judged.worst('bonds'))}",
+                f"rules          {self.judgement.line(self.limits.allowed)}",
             ]
         )
 
+    def _closest(self) -> str:
+        """How close the closest of the bad contacts are."""
+        return f"; closest at {self.judged.worst('overlaps')}" if any(self.contacts) else ""
 
-def judge_frame(
-    system: System,
-    atoms: Frame,
-    beads: Frame,
-    *,
-    expected: Chirality,
-    inferred: Chirality | None = None,
-    sources: Mapping[str, IntArray] | None = None,
-) -> Report:
-    """Count faults of whole atoms made for ``beads``, and how far off they are.
 
-    Chirality as for :func:`~dbm_gmx.chemistry.stereo.count_stereo`.
+def _after(said: str) -> str:
+    return f", {said}" if said else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What frames are compared with.
+
+    Attributes
+    ----------
+    chirality, inferred, sources
+        As for :func:`~dbm_gmx.chemistry.stereo.count_stereo`.
+    widths
+        (m,) nm, how tightly mapped atoms were held to each bead.
+    limits
+        Thresholds of the rules.
     """
+
+    chirality: Chirality
+    inferred: Chirality | None = None
+    sources: Mapping[str, IntArray] | None = None
+    widths: FloatArray | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+def judge_frame(system: System, atoms: Frame, beads: Frame, expected: Expected) -> Report:
+    """Count faults of whole atoms made for ``beads``, and how far off they are."""
     apart = deviation(system, atoms.positions, beads.positions, atoms.box)
-    count = partial(count_stereo, system, atoms.positions, expected, inferred=inferred, sources=sources)
+    count = partial(
+        count_stereo,
+        system,
+        atoms.positions,
+        expected.chirality,
+        inferred=expected.inferred,
+        sources=expected.sources,
+    )
+    stereo, bonds, limits = count(), count(bonds=True), expected.limits
+    places = find_places(system, atoms, limits)
+    values = stereo_values(stereo, bonds) | places.values(system.n_atoms)
+    if expected.widths is not None:
+        values["beads"] = float(np.max(apart / expected.widths, initial=0.0))
     return Report(
-        contacts=(len(bad_contacts(system, atoms.positions, atoms.box)),),
-        stereo=count(),
-        bonds=count(bonds=True),
+        contacts=(len(places.contacts),),
+        stereo=stereo,
+        bonds=bonds,
         deviations=len(apart),
         square_deviation=float(apart @ apart),
         worst_deviation=float(apart.max(initial=0.0)),
         longest_bond=longest_bond(system, atoms.positions),
+        judged=judge(values, atoms.time, limits),
+        limits=limits,
     )
 
 
@@ -321,25 +380,33 @@ class Told:
     assigned
         States that all frames are made with, see
         :func:`~dbm_gmx.backmapping.chirality.assign_states`; those expected if not given.
-    sampled
-        The ensemble, where the force field is sampled: its electrostatics are looked at.
+    method
+        How the atoms are put back, and by which thresholds they are judged.
     prepared
         What was found out of widths and annealing.
     remembered
         What was found out of a memory of frames.
-    tolerance
-        kT per atom: a difference that counts as none.
     once
         CPU time of what was done before the first frame, by its name, s.
     """
 
     notes: tuple[str, ...] = ()
     assigned: Assignment | None = None
-    sampled: Conditions | None = None
+    method: Method = field(default_factory=Method)
     prepared: Preparation | None = None
     remembered: Remembered | None = None
-    tolerance: float = Settings.tolerance
     once: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> Conditions | None:
+        """The ensemble, where the force field is sampled: its electrostatics are looked at."""
+        return self.method.conditions if self.method.settings.uses_sampler else None
+
+    def widths(self, system: System) -> FloatArray:
+        """(m,) nm, how tightly the mapped atoms are held to each bead."""
+        fitted = {} if self.prepared is None else self.prepared.strain
+        widths = {types: strain.width for types, strain in fitted.items()}
+        return spread_widths(system, widths, self.method.conditions.width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -378,18 +445,22 @@ class Tally:
     """
 
     def __init__(self, system: System, expected: Chirality, said: Told | None = None):
-        said = said or Told()
-        self.system, self.expected, self.sampled = system, expected, said.sampled
+        self._said = said = said or Told()
+        self.system = system
         self._last: Frame | None = None
         self._told: dict[str, SignArray] = {}
         self._newest = Report()
         self._contacts, self._unsettled = list[int](), list[float]()
-        before = Refinement(cost=Cost(once=said.once))
-        self._sum = Report(notes=said.notes, refinement=before, atoms=system.n_atoms)
-        self._said = said
-        self._inferred, self._sources = expected, None
+        self._sum = Report(
+            notes=said.notes,
+            refinement=Refinement(cost=Cost(once=said.once)),
+            atoms=system.n_atoms,
+        )
+        widths, limits = said.widths(system), said.method.limits
+        self._expected = Expected(expected, expected, widths=widths, limits=limits)
         if said.assigned is not None:
-            self._inferred, self._sources = said.assigned.states, said.assigned.sources
+            states, sources = said.assigned.states, said.assigned.sources
+            self._expected = replace(self._expected, inferred=states, sources=sources)
             moltypes = system.topology.molecule_types
             weakest = said.assigned.weakest(moltypes), said.assigned.weakest(moltypes, bonds=True)
             self._sum = replace(self._sum, weakest=weakest)
@@ -397,17 +468,11 @@ class Tally:
     def add(self, atoms: Frame, beads: Frame, refinement: Refinement | None = None) -> None:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._last = atoms
-        inferred = infer_chirality(self.system, atoms.positions, self._inferred)
-        self._told = {} if _is_same(inferred, self._inferred) else inferred
-        self._inferred = inferred
-        found = judge_frame(
-            self.system,
-            atoms,
-            beads,
-            expected=self.expected,
-            inferred=self._inferred,
-            sources=self._sources,
-        )
+        before = self._expected.inferred or {}
+        inferred = infer_chirality(self.system, atoms.positions, before)
+        self._told = {} if _is_same(inferred, before) else inferred
+        self._expected = replace(self._expected, inferred=inferred)
+        found = judge_frame(self.system, atoms, beads, self._expected)
         self._add(replace(found, refinement=refinement or Refinement()))
 
     def _add(self, found: Report) -> None:
@@ -433,25 +498,27 @@ class Tally:
             found = restored(Noted, said)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError("the record of the run is damaged: --restart to begin anew") from error
-        self._inferred = found.inferred or self._inferred
+        self._expected = replace(self._expected, inferred=found.inferred or self._expected.inferred)
         self._add(found.report)
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""
         electric, against, twins = None, None, self._sum.refinement.twins
-        if twins and self.sampled is not None:
-            kt = GAS * self.sampled.temperature
-            against = compare_twins(twins, atoms=self.system.n_atoms, kt=kt)
-        if self._last is not None and self.sampled is not None:
-            electric = measure_electrostatics(self.system, self._last, self.sampled)
+        said, sampled = self._said, self._said.sampled
+        if twins and sampled is not None:
+            against = compare_twins(twins, atoms=self.system.n_atoms, kt=GAS * sampled.temperature)
+        if self._last is not None and sampled is not None:
+            electric = measure_electrostatics(self.system, self._last, sampled)
         return replace(
             self._sum,
             contacts=tuple(self._contacts),
             refinement=replace(self._sum.refinement, unsettled=tuple(self._unsettled)),
             seconds=seconds,
             electrostatics=electric,
-            prepared=self._said.prepared,
-            remembered=self._said.remembered,
+            prepared=said.prepared,
+            remembered=said.remembered,
             against=against,
-            tolerance=self._said.tolerance,
+            tolerance=said.method.settings.tolerance,
+            limits=said.method.limits,
+            must_converge=said.method.settings.sweeps is None,
         )

@@ -80,9 +80,8 @@ def backmap_universe(
     name = beads.trajectory.filename
     source = Path(name).name if isinstance(name, str | Path) else ""
     ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count, source=source)
-    sampled = method.conditions if method.settings.uses_sampler else None
-    notes, tolerance = (*stereo_notes(system, known), *ready.memory.notes), method.settings.tolerance
-    told = Told(notes, ready.assigned, sampled, ready.prepared, ready.remembered, tolerance, ready.once)
+    notes = (*stereo_notes(system, known), *ready.memory.notes)
+    told = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
     tally, rebuilt = Tally(system, chirality, told), list[Frame]()
     for one in ready(_frames(beads, frames)):
         tally.add(one.atoms, one.beads, one.refinement)
@@ -101,7 +100,7 @@ def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
 
 def _warn(report: Report) -> None:
     """Say what is not as it should be."""
-    for words in report.flawed:
+    if words := report.judgement.words(report.limits.allowed):
         log.warning("%s", words)
     for note in report.notes:
         log.info("%s", note)

@@ -53,12 +53,22 @@ def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
     InputError
         If the shortest lattice vector is less than twice the largest of these limits.
     """
+    return measured_contacts(system, atoms, box)[0]
+
+
+def measured_contacts(
+    system: System, atoms: Positions, box: FloatArray
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """The pairs of :func:`bad_contacts`, (k,) their distances, nm, and these over :data:`LIMITS`."""
     frame = Frame(np.asarray(atoms, np.float32), box)
     pairs, distances = close_pairs(frame, float(LIMITS.max()))
     sorts = np.concatenate([np.tile(_sorts(m.moltype), m.count) for m in system.matches])
-    pairs = pairs[distances < LIMITS[sorts[pairs[:, 0]], sorts[pairs[:, 1]]]]
-    pairs = pairs[~_bonded_nearby(system, pairs)]
-    return np.unique(pairs, axis=0)
+    limits = LIMITS[sorts[pairs[:, 0]], sorts[pairs[:, 1]]]
+    near = np.flatnonzero(distances < limits)
+    near = near[~_bonded_nearby(system, pairs[near])]
+    pairs, first = np.unique(pairs[near], axis=0, return_index=True)
+    found = distances[near][first]
+    return pairs, found, found / limits[near][first]
 
 
 @lru_cache(maxsize=64)

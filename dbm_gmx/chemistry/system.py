@@ -8,11 +8,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Positions
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import Match, bead_graph, check_owners, map_positions, match_beads
+from dbm_gmx.chemistry.mapping import (
+    Match,
+    bead_graph,
+    check_owners,
+    default_alignment,
+    map_positions,
+    mapped_molecules,
+    match_beads,
+)
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
 
@@ -63,6 +72,24 @@ def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Top
     check_owners(matches)
     _compare_bonds(cg, matches)
     return System(topology, mappings, matches)
+
+
+def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
+    """A system of atoms, of which no beads are known but those of the mappings."""
+    chosen = {
+        name: mappings.get(name) or _one_bead(moltype) for name, moltype in topology.molecule_types.items()
+    }
+    return System(topology, chosen, mapped_molecules(topology, chosen))
+
+
+def _one_bead(moltype: MoleculeType) -> BeadMapping:
+    """A whole molecule as a bead, at its centre of mass."""
+    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
+    owner = np.zeros(moltype.n_atoms, np.int64)
+    align = default_alignment(weights, owner, moltype.graph)
+    return BeadMapping(
+        moltype.name, (moltype.name,), (moltype.name,), weights, owner, align, np.ones(1, np.int64)
+    )
 
 
 def with_counts(system: System, counts: Sequence[int]) -> System:

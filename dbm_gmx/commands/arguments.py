@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import (
+    ADJUSTABLE,
     ASSUMED,
     MODEL,
     NARROW,
     REFINEMENTS,
+    RULES,
     STARTS,
+    STEREO,
     TACTICITIES,
     TOLERANCE,
     AtomInputs,
@@ -25,6 +29,7 @@ from dbm_gmx.options import (
     ConvergenceCheck,
     EvaluateInputs,
     Inputs,
+    Limits,
     Method,
     RelaxSettings,
     Settings,
@@ -32,6 +37,9 @@ from dbm_gmx.options import (
 
 if TYPE_CHECKING:
     from dbm_gmx.parallel import Workers
+
+RULE_GROUPS = {"stereo": STEREO, "all": tuple(RULES)}
+"""Names that stand for several rules."""
 
 
 class Commands(Protocol):
@@ -77,6 +85,17 @@ def auto(parse: Callable[[str], Value]) -> Callable[[str], Value | None]:
         return None if text == "auto" else parse(text)
 
     return auto
+
+
+def limit(text: str) -> tuple[str, float]:
+    """Parse a rule and its threshold."""
+    rule, _, number = text.partition("=")
+    value = _number(number)
+    if rule not in ADJUSTABLE:
+        raise argparse.ArgumentTypeError(f"{text!r}: RULE=VALUE is for {', '.join(ADJUSTABLE)}")
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r}: {number!r} is not a number from 0")
+    return rule, value
 
 
 def picoseconds(text: str) -> float:
@@ -320,6 +339,33 @@ def add_restart(command: ArgumentParser) -> None:
     )
 
 
+def add_rules(command: ArgumentParser) -> None:
+    """Add the thresholds of rules, and which of them may be broken."""
+    add = command.add_argument
+    known = (*RULES, *RULE_GROUPS)
+    add(
+        "--limit",
+        type=limit,
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="thresholds",
+        metavar="RULE=VALUE",
+        help="thresholds of rules: "
+        + ", ".join(f"{rule} ({getattr(Limits, rule):g})" for rule in ADJUSTABLE)
+        + "; see README.md for what they count",
+    )
+    add(
+        "--allow",
+        nargs="+",
+        action="extend",
+        default=[],
+        choices=known,
+        metavar="RULE",
+        help=f"exit code 0 even if these rules are broken: {', '.join(known)}",
+    )
+
+
 def add_process(command: ArgumentParser) -> None:
     """Add threads, and how much is said."""
     command.add_argument("--threads", type=count(1), help="CPU threads (all cores)")
@@ -390,6 +436,20 @@ def add_verbose(command: ArgumentParser) -> None:
     command.add_argument("-v", "--verbose", action="store_true", help="say more")
 
 
+# --- the end of a run -------------------------------------------------------------------------------
+
+
+def exit_code(*broken: str) -> ExitCode:
+    """Say which rules are broken, if any are; returns the exit code."""
+    said = [words for words in dict.fromkeys(broken) if words]
+    for words in said:
+        print(
+            f"dbm-gmx: error: all frames are written, but {words} (--allow RULE if that may be)",
+            file=sys.stderr,
+        )
+    return ExitCode.FLAWED if said else ExitCode.DONE
+
+
 # --- records of what was given ---------------------------------------------------------------------
 
 
@@ -418,8 +478,20 @@ def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
         conditions=replace(conditions, spread=options.spread),
         model=options.model,
         channels=options.channels,
+        limits=limits_of(options) if hasattr(options, "allow") else Limits(),
     )
     return replace(inputs, defines=(*defines, *inputs.defines)), method
+
+
+def limits_of(options: Namespace) -> Limits:
+    """The thresholds of the rules, and which may be broken."""
+    allowed = set(options.allow)
+    for name, rules in RULE_GROUPS.items():
+        if name in allowed:
+            allowed |= set(rules)
+    if getattr(options, "allow_flips", False):
+        allowed |= set(STEREO)
+    return Limits(**dict(options.thresholds), allowed=tuple(rule for rule in RULES if rule in allowed))
 
 
 def conditions_of(options: Namespace) -> tuple[Conditions, tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -19,20 +18,22 @@ from dbm_gmx.commands.arguments import (
     add_process,
     add_relaxing,
     add_restart,
+    add_rules,
     add_tolerance,
     auto,
     count,
     crew_of,
+    exit_code,
     inputs_and_method,
+    limits_of,
     record_of,
 )
-from dbm_gmx.commands.relax import say
+from dbm_gmx.commands.relax import relaxed_words, say
 from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import Outputs, RelaxSettings, Settings
 
 if TYPE_CHECKING:
     from dbm_gmx.backmapping.hand_off import HandOff
-    from dbm_gmx.backmapping.summary import Report
     from dbm_gmx.gromacs.relaxation import Relaxation
 
 RELAXED = Path()
@@ -127,7 +128,12 @@ def _add_settings(command: ArgumentParser) -> None:
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
-    add("--allow-flips", action="store_true", help="exit code 0 even if stereo is wrong or undecided")
+    add_rules(command)
+    add(
+        "--allow-flips",
+        action="store_true",
+        help="exit code 0 even if stereo is wrong or undecided: --allow stereo",
+    )
     add(
         "--orientations",
         type=count(1),
@@ -177,7 +183,8 @@ def run(options: Namespace) -> int:
         return ExitCode.FAILED  # the next try begins with what there is
     if wanted is not None:
         forget_run(target)
-    return ExitCode.DONE if options.allow_flips else _judge(done.report)
+    broken = [done.report.judgement.words(method.limits.allowed), *map(relaxed_words, relaxations)]
+    return exit_code(*broken)
 
 
 def _hand_off(options: Namespace) -> HandOff | None:
@@ -191,17 +198,5 @@ def _hand_off(options: Namespace) -> HandOff | None:
     relaxed = options.relax
     if relaxed == RELAXED:
         relaxed = options.output.with_stem(f"{options.output.stem}_relaxed")
-    settings = record_of(options, RelaxSettings)
+    settings = replace(record_of(options, RelaxSettings), limits=limits_of(options))
     return check_hand_off(HandOff(relaxed, options.workdir, settings), options.output)
-
-
-def _judge(report: Report) -> ExitCode:
-    """Say whether stereocentres or bonds are not as they should be."""
-    if not report.flawed:
-        return ExitCode.DONE
-    print(
-        f"dbm-gmx: error: all frames are written, but {', and '.join(report.flawed)}; "
-        "--allow-flips if that may be",
-        file=sys.stderr,
-    )
-    return ExitCode.FLAWED

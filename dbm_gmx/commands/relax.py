@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,11 @@ from dbm_gmx.commands.arguments import (
     add_process,
     add_relaxing,
     add_restart,
+    add_rules,
     count,
     crew_of,
+    exit_code,
+    limits_of,
     record_of,
 )
 from dbm_gmx.errors import ExitCode
@@ -47,6 +51,7 @@ def add_parser(commands: Commands) -> None:
     add_conditions(command)
     add_relaxing(command)
     add_restart(command)
+    add_rules(command)
     add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
     add_cluster(command)
     add_part(command)
@@ -64,11 +69,19 @@ def run(options: Namespace) -> int:
             record_of(options, AtomInputs),
             part_path(options.output, options.part),
             beads=options.beads,
-            settings=record_of(options, RelaxSettings),
+            settings=replace(record_of(options, RelaxSettings), limits=limits_of(options)),
             crew=crew,
             quiet=options.quiet,
         )
-    return ExitCode.FAILED if say(relaxation, quiet=options.quiet) else ExitCode.DONE
+    if say(relaxation, quiet=options.quiet):
+        return ExitCode.FAILED
+    return exit_code(relaxed_words(relaxation))
+
+
+def relaxed_words(relaxation: Relaxation) -> str:
+    """Which rules the relaxed atoms break; nothing if they hold."""
+    words = relaxation.judgement.words(relaxation.limits.allowed)
+    return f"after relaxation {words}" if words else ""
 
 
 def say(relaxation: Relaxation, *, quiet: bool) -> bool:

@@ -9,20 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import scipy.sparse as sp
-
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import default_alignment, mapped_molecules
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
-from dbm_gmx.chemistry.system import System, whole_atoms
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.system import System, atomistic_system, whole_atoms
+from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluate.compare import REFERENCE, Score, energy_difference, floor_frames, scored
 from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
-from dbm_gmx.evaluate.measure import Measured, measure
+from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
@@ -122,6 +117,11 @@ class Evaluation:
     def broken(self) -> dict[str, tuple[str, ...]]:
         """Hard rules that candidates break, by their labels."""
         return {c.label: c.verdict.broken for c in self.candidates if c.verdict.broken}
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How these are broken, by candidate."""
+        return tuple(f"{c.label}: {c.verdict.words()}" for c in self.candidates if c.verdict.broken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +240,7 @@ def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tr
     """Read a candidate, unless its atoms are not those of the topology."""
     differing = _differing(setup.system.topology, path)
     if differing:
-        return Trajectory(label, path, (), (), Verdict(differing=differing))
+        return Trajectory(label, path, (), (), Verdict(differing=differing, limits=setup.inputs.limits))
     return _measured(setup, label, path, chirality)
 
 
@@ -281,24 +281,6 @@ def evaluated_system(inputs: EvaluateInputs) -> System:
     return atomistic_system(topology, mappings)
 
 
-def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
-    """A system of atoms, of which no beads are known but those of the mappings."""
-    chosen = {
-        name: mappings.get(name) or _one_bead(moltype) for name, moltype in topology.molecule_types.items()
-    }
-    return System(topology, chosen, mapped_molecules(topology, chosen))
-
-
-def _one_bead(moltype: MoleculeType) -> BeadMapping:
-    """A whole molecule as a bead, at its centre of mass."""
-    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
-    owner = np.zeros(moltype.n_atoms, np.int64)
-    align = default_alignment(weights, owner, moltype.graph)
-    return BeadMapping(
-        moltype.name, (moltype.name,), (moltype.name,), weights, owner, align, np.ones(1, np.int64)
-    )
-
-
 def _is_conformer(path: Path, system: System) -> bool:
     """Whether a structure is of fewer atoms than the system: one molecule that stands for its type."""
     if path.suffix not in (".gro", ".pdb"):
@@ -337,14 +319,14 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
         for frame in read_frames(path, n_atoms=system.n_atoms, **times)
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
-    one = MeasureOne(system, setup.conditions, chirality)
+    one = MeasureOne(system, setup.conditions, Aims(chirality, inputs.limits))
     pairs = ((frame, _at(setup.beads, frame.time)) for frame in frames)
     measured = []
     with Progress(len(frames), quiet=setup.quiet, label=label) as progress:
         for found in side_by_side(one, pairs, setup.workers):
             measured.append(found)
             progress.update()
-    return Trajectory(label, path, frames, tuple(measured), verdict([m.faults for m in measured]))
+    return Trajectory(label, path, frames, tuple(measured), verdict(measured, inputs.limits))
 
 
 @dataclass(frozen=True, eq=False)
@@ -353,18 +335,18 @@ class MeasureOne:
 
     Attributes
     ----------
-    system, conditions, chirality
+    system, conditions, aims
         As for :func:`~dbm_gmx.evaluate.measure.measure`.
     """
 
     system: System
     conditions: Conditions
-    chirality: Chirality
+    aims: Aims
 
     def __call__(self, pair: tuple[Frame, Frame | None]) -> Measured:
         """Measure a frame, beside its beads if there are any."""
         frame, beads = pair
-        return measure(self.system, frame, self.conditions, chirality=self.chirality, beads=beads)
+        return measure(self.system, frame, self.conditions, self.aims, beads=beads)
 
 
 def _at(beads: Sequence[Frame] | None, time: float) -> Frame | None:

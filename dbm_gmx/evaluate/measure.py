@@ -9,16 +9,16 @@ import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.rules import Fault, Judgement, judge_atoms
 from dbm_gmx.chemistry.stereo import Chirality
-from dbm_gmx.chemistry.system import System, deviation
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.tacticity import racemo
 from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_values
 from dbm_gmx.evaluate.pairs import measure_pairs
-from dbm_gmx.evaluate.rules import Fault, faults
 from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
 from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.energy import bonded_energies
-from dbm_gmx.options import Conditions
+from dbm_gmx.options import Conditions, Limits
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Measured:
     racemo
         (dyads,) 1 for a racemo, 0 for a meso dyad.
     faults
-        Broken hard rules.
+        What is wrong, one by one, see :mod:`dbm_gmx.chemistry.rules`.
     deviation
         (beads,) nm from the beads of the same time; none where there are no such.
     moving
@@ -64,22 +64,39 @@ class Measured:
     faults: tuple[Fault, ...] = ()
     deviation: FloatArray = field(default_factory=lambda: np.zeros(0))
     moving: dict[str, float] = field(default_factory=dict)
+    judged: Judgement = field(default_factory=Judgement)
+
+
+@dataclass(frozen=True, eq=False)
+class Aims:
+    """What frames are judged by.
+
+    Attributes
+    ----------
+    chirality
+        Of the stereocentres and bonds, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
+    limits
+        Thresholds of the rules.
+    """
+
+    chirality: Chirality
+    limits: Limits = field(default_factory=Limits)
 
 
 def measure(
     system: System,
     frame: Frame,
     conditions: Conditions,
+    aims: Aims,
     *,
-    chirality: Chirality,
     beads: Frame | None = None,
 ) -> Measured:
     """Measure a frame of whole molecules.
 
     Parameters
     ----------
-    chirality
-        Of the stereocentres, see :func:`~dbm_gmx.files.conformers.reference_chirality`.
+    aims
+        What it is judged by.
     beads
         The beads of the same time.
     """
@@ -91,6 +108,7 @@ def measure(
     free = free_topology(system.topology, conditions.constraints)
     moving = {name: float(e) for name, e in bonded_energies(free, atoms).items()} | pairs.energies
     shapes = _shapes(system, atoms.numpy())
+    found = judge_atoms(system, frame, aims.chirality, beads=beads, limits=aims.limits)
     return Measured(
         frame.time,
         term_histograms(values),
@@ -99,11 +117,10 @@ def measure(
         energies | {"Potential": sum(energies.values())},
         pairs.distributions,
         *shapes,
-        faults(system, frame, chirality),
-        np.zeros(0)
-        if beads is None
-        else deviation(system, atoms.numpy(), beads.positions.astype(np.float64), frame.box),
+        found.faults,
+        found.deviation,
         moving,
+        found.judgement,
     )
 
 

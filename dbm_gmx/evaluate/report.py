@@ -18,6 +18,7 @@ from dbm_gmx.evaluate.tables import panels, plain_scores, told_apart_by
 from dbm_gmx.evaluate.worst import write_worst
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
+from dbm_gmx.options import ADJUSTABLE
 
 
 def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None = None) -> Path:
@@ -96,7 +97,11 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
     for candidate in evaluation.candidates:
         counts = {rule: sum(c) for rule, c in candidate.verdict.counts.items()}
         said = ", ".join(f"{n} {rule}" for rule, n in counts.items() if n) or candidate.verdict.differing
-        lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no hard rule broken'}")
+        verdict, judged = candidate.verdict, candidate.verdict.judgement
+        hold = "" if verdict.differing else f"; rules: {judged.line(verdict.limits.allowed)}"
+        lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no faults'}{hold}")
+        worst = [f"{rule} {judged.worst(rule)}" for rule in ADJUSTABLE if rule in judged.kept]
+        lines += [f"  worst        {', '.join(worst)}"] if worst else []
         scores = evaluation.scores.get(candidate.label, {})
         for group, name in main_scores(scores):
             score = scores[group, name]

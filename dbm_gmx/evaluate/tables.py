@@ -16,12 +16,13 @@ import numpy as np
 
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.rules import IN_FRAMES
 from dbm_gmx.evaluate.compare import BEYOND, METRICS, REFERENCE, energy_range
 from dbm_gmx.evaluate.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluate.pairs import centres, pair_names
-from dbm_gmx.evaluate.rules import RULES
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
+from dbm_gmx.options import RULES
 
 if TYPE_CHECKING:
     from dbm_gmx.evaluate.classifier import Told
@@ -278,6 +279,10 @@ def _candidate(evaluation: Evaluation, candidate: Trajectory) -> dict[str, Any]:
         "scores": scores,
         "terms": term_table(evaluation, candidate),
         "rules": {rule: list(counts) for rule, counts in candidate.verdict.counts.items()},
+        "worst": {
+            rule: {"value": number(kept.worst), "limit": kept.limit, "frames broken": kept.broken}
+            for rule, kept in candidate.verdict.judgement.kept.items()
+        },
     }
     if candidate.verdict.differing:
         found["differing"] = candidate.verdict.differing
@@ -412,7 +417,7 @@ def moments(trajectory: Trajectory, key: TermClass) -> tuple[float, float]:
 def rule_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
     """Each rule in words with the counts of all trajectories."""
     shown = evaluation.everything
-    return [(words, {t.label: t.verdict.counts[rule] for t in shown}) for rule, words in RULES.items()]
+    return [(RULES[rule].words, {t.label: t.verdict.counts[rule] for t in shown}) for rule in IN_FRAMES]
 
 
 PARTS = tuple(RANGES)

@@ -11,11 +11,12 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.rules import IN_FRAMES, Fault
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluate.rules import RULES, Fault
 from dbm_gmx.evaluate.tables import slug
 from dbm_gmx.files.trajectory import open_writer
+from dbm_gmx.options import RULES
 
 MOST = 3
 """Places of each rule that are shown of a trajectory."""
@@ -63,7 +64,7 @@ def write_worst(evaluation: Evaluation, folder: Path) -> list[Place]:
     """
     places = []
     for candidate in evaluation.candidates:
-        for rule in RULES:
+        for rule in IN_FRAMES:
             for number, (frame, fault) in enumerate(_worst(candidate, rule), 1):
                 folder.mkdir(exist_ok=True)
                 name = f"{slug(candidate.label)}_{rule}_{number}.pdb"
@@ -87,7 +88,7 @@ def _worst(candidate: Trajectory, rule: str) -> list[tuple[Frame, Fault]]:
 
 def badness(fault: Fault) -> float:
     """Number that is the smaller the worse a fault is among those of its rule."""
-    return -fault.size if fault.rule == "broken" else fault.size
+    return -fault.size if fault.rule in ("bonds", "beads") else fault.size
 
 
 def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault, path: Path) -> Place:
@@ -108,7 +109,7 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
         {moltype.name: moltype for moltype in moltypes}, tuple((moltype.name, 1) for moltype in moltypes)
     )
     atoms = (np.concatenate(positions) - anchor).astype(np.float32)
-    with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule]}") as writer:
+    with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule].words}") as writer:
         writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step))
     with path.open("a") as stream:  # programs would guess bonds where atoms are too close
         stream.writelines(f"CONECT{i + 1:5d}{j + 1:5d}\n" for i, j in np.concatenate(bonds).tolist())
@@ -147,7 +148,11 @@ def _words(topology: Topology, fault: Fault) -> str:
 
     texts: dict[str, Callable[..., str]] = {
         "contacts": lambda a, b: f"{named(a)} and {named(b)}, {fault.size:.3f} nm apart",
-        "broken": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
+        "overlaps": lambda a, b: (
+            f"{named(a)} and {named(b)}, at {fault.size:.2f} of a bad contact's distance"
+        ),
+        "bonds": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
+        "beads": lambda *own: f"{named(own[0])} and its bead's other atoms are {fault.size:.1f} widths off",
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
         "flipped": lambda a: f"{named(a)} has the wrong chirality",
         "undefined": lambda a: f"the neighbours of {named(a)} make no tetrahedron",

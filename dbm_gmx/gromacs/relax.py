@@ -224,10 +224,10 @@ def relax_frames(
         work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
         with work_folder(folder), closing(work) as done, Progress(atoms.total, quiet=quiet) as progress:
             for task, result in done:
-                tally.add(task, result)
-                progress.update()
                 if not isinstance(result, Failure):
                     writer.write(replace(task.frame, positions=result.relaxed.positions))
+                tally.add(task, result)
+                progress.update()
         if not writer.frames:
             raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
         if not tally.failures:

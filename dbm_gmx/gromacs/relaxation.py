@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.chemistry.rules import Judgement, find_places, judge, stereo_values
+from dbm_gmx.chemistry.stereo import count_stereo, infer_chirality
+from dbm_gmx.chemistry.system import atomistic_system, map_frame
 from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task
+from dbm_gmx.options import ADJUSTABLE, Limits
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +69,11 @@ class Relaxation:
     before, after
         Distances of the mapped centres from their beads, nm: root mean square and largest; ``None`` without
         a mapping.
+    judgement
+        How the relaxed atoms keep the rules.  Their stereocentres should be those of the atoms before, and
+        their centres on the beads if they are held there.
+    limits
+        Thresholds of the rules.
     """
 
     gmx: str
@@ -75,6 +84,8 @@ class Relaxation:
     potential: float
     before: tuple[float, float] | None = None
     after: tuple[float, float] | None = None
+    judgement: Judgement = field(default_factory=Judgement)
+    limits: Limits = field(default_factory=Limits)
 
     def missing(self) -> str:
         """Name the frames that failed."""
@@ -95,7 +106,9 @@ class Relaxation:
                 f"beads          {b:.4f} nm (rms) from the mapped atoms before, {a:.4f} nm after; "
                 f"at most {b_most:.4f} and {a_most:.4f}"
             )
-        return "\n".join(lines)
+        worst = [f"{rule} {said}" for rule in ADJUSTABLE if (said := self.judgement.worst(rule))]
+        lines += [f"worst          {', '.join(worst)}"] if worst else []
+        return "\n".join([*lines, f"rules          {self.judgement.line(self.limits.allowed)}"])
 
 
 class RelaxTally:
@@ -115,6 +128,8 @@ class RelaxTally:
         self._known = 0
         self._potentials: list[float] = []
         self._off: list[tuple[FloatArray, FloatArray]] = []
+        self._system = atomistic_system(protocol.topology, {})
+        self._judged = Judgement()
 
     def add(self, task: Task, result: Success | Failure) -> None:
         """Note a frame."""
@@ -124,9 +139,22 @@ class RelaxTally:
             return
         self._known += result.known
         self._potentials.append(result.relaxed.potential)
+        after = replace(task.frame, positions=result.relaxed.positions)
+        values = self._values(task.frame, after)
         if self._matches:
-            after = replace(task.frame, positions=result.relaxed.positions)
-            self._off.append((self._distances(task.frame, task.beads), self._distances(after, task.beads)))
+            off = self._distances(task.frame, task.beads), self._distances(after, task.beads)
+            self._off.append(off)
+            if self._protocol.sites.size:
+                values["beads"] = float(off[1].max(initial=0.0)) / self._protocol.settings.width
+        self._judged += judge(values, after.time, self._protocol.settings.limits)
+
+    def _values(self, before: Frame, after: Frame) -> dict[str, float]:
+        """Of the rules in the relaxed frame."""
+        states = infer_chirality(self._system, before.positions, {})
+        count = partial(count_stereo, self._system, after.positions, states)
+        places = find_places(self._system, after, self._protocol.settings.limits)
+        stereo = stereo_values(count(), count(bonds=True))
+        return stereo | places.values(self._system.n_atoms)
 
     def _distances(self, frame: Frame, beads: Float32Array) -> FloatArray:
         """(m,) of the mapped centres from their beads, nm."""
@@ -145,6 +173,8 @@ class RelaxTally:
             float(np.mean(self._potentials)),
             before,
             after,
+            self._judged,
+            self._protocol.settings.limits,
         )
 
 

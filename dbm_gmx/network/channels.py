@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
@@ -126,6 +126,39 @@ def read_channels(path: str | Path) -> Channels:
         return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"not a channel file: {error}", path=path) from error
+
+
+SECTIONS = ("atoms", "bonded", "lennard_jones", "beads", "current")
+"""Those with channels, in the order of the network's input."""
+
+
+def in_order(channels: Channels, known: Channels) -> Channels:
+    """Channels of the same names in the order that the network knows them in."""
+    parts = {
+        section: {name: getattr(channels, section)[name] for name in getattr(known, section)}
+        for section in SECTIONS
+    }
+    return replace(channels, **parts)
+
+
+def changed_roles(channels: Channels, known: Channels) -> str:
+    """Say which bonded channels stand for other roles than those known."""
+    return ", ".join(
+        f"{name} = {' '.join(roles)} instead of {' '.join(known.bonded[name])}"
+        for name, roles in channels.bonded.items()
+        if set(roles) != set(known.bonded[name])
+    )
+
+
+def changed_meaning(channels: Channels, known: Channels) -> str:
+    """Say which channels have nothing left of what they stand for in those known."""
+    found = []
+    for section in ("atoms", "lennard_jones", "beads", "current"):
+        for name, patterns in getattr(channels, section).items():
+            before = getattr(known, section)[name]
+            if before and not set(patterns) & set(before):
+                found.append(f"[{section}] {name} = {' '.join(patterns)} instead of {' '.join(before)}")
+    return ", ".join(found)
 
 
 def default_channels(classes: Sequence[str], bead_types: Sequence[str]) -> Channels:

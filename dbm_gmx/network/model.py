@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +17,31 @@ from torch import Tensor
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.share import share_path
-from dbm_gmx.network.channels import Channels, FeatureTable, channels_from_plain, read_channels
+from dbm_gmx.network.channels import (
+    Channels,
+    FeatureTable,
+    changed_meaning,
+    changed_roles,
+    channels_from_plain,
+    in_order,
+    read_channels,
+)
 from dbm_gmx.network.environment import Environment, densities
 from dbm_gmx.network.generator import Generator, Shape
 from dbm_gmx.network.placement import Generate, Network
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.options import MODEL
 
-FORMAT = "dbm_gmx model 1"
+log = logging.getLogger(__name__)
+
+FORMAT = "dbm_gmx model 2"
 SUFFIX = ".pt"
+
+SEAL = b"\ndbm_gmx sha256 "
+"""What stands before the hash of all that is before it, at the end of a model file."""
+
+LARGEST_GRID, LARGEST_NETWORK = 64, 4096
+"""Voxels along an edge, and channels, blocks or random numbers, that a file may ask memory for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +70,53 @@ class Model:
 
 
 def save_model(model: Model, path: str | Path, *, over: bool = False) -> None:
-    """Write a model; weights as bfloat16, the precision they are used in.
+    """Write a model and its hash; weights as bfloat16, the precision they are used in.
 
     The file appears complete or not at all.  An older one is backed up, or with ``over`` replaced.
     """
+    content = BytesIO()
+    torch.save(
+        {
+            "format": FORMAT,
+            "grid": asdict(model.grid),
+            "channels": model.channels.plain(),
+            "shape": asdict(model.shape),
+            "provenance": dict(model.provenance),
+            "amplitude": list(model.amplitude),
+            "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
+        },
+        content,
+    )
     with atomic_write(path, over=over) as part:
-        torch.save(
-            {
-                "format": FORMAT,
-                "grid": asdict(model.grid),
-                "channels": model.channels.plain(),
-                "shape": asdict(model.shape),
-                "provenance": dict(model.provenance),
-                "amplitude": list(model.amplitude),
-                "state": {key: value.to(torch.bfloat16) for key, value in model.state.items()},
-            },
-            part,
-        )
+        part.write_bytes(sealed(content.getvalue()))
+
+
+def sealed(content: bytes) -> bytes:
+    """The content of a file with its hash at the end."""
+    return content + SEAL + sha256(content).hexdigest().encode()
+
+
+def unsealed(path: Path) -> bytes:
+    """The content of a file before its hash.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it is another.
+    """
+    end = path.stat().st_size - len(sealed(b""))
+    with path.open("rb") as file:
+        file.seek(max(0, end))
+        if end < 0 or file.read(len(SEAL)) != SEAL:
+            raise InputError(
+                "not a model file: there is no hash at its end (cut short, or of an earlier version)",
+                path=path,
+            )
+        file.seek(0)
+        content = file.read()
+    if sealed(content[:end]) != content:
+        raise InputError("a damaged model file: it does not have the hash it was written with", path=path)
+    return content[:end]
 
 
 def find_model(name: str | Path) -> Path:
@@ -95,7 +145,10 @@ def load_model(name: str | Path = MODEL) -> Model:
     """
     path = find_model(name)
     try:
-        plain = torch.load(path, map_location="cpu", weights_only=True)
+        content = BytesIO(unsealed(path))
+        plain = torch.load(content, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except Exception as error:  # torch raises many types for a file that is none of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"not a model file: {reason}", path=path) from error
@@ -108,13 +161,50 @@ def load_model(name: str | Path = MODEL) -> Model:
             channels=channels_from_plain(plain["channels"], path=path),
             shape=Shape(**plain["shape"]),
             state={key: value.float() for key, value in plain["state"].items()},
-            provenance=plain["provenance"],
-            amplitude=tuple(plain.get("amplitude", (1.0, 1.0))),
+            provenance=dict(plain["provenance"]),
+            amplitude=tuple(plain["amplitude"]),
         )
-        build_generator(model)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        problem = _problem(model)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise InputError(f"a damaged model file: {str(error).splitlines()[0]}", path=path) from error
+    if problem:
+        raise InputError(f"a damaged model file: {problem}", path=path)
     return model
+
+
+def _problem(model: Model) -> str:
+    """Say what of a model cannot be, before any memory is taken for it; nothing if all is well."""
+    grid, shape = model.grid, model.shape
+    if not _is_whole(grid.size, 2, LARGEST_GRID) or grid.size % 2:
+        return f"a grid of {grid.size!r} voxels a side; possible are even numbers from 2 to {LARGEST_GRID}"
+    for name in ("edge", "sigma", "cutoff"):
+        value = getattr(grid, name)
+        if not (_is_number(value) and 0 < value < 100):
+            return f"{name} of the grid is {value!r} nm"
+    for name, least in (("width", 1), ("blocks", 0), ("noise", 1)):
+        value = getattr(shape, name)
+        if not _is_whole(value, least, LARGEST_NETWORK):
+            return f"{name} of the network is {value!r}; possible is {least} to {LARGEST_NETWORK}"
+    if len(model.amplitude) != 2 or not all(_is_number(a) and 0 <= a < 100 for a in model.amplitude):
+        return f"amplitudes of the random vector are {model.amplitude!r}"
+    with torch.device("meta"):  # shapes alone, no memory
+        state = Generator(model.channels.width, shape).state_dict()
+    wanted = {key: value.shape for key, value in state.items()}
+    found = {key: value.shape for key, value in model.state.items()}
+    if wanted != found:
+        other = sorted(key for key in wanted.keys() | found.keys() if wanted.get(key) != found.get(key))
+        return f"weights that are not those of the network: {', '.join(other[:5])}"
+    if bad := [key for key, value in model.state.items() if not bool(torch.isfinite(value).all())]:
+        return f"weights that are no numbers, in {', '.join(bad[:5])}"
+    return ""
+
+
+def _is_whole(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> Model:
@@ -123,19 +213,45 @@ def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> 
     Raises
     ------
     InputError
-        See :func:`load_model`; or if the channel file has another number of channels than the network.
+        See :func:`load_model`; or if the channels in the file are not those of the network.
     """
     model = load_model(name)
     if channels is None:
         return model
     override = read_channels(channels)
-    if override.width != model.channels.width:
+    ours, theirs = set(model.channels.names), set(override.names)
+    if ours != theirs:
+        missing, unknown = (", ".join(sorted(one)) for one in (ours - theirs, theirs - ours))
+        parts = [f"without {missing}"] if missing else []
+        parts += [f"with {unknown}, which it does not have"] if unknown else []
         raise InputError(
-            f"{override.width} channels, but model {name} has {model.channels.width}: "
+            f"not the channels of model {name}: {' and '.join(parts)}; it has "
             + ", ".join(model.channels.names),
             path=channels,
         )
+    override = in_order(override, model.channels)
+    if said := changed_roles(override, model.channels):
+        raise InputError(f"model {name} was trained with other roles: {said}", path=channels)
+    if said := changed_meaning(override, model.channels):
+        log.warning("%s: model %s was trained with other channels: %s", channels, name, said)
     return replace(model, channels=override)
+
+
+BAD = {"bond": 0.3, "angle": 0.3, "dihedral": 0.3, "improper": 0.3, "flipped": 0.01, "beads": 0.05}
+"""Scores of frames held out above which a model is bad: divergences, parts of stereocentres, nm."""
+
+
+def bad_scores(model: Model) -> list[str]:
+    """Scores in the file that say that a model is bad, by system."""
+    found = []
+    for system, scores in model.provenance.get("scores", {}).items():
+        bad = [
+            f"{key} {scores[key]:.3g} (limit {limit:g})"
+            for key, limit in BAD.items()
+            if scores.get(key, 0.0) > limit
+        ]
+        found += [f"{system}: {', '.join(bad)}"] if bad else []
+    return found
 
 
 def describe_models(folder: Path | None = None) -> list[str]:
@@ -163,7 +279,9 @@ def _describe(name: str, model: Model) -> str:
         f"  held out     {system}: " + ", ".join(f"{key} {value:.3g}" for key, value in scores.items())
         for system, scores in provenance.get("scores", {}).items()
     ]
-    return "\n".join(lines)
+    said = [f"{bead} {low} to {high}" for bead, (low, high) in provenance.get("resolution", {}).items()]
+    lines += [f"  heavy atoms  {', '.join(said)}"] if said else []
+    return "\n".join([*lines, *(f"  bad          {words}" for words in bad_scores(model))])
 
 
 def build_generator(model: Model) -> Generator:

@@ -25,6 +25,7 @@ from dbm_gmx.files.provenance import Provenance, Started, described, write_prove
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
+from dbm_gmx.network.suitable import resolution
 from dbm_gmx.train.checkpoint import NAME, Progress, resume, save_checkpoint
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
@@ -313,8 +314,18 @@ def finished(training: Training, state: TrainingState, progress: Progress) -> Mo
         "hours": round(state.seconds / 3600, 3),
         "systems": systems,
         "scores": progress.scores,
+        "resolution": _resolution(training),
     }
     return replace(training.model, state=state.average, provenance=provenance, amplitude=progress.amplitude)
+
+
+def _resolution(training: Training) -> dict[str, list[int]]:
+    """Heavy atoms of beads of each type in all systems."""
+    found: dict[str, list[int]] = {}
+    for one in training.systems:
+        for bead, counts in resolution(one.system).items():
+            found[bead] = [min(*counts, *found.get(bead, counts)), max(*counts, *found.get(bead, counts))]
+    return found
 
 
 FILES = ("output", "system", "start", "channels")

@@ -57,7 +57,7 @@ def seconds(folder: Path, out: Path, options: list[str], last: float) -> float:
     """Run ``backmap``; how long a frame took."""
     files = ["-s", folder / "cg.tpr", "-f", folder / "cg.xtc", "-p", folder / "topol.top"]
     files += ["-m", folder / "mapping.xml", "--owners", folder / "owners.txt", "--mdp", folder / "run.mdp"]
-    files += ["-r", folder / "aa.gro", "-o", out, "-e", last, "--allow-flips"]
+    files += ["-r", folder / "aa.gro", "-o", out, "-e", last, "--allow", "all"]
     command = [sys.executable, "-m", "dbm_gmx", "backmap", *map(str, files), *options]
     said = subprocess.run(command, check=True, capture_output=True, text=True)
     frames, total = re.search(r"frames\s+(\d+) in ([\d.]+) s", said.stdout + said.stderr).groups()

@@ -160,7 +160,9 @@ def put_back(beads: str, options: Sequence[str]) -> None:
     """Make atoms of the beads, for the run that is to follow."""
     files = ["-s", "cg.tpr", "-f", f"{beads}.trr", "-p", "topol.top", "-m", "mapping.xml"]
     dbm_gmx(
-        "backmap", *files, "--mdp", "short.mdp", "--threads", THREADS, *options, "-o", f"{beads}_back.trr"
+        "backmap",
+        *(*files, "--mdp", "short.mdp", "--threads", THREADS, "--allow", "all", *options),
+        *("-o", f"{beads}_back.trr"),
     )
 
 

@@ -92,7 +92,7 @@ def row_of(given: argparse.Namespace, reference: Path, label: str, model: str) -
         files += ["-m", folder / "mapping.xml", "-r", folder / "aa.gro", "-o", made, "--model", model]
         options = ["--refine", "gibbs", "--sweeps", given.sweeps, "--orientations", given.orientations]
         begin = time.monotonic()
-        command = [sys.executable, "-m", "dbm_gmx", "backmap", *files, *options, "--allow-flips", "-q"]
+        command = [sys.executable, "-m", "dbm_gmx", "backmap", *files, *options, "--allow", "all", "-q"]
         subprocess.run([str(word) for word in command], check=True)
         speed.write_text(str(time.monotonic() - begin))
     scores = measure(given, reference, made)

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
-from dbm_gmx.chemistry.periodic import neighbour_pairs
+from dbm_gmx.chemistry.periodic import make_images, pairs_with
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph
 
@@ -17,12 +17,34 @@ LARGEST = 8
 """Atoms of the largest ring that is looked at; larger ones let chains through."""
 
 
+AT_ONCE = 20_000
+"""Rings that are looked at together: all of a large frame take gigabytes."""
+
+
 @lru_cache(maxsize=64)
 def rings_of(moltype: MoleculeType) -> tuple[IntArray, ...]:
     """Rings of a molecule type: by size, (r, size) rows in the order around the ring."""
-    cycles = nx.minimum_cycle_basis(chemical_graph(moltype))
-    sizes = sorted({len(c) for c in cycles if len(c) <= LARGEST})
-    return tuple(np.array([c for c in cycles if len(c) == size], np.int64) for size in sizes)
+    found: dict[frozenset[int], list[int]] = {}
+    graph = chemical_graph(moltype)
+    for component in nx.biconnected_components(graph):  # a bond outside of these is in no ring
+        part = graph.subgraph(component)
+        for i, j in part.edges if len(component) > 2 else ():
+            for ring in _smallest_rings(part, i, j):
+                found.setdefault(frozenset(ring), ring)
+    rings = list(found.values())
+    return tuple(
+        np.array([r for r in rings if len(r) == size], np.int64) for size in sorted(set(map(len, rings)))
+    )
+
+
+def _smallest_rings(graph: nx.Graph, i: int, j: int) -> list[list[int]]:
+    """The smallest rings with a bond, up to :data:`LARGEST`; a search of the whole graph takes too long."""
+    near = nx.Graph(nx.ego_graph(graph, i, radius=LARGEST // 2))
+    near.remove_edge(i, j)
+    if not nx.has_path(near, i, j):
+        return []
+    rings = [list(path) for path in nx.all_shortest_paths(near, i, j)]
+    return [ring for ring in rings if len(ring) <= LARGEST]
 
 
 def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatArray) -> list[tuple[int, ...]]:
@@ -51,13 +73,16 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
         centre = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centre[:, None], axis=-1).max() + half
         # a broken molecule is none of this function's business
-        pairs = neighbour_pairs(centre, middle, box, min(reach, 0.5))
-        shared = (ring[pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
-        pairs = pairs.select(~shared)
-        here = centre[pairs.i]
-        moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
-        hit = pairs.select(_through(corners[pairs.i] - here[:, None], moved))
-        found += [(*ends[j], *ring[i]) for i, j in zip(hit.i, hit.j, strict=True)]
+        images = make_images(middle, box, min(reach, 0.5))
+        for start in range(0, len(ring), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            pairs = pairs_with(images, centre[some])
+            shared = (ring[some][pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
+            pairs = pairs.select(~shared)
+            here = centre[some][pairs.i]
+            moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
+            hit = pairs.select(_through(corners[some][pairs.i] - here[:, None], moved))
+            found += [(*ends[j], *ring[some][i]) for i, j in zip(hit.i, hit.j, strict=True)]
     return [tuple(int(i) for i in row) for row in found]
 
 
