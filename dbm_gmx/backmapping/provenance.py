@@ -47,7 +47,7 @@ def provenance_of(
         figures_of(report),
         report.text(),
         None if inputs.part is None else {"number": inputs.part[0], "of": inputs.part[1]},
-        report.flawed,
+        report.broken,
         started,
     )
 
