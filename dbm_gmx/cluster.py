@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import dask
 import numba
 import numpy as np
 from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlugin, get_worker
@@ -163,6 +164,8 @@ def open_crew(where: str | None, count: int) -> Iterator[Crew]:
 def _client(where: str | None, count: int, stack: ExitStack) -> Any:
     """A client of the cluster; one that is started here ends with ``stack``."""
     if where is None:
+        # a busy machine starts processes slowly; theirs is no network that could be down
+        stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "300s"}))
         client = Client(stack.enter_context(_local(count)))
         client.wait_for_workers(count)
         return client
@@ -190,5 +193,5 @@ def _local(count: int) -> Any:
         memory_limit=0,  # a worker that Dask ends for its memory would be lost again and again
         security=keys,
         local_directory=os.environ.get("DASK_TEMPORARY_DIRECTORY"),
-        silence_logs=logging.ERROR,
+        silence_logs=logging.CRITICAL,  # what ends the run is said once
     )
