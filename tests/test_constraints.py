@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
 
+from dbm_gmx.chemistry.interactions import INTERACTIONS
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
-from dbm_gmx.forcefield.constraints import fixed_bonds, shake
+from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield.constraints import fixed_bonds, h_bond_notes, shake, without_bonds
+from dbm_gmx.options import CONSTRAINTS
 
 
 def methanol() -> MoleculeType:
@@ -27,15 +32,63 @@ def methanol() -> MoleculeType:
     ("constraints", "held"),
     [
         ("none", []),
-        ("h-bonds", [(0, 2), (0, 3), (0, 4), (1, 5)]),
+        ("h-bonds", [(0, 2), (0, 3)]),
         ("all-bonds", [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5)]),
     ],
 )
-def test_deuterium_is_a_hydrogen(constraints: str, held: list[tuple[int, int]]) -> None:
+def test_hydrogens_of_constraints_are_those_by_name(constraints: str, held: list[tuple[int, int]]) -> None:
+    """GROMACS asks for a name with H: D4 and D5 are hydrogens, but their bonds vibrate."""
     pairs, lengths = fixed_bonds(methanol(), constraints)
     assert [tuple(p) for p in pairs.tolist()] == held
     expected = {(0, 1): 0.143, (1, 5): 0.095}
     assert lengths.tolist() == [expected.get(p, 0.109) for p in held]
+
+
+def test_names_that_do_not_say_the_element_are_said() -> None:
+    """Both kinds: hydrogens of another name, and names with H of other elements."""
+    moltype = methanol()
+    (note,) = h_bond_notes(moltype)
+    assert "2 bonds are not fixed, the first C0-D4" in note
+    moltype.graph.nodes[0]["name"] = "HC"  # its bonds to O and D4, D5 beside
+    said = h_bond_notes(moltype)
+    assert "1 bonds are not fixed, the first O1-D5" in said[0]
+    assert "1 bonds are fixed, the first HC-O1" in said[1]
+    for i in range(6):
+        moltype.graph.nodes[i]["name"] = f"{moltype.elements[i]}{i}".replace("D", "H")
+    assert h_bond_notes(moltype) == ()
+
+
+@pytest.mark.parametrize("function", [5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("constraints", CONSTRAINTS)
+def test_only_some_forms_of_bonds_can_be_fixed(function: int, constraints: str) -> None:
+    """What is harmonic without being a chemical bond (6), and forms without one length, stay as they are."""
+    moltype, count = methanol(), INTERACTIONS["bonds"][function].parameters
+    other = Terms("bonds", function, np.array([[2, 5]]), np.full((1, count), 0.3))
+    both = replace(moltype, terms=(*moltype.terms, other))
+    pairs, _ = fixed_bonds(both, constraints)
+    assert pairs.tolist() == fixed_bonds(moltype, constraints)[0].tolist()
+    assert without_bonds(other, np.array([[2, 5]])) is other
+
+
+@pytest.mark.parametrize("function", [1, 2, 3, 4])
+def test_forms_of_chemical_bonds_are_fixed_at_their_length(function: int) -> None:
+    moltype, count = methanol(), INTERACTIONS["bonds"][function].parameters
+    terms = Terms("bonds", function, moltype.terms[0].atoms, np.full((5, count), 0.2))
+    made = replace(moltype, terms=(terms,))
+    pairs, lengths = fixed_bonds(made, "all-bonds")
+    assert len(pairs) == 5
+    assert lengths.tolist() == [0.2] * 5
+    assert not len(without_bonds(terms, pairs).atoms)
+
+
+@pytest.mark.parametrize("function", [1, 2])
+def test_two_lengths_of_one_pair_are_refused(function: int) -> None:
+    moltype = methanol()
+    again = Terms("constraints", function, np.array([[1, 0]]), np.array([[0.15]]))
+    both = replace(moltype, terms=(*moltype.terms, again))
+    assert fixed_bonds(both, "h-bonds")[0].tolist() == [[0, 1], [0, 2], [0, 3]]
+    with pytest.raises(InputError, match=r"MOH: atoms 1 \(C0\) and 2 \(O1\) .* 0.143 and 0.15 nm"):
+        fixed_bonds(both, "all-bonds")
 
 
 def test_shake_gives_bonds_their_length_and_keeps_the_centre_of_mass() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.options import ASSUMED, Conditions
+from dbm_gmx.options import ASSUMED, CONSTRAINTS, Conditions
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,7 @@ LONG_RANGE = ("pme", "p3m", "ewald")
 SHIFTED = ("potentialshift", "potentialshiftverlet", "none")
 """Modifiers of Lennard-Jones; a potential that jumps at the cut-off has the same forces as a shifted one."""
 
-CONSTRAINED = {
-    "none": "none",
-    "hbonds": "h-bonds",
-    "allbonds": "all-bonds",
-    "hangles": "all-bonds",
-    "allangles": "all-bonds",
-}
+CONSTRAINED = {name.replace("-", ""): name for name in CONSTRAINTS}
 
 
 @dataclass(frozen=True)
@@ -168,11 +162,8 @@ def _constraints(entries: dict[str, Entry]) -> str:
     entry = entries["constraints"]
     name = _plain(entry)
     if name not in CONSTRAINED:
-        raise entry.error(
-            f"constraints: no {entry.text!r}; there are none, h-bonds, all-bonds, h-angles, all-angles"
-        )
-    if name.endswith("angles"):
-        log.info("%s:%d: constraints = %s: angles are not fixed", entry.path, entry.line, entry.text)
+        which = "not supported" if name in ("hangles", "allangles") else "unknown"
+        raise entry.error(f"constraints: {entry.text!r} is {which}; possible are {', '.join(CONSTRAINTS)}")
     return CONSTRAINED[name]
 
 
