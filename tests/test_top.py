@@ -212,7 +212,7 @@ ONCE = {
 
 @pytest.mark.parametrize("directive", ONCE)
 def test_a_type_with_two_values_is_refused_with_both_lines(tmp_path: Path, directive: str) -> None:
-    """grompp stops there with a warning; the same values again say nothing new (it stops at atom types)."""
+    """GROMACS stops there with a warning; the same values again say nothing new (it stops at atom types)."""
     first, *others = ONCE[directive].splitlines()
     lines = [first, *others] if others else [TYPES.splitlines()[1], first]
     head = DEFAULTS + (TYPES if others else TYPES.splitlines()[0] + "\n" + TYPES.splitlines()[2] + "\n")
@@ -325,7 +325,7 @@ def test_file_with_molecule_types_only(tmp_path: Path) -> None:
         ("[ moleculetype ]\nN 3\n[ atoms ]\n1 QQ 1 M A 1\n", 4, "'QQ'.*known: CT, HC"),
         ("[ moleculetype ]\nN 3\n[ atoms ]\n2 CT 1 M A 1\n", 4, "expected 1"),
         ("[ moleculetype ]\nM 3\n[ atoms ]\n1 CT 1 M A 1\n", 2, "defined twice"),
-        ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "again with other values"),
+        ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "again with"),
         ("[ molecules ]\nQ 1\n", 2, "'Q'; known: M"),
     ],
 )

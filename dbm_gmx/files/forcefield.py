@@ -24,8 +24,7 @@ Parameters = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class BondedType:
-    """An entry of a table: its place in the table, its parameters, several only for multiple dihedrals, and
-    the line that said it first."""
+    """An entry of a table: its place there, its parameters (multiple dihedrals have several), its line."""
 
     order: int
     parameters: list[Parameters]

@@ -11,12 +11,13 @@ import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import read_cg_system, read_structure
+from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import count_frames, read_frames
@@ -92,14 +93,14 @@ class BeadFrames:
     ----------
     inputs
         The trajectory and the times that are taken of it.
-    n_beads
-        The number of beads that is expected.
+    cg
+        What the beads are.
     first
         The frame of the structure: the only one where there is no trajectory.
     """
 
     inputs: Inputs
-    n_beads: int
+    cg: Topology
     first: Frame
 
     def __iter__(self) -> Iterator[Frame]:
@@ -107,7 +108,10 @@ class BeadFrames:
         path, times = self.inputs.trajectory, self.inputs
         if path is None:
             return iter([self.first])
-        return read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        n_beads = self.cg.n_atoms
+        frames = read_frames(path, n_atoms=n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        compare_names(self.cg, path, "beads")
+        return frames
 
     def early(self, count: int) -> list[Frame]:
         """Return some frames of the beginning, as far as it can be read, whatever times are taken.
@@ -126,7 +130,7 @@ class BeadFrames:
         total = min(EARLY, count_frames(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
-        frames = islice(read_frames(path, n_atoms=self.n_beads), max(wanted) + 1)
+        frames = islice(read_frames(path, n_atoms=self.cg.n_atoms), max(wanted) + 1)
         try:
             found.extend(frame for number, frame in enumerate(frames) if number in wanted)
         except InputError:
@@ -143,10 +147,11 @@ class BeadFrames:
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
-    system, first = read_system(inputs.structure, inputs.molecules, cg_topology=inputs.cg_topology)
+    cg, first = read_cg_system(inputs.structure, inputs.cg_topology)
+    system = match_molecules(cg, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
-    return system, BeadFrames(inputs, system.n_beads, first)
+    return system, BeadFrames(inputs, cg, first)
 
 
 NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"
@@ -169,6 +174,7 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
         frames = read_frames(
             inputs.trajectory, n_atoms=topology.n_atoms, begin=inputs.begin, end=inputs.end, dt=inputs.dt
         )
+        compare_names(topology, inputs.trajectory)
         return topology, frames, None if inputs.selects else count_frames(inputs.trajectory)
     if first is None:
         raise InputError("no frames: give a trajectory (-f) or a structure (-s)")
@@ -192,6 +198,8 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
         raise InputError(
             f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path
         )
+    if path is not None and inputs.topology is not None:
+        check_names(topology, names_of(path))
     return topology, first
 
 

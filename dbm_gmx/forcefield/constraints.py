@@ -27,9 +27,9 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
     moltype
         The molecule type.
     constraints
-        As in an ``.mdp``: ``none``, ``h-bonds`` (an atom's *name* begins with H), ``all-bonds``; of bonds only
-        the function types 1 to 4 can be fixed.  ``[ constraints ]`` and ``[ settles ]`` of the topology hold
-        with all of them.
+        As in an ``.mdp``: ``none``, ``h-bonds`` (an atom's *name* begins with H), ``all-bonds``.  Only the
+        function types 1 to 4 of bonds can be fixed.  ``[ constraints ]`` and ``[ settles ]`` of the
+        topology hold with all of them.
 
     Returns
     -------
@@ -64,10 +64,9 @@ def _fixed(moltype: MoleculeType, terms: Terms, constraints: str) -> tuple[IntAr
         return pairs, np.concatenate([values[:, 0], values[:, 0], values[:, 1]])
     if terms.directive == "constraints":
         return pairs, values[:, 0]
-    chosen = np.zeros(len(pairs), bool)
-    if is_convertible(terms):
-        every = constraints == "all-bonds"
-        chosen = named_h(moltype)[pairs].any(axis=1) if constraints == "h-bonds" else chosen | every
+    chosen: BoolArray = np.full(len(pairs), constraints == "all-bonds" and is_convertible(terms))
+    if constraints == "h-bonds" and is_convertible(terms):
+        chosen = np.asarray(named_h(moltype)[pairs].any(axis=1))
     return pairs[chosen, :2], values[chosen, 0] if chosen.any() else np.zeros(0)
 
 

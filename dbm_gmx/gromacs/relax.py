@@ -18,13 +18,14 @@ from tqdm import tqdm
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import Match, mapped_molecules
+from dbm_gmx.chemistry.mapping import Match, bead_topology, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image, whole_molecules
 from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import mdp_entries
+from dbm_gmx.files.structure import compare_names
 from dbm_gmx.files.system import mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import open_writer, read_frames
@@ -126,8 +127,9 @@ def relax(
     if beads is not None:
         if not mappings:
             raise InputError("beads need a mapping (-m)", path=beads)
-        n_beads = sum(match.count * len(match.mapping.names) for match in atoms.matches)
-        references = read_frames(beads, n_atoms=n_beads, begin=inputs.begin, end=inputs.end, dt=inputs.dt)
+        cg = bead_topology(atoms.matches)
+        references = read_frames(beads, n_atoms=cg.n_atoms, begin=inputs.begin, end=inputs.end, dt=inputs.dt)
+        compare_names(cg, beads, "beads")
         atoms = replace(atoms, beads=references)
     return relax_frames(atoms, output, prepared=prepared, settings=settings, quiet=quiet)
 
