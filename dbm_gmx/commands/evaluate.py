@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
@@ -18,6 +17,7 @@ from dbm_gmx.commands.arguments import (
     conditions_of,
     count,
     record_of,
+    told_as_well,
 )
 from dbm_gmx.errors import ExitCode
 from dbm_gmx.options import EvaluateInputs
@@ -91,10 +91,10 @@ def run(options: Namespace) -> int:
     folder = options.output if options.output or options.json else Path("report")
     if folder is not None:
         check_folder(folder)
-    conditions, defines = conditions_of(options)
+    conditions, told = conditions_of(options)
     inputs = record_of(options, EvaluateInputs)
     evaluation = evaluate(
-        replace(inputs, defines=(*defines, *inputs.defines)),
+        told_as_well(inputs, told),
         conditions=conditions,
         slow=tuple(part for part in SLOW if part not in options.left_out),
         seed=options.seed,

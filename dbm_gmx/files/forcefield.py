@@ -195,12 +195,12 @@ def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
 
 def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
     """Return the parameters of state A; those of state B may follow."""
-    n = form.parameters
+    n, values = form.parameters, line.floats(texts)
     if len(texts) not in (n, 2 * n):
         raise line.error(
             f"{line.text!r}: found {len(texts)} parameters, expected {n} (or {2 * n} with state B)"
         )
-    return line.floats(texts)[:n]
+    return values[:n]
 
 
 def _type_pairs(lines: list[Line], atomtypes: dict[str, AtomType]) -> dict[tuple[str, str], Parameters]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,13 @@ _POINT = 24
 _BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]
 
 
-def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Topology, Frame]:
+def read_cg_system(
+    path: str | Path,
+    top: str | Path | None = None,
+    *,
+    defines: Sequence[str] = (),
+    include: Sequence[str | Path] = (),
+) -> tuple[Topology, Frame]:
     """Read what the beads are and where they are.
 
     Parameters
@@ -33,13 +39,15 @@ def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Top
     path
         A ``.tpr``, which holds both, or a ``.gro`` or ``.pdb``.
     top
-        The coarse-grained ``.top`` (or ``.itp``); needed with a structure file, and used instead of
-        the topology in a ``.tpr``.
+        The coarse-grained ``.top`` (or the ``.itp`` of the only molecule type); needed with a structure file,
+        and used instead of the topology in a ``.tpr``.
+    defines, include
+        For the preprocessor of ``top``.
 
     Raises
     ------
     InputError
-        No topology, no box, or numbers of beads that differ.
+        No topology, no box, or numbers or orders of beads that differ.
     """
     path = Path(path)
     if path.suffix == ".tpr":
@@ -51,11 +59,30 @@ def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Top
     if top is not None:
         from dbm_gmx.files.top import read_topology
 
-        topology = read_topology(Path(top))
+        topology = read_topology(Path(top), defines=defines, include=include)
+        topology = topology if topology.molecules else _of_one_kind(topology, len(frame.positions))
         if topology.n_atoms != len(frame.positions):
             raise InputError(f"{len(frame.positions)} beads, but {topology.n_atoms} in {top}", path=path)
         check_names(topology, names_of(path, "beads"))
     return topology, frame
+
+
+def _of_one_kind(topology: Topology, n_beads: int) -> Topology:
+    """The system of a file that has a molecule type, but no ``[ molecules ]``."""
+    if len(topology.molecule_types) != 1:
+        raise InputError(
+            f"has no [ molecules ], and {len(topology.molecule_types)} molecule types: how many there are of "
+            "each is not known; give a .top",
+            path=topology.path,
+        )
+    ((name, moltype),) = topology.molecule_types.items()
+    count, rest = divmod(n_beads, moltype.n_atoms)
+    if rest or not count:
+        raise InputError(
+            f"{n_beads} beads are no whole number of {name} ({moltype.n_atoms} beads each)",
+            path=topology.path,
+        )
+    return replace(topology, molecules=((name, count),))
 
 
 #: Where names stand in the lines of atoms.

@@ -48,8 +48,9 @@ def read_system(
     InputError
         If files cannot be read or do not go together.
     """
-    cg, frame = read_cg_system(structure, cg_topology)
-    return match_molecules(cg, molecules or MoleculeFiles()), frame
+    files = molecules or MoleculeFiles()
+    cg, frame = read_cg_system(structure, cg_topology, defines=files.defines, include=files.include)
+    return match_molecules(cg, files), frame
 
 
 def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
@@ -147,7 +148,9 @@ class BeadFrames:
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
-    cg, first = read_cg_system(inputs.structure, inputs.cg_topology)
+    cg, first = read_cg_system(
+        inputs.structure, inputs.cg_topology, defines=inputs.defines, include=inputs.include
+    )
     system = match_molecules(cg, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)

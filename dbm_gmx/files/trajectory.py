@@ -251,7 +251,8 @@ def open_writer(path: str | Path, topology: Topology, *, title: str = "dbm-gmx")
     path = Path(path)
     _check_suffix(path)
     with atomic_write(path) as part:
-        sink = _open_sink(path.suffix, part.path, topology, title)
+        line = "".join(c if c.isprintable() else " " for c in title)
+        sink = _open_sink(path.suffix, part.path, topology, line)
         writer = Writer(sink, topology.n_atoms)
         try:
             yield writer

@@ -121,6 +121,10 @@ def relax(
     if inputs.topology is None:
         raise InputError("grompp needs the topology of the atoms: give a .top (-p)")
     defines = (*(d for run in prepared.runs.values() for d in run.defines), *inputs.defines)
+    include = dict.fromkeys(
+        [*inputs.include, *(folder for run in prepared.runs.values() for folder in run.include)]
+    )
+    inputs = replace(inputs, include=tuple(include))
     topology, frames, total = read_atoms(replace(inputs, defines=defines))
     mappings = _wanted_mappings(topology, inputs, settings)
     atoms = Atoms(topology, frames, mappings, total=total, defines=inputs.defines, include=inputs.include)

@@ -21,6 +21,7 @@ from dbm_gmx.files.structure import compare_names
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.channels import Channels, bead_types_of, classes_of, default_channels
+from dbm_gmx.options import Preprocessor
 from dbm_gmx.train.settings import SystemSettings
 
 
@@ -65,8 +66,8 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
     InputError
         If files cannot be read or do not go together, or nothing is left to train on.
     """
-    defines = () if settings.mdp is None else read_mdp(settings.mdp)[1]
-    topology = read_topology(settings.topology, defines=defines)
+    told = Preprocessor() if settings.mdp is None else read_mdp(settings.mdp)[1]
+    topology = read_topology(settings.topology, defines=told.defines, include=told.include)
     mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
     matches = mapped_molecules(topology, mappings)
     lost = sorted({name for name, _ in topology.molecules} - set(mappings))
