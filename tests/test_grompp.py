@@ -224,9 +224,6 @@ BONDS = {
     10: "0.1 0.2 0.3 1000",
 }
 
-ATOM_NAMES = ("C", "H", "D", "h", "1H")
-"""Names that are hydrogens to GROMACS, and names that are not."""
-
 
 def every_form(names: tuple[str, str]) -> str:
     """A topology with a pair of atoms for every form of a bond or constraint, and water."""
@@ -255,9 +252,7 @@ def every_form(names: tuple[str, str]) -> str:
 
 @pytest.mark.parametrize("flexible", [False, True])
 @pytest.mark.parametrize("constraints", CONSTRAINTS)
-@pytest.mark.parametrize(
-    "names", [("C", "C"), ("C", "H"), ("D", "h"), ("1H", "C"), ("HX", "C")], ids="-".join
-)
+@pytest.mark.parametrize("names", [("C", "H"), ("D", "1H"), ("h", "C")], ids="-".join)
 def test_every_form_is_what_grompp_makes_of_it(
     gmx: str, names: tuple[str, str], constraints: str, flexible: bool, tmp_path: Path
 ) -> None:

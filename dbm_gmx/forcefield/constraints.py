@@ -76,8 +76,8 @@ def is_convertible(terms: Terms) -> bool:
 
 
 def named_h(moltype: MoleculeType) -> BoolArray:
-    """(n,) which atoms grompp takes for hydrogens: those of a name with H (not h) in front."""
-    return np.array([name.startswith("H") for name in moltype.names], bool)
+    """(n,) which atoms grompp takes for hydrogens: those of a name with H or h in front."""
+    return np.array([name.startswith(("H", "h")) for name in moltype.names], bool)
 
 
 def h_bond_notes(moltype: MoleculeType) -> tuple[str, ...]:
