@@ -17,7 +17,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereocentres,
 )
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
@@ -59,7 +59,10 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     make_backmapper(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
     lines.append(_model(system, method))
-    times = [frame.time for frame in frames]
+    times = []
+    for frame in frames:
+        whole_beads(system, frame)  # refuses molecules that go round the box
+        times.append(frame.time)
     lines.append(
         f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
     )

@@ -72,8 +72,8 @@ def write_worst(evaluation: Evaluation, folder: Path) -> list[Place]:
                 name = f"{start}_{rule}_{number}.pdb"
                 places.append(_write(evaluation.system.topology, candidate, frame, fault, folder / name))
     if places:
-        (folder / "look.pml").write_text(_pymol(places))
-        (folder / "look.tcl").write_text(_vmd(places))
+        (folder / "look.pml").write_text(pymol_script(places))
+        (folder / "look.tcl").write_text(vmd_script(places))
     return places
 
 
@@ -173,7 +173,8 @@ def _words(topology: Topology, fault: Fault) -> str:
 # --- scripts -----------------------------------------------------------------------------------------
 
 
-def _pymol(places: Sequence[Place]) -> str:
+def pymol_script(places: Sequence[Place]) -> str:
+    """Return the script for PyMOL."""
     lines = ["# pymol look.pml (in this folder)", "set connect_mode, 1", "bg_color white"]
     for place in places:
         name = Path(place.file).stem
@@ -194,7 +195,8 @@ def comment(text: str) -> str:
     return "# " + "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
 
 
-def _vmd(places: Sequence[Place]) -> str:
+def vmd_script(places: Sequence[Place]) -> str:
+    """Return the script for VMD, in Tcl."""
     return "\n".join(["# vmd -e look.tcl (in this folder)", *_vmd_lines(places), "display resetview", ""])
 
 
