@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
+import systems
 
 from dbm_gmx.chemistry.interactions import INTERACTIONS
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.top import read_topology
 from dbm_gmx.forcefield.constraints import fixed_bonds, h_bond_notes, shake, without_bonds
-from dbm_gmx.options import CONSTRAINTS
+from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
+from dbm_gmx.options import CONSTRAINTS, Conditions
 
 
 def methanol() -> MoleculeType:
@@ -89,6 +93,25 @@ def test_two_lengths_of_one_pair_are_refused(function: int) -> None:
     assert fixed_bonds(both, "h-bonds")[0].tolist() == [[0, 1], [0, 2], [0, 3]]
     with pytest.raises(InputError, match=r"MOH: atoms 1 \(C0\) and 2 \(O1\) .* 0.143 and 0.15 nm"):
         fixed_bonds(both, "all-bonds")
+
+
+@pytest.mark.parametrize(("function", "length"), [("5", False), ("6 0.15 1000", True), ("1 0.15 1000", True)])
+def test_a_chemical_bond_without_a_length_is_refused(function: str, length: bool, tmp_path: Path) -> None:
+    """Where a bond of type 5 is all there is, nothing would hold its atoms together."""
+    (tmp_path / "x.top").write_text(
+        "[ defaults ]\n1 2 yes 0.5 0.8\n[ atomtypes ]\nCT 6 12.011 0.0 A 0.3 0.4\n[ moleculetype ]\nM 3\n"
+        "[ atoms ]\n1 CT 1 M C1 1\n2 CT 1 M C2 2\n3 CT 1 M C3 3\n[ bonds ]\n1 2 1 0.15 1000\n2 3 5\n"
+        f"2 3 {function}\n[ system ]\nx\n[ molecules ]\nM 1\n"
+    )
+    topology = read_topology(tmp_path / "x.top")
+    moltype = topology.molecule_types["M"]
+    made = systems.system((moltype, systems.mapping(moltype, [0, 0, 0], "A"), 1))
+    made = replace(made, topology=topology)
+    if length:
+        assert len(make_hamiltonian(made, Conditions(constraints="none")).molecules["M"].special) == 3
+        return
+    with pytest.raises(InputError, match=r"nothing says the length of the bond 2-3 \(C2-C3"):
+        make_hamiltonian(made, Conditions())
 
 
 def test_shake_gives_bonds_their_length_and_keeps_the_centre_of_mass() -> None:
