@@ -173,7 +173,7 @@ def _check_lengths(moltype: MoleculeType) -> None:
     known = {
         (min(row[0], row[1]), max(row[0], row[1]))
         for terms in moltype.terms
-        if terms.directive in ("bonds", "constraints")
+        if terms.directive in ("bonds", "constraints") and terms.parameters.shape[1]
         for row in terms.atoms.tolist()
     }
     edges = [(min(i, j), max(i, j)) for i, j, how in moltype.graph.edges(data="kind") if how == "bond"]
