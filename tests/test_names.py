@@ -229,3 +229,19 @@ def test_columns_that_would_lose_digits_are_refused(tmp_path: Path, line: str, s
     path.write_text(f"x\n1\n{line}\n 5 5 5\n")
     with pytest.raises(InputError, match=said):
         read_cg_system(path, OCTANE / "cg.top")
+
+
+def test_the_preprocessor_holds_for_beads_as_for_atoms(tmp_path: Path) -> None:
+    """Folders and names as for ``-p``; and a file of one molecule type, without ``[ molecules ]``."""
+    text = (OCTANE / "cg.top").read_text()
+    head, tail = text.split("[ system ]")
+    (tmp_path / "ff").mkdir()
+    (tmp_path / "ff" / "oct.itp").write_text(head)
+    (tmp_path / "cg.top").write_text(f'#ifdef LONG\n#include "oct.itp"\n#endif\n[ system ]{tail}')
+    told = {"defines": ("LONG",), "include": (tmp_path / "ff",)}
+    topology, _ = read_cg_system(OCTANE / "cg.gro", tmp_path / "cg.top", **told)
+    assert topology.molecules == (("OCT", 120),)
+    with pytest.raises(InputError, match=r"unknown molecule type 'OCT'"):
+        read_cg_system(OCTANE / "cg.gro", tmp_path / "cg.top", include=(tmp_path / "ff",))
+    alone, _ = read_cg_system(OCTANE / "cg.gro", tmp_path / "ff" / "oct.itp")
+    assert alone.molecules == (("OCT", 120),)
