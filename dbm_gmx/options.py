@@ -118,6 +118,22 @@ class MoleculeFiles:
 
 
 @dataclass(frozen=True)
+class Preprocessor:
+    """What the preprocessor of a ``.top`` is told, by an ``.mdp`` or by options.
+
+    Attributes
+    ----------
+    defines
+        ``NAME`` or ``NAME=value``.
+    include
+        Folders, searched in this order.
+    """
+
+    defines: tuple[str, ...] = ()
+    include: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class Inputs:
     """The files that say what is to be rebuilt.
 

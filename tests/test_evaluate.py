@@ -29,7 +29,7 @@ from scipy.stats import wasserstein_distance
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
 from dbm_gmx.chemistry.rings import pierced_rings
-from dbm_gmx.chemistry.rules import judge_atoms
+from dbm_gmx.chemistry.rules import Fault, judge_atoms
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms
@@ -48,6 +48,7 @@ from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluate.measure import Measured, measure
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
+from dbm_gmx.evaluate.worst import Place, file_names, pymol_script, vmd_script
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
@@ -533,6 +534,34 @@ def test_structures_of_the_worst_places_show_them(report: Path) -> None:
     assert len(lengths) == len(universe.atoms) // 26 * 25
     assert lengths.max() < 3.0
     assert (worst / "look.tcl").read_text().count("mol new") == script.count("load ")
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["a\nexec touch evil\n", "a\rb", "ends with \\", "[exec touch evil]", "a}{b", "$x; exec y", "\u2028z"],
+)
+def test_names_in_scripts_are_no_commands(label: str, tmp_path: Path) -> None:
+    """A name stands in a comment of one line, which does not go on in the next one."""
+    bonds, at = np.array([[0, 1]]), np.zeros((2, 3), np.float32)
+    fault = Fault("contacts", (0, 1), 0.1)
+    place = Place(label, 1.0, fault, "x.pdb", (1, 2), bonds, at, ("C", "C"), label)
+    plain = replace(place, label="plain", words="plain")
+    for script in (vmd_script, pymol_script):
+        lines, wanted = script([place]).splitlines(), script([plain]).splitlines()
+        assert [line for line in lines if line[0] != "#"] == [line for line in wanted if line[0] != "#"]
+        assert not any(line.endswith("\\") for line in lines)
+    tcl = shutil.which("tclsh")
+    if tcl is None:
+        return
+    stubs = "proc mol args {}\nproc atomselect args {return all}\nproc all args {}\nproc display args {}\n"
+    (tmp_path / "look.tcl").write_text(stubs + vmd_script([place]))
+    done = subprocess.run([tcl, "look.tcl"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [p.name for p in tmp_path.iterdir()] == ["look.tcl"]
+
+
+def test_labels_that_look_alike_have_files_of_their_own() -> None:
+    assert file_names(["a b", "a/b", "a_b", "c"]) == ["a_b", "a_b_2", "a_b_3", "c"]
 
 
 def installed_browser() -> str:

@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.periodic import (
     minimum_image,
     neighbour_pairs,
     reduced_cell,
+    refuse_periodic,
 )
 from dbm_gmx.chemistry.topology import blocks
 from dbm_gmx.errors import InputError
@@ -206,3 +207,36 @@ def test_the_first_position_that_is_no_number_is_named():
     positions[2:4, 1] = np.nan, np.inf
     with pytest.raises(InputError, match=r"x\.gro: frame 0 .*atom 3 is 0 nan 0 \(2 such"):
         check_frame(Frame(positions, np.eye(3)), "x.gro")
+
+
+RING = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]])
+
+
+def ring_and_line(box: np.ndarray, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """Five beads in a circle, and in a line along the first box vector whose ends are neighbours."""
+    angle = 2 * np.pi * np.arange(5) / 5
+    circle = 0.4 * np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    line = np.arange(5)[:, None] / 5 * box[0]
+    inverse = np.linalg.inv(box)
+
+    def broken(x: np.ndarray) -> np.ndarray:
+        fraction = (x + shift) @ inverse
+        return (fraction - np.floor(fraction)) @ box
+
+    return broken(circle), broken(line)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.9])
+def test_molecules_bonded_to_their_own_image_are_refused(shift: float) -> None:
+    """A ring across the box is none of them; a chain that is not closed is none, however long."""
+    box = skewed_box(np.random.default_rng(4))
+    ring, line = ring_and_line(box, shift)
+    whole = make_whole(np.stack([ring, ring]), box, RING)
+    refuse_periodic(whole, box, RING, "R")
+    refuse_periodic(make_whole(line[None], box, RING[:-1]), box, RING[:-1], "R")
+    refuse_periodic(make_whole(line[None], np.zeros((3, 3)) + box, RING[:-1]), np.zeros((3, 3)), RING, "R")
+    both = make_whole(np.stack([ring, line]), box, RING)
+    with pytest.raises(
+        InputError, match=r"molecule 2 of R is bonded to its own periodic image \(bond \d-\d\)"
+    ):
+        refuse_periodic(both, box, RING, "R")

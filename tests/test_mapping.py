@@ -436,7 +436,7 @@ def test_bead_names_may_differ_but_are_told_once(caplog):
     with caplog.at_level(logging.WARNING):
         match_beads(cg, topology(one, counts=[5]), mappings)
     assert len(caplog.records) == 1
-    assert "1 S1/B1, 3 S3/B3" in caplog.text
+    assert "the mapping of MOL: bead 1 is 'B1', in the CG topology 'S1' (2 of 3 names differ)" in caplog.text
 
 
 def test_all_that_does_not_fit_is_listed():

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import read_mdp
-from dbm_gmx.options import ASSUMED, Conditions
+from dbm_gmx.options import ASSUMED, Conditions, Preprocessor
 
 
 @pytest.fixture
 def conditions(tmp_path: Path):
     """Read a text; returns conditions and defines."""
 
-    def read(text: str) -> tuple[Conditions, tuple[str, ...]]:
+    def read(text: str) -> tuple[Conditions, Preprocessor]:
         (tmp_path / "run.mdp").write_text(text)
         return read_mdp(tmp_path / "run.mdp")
 
@@ -24,7 +25,7 @@ def conditions(tmp_path: Path):
 
 
 def test_all_that_is_read_however_it_is_written(conditions) -> None:
-    found, defines = conditions(
+    found, told = conditions(
         "; a comment = 3\n\nREF_T = 453 453.0   ; two groups\n  Rvdw=1.2\nrcoulomb = 0.9\n"
         "epsilon-r = 2 ; = 3\nepsilon_rf = 78\nCoulombType = reaction_field\nconstraints = H-Bonds\n"
         "define = -DPOSRES -DK=1000\nfreezegrps =\nwhat-ever = yes\n"
@@ -38,11 +39,11 @@ def test_all_that_is_read_however_it_is_written(conditions) -> None:
         constraints="h-bonds",
         source="run.mdp",
     )
-    assert defines == ("POSRES", "K=1000")
+    assert told.defines == ("POSRES", "K=1000")
 
 
 def test_what_is_left_out_is_as_gromacs_takes_it(conditions) -> None:
-    found, defines = conditions("nsteps = 10\nref-t =\n")
+    found, told = conditions("nsteps = 10\nref-t =\n")
     assert found == Conditions(
         temperature=300.0,
         rvdw=1.0,
@@ -52,7 +53,7 @@ def test_what_is_left_out_is_as_gromacs_takes_it(conditions) -> None:
         constraints="all-bonds",
         source=ASSUMED,
     )
-    assert defines == ()
+    assert told.defines == ()
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_reaction_field(conditions, text: str, epsilon_rf: float | None) -> None
 
 @pytest.mark.parametrize(
     ("text", "constraints"),
-    [("none", "none"), ("all_bonds", "all-bonds"), ("all-angles", "all-bonds"), ("h-angles", "all-bonds")],
+    [("none", "none"), ("all_bonds", "all-bonds"), ("H-Bonds", "h-bonds")],
 )
 def test_constraints(conditions, text: str, constraints: str) -> None:
     assert conditions(f"constraints = {text}")[0].constraints == constraints
@@ -94,16 +95,18 @@ def test_switched_force(conditions, text: str, start: float | None) -> None:
 
 def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "dbm_gmx"):
-        conditions("coulombtype = PME\nvdw-modifier = Potential-switch\nconstraints = all-angles\n")
+        conditions("coulombtype = PME\nvdw-modifier = Potential-switch\nconstraints = none\n")
         said = [record.getMessage().partition("run.mdp:")[2] for record in caplog.records]
         caplog.clear()
-        conditions("coulombtype = Cut-off\nvdwtype = Cut-off\nvdw-modifier = Potential-shift\n")
+        quiet = (
+            "coulombtype = Cut-off\nvdwtype = Cut-off\nvdw-modifier = Potential-shift\nconstraints = none\n"
+        )
+        conditions(quiet)
         assert caplog.records == []
     assert sorted(said) == [
         "1: coulombtype = PME: sampled as the zero-quadrupole form within rcoulomb",
         "2: vdw-modifier = Potential-switch: treated as a plain cut-off with the potential shifted to zero "
         "there",
-        "3: constraints = all-angles: angles are not fixed",
     ]
 
 
@@ -124,7 +127,7 @@ def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCapture
             "vdw-modifier = Force-switch\nrvdw-switch = 1.0",
             r"run.mdp:3: rvdw-switch: expected a number from 0",
         ),
-        ("constraints = some", r"run.mdp:2: constraints: no 'some'; there are none, h-bonds"),
+        ("constraints = some", r"run.mdp:2: constraints: 'some' is unknown; possible are none, h-bonds"),
         ("define = POSRES", r"run.mdp:2: define: expected -DNAME or -DNAME=value, found 'POSRES'"),
         ("rvdw 1.0", r"run.mdp:2: expected 'name = value', found 'rvdw 1.0'"),
         ("rvdw = 1\nr-vdw = 1\nRVDW = 1", r"run.mdp:4: rvdw: given before in line 2"),
@@ -138,3 +141,82 @@ def test_what_is_refused(conditions, text: str, said: str) -> None:
 def test_no_such_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no.mdp: no such file"):
         read_mdp(tmp_path / "no.mdp")
+
+
+# --- nothing decided otherwise than by GROMACS in silence --------------------------------------------
+
+
+def said_of(conditions, text: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is said at the usual level."""
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "dbm_gmx"):
+        conditions(text)
+    return [record.getMessage().partition("run.mdp:")[2].strip() for record in caplog.records]
+
+
+def test_bonds_that_are_fixed_without_being_asked_for_are_said(conditions, caplog) -> None:
+    (said,) = said_of(conditions, "rvdw = 1\n", caplog)
+    assert said.startswith(
+        "says nothing of constraints: all bonds are taken as of fixed length, where GROMACS"
+    )
+    for value in ("none", "h-bonds", "all-bonds"):
+        assert said_of(conditions, f"constraints = {value}\n", caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("free_energy = yes", "state A"),
+        ("freezegrps = Wall", "no atom is frozen"),
+        ("nwall = 2", "no walls"),
+        ("pull = yes", "nothing is pulled"),
+        ("electric-field-z = 0.5 0 0 0", "no field"),
+        ("disre = simple", "no distance restraints"),
+        ("pbc = xy", "periodic in all directions"),
+        ("vdw-modifier = Potential-switch", "treated as a plain cut-off"),
+        ("vdwtype = PME", "treated as a plain cut-off"),
+    ],
+)
+def test_what_is_left_out_of_a_run_is_said(conditions, caplog, line: str, what: str) -> None:
+    (said,) = said_of(conditions, f"constraints = none\n{line}\n", caplog)
+    assert said.startswith(f"2: {line.replace('_', '-')}: ")
+    assert what in said
+
+
+def test_what_is_switched_off_is_not_mentioned(conditions, caplog) -> None:
+    off = (
+        "free-energy = no",
+        "nwall = 0",
+        "pull = No",
+        "pbc = XYZ",
+        "disre = no",
+        "freezegrps =",
+        "morse = no",
+    )
+    lines = ("constraints = none", "periodic_molecules = no", "electric-field-x = 0 0 0 0", *off)
+    assert said_of(conditions, "\n".join(lines), caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "periodic_molecules = yes",
+            "2: periodic-molecules = yes: molecules that are bonded to their own images",
+        ),
+        ("periodic-molecules = on", "2: periodic-molecules = on: molecules that"),
+        ("morse = yes", "2: morse = yes: bonds cannot be made Morse potentials"),
+        ("constraints = h-angles", "2: constraints: 'h-angles' is not supported; possible are none, h-bonds"),
+        ("constraints = All_Angles", "2: constraints: 'All_Angles' is not supported"),
+        ("include = ff", "2: include: expected -IFOLDER, found 'ff'"),
+        ("include = -I ff", "2: include: expected -IFOLDER, found '-I'"),
+    ],
+)
+def test_another_hamiltonian_is_refused(conditions, line: str, said: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"run.mdp:{said}")):
+        conditions(f"; run\n{line}\n")
+
+
+def test_folders_of_includes(conditions) -> None:
+    _, told = conditions("include = -Iff -I/else/where\n")
+    assert told.include == (Path("ff"), Path("/else/where"))

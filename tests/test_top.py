@@ -183,9 +183,9 @@ def test_pairs_are_c6_and_c12_wherever_they_come_from(tmp_path: Path) -> None:
         molecule(tmp_path, "[ pairs ]\n1 4 1\n", head=head)
 
 
-def test_bonded_types_match_in_both_directions_and_the_last_one_counts(tmp_path: Path) -> None:
+def test_bonded_types_match_in_both_directions(tmp_path: Path) -> None:
     types = (
-        "[ bondtypes ]\nCT CT 1 9 9\nHC CT 1 0.109 3000\nCT CT 1 0.153 2000\nCT CT 2 0.15 7e6\n"
+        "[ bondtypes ]\nHC CT 1 0.109 3000\nCT CT 1 0.153 2000\nCT HC 1 0.109 3000\nCT CT 2 0.15 7e6\n"
         "[ angletypes ]\nHC CT CT 5 110 300 0.22 900\n[ constrainttypes ]\nCT HC 1 0.11\n"
     )
     terms = "[ bonds ]\n1 2\n2 3 1\n1 2 2\n[ angles ]\n1 2 3 5\n[ constraints ]\n3 1 1\n"
@@ -197,6 +197,31 @@ def test_bonded_types_match_in_both_directions_and_the_last_one_counts(tmp_path:
         ("angles", 5): [[110, 300, 0.22, 900]],
         ("constraints", 1): [[0.11]],
     }
+
+
+ONCE = {
+    "atomtypes": "CT 6 12.011 0.0 A 0.3 0.41",
+    "bondtypes": "CT HC 1 0.109 3000\nHC CT 1 0.109 3001",
+    "constrainttypes": "CT HC 1 0.11\nCT HC 1 0.12",
+    "angletypes": "HC CT CT 5 110 300 0.22 900\nCT CT HC 5 110 300 0.22 901",
+    "dihedraltypes": "HC CT CT HC 3 1 2 3 4 5 6\nHC CT CT HC 3 1 2 3 4 5 7",
+    "pairtypes": "CT HC 1 0.3 0.1\nHC CT 1 0.3 0.2",
+    "nonbond_params": "CT HC 1 0.3 0.1\nHC CT 1 0.2 0.1",
+}
+
+
+@pytest.mark.parametrize("directive", ONCE)
+def test_a_type_with_two_values_is_refused_with_both_lines(tmp_path: Path, directive: str) -> None:
+    """GROMACS stops there with a warning; the same values again say nothing new (it stops at atom types)."""
+    first, *others = ONCE[directive].splitlines()
+    lines = [first, *others] if others else [TYPES.splitlines()[1], first]
+    head = DEFAULTS + (TYPES if others else TYPES.splitlines()[0] + "\n" + TYPES.splitlines()[2] + "\n")
+    number = (head + f"[ {directive} ]\n").count("\n") + 1
+    text = head + f"[ {directive} ]\n" + "\n".join(lines) + "\n" + FOUR + SYSTEM
+    with pytest.raises(InputError, match=rf"defined again with other values, .*top:{number}, ") as error:
+        read(tmp_path, text)
+    assert error.value.line == number + 1
+    assert read(tmp_path, text.replace(lines[1], lines[0])).n_atoms == 8
 
 
 def test_dihedral_types(tmp_path: Path) -> None:
@@ -291,16 +316,17 @@ def test_file_with_molecule_types_only(tmp_path: Path) -> None:
         ("[ bonds ]\n1 2 1\n", 2, r"bonds.*function 1.*1 \(C1\), 2 \(C2\).*CT CT.*bondtypes"),
         ("[ bonds ]\n1 2 1 0.1\n", 2, "found 1 parameters, expected 2"),
         ("[ bonds ]\n1 2 2 gb_99\n", 2, "expected 2|gb_99"),
-        ("[ bonds ]\n1 2 2 0.1 gk\n", 2, "expected numbers.*gk"),
+        ("[ bonds ]\n1 2 2 0.1 gk\n", 2, "'gk' is no number.*macro"),
         ("[ bonds ]\n1 9 1 0.1 5\n", 2, "outside 1-4"),
         ("[ bonds ]\n1 1 1 0.1 5\n", 2, "twice"),
+        ("[ bonds ]\n1 2 1 gb_27\n", 2, r"'gb_27' is no number \(a macro without its #define\?\)"),
         ("[ bonds ]\n1 2 77\n", 2, "77.*supported: 1, 2"),
         ("[ cmap ]\n", 1, r"\[ cmap \] is not supported; supported: .*bonds"),
         ("[ pairs ]\n1 4 2\n", 2, "no parameters"),
         ("[ moleculetype ]\nN 3\n[ atoms ]\n1 QQ 1 M A 1\n", 4, "'QQ'.*known: CT, HC"),
         ("[ moleculetype ]\nN 3\n[ atoms ]\n2 CT 1 M A 1\n", 4, "expected 1"),
         ("[ moleculetype ]\nM 3\n[ atoms ]\n1 CT 1 M A 1\n", 2, "defined twice"),
-        ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "second block"),
+        ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "again with"),
         ("[ molecules ]\nQ 1\n", 2, "'Q'; known: M"),
     ],
 )

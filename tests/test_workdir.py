@@ -82,7 +82,7 @@ def test_the_folder_of_a_backmapping_runs(gmx: str, files: Mixture, tmp_path: Pa
     assert (result.code, result.err) == (0, "")
     shutil.rmtree(files.folder)
     folder = folder.rename(tmp_path / "moved")
-    assert listing(folder) == sorted([*FILES, "ff"])
+    assert listing(folder) == sorted([*FILES, "include"])
     assert len((folder / "run.sh").read_text().splitlines()) == 3
     assert "#ifdef POSRES" in (folder / "topol.top").read_text()
     first = next(read_frames(tmp_path / "aa.xtc", n_atoms=156))
@@ -126,7 +126,7 @@ def test_an_index_of_molecule_types_and_other_names_of_gmx(files: Mixture, tmp_p
     assert all(re.search(r"^define +=  *-DSTIFF -DK=3$", text, re.M) for text in mdps(folder))
     write_workdir(folder, frame, topology, settings=settings)
     assert "#conf.gro.1#" in listing(folder)
-    assert f"gmx=${{GMX:-{program}}}" in (folder / "run.sh").read_text()
+    assert f"own={program}; gmx=${{GMX:-$own}}" in (folder / "run.sh").read_text()
     assert run(folder / "run.sh", GMX="false").returncode == 1
 
 
@@ -171,18 +171,117 @@ def test_includes_are_copied_wherever_they_lie(tmp_path: Path) -> None:
         path.write_text(text)
     copies = copy_topology(there / "topol.top", folder, include=[other])
     assert copies[0] == folder / "topol.top"
+    names = ("far.itp", "sub/x.itp", "sub/y.itp", "up.itp", "x.itp", "x_2.itp")
     assert sorted(p.relative_to(folder).as_posix() for p in copies) == [
-        *("far.itp", "sub/x.itp", "sub/y.itp", "topol.top", "up.itp", "x.itp", "x_2.itp"),
+        *(f"include/{name}" for name in names),
+        "topol.top",
     ]
     assert (folder / "topol.top").read_text() == (
-        '#include "x.itp"\n  #include  "sub/x.itp" ; mine\n#include "up.itp"\n#include "far.itp"\n#ifdef NO\n'
-        '#include "missing.itp"\n#endif\n'
+        '#include "include/x.itp"\n  #include  "include/sub/x.itp" ; mine\n#include "include/up.itp"\n'
+        '#include "include/far.itp"\n#ifdef NO\n#include "missing.itp"\n#endif\n'
     )
-    assert (
-        folder / "sub" / "x.itp"
-    ).read_text() == '#include "y.itp"\n#include "x.itp"\n#include "../far.itp"\n'
-    assert (folder / "up.itp").read_text() == '#include "x_2.itp"\n'
-    assert (folder / "x_2.itp").read_text() == "; the upper x\n"
+    copied = folder / "include"
+    assert (copied / "sub" / "x.itp").read_text() == (
+        '#include "y.itp"\n#include "x.itp"\n#include "../far.itp"\n'
+    )
+    assert (copied / "up.itp").read_text() == '#include "x_2.itp"\n'
+    assert (copied / "x_2.itp").read_text() == "; the upper x\n"
+
+
+def test_copies_are_the_same_byte_by_byte(tmp_path: Path) -> None:
+    """Whatever the encoding, of names too; only the names of included files change."""
+    latin, utf = (
+        "; by J. Müller, 1 Å\r\n".encode("latin-1"),
+        "; by J. Müller, 1 Å #include <x.itp>\n".encode(),
+    )
+    (tmp_path / "ff").mkdir()
+    (tmp_path / "ff" / "mü.itp").write_bytes(latin + utf + b"; no line end")
+    (tmp_path / "x.itp").write_text("; x\n")
+    (tmp_path / "topol.top").write_bytes(latin + '#include "ff/mü.itp"\n'.encode())
+    copies = copy_topology(tmp_path / "topol.top", tmp_path / "run")
+    assert [p.name for p in copies] == ["topol.top", "mü.itp"]
+    assert copies[0].read_bytes() == latin + '#include "include/ff/mü.itp"\n'.encode()
+    assert copies[1].read_bytes() == latin + utf + b"; no line end"
+
+
+def test_included_files_take_no_name_of_ours(gmx: str, files: Mixture, tmp_path: Path) -> None:
+    """Nor one of GROMACS: ``em.gro`` is what its first run writes."""
+    head, moltypes = (files.folder / "topol.top").read_text().split("[ moleculetype ]", 1)
+    (files.folder / "conf.gro").write_text(head)
+    ours = ("topol.top", "em.mdp", "run.sh", "index.ndx", "em.gro", "nvt.tpr")
+    for name in ours:
+        (files.folder / "more").mkdir(exist_ok=True)
+        (files.folder / "more" / name).write_text("; nothing\n")
+    included = "".join(f'#include "{name}"\n' for name in ours[1:])
+    (files.folder / "system.top").write_text(
+        f'#include "conf.gro"\n{included}#include "more/topol.top"\n[ moleculetype ]{moltypes}'
+    )
+    topology = read_topology(files.folder / "system.top", include=[files.folder / "more"])
+    frame = next(read_frames(files.folder / "aa.trr", n_atoms=156))
+    folder = tmp_path / "run"
+    settings = RelaxSettings(temperature=300)
+    write_workdir(folder, frame, topology, settings=settings, include=(files.folder / "more",))
+    assert listing(folder) == sorted([*FILES, "include"])
+    assert sorted(p.name for p in (folder / "include").iterdir()) == sorted(["conf.gro", "more", *ours[1:]])
+    assert len(read_structure(folder / "conf.gro").positions) == 156
+    shorter(folder)
+    done = run(folder / "run.sh")
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+ODD = [
+    "with blank",
+    "it's",
+    'a"b',
+    "$(touch x)",
+    "a;b",
+    "[exit]",
+    "{",
+    "line\nbreak",
+    "-n",
+    "back\\slash",
+    "`x`",
+]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_script_runs_whatever_folders_are_called(files: Mixture, tmp_path: Path, name: str) -> None:
+    """Both its own and that of GROMACS; nothing in a name is run."""
+    program = fake_gmx(tmp_path / name / "gmx_mpi", mpi="MPI")
+    topology = mixed.atoms_topology(files)
+    frame = next(read_frames(files.folder / "aa.trr", n_atoms=156))
+    folder = tmp_path / name / name
+    write_workdir(folder, frame, topology, settings=RelaxSettings(temperature=300, gmx=str(program)))
+    program.write_text('#!/bin/bash\necho "$PWD $*" >> "$LOG"\n')
+    called = tmp_path / "called"
+    done = run(folder / "run.sh", LOG=str(called))
+    assert done.returncode == 0, done.stderr
+    words = called.read_text().removesuffix("\n").split(f"\n{folder} ")
+    assert words[0] == f"{folder} grompp -f em.mdp -c conf.gro -p topol.top -n index.ndx -o em.tpr"
+    assert words[-1] == "mdrun -deffnm npt"
+    assert sorted(p.name for p in tmp_path.iterdir() if p != files.folder) == sorted(["called", name])
+
+
+def test_a_path_of_gromacs_holds_in_the_folder(
+    files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--gmx bin/gmx`` is meant from where the command runs, not from where the script stands."""
+    fake_gmx(tmp_path / "bin" / "gmx")
+    monkeypatch.chdir(tmp_path)
+    frame = next(read_frames(files.folder / "aa.trr", n_atoms=156))
+    settings = RelaxSettings(temperature=300, gmx="bin/gmx")
+    write_workdir(tmp_path / "run", frame, mixed.atoms_topology(files), settings=settings)
+    assert f"own={tmp_path}/bin/gmx;" in (tmp_path / "run" / "run.sh").read_text()
+
+
+@pytest.mark.parametrize("define", ["A=1\nref-t = 9", "A -DB", ""])
+def test_a_definition_adds_no_lines_to_run_parameters(files: Mixture, tmp_path: Path, define: str) -> None:
+    frame = next(read_frames(files.folder / "aa.trr", n_atoms=156))
+    settings = RelaxSettings(temperature=300)
+    with pytest.raises(InputError, match="a definition with blanks"):
+        write_workdir(
+            tmp_path / "run", frame, mixed.atoms_topology(files), settings=settings, defines=("X", define)
+        )
 
 
 def test_a_copied_force_field_of_gromacs_is_the_same(gmx: str, tmp_path: Path) -> None:
@@ -192,7 +291,7 @@ def test_a_copied_force_field_of_gromacs_is_the_same(gmx: str, tmp_path: Path) -
         "[ molecules ]\nSOL 2\n"
     )
     copy_topology(top, tmp_path / "run")
-    assert (tmp_path / "run" / "oplsaa.ff" / "ffnonbonded.itp").is_file()
+    assert (tmp_path / "run" / "include" / "oplsaa.ff" / "ffnonbonded.itp").is_file()
     one, other = read_topology(top), read_topology(tmp_path / "run" / "topol.top")
     assert one.nonbonded is not None
     assert other.nonbonded is not None

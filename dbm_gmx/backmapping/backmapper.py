@@ -20,6 +20,7 @@ from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield.constraints import h_bond_notes
 from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, Workers, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
@@ -290,6 +291,15 @@ def warn_if_assumed(conditions: Conditions) -> None:
         log.warning("no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature)
 
 
+def warn_of_names(system: System, conditions: Conditions) -> None:
+    """Say where ``constraints = h-bonds`` fixes other bonds than those of hydrogens, as in GROMACS."""
+    if conditions.constraints != "h-bonds":
+        return
+    for moltype in {match.moltype.name: match.moltype for match in system.matches}.values():
+        for note in h_bond_notes(moltype):
+            log.warning("%s", note)
+
+
 def make_backmapper(
     system: System, method: Method, *, chirality: Chirality | None = None, frames: int | None = None
 ) -> Backmapper:
@@ -314,6 +324,7 @@ def make_backmapper(
     """
     settings, conditions = method.settings, method.conditions
     check_settings(settings)
+    warn_of_names(system, conditions)
     mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
     if settings.uses_network:
         from dbm_gmx.backmapping.network_stage import read_network

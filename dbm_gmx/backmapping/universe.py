@@ -18,6 +18,7 @@ from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
 from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
@@ -122,7 +123,11 @@ def _cg_topology(beads: mda.Universe, atomistic: Topology | None, mappings: dict
     if atomistic is None:
         raise InputError("the Universe knows no molecule types (read a .tpr): give a topology and mappings")
     moltypes = {name: _beads(name, mapping.names) for name, mapping in mappings.items()}
-    return Topology(moltypes, atomistic.molecules)
+    topology = Topology(moltypes, atomistic.molecules)
+    if hasattr(beads.atoms, "names") and len(beads.atoms) == topology.n_atoms:
+        named = Named([str(name) for name in beads.atoms.names], "the Universe", what="beads")
+        check_names(topology, named, "the mapping")
+    return topology
 
 
 def _beads(name: str, names: Sequence[str]) -> MoleculeType:

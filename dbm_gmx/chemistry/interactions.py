@@ -1,6 +1,7 @@
 """The table of interaction types of GROMACS: how each is written, and what it makes of the atoms.
 
-Reference: GROMACS manual, "Topology file", table of interaction types.
+Reference: GROMACS manual, "Topology file", table of interaction types; which bonds can become constraints is
+what grompp does (function types 1 to 4).
 """
 
 from __future__ import annotations
@@ -27,20 +28,24 @@ class Interaction:
         or ``virtual``.
     angle
         The first parameter is an angle, in degrees.
+    convertible
+        A bond that ``constraints`` of an ``.mdp`` can turn into one of fixed length; that is its first
+        parameter.
     """
 
     atoms: int
     parameters: int
     edge: str = ""
     angle: bool = False
+    convertible: bool = False
 
 
 INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
     "bonds": {
-        1: Interaction(2, 2, "bond"),
-        2: Interaction(2, 2, "bond"),
-        3: Interaction(2, 3, "bond"),
-        4: Interaction(2, 3, "bond"),
+        1: Interaction(2, 2, "bond", convertible=True),
+        2: Interaction(2, 2, "bond", convertible=True),
+        3: Interaction(2, 3, "bond", convertible=True),
+        4: Interaction(2, 3, "bond", convertible=True),
         5: Interaction(2, 0, "bond"),
         6: Interaction(2, 2),
         7: Interaction(2, 2, "bond"),

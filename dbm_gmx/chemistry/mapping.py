@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.names import Named, check_molecule_names
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
-
-log = logging.getLogger(__name__)
-
 
 TIE = 0.01  # shares this close are a tie: masses in mapping files are rounded
 
@@ -218,7 +215,7 @@ def map_positions(mapping: Mapping, positions: ArrayLike) -> FloatArray:
 def match_beads(cg: Topology, aa: Topology, mappings: MappingABC[str, Mapping]) -> tuple[Match, ...]:
     """Compare a CG with an atomistic system: the same molecules in the same order, bead for bead.
 
-    Bead names that differ are logged, once for each molecule type.
+    Names of beads that differ are warned of, once for each molecule type.
 
     Parameters
     ----------
@@ -234,7 +231,7 @@ def match_beads(cg: Topology, aa: Topology, mappings: MappingABC[str, Mapping]) 
     Raises
     ------
     InputError
-        Listing everything that does not fit.
+        Listing everything that does not fit; or beads in another order.
     """
     alias = {m.cg_molecule: name for name, m in mappings.items() if m.cg_molecule}
     beads = _runs(
@@ -296,14 +293,9 @@ def _misfits(cg: MoleculeType, aa: MoleculeType, mapping: Mapping | None) -> lis
 
 
 def _compare_names(cg: MoleculeType, mapping: Mapping) -> None:
-    pairs = enumerate(zip(cg.names, mapping.names, strict=True), 1)
-    differ = [f"{i} {a}/{b}" for i, (a, b) in pairs if a != b]
-    if differ:
-        log.warning(
-            "%s: bead names of the CG topology and the mapping differ (%s); beads are taken in order",
-            mapping.molecule,
-            ", ".join(differ[:5]) + (", ..." if len(differ) > 5 else ""),
-        )
+    """Warn of other names of beads in the mapping, and refuse another order."""
+    named = Named(mapping.names, f"the mapping of {mapping.molecule}", what="beads")
+    check_molecule_names(cg, named, "the CG topology")
 
 
 def _matches(

@@ -106,6 +106,40 @@ def make_whole(positions: Floats, box: FloatArray, bonds: IntArray) -> Floats:
     return (raw + moved).astype(positions.dtype)
 
 
+def refuse_periodic(whole: Positions, box: FloatArray, bonds: IntArray, name: str) -> None:
+    """Refuse molecules that are bonded to images of their own.
+
+    Parameters
+    ----------
+    whole
+        (copies, n, 3) nm, of :func:`make_whole`: only a bond that closes a circle can go to another image.
+    box, bonds
+        As there.
+    name
+        Of the molecule type.
+
+    Raises
+    ------
+    InputError
+        Naming the molecule and the bond.
+    """
+    parent = _parents(whole.shape[1], bonds)
+    i, j = np.asarray(bonds, np.int64).reshape(-1, 2).T
+    closing = (parent[i] != j) & (parent[j] != i)
+    if not closing.any() or not box.any():
+        return
+    i, j = i[closing], j[closing]
+    apart = np.asarray(whole[:, j] - whole[:, i], np.float64)
+    off = np.linalg.norm(apart - minimum_image(apart, box), axis=-1)
+    if off.max(initial=0.0) < 0.1 * np.linalg.norm(reduced_cell(box), axis=1).min():
+        return
+    copy, bond = np.unravel_index(off.argmax(), off.shape)
+    raise InputError(
+        f"molecule {copy + 1} of {name} is bonded to its own periodic image "
+        f"(bond {i[bond] + 1}-{j[bond] + 1}); such molecules are not supported"
+    )
+
+
 def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
     parts = []

@@ -22,7 +22,7 @@ from dbm_gmx.chemistry.mapping import (
     mapped_molecules,
     match_beads,
 )
-from dbm_gmx.chemistry.periodic import make_whole, minimum_image, whole_molecules
+from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
 
 log = logging.getLogger(__name__)
@@ -122,11 +122,19 @@ def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:
 
 
 def whole_beads(system: System, frame: Frame) -> Float32Array:
-    """(m, 3) beads with all molecules whole; the first bead of each stays where it is."""
+    """(m, 3) beads with all molecules whole; the first bead of each stays where it is.
+
+    Raises
+    ------
+    InputError
+        If a molecule is bonded to an image of its own.
+    """
     parts = []
     for match in system.matches:
         edges = np.array(bead_graph(match.mapping, match.moltype).edges, np.int64).reshape(-1, 2)
-        parts.append(make_whole(match.beads(frame.positions), frame.box, edges).reshape(-1, 3))
+        whole = make_whole(match.beads(frame.positions), frame.box, edges)
+        refuse_periodic(whole, frame.box, edges, f"{match.moltype.name} (beads)")
+        parts.append(whole.reshape(-1, 3))
     return np.concatenate(parts)
 
 
@@ -149,10 +157,16 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
     Returns
     -------
     (m, 3) beads, nm, of molecules made whole about their first atom.
+
+    Raises
+    ------
+    InputError
+        If a molecule is bonded to an image of its own.
     """
     parts = []
     for match in matches:
         whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
+        refuse_periodic(whole, frame.box, match.moltype.bonds, match.moltype.name)
         parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
     return np.concatenate(parts).astype(np.float32)
 

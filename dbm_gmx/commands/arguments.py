@@ -31,6 +31,7 @@ from dbm_gmx.options import (
     Inputs,
     Limits,
     Method,
+    Preprocessor,
     RelaxSettings,
     Settings,
 )
@@ -159,7 +160,13 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="FILE",
         help="beads: .xtc, .trr, .gro, .pdb (the frame in -s)",
     )
-    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where -s is no .tpr")
+    add(
+        "-cp",
+        "--cg-topology",
+        type=Path,
+        metavar="FILE",
+        help="beads: .top, or .itp of the only molecule, where -s is no .tpr",
+    )
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the library of molecules)")
     add_mapping(command)
     add(
@@ -469,9 +476,9 @@ def record_of(options: Namespace, record: type[Record]) -> Record:
 def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
     """The input files and how the atoms are put back.
 
-    What the ``.mdp`` defines is defined in the topology too.
+    What the ``.mdp`` tells the preprocessor holds for the topology too.
     """
-    conditions, defines = conditions_of(options)
+    conditions, told = conditions_of(options)
     inputs = record_of(options, Inputs)
     method = Method(
         settings=record_of(options, Settings),
@@ -480,7 +487,7 @@ def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
         channels=options.channels,
         limits=limits_of(options) if hasattr(options, "allow") else Limits(),
     )
-    return replace(inputs, defines=(*defines, *inputs.defines)), method
+    return told_as_well(inputs, told), method
 
 
 def limits_of(options: Namespace) -> Limits:
@@ -494,14 +501,21 @@ def limits_of(options: Namespace) -> Limits:
     return Limits(**dict(options.thresholds), allowed=tuple(rule for rule in RULES if rule in allowed))
 
 
-def conditions_of(options: Namespace) -> tuple[Conditions, tuple[str, ...]]:
-    """The ensemble, and what the ``.mdp`` defines for the topology; options go before the ``.mdp``."""
-    conditions = Conditions(source=ASSUMED)
-    defines: tuple[str, ...] = ()
+Preprocessed = TypeVar("Preprocessed", Inputs, EvaluateInputs, AtomInputs)
+
+
+def told_as_well(inputs: Preprocessed, told: Preprocessor) -> Preprocessed:
+    """The inputs with what an ``.mdp`` tells the preprocessor beside the options, which go first."""
+    return replace(inputs, defines=(*told.defines, *inputs.defines), include=(*inputs.include, *told.include))
+
+
+def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
+    """The ensemble, and what the ``.mdp`` tells the preprocessor; options go before the ``.mdp``."""
+    conditions, told = Conditions(source=ASSUMED), Preprocessor()
     if options.mdp is not None:
         from dbm_gmx.files.mdp import read_mdp
 
-        conditions, defines = read_mdp(options.mdp)
+        conditions, told = read_mdp(options.mdp)
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
@@ -512,4 +526,4 @@ def conditions_of(options: Namespace) -> tuple[Conditions, tuple[str, ...]]:
             rcoulomb=options.cutoff,
             rvdw_switch=None if start is None else max(0.0, start + moved),
         )
-    return conditions, defines
+    return conditions, told

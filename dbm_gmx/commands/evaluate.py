@@ -22,6 +22,7 @@ from dbm_gmx.commands.arguments import (
     crew_of,
     limits_of,
     record_of,
+    told_as_well,
 )
 from dbm_gmx.errors import ExitCode
 from dbm_gmx.options import EvaluateInputs
@@ -99,11 +100,11 @@ def run(options: Namespace) -> int:
     folder = options.output if options.output or options.json else Path("report")
     if folder is not None:
         check_folder(folder)
-    conditions, defines = conditions_of(options)
+    conditions, told = conditions_of(options)
     inputs = record_of(options, EvaluateInputs)
     with crew_of(options) as crew:
         evaluation = evaluate(
-            replace(inputs, defines=(*defines, *inputs.defines), limits=limits_of(options)),
+            replace(told_as_well(inputs, told), limits=limits_of(options)),
             conditions=conditions,
             slow=tuple(part for part in SLOW if part not in options.left_out),
             seed=options.seed,

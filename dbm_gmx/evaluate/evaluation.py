@@ -21,7 +21,7 @@ from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.structure import compare_names, structure_frames
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
@@ -232,6 +232,7 @@ def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
     if _is_conformer(path, system):
         note = f"{path.name} says which chirality the stereocentres should have, nothing else"
         return None, reference_chirality(system, path), [note]
+    compare_names(system.topology, path)
     reference = _measured(setup, REFERENCE, path, {})
     return reference, infer_chirality(system, reference.frames[0].positions, {}), []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from itertools import count as numbers
 from pathlib import Path
 
 import numpy as np
@@ -63,16 +65,27 @@ def write_worst(evaluation: Evaluation, folder: Path) -> list[Place]:
     Each file has the whole molecules a fault is about, next to each other.
     """
     places = []
-    for candidate in evaluation.candidates:
+    names = file_names([candidate.label for candidate in evaluation.candidates])
+    for candidate, start in zip(evaluation.candidates, names, strict=True):
         for rule in IN_FRAMES:
             for number, (frame, fault) in enumerate(_worst(candidate, rule), 1):
                 folder.mkdir(exist_ok=True)
-                name = f"{slug(candidate.label)}_{rule}_{number}.pdb"
+                name = f"{start}_{rule}_{number}.pdb"
                 places.append(_write(evaluation.system.topology, candidate, frame, fault, folder / name))
     if places:
-        (folder / "look.pml").write_text(_pymol(places))
-        (folder / "look.tcl").write_text(_vmd(places))
+        (folder / "look.pml").write_text(pymol_script(places))
+        (folder / "look.tcl").write_text(vmd_script(places))
     return places
+
+
+def file_names(labels: Sequence[str]) -> list[str]:
+    """Return the begin of a file name for each label, no two alike."""
+    taken: list[str] = []
+    for label in labels:
+        wanted = slug(label)
+        others = (f"{wanted}_{k}" for k in numbers(2))
+        taken.append(next(name for name in chain([wanted], others) if name not in taken))
+    return taken
 
 
 def _worst(candidate: Trajectory, rule: str) -> list[tuple[Frame, Fault]]:
@@ -165,25 +178,36 @@ def _words(topology: Topology, fault: Fault) -> str:
 # --- scripts -----------------------------------------------------------------------------------------
 
 
-def _pymol(places: Sequence[Place]) -> str:
+def pymol_script(places: Sequence[Place]) -> str:
+    """Return the script for PyMOL."""
     lines = ["# pymol look.pml (in this folder)", "set connect_mode, 1", "bg_color white"]
     for place in places:
         name = Path(place.file).stem
         chosen = f"{name} and id {'+'.join(map(str, place.atoms))}"
-        lines += [f"# {place.label}, {place.time:g} ps: {place.words}", f"load {place.file}, {name}"]
+        lines += [comment(f"{place.label}, {place.time:g} ps: {place.words}"), f"load {place.file}, {name}"]
         lines += [f"show sticks, {name}", f"show spheres, {chosen}"]
         lines += [f"set sphere_scale, 0.35, {name}", f"color red, {chosen} and elem C", f"disable {name}"]
     first = Path(places[0].file).stem
     return "\n".join([*lines, f"enable {first}", f"zoom {first} and id {places[0].atoms[0]}, 8", ""])
 
 
-def _vmd(places: Sequence[Place]) -> str:
+def comment(text: str) -> str:
+    """A text as one line of a script that no program takes for more, in Tcl, Python and PyMOL.
+
+    What cannot be printed (line breaks) becomes a blank.  A backslash at the end of a line would join the
+    next one to it.
+    """
+    return "# " + "".join(c if c.isprintable() else " " for c in text).replace("\\", "/")
+
+
+def vmd_script(places: Sequence[Place]) -> str:
+    """Return the script for VMD, in Tcl."""
     return "\n".join(["# vmd -e look.tcl (in this folder)", *_vmd_lines(places), "display resetview", ""])
 
 
 def _vmd_lines(places: Sequence[Place]) -> Iterator[str]:
     for number, place in enumerate(places):
-        yield f"# {place.label}, {place.time:g} ps: {place.words}"
+        yield comment(f"{place.label}, {place.time:g} ps: {place.words}")
         yield f"set m [mol new {place.file} type pdb waitfor all autobonds off]"
         yield "set all [atomselect $m all]"
         yield f"$all setbonds {{{' '.join(f'{{{row}}}' for row in _neighbours(place))}}}"

@@ -10,13 +10,14 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
 from dbm_gmx.chemistry.stereo import Chirality, chirality_of, known_states, stereo_elements, usual_states
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.structure import compare_names, names_of, structure_frames
 
 Conformer = Frame | str | Path
 
@@ -94,6 +95,8 @@ def given_chirality(
     if reference is not None:
         frame, path = _open(reference)
         whole = len(frame.positions) == system.n_atoms
+        if whole and path is not None:
+            compare_names(system.topology, path)
         found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, path)
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
@@ -137,6 +140,9 @@ def _chirality_of_molecule(
     wrong = [moltype for moltype in moltypes if moltype.n_atoms != len(frame.positions)]
     if wrong:
         raise InputError(_no_fit(frame, wrong), path=path)
+    if path is not None:
+        for moltype in moltypes:
+            check_molecule_names(moltype, names_of(path))
     return {moltype.name: _chirality(moltype, frame.positions[None], frame.box) for moltype in moltypes}
 
 

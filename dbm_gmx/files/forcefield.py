@@ -16,10 +16,22 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, Interaction, atoms_of
 from dbm_gmx.chemistry.topology import NonBonded
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.preprocess import Line
 
 Parameters = tuple[float, ...]
-BondedTable = dict[tuple[str, ...], tuple[int, list[Parameters]]]
+
+
+@dataclass(frozen=True, slots=True)
+class BondedType:
+    """An entry of a table: its place there, its parameters (multiple dihedrals have several), its line."""
+
+    order: int
+    parameters: list[Parameters]
+    line: Line
+
+
+BondedTable = dict[tuple[str, ...], BondedType]
 
 
 TYPES = {"bondtypes": "bonds", "constrainttypes": "constraints", "angletypes": "angles"}
@@ -42,8 +54,7 @@ class AtomType:
 class ForceField:
     """The tables of a force field.
 
-    ``bonded`` is keyed by directive and function, its tables by bonded types in both directions;
-    a value is its place in the file and its parameters, several only for multiple dihedrals.
+    ``bonded`` is keyed by directive and function, its tables by bonded types in both directions.
     Without ``nonbonded`` the file has molecule types only and nothing can be looked up.  ``row``
     is the row of an atom type in ``nonbonded``.
     """
@@ -57,7 +68,7 @@ class ForceField:
 
 def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
     """Make the tables from the lines of each directive in :data:`FIELD`."""
-    atomtypes = dict(_atom_type(line) for line in lines["atomtypes"])
+    atomtypes = _atom_types(lines["atomtypes"])
     bonded: dict[tuple[str, int], BondedTable] = {}
     for name, directive in TYPES.items():
         for line in lines[name]:
@@ -69,10 +80,9 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
         return ForceField(atomtypes, bonded)
     rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
     pairs: dict[tuple[str, str], Parameters] = {}
-    for line in lines["pairtypes"]:
-        first, second, values = _type_pair(line, atomtypes)
+    for (first, second), values in _type_pairs(lines["pairtypes"], atomtypes).items():
         pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule)
-    c6, c12 = _matrices(atomtypes, lines["nonbond_params"], rule=rule)
+    c6, c12 = _matrices(atomtypes, _type_pairs(lines["nonbond_params"], atomtypes), rule=rule)
     nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
     return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
 
@@ -90,6 +100,25 @@ def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
     fudges = line.floats(rest[1:3])
     generate = bool(rest) and rest[0].lower().startswith("y")
     return int(rule), generate, fudges[0] if fudges else 1.0, fudges[1] if len(fudges) > 1 else 1.0
+
+
+def _atom_types(lines: list[Line]) -> dict[str, AtomType]:
+    found: dict[str, AtomType] = {}
+    where: dict[str, Line] = {}
+    for line in lines:
+        name, atom_type = _atom_type(line)
+        if found.setdefault(name, atom_type) != atom_type:
+            raise _defined_twice(f"atom type {name}", line, where[name])
+        where.setdefault(name, line)
+    return found
+
+
+def _defined_twice(what: str, line: Line, first: Line) -> InputError:
+    """Return the error for a type that has other values than before; grompp stops there, too."""
+    return line.error(
+        f"{what} is defined again with other values, {line.text!r}; the first time is {first.path}:"
+        f"{first.number}, {first.text!r}. Keep one of them"
+    )
 
 
 def _atom_type(line: Line) -> tuple[str, AtomType]:
@@ -113,21 +142,24 @@ def _atom_type(line: Line) -> tuple[str, AtomType]:
 
 
 def _add_bonded_type(line: Line, directive: str, bonded: dict[tuple[str, int], BondedTable]) -> None:
-    """Add a bond, constraint or angle type; a later line overrides an earlier one."""
+    """Add a bond, constraint or angle type."""
     n = atoms_of(directive)
     fields = line.fields(n + 1, f"{n} types, a function type and parameters")
     function = line.integers(fields[n : n + 1])[0]
     parameters = _state_a(fields[n + 1 :], interaction_of(directive, function, line), line)
     names = tuple(fields[:n])
     table = bonded.setdefault((directive, function), {})
-    table[names] = table[names[::-1]] = len(table), [parameters]
+    known = table.setdefault(names, BondedType(len(table), [parameters], line))
+    if known.parameters != [parameters]:
+        raise _defined_twice(f"{directive[:-1]} type {' '.join(names)}", line, known.line)
+    table.setdefault(names[::-1], known)
 
 
 def _add_dihedral_types(lines: list[Line], bonded: dict[tuple[str, int], BondedTable]) -> None:
     """Add dihedral types.
 
-    Consecutive lines of function 9 for the same types add up; a later line of another function
-    replaces the earlier one in its place, and a second block of function 9 is refused (grompp).
+    Consecutive lines of function 9 for the same types add up; a second block of them with other values is
+    refused, as grompp does, and so is a second line of another function.
     """
     previous: tuple[tuple[str, ...], int] | None = None
     for line in lines:
@@ -135,13 +167,17 @@ def _add_dihedral_types(lines: list[Line], bonded: dict[tuple[str, int], BondedT
         parameters = _state_a(texts, interaction_of("dihedrals", function, line), line)
         # functions 1 and 9 are the same interaction and share one table in grompp
         table = bonded.setdefault(("dihedrals", 1 if function == 9 else function), {})
-        order, rows = table.get(names, (len(table), []))
-        if function == 9 and rows and previous != (names, 9) and rows != [parameters]:
-            raise line.error(f"second block of dihedrals 9 for types {' '.join(names)}; keep them together")
-        if function != 9 or previous != (names, 9):
-            rows.clear()
-        rows.append(parameters)
-        table[names] = table[names[::-1]] = order, rows
+        known = table.get(names)
+        if known is None:
+            table[names] = table[names[::-1]] = BondedType(len(table), [parameters], line)
+        elif (function, previous) == (9, (names, 9)):
+            known.parameters.append(parameters)
+        elif known.parameters != [parameters]:
+            hint = " (lines of dihedrals 9 stand together)" if function == 9 else ""
+            raise _defined_twice(f"dihedral type {' '.join(names)}{hint}", line, known.line)
+        else:  # the same again: what follows adds nothing to it
+            previous = None
+            continue
         previous = names, function
 
 
@@ -159,12 +195,25 @@ def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
 
 def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
     """Return the parameters of state A; those of state B may follow."""
-    n = form.parameters
+    n, values = form.parameters, line.floats(texts)
     if len(texts) not in (n, 2 * n):
         raise line.error(
             f"{line.text!r}: found {len(texts)} parameters, expected {n} (or {2 * n} with state B)"
         )
-    return line.floats(texts)[:n]
+    return values[:n]
+
+
+def _type_pairs(lines: list[Line], atomtypes: dict[str, AtomType]) -> dict[tuple[str, str], Parameters]:
+    """Return the parameters of pairs of types, each pair in the one order in which it is given."""
+    found: dict[tuple[str, str], Parameters] = {}
+    where: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        first, second, values = _type_pair(line, atomtypes)
+        key = (second, first) if (second, first) in found else (first, second)
+        if found.setdefault(key, values) != values:
+            raise _defined_twice(f"the pair of types {first} {second}", line, where[key])
+        where.setdefault(key, line)
+    return found
 
 
 def _type_pair(line: Line, atomtypes: dict[str, AtomType]) -> tuple[str, str, Parameters]:
@@ -194,7 +243,7 @@ def _c6_c12(v: float, w: float, *, rule: int) -> Parameters:
 
 
 def _matrices(
-    atomtypes: dict[str, AtomType], overrides: list[Line], *, rule: int
+    atomtypes: dict[str, AtomType], overrides: dict[tuple[str, str], Parameters], *, rule: int
 ) -> tuple[FloatArray, FloatArray]:
     """Return (t, t) c6 and c12 (GROMACS manual, "Non-bonded interactions: combination rules")."""
     v = np.array([t.v for t in atomtypes.values()], np.float64)
@@ -208,8 +257,7 @@ def _matrices(
         attractive = (v >= 0)[:, None] & (v >= 0)[None, :]
         c6, c12 = np.where(attractive, 4 * second * sigma**6, 0.0), 4 * second * sigma**12
     row = {name: i for i, name in enumerate(atomtypes)}
-    for line in overrides:
-        first, other, values = _type_pair(line, atomtypes)
+    for (first, other), values in overrides.items():
         i, j = row[first], row[other]
         c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = _c6_c12(*values, rule=rule)
     return c6, c12
@@ -257,7 +305,8 @@ def looked_up_parameters(
         table = tables.bonded.get(
             (directive, 1 if (directive, function) == ("dihedrals", 9) else function), {}
         )
-        found = _dihedral(bonded, table) if directive == "dihedrals" else table.get(bonded, (0, []))[1]
+        known = _dihedral(bonded, table) if directive == "dihedrals" else table.get(bonded)
+        found = [] if known is None else known.parameters
     if not found:
         names = ", ".join(f"{i + 1} ({graph.nodes[i]['name']})" for i in atoms)
         raise line.error(
@@ -267,7 +316,7 @@ def looked_up_parameters(
     return found
 
 
-def _dihedral(types: tuple[str, ...], table: BondedTable) -> list[Parameters]:
+def _dihedral(types: tuple[str, ...], table: BondedTable) -> BondedType | None:
     """Return the best match: fewest wildcards, then first in the file (grompp 2022)."""
     for wildcards in range(5):
         patterns = (
@@ -275,8 +324,8 @@ def _dihedral(types: tuple[str, ...], table: BondedTable) -> list[Parameters]:
             for hidden in combinations(range(4), wildcards)
         )
         if found := [table[pattern] for pattern in patterns if pattern in table]:
-            return min(found, key=lambda entry: entry[0])[1]
-    return []
+            return min(found, key=lambda entry: entry.order)
+    return None
 
 
 def _pair(types: tuple[str, ...], tables: ForceField) -> list[Parameters]:

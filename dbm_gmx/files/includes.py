@@ -11,6 +11,12 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.preprocess import include_folders
 
+INCLUDED = "include"
+"""Folder of the copies beside the topology: there no file has the name of one of ours, or of GROMACS."""
+
+BYTES = "latin-1"
+"""Copies are the same byte by byte, whatever the encoding of a file: each byte is a letter here."""
+
 _INCLUDE = re.compile(r"""(\s*#\s*include\s+)["<]([^">]+)[">](.*)""", re.DOTALL)
 
 
@@ -28,7 +34,7 @@ def copy_topology(
     include
         More folders to look for ``#include``.
     name
-        Of the copy.  An included file keeps its relative path, where that stays within the folder.
+        Of the copy.  An included file keeps its relative path within :data:`INCLUDED`, where it has one.
 
     Returns
     -------
@@ -46,7 +52,7 @@ def copy_topology(
         target = folder / place
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(target) as part:
-            part.write_text(text)
+            part.write_bytes(text.encode(BYTES))
     return [folder / place for place in places.values()]
 
 
@@ -76,21 +82,22 @@ def _lines(
 ) -> Iterator[str]:
     """Yield the lines of a file, its includes naming the copies; files not met before join those waiting."""
     try:
-        text = source.read_text(errors="surrogateescape")
+        text = source.read_bytes().decode(BYTES)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=source) from error
-    for line in text.splitlines(keepends=True):
+    for line in re.findall(r"[^\n]*\n|[^\n]+", text):
         match = _INCLUDE.match(line)
-        found = match and _find(match[2], (source.parent, *folders))
+        wanted = "" if match is None else os.fsdecode(match[2].encode(BYTES))
+        found = match and _find(wanted, (source.parent, *folders))
         if not match or not found:
             yield line
             continue
         if found.resolve() not in places:
-            beside = place.parent if (source.parent / match[2]).is_file() else PurePosixPath()
-            places[found.resolve()] = _free(match[2], beside, set(places.values()))
+            beside = place.parent if (source.parent / wanted).is_file() else PurePosixPath()
+            places[found.resolve()] = _free(wanted, beside, set(places.values()))
             waiting.append(found)
         there = os.path.relpath(places[found.resolve()], place.parent)
-        yield f'{match[1]}"{there}"{match[3]}'
+        yield f'{match[1]}"{os.fsencode(there).decode(BYTES)}"{match[3]}'
 
 
 def _find(name: str, folders: Sequence[Path]) -> Path | None:
@@ -98,10 +105,12 @@ def _find(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def _free(name: str, beside: PurePosixPath, taken: set[PurePosixPath]) -> PurePosixPath:
-    """Return where a copy goes: its path within the folder, else its name, with a number if taken."""
-    wanted = PurePosixPath(os.path.normpath(beside / name))
+    """Return where a copy goes: its path within the folder of includes, else its name, numbered if taken."""
+    below = beside.relative_to(INCLUDED) if beside.is_relative_to(INCLUDED) else PurePosixPath()
+    wanted = PurePosixPath(os.path.normpath(below / name))
     if wanted.is_absolute() or ".." in wanted.parts:
         wanted = PurePosixPath(wanted.name)
+    wanted = INCLUDED / wanted
     place, number = wanted, 1
     while place in taken:
         number += 1

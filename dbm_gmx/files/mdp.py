@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.options import ASSUMED, Conditions
+from dbm_gmx.options import ASSUMED, CONSTRAINTS, Conditions, Preprocessor
 
 log = logging.getLogger(__name__)
 
@@ -19,13 +19,7 @@ LONG_RANGE = ("pme", "p3m", "ewald")
 SHIFTED = ("potentialshift", "potentialshiftverlet", "none")
 """Modifiers of Lennard-Jones; a potential that jumps at the cut-off has the same forces as a shifted one."""
 
-CONSTRAINED = {
-    "none": "none",
-    "hbonds": "h-bonds",
-    "allbonds": "all-bonds",
-    "hangles": "all-bonds",
-    "allangles": "all-bonds",
-}
+CONSTRAINED = {name.replace("-", ""): name for name in CONSTRAINTS}
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,12 @@ class Entry:
         return values[0]
 
 
-def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
+def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
     """Read temperature, cut-offs and constraints.
 
     What the file leaves out is what GROMACS takes then, but for ``constraints``: bonds vibrate only where the
-    file says so.  ``-`` and ``_`` and the case of keys and names
-    make no difference.
+    file says so.  That is warned of, and so is all else that the distribution of the atoms will not have of
+    the run.  ``-`` and ``_`` and the case of keys and names make no difference.
 
     Parameters
     ----------
@@ -74,13 +68,13 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     Returns
     -------
     The conditions, their source :data:`~dbm_gmx.options.ASSUMED` where there is no ``ref-t``, and the
-    names it defines for the preprocessor of the ``.top`` (without ``-D``).
+    names it defines and the folders it names for the preprocessor of the ``.top``.
 
     Raises
     ------
     InputError
         With the line: values that cannot be read or stand for nothing that can be sampled, among them
-        several different temperatures.
+        several different temperatures, periodic molecules, and bonds made anharmonic.
 
     Notes
     -----
@@ -88,11 +82,13 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     """
     path = Path(path)
     entries = mdp_entries(path)
+    _refuse_unsupported(entries)
+    _say_left_out(entries)
     conditions = Conditions(
         rvdw=_positive(entries, "rvdw", 1.0),
         rcoulomb=_positive(entries, "rcoulomb", 1.0),
         epsilon_r=_positive(entries, "epsilon-r", 1.0),
-        constraints=_constraints(entries),
+        constraints=_constraints(entries, path),
         source=ASSUMED,
     )
     conditions = replace(
@@ -102,7 +98,7 @@ def read_mdp(path: str | Path) -> tuple[Conditions, tuple[str, ...]]:
     )
     if "ref-t" in entries:
         conditions = replace(conditions, temperature=mdp_temperature(entries["ref-t"]), source=path.name)
-    return conditions, mdp_defines(entries)
+    return conditions, Preprocessor(mdp_defines(entries), mdp_include(entries))
 
 
 def mdp_key(line: str) -> str:
@@ -162,17 +158,68 @@ def mdp_temperature(entry: Entry) -> float:
     return values[0]
 
 
-def _constraints(entries: dict[str, Entry]) -> str:
+UNSUPPORTED = {
+    "periodic-molecules": "molecules that are bonded to their own images cannot be treated",
+    "morse": "bonds cannot be made Morse potentials; write them as such ([ bonds ] of type 3)",
+}
+"""Switches that stand for another Hamiltonian; with ``yes`` a file is refused."""
+
+OFF = frozenset({"no", "none", "off", "0", "0.0", "false"})
+"""Values of a switch that is off, in lower case."""
+
+LEFT_OUT = {
+    "free-energy": "state A is sampled, without a lambda",
+    "freezegrps": "no atom is frozen",
+    "nwall": "there are no walls",
+    "pull": "nothing is pulled",
+    "awh": "there is no bias",
+    "rotation": "there is no enforced rotation",
+    "disre": "there are no distance restraints",
+    "orire": "there are no orientation restraints",
+    "electric-field-x": "there is no field",
+    "electric-field-y": "there is no field",
+    "electric-field-z": "there is no field",
+    "qmmm": "all atoms are classical",
+    "qmmm-cp2k-active": "all atoms are classical",
+    "density-guided-simulation-active": "there is no density",
+}
+"""What of a run the distribution of the atoms does not have, and what it has in its place."""
+
+
+def _refuse_unsupported(entries: dict[str, Entry]) -> None:
+    for key, reason in UNSUPPORTED.items():
+        entry = entries.get(key)
+        if entry is not None and entry.text.lower() not in OFF:
+            raise entry.error(f"{key} = {entry.text}: {reason}")
+
+
+def _say_left_out(entries: dict[str, Entry]) -> None:
+    """Warn of everything that is not sampled as the run has it."""
+    for entry in (entries[key] for key in LEFT_OUT if key in entries):
+        if not set(entry.text.lower().split()) <= OFF:
+            _say(entry, LEFT_OUT[entry.key])
+    pbc = entries.get("pbc")
+    if pbc is not None and pbc.text.lower() != "xyz":
+        _say(pbc, "the box is taken as periodic in all directions")
+
+
+def _say(entry: Entry, what: str) -> None:
+    log.warning("%s:%d: %s = %s: %s", entry.path, entry.line, entry.key, entry.text, what)
+
+
+def _constraints(entries: dict[str, Entry], path: Path) -> str:
     if "constraints" not in entries:
+        log.warning(
+            "%s: says nothing of constraints: all bonds are taken as of fixed length, where GROMACS fixes "
+            "none (constraints = none says so)",
+            path,
+        )
         return "all-bonds"
     entry = entries["constraints"]
     name = _plain(entry)
     if name not in CONSTRAINED:
-        raise entry.error(
-            f"constraints: no {entry.text!r}; there are none, h-bonds, all-bonds, h-angles, all-angles"
-        )
-    if name.endswith("angles"):
-        log.info("%s:%d: constraints = %s: angles are not fixed", entry.path, entry.line, entry.text)
+        which = "not supported" if name in ("hangles", "allangles") else "unknown"
+        raise entry.error(f"constraints: {entry.text!r} is {which}; possible are {', '.join(CONSTRAINTS)}")
     return CONSTRAINED[name]
 
 
@@ -218,13 +265,7 @@ def _switch(entries: dict[str, Entry], cutoff: float) -> float | None:
     if other is None and modifier is not None and _plain(modifier) not in SHIFTED:
         other = modifier
     if other is not None:
-        log.warning(
-            "%s:%d: %s = %s: treated as a plain cut-off with the potential shifted to zero there",
-            other.path,
-            other.line,
-            other.key,
-            other.text,
-        )
+        _say(other, "treated as a plain cut-off with the potential shifted to zero there")
     return None
 
 
@@ -248,6 +289,18 @@ def mdp_defines(entries: dict[str, Entry]) -> tuple[str, ...]:
     if wrong:
         raise entry.error(f"define: expected -DNAME or -DNAME=value, found {wrong[0]!r}")
     return tuple(word.removeprefix("-D") for word in words)
+
+
+def mdp_include(entries: dict[str, Entry]) -> tuple[Path, ...]:
+    """Return the folders to search for ``#include``; like grompp from the working directory on."""
+    if "include" not in entries:
+        return ()
+    entry = entries["include"]
+    words = entry.text.split()
+    wrong = [word for word in words if not word.startswith("-I") or word == "-I"]
+    if wrong:
+        raise entry.error(f"include: expected -IFOLDER, found {wrong[0]!r}")
+    return tuple(Path(word.removeprefix("-I")) for word in words)
 
 
 def _plain(entry: Entry) -> str:

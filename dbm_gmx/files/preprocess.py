@@ -47,12 +47,14 @@ class Line:
 
     def floats(self, texts: Iterable[str]) -> tuple[float, ...]:
         """Return some of its words as numbers."""
-        texts = tuple(texts)
+        return tuple(map(self._float, texts))
+
+    def _float(self, text: str) -> float:
         try:
-            return tuple(map(float, texts))
+            return float(text)
         except ValueError:
-            found = f"expected numbers, found {' '.join(texts)!r}"
-            raise self.error(f"{found} in {self.text!r} (a macro without its #define?)") from None
+            hint = " (a macro without its #define?)" if text[:1].isalpha() or text[:1] == "_" else ""
+            raise self.error(f"{text!r} is no number{hint}, in {self.text!r}") from None
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,15 +13,25 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame
-from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.names import Named, check_names
+from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.tpr import read_tpr
+
+#: Column, from 0, of the first decimal point of a .gro.
+_POINT = 24
 
 #: Where the nine numbers of a .gro box line belong (GROMACS manual, "gro"): xx yy zz xy xz yx yz zx zy.
 _BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]
 
 
-def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Topology, Frame]:
+def read_cg_system(
+    path: str | Path,
+    top: str | Path | None = None,
+    *,
+    defines: Sequence[str] = (),
+    include: Sequence[str | Path] = (),
+) -> tuple[Topology, Frame]:
     """Read what the beads are and where they are.
 
     Parameters
@@ -29,13 +39,15 @@ def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Top
     path
         A ``.tpr``, which holds both, or a ``.gro`` or ``.pdb``.
     top
-        The coarse-grained ``.top`` (or ``.itp``); needed with a structure file, and used instead of
-        the topology in a ``.tpr``.
+        The coarse-grained ``.top`` (or the ``.itp`` of the only molecule type); needed with a structure file,
+        and used instead of the topology in a ``.tpr``.
+    defines, include
+        For the preprocessor of ``top``.
 
     Raises
     ------
     InputError
-        No topology, no box, or numbers of beads that differ.
+        No topology, no box, or numbers or orders of beads that differ.
     """
     path = Path(path)
     if path.suffix == ".tpr":
@@ -47,10 +59,74 @@ def read_cg_system(path: str | Path, top: str | Path | None = None) -> tuple[Top
     if top is not None:
         from dbm_gmx.files.top import read_topology
 
-        topology = read_topology(Path(top))
+        topology = read_topology(Path(top), defines=defines, include=include)
+        topology = topology if topology.molecules else _of_one_kind(topology, len(frame.positions))
         if topology.n_atoms != len(frame.positions):
             raise InputError(f"{len(frame.positions)} beads, but {topology.n_atoms} in {top}", path=path)
+        check_names(topology, names_of(path, "beads"))
     return topology, frame
+
+
+def _of_one_kind(topology: Topology, n_beads: int) -> Topology:
+    """The system of a file that has a molecule type, but no ``[ molecules ]``."""
+    if len(topology.molecule_types) != 1:
+        raise InputError(
+            f"has no [ molecules ], and {len(topology.molecule_types)} molecule types: how many there are of "
+            "each is not known; give a .top",
+            path=topology.path,
+        )
+    ((name, moltype),) = topology.molecule_types.items()
+    count, rest = divmod(n_beads, moltype.n_atoms)
+    if rest or not count:
+        raise InputError(
+            f"{n_beads} beads are no whole number of {name} ({moltype.n_atoms} beads each)",
+            path=topology.path,
+        )
+    return replace(topology, molecules=((name, count),))
+
+
+#: Where names stand in the lines of atoms.
+_NAMES = {".gro": slice(10, 15), ".pdb": slice(12, 16)}
+
+
+def names_of(path: str | Path, what: str = "atoms") -> Named:
+    """Return the names in the first frame of a ``.gro`` or ``.pdb``, or in a ``.tpr``; :class:`Named`."""
+    path = Path(path)
+    if path.suffix == ".tpr":
+        topology, _ = read_tpr(path)
+        names = [n for moltype, _, count in blocks(topology) for _ in range(count) for n in moltype.names]
+        return Named(names, path, what=what)
+    column = _NAMES[path.suffix]
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        if path.suffix == ".gro":
+            stream.readline()
+            lines = list(islice(stream, int(stream.readline())))
+        else:
+            lines = _pdb_atoms(stream)
+    return Named([line[column].strip() for line in lines], path, column.stop - column.start, what)
+
+
+def _pdb_atoms(stream: TextIO) -> list[str]:
+    """Lines of the atoms of the first model."""
+    atoms: list[str] = []
+    for line in stream:
+        if line.startswith(("ATOM", "HETATM")):
+            atoms.append(line)
+        elif line.startswith("END") and atoms:
+            break
+    return atoms
+
+
+def compare_names(topology: Topology, path: str | Path, what: str = "atoms") -> None:
+    """Compare the names in a ``.gro`` or ``.pdb`` with those of a topology; do nothing for other files.
+
+    Raises
+    ------
+    InputError
+        See :func:`~dbm_gmx.chemistry.names.check_names`.
+    """
+    if Path(path).suffix in _NAMES:
+        check_names(topology, names_of(path, what))
 
 
 def read_structure(path: str | Path) -> Frame:
@@ -105,8 +181,13 @@ def _gro_frame(stream: TextIO) -> Frame | None:
     if len(lines) < n_atoms or n_atoms < 1:
         raise ValueError(f"{len(lines)} of {n_atoms} atoms found")
     # The number of decimals is free: the distance between the points is the width of a column.
-    width = lines[0][25:].find(".") + 1
-    positions = _columns(lines, first=20, width=width)
+    # GROMACS writes the first one into the 25th column, but reads others too.
+    point = lines[0].find(".", 20)
+    width = lines[0].find(".", point + 1) - point if point >= 0 else 0
+    early = _POINT - point
+    if early < 0 or any(line[20 - early : 20].strip() for line in lines):
+        raise ValueError(f"positions do not begin in column 21: {lines[0].rstrip()!r}")
+    positions = _columns([line.rstrip("\n").ljust(20 + 3 * width) for line in lines], first=20, width=width)
     time, step = _time_step(title)
     return Frame(positions.astype(np.float32), _gro_box(stream.readline()), time=time, step=step)
 

@@ -11,13 +11,14 @@ import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import read_cg_system, read_structure
+from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import count_frames, read_frames
@@ -48,8 +49,9 @@ def read_system(
     InputError
         If files cannot be read or do not go together.
     """
-    cg, frame = read_cg_system(structure, cg_topology)
-    return match_molecules(cg, molecules or MoleculeFiles()), frame
+    files = molecules or MoleculeFiles()
+    cg, frame = read_cg_system(structure, cg_topology, defines=files.defines, include=files.include)
+    return match_molecules(cg, files), frame
 
 
 def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
@@ -93,8 +95,8 @@ class BeadFrames:
     ----------
     inputs
         The trajectory and the times that are taken of it.
-    n_beads
-        The number of beads that is expected.
+    cg
+        What the beads are.
     first
         The frame of the structure: the only one where there is no trajectory.
     block
@@ -103,7 +105,7 @@ class BeadFrames:
     """
 
     inputs: Inputs
-    n_beads: int
+    cg: Topology
     first: Frame
     block: tuple[int, int] | None = None
 
@@ -112,7 +114,9 @@ class BeadFrames:
         path, times = self.inputs.trajectory, self.inputs
         if path is None:
             return iter([self.first])
-        frames = read_frames(path, n_atoms=self.n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        n_beads = self.cg.n_atoms
+        frames = read_frames(path, n_atoms=n_beads, begin=times.begin, end=times.end, dt=times.dt)
+        compare_names(self.cg, path, "beads")
         return frames if self.block is None else islice(frames, *self.block)
 
     @property
@@ -137,7 +141,7 @@ class BeadFrames:
         total = min(EARLY, count_frames(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
-        frames = islice(read_frames(path, n_atoms=self.n_beads), max(wanted) + 1)
+        frames = islice(read_frames(path, n_atoms=self.cg.n_atoms), max(wanted) + 1)
         try:
             found.extend(frame for number, frame in enumerate(frames) if number in wanted)
         except InputError:
@@ -203,10 +207,13 @@ def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int,
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
-    system, first = read_system(inputs.structure, inputs.molecules, cg_topology=inputs.cg_topology)
+    cg, first = read_cg_system(
+        inputs.structure, inputs.cg_topology, defines=inputs.defines, include=inputs.include
+    )
+    system = match_molecules(cg, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
-    return system, BeadFrames(inputs, system.n_beads, first)
+    return system, BeadFrames(inputs, cg, first)
 
 
 NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"
@@ -228,6 +235,7 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     if inputs.trajectory is not None:
         times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
         frames = read_frames(inputs.trajectory, n_atoms=topology.n_atoms, **times)
+        compare_names(topology, inputs.trajectory)
         total = count_taken(inputs.trajectory, **times, whatever_it_takes=inputs.part is not None)
         if inputs.part is None:
             return topology, frames, total
@@ -255,6 +263,8 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
         raise InputError(
             f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path
         )
+    if path is not None and inputs.topology is not None:
+        check_names(topology, names_of(path))
     return topology, first
 
 

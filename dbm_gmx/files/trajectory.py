@@ -282,6 +282,7 @@ def open_writer(
 
 def make_writer(part: PartFile, topology: Topology, *, title: str = "dbm-gmx") -> Writer:
     """Write frames to a file in the making, in the format that its name asks for."""
+    title = "".join(c if c.isprintable() else " " for c in title)  # of one line
     encoders: dict[str, Callable[[], Encode]] = {
         ".xtc": lambda: _encode_xtc,
         ".trr": lambda: _encode_trr,

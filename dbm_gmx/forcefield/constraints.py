@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.chemistry.interactions import INTERACTIONS
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -19,15 +20,16 @@ from dbm_gmx.options import CONSTRAINTS
 
 
 def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, FloatArray]:
-    """Bonds of fixed length.
+    """Bonds of fixed length: those that grompp makes constraints.
 
     Parameters
     ----------
     moltype
         The molecule type.
     constraints
-        As in an ``.mdp``: ``none``, ``h-bonds``, ``all-bonds``; ``[ constraints ]`` and
-        ``[ settles ]`` of the topology hold with all of them.
+        As in an ``.mdp``: ``none``, ``h-bonds`` (an atom's *name* begins with H), ``all-bonds``.  Only the
+        function types 1 to 4 of bonds can be fixed.  ``[ constraints ]`` and ``[ settles ]`` of the
+        topology hold with all of them.
 
     Returns
     -------
@@ -36,36 +38,68 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
     Raises
     ------
     InputError
-        If ``constraints`` is something else.
+        If ``constraints`` is something else, or two different lengths are fixed for one pair of atoms.
     """
     if constraints not in CONSTRAINTS:
         raise InputError(f"constraints = {constraints!r}; supported are {', '.join(CONSTRAINTS)}")
-    hydrogen = hydrogens(moltype)
     found: dict[tuple[int, int], float] = {}
     for terms in moltype.terms:
-        pairs, values = terms.atoms, terms.parameters
-        if terms.directive == "bonds" and terms.function != NO_LENGTH:
-            every = constraints == "all-bonds"
-            chosen = hydrogen[pairs].any(axis=1) if constraints == "h-bonds" else np.full(len(pairs), every)
-            pairs, values = pairs[chosen], values[chosen]
-        elif terms.directive == "settles":
-            pairs = np.concatenate([pairs[:, :2], pairs[:, ::2], pairs[:, 1:]])
-            values = np.concatenate([values[:, :1], values[:, :1], values[:, 1:2]])
-        elif terms.directive != "constraints":
-            continue
-        found |= {
-            (int(min(p)), int(max(p))): float(length) for p, length in zip(pairs, values[:, 0], strict=True)
-        }
+        pairs, values = _fixed(moltype, terms, constraints)
+        for pair, length in zip(np.sort(pairs, axis=1).tolist(), values.tolist(), strict=True):
+            i, j = pair
+            if not math.isclose(found.setdefault((i, j), length), length, rel_tol=1e-6):
+                raise InputError(
+                    f"molecule type {moltype.name}: atoms {i + 1} ({moltype.names[i]}) and {j + 1} "
+                    f"({moltype.names[j]}) are to be both {found[i, j]:g} and {length:g} nm apart"
+                )
     ordered = sorted(found)
     return np.array(ordered, np.int64).reshape(-1, 2), np.array([found[p] for p in ordered], np.float64)
 
 
-NO_LENGTH = 5  # function type of bonds that are a link and nothing else
+def _fixed(moltype: MoleculeType, terms: Terms, constraints: str) -> tuple[IntArray, FloatArray]:
+    """Pairs (c, 2) of fixed distance among some terms, and their distances (c,), nm."""
+    pairs, values = terms.atoms, terms.parameters
+    if terms.directive == "settles":
+        pairs = np.concatenate([pairs[:, :2], pairs[:, ::2], pairs[:, 1:]])
+        return pairs, np.concatenate([values[:, 0], values[:, 0], values[:, 1]])
+    if terms.directive == "constraints":
+        return pairs, values[:, 0]
+    chosen: BoolArray = np.full(len(pairs), constraints == "all-bonds" and is_convertible(terms))
+    if constraints == "h-bonds" and is_convertible(terms):
+        chosen = np.asarray(named_h(moltype)[pairs].any(axis=1))
+    return pairs[chosen, :2], values[chosen, 0] if chosen.any() else np.zeros(0)
+
+
+def is_convertible(terms: Terms) -> bool:
+    """Whether ``constraints`` of an ``.mdp`` can fix the lengths of these bonds."""
+    return terms.directive == "bonds" and INTERACTIONS["bonds"][terms.function].convertible
+
+
+def named_h(moltype: MoleculeType) -> BoolArray:
+    """(n,) which atoms grompp takes for hydrogens: those of a name with H or h in front."""
+    return np.array([name.startswith(("H", "h")) for name in moltype.names], bool)
+
+
+def h_bond_notes(moltype: MoleculeType) -> tuple[str, ...]:
+    """What is to be said of ``constraints = h-bonds`` where names and elements do not say the same."""
+    by_name, by_element = named_h(moltype), hydrogens(moltype) & (moltype.masses > 0)
+    bonds = [t.atoms for t in moltype.terms if is_convertible(t)]
+    pairs = np.concatenate([np.zeros((0, 2), np.int64), *bonds])
+    fixed, meant = by_name[pairs].any(axis=1), by_element[pairs].any(axis=1)
+    notes = []
+    for which, how in ((meant & ~fixed, "are not fixed"), (fixed & ~meant, "are fixed")):
+        if which.any():
+            i, j = pairs[which][0].tolist()
+            notes.append(
+                f"{moltype.name}: constraints = h-bonds goes by names that begin with H, as in GROMACS: "
+                f"{int(which.sum())} bonds {how}, the first {moltype.names[i]}-{moltype.names[j]}"
+            )
+    return tuple(notes)
 
 
 def without_bonds(terms: Terms, fixed: IntArray) -> Terms:
     """Leave out bonds whose length is fixed, (c, 2) as of :func:`fixed_bonds`; other terms stay."""
-    if terms.directive != "bonds":
+    if not is_convertible(terms):
         return terms
     held = {(int(min(p)), int(max(p))) for p in fixed}
     keep = np.array([(int(min(p)), int(max(p))) not in held for p in terms.atoms], bool)

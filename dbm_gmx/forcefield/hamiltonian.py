@@ -27,7 +27,7 @@ from dbm_gmx.chemistry.topology import (
 )
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.constraints import NO_LENGTH, fixed_bonds, without_bonds
+from dbm_gmx.forcefield.constraints import fixed_bonds, without_bonds
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
 from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
 from dbm_gmx.options import Conditions
@@ -145,11 +145,7 @@ def _molecule(
             f"molecule type {moltype.name} has virtual sites, which the exact refinement cannot treat yet; "
             "possible are --refine gibbs and none"
         )
-    if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in moltype.terms):
-        raise InputError(
-            f"molecule type {moltype.name} has [ bonds ] of type 5, which have no length; the exact "
-            "refinement needs one"
-        )
+    _check_lengths(moltype)
     kt = GAS * conditions.temperature
     terms = energy_terms(moltype, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)
     fixed, length = fixed_bonds(moltype, conditions.constraints)
@@ -170,6 +166,24 @@ def _molecule(
         sp.csr_matrix(mapping.weights),
         np.full(mapping.weights.shape[0], conditions.width),
     )
+
+
+def _check_lengths(moltype: MoleculeType) -> None:
+    """Refuse a chemical bond of which nothing says the length (``[ bonds ]`` of type 5 only)."""
+    known = {
+        (min(row[0], row[1]), max(row[0], row[1]))
+        for terms in moltype.terms
+        if terms.directive in ("bonds", "constraints") and terms.parameters.shape[1]
+        for row in terms.atoms.tolist()
+    }
+    edges = [(min(i, j), max(i, j)) for i, j, how in moltype.graph.edges(data="kind") if how == "bond"]
+    unknown = sorted(set(edges) - known)
+    if unknown:
+        i, j = unknown[0]
+        raise InputError(
+            f"molecule type {moltype.name}: nothing says the length of the bond {i + 1}-{j + 1} "
+            f"({moltype.names[i]}-{moltype.names[j]}; [ bonds ] of type 5); the exact refinement needs one"
+        )
 
 
 def _opposite(moltype: MoleculeType) -> list[tuple[int, int]]:

@@ -20,7 +20,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.mapping import Match, mapped_molecules
+from dbm_gmx.chemistry.mapping import Match, bead_topology, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image, whole_molecules
 from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology, blocks
@@ -31,6 +31,7 @@ from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
+from dbm_gmx.files.structure import compare_names
 from dbm_gmx.files.system import block_of, mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import make_writer, read_frames
@@ -135,6 +136,10 @@ def relax(
     if inputs.topology is None:
         raise InputError("grompp needs the topology of the atoms: give a .top (-p)")
     defines = (*(d for run in prepared.runs.values() for d in run.defines), *inputs.defines)
+    include = dict.fromkeys(
+        [*inputs.include, *(folder for run in prepared.runs.values() for folder in run.include)]
+    )
+    inputs = replace(inputs, include=tuple(include))
     topology, frames, total = read_atoms(replace(inputs, defines=defines))
     mappings = _wanted_mappings(topology, inputs, settings)
     atoms = Atoms(
@@ -151,9 +156,10 @@ def relax(
     if beads is not None:
         if not mappings:
             raise InputError("beads need a mapping (-m)", path=beads)
-        n_beads = sum(match.count * len(match.mapping.names) for match in atoms.matches)
+        cg = bead_topology(atoms.matches)
         times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
-        references = read_frames(beads, n_atoms=n_beads, **times)
+        references = read_frames(beads, n_atoms=cg.n_atoms, **times)
+        compare_names(cg, beads, "beads")
         if inputs.part is not None and inputs.trajectory is not None:
             total = count_taken(inputs.trajectory, **times, whatever_it_takes=True)
             references = islice(references, *block_of(inputs.part, total or 0))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_key, mdp_temperature
+from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_include, mdp_key, mdp_temperature
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import RelaxSettings
 
@@ -34,11 +34,14 @@ class Run:
         Names it defines for the preprocessor of the ``.top``.
     temperature
         K, ``None`` where it has no thermostat.
+    include
+        Folders for the preprocessor, from the working directory on.
     """
 
     text: str
     defines: tuple[str, ...]
     temperature: float | None
+    include: tuple[Path, ...] = ()
 
 
 def run_parameters(
@@ -72,9 +75,10 @@ def run_parameters(
     """
     path = template or share_path("mdp", f"{name}.mdp")
     own = mdp_entries(path)
-    wanted: dict[str, Entry] = {}
+    wanted, searched = dict[str, Entry](), mdp_include(own)
     if mdp is not None and template is None:
         theirs = mdp_entries(mdp)
+        searched = mdp_include(theirs)
         wanted = {key: entry for key, entry in theirs.items() if key in FORCE_FIELD}
         if temperature is None and "ref-t" in theirs:
             temperature = mdp_temperature(theirs["ref-t"])
@@ -87,6 +91,7 @@ def run_parameters(
         _edited(path, wanted),
         mdp_defines(merged),
         mdp_temperature(merged["ref-t"]) if "ref-t" in merged else None,
+        searched,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from dbm_gmx.options import RelaxSettings
 RUNS = ("em", "nvt", "npt")
 
 SCRIPT = """#!/usr/bin/env bash
-set -euo pipefail; cd "$(dirname "$0")"; gmx=${{GMX:-{gmx}}}; conf=conf.gro
+set -euo pipefail; case $0 in */*) cd -- "${{0%/*}}/";; esac; own={gmx}; gmx=${{GMX:-$own}}; conf=conf.gro
 for run in {runs}; do "$gmx" grompp -f $run.mdp -c $conf -p topol.top -n index.ndx -o $run.tpr; """
 SCRIPT += """"$gmx" mdrun -deffnm $run; conf=$run.gro; done
 """
@@ -40,7 +42,8 @@ def write_workdir(
 ) -> None:
     """Write ``conf.gro``, ``topol.top`` with its includes, ``em.mdp`` and so on, ``index.ndx``, ``run.sh``.
 
-    Files that exist are backed up.
+    Files that exist are backed up.  Includes have a folder of their own
+    (:data:`~dbm_gmx.files.includes.INCLUDED`), so that none of them takes the name of another file.
 
     Parameters
     ----------
@@ -64,10 +67,16 @@ def write_workdir(
     for name, text in texts.items():
         _write(folder / f"{name}.mdp", text)
     _write(folder / "index.ndx", "".join(_index(topology)))
-    gmx = next((name for name in NAMES if shutil.which(name)), NAMES[0])
     script = folder / "run.sh"
-    _write(script, SCRIPT.format(gmx=settings.gmx or gmx, runs=" ".join(RUNS)))
+    _write(script, SCRIPT.format(gmx=shlex.quote(_program(settings.gmx)), runs=" ".join(RUNS)))
     script.chmod(0o755)
+
+
+def _program(given: str | None) -> str:
+    """What ``run.sh`` calls, wherever it stands: a name on the ``PATH``, or a whole path."""
+    if given is None:
+        return next((name for name in NAMES if shutil.which(name)), NAMES[0])
+    return str(Path(given).absolute()) if os.sep in given else given
 
 
 def make_workdir(folder: Path) -> None:
@@ -86,6 +95,9 @@ def make_workdir(folder: Path) -> None:
 
 def _parameters(settings: RelaxSettings, defines: Sequence[str]) -> dict[str, str]:
     """Texts of the run parameters."""
+    broken = next((name for name in defines if len(name.split()) != 1), None)
+    if broken is not None:
+        raise InputError(f"-D {broken!r}: an .mdp cannot hold a definition with blanks")
     changes = {"define": " ".join(f"-D{name}" for name in dict.fromkeys(defines))} if defines else {}
     return {name: run.text for name, run in wanted_runs(settings, RUNS, changes).items()}
 

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.mapping import check_owners, mapped_molecules
+from dbm_gmx.chemistry.mapping import bead_topology, check_owners, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.mdp import read_mdp
+from dbm_gmx.files.structure import compare_names
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.channels import Channels, bead_types_of, classes_of, default_channels
+from dbm_gmx.options import Preprocessor
 from dbm_gmx.train.settings import SystemSettings
 
 
@@ -64,8 +66,8 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
     InputError
         If files cannot be read or do not go together, or nothing is left to train on.
     """
-    defines = () if settings.mdp is None else read_mdp(settings.mdp)[1]
-    topology = read_topology(settings.topology, defines=defines)
+    told = Preprocessor() if settings.mdp is None else read_mdp(settings.mdp)[1]
+    topology = read_topology(settings.topology, defines=told.defines, include=told.include)
     mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
     matches = mapped_molecules(topology, mappings)
     lost = sorted({name for name, _ in topology.molecules} - set(mappings))
@@ -74,10 +76,13 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
     check_owners(matches)
     system = System(topology, mappings, matches)
     frames = read_frames(settings.trajectory, n_atoms=system.n_atoms)
+    compare_names(topology, settings.trajectory)
     taken = list(islice(frames, settings.frames or None))
     beads: Iterator[Frame | None] = iter([None] * len(taken))
     if settings.beads is not None:
-        beads = iter(list(islice(read_frames(settings.beads, n_atoms=system.n_beads), len(taken))))
+        given = read_frames(settings.beads, n_atoms=system.n_beads)
+        compare_names(bead_topology(matches), settings.beads, "beads")
+        beads = iter(list(islice(given, len(taken))))
     pairs = [make_pair(system, frame, next(beads, None), index=i) for i, frame in enumerate(taken)]
     count = len(pairs) - settings.held_out
     if count < 1:
