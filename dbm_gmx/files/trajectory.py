@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import Part, atomic_write
 from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.text import check_file
+from dbm_gmx.files.xdr import count_xdr_frames, xdr_frames
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
 
@@ -57,7 +59,7 @@ def read_frames(
         reading: a damaged frame, a file cut off (after its whole frames), no frame at these times.
     """
     path = Path(path)
-    frames = _all_frames(path)
+    frames = _all_frames(path, n_atoms)
     first = next(frames, None)
     if first is None:
         raise InputError("holds no frame with positions", path=path)
@@ -68,24 +70,18 @@ def read_frames(
 def count_frames(path: str | Path) -> int | None:
     """Count frames for a progress bar: quickly, or not at all (``None``)."""
     path = Path(path)
-    moltypes = {".xtc": XTCFile, ".trr": TRRFile}
-    if path.suffix not in moltypes or path.stat().st_size > _COUNT_LIMIT:
+    if path.suffix not in (".xtc", ".trr") or path.stat().st_size > _COUNT_LIMIT:
         return None
-    try:
-        with moltypes[path.suffix](str(path)) as stream:
-            return len(stream)
-    except OSError:
-        return None
+    return count_xdr_frames(path)
 
 
-def _all_frames(path: Path) -> Iterator[Frame]:
-    """Yield every frame of a file of a known kind."""
+def _all_frames(path: Path, n_atoms: int) -> Iterator[Frame]:
+    """Yield every frame of a file of a known kind; other numbers of atoms may be refused at once."""
     _check_suffix(path)
-    if not path.is_file():
-        raise InputError("no such file", path=path)
+    check_file(path)
     if path.stat().st_size == 0:
         raise InputError("is empty", path=path)
-    return structure_frames(path) if path.suffix in (".gro", ".pdb") else _xdr_frames(path)
+    return structure_frames(path) if path.suffix in (".gro", ".pdb") else xdr_frames(path, n_atoms)
 
 
 def _check_suffix(path: Path) -> None:
@@ -143,47 +139,6 @@ def _is_multiple(time: float, start: float, dt: float | None) -> bool:
     if not dt:
         return True
     return abs(time - start - dt * round((time - start) / dt)) <= _slack(time)
-
-
-def _xdr_frames(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a .xtc or .trr that have positions."""
-    index, last, good = 0, "none", 0
-    with _open_xdr(path) as stream:
-        for index in count():
-            try:
-                read = stream.read()
-            except StopIteration:
-                break
-            except OSError as error:
-                raise _cut_off(path, index, last) from error
-            frame = _xdr_frame(read, index)
-            last, good = f"{frame.time:g} ps", stream._bytes_tell()
-            if getattr(read, "hasx", True):
-                yield frame
-        # A frame cut in its first bytes reads like the end of the file.
-        if good != path.stat().st_size:
-            raise _cut_off(path, index, last)
-
-
-def _open_xdr(path: Path) -> Any:
-    """Open a .xtc or .trr for reading."""
-    try:
-        return (XTCFile if path.suffix == ".xtc" else TRRFile)(str(path))
-    except OSError as error:
-        raise InputError(f"is no {path.suffix} file, or damaged in its first frame", path=path) from error
-
-
-def _xdr_frame(read: Any, index: int) -> Frame:
-    """Turn what the file object returns into a record."""
-    # The shortest decimal number of the same single: 0.3 ps, not 0.30000001192.
-    time = float(str(np.float32(read.time)))
-    box = np.array(read.box, np.float64)
-    return Frame(np.array(read.x, np.float32), box, time=time, step=int(read.step), index=index)
-
-
-def _cut_off(path: Path, index: int, last: str) -> InputError:
-    """Say where a trajectory ends."""
-    return InputError(f"is cut off or damaged in frame {index}; last good frame at {last}", path=path)
 
 
 class Sink(Protocol):
