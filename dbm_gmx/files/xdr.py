@@ -148,7 +148,8 @@ def _damaged(path: Path, index: int, last: str, why: str) -> InputError:
     """Say where a trajectory is damaged and what is left."""
     if index == 0:
         kind = what_it_is(path)
-        found = f": it is {kind}" if kind else f" ({why})" if why else ""
+        other = kind if f" {path.suffix} " not in kind else ""
+        found = f": it is {other}" if other else f" ({why})" if why else ""
         return InputError(f"is no {path.suffix} file, or damaged in its first frame{found}", path=path)
     found = f" ({why})" if why else ""
     return InputError(f"is cut off or damaged in frame {index}{found}; last good frame at {last}", path=path)

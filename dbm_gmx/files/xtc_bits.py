@@ -119,8 +119,6 @@ def decode_positions(stream: Any, n_bits: int, bounds: Any, small: int, scale: A
     least_x, least_y, least_z = bounds[0, 0], bounds[0, 1], bounds[0, 2]
     most_x, most_y, most_z = bounds[1, 0], bounds[1, 1], bounds[1, 2]
     together, full = bounds[3, 1] == 0, bounds[3].sum()
-    if small < FIRST or small >= len(SIZES):
-        return TABLE
     while i < n:
         if at + full + 1 > n_bits:
             return SHORT
@@ -146,10 +144,13 @@ def decode_positions(stream: Any, n_bits: int, bounds: Any, small: int, scale: A
             run = run // 3
         if i + 1 + run > n:
             return ATOMS
-        size = SIZES[small]
-        middle = size // 2
-        if run > 0 and at + run * small > n_bits:
-            return SHORT
+        size, middle = 0, 0
+        if run > 0:
+            if small < FIRST or small >= len(SIZES):  # where none follows, the row is not used
+                return TABLE
+            if at + run * small > n_bits:
+                return SHORT
+            size, middle = SIZES[small], SIZES[small] // 2
         # the first that follows stands before the one in full: better for the water
         here = i + 1 if run > 0 else i
         positions[here, 0] = np.float32(x) * scale
@@ -167,6 +168,4 @@ def decode_positions(stream: Any, n_bits: int, bounds: Any, small: int, scale: A
             positions[here, 2] = np.float32(z) * scale
         i += 1 + run
         small += step
-        if small < FIRST or small >= len(SIZES):
-            return TABLE
     return SOUND if n_bits - at < 8 else LONG
