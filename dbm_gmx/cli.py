@@ -13,7 +13,8 @@ from typing import NoReturn
 from dbm_gmx import __version__
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, models, plan, relax, train
 from dbm_gmx.commands import map as map_
-from dbm_gmx.errors import ExitCode, InputError
+from dbm_gmx.commands.paths import check_outputs
+from dbm_gmx.errors import ExitCode, InputError, printable
 
 COMMANDS = (backmap, map_, relax, evaluate, train, models, check, plan, benchmark)
 """In the order of the help."""
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # a batch system ends a job with SIGTERM: keep the finished frames then, as after Ctrl-C
     signal.signal(signal.SIGTERM, lambda *_: _interrupt())
     try:
+        check_outputs(options)
         return int(options.run(options))
     except InputError as error:
         print(f"dbm-gmx: error: {error}", file=sys.stderr)
@@ -61,10 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _log(level: int) -> None:
     """Show our own messages only, not those of the libraries."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("dbm-gmx: %(message)s"))
+    handler.setFormatter(_Printable("dbm-gmx: %(message)s"))
     ours = logging.getLogger("dbm_gmx")
     ours.handlers, ours.propagate = [handler], False
     ours.setLevel(level)
+
+
+class _Printable(logging.Formatter):
+    """Writes out control characters that are in names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
 
 
 def _interrupt() -> NoReturn:

@@ -15,6 +15,7 @@ from dbm_gmx.options import (
     MODEL,
     NARROW,
     REFINEMENTS,
+    SHORTEST_STEP,
     STARTS,
     TACTICITIES,
     TOLERANCE,
@@ -87,6 +88,10 @@ def step(text: str) -> float:
     time = picoseconds(text)
     if time < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is negative; frames are taken forward in time")
+    if 0 < time < SHORTEST_STEP:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ps is no time between frames; {SHORTEST_STEP:g} ps is the least"
+        )
     return time
 
 

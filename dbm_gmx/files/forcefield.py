@@ -15,7 +15,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, Interaction, atoms_of
-from dbm_gmx.chemistry.topology import NonBonded
+from dbm_gmx.chemistry.topology import HEAVIEST, MOST_CHARGED, NonBonded
 from dbm_gmx.files.preprocess import Line
 
 Parameters = tuple[float, ...]
@@ -71,9 +71,11 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
     pairs: dict[tuple[str, str], Parameters] = {}
     for line in lines["pairtypes"]:
         first, second, values = _type_pair(line, atomtypes)
-        pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule)
-    c6, c12 = _matrices(atomtypes, lines["nonbond_params"], rule=rule)
+        pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule, line=line)
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
+        c6, c12 = _matrices(atomtypes, lines["nonbond_params"], rule=rule)
     nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
+    _check_matrices(nonbonded, lines["defaults"][0])
     return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
 
 
@@ -109,7 +111,20 @@ def _atom_type(line: Line) -> tuple[str, AtomType]:
     if len(values) != 4 or ptype not in ("A", "V", "D"):
         raise line.error(f"{line.text!r}: expected {layout} with ptype A, V or D")
     mass, charge, v, w = line.floats(values)
+    check_particle(mass, charge, line)
     return fields[0], AtomType(bonded, line.integers((number,))[0], mass, charge, v, w)
+
+
+LARGEST_SIGMA = 1000.0
+"""nm."""
+
+
+def check_particle(mass: float, charge: float, line: Line) -> None:
+    """Refuse a mass or a charge of no atom or bead; a mass that is not known is nan."""
+    if mass < 0 or mass > HEAVIEST:
+        raise line.error(f"{line.text!r}: a mass of {mass:g} amu, not within 0 and {HEAVIEST:g}")
+    if abs(charge) > MOST_CHARGED:
+        raise line.error(f"{line.text!r}: a charge of {charge:g} e, more than {MOST_CHARGED:g}")
 
 
 def _add_bonded_type(line: Line, directive: str, bonded: dict[tuple[str, int], BondedTable]) -> None:
@@ -164,7 +179,13 @@ def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
         raise line.error(
             f"{line.text!r}: found {len(texts)} parameters, expected {n} (or {2 * n} with state B)"
         )
-    return line.floats(texts)[:n]
+    numbers = line.floats(texts)[:n]
+    for column, (number, (least, most)) in enumerate(zip(numbers, form.ranges, strict=False), 1):
+        if not least <= number <= most:
+            raise line.error(
+                f"{line.text!r}: parameter {column} is {number:g}, not within {least:g} and {most:g}"
+            )
+    return numbers
 
 
 def _type_pair(line: Line, atomtypes: dict[str, AtomType]) -> tuple[str, str, Parameters]:
@@ -186,10 +207,12 @@ def known_type(name: str, line: Line, atomtypes: dict[str, AtomType]) -> AtomTyp
     return atom_type
 
 
-def _c6_c12(v: float, w: float, *, rule: int) -> Parameters:
+def _c6_c12(v: float, w: float, *, rule: int, line: Line) -> Parameters:
     """Turn parameters as written into c6, c12; a negative sigma means no c6 (grompp)."""
     if rule == 1:
         return v, w
+    if abs(v) > LARGEST_SIGMA:
+        raise line.error(f"{line.text!r}: a sigma of {v:g} nm, more than {LARGEST_SIGMA:g}")
     return 4 * w * v**6 if v >= 0 else 0.0, 4 * w * v**12
 
 
@@ -211,8 +234,19 @@ def _matrices(
     for line in overrides:
         first, other, values = _type_pair(line, atomtypes)
         i, j = row[first], row[other]
-        c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = _c6_c12(*values, rule=rule)
+        c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = _c6_c12(*values, rule=rule, line=line)
     return c6, c12
+
+
+def _check_matrices(nonbonded: NonBonded, line: Line) -> None:
+    """Refuse parameters of two types that no energy comes of, as those of negative ones."""
+    wrong = np.argwhere(~(np.isfinite(nonbonded.c6) & np.isfinite(nonbonded.c12)))
+    if len(wrong):
+        i, j = wrong[0]
+        raise line.error(
+            f"the parameters of atom types {nonbonded.types[i]} and {nonbonded.types[j]} make no finite C6 "
+            "and C12"
+        )
 
 
 def interaction_of(directive: str, function: int, line: Line) -> Interaction:
@@ -234,7 +268,7 @@ def inline_parameters(
         return parameters
     if tables.nonbonded is None:  # the combination rule is not known
         return ()
-    return *parameters[:-2], *_c6_c12(*parameters[-2:], rule=tables.nonbonded.rule)
+    return *parameters[:-2], *_c6_c12(*parameters[-2:], rule=tables.nonbonded.rule, line=line)
 
 
 def looked_up_parameters(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import stat
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from dbm_gmx.errors import InputError
 
@@ -91,6 +93,21 @@ def read_text(path: str | Path) -> str:
             f"is no text: there is a control character (byte {match[0][0]})", path=path, line=line
         )
     return content.decode("utf-8", "replace").replace("\r\n", "\n").removeprefix("\ufeff")
+
+
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a TOML file; ``what`` it should be is for the message.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_text`; or it is no TOML.
+    """
+    text = read_text(path)
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        raise InputError(f"not a {what}: {error}", path=path) from error
 
 
 def check_text(path: str | Path) -> None:

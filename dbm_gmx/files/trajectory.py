@@ -11,19 +11,21 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
-from dbm_gmx.chemistry.frame import Frame, check_frame, dimensions
+from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import Part, atomic_write
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.text import check_file
 from dbm_gmx.files.xdr import count_xdr_frames, xdr_frames
+from dbm_gmx.options import SHORTEST_STEP
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
 
@@ -50,7 +52,7 @@ def read_frames(
     begin, end
         First and last time, ps, both included.
     dt
-        Only frames at a multiple of this time, ps, after the first frame used.
+        Only frames at a multiple of this time, ps, after the first frame used; 0: all.
 
     Raises
     ------
@@ -59,6 +61,10 @@ def read_frames(
         reading: a damaged frame, a file cut off (after its whole frames), no frame at these times.
     """
     path = Path(path)
+    if dt is not None and not (dt == 0 or SHORTEST_STEP <= dt < inf):
+        raise InputError(
+            f"frames every {dt:g} ps: 0 or a time from {SHORTEST_STEP:g} ps is needed", path=path
+        )
     frames = _all_frames(path, n_atoms)
     first = next(frames, None)
     if first is None:
@@ -111,6 +117,7 @@ def _select(
     start: float | None = None
     seen: list[float] = []
     for frame in frames:
+        check_time(frame, path)
         seen[1:] = [frame.time]
         slack = _slack(frame.time)
         if begin is not None and frame.time < begin - slack:

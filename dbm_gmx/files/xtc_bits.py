@@ -4,9 +4,9 @@ The format is that of Frans van Hoesel (1995), ``xdr3dfcoord`` in GROMACS' ``src
 whole numbers of 1/precision nm between a least and a largest one.  An atom is written in full, and may be
 followed by up to eight that lie near the one before each; how near is a row of :data:`SIZES`.
 
-The libraries that read it (that of MDAnalysis, MDTraj, chemfiles) trust the bits: one that is flipped can
-lead out of their arrays.  Here each step is checked.  A sound frame takes exactly its bytes, and has all atoms
-between the two bounds, so that most damage is seen, too.
+The libraries that read it (that of MDAnalysis, MDTraj, chemfiles) trust the bits: one that is flipped can lead
+out of their arrays, and end the process.  Here each step is checked.  A sound frame takes exactly its bytes, and
+has all atoms between the two bounds, so that much damage is seen, too.
 """
 
 # numba knows the types in here
@@ -54,7 +54,7 @@ FAULTS = {
 @compiled()
 def _bits(stream: Any, at: int, n_bits: int) -> int:
     """The number in some bits, the highest first."""
-    value = 0
+    value = np.int64(0)
     for k in range(at, at + n_bits):
         value = (value << 1) | ((np.int64(stream[k >> 3]) >> (7 - (k & 7))) & 1)
     return value
@@ -63,7 +63,7 @@ def _bits(stream: Any, at: int, n_bits: int) -> int:
 @compiled()
 def _three(stream: Any, at: int, n_bits: int, size_1: int, size_2: int) -> Any:
     """Three numbers that were multiplied together, the lowest byte first; all but the first have a size."""
-    low, high = 0, 0
+    low, high = np.int64(0), np.int64(0)
     byte, turn = at >> 3, 8 - (at & 7)
     n_bytes = n_bits >> 3
     for k in range(n_bytes):
@@ -102,8 +102,8 @@ def decode_positions(stream: Any, n_bits: int, bounds: Any, small: int, scale: A
     n_bits
         Of the stream without its padding.
     bounds
-        (4, 3) int64: least and largest position, how many there are, bits of each where they are not multiplied;
-        ``bounds[3]`` is the bits of all three in its first column and 0, where they are.
+        (4, 3) int64: least and largest position, how many there are, and bits of each; where the three are
+        multiplied, all bits are in the first column.
     small
         Row of :data:`SIZES` to begin with.
     scale
