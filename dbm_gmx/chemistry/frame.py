@@ -89,7 +89,7 @@ def check_frame(frame: Frame, path: str | Path | None = None) -> None:
     if bad.size:
         found = " ".join(f"{x:g}" for x in frame.positions[bad[0]])
         raise InputError(
-            f"{where}: the position of atom {bad[0] + 1} is {found} nm ({bad.size} such atoms in all); "
+            f"{where}: the position of atom {bad[0] + 1} is {found} ({bad.size} such atoms in all); "
             f"finite numbers up to {LONGEST:g} nm are needed",
             path=path,
         )

@@ -4,9 +4,9 @@ The format is that of Frans van Hoesel (1995), ``xdr3dfcoord`` in GROMACS' ``src
 whole numbers of 1/precision nm between a least and a largest one.  An atom is written in full, and may be
 followed by up to eight that lie near the one before each; how near is a row of :data:`SIZES`.
 
-The libraries that read it (that of MDAnalysis, MDTraj, chemfiles) trust the bits: one that is flipped can lead
-out of their arrays, and end the process.  Here each step is checked.  A sound frame takes exactly its bytes, and
-has all atoms between the two bounds, so that much damage is seen, too.
+The libraries that read it (those of MDAnalysis, MDTraj and chemfiles) trust the bits: one that is flipped can
+lead out of their arrays, and end the process.  Here each step is checked.  A sound frame takes exactly its
+bytes, and has all atoms between the two bounds, so that much damage is seen, too.
 """
 
 # numba knows the types in here
@@ -57,7 +57,7 @@ def _bits(stream: Any, at: int, n_bits: int) -> int:
     value = np.int64(0)
     for k in range(at, at + n_bits):
         value = (value << 1) | ((np.int64(stream[k >> 3]) >> (7 - (k & 7))) & 1)
-    return value
+    return int(value)
 
 
 @compiled()
