@@ -1,7 +1,7 @@
 """A process that runs the command on one input after the other: what kills it kills no test.
 
-A line in is a job as JSON (``arguments`` of the command, or ``read``: a reader and a file; ``folder``), a line
-out what became of it.  See ``test_fuzz.py``.
+A line in is a job as JSON (``arguments`` of the command, or ``read``: a reader and a file; ``folder``), a
+line out what became of it.  See ``test_fuzz.py``.
 """
 
 from __future__ import annotations

@@ -262,7 +262,7 @@ def damaged_text(text: str, damage: Damage) -> str:
     if kind == 3:
         return "\n".join(lines[:row] + [lines[choice % len(lines)]] * (1 + choice % 3) + lines[row:])
     if kind == 4:
-        return "\n".join(lines[:row] + [LINES[choice % len(LINES)]] + lines[row:])
+        return "\n".join([*lines[:row], LINES[choice % len(LINES)], *lines[row:]])
     if kind == 5:
         return text[: place % (len(text) + 1)]
     if kind == 6:  # a bit

@@ -68,6 +68,9 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
             raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
         return ForceField(atomtypes, bonded)
     rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
+    for line in lines["atomtypes"]:
+        _, one = _atom_type(line)
+        _c6_c12(one.v, one.w, rule=rule, line=line)  # refuses what is out of range
     pairs: dict[tuple[str, str], Parameters] = {}
     for line in lines["pairtypes"]:
         first, second, values = _type_pair(line, atomtypes)

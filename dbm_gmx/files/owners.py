@@ -56,7 +56,7 @@ def _owned(text: str, *, path: Path, line: int) -> tuple[str, tuple[int, ...]]:
     bead, colon, numbers = text.rpartition(":")
     atoms = numbers.split()
     if not colon or not bead.strip() or not all(_is_number(n) for n in atoms):
-        raise InputError(f"{text!r} is not 'bead : atom numbers' (from 1)", path=path, line=line)
+        raise InputError(f"{text[:100]!r} is not 'bead : atom numbers' (from 1)", path=path, line=line)
     return bead.strip(), tuple(int(n) - 1 for n in atoms)
 
 

@@ -27,8 +27,6 @@ _SIGNATURES = (
     (b"\0\0\x07\xcb", "an .xtc trajectory"),
     (b"\0\0\x07\xe7", "an .xtc trajectory"),
     (b"\0\0\x07\xc9", "a .trr trajectory"),
-    (b"\0\0\0\x0dVERSION", "a .tpr"),
-    (b"\0\0\0\x0d\0\0\0\x0cVERSION", "a .tpr"),
     (b"\xff\xfe", "a text in UTF-16, not in UTF-8"),
     (b"\xfe\xff", "a text in UTF-16, not in UTF-8"),
 )
@@ -129,4 +127,6 @@ def what_it_is(path: str | Path) -> str:
     with Path(path).open("rb") as stream:
         start = stream.read(_SAMPLE)
     named = next((name for signature, name in _SIGNATURES if start.startswith(signature)), "")
+    if start[8:15] == b"VERSION":
+        named = "a .tpr"
     return named or ("a binary file" if b"\0" in start else "")

@@ -226,7 +226,6 @@ def open_memory(path: Path, system: System) -> KeptMemory | None:
     if not path.exists() and not path.is_symlink():
         check_place(path)
         return None
-    check_file(path)
     kept = read_memory(path)
     for match in system.matches:
         for site in make_sites(match.moltype, match.mapping):
@@ -262,6 +261,7 @@ def read_memory(path: Path) -> KeptMemory:
     InputError
         If the file cannot be read, is none of a memory, of a newer format, or damaged.
     """
+    check_file(path)
     arrays = _arrays_of(path)
     about = _about(arrays, path)
     try:
