@@ -35,7 +35,7 @@ from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.options import MoleculeFiles
 
 QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("short", max_examples=12, derandomize=True, **QUIET)
+settings.register_profile("short", max_examples=5, derandomize=True, **QUIET)
 settings.register_profile("long", max_examples=int(os.environ.get("DBM_GMX_FUZZ", "1000")), **QUIET)
 if not any("hypothesis-profile" in word for word in sys.argv):
     settings.load_profile("short")
