@@ -245,7 +245,7 @@ def test_files_that_are_no_channel_files_are_refused(tmp_path):
         read_channels(tmp_path / "none.toml")
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="is a text in UTF-16"):
         read_channels(binary)
 
 

@@ -160,6 +160,15 @@ def test_a_size_is_not_believed(tmp_path):
         next(xdr_frames(path))
 
 
+def test_bytes_that_no_atom_takes(tmp_path):
+    path = written(tmp_path / "x.xtc", [chain(24, 0.15, 3.0)])
+    content = path.read_bytes()
+    n_bytes = int.from_bytes(content[88:92], "big") + 4
+    path.write_bytes(content[:88] + n_bytes.to_bytes(4, "big") + content[92:] + bytes(4))
+    with pytest.raises(InputError, match="its positions end before its bytes do"):
+        next(xdr_frames(path))
+
+
 def test_a_trr_of_double_precision(tmp_path):
     x = chain(5, 0.1, 3.0).astype(np.float64)
     sizes = [0, 0, 72, 0, 0, 0, 0, x.nbytes, 0, 0, 5, 7, 0]

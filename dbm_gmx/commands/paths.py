@@ -26,22 +26,18 @@ FOLDERS = {"train", "evaluate"}
 
 
 def check_outputs(options: Namespace) -> None:
-    """Refuse an output that is an input or another output, however it is spelt or linked.
+    """Refuse an output that is an input, however it is spelt or linked.
 
     Raises
     ------
     InputError
         Naming both; or an output that is there and neither file nor folder.
     """
-    outputs = list(_outputs(options))
     inputs = [path for key, value in vars(options).items() for path in _paths(key, value)]
-    for number, (name, path) in enumerate(outputs):
+    for name, path in _outputs(options):
         _check_kind(name, path, folder=name == "--workdir" or (name == "-o" and options.command in FOLDERS))
         if any(_same(path, other) for other in inputs):
             raise InputError(f"{name} is a file that is read as well; give another name", path=path)
-        for other_name, other in outputs[:number]:
-            if _same(path, other):
-                raise InputError(f"{other_name} and {name} are the same file; give another name", path=path)
 
 
 def _outputs(options: Namespace) -> Iterator[tuple[str, Path]]:
@@ -83,4 +79,4 @@ def _check_kind(name: str, path: Path, *, folder: bool) -> None:
         )
     if stat.S_ISDIR(mode) != folder:
         found, wanted = ("a folder", "file") if stat.S_ISDIR(mode) else ("a file", "folder")
-        raise InputError(f"{name} is {found}; the name of a {wanted} is needed", path=path)
+        raise InputError(f"is {found}, the name of a {wanted} is needed", path=path)
