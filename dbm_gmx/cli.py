@@ -11,6 +11,7 @@ from typing import NoReturn
 from dbm_gmx import __version__
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train
 from dbm_gmx.commands import map as map_
+from dbm_gmx.commands.paths import check_outputs
 from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.interrupts import answering, end_now
 from dbm_gmx.logs import speaking
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, *, is_program: bool) -> int:
     """Run a command; returns the exit code."""
     try:
+        check_outputs(options)
         return int(options.run(options))
     except (InputError, OSError) as error:
         if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough

@@ -35,7 +35,10 @@ from numba.core.typed_passes import NopythonTypeInference
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
-SOURCES = ("compiled.py", "errors.py", "options.py", "parallel.py", "chemistry", "forcefield", "sampling")
+SOURCES = (
+    *("compiled.py", "errors.py", "options.py", "parallel.py"),
+    *("chemistry", "forcefield", "files/xtc_bits.py", "sampling"),
+)
 """Files and folders that hold compiled code, or what it takes constants from."""
 
 OPTIONS = {"nopython": True, "nogil": True, "error_model": "numpy", "fastmath": True, "boundscheck": None}

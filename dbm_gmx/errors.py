@@ -6,6 +6,20 @@ from enum import IntEnum
 from pathlib import Path
 
 
+def printable(text: str, *, keep: str = "\n") -> str:
+    """Text as a terminal may get it: control characters are written out, lines of any length cut.
+
+    Names and lines of a damaged file end up in messages.
+    """
+    shown = "".join(c if c.isprintable() or c in keep else ascii(c)[1:-1] for c in text)
+    lines = (line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..." for line in shown.split("\n"))
+    return "\n".join(lines)
+
+
+_LONGEST = 2000
+"""Characters of a line of a message."""
+
+
 class InputError(Exception):
     """Something the user gave cannot be used.
 
@@ -22,7 +36,7 @@ class InputError(Exception):
         self.path = path
         self.line = line
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
-        super().__init__(where + message)
+        super().__init__(printable(where, keep="") + printable(message))
 
 
 class ExitCode(IntEnum):

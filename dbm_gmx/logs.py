@@ -14,12 +14,20 @@ from pathlib import Path
 from typing import TextIO
 
 from dbm_gmx import __version__
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, printable
 
 OURS = "dbm_gmx"
 
 NOTICE = 25
 """Level of what is said unless a run is quiet: no warning, but worth a line."""
+
+
+class _Printable(logging.Formatter):
+    """Writes out control characters that are in names of files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return printable(super().format(record))
 
 
 class _Copied:
@@ -55,7 +63,7 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
         If it cannot be written.
     """
     shown = logging.StreamHandler()
-    shown.setFormatter(logging.Formatter("dbm-gmx: %(message)s"))
+    shown.setFormatter(_Printable("dbm-gmx: %(message)s"))
     shown.setLevel(logging.ERROR if quiet else logging.INFO if verbose else NOTICE)
     ours = logging.getLogger(OURS)
     ours.handlers, ours.propagate = [shown], False
@@ -69,7 +77,7 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
         raise InputError(f"cannot be written: {error.strerror}", path=log) from error
     with file:
         kept = logging.StreamHandler(file)
-        kept.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        kept.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
         ours.addHandler(kept)
         ours.setLevel(logging.INFO)
         print(*_head(), sep="\n", file=file, flush=True)

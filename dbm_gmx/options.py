@@ -20,6 +20,9 @@ NARROW = 0.003
 TOLERANCE = 0.03
 """Difference in energy that counts as none, kT per atom."""
 
+SHORTEST_STEP = 1e-6
+"""Least time between frames that are taken, ps; no simulation has steps as short."""
+
 ASSUMED = "assumed"
 """Source of a temperature nobody has given."""
 

@@ -1031,6 +1031,77 @@ MUTATIONS = [
         "(-1 if racemo else 1)",
         "(1 if racemo else -1)",
     ),
+    # --- input that must not crash
+    one(
+        "compressed positions may end within an atom",
+        "tests/test_damaged.py -k compressed",
+        "files/xtc_bits.py",
+        "        if at + full + 1 > n_bits:\n            return SHORT\n",
+        "",
+    ),
+    one(
+        "an .xtc may have bytes left over",
+        "tests/test_damaged.py -k no_atom_takes",
+        "files/xtc_bits.py",
+        "return SOUND if n_bits - at < 8 else LONG",
+        "return SOUND",
+    ),
+    one(
+        "the number of atoms of an .xtc is believed",
+        "tests/test_damaged.py -k believed",
+        "files/xdr.py",
+        "if n_atoms > 4 * n_bytes:",
+        "if False:",
+    ),
+    one(
+        "numbers of a topology may be infinite",
+        "tests/test_damaged.py -k no_force_field",
+        "files/preprocess.py",
+        "if not abs(number) <= _HIGHEST",
+        "if number != number",
+    ),
+    one(
+        "lengths and force constants may be negative",
+        "tests/test_damaged.py -k no_force_field",
+        "files/forcefield.py",
+        "if not least <= number <= most:",
+        "if number > most:",
+    ),
+    one(
+        "macros may grow without end",
+        "tests/test_damaged.py -k macros",
+        "files/preprocess.py",
+        "> _LONGEST and found:",
+        "> 10**7 and found:",
+    ),
+    one(
+        "a box may have any size",
+        "tests/test_damaged.py -k boxes",
+        "chemistry/frame.py",
+        "if lengths.max() > LONGEST:",
+        "if lengths.max() > 1e9:",
+    ),
+    one(
+        "a pipe is opened as any file",
+        "tests/test_damaged.py -k pipes",
+        "files/text.py",
+        '(stat.S_ISFIFO, "a named pipe"),',
+        "",
+    ),
+    one(
+        "an output may be a hard link to an input",
+        "tests/test_damaged.py -k outputs",
+        "commands/paths.py",
+        "return one.samefile(other)",
+        "return os.path.realpath(one) == os.path.realpath(other)",
+    ),
+    one(
+        "control characters of names reach the terminal",
+        "tests/test_damaged.py -k written_out",
+        "errors.py",
+        "c if c.isprintable() or c in keep else",
+        "c if True else",
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -56,24 +57,48 @@ def box_volume(box: FloatArray) -> float:
     return float(abs(np.linalg.det(box)))
 
 
+LONGEST = 10_000.0
+"""What a box vector or a coordinate is at most, nm.
+
+Positions are in single precision, which does not tell 0.001 nm further away.
+"""
+
+SHORTEST = 0.1
+"""What a box vector is at least, nm: the length of a bond."""
+
+MOST_SKEWED = 4.0
+"""How far a box vector leans at most, in lengths of the one it leans along; GROMACS makes it half of one."""
+
+
 def check_frame(frame: Frame, path: str | Path | None = None) -> None:
     """Refuse a frame whose box or positions cannot be used.
 
     Raises
     ------
     InputError
-        The box is missing, flat or not lower triangular, or a position is not a finite number.
+        The box is missing, flat, too large or small or not lower triangular, or a position is not a finite
+        number or too far away; or the time is not finite.
     """
     where = f"frame {frame.index} (t = {frame.time:g} ps)"
     problem = _box_problem(frame.box)
     if problem:
         raise InputError(f"{where}: {problem}; a periodic box in GROMACS' form is needed", path=path)
-    bad = np.flatnonzero(~np.isfinite(frame.positions).all(axis=1))
+    check_time(frame, path)
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~(np.abs(frame.positions) <= LONGEST).all(axis=1))
     if bad.size:
         found = " ".join(f"{x:g}" for x in frame.positions[bad[0]])
         raise InputError(
-            f"{where}: the position of atom {bad[0] + 1} is {found} ({bad.size} such atoms in all)", path=path
+            f"{where}: the position of atom {bad[0] + 1} is {found} ({bad.size} such atoms in all); "
+            f"finite numbers up to {LONGEST:g} nm are needed",
+            path=path,
         )
+
+
+def check_time(frame: Frame, path: str | Path | None = None) -> None:
+    """Refuse a time that is not finite."""
+    if not isfinite(frame.time):
+        raise InputError(f"frame {frame.index}: its time is {frame.time} ps", path=path)
 
 
 def _box_problem(box: FloatArray) -> str:
@@ -83,10 +108,17 @@ def _box_problem(box: FloatArray) -> str:
     if not box.any():
         return "there is no box (all zero)"
     lengths = np.linalg.norm(box, axis=1)
+    if lengths.max() > LONGEST:
+        return f"the box is too large ({_numbers(lengths)} nm, at most {LONGEST:g})"
     if box_volume(box) <= 1e-6 * np.prod(lengths) or (np.diag(box) <= 0).any():
         return f"the box has no volume ({_numbers(np.diag(box))} nm on its diagonal)"
     if (np.abs(box[np.triu_indices(3, 1)]) > 1e-5 * lengths.max()).any():
         return f"the box is not lower triangular ({_numbers(box.ravel())})"
+    if np.diag(box).min() < SHORTEST:
+        return f"the box is too small ({_numbers(np.diag(box))} nm on its diagonal, at least {SHORTEST:g})"
+    lean = np.abs(box[[1, 2, 2], [0, 0, 1]]) / np.diag(box)[[0, 0, 1]]
+    if lean.max() > MOST_SKEWED:
+        return f"the box is too skewed ({_numbers(box.ravel())})"
     return ""
 
 

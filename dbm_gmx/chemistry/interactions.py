@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -31,6 +32,8 @@ class Interaction:
     convertible
         A bond that ``constraints`` of an ``.mdp`` can turn into one of fixed length; that is its first
         parameter.
+    ranges
+        Least and largest value of the first parameters; others may have any.
     """
 
     atoms: int
@@ -38,39 +41,57 @@ class Interaction:
     edge: str = ""
     angle: bool = False
     convertible: bool = False
+    ranges: tuple[tuple[float, float], ...] = ()
 
+
+LENGTH = (0.0, 1000.0)
+"""nm."""
+
+FIXED = (1e-6, 1000.0)
+"""Of a constraint, nm."""
+
+STRENGTH = (0.0, inf)
+"""What has no lowest energy if it is negative."""
+
+_ANGLE = ((0.0, 180.0), STRENGTH)
+_PHASE = ((-720.0, 720.0),)
+_PERIODIC = (*_PHASE, (-inf, inf), (-100.0, 100.0))
+_SPRING = (LENGTH, STRENGTH)
 
 INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
     "bonds": {
-        1: Interaction(2, 2, "bond", convertible=True),
-        2: Interaction(2, 2, "bond", convertible=True),
-        3: Interaction(2, 3, "bond", convertible=True),
-        4: Interaction(2, 3, "bond", convertible=True),
+        1: Interaction(2, 2, "bond", convertible=True, ranges=_SPRING),
+        2: Interaction(2, 2, "bond", convertible=True, ranges=_SPRING),
+        3: Interaction(2, 3, "bond", convertible=True, ranges=_SPRING),
+        4: Interaction(2, 3, "bond", convertible=True, ranges=_SPRING),
         5: Interaction(2, 0, "bond"),
-        6: Interaction(2, 2),
-        7: Interaction(2, 2, "bond"),
+        6: Interaction(2, 2, ranges=_SPRING),
+        7: Interaction(2, 2, "bond", ranges=_SPRING),
         8: Interaction(2, 2, "bond"),
         9: Interaction(2, 2),
-        10: Interaction(2, 4),
+        10: Interaction(2, 4, ranges=(LENGTH, LENGTH, LENGTH, STRENGTH)),
     },
-    "constraints": {1: Interaction(2, 1, "constraint"), 2: Interaction(2, 1)},
-    "settles": {1: Interaction(1, 2, "settle")},
+    "constraints": {
+        1: Interaction(2, 1, "constraint", ranges=(FIXED,)),
+        2: Interaction(2, 1, ranges=(FIXED,)),
+    },
+    "settles": {1: Interaction(1, 2, "settle", ranges=(FIXED, FIXED))},
     "pairs": {1: Interaction(2, 2), 2: Interaction(2, 5)},
     "angles": {
-        1: Interaction(3, 2, angle=True),
-        2: Interaction(3, 2, angle=True),
-        5: Interaction(3, 4, angle=True),
+        1: Interaction(3, 2, angle=True, ranges=_ANGLE),
+        2: Interaction(3, 2, angle=True, ranges=_ANGLE),
+        5: Interaction(3, 4, angle=True, ranges=(*_ANGLE, LENGTH, STRENGTH)),
         8: Interaction(3, 2),
-        10: Interaction(3, 2, angle=True),
+        10: Interaction(3, 2, angle=True, ranges=_ANGLE),
     },
     "dihedrals": {
-        1: Interaction(4, 3, angle=True),
-        2: Interaction(4, 2, angle=True),
+        1: Interaction(4, 3, angle=True, ranges=_PERIODIC),
+        2: Interaction(4, 2, angle=True, ranges=(*_PHASE, STRENGTH)),
         3: Interaction(4, 6),
-        4: Interaction(4, 3, angle=True),
+        4: Interaction(4, 3, angle=True, ranges=_PERIODIC),
         5: Interaction(4, 4),
         8: Interaction(4, 2),
-        9: Interaction(4, 3, angle=True),
+        9: Interaction(4, 3, angle=True, ranges=_PERIODIC),
         11: Interaction(4, 6),
     },
     "virtual_sites1": {1: Interaction(2, 0, "virtual")},

@@ -17,6 +17,9 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.errors import InputError
 
+HEAVIEST, MOST_CHARGED = 1e7, 1e4
+"""What the mass (amu) and the charge (e) of an atom or a bead are at most."""
+
 
 @dataclass(frozen=True, eq=False)
 class Terms:

@@ -20,6 +20,7 @@ from dbm_gmx.options import (
     NARROW,
     REFINEMENTS,
     RULES,
+    SHORTEST_STEP,
     STARTS,
     STEREO,
     TACTICITIES,
@@ -112,6 +113,10 @@ def step(text: str) -> float:
     time = picoseconds(text)
     if time < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is negative; frames are taken forward in time")
+    if 0 < time < SHORTEST_STEP:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} ps is no time between frames; {SHORTEST_STEP:g} ps is the least"
+        )
     return time
 
 

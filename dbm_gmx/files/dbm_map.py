@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.topology import MoleculeType
-from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_errors import Problem
+from dbm_gmx.files.text import read_text
 
 
 @dataclass
@@ -62,10 +63,7 @@ def read_map(path: str | Path) -> DbmMap:
         If the file cannot be read.  What is wrong inside is in ``problems``, with lines.
     """
     path = Path(path)
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
+    lines = read_text(path).split("\n")
     raw = DbmMap(path)
     section = ""
     for number, line in enumerate(lines, 1):
@@ -100,7 +98,7 @@ def _add(raw: DbmMap, section: str, words: list[str]) -> None:
 
 def _number(word: str, *, least: int = 1) -> int:
     """Return a 1-based number of the file as a 0-based row."""
-    if not word.lstrip("-").isdecimal() or int(word) < least:
+    if not word.removeprefix("-").isdecimal() or len(word) > 10 or int(word) < least:
         raise ValueError(f"{word!r} is not a whole number from {least}")
     return int(word) - 1
 
@@ -129,6 +127,9 @@ def _add_multiplicity(raw: DbmMap, words: list[str]) -> None:
         raise ValueError(f"bead {bead + 1} has two multiplicities")
 
 
+_NAMED = 100
+"""Beads that are named in one message, at most."""
+
 _ROWS: dict[str, tuple[str, Callable[[DbmMap, list[str]], None]]] = {
     "map": ("atom, atom class, bead, bead type", _add_atom),
     "align": ("bead, bead it is aligned to", _add_align),
@@ -142,11 +143,13 @@ def _check_beads(raw: DbmMap) -> None:
 
     if not raw.atoms:
         wrong("no atoms: a [map] section is needed")
-    gaps = sorted(set(range(max(raw.types, default=-1) + 1)) - set(raw.types))
+    n_gaps = max(raw.types, default=-1) + 1 - len(raw.types)
+    gaps = list(islice((b for b in count() if b not in raw.types), min(n_gaps, _NAMED)))
     if gaps:
-        wrong(f"beads without an atom: {' '.join(str(b + 1) for b in gaps)}")
+        more = " ..." if n_gaps > _NAMED else ""
+        wrong(f"beads without an atom: {' '.join(str(b + 1) for b in gaps)}{more}")
     named = {*raw.align, *(b for b in raw.align.values() if b >= 0), *raw.multiplicity}
-    unknown = sorted(named - set(raw.types) - set(gaps))
+    unknown = sorted(b for b in named - set(raw.types) if b not in gaps)
     if unknown:
         wrong(f"[align] or [mult] names beads which [map] does not: {' '.join(str(b + 1) for b in unknown)}")
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, Interaction, atoms_of
-from dbm_gmx.chemistry.topology import NonBonded
+from dbm_gmx.chemistry.topology import HEAVIEST, MOST_CHARGED, NonBonded
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.preprocess import Line
 
@@ -79,11 +79,16 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
             raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
         return ForceField(atomtypes, bonded)
     rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
+    for line in lines["atomtypes"]:
+        _, one = _atom_type(line)
+        _c6_c12(one.v, one.w, rule=rule, line=line)  # refuses what is out of range
     pairs: dict[tuple[str, str], Parameters] = {}
-    for (first, second), values in _type_pairs(lines["pairtypes"], atomtypes).items():
-        pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule)
-    c6, c12 = _matrices(atomtypes, _type_pairs(lines["nonbond_params"], atomtypes), rule=rule)
+    for (first, second), values in _type_pairs(lines["pairtypes"], atomtypes, rule=rule).items():
+        pairs[first, second] = pairs[second, first] = values
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused
+        c6, c12 = _matrices(atomtypes, _type_pairs(lines["nonbond_params"], atomtypes, rule=rule), rule=rule)
     nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
+    _check_matrices(nonbonded, lines["defaults"][0])
     return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
 
 
@@ -138,7 +143,20 @@ def _atom_type(line: Line) -> tuple[str, AtomType]:
     if len(values) != 4 or ptype not in ("A", "V", "D"):
         raise line.error(f"{line.text!r}: expected {layout} with ptype A, V or D")
     mass, charge, v, w = line.floats(values)
+    check_particle(mass, charge, line)
     return fields[0], AtomType(bonded, line.integers((number,))[0], mass, charge, v, w)
+
+
+LARGEST_SIGMA = 1000.0
+"""nm."""
+
+
+def check_particle(mass: float, charge: float, line: Line) -> None:
+    """Refuse a mass or a charge of no atom or bead; a mass that is not known is nan."""
+    if mass < 0 or mass > HEAVIEST:
+        raise line.error(f"{line.text!r}: a mass of {mass:g} amu, not within 0 and {HEAVIEST:g}")
+    if abs(charge) > MOST_CHARGED:
+        raise line.error(f"{line.text!r}: a charge of {charge:g} e, more than {MOST_CHARGED:g}")
 
 
 def _add_bonded_type(line: Line, directive: str, bonded: dict[tuple[str, int], BondedTable]) -> None:
@@ -200,20 +218,27 @@ def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
         raise line.error(
             f"{line.text!r}: found {len(texts)} parameters, expected {n} (or {2 * n} with state B)"
         )
-    return values[:n]
+    numbers = values[:n]
+    for column, (number, (least, most)) in enumerate(zip(numbers, form.ranges, strict=False), 1):
+        if not least <= number <= most:
+            raise line.error(
+                f"{line.text!r}: parameter {column} is {number:g}, not within {least:g} and {most:g}"
+            )
+    return numbers
 
 
-def _type_pairs(lines: list[Line], atomtypes: dict[str, AtomType]) -> dict[tuple[str, str], Parameters]:
-    """Return the parameters of pairs of types, each pair in the one order in which it is given."""
-    found: dict[tuple[str, str], Parameters] = {}
-    where: dict[tuple[str, str], Line] = {}
+def _type_pairs(
+    lines: list[Line], atomtypes: dict[str, AtomType], *, rule: int
+) -> dict[tuple[str, str], Parameters]:
+    """Return c6 and c12 of pairs of types, each pair in the one order in which it is given."""
+    found: dict[tuple[str, str], tuple[Parameters, Line]] = {}
     for line in lines:
         first, second, values = _type_pair(line, atomtypes)
         key = (second, first) if (second, first) in found else (first, second)
-        if found.setdefault(key, values) != values:
-            raise _defined_twice(f"the pair of types {first} {second}", line, where[key])
-        where.setdefault(key, line)
-    return found
+        known, where = found.setdefault(key, (values, line))
+        if known != values:
+            raise _defined_twice(f"the pair of types {first} {second}", line, where)
+    return {key: _c6_c12(*values, rule=rule, line=line) for key, (values, line) in found.items()}
 
 
 def _type_pair(line: Line, atomtypes: dict[str, AtomType]) -> tuple[str, str, Parameters]:
@@ -235,10 +260,12 @@ def known_type(name: str, line: Line, atomtypes: dict[str, AtomType]) -> AtomTyp
     return atom_type
 
 
-def _c6_c12(v: float, w: float, *, rule: int) -> Parameters:
+def _c6_c12(v: float, w: float, *, rule: int, line: Line) -> Parameters:
     """Turn parameters as written into c6, c12; a negative sigma means no c6 (grompp)."""
     if rule == 1:
         return v, w
+    if abs(v) > LARGEST_SIGMA:
+        raise line.error(f"{line.text!r}: a sigma of {v:g} nm, more than {LARGEST_SIGMA:g}")
     return 4 * w * v**6 if v >= 0 else 0.0, 4 * w * v**12
 
 
@@ -259,8 +286,19 @@ def _matrices(
     row = {name: i for i, name in enumerate(atomtypes)}
     for (first, other), values in overrides.items():
         i, j = row[first], row[other]
-        c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = _c6_c12(*values, rule=rule)
+        c6[i, j], c12[i, j] = c6[j, i], c12[j, i] = values
     return c6, c12
+
+
+def _check_matrices(nonbonded: NonBonded, line: Line) -> None:
+    """Refuse parameters of two types that no energy comes of, as those of negative ones."""
+    wrong = np.argwhere(~(np.isfinite(nonbonded.c6) & np.isfinite(nonbonded.c12)))
+    if len(wrong):
+        i, j = wrong[0]
+        raise line.error(
+            f"the parameters of atom types {nonbonded.types[i]} and {nonbonded.types[j]} make no finite C6 "
+            "and C12"
+        )
 
 
 def interaction_of(directive: str, function: int, line: Line) -> Interaction:
@@ -282,7 +320,7 @@ def inline_parameters(
         return parameters
     if tables.nonbonded is None:  # the combination rule is not known
         return ()
-    return *parameters[:-2], *_c6_c12(*parameters[-2:], rule=tables.nonbonded.rule)
+    return *parameters[:-2], *_c6_c12(*parameters[-2:], rule=tables.nonbonded.rule, line=line)
 
 
 def looked_up_parameters(

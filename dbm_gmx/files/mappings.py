@@ -17,6 +17,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
+from dbm_gmx.files.text import read_text
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, votca_weights
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def _read_one(path: Path, *, lenient: bool = False) -> Sequence[VotcaMolecule | 
     if path.suffix == ".map":
         return [read_map(path)]
     # A folder may hold XML of another purpose (VOTCA's own settings.xml); a file that is named may not.
-    if lenient and "<cg_molecule" not in path.read_text(errors="replace"):
+    if lenient and "<cg_molecule" not in read_text(path):
         return []
     return read_votca(path)
 

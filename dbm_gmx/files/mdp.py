@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import read_text
 from dbm_gmx.options import ASSUMED, CONSTRAINTS, Conditions, Preprocessor
 
 log = logging.getLogger(__name__)
@@ -114,13 +115,7 @@ def mdp_entries(path: Path) -> dict[str, Entry]:
     InputError
         No such file, or a line that is no ``name = value``.
     """
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        reason = (
-            "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        )
-        raise InputError(reason, path=path) from error
+    lines = read_text(path).split("\n")
     entries: dict[str, Entry] = {}
     for number, line in enumerate(lines, 1):
         text = line.partition(";")[0].strip()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import read_text
 
 Owners = dict[str, tuple[int, ...]]
 
@@ -35,10 +36,7 @@ def read_owners(path: str | Path) -> dict[str, Owners]:
     path = Path(path)
     tables: dict[str, Owners] = {}
     molecule = ""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", path=path) from error
+    lines = read_text(path).split("\n")
     for number, line in enumerate(lines, 1):
         text = line.partition(";")[0].strip()
         if text.startswith("["):
@@ -57,9 +55,14 @@ def read_owners(path: str | Path) -> dict[str, Owners]:
 def _owned(text: str, *, path: Path, line: int) -> tuple[str, tuple[int, ...]]:
     bead, colon, numbers = text.rpartition(":")
     atoms = numbers.split()
-    if not colon or not bead.strip() or not all(n.isdecimal() and int(n) > 0 for n in atoms):
-        raise InputError(f"{text!r} is not 'bead : atom numbers' (from 1)", path=path, line=line)
+    if not colon or not bead.strip() or not all(_is_number(n) for n in atoms):
+        raise InputError(f"{text[:100]!r} is not 'bead : atom numbers' (from 1)", path=path, line=line)
     return bead.strip(), tuple(int(n) - 1 for n in atoms)
+
+
+def _is_number(word: str) -> bool:
+    """Whether it is the number of an atom; longer ones are none of any system."""
+    return word.isdecimal() and len(word) < 11 and int(word) > 0
 
 
 def owner_array(

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import read_text
 
 _COMMAND = re.compile(r"#\s*(\w*)\s*(.*)")
 _INCLUDE = re.compile(r'"([^"]+)"|<([^>]+)>')
 _WORD = re.compile(r"\w+")
 _DEEPEST = 50  # rounds of substitution after which a macro is taken to contain itself
+_NESTED = 50  # files that include one another
+_LONGEST = 100_000  # characters of a line after substitution
+_LARGEST = 2**31 - 1  # whole numbers of GROMACS have 32 bits
+_HIGHEST = 1e30  # no parameter of a force field comes near, and single precision holds it
+_FILES = 2000  # that are included, all in all: files that include others twice double with each level
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +46,27 @@ class Line:
         """Return some of its words as whole numbers."""
         texts = tuple(texts)
         try:
-            return tuple(map(int, texts))
+            numbers = tuple(map(int, texts))
         except ValueError:
             found = " ".join(texts)
             raise self.error(f"expected whole numbers, found {found!r} in {self.text!r}") from None
+        if any(abs(number) > _LARGEST for number in numbers):
+            raise self.error(f"a number in {self.text!r} is larger than {_LARGEST}")
+        return numbers
 
     def floats(self, texts: Iterable[str]) -> tuple[float, ...]:
-        """Return some of its words as numbers."""
+        """Return some of its words as numbers, all finite."""
         return tuple(map(self._float, texts))
 
     def _float(self, text: str) -> float:
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
             hint = " (a macro without its #define?)" if text[:1].isalpha() or text[:1] == "_" else ""
             raise self.error(f"{text!r} is no number{hint}, in {self.text!r}") from None
+        if not abs(number) <= _HIGHEST:
+            raise self.error(f"{text!r} in {self.text!r} is no finite number up to {_HIGHEST:g}")
+        return number
 
 
 @dataclass(slots=True)
@@ -65,6 +77,15 @@ class _Branch:
     active: bool
     outer: bool
     seen_else: bool = False
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What all files of a topology share: macros, which change, folders, and how many files were included."""
+
+    macros: dict[str, str]
+    folders: tuple[Path, ...]
+    files: int = 0
 
 
 def active_lines(
@@ -93,10 +114,8 @@ def active_lines(
     replaces whole words (letters, digits, ``_``) only.
     """
     top = Path(path)
-    if not top.is_file():
-        raise InputError("no such file", path=top)
     macros = dict(_macro(text) for text in defines)
-    return _lines_of(top, macros, folders=include_folders(top, include), parents=())
+    return _lines_of(top, _Reading(macros, include_folders(top, include)), parents=())
 
 
 def include_folders(top: Path, include: Sequence[str | Path] = ()) -> tuple[Path, ...]:
@@ -124,27 +143,25 @@ def _joined_lines(path: Path) -> Iterator[Line]:
     """Yield lines that hold something, continued ones joined, comments removed."""
     parts: list[str] = []
     first = 1
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, raw in enumerate(file, 1):
-            if not parts:
-                first = number
-            text = raw.rstrip()
-            if text.endswith("\\"):
-                parts.append(text[:-1])
-                continue
-            text = " ".join((*parts, text)).partition(";")[0].strip()
-            parts.clear()
-            if text:
-                yield Line(path, first, text)
+    for number, raw in enumerate(read_text(path).split("\n"), 1):
+        if not parts:
+            first = number
+        text = raw.rstrip()
+        if text.endswith("\\"):
+            parts.append(text[:-1])
+            continue
+        text = " ".join((*parts, text)).partition(";")[0].strip()
+        parts.clear()
+        if text:
+            yield Line(path, first, text)
     if parts and (text := " ".join(parts).partition(";")[0].strip()):
         yield Line(path, first, text)
 
 
-def _lines_of(
-    path: Path, macros: dict[str, str], *, folders: tuple[Path, ...], parents: tuple[Path, ...]
-) -> Iterator[Line]:
-    """Yield the active lines of one file and what it includes; ``macros`` is shared and changes."""
+def _lines_of(path: Path, reading: _Reading, *, parents: tuple[Path, ...]) -> Iterator[Line]:
+    """Yield the active lines of one file and what it includes."""
     branches: list[_Branch] = []
+    macros = reading.macros
     parents = (*parents, path.resolve())
     for line in _joined_lines(path):
         active = not branches or branches[-1].active
@@ -156,8 +173,11 @@ def _lines_of(
         if _condition(command, rest, line=line, branches=branches, macros=macros) or not active:
             continue
         if command == "include":
-            found = _found(rest, line, folders=folders, parents=parents)
-            yield from _lines_of(found, macros, folders=folders, parents=parents)
+            found = _found(rest, line, folders=reading.folders, parents=parents)
+            reading.files += 1
+            if reading.files > _FILES:
+                raise line.error(f"more than {_FILES} files are included")
+            yield from _lines_of(found, reading, parents=parents)
         else:
             _define(command, rest, line=line, macros=macros)
     if branches:
@@ -173,7 +193,10 @@ def _substituted(line: Line, macros: dict[str, str]) -> Line:
     """Replace macros that have a value, and those their values contain."""
     text = line.text
     for _ in range(_DEEPEST):
-        new = _WORD.sub(lambda word: macros.get(word[0]) or word[0], text)
+        found = [value for word in _WORD.findall(text) if (value := macros.get(word))]
+        if len(text) + sum(map(len, found)) > _LONGEST and found:
+            raise line.error(f"the macros in {line.text!r} make more than {_LONGEST} characters of it")
+        new = _WORD.sub(lambda word: macros.get(word[0]) or word[0], text) if found else text
         if new == text:
             return line if text == line.text else Line(line.path, line.number, text)
         text = new
@@ -233,6 +256,8 @@ def _found(rest: str, line: Line, *, folders: tuple[Path, ...], parents: tuple[P
         if file.is_file():
             if file.resolve() in parents:
                 raise line.error(f"{name!r} includes itself, through {' > '.join(p.name for p in parents)}")
+            if len(parents) > _NESTED:
+                raise line.error(f"{name!r}: more than {_NESTED} files include one another")
             return file
     places = ", ".join(str(folder) for folder in searched)
     raise line.error(f"included file {name!r} not found; looked in {places} (set GMXLIB to add a folder)")

@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import check_text
 from dbm_gmx.files.tpr import read_tpr
 
 #: Column, from 0, of the first decimal point of a .gro.
@@ -154,6 +155,7 @@ def structure_frames(path: str | Path) -> Iterator[Frame]:
     readers = {".gro": _gro_frame, ".pdb": _pdb_frame}
     if path.suffix not in readers:
         raise InputError(f"a structure is .gro or .pdb, not {path.suffix or 'without suffix'}", path=path)
+    check_text(path)
     index = 0
     try:
         with path.open(encoding="utf-8", errors="replace") as stream:

@@ -28,6 +28,7 @@ from dbm_gmx.files.forcefield import (
     AtomType,
     ForceField,
     Parameters,
+    check_particle,
     force_field,
     inline_parameters,
     interaction_of,
@@ -44,6 +45,12 @@ IGNORED = {  # no part of the force field of a molecule, or (last line) removed 
     *("angle_restraints", "angle_restraints_z", "cmaptypes"),
     *("implicit_genborn_params", "implicit_surface_params"),
 }
+
+MOST_ATOMS = 2**31 - 1
+"""Of a system: GROMACS counts them with 32 bits."""
+
+MOST_EXCLUDED = 1000
+"""Bonds away that ``nrexcl`` may say."""
 
 _HEADER = re.compile(r"\[\s*([^\]]*?)\s*\]")
 _EDGE_RANK = ("virtual", "settle", "constraint", "bond")
@@ -159,6 +166,7 @@ def _molecule_sections(sections: list[Section]) -> list[list[Section]]:
 
 def _molecules(sections: list[Section], moltypes: dict[str, MoleculeType]) -> Iterator[tuple[str, int]]:
     """Yield name and count; like grompp, names may differ in case where that is unambiguous."""
+    n_atoms = 0
     for line in _lines(sections, "molecules"):
         name, count = line.fields(2, "a molecule type and a count")[:2]
         alike = [name] if name in moltypes else [k for k in moltypes if k.lower() == name.lower()]
@@ -167,6 +175,9 @@ def _molecules(sections: list[Section], moltypes: dict[str, MoleculeType]) -> It
         number = line.integers((count,))[0]
         if number < 0:
             raise line.error(f"negative number of molecules {name!r}")
+        n_atoms += number * moltypes[alike[0]].n_atoms
+        if n_atoms > MOST_ATOMS:
+            raise line.error(f"{number} molecules {name!r}: more than {MOST_ATOMS} atoms in all")
         if number:
             yield alike[0], number
 
@@ -183,7 +194,10 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
-    return with_barriers(MoleculeType(name, line.integers((nrexcl,))[0], graph, _terms(rows), excluded))
+    away = line.integers((nrexcl,))[0]
+    if not 0 <= away <= MOST_EXCLUDED:
+        raise line.error(f"nrexcl of {name!r} is {away}, not within 0 and {MOST_EXCLUDED}")
+    return with_barriers(MoleculeType(name, away, graph, _terms(rows), excluded))
 
 
 def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
@@ -201,13 +215,15 @@ def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
         if tables.nonbonded is not None:
             atom_type = known_type(type_name, line, tables.atomtypes)
         mass = given[1] if len(given) > 1 else atom_type.mass
+        charge = given[0] if given else atom_type.charge
+        check_particle(mass, charge, line)
         graph.add_node(
             i,
             name=name,
             type=type_name,
             element=element_of(atom_type.number, mass, names=(name, type_name, atom_type.bonded)),
             mass=mass,
-            charge=given[0] if given else atom_type.charge,
+            charge=charge,
             resid=line.integers((resid.rstrip(ascii_letters),))[0],
             resname=resname,
         )
@@ -291,7 +307,7 @@ def _virtual_n(line: Line, graph: nx.Graph) -> Row:
     atoms = _atom_rows((site, *rest[::step]), graph, line)
     masses = [graph.nodes[i]["mass"] for i in atoms[1:]]
     weights = line.floats(rest[1::2]) if function == 3 else masses if function == 2 else [1.0] * len(masses)
-    if len(weights) != len(masses) or sum(weights) == 0:
+    if len(weights) != len(masses) or not abs(sum(weights)) > 1e-9 * sum(map(abs, weights)):
         raise line.error(f"{line.text!r}: expected constructing atoms whose weights do not add up to zero")
     return Row("virtual_sitesn", function, atoms, tuple(w / sum(weights) for w in weights), form.edge)
 

@@ -7,7 +7,6 @@ that of ``do_mtop`` and ``do_moltype`` in GROMACS' ``src/gromacs/fileio/tpxio.cp
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,22 +21,21 @@ from MDAnalysis.topology.tpr import setting, utils
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, check_frame
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import HEAVIEST, MOST_CHARGED, MoleculeType, Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import check_file
 
 #: What the interactions that are chemical bonds are called in a .tpr (GROMACS manual, table of
 #: interaction types, column "bonds" of the exclusions).  Function types 6, 9 and 10 of [ bonds ] and
 #: 2 of [ constraints ] are none.
 _BONDS = ("BONDS", "G96BONDS", "MORSE", "CUBICBONDS", "CONNBONDS", "FENEBONDS", "TABBONDS")
 
-#: What unpacking a damaged file can end in.
-_DAMAGED = (EOFError, ValueError, IndexError, KeyError, OSError, OverflowError, MemoryError, struct.error)
-
 
 @dataclass(frozen=True)
 class _System:
-    """What the first half of a .tpr holds."""
+    """What the first half of a .tpr holds; ``n_atoms`` is what it says of itself."""
 
+    n_atoms: int
     moltypes: list[MoleculeType]
     molecules: tuple[tuple[str, int], ...]
     box: FloatArray
@@ -56,16 +54,17 @@ def read_tpr(path: str | Path) -> tuple[Topology, Frame]:
         not know, or one without a usable box and positions.
     """
     path = Path(path)
+    check_file(path)
     try:
-        system = _read_system(path.read_bytes())
+        content = path.read_bytes()
+        system = _read_system(content)
+        _check_count(system, len(content))
         positions = _positions(path)
     except NotImplementedError as error:
         known = f"{setting.SUPPORTED_VERSIONS[0]} to {setting.SUPPORTED_VERSIONS[-1]}"
         message = f"{error} (known: {known}); give a .gro and its .top instead"
         raise InputError(message, path=path) from error
-    except FileNotFoundError as error:
-        raise InputError("no such file", path=path) from error
-    except _DAMAGED as error:
+    except Exception as error:  # unpacking a damaged file can end in anything
         what = str(error) or "it ends too early"
         raise InputError(f"file is truncated or not a run input file: {what}", path=path) from error
     frame = Frame(positions, system.box)
@@ -100,7 +99,19 @@ def _read_system(content: bytes) -> _System:
     utils.do_ffparams(data, header.fver)
     moltypes = [_molecule(data, symbols, header.fver) for _ in range(data.unpack_int())]
     blocks = [utils.do_molblock(data) for _ in range(data.unpack_int())]
-    return _System(moltypes, _molecules(moltypes, blocks), box)
+    if any(block.molb_nmol < 1 or not 0 <= block.molb_type < len(moltypes) for block in blocks):
+        raise ValueError("it has molecules of no type, or none of one")
+    return _System(header.natoms, moltypes, _molecules(moltypes, blocks), box)
+
+
+def _check_count(system: _System, size: int) -> None:
+    """Compare counts of atoms before memory is taken for them."""
+    of = {moltype.name: moltype.n_atoms for moltype in system.moltypes}
+    if len(of) < len(system.moltypes):
+        raise ValueError("two molecule types have the same name")
+    n_atoms = sum(of[name] * copies for name, copies in system.molecules)
+    if n_atoms != system.n_atoms or 12 * n_atoms > size:
+        raise ValueError(f"it says that there are {system.n_atoms} atoms, and its molecules have {n_atoms}")
 
 
 def _molecules(moltypes: list[MoleculeType], blocks: list[Any]) -> tuple[tuple[str, int], ...]:
@@ -114,9 +125,13 @@ def _molecule(data: Any, symbols: list[bytes], version: int) -> MoleculeType:
     name = utils.do_symstr(data, symbols).decode()
     graph = nx.Graph()
     graph.add_nodes_from(enumerate(_atoms(data, symbols, version)))
+    n_atoms = graph.number_of_nodes()
     graph.add_edges_from(_edges(utils.do_ilists(data, version)))
     utils.do_block(data)
-    return MoleculeType(name, 0, graph, exclusions=_exclusions(data))
+    excluded = _exclusions(data)
+    if graph.number_of_nodes() > n_atoms or not ((excluded >= 0) & (excluded < n_atoms)).all():
+        raise ValueError(f"a bond or an exclusion of {name!r} is of an atom that it does not have")
+    return MoleculeType(name, 0, graph, exclusions=excluded)
 
 
 def _atoms(data: Any, symbols: list[bytes], version: int) -> Iterator[dict[str, object]]:
@@ -127,6 +142,8 @@ def _atoms(data: Any, symbols: list[bytes], version: int) -> Iterator[dict[str, 
     residues = [_residue(data, symbols, version, number) for number in range(1, n_residues + 1)]
     for atom, name, type_name in zip(atoms, names, types, strict=True):
         resid, resname = residues[atom.resind]
+        if not (0 <= atom.m <= HEAVIEST and abs(atom.q) <= MOST_CHARGED):
+            raise ValueError(f"atom {name} has a mass of {atom.m:g} amu and a charge of {atom.q:g} e")
         yield {
             "name": name,
             "type": type_name,

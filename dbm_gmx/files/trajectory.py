@@ -10,19 +10,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
-from dbm_gmx.chemistry.frame import Frame, check_frame, dimensions
+from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import PartFile, open_part
 from dbm_gmx.files.structure import structure_frames
+from dbm_gmx.files.text import check_file
+from dbm_gmx.files.xdr import count_xdr_frames, xdr_frames
+from dbm_gmx.options import SHORTEST_STEP
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
 
@@ -49,7 +53,7 @@ def read_frames(
     begin, end
         First and last time, ps, both included.
     dt
-        Only frames at a multiple of this time, ps, after the first frame used.
+        Only frames at a multiple of this time, ps, after the first frame used; 0: all.
 
     Raises
     ------
@@ -58,7 +62,11 @@ def read_frames(
         reading: a damaged frame, a file cut off (after its whole frames), no frame at these times.
     """
     path = Path(path)
-    frames = _all_frames(path)
+    if dt is not None and not (dt == 0 or SHORTEST_STEP <= dt < inf):
+        raise InputError(
+            f"frames every {dt:g} ps: 0 or a time from {SHORTEST_STEP:g} ps is needed", path=path
+        )
+    frames = _all_frames(path, n_atoms)
     first = next(frames, None)
     if first is None:
         raise InputError("holds no frame with positions", path=path)
@@ -69,24 +77,18 @@ def read_frames(
 def count_frames(path: str | Path) -> int | None:
     """Count frames for a progress bar: quickly, or not at all (``None``)."""
     path = Path(path)
-    moltypes = {".xtc": XTCFile, ".trr": TRRFile}
-    if path.suffix not in moltypes or path.stat().st_size > _COUNT_LIMIT:
+    if path.suffix not in (".xtc", ".trr") or path.stat().st_size > _COUNT_LIMIT:
         return None
-    try:
-        with moltypes[path.suffix](str(path)) as stream:
-            return len(stream)
-    except OSError:
-        return None
+    return count_xdr_frames(path)
 
 
-def _all_frames(path: Path) -> Iterator[Frame]:
-    """Yield every frame of a file of a known kind."""
+def _all_frames(path: Path, n_atoms: int) -> Iterator[Frame]:
+    """Yield every frame of a file of a known kind; other numbers of atoms may be refused at once."""
     check_suffix(path)
-    if not path.is_file():
-        raise InputError("no such file", path=path)
+    check_file(path)
     if path.stat().st_size == 0:
         raise InputError("is empty", path=path)
-    return structure_frames(path) if path.suffix in (".gro", ".pdb") else _xdr_frames(path)
+    return structure_frames(path) if path.suffix in (".gro", ".pdb") else xdr_frames(path, n_atoms)
 
 
 def check_suffix(path: Path) -> None:
@@ -117,6 +119,7 @@ def _select(
 
     def times() -> Iterator[float]:
         for frame in frames:
+            check_time(frame, path)
             seen[1:], current[:] = [frame.time], [frame]
             yield frame.time
 
@@ -157,47 +160,6 @@ def _is_multiple(time: float, start: float, dt: float | None) -> bool:
     if not dt:
         return True
     return abs(time - start - dt * round((time - start) / dt)) <= _slack(time)
-
-
-def _xdr_frames(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a .xtc or .trr that have positions."""
-    index, last, good = 0, "none", 0
-    with _open_xdr(path) as stream:
-        for index in count():
-            try:
-                read = stream.read()
-            except StopIteration:
-                break
-            except OSError as error:
-                raise _cut_off(path, index, last) from error
-            frame = _xdr_frame(read, index)
-            last, good = f"{frame.time:g} ps", stream._bytes_tell()
-            if getattr(read, "hasx", True):
-                yield frame
-        # A frame cut in its first bytes reads like the end of the file.
-        if good != path.stat().st_size:
-            raise _cut_off(path, index, last)
-
-
-def _open_xdr(path: Path) -> Any:
-    """Open a .xtc or .trr for reading."""
-    try:
-        return (XTCFile if path.suffix == ".xtc" else TRRFile)(str(path))
-    except OSError as error:
-        raise InputError(f"is no {path.suffix} file, or damaged in its first frame", path=path) from error
-
-
-def _xdr_frame(read: Any, index: int) -> Frame:
-    """Turn what the file object returns into a record."""
-    # The shortest decimal number of the same single: 0.3 ps, not 0.30000001192.
-    time = float(str(np.float32(read.time)))
-    box = np.array(read.box, np.float64)
-    return Frame(np.array(read.x, np.float32), box, time=time, step=int(read.step), index=index)
-
-
-def _cut_off(path: Path, index: int, last: str) -> InputError:
-    """Say where a trajectory ends."""
-    return InputError(f"is cut off or damaged in frame {index}; last good frame at {last}", path=path)
 
 
 class Encode(Protocol):

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_errors import Problem
+from dbm_gmx.files.text import check_text
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,14 @@ def _parse(path: Path) -> ElementTree.Element:
     )
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
+    check_text(path)
     try:
         with path.open("rb") as file:
             parser.ParseFile(file)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    except (ValueError, LookupError) as error:  # an encoding that Python does not know
+        raise InputError(f"not valid XML: {error}", path=path) from error
     except expat.ExpatError as error:
         raise InputError(f"not valid XML: {error}", path=path, line=error.lineno) from error
     return builder.close()

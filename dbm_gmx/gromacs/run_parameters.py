@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_include, mdp_key, mdp_temperature
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.text import read_text
 from dbm_gmx.options import RelaxSettings
 
 FORCE_FIELD = (
@@ -126,7 +127,7 @@ def _edited(path: Path, wanted: Mapping[str, Entry]) -> str:
     """Return the text of a file with some values changed, the others and all comments as they are."""
     left = dict(wanted)
     lines = []
-    for line in path.read_text(errors="replace").splitlines():
+    for line in read_text(path).removesuffix("\n").split("\n"):
         key = mdp_key(line)
         lines.append(_line(left.pop(key)) if key in left else line)
     return "\n".join([*lines, *map(_line, left.values()), ""])

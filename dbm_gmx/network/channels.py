@@ -7,7 +7,6 @@ force field reads any other.  Classes and channels can be overridden by a TOML f
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.atom_classes import atom_classes
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import read_toml
 
 ROLES = ("bond", "angle", "dihedral")
 """Bonded roles of a neighbour: one, two or three chemical bonds away from the atom to be placed."""
@@ -122,10 +122,7 @@ def read_channels(path: str | Path) -> Channels:
     The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``,
     ``[current]`` (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
     """
-    try:
-        return channels_from_plain(tomllib.loads(Path(path).read_text()), path=Path(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"not a channel file: {error}", path=path) from error
+    return channels_from_plain(read_toml(path, "channel file"), path=Path(path))
 
 
 SECTIONS = ("atoms", "bonded", "lennard_jones", "beads", "current")

@@ -11,7 +11,6 @@ import json
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.text import check_file
 from dbm_gmx.sampling import memory as limits
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, Site, make_sites
 from dbm_gmx.sampling.origin import MoleculeOrigin, Origin, differences, origin_of
@@ -223,7 +223,7 @@ def open_memory(path: Path, system: System) -> KeptMemory | None:
     """
     if not path.is_file():
         path = shipped_memories().get(str(path), path)
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         check_place(path)
         return None
     kept = read_memory(path)
@@ -246,6 +246,9 @@ def _check_size(known: Fragments, site: Site, path: Path) -> None:
 
 DAMAGED = "a damaged memory"
 
+LARGEST = 2**30
+"""Bytes of all arrays of a memory."""
+
 SOME = 1e-9
 """Least number where 0 would mean nothing."""
 
@@ -258,6 +261,7 @@ def read_memory(path: Path) -> KeptMemory:
     InputError
         If the file cannot be read, is none of a memory, of a newer format, or damaged.
     """
+    check_file(path)
     arrays = _arrays_of(path)
     about = _about(arrays, path)
     try:
@@ -275,17 +279,36 @@ def read_memory(path: Path) -> KeptMemory:
 def _arrays_of(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a file; nothing in it is run."""
     try:
-        with zipfile.ZipFile(path):
-            pass
+        with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path=path) from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except Exception as error:  # numpy and zipfile raise many types for a damaged archive
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"not a memory ({SUFFIX} of plain arrays), or damaged: {reason}", path=path
         ) from error
+
+
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Refuse arrays that are larger than their bytes, or that take more memory than memories do."""
+    total = sum(one.file_size for one in archive.infolist())
+    if total > LARGEST:
+        raise ValueError(f"its arrays take {total} bytes, at most {LARGEST} may be")
+    for name in archive.namelist():
+        with archive.open(name) as file:
+            version = np.lib.format.read_magic(file)
+            header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            if version not in header:
+                raise ValueError(f"array {name} is of version {version}")
+            shape, _, dtype = header[version](file)
+            if dtype.itemsize * math.prod(shape) > archive.getinfo(name).file_size:
+                raise ValueError(f"array {name} of shape {shape} has too few bytes")
 
 
 def _about(arrays: Mapping[str, NDArray[Any]], path: Path) -> dict[str, Any]:
@@ -296,7 +319,7 @@ def _about(arrays: Mapping[str, NDArray[Any]], path: Path) -> dict[str, Any]:
             raise ValueError
         about = json.loads(str(text))
         name, number = about["name"], about["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         found = ", ".join(list(arrays)[:3]) or "nothing"
         raise InputError(
             f"not a memory: no text that says so; the file has arrays {found}", path=path

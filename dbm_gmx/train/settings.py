@@ -6,7 +6,6 @@ refused.  Paths are relative to the file's folder.
 
 from __future__ import annotations
 
-import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
@@ -14,8 +13,12 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import read_toml
 from dbm_gmx.network.generator import Shape
 from dbm_gmx.network.voxels import Grid
+
+LARGEST = 1e15
+"""Numbers of a training file are less."""
 
 PRIORS = ("none", "p1", "p2")
 
@@ -265,10 +268,7 @@ def read_settings(path: str | Path) -> TrainSettings:
         If it is no TOML, or a key is unknown, missing or of the wrong type.
     """
     path = Path(path)
-    try:
-        plain = tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"not a training file: {error}", path=path) from error
+    plain = read_toml(path, "training file")
     settings: TrainSettings = _record(TrainSettings, plain, where="", path=path)
     if settings.memory is not None and not {"warm", "adversarial"} & set(plain):
         warm, adversarial = replace(settings.warm, steps=0), replace(settings.adversarial, steps=0)
@@ -313,6 +313,8 @@ def _value(field_type: Any, value: object, *, where: str, path: Path) -> Any:
         return tuple(_value(get_args(field_type)[0], item, where=where, path=path) for item in items)
     if field_type is Path and isinstance(value, str):
         return path.parent / Path(value).expanduser()
+    if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < LARGEST:
+        raise InputError(f"{where} = {value!r}; it takes a finite number below {LARGEST:g}", path=path)
     if field_type is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, field_type) and (field_type is bool or not isinstance(value, bool)):

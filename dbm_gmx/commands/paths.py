@@ -1,0 +1,82 @@
+"""What is written must not be what is read, and must be a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbm_gmx.errors import InputError
+
+OUTPUTS = {
+    "output": "-o",
+    "first": "-c",
+    "conformer": "-or",
+    "relax": "--relax",
+    "workdir": "--workdir",
+    "log": "--log",
+    "memory_file": "--memory",
+}
+"""Options that name what is written."""
+
+FOLDERS = {"train", "evaluate"}
+"""Commands whose ``-o`` is a folder."""
+
+
+def check_outputs(options: Namespace) -> None:
+    """Refuse an output that is an input, however it is spelt or linked.
+
+    Raises
+    ------
+    InputError
+        Naming both; or an output that is there and neither file nor folder.
+    """
+    inputs = [path for key, value in vars(options).items() for path in _paths(key, value)]
+    for name, path in _outputs(options):
+        _check_kind(name, path, folder=name == "--workdir" or (name == "-o" and options.command in FOLDERS))
+        if any(_same(path, other) for other in inputs):
+            raise InputError(f"{name} is a file that is read as well; give another name", path=path)
+
+
+def _outputs(options: Namespace) -> Iterator[tuple[str, Path]]:
+    """Yield what is written: the option's name and the path."""
+    for key, name in OUTPUTS.items():
+        path = getattr(options, key, None)
+        if isinstance(path, Path) and path.name and not (key == "memory_file" and path.exists()):
+            yield name, path
+    output, samples = getattr(options, "output", None), getattr(options, "samples", 1)
+    if output is not None and samples > 1:
+        yield from (("-o", output.with_stem(f"{output.stem}_{k}")) for k in range(1, samples + 1))
+
+
+def _paths(key: str, value: object) -> Iterator[Path]:
+    """Yield what an option says is read."""
+    if key in OUTPUTS and not (key == "memory_file" and isinstance(value, Path) and value.exists()):
+        return
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, Path):
+            yield one
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is not there
+        return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _check_kind(name: str, path: Path, *, folder: bool) -> None:
+    """Refuse what is there and cannot be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(
+            f"{name} is a pipe or a device; a {'folder' if folder else 'file'} is needed", path=path
+        )
+    if stat.S_ISDIR(mode) != folder:
+        found, wanted = ("a folder", "file") if stat.S_ISDIR(mode) else ("a file", "folder")
+        raise InputError(f"is {found}, the name of a {wanted} is needed", path=path)
