@@ -44,7 +44,7 @@ def backmap(model: Path, files: Mixture, tmp_path: Path, monkeypatch: pytest.Mon
 
     def run(output: str, *more: object, **options: object) -> Result:
         named = {f"--{key}" if len(key) > 2 else f"-{key}": value for key, value in options.items()}
-        given = {**files.options, "--model": model, "-o": tmp_path / output, **named}
+        given = {**files.options, "--model": model, "-o": tmp_path / output, "--allow": "all", **named}
         result = run_words("backmap", *mixed.words(given), *more)
         assert result.code == 0, result.err
         return result

@@ -13,9 +13,10 @@ from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.output import atomic_write, backup
 from dbm_gmx.files.structure import read_structure
-from dbm_gmx.files.trajectory import SUFFIXES, count_frames, open_writer, read_frames
+from dbm_gmx.files.trajectory import SUFFIXES, open_writer, read_frames
 
 BOX = np.array([[3.0, 0, 0], [-1.2, 2.5, 0], [0.7, -1.1, 2.25]])
 
@@ -79,7 +80,7 @@ def test_roundtrip(tmp_path, system, frames, suffix):
         np.testing.assert_allclose(found.positions, given.positions, atol=tolerance)
         np.testing.assert_allclose(found.box, given.box, atol=1e-3 if suffix == ".pdb" else 1e-5)
     assert names(tmp_path) == [path.name]
-    assert count_frames(path) == (11 if suffix in (".xtc", ".trr") else None)
+    assert count_taken(path) == (11 if suffix in (".xtc", ".trr") else None)
 
 
 def test_labels_of_a_gro(tmp_path, system, frames):
@@ -310,7 +311,7 @@ def test_read_only_folder_for_output(tmp_path):
 def test_reading_leaves_no_files_behind(tmp_path, system, frames):
     path = write(tmp_path / "x.xtc", system, frames)
     list(read_frames(path, n_atoms=11))
-    count_frames(path)
+    count_taken(path)
     assert names(tmp_path) == ["x.xtc"]
 
 

@@ -21,7 +21,7 @@ from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
-from dbm_gmx.files.trajectory import count_frames, read_frames
+from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
 
 EARLY = 100
@@ -138,7 +138,7 @@ class BeadFrames:
         path = self.inputs.trajectory
         if path is None:
             return [self.first]
-        total = min(EARLY, count_frames(path) or count)
+        total = min(EARLY, count_taken(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
         frames = islice(read_frames(path, n_atoms=self.cg.n_atoms), max(wanted) + 1)

@@ -1,8 +1,7 @@
 """Frames in and out: .xtc, .trr, .gro and .pdb, one at a time.
 
-Compressed trajectories go through the plain file objects of MDAnalysis: its readers leave offset
-and lock files behind, which break parallel starts and read-only folders, and its writer renumbers
-the steps.
+Compressed trajectories are read by :mod:`~dbm_gmx.files.xdr`, since a damaged one kills the process in other
+readers, and written by the plain file objects of MDAnalysis, whose writer would renumber the steps.
 """
 
 from __future__ import annotations
@@ -25,13 +24,10 @@ from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import PartFile, open_part
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.text import check_file
-from dbm_gmx.files.xdr import count_xdr_frames, xdr_frames
+from dbm_gmx.files.xdr import xdr_frames
 from dbm_gmx.options import SHORTEST_STEP
 
 SUFFIXES = (".xtc", ".trr", ".gro", ".pdb")
-
-#: Larger trajectories are not walked through only to count their frames, bytes.
-_COUNT_LIMIT = 4 * 2**30
 
 
 def read_frames(
@@ -72,14 +68,6 @@ def read_frames(
         raise InputError("holds no frame with positions", path=path)
     _check_count(first, n_atoms, path)
     return _select(chain([first], frames), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
-
-
-def count_frames(path: str | Path) -> int | None:
-    """Count frames for a progress bar: quickly, or not at all (``None``)."""
-    path = Path(path)
-    if path.suffix not in (".xtc", ".trr") or path.stat().st_size > _COUNT_LIMIT:
-        return None
-    return count_xdr_frames(path)
 
 
 def _all_frames(path: Path, n_atoms: int) -> Iterator[Frame]:

@@ -78,6 +78,8 @@ class _Head(NamedTuple):
         Bytes that the positions are read from, and those that follow them in the frame.
     positions
         Makes positions (n, 3) of the body, nm; ``None`` of a frame without.
+    has_positions
+        Whether it has.
     """
 
     n_atoms: int
@@ -87,6 +89,7 @@ class _Head(NamedTuple):
     body: int
     rest: int
     positions: Callable[[bytes], Float32Array | None]
+    has_positions: bool = True
 
 
 def xdr_frames(path: Path, n_atoms: int | None = None) -> Iterator[Frame]:
@@ -128,20 +131,19 @@ def xdr_frames(path: Path, n_atoms: int | None = None) -> Iterator[Frame]:
                 yield Frame(positions, head.box, time=head.time, step=head.step, index=index)
 
 
-def count_xdr_frames(path: Path) -> int | None:
-    """Count the frames of a .xtc or .trr by their sizes; ``None`` where one cannot be read."""
+def xdr_times(path: Path) -> Iterator[float]:
+    """Yield the times, ps, of the frames of a .xtc or .trr that have positions, up to a damaged one."""
     read_head = _READERS[path.suffix]
     try:
         with path.open("rb") as stream:
             source = _Source(stream, os.fstat(stream.fileno()).st_size)
-            for index in count():
-                if source.left <= 0:
-                    return index
+            while source.left > 0:
                 head = read_head(source)
                 source.leave_out(head.body + head.rest)
+                if head.has_positions:
+                    yield head.time
     except (_DamagedError, _EndsError, OSError):
-        pass
-    return None
+        return
 
 
 def _damaged(path: Path, index: int, last: str, why: str) -> InputError:
@@ -238,7 +240,7 @@ def _trr_head(source: _Source) -> _Head:
     time, _ = np.frombuffer(source.take(2 * width), number).tolist()
     cell = np.frombuffer(source.take(box), number) if box else np.zeros(9)
     positions = partial(_trr_positions, virial + pressure, number)
-    return _Head(n_atoms, step, _time(time), _cell(cell), virial + pressure + x, v + f, positions)
+    return _Head(n_atoms, step, _time(time), _cell(cell), virial + pressure + x, v + f, positions, x > 0)
 
 
 def _width(box: int, parts: Sequence[int], n_atoms: int) -> int:
