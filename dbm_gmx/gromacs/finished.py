@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from dbm_gmx.files.output import MARK, atomic_write, is_own, remove_own
+from dbm_gmx.files.output import MARK, atomic_write, is_own, own_folder, remove_own
 
 _OURS = re.compile(r"frame_\d+(\.npz)?|\.frame_\d+\.npz\.part-[0-9a-f]+")
 """Names in the folder that are ours."""
@@ -50,5 +52,19 @@ def clear_folder(folder: Path) -> None:
             remove_own(path)
         elif _OURS.fullmatch(path.name) and path.is_file():
             path.unlink()
-    if [path.name for path in folder.iterdir()] == [MARK]:
+    _drop_empty(folder)
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[None]:
+    """Make the folder, and remove it again if nothing is in it in the end."""
+    own_folder(folder)
+    try:
+        yield
+    finally:
+        _drop_empty(folder)
+
+
+def _drop_empty(folder: Path) -> None:
+    if is_own(folder) and [path.name for path in folder.iterdir()] == [MARK]:
         remove_own(folder)

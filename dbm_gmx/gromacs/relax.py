@@ -29,13 +29,12 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import mdp_entries
-from dbm_gmx.files.output import own_folder
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
 from dbm_gmx.files.system import block_of, mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import make_writer, read_frames
-from dbm_gmx.gromacs.finished import clear_folder, frame_folder, keep, recall
+from dbm_gmx.gromacs.finished import clear_folder, frame_folder, keep, recall, work_folder
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, find_gmx, stop_all
 from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, relax_frame
 from dbm_gmx.gromacs.relaxation import Failure, Relaxation, RelaxTally, Success
@@ -220,11 +219,14 @@ def relax_frames(
     with open_record(output, [output], job, restart=settings.restart) as record:
         if settings.restart:
             clear_folder(folder)
-        own_folder(folder)
         record.take_up(0, _pass)  # what is finished is in the folder
         writer = make_writer(record.parts[0], atoms.topology)
         work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
-        with closing(work) as done, Progress(atoms.total, quiet=quiet) as progress:
+        with (
+            work_folder(folder),
+            closing(work) as done,
+            Progress(atoms.total, quiet=quiet) as progress,
+        ):
             for task, result in done:
                 tally.add(task, result)
                 progress.update()
