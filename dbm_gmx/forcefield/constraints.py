@@ -13,6 +13,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
+from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import CONSTRAINTS
@@ -31,7 +32,7 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
 
     Returns
     -------
-    (c, 2) atoms and (c,) lengths, nm.
+    (c, 2) atoms and (c,) lengths, nm.  Virtual sites have none.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
     """
     if constraints not in CONSTRAINTS:
         raise InputError(f"constraints = {constraints!r}; supported are {', '.join(CONSTRAINTS)}")
-    hydrogen = hydrogens(moltype)
+    hydrogen, sites = hydrogens(moltype), virtual_sites(moltype).virtual
     found: dict[tuple[int, int], float] = {}
     for terms in moltype.terms:
         pairs, values = terms.atoms, terms.parameters
@@ -53,8 +54,10 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
             values = np.concatenate([values[:, :1], values[:, :1], values[:, 1:2]])
         elif terms.directive != "constraints":
             continue
+        real = ~np.isin(pairs, sites).any(axis=1)
         found |= {
-            (int(min(p)), int(max(p))): float(length) for p, length in zip(pairs, values[:, 0], strict=True)
+            (int(min(p)), int(max(p))): float(length)
+            for p, length in zip(pairs[real], values[real, 0], strict=True)
         }
     ordered = sorted(found)
     return np.array(ordered, np.int64).reshape(-1, 2), np.array([found[p] for p in ordered], np.float64)

@@ -140,11 +140,6 @@ def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
 def _molecule(
     moltype: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
 ) -> MoleculeHamiltonian:
-    if any(how == "virtual" for *_, how in moltype.graph.edges(data="kind")):
-        raise InputError(
-            f"molecule type {moltype.name} has virtual sites, which the exact refinement cannot treat yet; "
-            "possible are --refine gibbs and none"
-        )
     if any((t.directive, t.function) == ("bonds", NO_LENGTH) for t in moltype.terms):
         raise InputError(
             f"molecule type {moltype.name} has [ bonds ] of type 5, which have no length; the exact "
