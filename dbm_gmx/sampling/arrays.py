@@ -764,7 +764,8 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     molecule, moved = known.molecule, move.atoms.tolist()
     own, window = set(moved), move.move_type == ANNEALING
     # distances among these do not change
-    rigid = set[int]() if window else own - set(virtual_sites(molecule.moltype).virtual[move.built].tolist())
+    built = virtual_sites(molecule.moltype).virtual[move.built]
+    rigid = set[int]() if window else own - set(built.tolist())
     if move.move_type not in (TRANSLATION, ANNEALING):
         rigid = rigid | {i for i in move.axis if i >= 0}
     touched = sorted({t for i in moved for t in known.terms_of[i]})
@@ -773,7 +774,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     others = np.array(partners, np.int64)
     # those among themselves count once
     apart = np.array([j not in own for j in partners])[None] | (others[None] > move.atoms[:, None])
-    loose = np.array([j not in rigid for j in partners])[None]
+    loose = np.array([j not in rigid for j in partners])[None] | np.isin(move.atoms, built)[:, None]
     pairs, parameters = known.special.among(move.atoms, others, apart & loose)
     beads = sorted({bead for i in moved for bead, weight in known.weights_of[i].items() if weight != 0.0})
     lists.add("first", [move.axis[0]])
