@@ -7,7 +7,7 @@ fragment of the atom that holds them.  Virtual sites are in none: they follow th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -92,7 +92,7 @@ def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
     return tuple(fragments)
 
 
-def homes(moltype: MoleculeType, fragments: tuple[Fragment, ...]) -> IntArray:
+def homes(moltype: MoleculeType, fragments: Sequence[Fragment]) -> IntArray:
     """(n,) number of the fragment that owns each atom; of a virtual site that of its first atom."""
     home = np.empty(moltype.n_atoms, np.int64)
     for number, fragment in enumerate(fragments):

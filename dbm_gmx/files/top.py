@@ -259,6 +259,11 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
         form = interaction_of(directive, function, line)
         atoms = _atom_rows(fields[:n], graph, line)
         texts = fields[n + 1 :]
+        if form.edge == "virtual" and form.parameters and not texts:
+            raise line.error(
+                f"{line.text!r}: a virtual site needs its parameters in the line; those that grompp works "
+                "out from bonds and angles (gmx pdb2gmx -vsite) are not supported"
+            )
         if texts or form.edge in ("settle", "virtual"):
             found = [inline_parameters(directive, function, texts=texts, line=line, tables=tables)]
         else:
@@ -291,8 +296,10 @@ def _virtual_n(line: Line, graph: nx.Graph) -> Row:
     atoms = _atom_rows((site, *rest[::step]), graph, line)
     masses = [graph.nodes[i]["mass"] for i in atoms[1:]]
     weights = line.floats(rest[1::2]) if function == 3 else masses if function == 2 else [1.0] * len(masses)
-    if len(weights) != len(masses) or sum(weights) == 0:
-        raise line.error(f"{line.text!r}: expected constructing atoms whose weights do not add up to zero")
+    if len(weights) != len(masses) or min(weights, default=0.0) < 0 or sum(weights) == 0:
+        raise line.error(
+            f"{line.text!r}: expected constructing atoms whose weights are 0 or more, and not all 0"
+        )
     return Row("virtual_sitesn", function, atoms, tuple(w / sum(weights) for w in weights), form.edge)
 
 
