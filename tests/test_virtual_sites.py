@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from exact import beads_of, lattice, molecule, moves_of, only, start, sweeps, system
 from test_chain import check_books
 from test_energy import clear_cutoff, rerun
+from test_forces import PACKED, Slow, agree, inner, of_beads, packing_forces, slopes
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
@@ -29,9 +31,12 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.forcefield import energy
 from dbm_gmx.forcefield.constraints import fixed_bonds
-from dbm_gmx.forcefield.nonbonded import reaction_field
+from dbm_gmx.forcefield.nonbonded import reaction_field, zero_quadrupole
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.parallel import Team
+from dbm_gmx.sampling.langevin import Motion
 from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION, PIVOT, TORSION_STEP, TRANSLATION
+from dbm_gmx.sampling.packing import Cores, PackingArrays, _driven, _spread_all
 from dbm_gmx.sampling.sampler import make_sampler
 
 SITES = {
@@ -94,7 +99,10 @@ SHAPE = np.array(
 
 def box_of(moltype: MoleculeType, copies: int) -> tuple[System, np.ndarray, np.ndarray]:
     """A system of some copies with atoms (n, 3) and box."""
-    made = system([(moltype, beads_of(moltype, two_beads(moltype)), copies)], SIGMA_EPSILON)
+    beads = beads_of(moltype, two_beads(moltype))
+    middles = sp.csr_matrix(beads.owner == np.arange(2)[:, None], dtype=np.float64)  # sites have weights, too
+    beads = replace(beads, weights=sp.csr_matrix(middles / middles.sum(axis=1)))
+    made = system([(moltype, beads, copies)], SIGMA_EPSILON)
     points, box = lattice(copies, 0.62)
     atoms = np.zeros((copies, moltype.n_atoms, 3))
     atoms[:, :6] = points[:, None] + SHAPE + 0.005 * np.random.default_rng(1).normal(size=(copies, 6, 3))
@@ -183,6 +191,28 @@ def test_bonds_of_sites_are_not_held() -> None:
     )
     fixed, _ = fixed_bonds(replace(made, terms=(longer, made.terms[-1])), "all-bonds")
     assert fixed.tolist() == [[0, 1], [1, 2], [1, 4], [2, 3], [4, 5]]
+
+
+def test_packing_forces_are_slopes_by_the_atoms() -> None:
+    """Sites are put in place anew when an atom is shifted; they themselves are not driven."""
+    kinds = [kind for kind in SITES if kind != ("virtual_sites1", 1)]
+    made, atoms, box = box_of(branched("MOL", kinds), 4)
+    conf = start(made, PACKED, atoms, box).conf
+    slow = Slow(made, atoms, box, cutoff=0.55, soft=0.0, form=zero_quadrupole(PACKED.rcoulomb))
+
+    def energy_by_atoms(x: np.ndarray) -> float:
+        y = x.copy()
+        place_in_molecules(made.matches[0].moltype, y.reshape(4, -1, 3))
+        restraints = of_beads(made, PACKED, conf.neighbours.beads, y)
+        return slow.others(y) + slow.special(y) + inner(made, PACKED, y, 1.0) + restraints
+
+    force = packing_forces(conf, Cores(0.55, 0.0, 1.0), Team())
+    arrays = conf.arrays.part(PackingArrays)
+    _spread_all(Motion(conf.positions, force, force), arrays)
+    real = _driven(arrays)
+    assert len(real) == 24
+    assert not np.delete(force, real, axis=0).any()
+    agree(force[real], slopes(energy_by_atoms, atoms, 1e-6)[real], 1e-5)
 
 
 # --- moves -----------------------------------------------------------------------------------------
