@@ -87,11 +87,11 @@ MUTATIONS = [
         "                motion.force[first + arrays.virtual[v]] = 0.0",
     ),
     one(
-        "windows-forget-the-forces-on-sites",
-        "tests/test_window_annealing.py",
+        "windows-leave-sites-where-they-were",
+        "tests/test_virtual_sites.py tests/test_window_annealing.py",
         "sampling/window_annealing.py",
-        "        spread_sites(x, window.virtual, force[k])",
-        "        pass",
+        "        place_sites(x, window.virtual)\n",
+        "",
     ),
     one(
         "exclusions-one-bond-short",
