@@ -24,6 +24,7 @@ from dbm_gmx.chemistry.fragments import Fragment
 from dbm_gmx.chemistry.stereo import FLAT, stereo_elements, stereo_volume
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.chemistry.virtual_sites import (
+    NO_SITES,
     VirtualSites,
     inner_sites,
     made_of,
@@ -97,7 +98,7 @@ class Piece:
     pair_parameters: FloatArray
     bonds: IntArray
     centres: IntArray
-    virtual: VirtualSites
+    virtual: VirtualSites = NO_SITES
 
     @property
     def key(self) -> tuple[object, ...]:
