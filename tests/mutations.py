@@ -211,6 +211,41 @@ MUTATIONS = [
     ),
     # --- chemistry
     one(
+        "spread-forces-lose-the-torque",
+        "tests/test_virtual_sites.py",
+        "chemistry/virtual_sites.py",
+        "on_k = _plus(_times(b, f), c, _cross(f, ij))",
+        "on_k = _times(b, f)",
+    ),
+    one(
+        "sites-stay-behind-in-small-moves",
+        "tests/test_virtual_sites.py",
+        "sampling/sweep.py",
+        "        place_built(positions, arrays, at.first_atom, move)\n        tried[0]",
+        "        tried[0]",
+    ),
+    one(
+        "pairs-of-sites-with-the-axis-are-forgotten",
+        "tests/test_virtual_sites.py",
+        "sampling/arrays.py",
+        " | np.isin(move.atoms, built)[:, None]",
+        "",
+    ),
+    one(
+        "sites-pull-at-nothing-in-packing",
+        "tests/test_virtual_sites.py",
+        "sampling/packing.py",
+        "                spread_site(motion.positions, arrays, v, first, motion.force)",
+        "                motion.force[first + arrays.virtual[v]] = 0.0",
+    ),
+    one(
+        "windows-leave-sites-where-they-were",
+        "tests/test_virtual_sites.py tests/test_window_annealing.py",
+        "sampling/window_annealing.py",
+        "        place_sites(x, window.virtual)\n",
+        "",
+    ),
+    one(
         "exclusions-one-bond-short",
         "tests/test_top.py tests/test_environment.py tests/test_energy.py tests/test_hamiltonian.py",
         "chemistry/topology.py",

@@ -323,7 +323,9 @@ def rerun(
         "coulomb-modifier = None\nvdw-modifier = None\nDispCorr = no\nnsteps = 0\ncontinuation = yes\n"
     )
     run(gmx, "grompp", "-f", "run.mdp", "-c", gro, "-p", top, "-o", "run.tpr", "-maxwarn", 5, folder=folder)
-    run(gmx, "mdrun", "-nt", 1, "-s", "run.tpr", "-rerun", gro, "-e", "run.edr", folder=folder)
+    # virtual sites are put in place anew
+    again = ("-rerun", gro, "-rerunvsite")
+    run(gmx, "mdrun", "-nt", 1, "-s", "run.tpr", *again, "-e", "run.edr", folder=folder)
     asked = "\n".join(name.replace(" ", "-") for name in names) + "\n\n"
     run(gmx, "energy", "-f", "run.edr", "-o", "e.xvg", "-dp", "-xvg", "xmgrace", folder=folder, answer=asked)
     text = (folder / "e.xvg").read_text()

@@ -67,10 +67,6 @@ def test_forms_that_cannot_be_sampled_are_refused() -> None:
     made = system([(moltype, beads_of(moltype, [0, 0]), 1)], CHARGED)
     with pytest.raises(InputError, match="type 5"):
         make_hamiltonian(made, Conditions())
-    site = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 1, (0, 1), (0.1, 1e5))])
-    site.graph.edges[0, 1]["kind"] = "virtual"
-    with pytest.raises(InputError, match="virtual sites"):
-        make_hamiltonian(system([(site, beads_of(site, [0, 0]), 1)], CHARGED), Conditions())
     with pytest.raises(InputError, match="angles"):
         fixed_bonds(moltype, "h-angles")
 

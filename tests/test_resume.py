@@ -49,7 +49,11 @@ def options(files: Mixture, folder: Path, suffix: str = ".xtc", **more: object) 
 
 def contents(folder: Path) -> dict[str, bytes]:
     """What is in a folder, but for what says when and where it was made."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".json"}
+    return {
+        path.name: path.read_bytes()
+        for path in folder.iterdir()
+        if not re.search(r"\.json(\.\d+#)?$", path.name)
+    }
 
 
 def whole(

@@ -99,28 +99,38 @@ def test_bonds_that_depend_on_each_other_are_found() -> None:
 # --- the distribution ------------------------------------------------------------------------------
 
 
-def limp() -> MoleculeType:
-    """Four united atoms with soft angles, so that the metric of fixed bonds counts."""
-    return molecule(
+def limp(*, site: bool) -> MoleculeType:
+    """Four united atoms with soft angles, so that the metric of fixed bonds counts.
+
+    With a virtual site where the last atom is, made of both ends, all but its bond acts there.
+    """
+    last = 4 if site else 3
+    made = molecule(
         "LMP",
-        [("C", 15.0, 0.0)] * 4,
+        [*[("C", 15.0, 0.0)] * 4, *[("C", 0.0, 0.0)] * site],
         [
             *(("bonds", 1, (i, i + 1), (LENGTH, 2e5)) for i in range(3)),
-            *(("angles", 1, (i, i + 1, i + 2), (BEND, SOFT)) for i in range(2)),
-            ("dihedrals", 3, (0, 1, 2, 3), (3.0, 6.0, 0.0, -12.0, 0.0, 0.0)),
+            *(("angles", 1, (i, i + 1, k), (BEND, SOFT)) for i, k in ((0, 2), (1, last))),
+            ("dihedrals", 3, (0, 1, 2, last), (3.0, 6.0, 0.0, -12.0, 0.0, 0.0)),
+            *[("virtual_sites2", 1, (4, 0, 3), (1.0,))] * site,
         ],
         nrexcl=3,
+        exclusions=[(i, 4) for i in range(4 * site)],
     )
+    made.graph.add_edges_from([(0, 4)] * site, kind="virtual")
+    return made
 
 
-def test_windows_alone_sample_what_is_known() -> None:
+@pytest.mark.parametrize("site", [False, True])
+def test_windows_alone_sample_what_is_known(site: bool) -> None:
     """No other moves: bonds keep their lengths, and the density of two angles and a torsion is known.
 
     As in ``test_butane_in_two_beads`` but for the bonds: p ~ sin t1 sin t2 exp(-U / kT) K(d).
     """
     conditions = Conditions(temperature=400.0, spread=0.05, rvdw=0.3, rcoulomb=0.3)
     copies, apart, kt = 64, 0.19, KT(conditions)
-    made = system([(limp(), beads_of(limp(), [0, 0, 1, 1]), copies)], CONTACT)
+    moltype = limp(site=site)
+    made = system([(moltype, beads_of(moltype, [0, 0, 1, 1, 1][: moltype.n_atoms]), copies)], CONTACT)
     t = (np.arange(60) + 0.5) / 60 * np.pi
     f = (np.arange(60) + 0.5) / 60 * np.pi  # the other half is its mirror image
     t1, t2, f = (a.reshape(-1) for a in np.meshgrid(t, t, f, indexing="ij"))
@@ -134,16 +144,17 @@ def test_windows_alone_sample_what_is_known() -> None:
     weight /= weight.sum()
 
     points, box = lattice(copies, 1.7)
-    atoms = (points[:, None] + zigzag(BEND, LENGTH)).reshape(-1, 3)
+    one = zigzag(BEND, LENGTH)[[0, 1, 2, 3, 3][: moltype.n_atoms]]
+    atoms = (points[:, None] + one).reshape(-1, 3)
     beads = np.stack([points, points + np.array([apart, 0, 0])], axis=1).reshape(-1, 3)
     middle = mapped_beads(made, atoms).reshape(-1, 2, 3).mean(1) - beads.reshape(-1, 2, 3).mean(1)
-    chain = start(made, conditions, atoms - np.repeat(middle, 4, axis=0), box, beads=beads)
+    chain = start(made, conditions, atoms - np.repeat(middle, moltype.n_atoms, axis=0), box, beads=beads)
     windows = moves_of(chain, ANNEALING)
     chain.progress.steps[windows] = 1.0
     only(chain, windows)
 
     def measure(x: np.ndarray) -> np.ndarray:
-        x = x.reshape(-1, 4, 3)
+        x = x.reshape(-1, moltype.n_atoms, 3)[:, :4]
         return np.stack([bend(x[:, :3]), bend(x[:, 1:]), np.abs(dihedral(x))])
 
     found = sample(chain, measure, burn=20 * SELDOM, sweeps=140 * SELDOM, every=SELDOM)
@@ -277,7 +288,8 @@ def test_windows_keep_stereocentres() -> None:
 
 def test_a_window_is_annealed_as_a_whole() -> None:
     """All terms and pairs of its atoms change with it, and each pair once."""
-    made = system([(limp(), beads_of(limp(), [0, 0, 1, 1]), 1)], CONTACT)
+    moltype = limp(site=False)
+    made = system([(moltype, beads_of(moltype, [0, 0, 1, 1]), 1)], CONTACT)
     chain = start(made, Conditions(spread=0.05, rvdw=0.3, rcoulomb=0.3), zigzag(), np.eye(3) * 3)
     moves = chain.conf.arrays.moves
     (window,) = moves_of(chain, ANNEALING)

@@ -13,7 +13,7 @@ import torch
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.stereo import Chirality
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, place_virtual_sites
 from dbm_gmx.errors import InputError
 from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
 from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
@@ -80,12 +80,13 @@ class NetworkStage:
         start = [one.positions for one in batch if one.positions is not None]
         given = torch.from_numpy(np.concatenate(start)).to(self.device) if start else None
         atoms = reconstruct(placer, start=given)
-        placed = np.asarray(atoms.cpu().numpy().reshape(len(batch), -1, 3), np.float32)
+        placed = atoms.cpu().numpy().reshape(len(batch), -1, 3).astype(np.float64)
         for one, positions in zip(batch, placed, strict=True):
             if not np.isfinite(positions).all():
                 where = f"frame {one.beads.index} (t = {one.beads.time:g} ps)"
                 raise InputError(f"{where}: the model has put atoms at places that are no numbers")
-        return placed
+            place_virtual_sites(self.task.system, positions)
+        return np.asarray(placed, np.float32)
 
     def _scene(self, batch: Sequence[Rebuilt]) -> Scene:
         return make_scene(

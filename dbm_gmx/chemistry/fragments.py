@@ -2,19 +2,20 @@
 
 Taken from the molecular graph alone.  The molecule is a tree of fragments; a fragment's *centre* is a
 system of rings or one atom with several bonds, and the atoms with a single bond belong to the
-fragment of the atom that holds them.
+fragment of the atom that holds them.  Virtual sites are in none: they follow the atoms they are made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.virtual_sites import made_of, real_graph, virtual_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +27,7 @@ class Fragment:
     centre
         Atoms of the ring system, or the one atom.
     own
-        The centre and the atoms with a single bond on it; every atom of a molecule is owned once.
+        The centre and the atoms with a single bond on it; every atom but virtual sites is owned once.
     shell
         Atoms of other fragments bonded to the centre.
     parent
@@ -59,7 +60,7 @@ def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
     placed in this order closes side groups before it goes on along the chain.  Each connected part of
     the molecule has a root of its own: a fragment at one of its ends.
     """
-    graph = chemical_graph(moltype)
+    graph = real_graph(moltype)
     home = _centres(graph)
     centres: list[list[int]] = [[] for _ in range(max(home.values(), default=-1) + 1)]
     for atom in range(moltype.n_atoms):
@@ -89,6 +90,17 @@ def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
             )
         )
     return tuple(fragments)
+
+
+def homes(moltype: MoleculeType, fragments: Sequence[Fragment]) -> IntArray:
+    """(n,) number of the fragment that owns each atom; of a virtual site that of its first atom."""
+    home = np.empty(moltype.n_atoms, np.int64)
+    for number, fragment in enumerate(fragments):
+        home[fragment.own] = number
+    sites = virtual_sites(moltype)
+    for v, site in enumerate(sites.virtual):
+        home[site] = home[made_of(sites, v)[0]]
+    return home
 
 
 def _centres(graph: nx.Graph) -> dict[int, int]:

@@ -24,6 +24,7 @@ from dbm_gmx.chemistry.mapping import (
 )
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
+from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,12 @@ def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray
     for match in system.matches:
         parts.append(map_positions(match.mapping, match.molecules(atoms)).reshape(-1, 3))
     return np.concatenate(parts)
+
+
+def place_virtual_sites(system: System, atoms: FloatArray) -> None:
+    """Put the virtual sites of whole molecules (n, 3) where their atoms say (in place)."""
+    for match in system.matches:
+        place_in_molecules(match.moltype, match.molecules(atoms))
 
 
 def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:

@@ -112,13 +112,15 @@ def _is_same(lock: Path, descriptor: int) -> bool:
 
 
 def _release(lock: Path) -> None:
-    descriptor = _held.pop(lock, None)
+    descriptor = _held.get(lock)
     if descriptor is None:
         return
     with suppress(OSError):
         if _is_same(lock, descriptor):
             lock.unlink()
-    os.close(descriptor)
+    # not before it is gone: the process may be ended in between
+    if _held.pop(lock, None) is not None:
+        os.close(descriptor)
 
 
 def _release_all() -> list[str]:

@@ -275,6 +275,11 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
         form = interaction_of(directive, function, line)
         atoms = _atom_rows(fields[:n], graph, line)
         texts = fields[n + 1 :]
+        if form.edge == "virtual" and form.parameters and not texts:
+            raise line.error(
+                f"{line.text!r}: a virtual site needs its parameters in the line; those that grompp works "
+                "out from bonds and angles (gmx pdb2gmx -vsite) are not supported"
+            )
         if texts or form.edge in ("settle", "virtual"):
             found = [inline_parameters(directive, function, texts=texts, line=line, tables=tables)]
         else:

@@ -14,6 +14,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
+from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import CONSTRAINTS
@@ -33,7 +34,7 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
 
     Returns
     -------
-    (c, 2) atoms and (c,) lengths, nm.
+    (c, 2) atoms and (c,) lengths, nm.  Virtual sites have none.
 
     Raises
     ------
@@ -42,10 +43,12 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
     """
     if constraints not in CONSTRAINTS:
         raise InputError(f"constraints = {constraints!r}; supported are {', '.join(CONSTRAINTS)}")
+    sites = virtual_sites(moltype).virtual
     found: dict[tuple[int, int], float] = {}
     for terms in moltype.terms:
         pairs, values = _fixed(moltype, terms, constraints)
-        for pair, length in zip(np.sort(pairs, axis=1).tolist(), values.tolist(), strict=True):
+        real = ~np.isin(pairs, sites).any(axis=1)
+        for pair, length in zip(np.sort(pairs[real], axis=1).tolist(), values[real].tolist(), strict=True):
             i, j = pair
             if not math.isclose(found.setdefault((i, j), length), length, rel_tol=1e-6):
                 raise InputError(

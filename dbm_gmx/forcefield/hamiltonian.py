@@ -140,11 +140,6 @@ def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
 def _molecule(
     moltype: MoleculeType, mapping: Mapping, types: IntArray, nonbonded: NonBonded, conditions: Conditions
 ) -> MoleculeHamiltonian:
-    if any(how == "virtual" for *_, how in moltype.graph.edges(data="kind")):
-        raise InputError(
-            f"molecule type {moltype.name} has virtual sites, which the exact refinement cannot treat yet; "
-            "possible are --refine gibbs and none"
-        )
     _check_lengths(moltype)
     kt = GAS * conditions.temperature
     terms = energy_terms(moltype, fudge_qq=nonbonded.fudge_qq, epsilon_r=conditions.epsilon_r)

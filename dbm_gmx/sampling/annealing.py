@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.virtual_sites import NO_SITES, VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy, term_rows
@@ -75,6 +76,8 @@ class Contents(NamedTuple):
         (beads, atoms) of the mapped centres.
     pair, pair_parameters
         Special pairs, see :class:`~dbm_gmx.forcefield.hamiltonian.MoleculeHamiltonian`.
+    virtual
+        Virtual sites.
     """
 
     terms: BondedTerms
@@ -82,6 +85,7 @@ class Contents(NamedTuple):
     weights: sp.csr_matrix
     pair: IntArray = np.zeros((0, 2), np.int64)
     pair_parameters: FloatArray = np.zeros((0, 5))
+    virtual: VirtualSites = NO_SITES
 
 
 class WindowArrays(NamedTuple):
@@ -91,20 +95,23 @@ class WindowArrays(NamedTuple):
     ----------
     kt
         kJ/mol.
-    free
-        Atoms that move.
+    free, driven
+        Atoms that move, and those of them that are no virtual sites.
     form, atoms, parameters
         Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
         (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
     weighed_start, weighed, weight
         Atoms of each bead and their weights.
+    virtual, virtual_form, virtual_parameters, made_start, made_of, made_weight
+        Virtual sites that move, see :class:`~dbm_gmx.chemistry.virtual_sites.VirtualSites`.
     pair, pair_parameters
         Special pairs, which the annealing leaves out.
     """
 
     kt: float
     free: Any
+    driven: Any
     form: Any
     atoms: Any
     parameters: Any
@@ -112,6 +119,12 @@ class WindowArrays(NamedTuple):
     weighed_start: Any
     weighed: Any
     weight: Any
+    virtual: Any
+    virtual_form: Any
+    virtual_parameters: Any
+    made_start: Any
+    made_of: Any
+    made_weight: Any
     pair: Any
     pair_parameters: Any
 
@@ -158,6 +171,7 @@ def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowA
     return WindowArrays(
         kt,
         np.array(free, np.int64),
+        np.setdiff1d(free, contents.virtual.virtual).astype(np.int64),
         soft.form,
         soft.atoms,
         soft.parameters,
@@ -165,6 +179,7 @@ def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowA
         weights.indptr.astype(np.int64),
         weights.indices.astype(np.int64),
         weights.data.astype(np.float64),
+        *contents.virtual,
         contents.pair,
         contents.pair_parameters,
     )
@@ -209,15 +224,18 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
 
     Cores of the surroundings are soft in the first half.
     """
-    free = arrays.free
-    memory, force = make_memory(3 * len(free)), np.zeros((len(x), 3))
+    free, driven = arrays.free, arrays.driven
+    memory, force = make_memory(3 * len(driven)), np.zeros((len(x), 3))
     for n in range(steps):
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
+        place_sites(x, arrays)
         _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
         add_surroundings(surroundings, free, x, soft, force)
-        remember(memory, free, force, n > 0)
-        if not take_step(memory, free, x, DOWN if soft == 0.0 else 0.0):
+        spread_sites(x, arrays, force)
+        remember(memory, driven, force, n > 0)
+        if not take_step(memory, driven, x, DOWN if soft == 0.0 else 0.0):
             return
+    place_sites(x, arrays)
 
 
 @compiled()
@@ -228,9 +246,11 @@ def _anneal(arrays: Any, window: Any, schedule: Any, x: Any, rng: Any) -> None:
         done = step / schedule.steps
         width = schedule.loose * (TIGHT / schedule.loose) ** done
         weak = schedule.weak + (1.0 - schedule.weak) * done
+        place_sites(x, arrays)
         _forces(arrays, window, x, weak, arrays.kt / width**2, motion.force)
+        spread_sites(x, arrays, motion.force)
         heat = arrays.kt * (schedule.hot + (COLD - schedule.hot) * done)
-        langevin_step(motion, arrays.free, heat, INTEGRATOR, rng)
+        langevin_step(motion, arrays.driven, heat, INTEGRATOR, rng)
 
 
 class Task(NamedTuple):

@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds, stereocentres
 from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
 from dbm_gmx.forcefield.terms import soften
@@ -148,6 +149,18 @@ class SiteArrays(NamedTuple):
     weight: Any
 
 
+class VirtualArrays(NamedTuple):
+    """Virtual sites of each molecule type, see :class:`~dbm_gmx.chemistry.virtual_sites.VirtualSites`."""
+
+    virtual_start: Any
+    virtual: Any
+    virtual_form: Any
+    virtual_parameters: Any
+    made_start: Any
+    made_of: Any
+    made_weight: Any
+
+
 class BlockArrays(NamedTuple):
     """Blocks of all molecule types, see :class:`~dbm_gmx.sampling.moves.Block`.
 
@@ -221,6 +234,8 @@ class MoveArrays(NamedTuple):
         Dihedrals (h, 4) of bonds that a move changes and must not turn over.
     tied_start, tied, centre_start, centre
         Of windows: bonds (b, 2) whose length is kept, and stereocentres (c, 5).
+    built_start, built
+        Virtual sites that a move puts in place anew, by number; those of windows are the last of ``moved``.
     """
 
     move_type: Any
@@ -246,6 +261,8 @@ class MoveArrays(NamedTuple):
     tied: Any
     centre_start: Any
     centre: Any
+    built_start: Any
+    built: Any
 
 
 class InstanceArrays(NamedTuple):
@@ -275,6 +292,7 @@ class Arrays(NamedTuple):
     partners: PartnerArrays
     bonds: BondArrays
     sites: SiteArrays
+    virtual: VirtualArrays
     clusters: ClusterArrays
     blocks: BlockArrays
     moves: MoveArrays
@@ -417,6 +435,7 @@ def make_arrays(hamiltonian: Hamiltonian) -> Arrays:
         PartnerArrays(lists.start("mass"), lists.start("partner"), lists.array("partner")),
         _bond_arrays(lists),
         _site_arrays(lists),
+        _virtual_arrays(lists),
         _cluster_arrays(lists),
         _block_arrays(lists),
         _move_arrays(lists),
@@ -485,6 +504,18 @@ def _site_arrays(lists: _Lists) -> SiteArrays:
     return SiteArrays(lists.start("site"), *weighed)
 
 
+def _virtual_arrays(lists: _Lists) -> VirtualArrays:
+    return VirtualArrays(
+        lists.start("virtual"),
+        lists.array("virtual"),
+        lists.array("virtual_form"),
+        lists.array("virtual_parameters", np.float64, 3),
+        lists.start("made_of"),
+        lists.array("made_of"),
+        lists.array("made_weight", np.float64),
+    )
+
+
 def _cluster_arrays(lists: _Lists) -> ClusterArrays:
     return ClusterArrays(
         block_start=lists.start("block"),
@@ -536,6 +567,8 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
         tied=lists.array("tied", width=2),
         centre_start=lists.start("centre"),
         centre=lists.array("centre", width=5),
+        built_start=lists.start("built"),
+        built=lists.array("built"),
     )
 
 
@@ -558,6 +591,13 @@ def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
         lists.add("weight", weights.data[begin:end].tolist())
     for i, found in enumerate(_partners(molecule)):
         lists.add("partner", [i, *sorted(found)])
+    sites = virtual_sites(molecule.moltype)
+    lists.add("virtual", sites.virtual.tolist())
+    lists.add("virtual_form", sites.virtual_form.tolist())
+    lists.add("virtual_parameters", sites.virtual_parameters.tolist())
+    for begin, end in pairwise(sites.made_start.tolist()):
+        lists.add("made_of", sites.made_of[begin:end].tolist())
+        lists.add("made_weight", sites.made_weight[begin:end].tolist())
 
 
 def _partners(molecule: MoleculeHamiltonian) -> list[set[int]]:
@@ -628,8 +668,8 @@ class _Interactions(NamedTuple):
 
     Attributes
     ----------
-    molecule, first_term
-        Its Hamiltonian, and the number of its first term.
+    molecule, first_term, first_site
+        Its Hamiltonian, and the numbers of its first term and of its first virtual site.
     special
         The special pairs, to look them up.
     terms, terms_of
@@ -642,6 +682,7 @@ class _Interactions(NamedTuple):
 
     molecule: MoleculeHamiltonian
     first_term: int
+    first_site: int
     special: _SpecialPairs
     terms: list[list[int]]
     terms_of: list[list[int]]
@@ -659,9 +700,11 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
     for number, atoms in enumerate(terms):
         for i in atoms:
             terms_of[i].append(number)
+    sites = virtual_sites(molecule.moltype).virtual
     ties: IntArray = np.unique(
         np.sort(np.concatenate([molecule.moltype.bonds, molecule.fixed]), axis=1), axis=0
     )
+    ties = ties[~np.isin(ties, sites).any(axis=1)]
     bonds_of = _by_atom(stereo_bonds(molecule.moltype)[:, :4])
     centres_of, ties_of = _by_atom(stereocentres(molecule.moltype)), _by_atom(ties)
     weights_of: list[dict[int, float]] = [{} for _ in range(molecule.moltype.n_atoms)]
@@ -670,9 +713,9 @@ def _add_blocks(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
         weights.row.tolist(), weights.col.tolist(), weights.data.tolist(), strict=True
     ):
         weights_of[atom][bead] = weight
-    first_term = lists.length("form") - len(molecule.terms.form)
+    first = lists.length("form") - len(molecule.terms.form), lists.length("virtual") - len(sites)
     known = _Interactions(
-        molecule, first_term, special, terms, terms_of, bonds_of, centres_of, ties_of, weights_of
+        molecule, *first, special, terms, terms_of, bonds_of, centres_of, ties_of, weights_of
     )
     partners = _partners(molecule)
     fragments = make_fragments(molecule.moltype)
@@ -721,7 +764,8 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     molecule, moved = known.molecule, move.atoms.tolist()
     own, window = set(moved), move.move_type == ANNEALING
     # distances among these do not change
-    rigid = set[int]() if window else own
+    built = virtual_sites(molecule.moltype).virtual[move.built]
+    rigid = set[int]() if window else own - set(built.tolist())
     if move.move_type not in (TRANSLATION, ANNEALING):
         rigid = rigid | {i for i in move.axis if i >= 0}
     touched = sorted({t for i in moved for t in known.terms_of[i]})
@@ -730,7 +774,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     others = np.array(partners, np.int64)
     # those among themselves count once
     apart = np.array([j not in own for j in partners])[None] | (others[None] > move.atoms[:, None])
-    loose = np.array([j not in rigid for j in partners])[None]
+    loose = np.array([j not in rigid for j in partners])[None] | np.isin(move.atoms, built)[:, None]
     pairs, parameters = known.special.among(move.atoms, others, apart & loose)
     beads = sorted({bead for i in moved for bead, weight in known.weights_of[i].items() if weight != 0.0})
     lists.add("first", [move.axis[0]])
@@ -743,6 +787,7 @@ def _add_move(lists: _Lists, known: _Interactions, move: Move, types: list[int],
     lists.add("held", [row for row in near if not rigid.issuperset(row)])
     lists.add("tied", _touched(known.ties_of, moved) if window else [])
     lists.add("centre", _touched(known.centres_of, moved) if window else [])
+    lists.add("built", [known.first_site + v for v in move.built.tolist()])
     lists.add_rows("pair", pairs)
     lists.add_rows("pair_parameters", parameters)
     lists.add("move_bead", beads)

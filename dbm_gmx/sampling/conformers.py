@@ -1,6 +1,7 @@
 """Conformers of fragments: shapes a piece of a molecule takes by itself at the temperature.
 
-A piece is a fragment with its shell: what :mod:`~dbm_gmx.sampling.growth` places at once.  Its conformers are
+A piece is a fragment with its shell and the virtual sites that these make: what
+:mod:`~dbm_gmx.sampling.growth` places at once.  Its conformers are
 drawn from the Boltzmann distribution of the terms and pairs that lie wholly inside, by Metropolis walks that
 start from minimised structures of the right chirality.
 """
@@ -19,8 +20,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.fragments import Fragment
 from dbm_gmx.chemistry.stereo import FLAT, stereo_elements, stereo_volume
-from dbm_gmx.chemistry.topology import chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.virtual_sites import (
+    NO_SITES,
+    VirtualSites,
+    inner_sites,
+    made_of,
+    place_sites,
+    some_sites,
+    virtual_sites,
+)
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
@@ -77,6 +88,8 @@ class Piece:
         (b, 2).
     centres
         (c, 5) stereo elements, see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
+    virtual
+        Virtual sites.
     """
 
     names: tuple[str, ...]
@@ -85,13 +98,20 @@ class Piece:
     pair_parameters: FloatArray
     bonds: IntArray
     centres: IntArray
+    virtual: VirtualSites = NO_SITES
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for pieces with the same conformers."""
         terms = (self.terms.form, self.terms.atoms, self.terms.parameters)
-        arrays = (*terms, self.pairs, self.pair_parameters, self.bonds, self.centres)
+        arrays = (*terms, self.pairs, self.pair_parameters, self.bonds, self.centres, *self.virtual)
         return (len(self.names), *(a.tobytes() for a in arrays))
+
+
+def piece_atoms(moltype: MoleculeType, fragment: Fragment) -> IntArray:
+    """(m,) atoms of the piece of a fragment, in the order of the molecule."""
+    sites = virtual_sites(moltype)
+    return np.union1d(fragment.atoms, sites.virtual[inner_sites(sites, fragment.atoms)])
 
 
 def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: IntArray) -> Piece:
@@ -106,7 +126,11 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     parameters = pair_parameters(hamiltonian, molecule, pairs)
     acting = np.any(parameters, axis=1)
     rows = [[row.get(i, -1) for i in term] for term in molecule.terms.atoms[inside].tolist()]
-    bonds = sorted((row[i], row[j]) for i in row for j in graph[i] if i < j and j in row)
+    sites = virtual_sites(molecule.moltype)
+    built = inner_sites(sites, atoms)
+    links = [(made_of(sites, v)[0], sites.virtual[v]) for v in built]
+    pairs_of = [(i, j) for i in row for j in graph[i] if i < j and j in row] + links
+    bonds = sorted({(row[min(pair)], row[max(pair)]) for pair in pairs_of})
     return Piece(
         tuple(names[i] for i in row),
         BondedTerms(
@@ -118,6 +142,7 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
         parameters[acting],
         np.array(bonds, np.int64).reshape(-1, 2),
         np.array(centres, np.int64).reshape(-1, 5),
+        some_sites(sites, built, atoms),
     )
 
 
@@ -254,7 +279,7 @@ def _minima(
 ) -> tuple[FloatArray, FloatArray]:
     """Structures (k, m, 3) of the right chirality and their energies (k,)."""
     m = len(piece.names)
-    inside = Contents(piece.terms, piece.centres, sp.csr_matrix((0, m)))
+    inside = Contents(piece.terms, piece.centres, sp.csr_matrix((0, m)), virtual=piece.virtual)
     arrays = make_window_arrays(inside, np.arange(m), kt)
     pairs, outline = of_pairs(piece.pairs, piece.pair_parameters), _outline(piece)
     held, let = chirality.astype(np.float64), np.zeros(len(chirality))
@@ -274,6 +299,7 @@ def _minima(
     # without prescribed chirality every structure is as good as its mirror image, if the force field says so
     if not np.all(chirality) and len(chirality):
         for x in [-x for x in found]:
+            place_sites(x, piece.virtual)
             if _all_right(x, piece.centres, chirality):
                 found.append(x)
                 energies.append(_energy(arrays, pairs, let, x))
@@ -345,6 +371,10 @@ class PieceArrays(NamedTuple):
         (m,) the neighbour of atoms with one bond, else -1.
     centres, chirality
         (c, 5), (c,) stereo elements and what is wanted of them.
+    virtual
+        Virtual sites; where there are any, the energy of a change is that of the whole piece.
+    driven
+        (d,) atoms that are none.
     """
 
     kt: float
@@ -359,6 +389,8 @@ class PieceArrays(NamedTuple):
     partner: Any
     centres: Any
     chirality: Any
+    virtual: Any
+    driven: Any
 
 
 def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceArrays:
@@ -385,16 +417,38 @@ def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceA
         partner,
         piece.centres,
         np.array(chirality, np.int64),
+        piece.virtual,
+        np.setdiff1d(np.arange(m), piece.virtual.virtual),
     )
 
 
 @compiled()
+def _whole_energy(x: Any, piece: Any) -> float:
+    """Energy of all terms and pairs."""
+    energy = 0.0
+    for t in range(len(piece.form)):
+        energy += term_energy(piece.form[t], piece.parameters[t], x, term_rows(piece.atoms, t, 0))
+    for i in range(len(x)):
+        energy += 0.5 * _pairs_energy(i, x, piece)
+    return energy
+
+
+@compiled()
 def _atom_energy(i: int, x: Any, piece: Any) -> float:
-    """Energy of the terms and pairs of an atom."""
+    """Energy of the terms and pairs of an atom, or of all where virtual sites follow it."""
+    if len(piece.virtual.virtual):
+        return _whole_energy(x, piece)
     energy = 0.0
     for n in range(piece.start[i], piece.start[i + 1]):
         t = piece.terms[n]
         energy += term_energy(piece.form[t], piece.parameters[t], x, term_rows(piece.atoms, t, 0))
+    return energy + _pairs_energy(i, x, piece)
+
+
+@compiled(forceinline=True)
+def _pairs_energy(i: int, x: Any, piece: Any) -> float:
+    """Energy of the pairs of an atom."""
+    energy = 0.0
     for j in range(len(x)):
         c6, c12, qq = piece.c6[i, j], piece.c12[i, j], piece.qq[i, j]
         if c12 != 0.0 or qq != 0.0 or c6 != 0.0:
@@ -453,7 +507,7 @@ def _walk(first: Any, piece: Any, key: Any, found: Any) -> None:
         seeded(rng, key, w)
         x = first[w].copy()
         for sweep in range(SETTLING + (each - 1) * THIN + 1):
-            for i in range(m):
+            for i in piece.driven:
                 turns = piece.partner[i] >= 0 and uniform(rng) < 0.7
                 way = 1 if turns else 0
                 for d in range(3):
@@ -464,10 +518,12 @@ def _walk(first: Any, piece: Any, key: Any, found: Any) -> None:
                 else:
                     for d in range(3):
                         x[i, d] += width[i, 0] * gaussian(rng)
+                place_sites(x, piece.virtual)
                 change = _atom_energy(i, x, piece) - before
                 taken = uniform(rng) < np.exp(-change / piece.kt) and _allowed(i, x, old, piece)
                 if not taken:
                     _put(x, i, old)
+                    place_sites(x, piece.virtual)
                 if sweep < SETTLING:
                     width[i, way] *= 1.03 if taken else 0.98
             late = sweep - SETTLING

@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.chemistry.fragments import homes
 from dbm_gmx.chemistry.stereo import invert
 from dbm_gmx.sampling.annealing import Copies, Task, anneal
 from dbm_gmx.sampling.growth import (
@@ -77,9 +78,7 @@ def make_clusters(grower: Grower, unknown: Sequence[int]) -> Clusters:
     groups = tuple(tuple(order[k : k + TOGETHER]) for k in range(0, max(1, len(order) - 1), step))
     tree, molecule = fragment_tree(grower.fragments), grower.molecule
     by_bead, by_atom = molecule.weights.tocsr(), molecule.weights.tocsc()
-    home = np.empty(molecule.moltype.n_atoms, np.int64)
-    for k, fragment in enumerate(grower.fragments):
-        home[fragment.own] = k
+    home = homes(molecule.moltype, grower.fragments)
     stretches = []
     for group in groups:
         near = np.unique(np.concatenate([around(tree, grower.middles[element]) for element in group]))

@@ -23,13 +23,14 @@ from scipy.sparse.linalg import SuperLU, splu
 from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
-from dbm_gmx.chemistry.fragments import Fragment, make_fragments
+from dbm_gmx.chemistry.fragments import Fragment, homes, make_fragments
 from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
+from dbm_gmx.chemistry.virtual_sites import real_graph
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
-from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece
+from dbm_gmx.sampling.conformers import ConformerPools, Piece, make_piece, piece_atoms
 from dbm_gmx.sampling.random_numbers import Stream, Use
 from dbm_gmx.sampling.rotations import best_rotations
 from dbm_gmx.sampling.windows import Cutter, Group, Spots, make_cutter, make_groups
@@ -245,11 +246,12 @@ def make_grower(
 ) -> Grower:
     """Prepare growth of a molecule type."""
     fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
-    pieces = tuple(make_piece(hamiltonian, molecule, fragment.atoms) for fragment in fragments)
+    moltype = molecule.moltype
+    pieces = tuple(make_piece(hamiltonian, molecule, piece_atoms(moltype, part)) for part in fragments)
     cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
     tree = fragment_tree(fragments)
     whole = make_groups(cutter, [np.arange(len(fragments))])
-    home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
+    home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
     graph = chemical_graph(molecule.moltype)
@@ -268,7 +270,7 @@ def make_grower(
         ),
         pieces,
         pools,
-        np.array([i for i, bonds in graph.degree if bonds > 1], np.int64),
+        np.array([i for i, bonds in real_graph(moltype).degree if bonds > 1], np.int64),
         team,
     )
 
@@ -327,9 +329,7 @@ def middles_of(tree: nx.Graph) -> list[int]:
 def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> Layout:
     """Least squares: mapped centres on the beads, and neighbouring fragments not far from each other."""
     n_beads, n_atoms = molecule.weights.shape
-    home = np.empty(n_atoms, np.int64)
-    for k, fragment in enumerate(fragments):
-        home[fragment.own] = k
+    home = homes(molecule.moltype, fragments)
     count, one = len(fragments), sp.identity(len(fragments), format="csr")
     belongs = sp.csr_matrix((np.ones(n_atoms), (np.arange(n_atoms), home)), shape=(n_atoms, count))
     shares = molecule.weights @ belongs
@@ -339,9 +339,9 @@ def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) 
     owner = sp.csr_matrix(
         (np.ones(n_atoms), (home, molecule.mapping.owner)), shape=(count, n_beads), dtype=np.float64
     )
-    homes = sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
+    mean = sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
     normal = shares.T @ shares + TIE**2 * (ties.T @ ties) + LONE**2 * one
-    wishes = shares.T + LONE**2 * homes
+    wishes = shares.T + LONE**2 * mean
     return factorised(wishes.tocsr(), normal.tocsc())
 
 

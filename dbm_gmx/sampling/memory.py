@@ -26,6 +26,7 @@ from dbm_gmx.chemistry.mapping import Match, bead_graph
 from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.rotations import best_rotations
 
@@ -384,6 +385,7 @@ def _recall_some(
         for k, site in enumerate(sites):
             atoms[draw][:, site.atoms[site.own]] = candidates[k].atoms[rows, chosen[k]][:, site.own]
             misfit[draw, :, k] = candidates[k].misfit[rows, chosen[k]]
+        place_in_molecules(moltype, atoms[draw])
     return atoms, misfit
 
 

@@ -14,12 +14,16 @@ none prefers a direction, so that a choice among several of them needs the targe
 
 The first two are iterated sampling-importance-resampling with the uniform distribution on the orbit of
 the rotation as proposal.  Conformations of a stretch that its beads hold change by the last one only.
+
+Virtual sites move with the atoms they are made of.  Where a move takes all of these along they keep their
+place among them, else they are put in place anew.  They are no degrees of freedom: proposals are those of the
+atoms.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import networkx as nx
@@ -27,7 +31,15 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.fragments import Fragment, branch, branch_sizes
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.virtual_sites import (
+    VirtualSites,
+    made_of,
+    real_atoms,
+    real_graph,
+    touched_sites,
+    virtual_sites,
+)
 
 GIBBS_TORSION, RIGID_ROTATION, TORSION_STEP, PIVOT, TRANSLATION, ANNEALING = range(6)
 MOVE_NAMES = ("Gibbs torsion", "rigid rotation", "torsion step", "pivot", "translation", "window annealing")
@@ -58,17 +70,20 @@ class Move:
     move_type
         See the table above.
     atoms
-        What moves.
+        What moves: atoms, then virtual sites.
     axis
         Two atoms (``GIBBS_TORSION``, ``TORSION_STEP``), one atom twice (``PIVOT``), or -1.
     repeat
         How often it is tried in an update.
+    built
+        Numbers of the virtual sites that are put in place anew; of windows all that move.
     """
 
     move_type: int
     atoms: IntArray
     axis: tuple[int, int] = (-1, -1)
     repeat: int = 1
+    built: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +124,30 @@ def make_blocks(
     fixed
         (k, 2) bonds of fixed length; all if not given.
     """
-    graph = chemical_graph(moltype)
+    graph = real_graph(moltype)
     held = {frozenset(pair) for pair in (moltype.bonds if fixed is None else fixed).tolist()}
     found = [_fragment_block(graph, fragment, held) for fragment in fragments]
-    found += _branches(moltype.n_atoms, fragments)
+    found += _branches(real_atoms(moltype), fragments)
     found += _crankshafts(graph, fragments)
     found += _wholes(graph, fragments, turning=beads == 1)
     found += _windows(fragments)
-    return tuple(found)
+    sites = virtual_sites(moltype)
+    return tuple(_with_sites(block, sites) for block in found) if len(sites.virtual) else tuple(found)
+
+
+def _with_sites(block: Block, sites: VirtualSites) -> Block:
+    return replace(block, moves=tuple(_move_with_sites(move, sites) for move in block.moves))
+
+
+def _move_with_sites(move: Move, sites: VirtualSites) -> Move:
+    """The move with all sites that its atoms make."""
+    touched, along = touched_sites(sites, move.atoms), set(move.atoms.tolist())
+    if move.move_type != TRANSLATION:
+        along |= set(move.axis)  # what lies on the axis stays where it is
+    rigid = move.move_type != ANNEALING
+    built = [v for v in touched if not (rigid and along.issuperset(made_of(sites, v).tolist()))]
+    atoms = np.concatenate([move.atoms, sites.virtual[touched]])
+    return replace(move, atoms=atoms, built=np.array(built, np.int64))
 
 
 def _rows(atoms: Iterable[int]) -> IntArray:
@@ -146,7 +177,7 @@ def _fragment_block(graph: nx.Graph, fragment: Fragment, held: set[frozenset[int
     return Block(first, tuple(moves))
 
 
-def _branches(n_atoms: int, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
+def _branches(atoms: IntArray, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
     """Small ends of a molecule, of several fragments, about the bond that holds them."""
     sizes = branch_sizes(fragments)
     for number, fragment in enumerate(fragments):
@@ -157,8 +188,8 @@ def _branches(n_atoms: int, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
         if len(fragment.own) < sizes[number] <= LARGEST:
             below = branch(fragments, number)
             yield from _about(below[below != inner], (outer, inner), inner)
-        if len(fragments[fragment.parent].own) < n_atoms - sizes[number] <= LARGEST:
-            above = np.setdiff1d(np.arange(n_atoms), branch(fragments, number))
+        if len(fragments[fragment.parent].own) < len(atoms) - sizes[number] <= LARGEST:
+            above = np.setdiff1d(atoms, branch(fragments, number))
             yield from _about(above[above != outer], (inner, outer), outer)
 
 

@@ -14,6 +14,7 @@ import dbm_gmx
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.virtual_sites import VirtualSites, virtual_sites
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions
 
@@ -169,6 +170,16 @@ def _of_molecule(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian) -> lis
         *_lines(pairs.reshape(-1, 1)),
         "pairs",
         *sorted(_lines(np.column_stack([molecule.special, molecule.special_parameters]))),
+        *_of_sites(virtual_sites(molecule.moltype)),
+    ]
+
+
+def _of_sites(sites: VirtualSites) -> list[str]:
+    """Nothing where there are none."""
+    of = np.repeat(sites.virtual, np.diff(sites.made_start))
+    return [
+        *_lines(np.column_stack([sites.virtual, sites.virtual_form, sites.virtual_parameters])),
+        *_lines(np.column_stack([of, sites.made_of, sites.made_weight])),
     ]
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
+from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     acts_at_all,
@@ -108,6 +109,13 @@ class PackingArrays(NamedTuple):
     weighed_start: Any
     weighed: Any
     weight: Any
+    virtual_start: Any
+    virtual: Any
+    virtual_form: Any
+    virtual_parameters: Any
+    made_start: Any
+    made_of: Any
+    made_weight: Any
 
 
 class Chiral(NamedTuple):
@@ -240,7 +248,7 @@ def pack(
     place, softer = conf.place, conf.arrays.part(PackingArrays, soft=True)
     stiff = conf.arrays.part(PackingArrays)
     n, key, rng, constants = len(conf.positions), stream.key, np.empty(1, np.uint64), stiff.constants
-    motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), np.arange(n)
+    motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), _driven(stiff)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
     cutoff = min(constants.reach, CUTOFF)
     lists, step = make_lists(stiff, 0), 0
@@ -257,9 +265,43 @@ def pack(
             work = partial(_some_forces, place, now, (cores, lists), motion.force)
             team.share(work, len(arrays.first_atom))
             _add_chirality(conf.positions, centres, signs, motion.force)
+            _spread_all(motion, now)
             _seed(rng, key, step)
             langevin_step(motion, atoms, constants.kt * heat, integrator, rng)
+            _place_all(motion, now)
             step += 1
+
+
+# --- virtual sites -----------------------------------------------------------------------------------
+
+
+def _driven(arrays: PackingArrays) -> IntArray:
+    """Atoms of the system that are no virtual sites."""
+    sites = np.zeros(len(arrays.type), np.bool_)
+    for kind in range(len(arrays.virtual_start) - 1):
+        own = arrays.virtual[arrays.virtual_start[kind] : arrays.virtual_start[kind + 1]]
+        sites[(arrays.first_atom[arrays.moltype == kind][:, None] + own).reshape(-1)] = True
+    return np.flatnonzero(~sites)
+
+
+@compiled()
+def _spread_all(motion: Any, arrays: Any) -> None:
+    """Let the forces on virtual sites act on their atoms."""
+    if len(arrays.virtual):
+        for molecule in range(len(arrays.first_atom)):
+            moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+            for v in range(arrays.virtual_start[moltype], arrays.virtual_start[moltype + 1]):
+                spread_site(motion.positions, arrays, v, first, motion.force)
+
+
+@compiled()
+def _place_all(motion: Any, arrays: Any) -> None:
+    """Put virtual sites where their atoms are."""
+    if len(arrays.virtual):
+        for molecule in range(len(arrays.first_atom)):
+            moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+            for v in range(arrays.virtual_start[moltype], arrays.virtual_start[moltype + 1]):
+                place_site(motion.positions, arrays, v, first)
 
 
 @compiled()

@@ -36,7 +36,8 @@ from dbm_gmx.chemistry.stereo import (
     nominal_elements,
     stereo_elements,
 )
-from dbm_gmx.chemistry.system import System, mapped_beads
+from dbm_gmx.chemistry.system import System, mapped_beads, place_virtual_sites
+from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.clock import Clock
 from dbm_gmx.forcefield.constraints import shake_all
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
@@ -233,6 +234,7 @@ def _ended(sampler: Sampler, chain: Chain) -> Float32Array:
     """The atoms at the end of a chain; bonds of fixed length get it."""
     positions = chain.conf.positions
     shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    place_virtual_sites(sampler.system, positions)
     return np.asarray(positions, np.float32)
 
 
@@ -392,6 +394,7 @@ def _grow_all(
         chosen = np.ones(match.count, bool)
         if start is not None:
             atoms[:] = match.molecules(start)
+            place_in_molecules(match.moltype, atoms)
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
@@ -560,6 +563,7 @@ def pack_frame(
     held, one = _chiral(sampler, positions), stream.of(Use.PACKING)
     pack(conf, held, schedule, one, sampler.team)
     shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    place_virtual_sites(sampler.system, positions)
     return conf
 
 

@@ -6,7 +6,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.topology import chemical_graph
+from dbm_gmx.chemistry.virtual_sites import VirtualSites, made_of, reach_of_site, real_graph, virtual_sites
 from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC
 from dbm_gmx.sampling.arrays import Arrays
@@ -28,14 +28,14 @@ SLACK = 0.03
 
 
 def bond_lengths(molecule: MoleculeHamiltonian) -> tuple[IntArray, FloatArray]:
-    """Chemical bonds (b, 2) and their lengths (b,), nm; :data:`UNKNOWN_BOND` where the topology has none."""
+    """Bonds (b, 2) of atoms and their lengths (b,), nm; :data:`UNKNOWN_BOND` where the topology has none."""
     terms = molecule.terms
     known = {
         frozenset((int(i), int(j))): float(p[0])
         for form, (i, j, *_), p in zip(terms.form, terms.atoms, terms.parameters, strict=True)
         if form in (DISTANCE, QUARTIC)
     }
-    bonds = [(int(i), int(j)) for i, j in chemical_graph(molecule.moltype).edges]
+    bonds = [(int(i), int(j)) for i, j in real_graph(molecule.moltype).edges]
     lengths = [known.get(frozenset(bond), UNKNOWN_BOND) for bond in bonds]
     return np.array(bonds, np.int64).reshape(-1, 2), np.array(lengths, np.float64)
 
@@ -54,6 +54,7 @@ def reach_of_beads(molecule: MoleculeHamiltonian) -> FloatArray:
     graph.add_nodes_from(range(molecule.moltype.n_atoms))
     for (i, j), length in zip(*(values.tolist() for values in bond_lengths(molecule)), strict=True):
         graph.add_edge(i, j, length=length)
+    _add_sites(graph, virtual_sites(molecule.moltype))
     weights, owner = molecule.weights.tocsr(), molecule.mapping.owner
     slack = 5 * molecule.width + SLACK
     reach = slack.copy()
@@ -67,6 +68,15 @@ def reach_of_beads(molecule: MoleculeHamiltonian) -> FloatArray:
         )
         reach[owner[atom]] = max(reach[owner[atom]], mean + slack[owner[atom]])
     return reach
+
+
+def _add_sites(graph: nx.Graph, sites: VirtualSites) -> None:
+    """Join virtual sites to the first of their atoms, as far as they can be from it."""
+    for v, site in enumerate(sites.virtual.tolist()):
+        first = int(made_of(sites, v)[0])
+        paths = _paths(graph, first, FARTHEST)
+        apart = np.array([paths.get(int(i), DISJOINT) for i in made_of(sites, v)])
+        graph.add_edge(first, site, length=reach_of_site(sites, v, apart))
 
 
 def _paths(graph: nx.Graph, atom: int, cutoff: float) -> dict[int, float]:

@@ -35,6 +35,7 @@ from dbm_gmx.sampling.updates import (
     inner_energy,
     inside,
     outer_energy,
+    place_built,
     put_moved,
     states_of,
 )
@@ -238,6 +239,7 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any
     states = states_of(positions, arrays, at.first_atom, move)
     for _ in range(arrays.repeat[move]):
         _step(positions, arrays, at.first_atom, move, workspace)
+        place_built(positions, arrays, at.first_atom, move)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
@@ -294,6 +296,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
         else:
             random_matrix(rng, workspace.matrix)
         _rotate(positions, arrays, at.first_atom, move, workspace)
+        place_built(positions, arrays, at.first_atom, move)
         drawn = uniform(rng)
         if not inside(place, arrays, at, move) or states_of(positions, arrays, at.first_atom, move) != states:
             continue

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.stereo import dihedral_cosine
+from dbm_gmx.chemistry.virtual_sites import place_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
 from dbm_gmx.forcefield.terms import term_energy, term_rows
@@ -71,6 +72,14 @@ class SweepArrays(NamedTuple):
     tied: Any
     centre_start: Any
     centre: Any
+    built_start: Any
+    built: Any
+    virtual: Any
+    virtual_form: Any
+    virtual_parameters: Any
+    made_start: Any
+    made_of: Any
+    made_weight: Any
     instance_cluster: Any
     instance_atom: Any
     instance_bead: Any
@@ -244,6 +253,13 @@ def put_moved(positions: Any, arrays: Any, first: int, move: int, places: Any) -
     for q in range(begin, arrays.moved_start[move + 1]):
         for d in range(3):
             positions[first + arrays.moved[q], d] = places[q - begin, d]
+
+
+@compiled(forceinline=True)
+def place_built(positions: Any, arrays: Any, first: int, move: int) -> None:
+    """Put the virtual sites in place that a move does not take along as they are."""
+    for q in range(arrays.built_start[move], arrays.built_start[move + 1]):
+        place_site(positions, arrays, arrays.built[q], first)
 
 
 @compiled(forceinline=True)

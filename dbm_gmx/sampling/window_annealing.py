@@ -10,7 +10,7 @@ Work is the change of all energy, kinetic energy with it, less the heat.  So nei
 forces on the way make an error, as long as these depend on positions alone: neighbours are seen at a short
 distance only.
 
-Bonds keep the lengths they have, which other moves change.
+Bonds keep the lengths they have, which other moves change.  Virtual sites follow their atoms.
 """
 
 # numba knows the types in here
@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.stereo import stereo_volume
+from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     acts_at_all,
@@ -76,8 +77,10 @@ class Window(NamedTuple):
 
     Attributes
     ----------
-    free
-        How many atoms move.
+    free, driven
+        How many atoms move, and how many of these, the first ones, are no virtual sites.
+    virtual
+        The virtual sites.
     x, velocity, force
         (n, 3) nm from the centre of the view; (free, 3) nm/ps; (3, n, 3) kJ/mol nm^-1: held, by
         torsions, by neighbours.
@@ -99,6 +102,8 @@ class Window(NamedTuple):
     """
 
     free: int
+    driven: int
+    virtual: Any
     x: Any
     velocity: Any
     force: Any
@@ -133,11 +138,11 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
     outer = outer_energy(positions, arrays, at.first_atom, move, view)
     states = _all_states(positions, arrays, at.first_atom, move)
     window = _cut_out(place, arrays, at, move, view)
-    before = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
+    before = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     arrived, work = False, 0.0
     if before != DEPENDENT:
         arrived, work = _go(arrays, window, workspace.rng)
-    after = factor_metric(window.x, window.bonds, window.free, window.units, window.factor)
+    after = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     drawn, accepted = uniform(workspace.rng), False
     for q in range(window.free):
         for d in range(3):
@@ -192,7 +197,8 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
     free, ties = end - begin, arrays.tied_start[move + 1] - arrays.tied_start[move]
     terms = arrays.changed_start[move + 1] - arrays.changed_start[move]
     pairs = arrays.pair_start[move + 1] - arrays.pair_start[move]
-    atoms = np.empty(free + 2 * ties + 4 * terms + pairs, np.int64)
+    sites, made = _size_of_sites(arrays, move)
+    atoms = np.empty(free + 2 * ties + 4 * terms + pairs + made, np.int64)
     atoms[:free] = arrays.moved[begin:end]
     count, bonds, degree = free, np.empty((ties, 2), np.int64), np.zeros(len(atoms), np.int64)
     for b in range(ties):
@@ -215,6 +221,7 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
             kept += 1
     for q in range(pairs):
         count = max(count, _row_of(atoms, count, arrays.pair[arrays.pair_start[move] + q, 1]) + 1)
+    virtual, count = _virtual_of(arrays, move, free - sites, atoms, count)
     x = np.empty((count, 3))
     for k in range(count):
         for d in range(3):
@@ -226,6 +233,8 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
     share, offset, stiffness = _restraints(place, arrays, at, move, x)
     return Window(
         free,
+        free - sites,
+        virtual,
         x,
         np.empty((free, 3)),
         np.zeros((3, count, 3)),
@@ -246,6 +255,34 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
         np.empty((ties, 3)),
         np.empty((ties, ties)),
     )
+
+
+@compiled(forceinline=True)
+def _size_of_sites(arrays: Any, move: int) -> Any:
+    """How many virtual sites move in a window, and how many atoms make them, counted for each."""
+    made = 0
+    for q in range(arrays.built_start[move], arrays.built_start[move + 1]):
+        made += arrays.made_start[arrays.built[q] + 1] - arrays.made_start[arrays.built[q]]
+    return arrays.built_start[move + 1] - arrays.built_start[move], made
+
+
+@compiled(forceinline=True)
+def _virtual_of(arrays: Any, move: int, first: int, atoms: Any, count: int) -> Any:
+    """The virtual sites of a window, in rows from ``first`` on, and how many atoms there are with theirs."""
+    sites, made = _size_of_sites(arrays, move)
+    form, parameters = np.empty(sites, np.int64), np.empty((sites, 3))
+    start, of, weight, k = np.zeros(sites + 1, np.int64), np.empty(made, np.int64), np.empty(made), 0
+    for s in range(sites):
+        v = arrays.built[arrays.built_start[move] + s]
+        form[s] = arrays.virtual_form[v]
+        for d in range(3):
+            parameters[s, d] = arrays.virtual_parameters[v, d]
+        for q in range(arrays.made_start[v], arrays.made_start[v + 1]):
+            of[k], weight[k] = _row_of(atoms, count, arrays.made_of[q]), arrays.made_weight[q]
+            count = max(count, of[k] + 1)
+            k += 1
+        start[s + 1] = k
+    return VirtualSites(np.arange(first, first + sites), form, parameters, start, of, weight), count
 
 
 @compiled(forceinline=True)
@@ -347,7 +384,7 @@ def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
     -------
     Whether its bonds could be kept all the way, and the change of its kinetic energy less the heat, kJ/mol.
     """
-    x, velocity, free, kt = window.x, window.velocity, window.free, arrays.constants.kt
+    x, velocity, driven, kt = window.x, window.velocity, window.driven, arrays.constants.kt
     kept, before = math.exp(-FRICTION * TIME_STEP * REFRESHED), window.x.copy()
     _thermalise(window, 0.0, kt, rng)
     work = -_kinetic(window)
@@ -357,21 +394,22 @@ def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
         done *= 2.0 - done  # slow in the middle
         shares = 1.0, WEAK**done, THIN**done
         _kick(window, shares)
-        for q in range(free):
+        for q in range(driven):
             for d in range(3):
                 before[q, d] = x[q, d]
                 x[q, d] += TIME_STEP * velocity[q, d]
-        if not tie(x, before, window.bonds, window.square, free):
+        if not tie(x, before, window.bonds, window.square, driven):
             return False, 0.0
-        for q in range(free):
+        for q in range(driven):
             for d in range(3):
                 velocity[q, d] = (x[q, d] - before[q, d]) / TIME_STEP
+        place_sites(x, window.virtual)
         _forces(arrays, window)
         _kick(window, shares)
         if (step + 1) % REFRESHED == 0:
-            if factor_metric(x, window.bonds, free, window.units, window.factor) == DEPENDENT:
+            if factor_metric(x, window.bonds, driven, window.units, window.factor) == DEPENDENT:
                 return False, 0.0
-            straighten(velocity, window.bonds, free, window.units, window.factor)
+            straighten(velocity, window.bonds, driven, window.units, window.factor)
             work += _kinetic(window)
             if step + 1 < STEPS:
                 _thermalise(window, kept, kt, rng)
@@ -383,7 +421,7 @@ def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
 def _kinetic(window: Any) -> float:
     """kJ/mol."""
     total = 0.0
-    for q in range(window.free):
+    for q in range(window.driven):
         for d in range(3):
             total += window.velocity[q, d] ** 2
     return 0.5 * MASS * total
@@ -393,18 +431,18 @@ def _kinetic(window: Any) -> float:
 def _thermalise(window: Any, kept: float, kt: float, rng: Any) -> None:
     """Keep a share of the velocities and draw the rest; the metric must be that of the positions."""
     width = math.sqrt((1.0 - kept * kept) * kt / MASS)
-    for q in range(window.free):
+    for q in range(window.driven):
         for d in range(3):
             velocity = kept * window.velocity[q, d] if kept > 0.0 else 0.0
             window.velocity[q, d] = velocity + width * gaussian(rng)
-    straighten(window.velocity, window.bonds, window.free, window.units, window.factor)
+    straighten(window.velocity, window.bonds, window.driven, window.units, window.factor)
 
 
 @compiled(forceinline=True)
 def _kick(window: Any, shares: Any) -> None:
     """Half a step of the velocities."""
     force, half = window.force, 0.5 * TIME_STEP / MASS
-    for q in range(window.free):
+    for q in range(window.driven):
         for d in range(3):
             total = force[HELD, q, d]
             total += shares[TORSION] * force[TORSION, q, d] + shares[NEIGHBOUR] * force[NEIGHBOUR, q, d]
@@ -443,6 +481,8 @@ def _forces(arrays: Any, window: Any) -> None:
                 offset += share[r] * x[r, d]
             for r in range(free):
                 force[HELD, r, d] -= window.stiffness[b] * share[r] * offset
+    for k in range(len(force)):
+        spread_sites(x, window.virtual, force[k])
 
 
 @compiled()

@@ -16,12 +16,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import BoolArray, IntArray
-from dbm_gmx.chemistry.fragments import Fragment
+from dbm_gmx.chemistry.fragments import Fragment, homes
 from dbm_gmx.chemistry.stereo import stereo_elements
+from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.virtual_sites import inner_sites, made_of, some_sites, touched_sites, virtual_sites
 from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import BondedTerms
 from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
-from dbm_gmx.sampling.conformers import Piece
+from dbm_gmx.sampling.conformers import Piece, piece_atoms
 
 
 class Spots(NamedTuple):
@@ -142,7 +144,7 @@ def make_cutter(
         centres_of,
         _Touching(share, n),
         _Touching(molecule.special, n),
-        tuple(_slots(fragments, pieces, centres, centres_of)),
+        tuple(_slots(molecule.moltype, (fragments, pieces), centres, centres_of)),
     )
 
 
@@ -155,14 +157,17 @@ def _counted(rows: IntArray) -> IntArray:
 
 
 def _slots(
-    fragments: Sequence[Fragment], pieces: Sequence[Piece], centres: IntArray, centres_of: _Touching
+    moltype: MoleculeType,
+    parts: tuple[Sequence[Fragment], Sequence[Piece]],
+    centres: IntArray,
+    centres_of: _Touching,
 ) -> Iterable[_Slot]:
-    home = {int(i): k for k, f in enumerate(fragments) for i in f.own}
-    for fragment, piece in zip(fragments, pieces, strict=True):
-        atoms = fragment.atoms
+    home = homes(moltype, parts[0])
+    for fragment, piece in zip(*parts, strict=True):
+        atoms = piece_atoms(moltype, fragment)
         mine, centre = np.isin(atoms, fragment.own), np.isin(atoms, fragment.centre)
-        shell = np.flatnonzero(~mine)
-        beyond = np.array([home[int(i)] for i in atoms[shell]], np.int64)
+        shell = np.flatnonzero(np.isin(atoms, fragment.shell))
+        beyond = home[atoms[shell]]
         touched = centres_of(atoms)
         inside = (np.isin(centres[touched], atoms) | (centres[touched] < 0)).all(axis=1)
         sort = piece.key, mine.tobytes(), centre.tobytes(), int(inside.sum())
@@ -183,7 +188,10 @@ class _Cut(NamedTuple):
 def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
     """Cut out the window of some fragments; ``alone`` with what acts among its atoms only."""
     molecule = cutter.molecule
-    free = np.sort(np.concatenate([cutter.slots[k].own for k in fragments]))
+    real = np.sort(np.concatenate([cutter.slots[k].own for k in fragments]))
+    sites = virtual_sites(molecule.moltype)
+    built = inner_sites(sites, real) if alone else touched_sites(sites, real)
+    free = np.union1d(real, sites.virtual[built])
     terms, centres, beads, pairs = (
         touching(free) for touching in (cutter.terms_of, cutter.centres_of, cutter.beads_of, cutter.pairs_of)
     )
@@ -203,7 +211,8 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
     rows = molecule.terms.atoms[terms], cutter.centres[centres], molecule.special[pairs]
     shares = _ranges(weights.indptr.astype(np.int64), beads)
     weighed, counts = weights.indices[shares], weights.indptr[beads + 1] - weights.indptr[beads]
-    atoms = np.unique(np.concatenate([free, *(table.reshape(-1) for table in rows), weighed]))
+    makers = [made_of(sites, v) for v in built]
+    atoms = np.unique(np.concatenate([free, *(table.reshape(-1) for table in rows), weighed, *makers]))
     atoms = atoms[atoms >= 0]
     inside = sp.csr_matrix(
         (weights.data[shares], np.searchsorted(atoms, weighed), np.cumsum([0, *counts])),
@@ -211,7 +220,8 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
     )
     local = [np.where(table < 0, table, np.searchsorted(atoms, table)) for table in rows]
     bonded = BondedTerms(molecule.terms.form[terms], local[0], molecule.terms.parameters[terms])
-    contents = Contents(bonded, local[1], inside, local[2], molecule.special_parameters[pairs])
+    virtual = some_sites(sites, built, atoms)
+    contents = Contents(bonded, local[1], inside, local[2], molecule.special_parameters[pairs], virtual)
     arrays = make_window_arrays(contents, np.searchsorted(atoms, free), cutter.kt)
     spots, sort = _spots(cutter, fragments, atoms)
     key = (*sort, *(np.asarray(array).tobytes() for array in arrays))
