@@ -81,6 +81,32 @@ BY_HAND = [
     # 1/2 [1 (1+1/2) + 2 (1+1/2) + 3 (1-1) + 4 (1+1/2)]
     (terms("dihedrals", 5, 1, 2, 3, 4), twist(60), 5.25),
     # r = 1/2: 2^12 * 0.001 - 2^6 * 0.01
+    # exp(-20 * 0.01) = 0.81873
+    (terms("bonds", 3, 0.1, 400, 20), bond(0.11), 400 * (1 - math.exp(-0.2)) ** 2),
+    # 2e5 * 1e-4 (1 - 5 * 0.01)
+    (terms("bonds", 4, 0.1, 2e5, -5), bond(0.11), 19.0),
+    # -1/2 * 1000 * 0.25 * log(1 - 0.16)
+    (terms("bonds", 7, 0.5, 1000), bond(0.2), -125 * math.log(0.84)),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.15), 0.0),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.08), 0.2),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.26), 1.8),
+    # k/2 (up2 - up1) (2 r - up2 - up1)
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.4), 15.0),
+    # the arms are 0.1 and 0.2 nm, the ends sqrt(0.05 + 0.02) apart at 120 degrees
+    (terms("angles", 3, 0.09, 0.22, 1e4), bend(120), -2.0),
+    (terms("angles", 4, 0.09, 0.22, 0.25, 1e4), bend(120), 1e4 * (math.sqrt(0.07) - 0.25) * -0.01),
+    # 1 + 2 x + 300 x^2 + 4 x^3 + 5 x^4 of x = 10 degrees
+    (terms("angles", 6, 110, 1, 2, 300, 4, 5), bend(120), 10.536137),
+    # 1/2 * 60 * (1/2)^2 / (3/4), of a cosine that is to be 0
+    (terms("angles", 10, 90, 60), bend(120), 10.0),
+    (terms("dihedrals", 10, 90, 60), twist(-120), 10.0),
+    # right angles: 2 (1 + 2/2 + 3/4 + 4/8 + 5/16)
+    (terms("dihedrals", 11, 2, 1, 2, 3, 4, 5), twist(60), 7.125),
+    # 10 degrees beyond 20, the short way round
+    (terms("dihedral_restraints", 1, 170, 20, 100), twist(-160), 50 * (math.pi / 18) ** 2),
+    (terms("dihedral_restraints", 1, 170, 20, 100), twist(-175), 0.0),
+    # the first and the last arm are 120 degrees apart, as 2 (1 - cos(2 (120 - 90)))
+    (terms("angle_restraints", 1, 90, 2, 2), twist(60), 1.0),
     (terms("pairs", 1, 0.01, 0.001), bond(0.5), 3.456),
     # and 138.935458 * 0.5 * 0.2 * -0.3 / 0.5
     (terms("pairs", 2, 0.5, 0.2, -0.3, 0.01, 0.001), bond(0.5), 3.456 - 8.33612748),
@@ -174,10 +200,52 @@ def test_leading_dimensions_and_translation_do_not_matter() -> None:
 
 
 def test_unsupported_function_is_named_with_the_supported_ones() -> None:
-    with pytest.raises(InputError, match=r"\[ bonds \] of function type 9 .*bonds 1, bonds 2.*dihedrals 9"):
-        energy.form_of(terms("bonds", 9, 0, 1))
-    with pytest.raises(InputError, match="cmap"):
-        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
+    with pytest.raises(InputError, match=r"\[ bonds \] of function type 12 .*bonds 1, bonds 2.*dihedrals 9"):
+        energy.form_of(terms("bonds", 12, 0, 1))
+    with pytest.raises(InputError, match=r"bonds.*8 need a table"):
+        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("bonds", 8, 0, 1),)))
+
+
+# --- dihedral correction maps -------------------------------------------------------------------------
+
+
+def chain_of_five(phi: float, psi: float) -> torch.Tensor:
+    """Five atoms with these two dihedrals, degrees."""
+    points = [torch.zeros(3).double(), t64(0.15, 0, 0), t64(0.2, 0.14, 0)]
+    for degrees in (phi, psi):
+        a, b, c = points[-3:]
+        axis = (c - b) / torch.linalg.vector_norm(c - b)
+        up = (a - b) - ((a - b) @ axis) * axis
+        up = up / torch.linalg.vector_norm(up)
+        x = math.radians(degrees)
+        side = torch.linalg.cross(axis, up)
+        points.append(c + 0.05 * axis + 0.14 * (math.cos(x) * up + math.sin(x) * side))
+    return torch.stack(points)
+
+
+def map_terms(grid: np.ndarray) -> Terms:
+    return Terms("cmap", 1, np.arange(5)[None], grid.reshape(1, -1))
+
+
+def test_a_correction_map_goes_through_its_grid_from_minus_180_on() -> None:
+    grid = np.random.default_rng(1).normal(size=(24, 24))
+    for i, j in ((0, 0), (3, 17), (23, 12)):
+        found = energy.term_energies(map_terms(grid), chain_of_five(-180 + 15 * i, -180 + 15 * j))
+        assert found.item() == pytest.approx(grid[i, j], abs=1e-9)
+
+
+def test_a_correction_map_follows_a_smooth_energy_and_its_slopes() -> None:
+    def smooth(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        return np.asarray(np.cos(phi - 0.3) * (2 + np.sin(2 * psi)) + np.sin(psi + phi))
+
+    angles = np.radians(-180 + 15 * np.arange(24))
+    grid = smooth(angles[:, None], angles[None, :])
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        phi, psi = rng.uniform(-180, 180, 2)
+        here = np.radians([phi, psi])
+        found = energy.term_energies(map_terms(grid), chain_of_five(phi, psi))
+        assert found.item() == pytest.approx(float(smooth(*here)), abs=2e-3)
 
 
 # --- systems built by hand ---------------------------------------------------------------------------

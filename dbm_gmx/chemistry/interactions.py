@@ -25,14 +25,14 @@ class Interaction:
     edge
         What edges it makes in the molecule graph, ``""`` for none: ``bond``, ``constraint``, ``settle``
         or ``virtual``.
-    angle
-        The first parameter is an angle, in degrees.
+    angles
+        So many of the first parameters are angles, in degrees.
     """
 
     atoms: int
     parameters: int
     edge: str = ""
-    angle: bool = False
+    angles: int = 0
 
 
 INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
@@ -52,28 +52,35 @@ INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
     "settles": {1: Interaction(1, 2, "settle")},
     "pairs": {1: Interaction(2, 2), 2: Interaction(2, 5)},
     "angles": {
-        1: Interaction(3, 2, angle=True),
-        2: Interaction(3, 2, angle=True),
-        5: Interaction(3, 4, angle=True),
+        1: Interaction(3, 2, angles=1),
+        2: Interaction(3, 2, angles=1),
+        3: Interaction(3, 3),
+        4: Interaction(3, 4),
+        5: Interaction(3, 4, angles=1),
+        6: Interaction(3, 6, angles=1),
         8: Interaction(3, 2),
-        10: Interaction(3, 2, angle=True),
+        10: Interaction(3, 2, angles=1),
     },
     "dihedrals": {
-        1: Interaction(4, 3, angle=True),
-        2: Interaction(4, 2, angle=True),
+        1: Interaction(4, 3, angles=1),
+        2: Interaction(4, 2, angles=1),
         3: Interaction(4, 6),
-        4: Interaction(4, 3, angle=True),
+        4: Interaction(4, 3, angles=1),
         5: Interaction(4, 4),
         8: Interaction(4, 2),
-        9: Interaction(4, 3, angle=True),
+        9: Interaction(4, 3, angles=1),
+        10: Interaction(4, 2, angles=1),
         11: Interaction(4, 6),
     },
+    "cmap": {1: Interaction(5, 0)},
+    "dihedral_restraints": {1: Interaction(4, 3, angles=2)},
+    "angle_restraints": {1: Interaction(4, 3, angles=1)},
     "virtual_sites1": {1: Interaction(2, 0, "virtual")},
     "virtual_sites2": {1: Interaction(3, 1, "virtual"), 2: Interaction(3, 1, "virtual")},
     "virtual_sites3": {
         1: Interaction(4, 2, "virtual"),
         2: Interaction(4, 2, "virtual"),
-        3: Interaction(4, 2, "virtual", angle=True),
+        3: Interaction(4, 2, "virtual", angles=1),
         4: Interaction(4, 3, "virtual"),
     },
     "virtual_sites4": {2: Interaction(5, 3, "virtual")},
@@ -90,6 +97,6 @@ def atoms_of(directive: str) -> int:
 def in_radians(terms: Terms) -> FloatArray:
     """(k, p) parameters of terms, angles in radians."""
     parameters = terms.parameters.astype(np.float64)
-    if INTERACTIONS[terms.directive][terms.function].angle:
-        parameters[:, 0] = np.radians(parameters[:, 0])
+    angles = INTERACTIONS[terms.directive][terms.function].angles
+    parameters[:, :angles] = np.radians(parameters[:, :angles])
     return parameters

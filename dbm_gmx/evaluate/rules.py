@@ -18,6 +18,7 @@ from dbm_gmx.chemistry.stereo import Chirality, are_bonds, wrong_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_graph
 from dbm_gmx.evaluate.rings import pierced_rings
+from dbm_gmx.forcefield.constraints import WITH_LENGTH
 
 RULES = {
     "flipped": "stereocentres of the wrong chirality",
@@ -101,7 +102,7 @@ def bond_lengths(moltype: MoleculeType) -> dict[tuple[int, int], float]:
     unknown = LONGEST / STRETCHED
     lengths = {(min(b), max(b)): unknown for b in chemical_graph(moltype).edges}
     for terms in moltype.terms:
-        if terms.directive in ("bonds", "constraints") and terms.function in (1, 2):
+        if terms.directive in ("bonds", "constraints") and terms.function in WITH_LENGTH:
             for (i, j), values in zip(terms.atoms.tolist(), terms.parameters.tolist(), strict=True):
                 if (min(i, j), max(i, j)) in lengths and values[0] > 0:
                     lengths[min(i, j), max(i, j)] = values[0]

@@ -23,7 +23,7 @@ BondedTable = dict[tuple[str, ...], tuple[int, list[Parameters]]]
 
 
 TYPES = {"bondtypes": "bonds", "constrainttypes": "constraints", "angletypes": "angles"}
-FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "pairtypes", "nonbond_params"}
+FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "cmaptypes", "pairtypes", "nonbond_params"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ForceField:
 
     ``bonded`` is keyed by directive and function, its tables by bonded types in both directions;
     a value is its place in the file and its parameters, several only for multiple dihedrals.
+    ``[ cmaptypes ]`` are among them, in one direction, with the energies on their grid.
     Without ``nonbonded`` the file has molecule types only and nothing can be looked up.  ``row``
     is the row of an atom type in ``nonbonded``.
     """
@@ -63,6 +64,7 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
         for line in lines[name]:
             _add_bonded_type(line, directive, bonded)
     _add_dihedral_types(lines["dihedraltypes"], bonded)
+    bonded["cmap", 1] = _maps(lines["cmaptypes"])
     if not lines["defaults"]:
         if lines["atomtypes"]:
             raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
@@ -157,6 +159,26 @@ def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
     return names, function, fields[n + 1 :]
 
 
+def _maps(lines: list[Line]) -> BondedTable:
+    """Energies on the grids of ``[ cmaptypes ]``, whose types are read in one direction only (grompp)."""
+    table: BondedTable = {}
+    for line in lines:
+        fields = line.fields(8, "five types, function type 1, two sizes of the grid and its energies")
+        function, rows, columns = line.integers(fields[5:8])
+        if function != 1 or rows != columns or rows < 2:
+            raise line.error(
+                f"function type {function}, grid of {rows} x {columns}; supported: 1, as many rows as columns"
+            )
+        values = line.floats(fields[8:])
+        if len(values) != rows * columns:
+            raise line.error(
+                f"found {len(values)} energies, expected {rows} x {columns} (lines go on after a \\)"
+            )
+        # the first of several is taken
+        table.setdefault(tuple(fields[:5]), (len(table), [values]))
+    return table
+
+
 def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
     """Return the parameters of state A; those of state B may follow."""
     n = form.parameters
@@ -247,7 +269,9 @@ def looked_up_parameters(
     tables: ForceField,
 ) -> list[Parameters]:
     """Return the parameters of an interaction (several for multiple dihedrals) by the types of its atoms."""
-    if tables.nonbonded is None or INTERACTIONS[directive][function].parameters == 0:
+    if tables.nonbonded is None or (
+        INTERACTIONS[directive][function].parameters == 0 and directive != "cmap"
+    ):
         return [()]
     types = tuple(graph.nodes[i]["type"] for i in atoms)
     if directive == "pairs":

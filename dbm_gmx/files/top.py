@@ -40,8 +40,7 @@ from dbm_gmx.forcefield.torsions import with_barriers
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 SYSTEM = {"system", "molecules"}
 IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
-    *("position_restraints", "distance_restraints", "dihedral_restraints", "orientation_restraints"),
-    *("angle_restraints", "angle_restraints_z", "cmaptypes"),
+    *("position_restraints", "distance_restraints", "orientation_restraints", "angle_restraints_z"),
     *("implicit_genborn_params", "implicit_surface_params"),
 }
 
@@ -89,8 +88,9 @@ def read_topology(
     and ``[ system ]`` ``molecules`` is empty; without ``[ defaults ]`` ``nonbonded`` is ``None``,
     and terms whose parameters are not in the line have none (shape (k, 0)), nor masses not given
     (nan).  Special rows: ``bonds`` 5 only make edges; ``settles`` hold O, H, H; dihedrals 5 are
-    padded to five columns; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn`` hold
-    the site, its constructing atoms and one normalised weight for each of these.
+    padded to five columns; ``cmap`` hold the energies on their grid, from -180 degrees on, those of
+    one first dihedral side by side; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn``
+    hold the site, its constructing atoms and one normalised weight for each of these.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
     found: dict[tuple[int, int], float] = {}
     for terms in moltype.terms:
         pairs, values = terms.atoms, terms.parameters
-        if terms.directive == "bonds" and terms.function != NO_LENGTH:
+        if terms.directive == "bonds" and terms.function in WITH_LENGTH:
             every = constraints == "all-bonds"
             chosen = hydrogen[pairs].any(axis=1) if constraints == "h-bonds" else np.full(len(pairs), every)
             pairs, values = pairs[chosen], values[chosen]
@@ -62,10 +62,13 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
 
 NO_LENGTH = 5  # function type of bonds that are a link and nothing else
 
+WITH_LENGTH = (1, 2, 3, 4)
+"""Function types of bonds that GROMACS turns into constraints."""
+
 
 def without_bonds(terms: Terms, fixed: IntArray) -> Terms:
     """Leave out bonds whose length is fixed, (c, 2) as of :func:`fixed_bonds`; other terms stay."""
-    if terms.directive != "bonds":
+    if terms.directive != "bonds" or terms.function not in WITH_LENGTH:
         return terms
     held = {(int(min(p)), int(max(p))) for p in fixed}
     keep = np.array([(int(min(p)), int(max(p))) not in held for p in terms.atoms], bool)
