@@ -96,7 +96,7 @@ BY_HAND = [
     (terms("angles", 3, 0.09, 0.22, 1e4), bend(120), -2.0),
     (terms("angles", 4, 0.09, 0.22, 0.25, 1e4), bend(120), 1e4 * (math.sqrt(0.07) - 0.25) * -0.01),
     # 1 + 2 x + 300 x^2 + 4 x^3 + 5 x^4 of x = 10 degrees
-    (terms("angles", 6, 110, 1, 2, 300, 4, 5), bend(120), 10.536137),
+    (terms("angles", 6, 110, 1, 2, 300, 4, 5), bend(120), float(np.polyval([5, 4, 300, 2, 1], math.pi / 18))),
     # 1/2 * 60 * (1/2)^2 / (3/4), of a cosine that is to be 0
     (terms("angles", 10, 90, 60), bend(120), 10.0),
     (terms("dihedrals", 10, 90, 60), twist(-120), 10.0),

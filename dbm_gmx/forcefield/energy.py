@@ -232,7 +232,7 @@ def polynomial(x: Tensor, c: Sequence[Tensor]) -> Tensor:
 
 
 def tabled(x: Tensor, step: Tensor, k: Tensor, *points: Tensor) -> Tensor:
-    """Energy from a table: k times a table of energies, then of slopes, ``step`` apart, from 0 on; straight on beyond its end."""
+    """Energy from a table: k times energies, followed by slopes, ``step`` apart, from 0 on."""
     energy, slope = torch.stack(points, -1).chunk(2, -1)
     n = energy.shape[-1]
     where = x / step

@@ -91,7 +91,7 @@ class BondedTerms:
         TABLED_...           begin, cubics, density, k       k times what the table says
         PRODUCT              k, r1, r2                       k (r_ij - r1) (r_kl - r2)
         BETWEEN              phi0, k, n                      k (1 - cos(n (phi - phi0))), between ij and kl
-        BENT_TORSION         k, a0 ... a4                    k (sin theta_ijk sin theta_jkl)^3 sum a_n cos^n phi
+        BENT_TORSION         k, a0 ... a4                    k (sin theta sin theta')^3 sum a_n cos^n phi
         MAP                  begin, n                        a grid of the dihedrals ijkl and jklm
         ===================  ==============================  ===========================================
 
