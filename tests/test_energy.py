@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -202,8 +203,8 @@ def test_leading_dimensions_and_translation_do_not_matter() -> None:
 def test_unsupported_function_is_named_with_the_supported_ones() -> None:
     with pytest.raises(InputError, match=r"\[ bonds \] of function type 12 .*bonds 1, bonds 2.*dihedrals 9"):
         energy.form_of(terms("bonds", 12, 0, 1))
-    with pytest.raises(InputError, match=r"bonds.*8 need a table"):
-        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("bonds", 8, 0, 1),)))
+    with pytest.raises(InputError, match=r"bonds.*8 need table 3: the file table_b3.xvg"):
+        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("bonds", 8, 3, 1),)))
 
 
 # --- dihedral correction maps -------------------------------------------------------------------------
@@ -383,7 +384,7 @@ def clear_cutoff(x: Frame) -> float:
 
 
 def rerun(
-    gmx: str, folder: Path, *, top: Path, gro: Path, names: list[str], coulomb: str
+    gmx: str, folder: Path, *, top: Path, gro: Path, names: list[str], coulomb: str, more: Sequence[str] = ()
 ) -> dict[str, float]:
     """Energies of ``gro`` by GROMACS; ``coulomb`` are the settings of it."""
     (folder / "run.mdp").write_text(
@@ -391,7 +392,7 @@ def rerun(
         "coulomb-modifier = None\nvdw-modifier = None\nDispCorr = no\nnsteps = 0\ncontinuation = yes\n"
     )
     run(gmx, "grompp", "-f", "run.mdp", "-c", gro, "-p", top, "-o", "run.tpr", "-maxwarn", 5, folder=folder)
-    run(gmx, "mdrun", "-nt", 1, "-s", "run.tpr", "-rerun", gro, "-e", "run.edr", folder=folder)
+    run(gmx, "mdrun", "-nt", 1, "-s", "run.tpr", "-rerun", gro, "-e", "run.edr", *more, folder=folder)
     asked = "\n".join(name.replace(" ", "-") for name in names) + "\n\n"
     run(gmx, "energy", "-f", "run.edr", "-o", "e.xvg", "-dp", "-xvg", "xmgrace", folder=folder, answer=asked)
     text = (folder / "e.xvg").read_text()
@@ -407,7 +408,9 @@ def read_gro(path: Path) -> Frame:
     return Frame(np.array(positions, np.float32), np.array(box))
 
 
-def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> dict[str, float]:
+def compare(
+    gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str, more: Sequence[str] = ()
+) -> dict[str, float]:
     """Compare all energies of a file with GROMACS, term by term, and that none is missing."""
     topology, x = read_topology(top), read_gro(gro)
     cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
@@ -416,7 +419,7 @@ def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> di
     ours = {name: e.item() for name, e in found.items()}
     settings = f"coulombtype = {coulomb_type}\nepsilon_rf = {epsilon_rf or 1}\n"
     settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\n"
-    theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings)
+    theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings, more=more)
     total = theirs.pop("Potential")
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert sum(ours.values()) == pytest.approx(total, rel=1e-4)
@@ -485,25 +488,47 @@ def butane() -> str:
     return "\n".join(lines)
 
 
+OWN_TYPES = """
+[ atomtypes ]
+MC 6 12.011 0 A 0.35 0.276144
+MH 1 1.008 0 A 0.25 0.12552
+[ cmaptypes ]
+MC MH MC MH MC 1 24 24\\
+"""
+"""grompp wants names in [ cmaptypes ] that are bonded types and atom types at once."""
+
 EVERY_FORM = """
 [ moleculetype ]
 ALL 2
 [ atoms ]
-1 opls_136 1 ALL A1 1  0.3
-2 opls_140 1 ALL A2 1 -0.4
-3 opls_136 1 ALL A3 1  0.2
-4 opls_140 1 ALL A4 1  0.1
-5 opls_136 1 ALL A5 1 -0.2
+1 MC 1 ALL A1 1  0.3
+2 MH 1 ALL A2 1 -0.4
+3 MC 1 ALL A3 1  0.2
+4 MH 1 ALL A4 1  0.1
+5 MC 1 ALL A5 1 -0.2
 [ bonds ]
 1 2 1 0.14 2000
 2 3 2 0.14 3e5
 3 4 1 0.15 1000
 4 5 5
 1 5 6 0.4 100
+1 2 3 0.14 300 20
+2 3 4 0.14 3e4 -4
+3 4 7 0.5 200
+1 4 10 0.1 0.2 0.3 500
+2 4 10 0.1 0.2 0.9 500
+3 5 10 0.4 0.5 0.6 500
+1 3 9 0 2.0
+4 5 8 0 1.5
 [ angles ]
 1 2 3 1 100 300
 2 3 4 2 110 400
 3 4 5 5 105 200 0.25 3000
+1 2 3 3 0.14 0.15 3000
+2 3 4 4 0.14 0.15 0.25 3000
+3 4 5 6 105 1 -2 30 -40 50
+1 2 3 8 0 2.5
+2 3 4 10 110 20
 [ dihedrals ]
 1 2 3 4 1 20 5 3
 2 3 4 5 9 30 4 1
@@ -511,7 +536,17 @@ ALL 2
 1 2 3 4 2 150 20
 2 3 4 5 3 1 2 3 -4 5 -6
 1 2 3 4 4 180 7 2
+1 2 3 4 8 0 1.2
+2 3 4 5 10 120 5
+1 2 3 4 11 2 1 -2 3 -4 5
 2 3 4 5 5 1 -2 3 4
+[ dihedral_restraints ]
+1 2 3 4 1 20 10 50
+2 3 4 5 1 -170 30 50
+[ angle_restraints ]
+1 2 4 5 1 70 30 2
+[ cmap ]
+1 2 3 4 5 1
 [ pairs ]
 1 4 1 0.3 0.5
 2 5 2 0.6 0.3 -0.4 0.28 0.7
@@ -527,11 +562,31 @@ def gro_file(path: Path, positions: np.ndarray) -> Path:
     return path
 
 
+def lines_of(grid: np.ndarray) -> str:
+    """Ten numbers a line, as grompp wants lines no longer than 4095."""
+    parts = np.array_split(grid, len(grid) // 10)
+    return "\\\n".join(" ".join(map(str, part)) for part in parts)
+
+
+def write_table(folder: Path, kind: str) -> str:
+    """A smooth table of bonds, angles or dihedrals; the name of its file."""
+    low, high = {"b": (0.0, 1.0), "a": (0.0, 180.0), "d": (-180.0, 180.0)}[kind]
+    x = np.linspace(low, high, 181)
+    rate = 7.0 if kind == "b" else 2 * np.pi / 180
+    energy, slope = 20 * np.cos(rate * x) + x / high, -20 * rate * np.sin(rate * x) + 1 / high
+    name = f"table_{kind}0.xvg"
+    rows = [f"{a:.10g} {b:.10g} {c:.10g}" for a, b, c in zip(x, energy, -slope, strict=True)]
+    (folder / name).write_text("\n".join(["# x energy force", '@ title "table"', *rows, ""]))
+    return name
+
+
 @pytest.mark.parametrize("coulomb", COULOMB)
 def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) -> None:
     top = tmp_path / "topol.top"
+    grid = np.random.default_rng(1).normal(size=576).round(4)
     top.write_text(
-        f'#include "oplsaa.ff/forcefield.itp"\n{butane()}\n{EVERY_FORM}\n'
+        f'#include "oplsaa.ff/forcefield.itp"\n{OWN_TYPES}'
+        f"{lines_of(grid)}\n{butane()}\n{EVERY_FORM}\n"
         "[ system ]\nvacuum\n[ molecules ]\nBUT 1\nALL 2\n"
     )
     carbon = np.array([line.split()[3:] for line in BUTANE.strip().splitlines()], np.float64)
@@ -539,6 +594,7 @@ def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) 
     gro = gro_file(
         tmp_path / "conf.gro", np.concatenate((carbon, every, every + np.array((0.31, -0.42, 0.25))))
     )
-    found = compare(gmx, tmp_path, top=top, gro=gro, coulomb=coulomb)
+    tables = ["-tableb", *(write_table(tmp_path, kind) for kind in "bad")]
+    found = compare(gmx, tmp_path, top=top, gro=gro, coulomb=coulomb, more=tables)
     made = {form.energy for form in energy.FORMS.values()} - {"LJC-14 q"}
     assert set(found) == made | {"LJ (SR)", "Coulomb (SR)"}

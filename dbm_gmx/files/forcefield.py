@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -46,7 +47,7 @@ class ForceField:
     a value is its place in the file and its parameters, several only for multiple dihedrals.
     ``[ cmaptypes ]`` are among them, in one direction, with the energies on their grid.
     Without ``nonbonded`` the file has molecule types only and nothing can be looked up.  ``row``
-    is the row of an atom type in ``nonbonded``.
+    is the row of an atom type in ``nonbonded``, ``folder`` where tables are looked for.
     """
 
     atomtypes: dict[str, AtomType]
@@ -54,10 +55,11 @@ class ForceField:
     pairs: dict[tuple[str, str], Parameters] = field(default_factory=dict)
     nonbonded: NonBonded | None = None
     row: dict[str, int] = field(default_factory=dict)
+    folder: Path = Path()
 
 
-def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
-    """Make the tables from the lines of each directive in :data:`FIELD`."""
+def force_field(lines: Mapping[str, list[Line]], folder: Path) -> ForceField:
+    """Make the tables from the lines of each directive in :data:`FIELD`, and the folder of the file."""
     atomtypes = dict(_atom_type(line) for line in lines["atomtypes"])
     bonded: dict[tuple[str, int], BondedTable] = {}
     for name, directive in TYPES.items():
@@ -68,7 +70,7 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
     if not lines["defaults"]:
         if lines["atomtypes"]:
             raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
-        return ForceField(atomtypes, bonded)
+        return ForceField(atomtypes, bonded, folder=folder)
     rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
     pairs: dict[tuple[str, str], Parameters] = {}
     for line in lines["pairtypes"]:
@@ -76,7 +78,8 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
         pairs[first, second] = pairs[second, first] = _c6_c12(*values, rule=rule)
     c6, c12 = _matrices(atomtypes, lines["nonbond_params"], rule=rule)
     nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
-    return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
+    row = {name: i for i, name in enumerate(atomtypes)}
+    return ForceField(atomtypes, bonded, pairs, nonbonded, row, folder)
 
 
 def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
@@ -86,7 +89,10 @@ def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
         raise more[0].error(f"second [ defaults ]; the first is {line.path}:{line.number}")
     nbfunc, rule, *rest = line.fields(2, "nbfunc comb-rule [gen-pairs fudgeLJ fudgeQQ]")
     if nbfunc != "1":
-        raise line.error(f"nbfunc {nbfunc} is not supported; supported: 1 (Lennard-Jones)")
+        raise line.error(
+            f"nbfunc {nbfunc}{' (Buckingham)' if nbfunc == '2' else ''} is not supported; "
+            "supported: 1 (Lennard-Jones)"
+        )
     if rule not in ("1", "2", "3"):
         raise line.error(f"combination rule {rule} is unknown; known: 1, 2, 3")
     fudges = line.floats(rest[1:3])

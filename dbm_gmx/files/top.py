@@ -23,6 +23,7 @@ from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
     FIELD,
     AtomType,
@@ -90,7 +91,8 @@ def read_topology(
     (nan).  Special rows: ``bonds`` 5 only make edges; ``settles`` hold O, H, H; dihedrals 5 are
     padded to five columns; ``cmap`` hold the energies on their grid, from -180 degrees on, those of
     one first dihedral side by side; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn``
-    hold the site, its constructing atoms and one normalised weight for each of these.
+    hold the site, its constructing atoms and one normalised weight for each of these.  Terms of
+    tables hold its step, k, its energies and slopes, or its number and k where there is no file.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def read_topology(
         With file and line, for anything grompp would refuse or this program cannot use.
     """
     sections = _sections(active_lines(path, defines, include=include))
-    tables = force_field({name: _lines(sections, name) for name in FIELD})
+    tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
@@ -268,7 +270,19 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
         if directive == "settles":
             atoms = _atom_rows([str(atoms[0] + k) for k in (1, 2, 3)], graph, line)
         for parameters in found:
-            yield Row(directive, function, atoms, parameters, form.edge)
+            full = _with_table(parameters, (directive, function), line, tables)
+            yield Row(directive, function, atoms, full, form.edge)
+
+
+def _with_table(parameters: Parameters, key: tuple[str, int], line: Line, tables: ForceField) -> Parameters:
+    """Replace the number of a table by the table, where its file is there: step, k, energies, slopes."""
+    if key not in KINDS or len(parameters) != 2:
+        return parameters
+    path = find_table(tables.folder, KINDS[key], line.integers((f"{parameters[0]:g}",))[0])
+    if path is None:
+        return parameters
+    step, *values = read_table(path, KINDS[key])
+    return step, parameters[1], *values
 
 
 def _atom_rows(texts: Iterable[str], graph: nx.Graph, line: Line) -> tuple[int, ...]:

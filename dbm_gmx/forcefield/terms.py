@@ -274,8 +274,10 @@ def check_supported(terms: Terms) -> None:
         known = ", ".join(f"{name} {function}" for name, function in sorted([*CANONICAL, *PAIRS]))
         raise InputError(f"[ {key[0]} ] of function type {key[1]} are not supported; supported are {known}")
     if key in FROM_FILES and terms.parameters.shape[1] < LEAST_TABLE:
+        number = int(terms.parameters[0, 0]) if terms.parameters.size else 0
         raise InputError(
-            f"[ {key[0]} ] of function type {key[1]} need a table, and the topology was read without one"
+            f"[ {key[0]} ] of function type {key[1]} need table {number}: the file "
+            f"table_{key[0][0]}{number}.xvg beside the topology"
         )
 
 
