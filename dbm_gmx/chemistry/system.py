@@ -11,10 +11,11 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Positions
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.joined import join_matches, join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match, bead_graph, check_owners, map_positions, match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, whole_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
+from dbm_gmx.chemistry.topology import HELD, MoleculeType, Topology, blocks, chemical_bonds
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,22 @@ def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Top
     matches = match_beads(cg, topology, mappings)
     check_owners(matches)
     _compare_bonds(cg, matches)
-    return System(topology, mappings, matches)
+    joined = join_topology(topology)
+    if joined is not topology:
+        held, matches = join_matches(topology, joined, matches)
+        mappings = {**mappings, **held}
+        log.info("molecules with interactions between them are treated as one: %s", _joined_names(joined))
+    return System(joined, mappings, matches)
+
+
+def _joined_names(topology: Topology) -> str:
+    """Molecule types that are made of several molecules, and how many atoms they have."""
+    held = [
+        moltype
+        for moltype in {moltype.name: moltype for moltype, *_ in blocks(topology)}.values()
+        if any(how == HELD for *_, how in moltype.graph.edges(data="kind"))
+    ]
+    return ", ".join(f"{moltype.name} ({moltype.n_atoms} atoms)" for moltype in held)
 
 
 def with_counts(system: System, counts: Sequence[int]) -> System:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from string import ascii_letters
@@ -39,11 +39,15 @@ from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.forcefield.torsions import with_barriers
 
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
-SYSTEM = {"system", "molecules"}
+BETWEEN = "intermolecular_interactions"
+SYSTEM = {"system", "molecules", BETWEEN}
 IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
     *("position_restraints", "distance_restraints", "orientation_restraints", "angle_restraints_z"),
     *("implicit_genborn_params", "implicit_surface_params"),
 }
+
+CANONICAL_BETWEEN = {"bonds", "angles", "dihedrals", "dihedral_restraints", "angle_restraints"}
+"""What can be between molecules."""
 
 _HEADER = re.compile(r"\[\s*([^\]]*?)\s*\]")
 _EDGE_RANK = ("virtual", "settle", "constraint", "bond")
@@ -102,6 +106,7 @@ def read_topology(
     sections = _sections(active_lines(path, defines, include=include))
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
+    sections, between = _cut_at(sections, BETWEEN)
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
         if moltype.name in moltypes:
@@ -111,7 +116,39 @@ def read_topology(
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
         raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
-    return Topology(moltypes, molecules, tables.nonbonded, Path(path))
+    topology = Topology(moltypes, molecules, tables.nonbonded, Path(path))
+    if not between:
+        return topology
+    return replace(topology, intermolecular=_between(between, topology.n_atoms, tables))
+
+
+def _cut_at(sections: list[Section], directive: str) -> tuple[list[Section], list[Section]]:
+    """Sections before the first of a directive, and those after it."""
+    places = [k for k, section in enumerate(sections) if section.directive == directive]
+    if not places:
+        return sections, []
+    first = places[0]
+    if stray := [line for k in places for line in sections[k].lines]:
+        raise stray[0].error(f"nothing can stand right below [ {directive} ]; its directives follow")
+    return sections[:first], [s for s in sections[first:] if s.directive != directive]
+
+
+def _between(sections: Sequence[Section], n_atoms: int, tables: ForceField) -> tuple[Terms, ...]:
+    """Interactions between molecules: atoms of the system, parameters in the line (grompp)."""
+    atoms = nx.empty_graph(n_atoms)
+    rows: list[Row] = []
+    for section in sections:
+        if section.directive not in CANONICAL_BETWEEN:
+            known = ", ".join(sorted(CANONICAL_BETWEEN))
+            raise section.header.error(
+                f"[ {section.directive} ] after [ {BETWEEN} ] is not supported; supported: {known}"
+            )
+        n = atoms_of(section.directive)
+        for line in section.lines:
+            if len(line.text.split()) <= n + 1:
+                raise line.error(f"parameters of [ {BETWEEN} ] must stand in the line")
+        rows += _rows(section, atoms, tables)
+    return _terms(rows)
 
 
 def _sections(lines: Iterable[Line]) -> list[Section]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
+from dbm_gmx.chemistry.topology import HELD, MoleculeType, Terms, Topology, hydrogens
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.options import CONSTRAINTS
@@ -47,6 +47,8 @@ def fixed_bonds(moltype: MoleculeType, constraints: str) -> tuple[IntArray, Floa
         if terms.directive == "bonds" and terms.function in WITH_LENGTH:
             every = constraints == "all-bonds"
             chosen = hydrogen[pairs].any(axis=1) if constraints == "h-bonds" else np.full(len(pairs), every)
+            # those between molecules are never constrained
+            chosen &= np.array([moltype.graph.get_edge_data(*p, {}).get("kind") != HELD for p in pairs], bool)
             pairs, values = pairs[chosen], values[chosen]
         elif terms.directive == "settles":
             pairs = np.concatenate([pairs[:, :2], pairs[:, ::2], pairs[:, 1:]])
