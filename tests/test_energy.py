@@ -580,6 +580,87 @@ def write_table(folder: Path, kind: str) -> str:
     return name
 
 
+def every_form(folder: Path) -> Path:
+    """A topology of one molecule with every function type, with its tables beside it."""
+    for kind in "bad":
+        write_table(folder, kind)
+    top = folder / "every.top"
+    grid = np.random.default_rng(1).normal(size=576).round(4)
+    top.write_text(
+        f"[ defaults ]\n1 3 yes 0.5 0.5\n{OWN_TYPES}{lines_of(grid)}\n{EVERY_FORM}\n"
+        "[ system ]\nvacuum\n[ molecules ]\nALL 1\n"
+    )
+    return top
+
+
+NOTED = {
+    "Bond": 0.0675079,
+    "G96Bond": 2.26876,
+    "Morse": 4.18874,
+    "Cubic Bonds": 9.43859,
+    "Harmonic Pot.": 0.454855,
+    "FENE Bonds": 2.6118,
+    "Tab. Bonds": 14.9117,
+    "Tab. Bonds NC": -5.5242,
+    "Restraint Pot.": 12.079,
+    "Angle": 2.62514,
+    "G96Angle": 1.65089,
+    "Restr. Angles": 0.101578,
+    "Bond-Cross": 0.159006,
+    "BA-Cross": 1.35211,
+    "U-B": 1.63411,
+    "Quartic Angles": 1.15471,
+    "Tab. Angles": -39.3835,
+    "Proper Dih.": 15.5333,
+    "Ryckaert-Bell.": 2.25927,
+    "Restr. Dih.": 1.38207,
+    "CBT Dih.": 4.86423,
+    "Fourier Dih.": 4.01684,
+    "Improper Dih.": 23.7779,
+    "Per. Imp. Dih.": 10.1453,
+    "Tab. Dih.": -11.5951,
+    "CMAP Dih.": -1.20332,
+    "LJ-14": -0.739415,
+    "Coulomb-14": -19.709,
+    "Angle Rest.": 6.72757,
+    "Dih. Rest.": 131.988,
+}
+"""kJ/mol of every function type, by ``gmx mdrun -rerun`` 2022.5."""
+
+
+def test_every_form_as_noted_from_gromacs(tmp_path: Path) -> None:
+    x = torch.tensor([float(v) for v in EVERY_ATOM.split()]).double().reshape(-1, 3)
+    found = energy.bonded_energies(read_topology(every_form(tmp_path)), x)
+    assert {form.energy for form in energy.FORMS.values()} == {*found, "LJC-14 q"}
+    assert {name: e.item() for name, e in found.items()} == pytest.approx(NOTED, rel=1e-4)
+
+
+def test_forces_of_every_form_as_gromacs(gmx: str, tmp_path: Path) -> None:
+    """Without charges and Lennard-Jones, whose forces would stand beside those of the terms."""
+    text = every_form(tmp_path).read_text()
+    text = text[: text.index("[ pairs ]")] + text[text.index("[ system ]") :]
+    text = re.sub(r"^(M[CH] .* A \S+) \S+$", r"\1 0", text, flags=re.M)
+    text = re.sub(r"^(\d+ M[CH] 1 ALL A\d 1) .*$", r"\1 0", text, flags=re.M)
+    (tmp_path / "bare.top").write_text(text)
+    x = torch.tensor([float(v) for v in EVERY_ATOM.split()]).double().reshape(-1, 3).requires_grad_()
+    gro_file(tmp_path / "conf.gro", x.detach().numpy())
+    (tmp_path / "run.mdp").write_text("cutoff-scheme = Verlet\nnsteps = 0\nnstfout = 1\n")
+    files = ("-c", "conf.gro", "-p", "bare.top", "-o", "run.tpr", "-maxwarn", 5)
+    run(gmx, "grompp", "-f", "run.mdp", *files, folder=tmp_path)
+    tables = ("-tableb", *(f"table_{kind}0.xvg" for kind in "bad"))
+    run(
+        gmx, "mdrun", "-nt", 1, "-s", "run.tpr", "-rerun", "conf.gro", "-o", "f.trr", *tables, folder=tmp_path
+    )
+    asked = ("-f", "f.trr", "-s", "run.tpr", "-of", "f.xvg", "-fp")
+    run(gmx, "traj", *asked, folder=tmp_path, answer="0\n")
+    theirs = np.array((tmp_path / "f.xvg").read_text().splitlines()[-1].split()[1:], float).reshape(-1, 3)
+    bare = energy.bonded_energies(read_topology(tmp_path / "bare.top"), x)
+    assert not {"LJ-14", "Coulomb-14"} & set(bare)
+    sum(bare.values(), torch.zeros(())).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(-x.grad.numpy(), theirs, atol=1e-4 * np.abs(theirs).max())
+
+
 @pytest.mark.parametrize("coulomb", COULOMB)
 def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) -> None:
     top = tmp_path / "topol.top"

@@ -8,6 +8,7 @@ manual leaves open follow grompp 2022.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -38,11 +39,18 @@ from dbm_gmx.files.forcefield import (
 from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.forcefield.torsions import with_barriers
 
+log = logging.getLogger(__name__)
+
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 BETWEEN = "intermolecular_interactions"
 SYSTEM = {"system", "molecules", BETWEEN}
-IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
+RESTRAINTS = {
     *("position_restraints", "distance_restraints", "orientation_restraints", "angle_restraints_z"),
+}
+"""To places, to an axis, or switched on by an .mdp: no part of the force field of a molecule."""
+
+IGNORED = {  # the last line is removed from GROMACS
+    *RESTRAINTS,
     *("implicit_genborn_params", "implicit_surface_params"),
 }
 
@@ -163,6 +171,9 @@ def _sections(lines: Iterable[Line]) -> list[Section]:
             raise line.error(f"{line.text!r} stands before the first [ directive ]")
         else:
             sections[-1].lines.append(line)
+    left_out = dict.fromkeys(s.directive for s in sections if s.directive in RESTRAINTS and s.lines)
+    if left_out:
+        log.info("left out of the topology: %s", ", ".join(f"[ {name} ]" for name in left_out))
     return [s for s in sections if s.directive not in IGNORED]
 
 
