@@ -30,7 +30,6 @@ def find_table(folder: Path, kind: str, number: int) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-@lru_cache(maxsize=64)
 def read_table(path: Path, kind: str) -> tuple[float, ...]:
     """Read a table.
 
@@ -51,7 +50,13 @@ def read_table(path: Path, kind: str) -> tuple[float, ...]:
     InputError
         If it is no such file, its points are not evenly spaced, or it has another range.
     """
-    x, energy, slope = _columns(path).T
+    return _read_table(path, kind, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_table(path: Path, kind: str, _time: int) -> tuple[float, ...]:
+    """Read it once, as long as it is not written anew."""
+    x, energy, slope = _columns(path).T.copy()
     step = (x[-1] - x[0]) / (len(x) - 1)
     low, high = RANGES[kind]
     if not step > 0 or np.abs(x - x[0] - step * np.arange(len(x))).max() > STEP * step:

@@ -292,7 +292,7 @@ def looked_up_parameters(
         names = ", ".join(f"{i + 1} ({graph.nodes[i]['name']})" for i in atoms)
         raise line.error(
             f"no parameters for [ {directive} ] function {function} between atoms {names} of types "
-            f"{' '.join(bonded)}: neither in the line nor in [ {directive[:-1]}types ]"
+            f"{' '.join(bonded)}: neither in the line nor in [ {directive.removesuffix('s')}types ]"
         )
     return found
 
