@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from exact import MIXED, fork, mixture, potential, start, sweeps
+from exact import MIXED, fork, mixture, own_energies, potential, start, sweeps
 from test_chain import check_books
 
 from dbm_gmx.chemistry.frame import Frame
@@ -76,6 +76,17 @@ def test_energy_is_tracked_with_every_function() -> None:
     sweeps(chain, 40)
     assert (chain.conf.positions != atoms).all()
     check_books(chain, made, CONDITIONS, MIXED)
+
+
+def test_tables_of_two_molecules_do_not_mix() -> None:
+    plain, atoms = mixture(MIXED)
+    wave = tuple(2.0 - np.array(WAVE))
+    of_duo = Terms("bonds", 9, np.array([[0, 1]]), np.array([[0.05, 3.0, *wave]]))
+    made = with_terms(with_terms(plain, "FRK", more_terms()), "DUO", [of_duo])
+    found = sum(own_energies(made, CONDITIONS, atoms, MIXED))
+    assert found == pytest.approx(potential(made, CONDITIONS, atoms, MIXED).sum(), rel=1e-5)
+    other = sum(own_energies(with_terms(plain, "FRK", more_terms()), CONDITIONS, atoms, MIXED))
+    assert abs(found - other) > 1.0
 
 
 # --- molecules that are held to each other ---------------------------------------------------------------
