@@ -162,7 +162,7 @@ def around(made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndar
 def energy_of(terms: BondedTerms, t: int, x: np.ndarray, first: int = 0) -> float:
     """Energy of a term of the molecule that begins at row ``first``, kJ/mol, by the compiled function."""
     rows = term_rows(terms.atoms, t, first)
-    return float(term_energy(int(terms.form[t]), terms.parameters[t], x, rows))
+    return float(term_energy(int(terms.form[t]), terms.parameters[t], terms.tables, x, rows))
 
 
 def only(chain: Chain, moves: Sequence[int]) -> None:

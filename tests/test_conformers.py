@@ -11,8 +11,9 @@ import systems
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield.forms import ANGLE, DISTANCE, HARMONIC
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
-from dbm_gmx.forcefield.terms import ANGLE, DISTANCE, HARMONIC, BondedTerms
+from dbm_gmx.forcefield.terms import BondedTerms
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.conformers import Piece, draw_conformers, make_piece
 from dbm_gmx.sampling.random_numbers import Stream
@@ -27,7 +28,7 @@ def star(ends: int = 4, *, centres: int = 1) -> Piece:
     bonds = [(0, k) for k in range(1, ends + 1)]
     angles = [(i, 0, j) for i in range(1, ends + 1) for j in range(i + 1, ends + 1)]
     form = [DISTANCE] * len(bonds) + [ANGLE] * len(angles)
-    atoms = [(*b, -1, -1) for b in bonds] + [(*a, -1) for a in angles]
+    atoms = [(*b, -1, -1, -1) for b in bonds] + [(*a, -1, -1) for a in angles]
     values = [(0.15, KT / 0.002**2)] * len(bonds) + [(np.radians(109.47), 400.0)] * len(angles)
     hidden = [4] if ends == 4 else [-1]
     return Piece(
@@ -65,7 +66,7 @@ def test_an_improper_that_holds_the_chirality_is_not_mirrored() -> None:
         piece,
         terms=BondedTerms(
             np.append(piece.terms.form, HARMONIC),
-            np.concatenate([piece.terms.atoms, [[0, 1, 2, 3]]]),
+            np.concatenate([piece.terms.atoms, [[0, 1, 2, 3, -1]]]),
             np.concatenate([piece.terms.parameters, improper]),
         ),
     )
@@ -109,7 +110,7 @@ def test_a_single_atom_has_one_conformer() -> None:
     empty = np.zeros((0, 6))
     piece = Piece(
         ("A",),
-        BondedTerms(NOTHING[:, 0], np.zeros((0, 4), np.int64), empty),
+        BondedTerms(NOTHING[:, 0], np.zeros((0, 5), np.int64), empty),
         NOTHING,
         np.zeros((0, 3)),
         NOTHING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import networkx as nx
@@ -81,6 +82,32 @@ BY_HAND = [
     # 1/2 [1 (1+1/2) + 2 (1+1/2) + 3 (1-1) + 4 (1+1/2)]
     (terms("dihedrals", 5, 1, 2, 3, 4), twist(60), 5.25),
     # r = 1/2: 2^12 * 0.001 - 2^6 * 0.01
+    # exp(-20 * 0.01) = 0.81873
+    (terms("bonds", 3, 0.1, 400, 20), bond(0.11), 400 * (1 - math.exp(-0.2)) ** 2),
+    # 2e5 * 1e-4 (1 - 5 * 0.01)
+    (terms("bonds", 4, 0.1, 2e5, -5), bond(0.11), 19.0),
+    # -1/2 * 1000 * 0.25 * log(1 - 0.16)
+    (terms("bonds", 7, 0.5, 1000), bond(0.2), -125 * math.log(0.84)),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.15), 0.0),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.08), 0.2),
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.26), 1.8),
+    # k/2 (up2 - up1) (2 r - up2 - up1)
+    (terms("bonds", 10, 0.1, 0.2, 0.3, 1000), bond(0.4), 15.0),
+    # the arms are 0.1 and 0.2 nm, the ends sqrt(0.05 + 0.02) apart at 120 degrees
+    (terms("angles", 3, 0.09, 0.22, 1e4), bend(120), -2.0),
+    (terms("angles", 4, 0.09, 0.22, 0.25, 1e4), bend(120), 1e4 * (math.sqrt(0.07) - 0.25) * -0.01),
+    # 1 + 2 x + 300 x^2 + 4 x^3 + 5 x^4 of x = 10 degrees
+    (terms("angles", 6, 110, 1, 2, 300, 4, 5), bend(120), float(np.polyval([5, 4, 300, 2, 1], math.pi / 18))),
+    # 1/2 * 60 * (1/2)^2 / (3/4), of a cosine that is to be 0
+    (terms("angles", 10, 90, 60), bend(120), 10.0),
+    (terms("dihedrals", 10, 90, 60), twist(-120), 10.0),
+    # right angles: 2 (1 + 2/2 + 3/4 + 4/8 + 5/16)
+    (terms("dihedrals", 11, 2, 1, 2, 3, 4, 5), twist(60), 7.125),
+    # 10 degrees beyond 20, the short way round
+    (terms("dihedral_restraints", 1, 170, 20, 100), twist(-160), 50 * (math.pi / 18) ** 2),
+    (terms("dihedral_restraints", 1, 170, 20, 100), twist(-175), 0.0),
+    # the first and the last arm are 120 degrees apart, as 2 (1 - cos(2 (120 - 90)))
+    (terms("angle_restraints", 1, 90, 2, 2), twist(60), 1.0),
     (terms("pairs", 1, 0.01, 0.001), bond(0.5), 3.456),
     # and 138.935458 * 0.5 * 0.2 * -0.3 / 0.5
     (terms("pairs", 2, 0.5, 0.2, -0.3, 0.01, 0.001), bond(0.5), 3.456 - 8.33612748),
@@ -174,10 +201,52 @@ def test_leading_dimensions_and_translation_do_not_matter() -> None:
 
 
 def test_unsupported_function_is_named_with_the_supported_ones() -> None:
-    with pytest.raises(InputError, match=r"\[ bonds \] of function type 9 .*bonds 1, bonds 2.*dihedrals 9"):
-        energy.form_of(terms("bonds", 9, 0, 1))
-    with pytest.raises(InputError, match="cmap"):
-        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("cmap", 1, 0),)))
+    with pytest.raises(InputError, match=r"\[ bonds \] of function type 12 .*bonds 1, bonds 2.*dihedrals 9"):
+        energy.form_of(terms("bonds", 12, 0, 1))
+    with pytest.raises(InputError, match=r"bonds.*8 need table 3: the file table_b3.xvg"):
+        energy_terms(MoleculeType("M", 3, nx.Graph(), (terms("bonds", 8, 3, 1),)))
+
+
+# --- dihedral correction maps -------------------------------------------------------------------------
+
+
+def chain_of_five(phi: float, psi: float) -> torch.Tensor:
+    """Five atoms with these two dihedrals, degrees."""
+    points = [torch.zeros(3).double(), t64(0.15, 0, 0), t64(0.2, 0.14, 0)]
+    for degrees in (phi, psi):
+        a, b, c = points[-3:]
+        axis = (c - b) / torch.linalg.vector_norm(c - b)
+        up = (a - b) - ((a - b) @ axis) * axis
+        up = up / torch.linalg.vector_norm(up)
+        x = math.radians(degrees)
+        side = torch.linalg.cross(axis, up)
+        points.append(c + 0.05 * axis + 0.14 * (math.cos(x) * up + math.sin(x) * side))
+    return torch.stack(points)
+
+
+def map_terms(grid: np.ndarray) -> Terms:
+    return Terms("cmap", 1, np.arange(5)[None], grid.reshape(1, -1))
+
+
+def test_a_correction_map_goes_through_its_grid_from_minus_180_on() -> None:
+    grid = np.random.default_rng(1).normal(size=(24, 24))
+    for i, j in ((0, 0), (3, 17), (23, 12)):
+        found = energy.term_energies(map_terms(grid), chain_of_five(-180 + 15 * i, -180 + 15 * j))
+        assert found.item() == pytest.approx(grid[i, j], abs=1e-9)
+
+
+def test_a_correction_map_follows_a_smooth_energy_and_its_slopes() -> None:
+    def smooth(phi: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        return np.asarray(np.cos(phi - 0.3) * (2 + np.sin(2 * psi)) + np.sin(psi + phi))
+
+    angles = np.radians(-180 + 15 * np.arange(24))
+    grid = smooth(angles[:, None], angles[None, :])
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        phi, psi = rng.uniform(-180, 180, 2)
+        here = np.radians([phi, psi])
+        found = energy.term_energies(map_terms(grid), chain_of_five(phi, psi))
+        assert found.item() == pytest.approx(float(smooth(*here)), abs=2e-3)
 
 
 # --- systems built by hand ---------------------------------------------------------------------------
@@ -315,7 +384,7 @@ def clear_cutoff(x: Frame) -> float:
 
 
 def rerun(
-    gmx: str, folder: Path, *, top: Path, gro: Path, names: list[str], coulomb: str
+    gmx: str, folder: Path, *, top: Path, gro: Path, names: list[str], coulomb: str, more: Sequence[str] = ()
 ) -> dict[str, float]:
     """Energies of ``gro`` by GROMACS; ``coulomb`` are the settings of it."""
     (folder / "run.mdp").write_text(
@@ -324,7 +393,7 @@ def rerun(
     )
     run(gmx, "grompp", "-f", "run.mdp", "-c", gro, "-p", top, "-o", "run.tpr", "-maxwarn", 5, folder=folder)
     # virtual sites are put in place anew
-    again = ("-rerun", gro, "-rerunvsite")
+    again = ("-rerun", gro, "-rerunvsite", *more)
     run(gmx, "mdrun", "-nt", 1, "-s", "run.tpr", *again, "-e", "run.edr", folder=folder)
     asked = "\n".join(name.replace(" ", "-") for name in names) + "\n\n"
     run(gmx, "energy", "-f", "run.edr", "-o", "e.xvg", "-dp", "-xvg", "xmgrace", folder=folder, answer=asked)
@@ -341,7 +410,9 @@ def read_gro(path: Path) -> Frame:
     return Frame(np.array(positions, np.float32), np.array(box))
 
 
-def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> dict[str, float]:
+def compare(
+    gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str, more: Sequence[str] = ()
+) -> dict[str, float]:
     """Compare all energies of a file with GROMACS, term by term, and that none is missing."""
     topology, x = read_topology(top), read_gro(gro)
     cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
@@ -350,7 +421,7 @@ def compare(gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str) -> di
     ours = {name: e.item() for name, e in found.items()}
     settings = f"coulombtype = {coulomb_type}\nepsilon_rf = {epsilon_rf or 1}\n"
     settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\n"
-    theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings)
+    theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings, more=more)
     total = theirs.pop("Potential")
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert sum(ours.values()) == pytest.approx(total, rel=1e-4)
@@ -419,25 +490,47 @@ def butane() -> str:
     return "\n".join(lines)
 
 
+OWN_TYPES = """
+[ atomtypes ]
+MC 6 12.011 0 A 0.35 0.276144
+MH 1 1.008 0 A 0.25 0.12552
+[ cmaptypes ]
+MC MH MC MH MC 1 24 24\\
+"""
+"""grompp wants names in [ cmaptypes ] that are bonded types and atom types at once."""
+
 EVERY_FORM = """
 [ moleculetype ]
 ALL 2
 [ atoms ]
-1 opls_136 1 ALL A1 1  0.3
-2 opls_140 1 ALL A2 1 -0.4
-3 opls_136 1 ALL A3 1  0.2
-4 opls_140 1 ALL A4 1  0.1
-5 opls_136 1 ALL A5 1 -0.2
+1 MC 1 ALL A1 1  0.3
+2 MH 1 ALL A2 1 -0.4
+3 MC 1 ALL A3 1  0.2
+4 MH 1 ALL A4 1  0.1
+5 MC 1 ALL A5 1 -0.2
 [ bonds ]
 1 2 1 0.14 2000
 2 3 2 0.14 3e5
 3 4 1 0.15 1000
 4 5 5
 1 5 6 0.4 100
+1 2 3 0.14 300 20
+2 3 4 0.14 3e4 -4
+3 4 7 0.5 200
+1 4 10 0.1 0.2 0.3 500
+2 4 10 0.1 0.2 0.9 500
+3 5 10 0.4 0.5 0.6 500
+1 3 9 0 2.0
+4 5 8 0 1.5
 [ angles ]
 1 2 3 1 100 300
 2 3 4 2 110 400
 3 4 5 5 105 200 0.25 3000
+1 2 3 3 0.14 0.15 3000
+2 3 4 4 0.14 0.15 0.25 3000
+3 4 5 6 105 1 -2 30 -40 50
+1 2 3 8 0 2.5
+2 3 4 10 110 20
 [ dihedrals ]
 1 2 3 4 1 20 5 3
 2 3 4 5 9 30 4 1
@@ -445,7 +538,17 @@ ALL 2
 1 2 3 4 2 150 20
 2 3 4 5 3 1 2 3 -4 5 -6
 1 2 3 4 4 180 7 2
+1 2 3 4 8 0 1.2
+2 3 4 5 10 120 5
+1 2 3 4 11 2 1 -2 3 -4 5
 2 3 4 5 5 1 -2 3 4
+[ dihedral_restraints ]
+1 2 3 4 1 20 10 50
+2 3 4 5 1 -170 30 50
+[ angle_restraints ]
+1 2 4 5 1 70 30 2
+[ cmap ]
+1 2 3 4 5 1
 [ pairs ]
 1 4 1 0.3 0.5
 2 5 2 0.6 0.3 -0.4 0.28 0.7
@@ -461,11 +564,112 @@ def gro_file(path: Path, positions: np.ndarray) -> Path:
     return path
 
 
+def lines_of(grid: np.ndarray) -> str:
+    """Ten numbers a line, as grompp wants lines no longer than 4095."""
+    parts = np.array_split(grid, len(grid) // 10)
+    return "\\\n".join(" ".join(map(str, part)) for part in parts)
+
+
+def write_table(folder: Path, kind: str) -> str:
+    """A smooth table of bonds, angles or dihedrals; the name of its file."""
+    low, high = {"b": (0.0, 1.0), "a": (0.0, 180.0), "d": (-180.0, 180.0)}[kind]
+    x = np.linspace(low, high, 181)
+    rate = 7.0 if kind == "b" else 2 * np.pi / 180
+    energy, slope = 20 * np.cos(rate * x) + x / high, -20 * rate * np.sin(rate * x) + 1 / high
+    name = f"table_{kind}0.xvg"
+    rows = [f"{a:.10g} {b:.10g} {c:.10g}" for a, b, c in zip(x, energy, -slope, strict=True)]
+    (folder / name).write_text("\n".join(["# x energy force", '@ title "table"', *rows, ""]))
+    return name
+
+
+def every_form(folder: Path) -> Path:
+    """A topology of one molecule with every function type, with its tables beside it."""
+    for kind in "bad":
+        write_table(folder, kind)
+    top = folder / "every.top"
+    grid = np.random.default_rng(1).normal(size=576).round(4)
+    top.write_text(
+        f"[ defaults ]\n1 3 yes 0.5 0.5\n{OWN_TYPES}{lines_of(grid)}\n{EVERY_FORM}\n"
+        "[ system ]\nvacuum\n[ molecules ]\nALL 1\n"
+    )
+    return top
+
+
+NOTED = {
+    "Bond": 0.0675079,
+    "G96Bond": 2.26876,
+    "Morse": 4.18874,
+    "Cubic Bonds": 9.43859,
+    "Harmonic Pot.": 0.454855,
+    "FENE Bonds": 2.6118,
+    "Tab. Bonds": 14.9117,
+    "Tab. Bonds NC": -5.5242,
+    "Restraint Pot.": 12.079,
+    "Angle": 2.62514,
+    "G96Angle": 1.65089,
+    "Restr. Angles": 0.101578,
+    "Bond-Cross": 0.159006,
+    "BA-Cross": 1.35211,
+    "U-B": 1.63411,
+    "Quartic Angles": 1.15471,
+    "Tab. Angles": -39.3835,
+    "Proper Dih.": 15.5333,
+    "Ryckaert-Bell.": 2.25927,
+    "Restr. Dih.": 1.38207,
+    "CBT Dih.": 4.86423,
+    "Fourier Dih.": 4.01684,
+    "Improper Dih.": 23.7779,
+    "Per. Imp. Dih.": 10.1453,
+    "Tab. Dih.": -11.5951,
+    "CMAP Dih.": -1.20332,
+    "LJ-14": -0.739415,
+    "Coulomb-14": -19.709,
+    "Angle Rest.": 6.72757,
+    "Dih. Rest.": 131.988,
+}
+"""kJ/mol of every function type, by ``gmx mdrun -rerun`` 2022.5."""
+
+
+def test_every_form_as_noted_from_gromacs(tmp_path: Path) -> None:
+    x = torch.tensor([float(v) for v in EVERY_ATOM.split()]).double().reshape(-1, 3)
+    found = energy.bonded_energies(read_topology(every_form(tmp_path)), x)
+    assert {form.energy for form in energy.FORMS.values()} == {*found, "LJC-14 q"}
+    assert {name: e.item() for name, e in found.items()} == pytest.approx(NOTED, rel=1e-4)
+
+
+def test_forces_of_every_form_as_gromacs(gmx: str, tmp_path: Path) -> None:
+    """Without charges and Lennard-Jones, whose forces would stand beside those of the terms."""
+    text = every_form(tmp_path).read_text()
+    text = text[: text.index("[ pairs ]")] + text[text.index("[ system ]") :]
+    text = re.sub(r"^(M[CH] .* A \S+) \S+$", r"\1 0", text, flags=re.M)
+    text = re.sub(r"^(\d+ M[CH] 1 ALL A\d 1) .*$", r"\1 0", text, flags=re.M)
+    (tmp_path / "bare.top").write_text(text)
+    x = torch.tensor([float(v) for v in EVERY_ATOM.split()]).double().reshape(-1, 3).requires_grad_()
+    gro_file(tmp_path / "conf.gro", x.detach().numpy())
+    (tmp_path / "run.mdp").write_text("cutoff-scheme = Verlet\nnsteps = 0\nnstfout = 1\n")
+    files = ("-c", "conf.gro", "-p", "bare.top", "-o", "run.tpr", "-maxwarn", 5)
+    run(gmx, "grompp", "-f", "run.mdp", *files, folder=tmp_path)
+    tables = ("-tableb", *(f"table_{kind}0.xvg" for kind in "bad"))
+    run(
+        gmx, "mdrun", "-nt", 1, "-s", "run.tpr", "-rerun", "conf.gro", "-o", "f.trr", *tables, folder=tmp_path
+    )
+    asked = ("-f", "f.trr", "-s", "run.tpr", "-of", "f.xvg", "-fp")
+    run(gmx, "traj", *asked, folder=tmp_path, answer="0\n")
+    theirs = np.array((tmp_path / "f.xvg").read_text().splitlines()[-1].split()[1:], float).reshape(-1, 3)
+    bare = energy.bonded_energies(read_topology(tmp_path / "bare.top"), x)
+    assert not {"LJ-14", "Coulomb-14"} & set(bare)
+    sum(bare.values(), torch.zeros(())).backward()
+    assert x.grad is not None
+    np.testing.assert_allclose(-x.grad.numpy(), theirs, atol=1e-4 * np.abs(theirs).max())
+
+
 @pytest.mark.parametrize("coulomb", COULOMB)
 def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) -> None:
     top = tmp_path / "topol.top"
+    grid = np.random.default_rng(1).normal(size=576).round(4)
     top.write_text(
-        f'#include "oplsaa.ff/forcefield.itp"\n{butane()}\n{EVERY_FORM}\n'
+        f'#include "oplsaa.ff/forcefield.itp"\n{OWN_TYPES}'
+        f"{lines_of(grid)}\n{butane()}\n{EVERY_FORM}\n"
         "[ system ]\nvacuum\n[ molecules ]\nBUT 1\nALL 2\n"
     )
     carbon = np.array([line.split()[3:] for line in BUTANE.strip().splitlines()], np.float64)
@@ -473,6 +677,7 @@ def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) 
     gro = gro_file(
         tmp_path / "conf.gro", np.concatenate((carbon, every, every + np.array((0.31, -0.42, 0.25))))
     )
-    found = compare(gmx, tmp_path, top=top, gro=gro, coulomb=coulomb)
+    tables = ["-tableb", *(write_table(tmp_path, kind) for kind in "bad")]
+    found = compare(gmx, tmp_path, top=top, gro=gro, coulomb=coulomb, more=tables)
     made = {form.energy for form in energy.FORMS.values()} - {"LJC-14 q"}
     assert set(found) == made | {"LJ (SR)", "Coulomb (SR)"}

@@ -14,6 +14,30 @@ from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import NonBonded, atom_charges, atom_types, is_excluded
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
+from dbm_gmx.forcefield.forms import (
+    ANGLE,
+    ANGLE_POLYNOMIAL,
+    BENT_TORSION,
+    BETWEEN,
+    COSINE,
+    CUBIC,
+    DISTANCE,
+    FENE,
+    FLAT_DIHEDRAL,
+    HARMONIC,
+    MAP,
+    MORSE,
+    PERIODIC,
+    POLYNOMIAL,
+    PRODUCT,
+    QUARTIC,
+    RANGE,
+    RESTRICTED_ANGLE,
+    RESTRICTED_DIHEDRAL,
+    TABLED_ANGLE,
+    TABLED_DIHEDRAL,
+    TABLED_DISTANCE,
+)
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.forcefield.nonbonded import (
     LongRange,
@@ -33,14 +57,8 @@ from dbm_gmx.forcefield.restraints import (
     bead_offset,
     chirality_energy,
 )
+from dbm_gmx.forcefield.tables import grid_coefficients, table_coefficients
 from dbm_gmx.forcefield.terms import (
-    ANGLE,
-    COSINE,
-    DISTANCE,
-    HARMONIC,
-    PERIODIC,
-    POLYNOMIAL,
-    QUARTIC,
     STIFFEST,
     BondedTerms,
     add_term,
@@ -81,21 +99,48 @@ def agree(force: np.ndarray, expected: np.ndarray, precision: float) -> None:
 BONDED = {
     "distance": (DISTANCE, 2, (0.15, 2e5)),
     "quartic": (QUARTIC, 2, (0.15, 5e6)),
+    "Morse": (MORSE, 2, (0.15, 400.0, 12.0)),
+    "cubic": (CUBIC, 2, (0.15, 2e5, -3.0)),
+    "FENE": (FENE, 2, (0.9, 3e3)),
+    "FENE, too long": (FENE, 2, (0.06, 3e3)),
+    "range": (RANGE, 2, (0.12, 0.1201, 0.25, 2e3)),
+    "tabled distance": (TABLED_DISTANCE, 2, (3.0, 5.0, 20.0, 1.3)),
     "angle": (ANGLE, 3, (1.9, 400.0)),
+    "angle polynomial": (ANGLE_POLYNOMIAL, 3, (1.9, 3.0, -20.0, 400.0, -90.0, 50.0)),
+    "restricted angle": (RESTRICTED_ANGLE, 3, (-0.3, 50.0)),
+    "tabled angle": (TABLED_ANGLE, 3, (3.0, 5.0, 1.6, 1.3)),
     "cosine": (COSINE, 3, (-0.33, 500.0)),
     "periodic": (PERIODIC, 4, (0.6, 5.0, 3.0)),
     "harmonic": (HARMONIC, 4, (-0.6, 80.0)),
     "harmonic, at trans": (HARMONIC, 4, (3.1, 80.0)),
     "polynomial": (POLYNOMIAL, 4, (9.28, 12.16, -13.12, -3.06, 26.24, -31.5)),
+    "restricted dihedral": (RESTRICTED_DIHEDRAL, 4, (-0.3, 50.0)),
+    "flat dihedral": (FLAT_DIHEDRAL, 4, (3.0, 0.02, 80.0)),
+    "tabled dihedral": (TABLED_DIHEDRAL, 4, (3.0, 5.0, 0.8, 1.3)),
+    "product": (PRODUCT, 4, (2e4, 0.15, 0.2)),
+    "between": (BETWEEN, 4, (0.6, 50.0, 2.0)),
+    "bent torsion": (BENT_TORSION, 4, (3.0, 5.0, -4.0, 3.0, 2.0, -1.0)),
+    "map": (MAP, 5, (23.0, 6.0)),
 }
+
+
+WAVES = np.random.default_rng(9)
+TABLES = np.concatenate(
+    [
+        WAVES.normal(size=3),
+        table_coefficients(WAVES.normal(size=6), WAVES.normal(size=6)).ravel(),
+        grid_coefficients(WAVES.normal(size=(6, 6))).ravel(),
+    ]
+)
+"""A table of five cubics that begins at 3, and a grid of 6 x 6 that begins at 23."""
 
 
 def written(
     forms: Sequence[int], parameters: Sequence[np.ndarray], atoms: Sequence[Sequence[int]]
 ) -> BondedTerms:
     """Terms of these atoms."""
-    rows = [[*map(int, row), *[-1] * (4 - len(row))] for row in atoms]
-    return BondedTerms(np.array(forms), np.array(rows), np.array(parameters))
+    rows = [[*map(int, row), *[-1] * (5 - len(row))] for row in atoms]
+    return BondedTerms(np.array(forms), np.array(rows), np.array(parameters), TABLES)
 
 
 def push(
@@ -103,7 +148,7 @@ def push(
 ) -> None:
     """Add the force of a term."""
     rows = term_rows(terms.atoms, t, first)
-    add_term(int(terms.form[t]), terms.parameters[t], x, rows, scale, force)
+    add_term(int(terms.form[t]), terms.parameters[t], terms.tables, x, rows, scale, force)
 
 
 def bent(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -157,7 +202,7 @@ def test_soft_bonds_keep_length_and_curvature_and_nothing_else_changes() -> None
     form = np.array([DISTANCE, DISTANCE, QUARTIC, ANGLE])
     parameters = np.zeros((4, 6))
     parameters[:, :2] = [(0.15, 1e5), (0.11, 7e5), (0.15, 2e6), (1.9, 4e5)]
-    soft = soften(BondedTerms(form, np.zeros((4, 4), np.int64), parameters))
+    soft = soften(BondedTerms(form, np.zeros((4, 5), np.int64), parameters))
     assert soft.form.tolist() == [DISTANCE, DISTANCE, DISTANCE, ANGLE]
     assert (soft.parameters[[0, 3]] == parameters[[0, 3]]).all()
     assert soft.parameters[1, :2].tolist() == [0.11, STIFFEST]
@@ -171,6 +216,27 @@ def test_soft_bonds_keep_length_and_curvature_and_nothing_else_changes() -> None
         for f, p in ((QUARTIC, parameters[2]), (DISTANCE, soft.parameters[2]))
     ]
     assert curvature[0] == pytest.approx(curvature[1], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("form", "values", "shortest"),
+    [(MORSE, (0.15, 40.0, 12.0), 0.15), (CUBIC, (0.15, 4e3, -3.0), 0.15), (FENE, (0.3, 900.0), 0.0)],
+)
+def test_other_bonds_are_harmonic_while_molecules_are_packed(
+    form: int, values: tuple[float, ...], shortest: float
+) -> None:
+    parameters = np.zeros((1, 6))
+    parameters[0, : len(values)] = values
+    hard = BondedTerms(np.array([form]), np.array([[0, 1, -1, -1, -1]]), parameters)
+    soft = soften(hard)
+    assert soft.form.tolist() == [DISTANCE]
+    for terms, precision in ((hard, 1e-3), (soft, 1e-6)):
+        energies = [
+            energy_of(terms, 0, np.array([[0.0, 0, 0], [shortest + by, 0, 0]])) for by in (0, 2e-5, 4e-5)
+        ]
+        assert energies[0] == pytest.approx(0.0, abs=1e-12)
+        curvature = np.diff(energies, 2)[0] / 4e-10
+        assert curvature == pytest.approx(soft.parameters[0, 1], rel=precision)
 
 
 # --- restraints --------------------------------------------------------------------------------------

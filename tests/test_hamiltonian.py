@@ -26,10 +26,18 @@ from dbm_gmx.sampling.sampler import make_sampler
 FORMS = [
     ("bonds", 1, (0.15, 2e5)),
     ("bonds", 2, (0.15, 5e6)),
+    ("bonds", 3, (0.15, 400.0, 12.0)),
+    ("bonds", 4, (0.15, 2e5, -2.0)),
     ("bonds", 6, (0.4, 1e3)),
+    ("bonds", 7, (0.9, 1e3)),
+    ("bonds", 10, (0.1, 0.2, 0.3, 1e3)),
     ("angles", 1, (109.0, 400.0)),
     ("angles", 2, (109.0, 500.0)),
+    ("angles", 3, (0.15, 0.14, 2e3)),
+    ("angles", 4, (0.15, 0.14, 0.25, 2e3)),
     ("angles", 5, (109.0, 400.0, 0.25, 3e3)),
+    ("angles", 6, (109.0, 1.0, 5.0, 400.0, -50.0, 20.0)),
+    ("angles", 10, (109.0, 50.0)),
     ("dihedrals", 1, (35.0, 5.0, 3.0)),
     ("dihedrals", 2, (170.0, 80.0)),
     ("dihedrals", 2, (-35.0, 80.0)),
@@ -38,13 +46,17 @@ FORMS = [
     ("dihedrals", 5, (1.0, -2.0, 3.0, -4.0)),
     ("dihedrals", 5, (1.0, -2.0, 3.0, -4.0, 0.0)),
     ("dihedrals", 9, (-60.0, 3.0, 2.0)),
+    ("dihedrals", 10, (120.0, 3.0)),
+    ("dihedrals", 11, (3.0, 1.0, 2.0, -3.0, 4.0, -1.0)),
+    ("dihedral_restraints", 1, (120.0, 20.0, 100.0)),
+    ("angle_restraints", 1, (60.0, 100.0, 2.0)),
 ]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=[f"{d}{n}" for d, n, _ in FORMS])
 def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     directive, function, parameters = form
-    size = {"bonds": 2, "angles": 3, "dihedrals": 4}[directive]
+    size = {"bonds": 2, "angles": 3}.get(directive, 4)
     rng = np.random.default_rng(1)
     rows = np.array([rng.permutation(6)[:size] for _ in range(300)])
     terms = Terms(directive, function, rows, np.tile(np.array(parameters), (300, 1)))
@@ -54,15 +66,15 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     parts = len(force.form) // 300
     for t in range(len(force.form)):
         found[t % 300] += energy_of(force, t, positions)
-    assert parts == (2 if (directive, function) == ("angles", 5) else 1)
+    assert parts == (2 if (directive, function) in (("angles", 4), ("angles", 5)) else 1)
     expected = term_energies(terms, torch.as_tensor(positions)).numpy()
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_forms_that_cannot_be_sampled_are_refused() -> None:
-    with pytest.raises(InputError, match=r"dihedrals.*8"):
-        canonical([Terms("dihedrals", 8, np.array([[0, 1, 2, 3]]), np.array([[1.0, 2.0]]))])
+    with pytest.raises(InputError, match=r"dihedrals.*7"):
+        canonical([Terms("dihedrals", 7, np.array([[0, 1, 2, 3]]), np.array([[1.0, 2.0]]))])
     moltype = molecule("MOL", [("C", 12.0, 0.0)] * 2, [("bonds", 5, (0, 1), ())])
     made = system([(moltype, beads_of(moltype, [0, 0]), 1)], CHARGED)
     with pytest.raises(InputError, match="type 5"):

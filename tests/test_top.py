@@ -14,9 +14,11 @@ from scaling import exponent
 
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, excluded_pairs
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bonded_tables import read_table
 from dbm_gmx.files.parmed import to_parmed
 from dbm_gmx.files.preprocess import active_lines
 from dbm_gmx.files.top import element_of, read_topology
+from dbm_gmx.forcefield.terms import energy_terms
 
 DEFAULTS = "[ defaults ]\n1 2 yes 0.5 0.8\n"
 TYPES = "[ atomtypes ]\nCT 6 12.011 0.0 A 0.3 0.4\nHC 1 1.008 0.1 A 0.2 0.1\n"
@@ -321,7 +323,9 @@ def test_file_with_molecule_types_only(tmp_path: Path) -> None:
         ("[ bonds ]\n1 1 1 0.1 5\n", 2, "twice"),
         ("[ bonds ]\n1 2 1 gb_27\n", 2, r"'gb_27' is no number \(a macro without its #define\?\)"),
         ("[ bonds ]\n1 2 77\n", 2, "77.*supported: 1, 2"),
-        ("[ cmap ]\n", 1, r"\[ cmap \] is not supported; supported: .*bonds"),
+        ("[ emap ]\n", 1, r"\[ emap \] is not supported; supported: .*bonds"),
+        ("[ cmaptypes ]\nCT CT CT CT CT 1 2 3 1 2 3 4 5 6\n", 2, "2 x 3; supported: 1, as many rows"),
+        ("[ cmaptypes ]\nCT CT CT CT CT 1 2 2 1 2 3\n", 2, "found 3 energies, expected 2 x 2"),
         ("[ pairs ]\n1 4 2\n", 2, "no parameters"),
         ("[ moleculetype ]\nN 3\n[ atoms ]\n1 QQ 1 M A 1\n", 4, "'QQ'.*known: CT, HC"),
         ("[ moleculetype ]\nN 3\n[ atoms ]\n2 CT 1 M A 1\n", 4, "expected 1"),
@@ -335,6 +339,77 @@ def test_errors_name_line_and_choices(tmp_path: Path, terms: str, line: int, mes
     with pytest.raises(InputError, match=re.compile(message, re.DOTALL)) as error:
         read(tmp_path, before + terms + SYSTEM)
     assert error.value.line == before.count("\n") + line
+
+
+FIVE = FOUR + "5 CT 1 M C5 1\n"
+MAPS = "[ cmaptypes ]\nCT CT HC HC CT 1 2 2\\\n1 2\\\n3 4\nCT CT HC HC CT 1 2 2 9 9 9 9\n"
+
+
+def test_correction_maps_are_looked_up_in_one_direction_and_the_first_counts(tmp_path: Path) -> None:
+    text = DEFAULTS + TYPES + MAPS + FIVE + "[ cmap ]\n1 2 3 4 5 1\n" + SYSTEM
+    found = only(read(tmp_path, text).molecule_types["M"])
+    assert (found.directive, found.atoms.tolist()) == ("cmap", [[0, 1, 2, 3, 4]])
+    assert found.parameters.tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    with pytest.raises(InputError, match=r"no parameters for \[ cmap \].*nor in \[ cmaptypes"):
+        read(tmp_path, text.replace("CT CT HC HC CT", "CT HC HC CT CT"))
+
+
+def test_restraints_of_angles_are_read_and_those_to_places_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    more = "[ dihedral_restraints ]\n1 2 3 4 1 90 10 5\n[ angle_restraints ]\n1 2 3 4 1 90 5 2\n"
+    with caplog.at_level("INFO"):
+        found = molecule(tmp_path, more + "[ position_restraints ]\n1 1 100 100 100\n")
+    assert [(t.directive, t.parameters.tolist()) for t in found.terms] == [
+        ("dihedral_restraints", [[90.0, 10.0, 5.0]]),
+        ("angle_restraints", [[90.0, 5.0, 2.0]]),
+    ]
+    assert "left out of the topology: [ position_restraints ]" in caplog.text
+
+
+def test_tables_are_looked_for_beside_the_topology(tmp_path: Path) -> None:
+    line = "[ bonds ]\n1 2 8 3 200\n"
+    assert only(molecule(tmp_path, line)).parameters.tolist() == [[3.0, 200.0]]
+    with pytest.raises(InputError, match=r"table_b3\.xvg beside the topology"):
+        energy_terms(molecule(tmp_path, line))
+    table = tmp_path / "table_b3.xvg"
+    table.write_text("# a table\n0 5 1\n0.1 4 -2\n0.2 3 0\n")
+    found = only(molecule(tmp_path, line)).parameters
+    np.testing.assert_allclose(found, [[0.1, 200, 5, 4, 3, -1, 2, 0]])
+    table.write_text("0 5 0\n0.1 4 0\n0.25 3 0\n")
+    with pytest.raises(InputError, match="evenly spaced"):
+        molecule(tmp_path, line)
+
+
+def test_a_table_without_slopes_gets_those_of_its_energies(tmp_path: Path) -> None:
+    table = tmp_path / "table_a0.xvg"
+    x = np.linspace(0, 180, 7)
+    np.savetxt(table, np.stack([x, x**2, 0 * x], axis=1))
+    step, *values = read_table(table, "a")
+    assert step == pytest.approx(np.pi / 6)
+    slopes = np.array(values[7:]) * np.pi / 180
+    np.testing.assert_allclose(slopes[1:-1], 2 * x[1:-1])
+    table.write_text("0 1 1\n90 2 2\n")
+    with pytest.raises(InputError, match="from 0 to 90; a table_a goes from 0 to 180"):
+        read_table(table, "a")
+
+
+def test_interactions_between_molecules_number_the_atoms_of_the_system(tmp_path: Path) -> None:
+    between = "[ intermolecular_interactions ]\n[ bonds ]\n2 7 6 0.4 100\n"
+    found = read(tmp_path, DEFAULTS + TYPES + FOUR + SYSTEM + between)
+    (terms,) = found.intermolecular
+    assert (terms.directive, terms.function, terms.atoms.tolist()) == ("bonds", 6, [[1, 6]])
+    assert terms.parameters.tolist() == [[0.4, 100.0]]
+    assert not found.molecule_types["M"].terms
+    for wrong, message in (
+        ("[ bonds ]\n2 9 6 0.4 100\n", "outside 1-8"),
+        ("[ bonds ]\n2 7 6\n", "must stand in the line"),
+        ("[ settles ]\n1 1 0.1 0.1\n", r"\[ settles \] after .* is not supported"),
+        ("2 7 6 0.4 100\n", "right below"),
+    ):
+        text = DEFAULTS + TYPES + FOUR + SYSTEM + "[ intermolecular_interactions ]\n" + wrong
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, text)
 
 
 def test_buckingham_and_missing_defaults_are_refused(tmp_path: Path) -> None:

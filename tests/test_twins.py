@@ -13,28 +13,45 @@ from dbm_gmx.forcefield import energy, nonbonded
 from dbm_gmx.forcefield.terms import CANONICAL, PAIRS, canonical
 
 COUNT = 200
-ATOMS = {"bonds": 2, "angles": 3, "dihedrals": 4}
+ATOMS = {"bonds": 2, "angles": 3, "cmap": 5}
 ANY_ANGLE, ANY_SIGN = (-180.0, 180.0), (-30.0, 30.0)
 RANGES = {
     ("bonds", 1): ((0.1, 0.3), (1e2, 1e6)),
     ("bonds", 2): ((0.1, 0.3), (1e4, 1e7)),
+    ("bonds", 3): ((0.1, 0.3), (1e2, 1e3), (1.0, 20.0)),
+    ("bonds", 4): ((0.1, 0.3), (1e3, 1e5), (-5.0, 5.0)),
     ("bonds", 6): ((0.1, 0.5), (1e2, 1e4)),
+    ("bonds", 7): ((0.2, 0.6), (1e2, 1e4)),
+    ("bonds", 8): ((0.02, 0.05), (0.5, 2.0), *[(-30.0, 30.0)] * 12, *[(-200.0, 200.0)] * 12),
+    ("bonds", 9): ((0.02, 0.05), (0.5, 2.0), *[(-30.0, 30.0)] * 12, *[(-200.0, 200.0)] * 12),
+    ("bonds", 10): ((0.1, 0.2), (0.2, 0.25), (0.25, 0.4), (1e2, 1e4)),
     ("angles", 1): ((60.0, 180.0), (10.0, 1e3)),
     ("angles", 2): ((60.0, 180.0), (10.0, 1e3)),
+    ("angles", 3): ((0.1, 0.3), (0.1, 0.3), (1e3, 1e5)),
+    ("angles", 4): ((0.1, 0.3), (0.1, 0.3), (0.1, 0.3), (1e3, 1e5)),
     ("angles", 5): ((60.0, 180.0), (10.0, 1e3), (0.1, 0.3), (1e3, 1e5)),
+    ("angles", 6): ((60.0, 180.0), *[(-100.0, 100.0)] * 5),
+    ("angles", 8): ((np.pi / 9,) * 2, (0.5, 2.0), *[(-30.0, 30.0)] * 20),
+    ("angles", 10): ((60.0, 180.0), (10.0, 1e3)),
     ("dihedrals", 1): (ANY_ANGLE, ANY_SIGN, (0, 7)),
     ("dihedrals", 2): (ANY_ANGLE, (10.0, 500.0)),
     ("dihedrals", 3): (ANY_SIGN,) * 6,
     ("dihedrals", 4): (ANY_ANGLE, ANY_SIGN, (0, 7)),
     ("dihedrals", 5): (ANY_SIGN,) * 5,
+    ("dihedrals", 8): ((np.pi / 9,) * 2, (0.5, 2.0), *[(-30.0, 30.0)] * 38),
     ("dihedrals", 9): (ANY_ANGLE, ANY_SIGN, (0, 7)),
+    ("dihedrals", 10): (ANY_ANGLE, (10.0, 500.0)),
+    ("dihedrals", 11): ((10.0, 50.0), *[ANY_SIGN] * 5),
+    ("dihedral_restraints", 1): (ANY_ANGLE, (5.0, 60.0), (10.0, 500.0)),
+    ("angle_restraints", 1): (ANY_ANGLE, (10.0, 500.0), (0, 7)),
+    ("cmap", 1): (ANY_SIGN,) * 144,
 }
 """From where parameters of each form are drawn, in the units of a topology file; (0, 7): whole numbers."""
 
 
 def random_terms(key: tuple[str, int], rng: np.random.Generator) -> Terms:
     """Terms of one form on random ones of nine atoms."""
-    rows = np.array([rng.permutation(9)[: ATOMS[key[0]]] for _ in range(COUNT)])
+    rows = np.array([rng.permutation(9)[: ATOMS.get(key[0], 4)] for _ in range(COUNT)])
     values = [
         rng.integers(*r, COUNT).astype(float) if r == (0, 7) else rng.uniform(*r, COUNT) for r in RANGES[key]
     ]

@@ -27,8 +27,8 @@ class Interaction:
     edge
         What edges it makes in the molecule graph, ``""`` for none: ``bond``, ``constraint``, ``settle``
         or ``virtual``.
-    angle
-        The first parameter is an angle, in degrees.
+    angles
+        So many of the first parameters are angles, in degrees.
     convertible
         A bond that ``constraints`` of an ``.mdp`` can turn into one of fixed length; that is its first
         parameter.
@@ -39,7 +39,7 @@ class Interaction:
     atoms: int
     parameters: int
     edge: str = ""
-    angle: bool = False
+    angles: int = 0
     convertible: bool = False
     ranges: tuple[tuple[float, float], ...] = ()
 
@@ -78,28 +78,35 @@ INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
     "settles": {1: Interaction(1, 2, "settle", ranges=(FIXED, FIXED))},
     "pairs": {1: Interaction(2, 2), 2: Interaction(2, 5)},
     "angles": {
-        1: Interaction(3, 2, angle=True, ranges=_ANGLE),
-        2: Interaction(3, 2, angle=True, ranges=_ANGLE),
-        5: Interaction(3, 4, angle=True, ranges=(*_ANGLE, LENGTH, STRENGTH)),
+        1: Interaction(3, 2, angles=1, ranges=_ANGLE),
+        2: Interaction(3, 2, angles=1, ranges=_ANGLE),
+        3: Interaction(3, 3, ranges=(LENGTH, LENGTH)),
+        4: Interaction(3, 4, ranges=(LENGTH, LENGTH, LENGTH)),
+        5: Interaction(3, 4, angles=1, ranges=(*_ANGLE, LENGTH, STRENGTH)),
+        6: Interaction(3, 6, angles=1, ranges=_ANGLE[:1]),
         8: Interaction(3, 2),
-        10: Interaction(3, 2, angle=True, ranges=_ANGLE),
+        10: Interaction(3, 2, angles=1, ranges=_ANGLE),
     },
     "dihedrals": {
-        1: Interaction(4, 3, angle=True, ranges=_PERIODIC),
-        2: Interaction(4, 2, angle=True, ranges=(*_PHASE, STRENGTH)),
+        1: Interaction(4, 3, angles=1, ranges=_PERIODIC),
+        2: Interaction(4, 2, angles=1, ranges=(*_PHASE, STRENGTH)),
         3: Interaction(4, 6),
-        4: Interaction(4, 3, angle=True, ranges=_PERIODIC),
+        4: Interaction(4, 3, angles=1, ranges=_PERIODIC),
         5: Interaction(4, 4),
         8: Interaction(4, 2),
-        9: Interaction(4, 3, angle=True, ranges=_PERIODIC),
+        9: Interaction(4, 3, angles=1, ranges=_PERIODIC),
+        10: Interaction(4, 2, angles=1, ranges=(*_PHASE, STRENGTH)),
         11: Interaction(4, 6),
     },
+    "cmap": {1: Interaction(5, 0)},
+    "dihedral_restraints": {1: Interaction(4, 3, angles=2)},
+    "angle_restraints": {1: Interaction(4, 3, angles=1)},
     "virtual_sites1": {1: Interaction(2, 0, "virtual")},
     "virtual_sites2": {1: Interaction(3, 1, "virtual"), 2: Interaction(3, 1, "virtual")},
     "virtual_sites3": {
         1: Interaction(4, 2, "virtual"),
         2: Interaction(4, 2, "virtual"),
-        3: Interaction(4, 2, "virtual", angle=True),
+        3: Interaction(4, 2, "virtual", angles=1),
         4: Interaction(4, 3, "virtual"),
     },
     "virtual_sites4": {2: Interaction(5, 3, "virtual")},
@@ -116,6 +123,6 @@ def atoms_of(directive: str) -> int:
 def in_radians(terms: Terms) -> FloatArray:
     """(k, p) parameters of terms, angles in radians."""
     parameters = terms.parameters.astype(np.float64)
-    if INTERACTIONS[terms.directive][terms.function].angle:
-        parameters[:, 0] = np.radians(parameters[:, 0])
+    angles = INTERACTIONS[terms.directive][terms.function].angles
+    parameters[:, :angles] = np.radians(parameters[:, :angles])
     return parameters

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Positions
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.joined import join_matches, join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import (
     Match,
@@ -23,7 +24,7 @@ from dbm_gmx.chemistry.mapping import (
     match_beads,
 )
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, chemical_bonds
+from dbm_gmx.chemistry.topology import HELD, MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,22 @@ def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Top
     matches = match_beads(cg, topology, mappings)
     check_owners(matches)
     _compare_bonds(cg, matches)
-    return System(topology, mappings, matches)
+    joined = join_topology(topology)
+    if joined is not topology:
+        held, matches = join_matches(topology, joined, matches)
+        mappings = {**mappings, **held}
+        log.info("molecules with interactions between them are treated as one: %s", _joined_names(joined))
+    return System(joined, mappings, matches)
+
+
+def _joined_names(topology: Topology) -> str:
+    """Molecule types that are made of several molecules, and how many atoms they have."""
+    held = [
+        moltype
+        for moltype in {moltype.name: moltype for moltype, *_ in blocks(topology)}.values()
+        if any(how == HELD for *_, how in moltype.graph.edges(data="kind"))
+    ]
+    return ", ".join(f"{moltype.name} ({moltype.n_atoms} atoms)" for moltype in held)
 
 
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:

@@ -74,8 +74,9 @@ class MoleculeType:
     graph
         Node i is the i-th line of ``[ atoms ]`` with ``name``, ``type``, ``element`` (symbol, or
         ``""``), ``mass`` (amu), ``charge`` (e), ``resid``, ``resname``.  Edges are chemical bonds
-        with ``kind``: ``bond``, ``constraint``, ``settle`` or ``virtual`` (a virtual site and its
-        first constructing atom).
+        with ``kind``: ``bond``, ``constraint``, ``settle``, or what is no chemical bond: ``virtual`` (a
+        virtual site and its first constructing atom), ``held`` (two molecules that are one here, see
+        :mod:`~dbm_gmx.chemistry.joined`).
     terms
         The bonded interactions, one entry per directive and function.
     exclusions
@@ -126,6 +127,11 @@ class MoleculeType:
         edges = sorted((min(e), max(e)) for e in self.graph.edges)
         return np.array(edges, np.int64).reshape(-1, 2)
 
+
+HELD = "held"
+
+LINKS = ("virtual", HELD)
+"""Kinds of edges that are no chemical bonds."""
 
 HYDROGEN_MASS = 1.5
 """amu; below it an atom of unknown element is a hydrogen."""
@@ -181,12 +187,15 @@ class Topology:
         ``None`` where the file does not say (the CG side from a structure file).
     path
         The file it was read from, for messages.
+    intermolecular
+        Interactions between molecules; their rows are those of the system.
     """
 
     molecule_types: Mapping[str, MoleculeType]
     molecules: tuple[tuple[str, int], ...]
     nonbonded: NonBonded | None = None
     path: Path | None = None
+    intermolecular: tuple[Terms, ...] = ()
 
     @property
     def n_atoms(self) -> int:
@@ -211,13 +220,13 @@ def read_only(array: IntArray) -> IntArray:
 
 @lru_cache(maxsize=64)
 def chemical_graph(moltype: MoleculeType) -> nx.Graph:
-    """The molecular graph without the links of virtual sites, nodes in the order of the file.
+    """The molecular graph, its chemical bonds only, nodes in the order of the file.
 
     Made once for a molecule type; it is frozen and has no attributes.
     """
     graph = nx.Graph()
     graph.add_nodes_from(range(moltype.n_atoms))
-    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how != "virtual")
+    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how not in LINKS)
     return nx.freeze(graph)
 
 

@@ -6,6 +6,7 @@ C-C-H, whatever their parameters.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -179,6 +180,9 @@ class Expected:
     spread: float
 
 
+OF_SEVERAL = {("angles", 3), ("angles", 4), ("dihedrals", 11)}
+"""Terms of several lengths and angles."""
+
 FINE = 20
 """Points in a bin on which the Boltzmann factor is taken."""
 
@@ -237,8 +241,10 @@ def _energy(term: tuple[str, int, tuple[float, ...]], value: torch.Tensor) -> to
     given = [torch.tensor(p, dtype=value.dtype) for p in parameters]
     if (directive, function) == ("angles", 5):  # without the distance of the ends
         return harmonic_angle(value, *given[:2])
-    if (directive, function) not in FORMS:
+    if (directive, function) not in FORMS or (directive, function) in OF_SEVERAL:
         return torch.zeros_like(value)
-    return FORMS[directive, function].potential(
-        value.cos() if (directive, function) == ("angles", 2) else value, *given
-    )
+    if (directive, function) == ("angles", 2):
+        value = value.cos()
+    elif (directive, function) == ("dihedrals", 8):
+        value = value + math.pi
+    return FORMS[directive, function].potential(value, *given)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -35,7 +36,7 @@ BondedTable = dict[tuple[str, ...], BondedType]
 
 
 TYPES = {"bondtypes": "bonds", "constrainttypes": "constraints", "angletypes": "angles"}
-FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "pairtypes", "nonbond_params"}
+FIELD = {"defaults", "atomtypes", *TYPES, "dihedraltypes", "cmaptypes", "pairtypes", "nonbond_params"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,11 @@ class AtomType:
 class ForceField:
     """The tables of a force field.
 
-    ``bonded`` is keyed by directive and function, its tables by bonded types in both directions.
+    ``bonded`` is keyed by directive and function, its tables by bonded types in both directions;
+    a value is its place in the file and its parameters, several only for multiple dihedrals.
+    ``[ cmaptypes ]`` are among them, in one direction, with the energies on their grid.
     Without ``nonbonded`` the file has molecule types only and nothing can be looked up.  ``row``
-    is the row of an atom type in ``nonbonded``.
+    is the row of an atom type in ``nonbonded``, ``folder`` where tables are looked for.
     """
 
     atomtypes: dict[str, AtomType]
@@ -64,20 +67,22 @@ class ForceField:
     pairs: dict[tuple[str, str], Parameters] = field(default_factory=dict)
     nonbonded: NonBonded | None = None
     row: dict[str, int] = field(default_factory=dict)
+    folder: Path = Path()
 
 
-def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
-    """Make the tables from the lines of each directive in :data:`FIELD`."""
+def force_field(lines: Mapping[str, list[Line]], folder: Path) -> ForceField:
+    """Make the tables from the lines of each directive in :data:`FIELD`, and the folder of the file."""
     atomtypes = _atom_types(lines["atomtypes"])
     bonded: dict[tuple[str, int], BondedTable] = {}
     for name, directive in TYPES.items():
         for line in lines[name]:
             _add_bonded_type(line, directive, bonded)
     _add_dihedral_types(lines["dihedraltypes"], bonded)
+    bonded["cmap", 1] = _maps(lines["cmaptypes"])
     if not lines["defaults"]:
         if lines["atomtypes"]:
             raise lines["atomtypes"][0].error("[ atomtypes ] without [ defaults ]")
-        return ForceField(atomtypes, bonded)
+        return ForceField(atomtypes, bonded, folder=folder)
     rule, generate, fudge_lj, fudge_qq = _defaults(lines["defaults"])
     for line in lines["atomtypes"]:
         _, one = _atom_type(line)
@@ -89,7 +94,8 @@ def force_field(lines: Mapping[str, list[Line]]) -> ForceField:
         c6, c12 = _matrices(atomtypes, _type_pairs(lines["nonbond_params"], atomtypes, rule=rule), rule=rule)
     nonbonded = NonBonded(tuple(atomtypes), c6, c12, rule, generate, fudge_lj, fudge_qq)
     _check_matrices(nonbonded, lines["defaults"][0])
-    return ForceField(atomtypes, bonded, pairs, nonbonded, {name: i for i, name in enumerate(atomtypes)})
+    row = {name: i for i, name in enumerate(atomtypes)}
+    return ForceField(atomtypes, bonded, pairs, nonbonded, row, folder)
 
 
 def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
@@ -99,7 +105,10 @@ def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
         raise more[0].error(f"second [ defaults ]; the first is {line.path}:{line.number}")
     nbfunc, rule, *rest = line.fields(2, "nbfunc comb-rule [gen-pairs fudgeLJ fudgeQQ]")
     if nbfunc != "1":
-        raise line.error(f"nbfunc {nbfunc} is not supported; supported: 1 (Lennard-Jones)")
+        raise line.error(
+            f"nbfunc {nbfunc}{' (Buckingham)' if nbfunc == '2' else ''} is not supported; "
+            "supported: 1 (Lennard-Jones)"
+        )
     if rule not in ("1", "2", "3"):
         raise line.error(f"combination rule {rule} is unknown; known: 1, 2, 3")
     fudges = line.floats(rest[1:3])
@@ -209,6 +218,26 @@ def _dihedral_type(line: Line) -> tuple[tuple[str, ...], int, list[str]]:
         a, b = names
         names = (a, "X", "X", b) if function == 2 else ("X", a, b, "X")
     return names, function, fields[n + 1 :]
+
+
+def _maps(lines: list[Line]) -> BondedTable:
+    """Energies on the grids of ``[ cmaptypes ]``, whose types are read in one direction only (grompp)."""
+    table: BondedTable = {}
+    for line in lines:
+        fields = line.fields(8, "five types, function type 1, two sizes of the grid and its energies")
+        function, rows, columns = line.integers(fields[5:8])
+        if function != 1 or rows != columns or rows < 2:
+            raise line.error(
+                f"function type {function}, grid of {rows} x {columns}; supported: 1, as many rows as columns"
+            )
+        values = line.floats(fields[8:])
+        if len(values) != rows * columns:
+            raise line.error(
+                f"found {len(values)} energies, expected {rows} x {columns} (lines go on after a \\)"
+            )
+        # the first of several is taken
+        table.setdefault(tuple(fields[:5]), BondedType(len(table), [values], line))
+    return table
 
 
 def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
@@ -333,7 +362,9 @@ def looked_up_parameters(
     tables: ForceField,
 ) -> list[Parameters]:
     """Return the parameters of an interaction (several for multiple dihedrals) by the types of its atoms."""
-    if tables.nonbonded is None or INTERACTIONS[directive][function].parameters == 0:
+    if tables.nonbonded is None or (
+        INTERACTIONS[directive][function].parameters == 0 and directive != "cmap"
+    ):
         return [()]
     types = tuple(graph.nodes[i]["type"] for i in atoms)
     if directive == "pairs":
@@ -349,7 +380,7 @@ def looked_up_parameters(
         names = ", ".join(f"{i + 1} ({graph.nodes[i]['name']})" for i in atoms)
         raise line.error(
             f"no parameters for [ {directive} ] function {function} between atoms {names} of types "
-            f"{' '.join(bonded)}: neither in the line nor in [ {directive[:-1]}types ]"
+            f"{' '.join(bonded)}: neither in the line nor in [ {directive.removesuffix('s')}types ]"
         )
     return found
 

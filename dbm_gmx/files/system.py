@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
@@ -256,7 +257,9 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
     elif path is not None:
         first = read_structure(path)
     if inputs.topology is not None:
-        topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+        topology = join_topology(
+            read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+        )
     if topology is None:
         raise InputError("nothing says what the atoms are: give a topology (-p) or a .tpr (-s)", path=path)
     if first is not None and len(first.positions) != topology.n_atoms:

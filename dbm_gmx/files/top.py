@@ -8,9 +8,10 @@ manual leaves open follow grompp 2022.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from string import ascii_letters
@@ -23,6 +24,7 @@ from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
     FIELD,
     AtomType,
@@ -38,11 +40,18 @@ from dbm_gmx.files.forcefield import (
 from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.forcefield.torsions import with_barriers
 
+log = logging.getLogger(__name__)
+
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
-SYSTEM = {"system", "molecules"}
-IGNORED = {  # no part of the force field of a molecule, or (last line) removed from GROMACS
-    *("position_restraints", "distance_restraints", "dihedral_restraints", "orientation_restraints"),
-    *("angle_restraints", "angle_restraints_z", "cmaptypes"),
+BETWEEN = "intermolecular_interactions"
+SYSTEM = {"system", "molecules", BETWEEN}
+RESTRAINTS = {
+    *("position_restraints", "distance_restraints", "orientation_restraints", "angle_restraints_z"),
+}
+"""To places, to an axis, or switched on by an .mdp: no part of the force field of a molecule."""
+
+IGNORED = {  # the last line is removed from GROMACS
+    *RESTRAINTS,
     *("implicit_genborn_params", "implicit_surface_params"),
 }
 
@@ -51,6 +60,9 @@ MOST_ATOMS = 2**31 - 1
 
 MOST_EXCLUDED = 1000
 """Bonds away that ``nrexcl`` may say."""
+
+CANONICAL_BETWEEN = {"bonds", "angles", "dihedrals", "dihedral_restraints", "angle_restraints"}
+"""What can be between molecules."""
 
 _HEADER = re.compile(r"\[\s*([^\]]*?)\s*\]")
 _EDGE_RANK = ("virtual", "settle", "constraint", "bond")
@@ -96,8 +108,10 @@ def read_topology(
     and ``[ system ]`` ``molecules`` is empty; without ``[ defaults ]`` ``nonbonded`` is ``None``,
     and terms whose parameters are not in the line have none (shape (k, 0)), nor masses not given
     (nan).  Special rows: ``bonds`` 5 only make edges; ``settles`` hold O, H, H; dihedrals 5 are
-    padded to five columns; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn`` hold
-    the site, its constructing atoms and one normalised weight for each of these.
+    padded to five columns; ``cmap`` hold the energies on their grid, from -180 degrees on, those of
+    one first dihedral side by side; ``pairs`` 2 hold ``fudgeQQ, qi, qj, c6, c12``; ``virtual_sitesn``
+    hold the site, its constructing atoms and one normalised weight for each of these.  Terms of
+    tables hold its step, k, its energies and slopes, or its number and k where there is no file.
 
     Raises
     ------
@@ -105,8 +119,9 @@ def read_topology(
         With file and line, for anything grompp would refuse or this program cannot use.
     """
     sections = _sections(active_lines(path, defines, include=include))
-    tables = force_field({name: _lines(sections, name) for name in FIELD})
+    tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
+    sections, between = _cut_at(sections, BETWEEN)
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
         if moltype.name in moltypes:
@@ -116,7 +131,39 @@ def read_topology(
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
         raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
-    return Topology(moltypes, molecules, tables.nonbonded, Path(path))
+    topology = Topology(moltypes, molecules, tables.nonbonded, Path(path))
+    if not between:
+        return topology
+    return replace(topology, intermolecular=_between(between, topology.n_atoms, tables))
+
+
+def _cut_at(sections: list[Section], directive: str) -> tuple[list[Section], list[Section]]:
+    """Sections before the first of a directive, and those after it."""
+    places = [k for k, section in enumerate(sections) if section.directive == directive]
+    if not places:
+        return sections, []
+    first = places[0]
+    if stray := [line for k in places for line in sections[k].lines]:
+        raise stray[0].error(f"nothing can stand right below [ {directive} ]; its directives follow")
+    return sections[:first], [s for s in sections[first:] if s.directive != directive]
+
+
+def _between(sections: Sequence[Section], n_atoms: int, tables: ForceField) -> tuple[Terms, ...]:
+    """Interactions between molecules: atoms of the system, parameters in the line (grompp)."""
+    atoms = nx.empty_graph(n_atoms)
+    rows: list[Row] = []
+    for section in sections:
+        if section.directive not in CANONICAL_BETWEEN:
+            known = ", ".join(sorted(CANONICAL_BETWEEN))
+            raise section.header.error(
+                f"[ {section.directive} ] after [ {BETWEEN} ] is not supported; supported: {known}"
+            )
+        n = atoms_of(section.directive)
+        for line in section.lines:
+            if len(line.text.split()) <= n + 1:
+                raise line.error(f"parameters of [ {BETWEEN} ] must stand in the line")
+        rows += _rows(section, atoms, tables)
+    return _terms(rows)
 
 
 def _sections(lines: Iterable[Line]) -> list[Section]:
@@ -131,6 +178,9 @@ def _sections(lines: Iterable[Line]) -> list[Section]:
             raise line.error(f"{line.text!r} stands before the first [ directive ]")
         else:
             sections[-1].lines.append(line)
+    left_out = dict.fromkeys(s.directive for s in sections if s.directive in RESTRAINTS and s.lines)
+    if left_out:
+        log.info("left out of the topology: %s", ", ".join(f"[ {name} ]" for name in left_out))
     return [s for s in sections if s.directive not in IGNORED]
 
 
@@ -289,7 +339,19 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
         if directive == "settles":
             atoms = _atom_rows([str(atoms[0] + k) for k in (1, 2, 3)], graph, line)
         for parameters in found:
-            yield Row(directive, function, atoms, parameters, form.edge)
+            full = _with_table(parameters, (directive, function), line, tables)
+            yield Row(directive, function, atoms, full, form.edge)
+
+
+def _with_table(parameters: Parameters, key: tuple[str, int], line: Line, tables: ForceField) -> Parameters:
+    """Replace the number of a table by the table, where its file is there: step, k, energies, slopes."""
+    if key not in KINDS or len(parameters) != 2:
+        return parameters
+    path = find_table(tables.folder, KINDS[key], line.integers((f"{parameters[0]:g}",))[0])
+    if path is None:
+        return parameters
+    step, *values = read_table(path, KINDS[key])
+    return step, parameters[1], *values
 
 
 def _atom_rows(texts: Iterable[str], graph: nx.Graph, line: Line) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.forcefield import FIELD
 from dbm_gmx.files.library import find_molecules
 from dbm_gmx.files.preprocess import Line, active_lines
-from dbm_gmx.files.top import SYSTEM
+from dbm_gmx.files.top import BETWEEN, SYSTEM
 
 SITE = "dbm_site"
 """Atom type of the sites."""
@@ -104,6 +104,11 @@ def add_sites(parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, sti
     stiffness
         Force constant along each axis, kJ/mol/nm^2.
     """
+    if any(part.directive == BETWEEN for part in parts):
+        raise InputError(
+            f"[ {BETWEEN} ] number the atoms of the system, which sites for the beads would change; "
+            "relax without restraints to the beads"
+        )
     groups = _groups(parts)
     moltype = Part("atomtypes", (f"{SITE} 0 0.0 0.0 V 0.0 0.0",))
     found = [group for group in groups if _name(group)]

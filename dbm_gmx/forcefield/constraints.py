@@ -13,7 +13,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS
-from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, hydrogens
+from dbm_gmx.chemistry.topology import HELD, MoleculeType, Terms, Topology, hydrogens
 from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -70,6 +70,8 @@ def _fixed(moltype: MoleculeType, terms: Terms, constraints: str) -> tuple[IntAr
     chosen: BoolArray = np.full(len(pairs), constraints == "all-bonds" and is_convertible(terms))
     if constraints == "h-bonds" and is_convertible(terms):
         chosen = np.asarray(named_h(moltype)[pairs].any(axis=1))
+    # those between molecules are never constrained
+    chosen &= np.array([moltype.graph.get_edge_data(*p[:2], {}).get("kind") != HELD for p in pairs], bool)
     return pairs[chosen, :2], values[chosen, 0] if chosen.any() else np.zeros(0)
 
 
@@ -98,6 +100,10 @@ def h_bond_notes(moltype: MoleculeType) -> tuple[str, ...]:
                 f"{int(which.sum())} bonds {how}, the first {moltype.names[i]}-{moltype.names[j]}"
             )
     return tuple(notes)
+
+
+WITH_LENGTH = (1, 2, 3, 4)
+"""Function types of bonds that GROMACS turns into constraints."""
 
 
 def without_bonds(terms: Terms, fixed: IntArray) -> Terms:

@@ -15,8 +15,9 @@ as the manual has them; both are here.  A test holds the two against each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import cast
 
 import torch
@@ -38,7 +39,9 @@ from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.compiled import plain
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import nonbonded
+from dbm_gmx.forcefield.forms import LEAST_SINE, STRETCHED
 from dbm_gmx.forcefield.nonbonded import CLOSEST, Beyond, LongRange, inverse_sixth
+from dbm_gmx.forcefield.tables import periodic_slopes
 from dbm_gmx.forcefield.terms import check_supported, energy_terms
 
 NOTHING = Beyond(0.0, 0.0, 0.0)
@@ -119,8 +122,32 @@ def _angle_and_ends(points: Tensor) -> tuple[Tensor, ...]:
     return *_angle(points), *_distance(points[..., ::2, :])
 
 
+def _bonds_and_ends(points: Tensor) -> tuple[Tensor, ...]:
+    first, second = _arms(points)
+    length = torch.linalg.vector_norm
+    return length(first, dim=-1), length(second, dim=-1), length(first - second, dim=-1)
+
+
 def _dihedral(points: Tensor) -> tuple[Tensor, ...]:
     return (dihedral(*points.diff(dim=-2).unbind(-2)),)
+
+
+def _dihedral_from_minus_pi(points: Tensor) -> tuple[Tensor, ...]:
+    return (_dihedral(points)[0] + math.pi,)
+
+
+def _dihedral_and_sines(points: Tensor) -> tuple[Tensor, ...]:
+    a, b, c = points.diff(dim=-2).unbind(-2)
+    return dihedral(a, b, c), angle(a, b).sin(), angle(b, c).sin()
+
+
+def _between(points: Tensor) -> tuple[Tensor, ...]:
+    first, _, second = points.diff(dim=-2).unbind(-2)
+    return (angle(first, second),)
+
+
+def _dihedrals(points: Tensor) -> tuple[Tensor, ...]:
+    return *_dihedral(points[..., :4, :]), *_dihedral(points[..., 1:, :])
 
 
 # --- functional forms (GROMACS manual, "Bonded interactions" and "Non-bonded interactions") ---------
@@ -134,6 +161,116 @@ def harmonic(x: Tensor, x0: Tensor, k: Tensor) -> Tensor:
 def quartic_bond(b: Tensor, b0: Tensor, k: Tensor) -> Tensor:
     """GROMOS-96 bond: k (b^2 - b0^2)^2 / 4, k in kJ/mol nm^-4."""
     return 0.25 * k * (b**2 - b0**2) ** 2
+
+
+def morse(b: Tensor, b0: Tensor, depth: Tensor, beta: Tensor) -> Tensor:
+    """Morse bond: D (1 - exp(-beta (b - b0)))^2."""
+    return depth * (1 - torch.exp(-beta * (b - b0))) ** 2
+
+
+def cubic_bond(b: Tensor, b0: Tensor, k: Tensor, cubic: Tensor) -> Tensor:
+    """Cubic bond: k (b - b0)^2 + k c (b - b0)^3."""
+    return k * (b - b0) ** 2 * (1 + cubic * (b - b0))
+
+
+def fene(b: Tensor, longest: Tensor, k: Tensor) -> Tensor:
+    """FENE bond: -k bm^2 log(1 - b^2 / bm^2) / 2; just short of bm it goes straight on, as in the sampler."""
+    part = (b / longest) ** 2
+    room = 1 - part.clamp(max=STRETCHED)
+    return 0.5 * k * longest**2 * ((part - STRETCHED).clamp(min=0) / room - room.log())
+
+
+def restraint(b: Tensor, low: Tensor, up: Tensor, far: Tensor, k: Tensor) -> Tensor:
+    """Distance restraint: harmonic below ``low`` and from ``up`` on, linear from ``far`` on."""
+    beyond = (b - up).clamp(min=0)
+    near = torch.minimum(beyond, far - up)
+    return k * (0.5 * (b - low).clamp(max=0) ** 2 + near * (beyond - 0.5 * near))
+
+
+def cross_bonds(b: Tensor, c: Tensor, _ends: Tensor, b0: Tensor, c0: Tensor, k: Tensor) -> Tensor:
+    """Cross term of two bonds: k (b - b0) (c - c0)."""
+    return k * (b - b0) * (c - c0)
+
+
+def cross_angle(b: Tensor, c: Tensor, r: Tensor, b0: Tensor, c0: Tensor, r0: Tensor, k: Tensor) -> Tensor:
+    """Cross term of two bonds with their angle: k (r - r0) (b - b0 + c - c0), r the distance of the ends."""
+    return k * (r - r0) * (b - b0 + c - c0)
+
+
+def angle_polynomial(theta: Tensor, theta0: Tensor, *c: Tensor) -> Tensor:
+    """Quartic angle: sum_n c_n (theta - theta0)^n, n up to 4."""
+    return polynomial(theta - torch.deg2rad(theta0), c)
+
+
+def restricted(x: Tensor, x0: Tensor, k: Tensor) -> Tensor:
+    """Restricted angle or dihedral: k (cos x - cos x0)^2 / (2 sin^2 x)."""
+    return 0.5 * k * ((x.cos() - torch.deg2rad(x0).cos()) / x.sin().abs().clamp(min=LEAST_SINE)) ** 2
+
+
+def dihedral_restraint(phi: Tensor, phi0: Tensor, free: Tensor, k: Tensor) -> Tensor:
+    """Dihedral restraint: harmonic where phi is further than ``free`` from phi0."""
+    off = torch.remainder(phi - torch.deg2rad(phi0) + math.pi, 2 * math.pi) - math.pi
+    return 0.5 * k * (off.abs() - torch.deg2rad(free)).clamp(min=0) ** 2
+
+
+def angle_restraint(phi: Tensor, phi0: Tensor, k: Tensor, n: Tensor) -> Tensor:
+    """Restraint of the angle between two pairs of atoms: k (1 - cos(n (phi - phi0)))."""
+    return k * (1 - torch.cos(n * (phi - torch.deg2rad(phi0))))
+
+
+def bent_torsion(phi: Tensor, sine: Tensor, other: Tensor, k: Tensor, *a: Tensor) -> Tensor:
+    """Combined bending and torsion: k sin^3 theta1 sin^3 theta2 sum_n a_n cos^n phi."""
+    return k * (sine * other) ** 3 * polynomial(phi.cos(), a)
+
+
+def polynomial(x: Tensor, c: Sequence[Tensor]) -> Tensor:
+    """sum_n c_n x^n."""
+    value = torch.zeros_like(x)
+    for coefficient in reversed(c):
+        value = value * x + coefficient
+    return value
+
+
+def tabled(x: Tensor, step: Tensor, k: Tensor, *points: Tensor) -> Tensor:
+    """Energy from a table: k times energies, followed by slopes, ``step`` apart, from 0 on."""
+    energy, slope = torch.stack(points, -1).chunk(2, -1)
+    n = energy.shape[-1]
+    where = x / step
+    cell = where.detach().floor().long().clamp(0, n - 2)
+    t = (where - cell).clamp(0, 1)
+    ends = torch.stack([_picked(energy, cell), _picked(energy, cell + 1)], -1)
+    slopes = torch.stack([_picked(slope, cell), _picked(slope, cell + 1)], -1) * step[..., None]
+    beyond = where - cell - t
+    on = torch.where(beyond > 0, slopes[..., 1], slopes[..., 0]) * beyond
+    return k * ((_hermite(t) * torch.cat([ends, slopes], -1)).sum(-1) + on)
+
+
+def _picked(values: Tensor, index: Tensor) -> Tensor:
+    """Of (k, n) values those at (..., k) places of the last axis."""
+    return values.expand(*index.shape, values.shape[-1]).gather(-1, index[..., None])[..., 0]
+
+
+def _hermite(t: Tensor) -> Tensor:
+    """(..., 4) shares of values and slopes at 0 and 1 (f0, f1, f0', f1')."""
+    end = t**2 * (3 - 2 * t)
+    return torch.stack([1 - end, end, t * (1 - t) ** 2, t**2 * (t - 1)], -1)
+
+
+def correction_map(phi: Tensor, psi: Tensor, *grid: Tensor) -> Tensor:
+    """Dihedral correction map: bicubic on a grid that begins at -180 degrees."""
+    n = math.isqrt(len(grid))
+    d = torch.as_tensor(periodic_slopes(n), dtype=phi.dtype, device=phi.device)
+    values = torch.stack(grid, -1).reshape(-1, n, n)
+    along = d @ values
+    places = [(x + math.pi) * n / (2 * math.pi) for x in (phi, psi)]
+    cells = [place.detach().floor().long() for place in places]
+    basis, other = (_hermite(place - cell) for place, cell in zip(places, cells, strict=True))
+    energy = torch.zeros_like(phi)
+    for row, column in product(range(4), range(4)):
+        of = ((values, values @ d.T), (along, along @ d.T))[row // 2][column // 2].flatten(-2)
+        index = (cells[0] + row % 2) % n * n + (cells[1] + column % 2) % n
+        energy = energy + basis[..., row] * other[..., column] * _picked(of, index)
+    return energy
 
 
 def harmonic_angle(theta: Tensor, theta0: Tensor, k: Tensor) -> Tensor:
@@ -164,11 +301,7 @@ def harmonic_dihedral(xi: Tensor, xi0: Tensor, k: Tensor) -> Tensor:
 
 def ryckaert_bellemans(phi: Tensor, *c: Tensor) -> Tensor:
     """Ryckaert-Bellemans: sum_n c_n cos^n psi, psi = phi - 180 degrees (0 is trans)."""
-    cos_psi = -torch.cos(phi)
-    value = torch.zeros_like(cos_psi)
-    for coefficient in reversed(c):
-        value = value * cos_psi + coefficient
-    return value
+    return polynomial(-torch.cos(phi), c)
 
 
 def fourier(phi: Tensor, f1: Tensor, f2: Tensor, f3: Tensor, f4: Tensor, _f5: Tensor | None = None) -> Tensor:
@@ -228,16 +361,33 @@ _PROPER = Form("Proper Dih.", _dihedral, periodic)
 FORMS: Mapping[tuple[str, int], Form] = {
     ("bonds", 1): Form("Bond", _distance, harmonic),
     ("bonds", 2): Form("G96Bond", _distance, quartic_bond),
+    ("bonds", 3): Form("Morse", _distance, morse),
+    ("bonds", 4): Form("Cubic Bonds", _distance, cubic_bond),
     ("bonds", 6): Form("Harmonic Pot.", _distance, harmonic),
+    ("bonds", 7): Form("FENE Bonds", _distance, fene),
+    ("bonds", 8): Form("Tab. Bonds", _distance, tabled),
+    ("bonds", 9): Form("Tab. Bonds NC", _distance, tabled),
+    ("bonds", 10): Form("Restraint Pot.", _distance, restraint),
     ("angles", 1): Form("Angle", _angle, harmonic_angle),
     ("angles", 2): Form("G96Angle", _cosine, cosine_angle),
+    ("angles", 3): Form("Bond-Cross", _bonds_and_ends, cross_bonds),
+    ("angles", 4): Form("BA-Cross", _bonds_and_ends, cross_angle),
     ("angles", 5): Form("U-B", _angle_and_ends, urey_bradley),
+    ("angles", 6): Form("Quartic Angles", _angle, angle_polynomial),
+    ("angles", 8): Form("Tab. Angles", _angle, tabled),
+    ("angles", 10): Form("Restr. Angles", _angle, restricted),
     ("dihedrals", 1): _PROPER,
     ("dihedrals", 2): Form("Improper Dih.", _dihedral, harmonic_dihedral),
     ("dihedrals", 3): Form("Ryckaert-Bell.", _dihedral, ryckaert_bellemans),
     ("dihedrals", 4): Form("Per. Imp. Dih.", _dihedral, periodic),
     ("dihedrals", 5): Form("Fourier Dih.", _dihedral, fourier),
+    ("dihedrals", 8): Form("Tab. Dih.", _dihedral_from_minus_pi, tabled),
     ("dihedrals", 9): _PROPER,
+    ("dihedrals", 10): Form("Restr. Dih.", _dihedral, restricted),
+    ("dihedrals", 11): Form("CBT Dih.", _dihedral_and_sines, bent_torsion),
+    ("dihedral_restraints", 1): Form("Dih. Rest.", _dihedral, dihedral_restraint),
+    ("angle_restraints", 1): Form("Angle Rest.", _between, angle_restraint),
+    ("cmap", 1): Form("CMAP Dih.", _dihedrals, correction_map),
     ("pairs", 1): Form("LJ-14", _distance, lennard_jones),
     ("pairs", 2): Form("LJC-14 q", _distance, charged_pair),
     ("coulomb14", 1): Form("Coulomb-14", _distance, coulomb),

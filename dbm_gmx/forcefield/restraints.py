@@ -10,7 +10,7 @@ from typing import Any
 from dbm_gmx.chemistry.stereo import BETWEEN, FLAT, stereo_volume
 from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.terms import POLYNOMIAL, add_force, add_term
+from dbm_gmx.forcefield.terms import add_force, add_torque, arm, dihedral_of
 
 CHIRALITY_STIFFNESS = 1000.0
 """Of the chirality restraint, kJ/mol."""
@@ -125,12 +125,16 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
 
 @compiled()
 def _add_bond_restraint(x: Any, bond: Any, sign: float, force: Any) -> None:
-    """Add the force of ``k (TETRAHEDRAL - sign COSINE cos phi)^2 / 2``, a polynomial of -cos phi."""
+    """Add the force of ``k (TETRAHEDRAL - sign COSINE cos phi)^2 / 2``."""
     if chirality_lack(stereo_volume(x, bond), sign) == 0.0:
         return
-    slope, k = sign * COSINE, CHIRALITY_STIFFNESS
-    p = (0.5 * k * TETRAHEDRAL**2, k * TETRAHEDRAL * slope, 0.5 * k * slope**2, 0.0, 0.0, 0.0)
-    add_term(POLYNOMIAL, p, x, (bond[0], bond[1], bond[2], bond[3]), 1.0, force)
+    i, j, k, m = bond[0], bond[1], bond[2], bond[3]
+    arms = arm(x, i, j), arm(x, j, k), arm(x, k, m)
+    cosine, sine = dihedral_of(*arms)
+    norm = max(math.sqrt(cosine * cosine + sine * sine), 1e-30)
+    slope = sign * COSINE
+    pull = CHIRALITY_STIFFNESS * (TETRAHEDRAL - slope * cosine / norm) * slope * sine / norm
+    add_torque((i, j, k, m), arms, pull, force)
 
 
 @compiled(forceinline=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,39 @@ from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield.forms import (
+    ANGLE,
+    ANGLE_POLYNOMIAL,
+    ANGLES,
+    BENT_TORSION,
+    BETWEEN,
+    COSINE,
+    CUBIC,
+    DIHEDRALS,
+    DISTANCE,
+    FENE,
+    FLAT_DIHEDRAL,
+    HARMONIC,
+    MAP,
+    MORSE,
+    OTHERS,
+    PERIODIC,
+    POLYNOMIAL,
+    PRODUCT,
+    QUARTIC,
+    RANGE,
+    RESTRICTED_ANGLE,
+    RESTRICTED_DIHEDRAL,
+    TABLED_ANGLE,
+    TABLED_DIHEDRAL,
+    TABLED_DISTANCE,
+    angle_form,
+    dihedral_form,
+    distance_form,
+)
+from dbm_gmx.forcefield.tables import grid_coefficients, grid_energy, table_coefficients
 
-DISTANCE, QUARTIC, ANGLE, COSINE, PERIODIC, HARMONIC, POLYNOMIAL = range(7)
-"""Functional forms, see :class:`BondedTerms`."""
-
-PARAMETERS = 6
+ATOMS, PARAMETERS = 5, 6
 """Of a term, at most."""
 
 STIFFEST = 2e5
@@ -42,22 +70,88 @@ class BondedTerms:
     Attributes
     ----------
     form, atoms, parameters
-        (t,), (t, 4) rows of the molecule, -1 where a term has fewer, (t, 6) in kJ/mol, nm and radians:
+        (t,), (t, 5) rows of the molecule, -1 where a term has fewer, (t, 6) in kJ/mol, nm and radians:
 
-        =============  ==============================  ===================================
-        DISTANCE       r0, k                           k (r - r0)^2 / 2
-        QUARTIC        r0, k                           k (r^2 - r0^2)^2 / 4
-        ANGLE          theta0, k                       k (theta - theta0)^2 / 2
-        COSINE         cos theta0, k                   k (cos theta - cos theta0)^2 / 2
-        PERIODIC       phi0, k, n                      k (1 + cos(n phi - phi0))
-        HARMONIC       xi0, k                          k (xi - xi0)^2 / 2, the short way round
-        POLYNOMIAL     c0 ... c5                       sum c_n (-cos phi)^n
-        =============  ==============================  ===================================
+        ===================  ==============================  ===========================================
+        DISTANCE             r0, k                           k (r - r0)^2 / 2
+        QUARTIC              r0, k                           k (r^2 - r0^2)^2 / 4
+        MORSE                r0, D, beta                     D (1 - exp(-beta (r - r0)))^2
+        CUBIC                r0, k, c                        k (r - r0)^2 (1 + c (r - r0))
+        FENE                 r1, k                           -k r1^2 log(1 - r^2 / r1^2) / 2
+        RANGE                low, up1, up2, k                harmonic below low, from up1 on; linear from up2
+        ANGLE                theta0, k                       k (theta - theta0)^2 / 2
+        COSINE               cos theta0, k                   k (cos theta - cos theta0)^2 / 2
+        ANGLE_POLYNOMIAL     theta0, c0 ... c4               sum c_n (theta - theta0)^n
+        RESTRICTED_ANGLE     cos theta0, k                   k (cos theta - cos theta0)^2 / (2 sin^2 theta)
+        PERIODIC             phi0, k, n                      k (1 + cos(n phi - phi0))
+        HARMONIC             xi0, k                          k (xi - xi0)^2 / 2, the short way round
+        POLYNOMIAL           c0 ... c5                       sum c_n (-cos phi)^n
+        RESTRICTED_DIHEDRAL  cos phi0, k                     k (cos phi - cos phi0)^2 / (2 sin^2 phi)
+        FLAT_DIHEDRAL        phi0, d, k                      harmonic beyond phi0 +- d
+        TABLED_...           begin, cubics, density, k       k times what the table says
+        PRODUCT              k, r1, r2                       k (r_ij - r1) (r_kl - r2)
+        BETWEEN              phi0, k, n                      k (1 - cos(n (phi - phi0))), between ij and kl
+        BENT_TORSION         k, a0 ... a4                    k (sin theta sin theta')^3 sum a_n cos^n phi
+        MAP                  begin, n                        a grid of the dihedrals ijkl and jklm
+        ===================  ==============================  ===========================================
+
+    tables
+        (w,) coefficients of tables and grids, see :mod:`~dbm_gmx.forcefield.tables`.
     """
 
     form: IntArray
     atoms: IntArray
     parameters: FloatArray
+    tables: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+
+TABLED = (TABLED_DISTANCE, TABLED_ANGLE, TABLED_DIHEDRAL, MAP)
+"""Forms whose first parameter says where their table begins."""
+
+
+def moved_tables(terms: BondedTerms, by: int) -> BondedTerms:
+    """The same terms, with the tables beginning so much later."""
+    parameters = terms.parameters.copy()
+    parameters[np.isin(terms.form, TABLED), 0] += by
+    return replace(terms, parameters=parameters)
+
+
+def chosen_terms(terms: BondedTerms, chosen: IntArray, atoms: IntArray) -> BondedTerms:
+    """Some of the terms, with other rows (k, 5) for their atoms, and tables where they need them."""
+    form = terms.form[chosen]
+    tables = terms.tables if np.isin(form, TABLED).any() else np.zeros(0)
+    return BondedTerms(form, atoms, terms.parameters[chosen], tables)
+
+
+class _Tables:
+    """Tables, each kept once."""
+
+    def __init__(self) -> None:
+        self.parts: list[FloatArray] = []
+        self.begin: dict[bytes, int] = {}
+        self.size = 0
+
+    def add(self, key: FloatArray, make: Callable[..., FloatArray], *arguments: FloatArray) -> int:
+        """Where a table begins; it is made if it is not there."""
+        name = key.tobytes()
+        if name not in self.begin:
+            self.begin[name] = self.size
+            self.parts.append(make(*arguments).reshape(-1))
+            self.size += len(self.parts[-1])
+        return self.begin[name]
+
+    def values(self, form: int, values: FloatArray) -> FloatArray:
+        """Parameters (k, p) of terms whose tables are among them, written as of :class:`BondedTerms`."""
+        if form == MAP:
+            n = math.isqrt(values.shape[1])
+            begin = [self.add(grid, grid_coefficients, grid.reshape(n, n)) for grid in values]
+            return np.stack([begin, np.full(len(begin), n)], axis=1).astype(np.float64)
+        found = []
+        for step, k, *points in values:
+            energy, slope = np.array(points).reshape(2, -1)
+            place = self.add(np.array([step, *points]), table_coefficients, energy, slope * step)
+            found.append([place, len(energy) - 1, 1.0 / step, k])
+        return np.array(found, np.float64).reshape(-1, 4)
 
 
 def canonical(terms: Iterable[Terms]) -> BondedTerms:
@@ -68,35 +162,51 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
     InputError
         If a function type is not supported.
     """
-    form, atoms, parameters = [], [], []
+    form, atoms, parameters, tables = [], [], [], _Tables()
     for group in terms:
         check_supported(group)
         write = CANONICAL[group.directive, group.function]
         for number, rows, values in write(group.atoms, in_radians(group)):
+            written = tables.values(number, values) if number in TABLED else values
             form.append(np.full(len(rows), number))
-            atoms.append(np.pad(rows, ((0, 0), (0, 4 - rows.shape[1])), constant_values=-1))
-            parameters.append(np.pad(values, ((0, 0), (0, PARAMETERS - values.shape[1]))))
+            atoms.append(np.pad(rows, ((0, 0), (0, ATOMS - rows.shape[1])), constant_values=-1))
+            parameters.append(np.pad(written, ((0, 0), (0, PARAMETERS - written.shape[1]))))
     return BondedTerms(
         np.concatenate([np.zeros(0, np.int64), *form]),
-        np.concatenate([np.zeros((0, 4), np.int64), *atoms]),
+        np.concatenate([np.zeros((0, ATOMS), np.int64), *atoms]),
         np.concatenate([np.zeros((0, PARAMETERS)), *parameters]),
+        np.concatenate([np.zeros(0), *tables.parts]),
     )
 
 
 Written = list[tuple[int, IntArray, FloatArray]]
 
 
-def _as(form: int, count: int) -> Callable[[IntArray, FloatArray], Written]:
+def _as(form: int, count: int | None = None) -> Callable[[IntArray, FloatArray], Written]:
     """The first parameters as they are."""
     return lambda atoms, p: [(form, atoms, p[:, :count])]
 
 
-def _cosine(atoms: IntArray, p: FloatArray) -> Written:
-    return [(COSINE, atoms, np.stack([np.cos(p[:, 0]), p[:, 1]], axis=1))]
+def _cosine_of(form: int) -> Callable[[IntArray, FloatArray], Written]:
+    """An angle and a force constant, of the first its cosine."""
+    return lambda atoms, p: [(form, atoms, np.stack([np.cos(p[:, 0]), p[:, 1]], axis=1))]
 
 
 def _urey_bradley(atoms: IntArray, p: FloatArray) -> Written:
     return [(ANGLE, atoms, p[:, :2]), (DISTANCE, atoms[:, ::2], p[:, 2:4])]
+
+
+def _cross_bonds(atoms: IntArray, p: FloatArray) -> Written:
+    """Two bonds with one atom in common."""
+    return [(PRODUCT, atoms[:, [0, 1, 2, 1]], p[:, [2, 0, 1]])]
+
+
+def _cross_angle(atoms: IntArray, p: FloatArray) -> Written:
+    """The distance of the ends with either bond."""
+    return [
+        (PRODUCT, atoms[:, [0, 2, 0, 1]], p[:, [3, 2, 0]]),
+        (PRODUCT, atoms[:, [0, 2, 2, 1]], p[:, [3, 2, 1]]),
+    ]
 
 
 def _fourier(atoms: IntArray, p: FloatArray) -> Written:
@@ -110,18 +220,40 @@ def _fourier(atoms: IntArray, p: FloatArray) -> Written:
 CANONICAL: Mapping[tuple[str, int], Callable[[IntArray, FloatArray], Written]] = {
     ("bonds", 1): _as(DISTANCE, 2),
     ("bonds", 2): _as(QUARTIC, 2),
+    ("bonds", 3): _as(MORSE, 3),
+    ("bonds", 4): _as(CUBIC, 3),
     ("bonds", 6): _as(DISTANCE, 2),
+    ("bonds", 7): _as(FENE, 2),
+    ("bonds", 8): _as(TABLED_DISTANCE),
+    ("bonds", 9): _as(TABLED_DISTANCE),
+    ("bonds", 10): _as(RANGE, 4),
     ("angles", 1): _as(ANGLE, 2),
-    ("angles", 2): _cosine,
+    ("angles", 2): _cosine_of(COSINE),
+    ("angles", 3): _cross_bonds,
+    ("angles", 4): _cross_angle,
     ("angles", 5): _urey_bradley,
+    ("angles", 6): _as(ANGLE_POLYNOMIAL, 6),
+    ("angles", 8): _as(TABLED_ANGLE),
+    ("angles", 10): _cosine_of(RESTRICTED_ANGLE),
     ("dihedrals", 1): _as(PERIODIC, 3),
     ("dihedrals", 2): _as(HARMONIC, 2),
     ("dihedrals", 3): _as(POLYNOMIAL, 6),
     ("dihedrals", 4): _as(PERIODIC, 3),
     ("dihedrals", 5): _fourier,
+    ("dihedrals", 8): _as(TABLED_DIHEDRAL),
     ("dihedrals", 9): _as(PERIODIC, 3),
+    ("dihedrals", 10): _cosine_of(RESTRICTED_DIHEDRAL),
+    ("dihedrals", 11): _as(BENT_TORSION, 6),
+    ("dihedral_restraints", 1): _as(FLAT_DIHEDRAL, 3),
+    ("angle_restraints", 1): _as(BETWEEN, 3),
+    ("cmap", 1): _as(MAP),
 }
 """How each directive and function type is written in the canonical forms; angles are in radians here."""
+
+FROM_FILES = {("bonds", 8), ("bonds", 9), ("angles", 8), ("dihedrals", 8)}
+"""Terms whose energies are in a file; they hold its step (nm or radians), k, its energies and its slopes."""
+
+LEAST_TABLE = 6
 
 PAIRS = frozenset({("pairs", 1), ("pairs", 2)})
 
@@ -141,6 +273,12 @@ def check_supported(terms: Terms) -> None:
     if key not in CANONICAL and key not in PAIRS:
         known = ", ".join(f"{name} {function}" for name, function in sorted([*CANONICAL, *PAIRS]))
         raise InputError(f"[ {key[0]} ] of function type {key[1]} are not supported; supported are {known}")
+    if key in FROM_FILES and terms.parameters.shape[1] < LEAST_TABLE:
+        number = int(terms.parameters[0, 0]) if terms.parameters.size else 0
+        raise InputError(
+            f"[ {key[0]} ] of function type {key[1]} need table {number}: the file "
+            f"table_{key[0][0]}{number}.xvg beside the topology"
+        )
 
 
 def energy_terms(
@@ -180,57 +318,19 @@ def _split_pairs(terms: Terms, charges: FloatArray, fudge_qq: float, epsilon_r: 
 def soften(terms: BondedTerms) -> BondedTerms:
     """The same terms with bonds no stiffer than :data:`STIFFEST`, for the dynamics of growth and packing.
 
-    A quartic bond becomes the harmonic one of the same curvature.
+    Bonds of other forms become the harmonic one of the same curvature at their minimum.
     """
     form, parameters = terms.form.copy(), terms.parameters.copy()
-    quartic = form == QUARTIC
-    parameters[quartic, 1] *= 2.0 * parameters[quartic, 0] ** 2
-    form[quartic] = DISTANCE
+    r0, k, third = parameters[:, 0].copy(), parameters[:, 1].copy(), parameters[:, 2].copy()
+    curvature = {QUARTIC: 2.0 * k * r0**2, MORSE: 2.0 * k * third**2, CUBIC: 2.0 * k, FENE: k}
+    for other, stiffness in curvature.items():
+        which = form == other
+        parameters[which, 1] = stiffness[which]
+        parameters[which, 0] *= other != FENE
+        form[which] = DISTANCE
     bonds = form == DISTANCE
     parameters[bonds, 1] = np.minimum(parameters[bonds, 1], STIFFEST)
-    return BondedTerms(form, terms.atoms, parameters)
-
-
-# --- forms: energy and slope -----------------------------------------------------------------------
-
-
-@compiled(forceinline=True)
-def distance_form(form: int, p: Any, r2: float) -> Any:
-    """Energy of a distance, kJ/mol, and dE/dr over r, kJ/mol nm^-2; ``r2`` its square."""
-    if form == QUARTIC:
-        stretch = r2 - p[0] * p[0]
-        return 0.25 * p[1] * stretch * stretch, p[1] * stretch
-    r = math.sqrt(r2)
-    stretch = r - p[0]
-    return 0.5 * p[1] * stretch * stretch, p[1] * stretch / max(r, 1e-9)
-
-
-@compiled(forceinline=True)
-def angle_form(form: int, p: Any, cosine: float, sine: float) -> Any:
-    """Energy of an angle in [0, pi], kJ/mol, and dE/dtheta; cosine and sine to the same scale."""
-    if form == COSINE:
-        norm = math.sqrt(cosine * cosine + sine * sine)
-        off = cosine / norm - p[0]
-        return 0.5 * p[1] * off * off, -p[1] * off * sine / norm
-    off = math.atan2(sine, cosine) - p[0]
-    return 0.5 * p[1] * off * off, p[1] * off
-
-
-@compiled(forceinline=True)
-def dihedral_form(form: int, p: Any, cosine: float, sine: float) -> Any:
-    """Energy of a dihedral (trans is pi), kJ/mol, and dE/dphi; cosine and sine to the same scale."""
-    if form == PERIODIC:
-        argument = p[2] * math.atan2(sine, cosine) - p[0]
-        return p[1] * (1.0 + math.cos(argument)), -p[1] * p[2] * math.sin(argument)
-    if form == HARMONIC:
-        off = math.atan2(sine, cosine) - p[0]
-        off -= 2.0 * math.pi * math.floor(off / (2.0 * math.pi) + 0.5)
-        return 0.5 * p[1] * off * off, p[1] * off
-    norm = math.sqrt(sine * sine + cosine * cosine)
-    c = -cosine / norm if norm > 0.0 else -1.0
-    s = sine / norm if norm > 0.0 else 0.0
-    energy = p[0] + c * (p[1] + c * (p[2] + c * (p[3] + c * (p[4] + c * p[5]))))
-    return energy, s * (p[1] + c * (2.0 * p[2] + c * (3.0 * p[3] + c * (4.0 * p[4] + c * 5.0 * p[5]))))
+    return BondedTerms(form, terms.atoms, parameters, terms.tables)
 
 
 # --- terms: energies and forces of atoms -----------------------------------------------------------
@@ -238,41 +338,70 @@ def dihedral_form(form: int, p: Any, cosine: float, sine: float) -> Any:
 
 @compiled(forceinline=True)
 def term_rows(atoms: Any, t: int, first: int) -> Any:
-    """Rows of the four atoms (any, where it has fewer) of term t of the molecule that begins at ``first``."""
-    return first + atoms[t, 0], first + atoms[t, 1], first + max(atoms[t, 2], 0), first + max(atoms[t, 3], 0)
+    """Rows of the five atoms (any, where it has fewer) of term t of the molecule that begins at ``first``."""
+    return (
+        first + atoms[t, 0],
+        first + atoms[t, 1],
+        first + max(atoms[t, 2], 0),
+        first + max(atoms[t, 3], 0),
+        first + max(atoms[t, 4], 0),
+    )
 
 
 @compiled(forceinline=True)
-def term_energy(form: int, p: Any, positions: Any, rows: Any) -> float:
+def arm(x: Any, i: int, j: int) -> Any:
+    """Vector from atom i to atom j."""
+    return x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
+
+
+@compiled(forceinline=True)
+def _dot(a: Any, b: Any) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@compiled(forceinline=True)
+def _cross(a: Any, b: Any) -> Any:
+    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
+
+
+@compiled(forceinline=True)
+def angle_of(a: Any, b: Any) -> Any:
+    """Cosine and sine, to the same scale, of the angle at which the arm a comes in and b leaves."""
+    n = _cross(a, b)
+    return -_dot(a, b), math.sqrt(_dot(n, n))
+
+
+@compiled(forceinline=True)
+def dihedral_of(a: Any, b: Any, c: Any) -> Any:
+    """Cosine and sine, to the same scale, of the dihedral of three arms."""
+    m = _cross(b, c)
+    return _dot(_cross(a, b), m), math.sqrt(_dot(b, b)) * _dot(a, m)
+
+
+@compiled(forceinline=True)
+def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> float:
     """Energy of a term, kJ/mol.
 
     Parameters
     ----------
-    form, p
-        The form and its parameters, see :class:`BondedTerms`.
+    form, p, tables
+        The form, its parameters and the tables of all, see :class:`BondedTerms`.
     positions
         (n, 3) nm, molecules whole.
     rows
         Its atoms, see :func:`term_rows`.
     """
-    i, j, k, m = rows
-    ax = positions[j, 0] - positions[i, 0]
-    ay = positions[j, 1] - positions[i, 1]
-    az = positions[j, 2] - positions[i, 2]
-    if form in (DISTANCE, QUARTIC):
-        return distance_form(form, p, ax * ax + ay * ay + az * az)[0]
-    bx = positions[k, 0] - positions[j, 0]
-    by = positions[k, 1] - positions[j, 1]
-    bz = positions[k, 2] - positions[j, 2]
-    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    if form in (ANGLE, COSINE):
-        return angle_form(form, p, -(ax * bx + ay * by + az * bz), math.sqrt(nx * nx + ny * ny + nz * nz))[0]
-    cx = positions[m, 0] - positions[k, 0]
-    cy = positions[m, 1] - positions[k, 1]
-    cz = positions[m, 2] - positions[k, 2]
-    mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
-    sine = math.sqrt(bx * bx + by * by + bz * bz) * (ax * mx + ay * my + az * mz)
-    return dihedral_form(form, p, nx * mx + ny * my + nz * mz, sine)[0]
+    a = arm(positions, rows[0], rows[1])
+    if form < ANGLES:
+        return distance_form(form, p, tables, _dot(a, a))[0]
+    b = arm(positions, rows[1], rows[2])
+    if form < DIHEDRALS:
+        cosine, sine = angle_of(a, b)
+        return angle_form(form, p, tables, cosine, sine)[0]
+    if form >= OTHERS:
+        return _other_term(form, p, tables, positions, rows, 0.0, positions)
+    cosine, sine = dihedral_of(a, b, arm(positions, rows[2], rows[3]))
+    return dihedral_form(form, p, tables, cosine, sine)[0]
 
 
 @compiled(forceinline=True)
@@ -284,49 +413,155 @@ def add_force(force: Any, i: int, x: float, y: float, z: float) -> None:
 
 
 @compiled(forceinline=True)
-def add_term(form: int, p: Any, x: Any, rows: Any, scale: float, force: Any) -> None:
+def add_term(form: int, p: Any, tables: Any, x: Any, rows: Any, scale: float, force: Any) -> None:
     """Add the force of a term, times ``scale``, to those on its atoms (n, 3), kJ/mol nm^-1.
 
     Other parameters as for :func:`term_energy`.
     """
-    i, j, k, m = rows
-    ax, ay, az = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-    aa = ax * ax + ay * ay + az * az
-    if form in (DISTANCE, QUARTIC):
-        pull = scale * distance_form(form, p, aa)[1]
-        add_force(force, i, pull * ax, pull * ay, pull * az)
-        add_force(force, j, -pull * ax, -pull * ay, -pull * az)
+    a = arm(x, rows[0], rows[1])
+    if form < ANGLES:
+        _add_pull(rows[0], rows[1], a, scale * distance_form(form, p, tables, _dot(a, a))[1], force)
         return
-    bx, by, bz = x[k, 0] - x[j, 0], x[k, 1] - x[j, 1], x[k, 2] - x[j, 2]
-    aa, bb = aa + 1e-12, bx * bx + by * by + bz * bz + 1e-12
-    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    nn = nx * nx + ny * ny + nz * nz
-    if form in (ANGLE, COSINE):
-        norm = math.sqrt(aa * bb)
-        cosine, sine = -(ax * bx + ay * by + az * bz) / norm, math.sqrt(nn) / norm
-        # the gradient of theta is that of its cosine = (r_i - r_j).(r_k - r_j) / norm over minus its sine
-        slope = -scale * angle_form(form, p, cosine, sine)[1] / max(sine, STRAIGHT)
-        ix, iy, iz = bx / norm + cosine * ax / aa, by / norm + cosine * ay / aa, bz / norm + cosine * az / aa
-        kx, ky, kz = ax / norm + cosine * bx / bb, ay / norm + cosine * by / bb, az / norm + cosine * bz / bb
-        add_force(force, i, -slope * ix, -slope * iy, -slope * iz)
-        add_force(force, k, slope * kx, slope * ky, slope * kz)
-        add_force(force, j, slope * (ix - kx), slope * (iy - ky), slope * (iz - kz))
+    b = arm(x, rows[1], rows[2])
+    if form < DIHEDRALS:
+        cosine, sine = angle_of(a, b)
+        norm = math.sqrt((_dot(a, a) + 1e-12) * (_dot(b, b) + 1e-12))
+        slope = angle_form(form, p, tables, cosine / norm, sine / norm)[1]
+        _add_bend((rows[0], rows[1], rows[2]), a, b, scale * slope, force)
         return
-    cx, cy, cz = x[m, 0] - x[k, 0], x[m, 1] - x[k, 1], x[m, 2] - x[k, 2]
-    mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    if form >= OTHERS:
+        _other_term(form, p, tables, x, rows, scale, force)
+        return
+    c = arm(x, rows[2], rows[3])
+    cosine, sine = dihedral_of(a, b, c)
+    slope = dihedral_form(form, p, tables, cosine, sine)[1]
+    add_torque((rows[0], rows[1], rows[2], rows[3]), (a, b, c), scale * slope, force)
+
+
+@compiled(forceinline=True)
+def _add_pull(i: int, j: int, a: Any, pull: float, force: Any) -> None:
+    """Add the forces along the arm of a pair: the slope of an energy over the distance."""
+    add_force(force, i, pull * a[0], pull * a[1], pull * a[2])
+    add_force(force, j, -pull * a[0], -pull * a[1], -pull * a[2])
+
+
+@compiled(forceinline=True)
+def _add_bend(rows: Any, a: Any, b: Any, slope: float, force: Any) -> None:
+    """Add the forces of three atoms, the arms between them, and the slope of an energy by their angle."""
+    i, j, k = rows
+    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
+    norm = math.sqrt(aa * bb)
+    cosine, sine = angle_of(a, b)
+    cosine, sine = cosine / norm, sine / norm
+    # the gradient of theta is that of its cosine = (r_i - r_j).(r_k - r_j) / norm over minus its sine
+    slope = -slope / max(sine, STRAIGHT)
+    (ax, ay, az), (bx, by, bz) = a, b
+    ix, iy, iz = bx / norm + cosine * ax / aa, by / norm + cosine * ay / aa, bz / norm + cosine * az / aa
+    kx, ky, kz = ax / norm + cosine * bx / bb, ay / norm + cosine * by / bb, az / norm + cosine * bz / bb
+    add_force(force, i, -slope * ix, -slope * iy, -slope * iz)
+    add_force(force, k, slope * kx, slope * ky, slope * kz)
+    add_force(force, j, slope * (ix - kx), slope * (iy - ky), slope * (iz - kz))
+
+
+@compiled(forceinline=True)
+def add_torque(rows: Any, arms: Any, slope: float, force: Any) -> None:
+    """Add the forces of four atoms, the arms between them, and the slope of an energy by their dihedral."""
+    (i, j, k, m), (a, b, c) = rows, arms
+    n, w = _cross(a, b), _cross(b, c)
+    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
     length = math.sqrt(bb)
-    cosine, sine = nx * mx + ny * my + nz * mz, length * (ax * mx + ay * my + az * mz)
     # where three atoms lie on a line the force is that of an angle a little off it
-    nn = max(nn, STRAIGHT * aa * bb)
-    mm = max(mx * mx + my * my + mz * mz, STRAIGHT * bb * (cx * cx + cy * cy + cz * cz) + 1e-15)
-    slope = scale * dihedral_form(form, p, cosine, sine)[1]
+    nn = max(_dot(n, n), STRAIGHT * aa * bb)
+    ww = max(_dot(w, w), STRAIGHT * bb * _dot(c, c) + 1e-15)
     # Blondel and Karplus, J. Comput. Chem. 17, 1132, 1996
-    gi, gm = -slope * length / nn, slope * length / mm
-    ab, cb = (ax * bx + ay * by + az * bz) / bb, (cx * bx + cy * by + cz * bz) / bb
-    ix, iy, iz = gi * nx, gi * ny, gi * nz
-    lx, ly, lz = gm * mx, gm * my, gm * mz
+    gi, gm = -slope * length / nn, slope * length / ww
+    ab, cb = _dot(a, b) / bb, _dot(c, b) / bb
+    ix, iy, iz = gi * n[0], gi * n[1], gi * n[2]
+    lx, ly, lz = gm * w[0], gm * w[1], gm * w[2]
     sx, sy, sz = -ab * ix + cb * lx, -ab * iy + cb * ly, -ab * iz + cb * lz
     add_force(force, i, -ix, -iy, -iz)
     add_force(force, m, -lx, -ly, -lz)
     add_force(force, j, ix - sx, iy - sy, iz - sz)
     add_force(force, k, lx + sx, ly + sy, lz + sz)
+
+
+# --- terms of several coordinates --------------------------------------------------------------------
+
+
+@compiled()
+def _other_term(form: int, p: Any, tables: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
+    """Energy of a term of several coordinates; adds its force times ``scale`` unless that is 0."""
+    if form == MAP:
+        return _map_term(p, tables, x, rows, scale, force)
+    if form == BENT_TORSION:
+        return _bent_torsion(p, x, rows, scale, force)
+    if form == PRODUCT:
+        return _product_term(p, x, rows, scale, force)
+    return _between_term(p, x, rows, scale, force)
+
+
+@compiled()
+def _map_term(p: Any, tables: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
+    i, j, k, m, n = rows
+    a, b, c, d = arm(x, i, j), arm(x, j, k), arm(x, k, m), arm(x, m, n)
+    cosine, sine = dihedral_of(a, b, c)
+    cosine_on, sine_on = dihedral_of(b, c, d)
+    found = grid_energy(p, tables, math.atan2(sine, cosine), math.atan2(sine_on, cosine_on))
+    if scale != 0.0:
+        add_torque((i, j, k, m), (a, b, c), scale * found[1], force)
+        add_torque((j, k, m, n), (b, c, d), scale * found[2], force)
+    return found[0]
+
+
+@compiled()
+def _bent_torsion(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
+    i, j, k, m, _ = rows
+    a, b, c = arm(x, i, j), arm(x, j, k), arm(x, k, m)
+    aa, bb, cc = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12, _dot(c, c) + 1e-12
+    ends = math.sqrt(aa * bb), math.sqrt(bb * cc)
+    (c1, s1), (c2, s2), (c3, s3) = angle_of(a, b), angle_of(b, c), dihedral_of(a, b, c)
+    c1, s1, c2, s2 = c1 / ends[0], s1 / ends[0], c2 / ends[1], s2 / ends[1]
+    norm = max(math.sqrt(c3 * c3 + s3 * s3), 1e-30)
+    c3, s3 = c3 / norm, s3 / norm
+    series = p[1] + c3 * (p[2] + c3 * (p[3] + c3 * (p[4] + c3 * p[5])))
+    slope = p[2] + c3 * (2.0 * p[3] + c3 * (3.0 * p[4] + c3 * 4.0 * p[5]))
+    bent = p[0] * (s1 * s2) ** 3
+    if scale != 0.0:
+        add_torque((i, j, k, m), (a, b, c), -scale * bent * slope * s3, force)
+        _add_bend((i, j, k), a, b, scale * 3.0 * p[0] * series * s1**2 * s2**3 * c1, force)
+        _add_bend((j, k, m), b, c, scale * 3.0 * p[0] * series * s1**3 * s2**2 * c2, force)
+    return bent * series
+
+
+@compiled()
+def _product_term(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
+    i, j, k, m, _ = rows
+    a, b = arm(x, i, j), arm(x, k, m)
+    r, s = max(math.sqrt(_dot(a, a)), 1e-9), max(math.sqrt(_dot(b, b)), 1e-9)
+    if scale != 0.0:
+        _add_pull(i, j, a, scale * p[0] * (s - p[2]) / r, force)
+        _add_pull(k, m, b, scale * p[0] * (r - p[1]) / s, force)
+    return p[0] * (r - p[1]) * (s - p[2])
+
+
+@compiled()
+def _between_term(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
+    i, j, k, m, _ = rows
+    a, b = arm(x, i, j), arm(x, k, m)
+    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
+    norm = math.sqrt(aa * bb)
+    n = _cross(a, b)
+    cosine, sine = _dot(a, b) / norm, math.sqrt(_dot(n, n)) / norm
+    argument = p[2] * (math.atan2(sine, cosine) - p[0])
+    if scale != 0.0:
+        slope = -scale * p[1] * p[2] * math.sin(argument) / max(sine, STRAIGHT)
+        for d in range(3):
+            one, other = (
+                slope * (b[d] / norm - cosine * a[d] / aa),
+                slope * (a[d] / norm - cosine * b[d] / bb),
+            )
+            force[i, d] += one
+            force[j, d] -= one
+            force[k, d] += other
+            force[m, d] -= other
+    return p[1] * (1.0 - math.cos(argument))

@@ -55,7 +55,7 @@ def _dihedrals(moltype: MoleculeType) -> tuple[BondedTerms, list[set[int]]]:
         and group.parameters.size
     )
     of: list[set[int]] = [set() for _ in range(moltype.n_atoms)]
-    for number, atoms in enumerate(terms.atoms.tolist()):
+    for number, atoms in enumerate(terms.atoms[:, :4].tolist()):
         for i in atoms:
             of[i].add(number)
     return terms, of
@@ -70,12 +70,13 @@ def _barrier(
     ends = [[first, *(n for n in graph[a] if n not in (first, b))] for first, a, b in ((i, j, k), (m, k, j))]
     place = {atom: n for n, atom in enumerate([j, k, *ends[0], *ends[1]])}
     touching = set().union(*(terms_of[n] for n in ends[0])) & set().union(*(terms_of[n] for n in ends[1]))
-    chosen = [t for t in sorted(touching) if all(n in place for n in terms.atoms[t].tolist())]
+    chosen = [t for t in sorted(touching) if all(n in place for n in terms.atoms[t, :4].tolist())]
     if not chosen:
         return None
-    atoms = np.array([[place[n] for n in terms.atoms[t].tolist()] for t in chosen], np.int64)
+    atoms = np.array([[*(place[n] for n in terms.atoms[t, :4].tolist()), -1] for t in chosen], np.int64)
     size = len(ends[0]), len(ends[1])
-    energy = _profile(terms.form[chosen], atoms, terms.parameters[chosen], _model(*size), 2 + size[0])
+    arrays = terms.form[chosen], atoms, terms.parameters[chosen], terms.tables
+    energy = _profile(*arrays, _model(*size), 2 + size[0])
     return _barrier_of(energy)
 
 
@@ -88,7 +89,7 @@ def _model(first: int, second: int) -> FloatArray:
 
 
 @compiled()
-def _profile(form: Any, atoms: Any, parameters: Any, model: Any, first: int) -> Any:
+def _profile(form: Any, atoms: Any, parameters: Any, tables: Any, model: Any, first: int) -> Any:
     """(STEPS,) energies, kJ/mol, with the atoms from ``first`` on turned about the bond, cis first."""
     energy, x = np.zeros(STEPS), model.copy()
     for step in range(STEPS):
@@ -96,7 +97,7 @@ def _profile(form: Any, atoms: Any, parameters: Any, model: Any, first: int) -> 
         for i in range(first, len(x)):
             x[i, 1], x[i, 2] = model[i, 1] * math.cos(angle), model[i, 1] * math.sin(angle)
         for t in range(len(form)):
-            energy[step] += term_energy(form[t], parameters[t], x, term_rows(atoms, t, 0))
+            energy[step] += term_energy(form[t], parameters[t], tables, x, term_rows(atoms, t, 0))
     return energy
 
 

@@ -19,8 +19,9 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.virtual_sites import NO_SITES, VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.forms import DISTANCE
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import DISTANCE, BondedTerms, add_term, soften, term_energy, term_rows
+from dbm_gmx.forcefield.terms import BondedTerms, add_term, soften, term_energy, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
@@ -97,7 +98,7 @@ class WindowArrays(NamedTuple):
         kJ/mol.
     free, driven
         Atoms that move, and those of them that are no virtual sites.
-    form, atoms, parameters
+    form, atoms, parameters, tables
         Terms with soft bonds, see :func:`~dbm_gmx.forcefield.terms.soften`.
     centres
         (c, 5) see :func:`~dbm_gmx.chemistry.stereo.stereo_elements`.
@@ -115,6 +116,7 @@ class WindowArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
     centres: Any
     weighed_start: Any
     weighed: Any
@@ -175,6 +177,7 @@ def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowA
         soft.form,
         soft.atoms,
         soft.parameters,
+        soft.tables,
         np.array(contents.centres, np.int64),
         weights.indptr.astype(np.int64),
         weights.indices.astype(np.int64),
@@ -194,7 +197,8 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
     force[:] = 0.0
     for t in range(len(arrays.form)):
         scale = 1.0 if arrays.form[t] == DISTANCE else weak
-        add_term(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0), scale, force)
+        rows = term_rows(arrays.atoms, t, 0)
+        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows, scale, force)
     for c in range(len(arrays.centres)):
         if window.chirality[c] != 0.0:
             add_chirality_restraint(x, arrays.centres[c], window.chirality[c], force)
@@ -208,7 +212,8 @@ def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
     energy = 0.0
     for t in range(len(arrays.form)):
-        energy += term_energy(arrays.form[t], arrays.parameters[t], x, term_rows(arrays.atoms, t, 0))
+        rows = term_rows(arrays.atoms, t, 0)
+        energy += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows)
     for b in range(len(window.beads)):
         dx, dy, dz = bead_offset(arrays, b, x, 0, window.beads[b])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)

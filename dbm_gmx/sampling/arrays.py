@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
-from dbm_gmx.forcefield.terms import soften
+from dbm_gmx.forcefield.terms import ATOMS, PARAMETERS, moved_tables, soften
 from dbm_gmx.sampling.moves import ANNEALING, TRANSLATION, Block, Move, make_blocks
 from dbm_gmx.sampling.neighbours import NeighbourList
 
@@ -98,12 +98,13 @@ class MoleculeArrays(NamedTuple):
 
 
 class TermArrays(NamedTuple):
-    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
+    """Terms of each molecule type, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`; tables are of all."""
 
     term_start: Any
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
 
 
 class SpecialArrays(NamedTuple):
@@ -484,8 +485,10 @@ def _system_arrays(
 
 
 def _term_arrays(lists: _Lists, form: str, parameters: str) -> TermArrays:
-    values = lists.array(parameters, np.float64, 6)
-    return TermArrays(lists.start("form"), lists.array(form), lists.array("atoms", width=4), values)
+    values, atoms = lists.array(parameters, np.float64, PARAMETERS), lists.array("atoms", width=ATOMS)
+    return TermArrays(
+        lists.start("form"), lists.array(form), atoms, values, lists.array("tables", np.float64)
+    )
 
 
 def _special_arrays(lists: _Lists) -> SpecialArrays:
@@ -573,10 +576,12 @@ def _move_arrays(lists: _Lists) -> MoveArrays:
 
 
 def _add_moltype(lists: _Lists, molecule: MoleculeHamiltonian) -> None:
-    soft = soften(molecule.terms)
-    lists.add("form", molecule.terms.form.tolist())
-    lists.add("atoms", molecule.terms.atoms.tolist())
-    lists.add("parameters", molecule.terms.parameters.tolist())
+    terms = moved_tables(molecule.terms, lists.length("tables"))
+    soft = soften(terms)
+    lists.add("form", terms.form.tolist())
+    lists.add("atoms", terms.atoms.tolist())
+    lists.add("parameters", terms.parameters.tolist())
+    lists.add("tables", terms.tables.tolist())
     lists.add("soft_form", soft.form.tolist())
     lists.add("soft_parameters", soft.parameters.tolist())
     lists.add("special", molecule.special.tolist())

@@ -36,7 +36,7 @@ from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
-from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
+from dbm_gmx.forcefield.terms import ATOMS, BondedTerms, chosen_terms, term_energy, term_rows
 from dbm_gmx.sampling.annealing import (
     Contents,
     Window,
@@ -103,7 +103,8 @@ class Piece:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal for pieces with the same conformers."""
-        terms = (self.terms.form, self.terms.atoms, self.terms.parameters)
+        of = self.terms
+        terms = (of.form, of.atoms, of.parameters, of.tables)
         arrays = (*terms, self.pairs, self.pair_parameters, self.bonds, self.centres, *self.virtual)
         return (len(self.names), *(a.tobytes() for a in arrays))
 
@@ -133,11 +134,7 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     bonds = sorted({(row[min(pair)], row[max(pair)]) for pair in pairs_of})
     return Piece(
         tuple(names[i] for i in row),
-        BondedTerms(
-            molecule.terms.form[inside],
-            np.array(rows, np.int64).reshape(-1, 4),
-            molecule.terms.parameters[inside],
-        ),
+        chosen_terms(molecule.terms, inside, np.array(rows, np.int64).reshape(-1, ATOMS)),
         np.array([(row[i], row[j]) for i, j in pairs], np.int64).reshape(-1, 2)[acting],
         parameters[acting],
         np.array(bonds, np.int64).reshape(-1, 2),
@@ -361,7 +358,7 @@ class PieceArrays(NamedTuple):
     ----------
     kt
         kJ/mol.
-    form, atoms, parameters
+    form, atoms, parameters, tables
         Terms.
     start, terms
         Terms of each atom.
@@ -381,6 +378,7 @@ class PieceArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
     start: Any
     terms: Any
     c6: Any
@@ -409,6 +407,7 @@ def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceA
         piece.terms.form,
         piece.terms.atoms,
         piece.terms.parameters,
+        piece.terms.tables,
         np.cumsum([0, *map(len, rows)]),
         np.concatenate([np.zeros(0, np.int64), *rows]),
         coefficients[0],
@@ -427,7 +426,8 @@ def _whole_energy(x: Any, piece: Any) -> float:
     """Energy of all terms and pairs."""
     energy = 0.0
     for t in range(len(piece.form)):
-        energy += term_energy(piece.form[t], piece.parameters[t], x, term_rows(piece.atoms, t, 0))
+        rows = term_rows(piece.atoms, t, 0)
+        energy += term_energy(piece.form[t], piece.parameters[t], piece.tables, x, rows)
     for i in range(len(x)):
         energy += 0.5 * _pairs_energy(i, x, piece)
     return energy
@@ -441,7 +441,8 @@ def _atom_energy(i: int, x: Any, piece: Any) -> float:
     energy = 0.0
     for n in range(piece.start[i], piece.start[i + 1]):
         t = piece.terms[n]
-        energy += term_energy(piece.form[t], piece.parameters[t], x, term_rows(piece.atoms, t, 0))
+        rows = term_rows(piece.atoms, t, 0)
+        energy += term_energy(piece.form[t], piece.parameters[t], piece.tables, x, rows)
     return energy + _pairs_energy(i, x, piece)
 
 

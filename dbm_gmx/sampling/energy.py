@@ -46,6 +46,7 @@ class EnergyArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
     special_start: Any
     special: Any
     special_parameters: Any
@@ -77,9 +78,8 @@ def _full_energy(place: Any, arrays: Any) -> Any:
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
         for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-            total[0] += term_energy(
-                arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, first)
-            )
+            rows = term_rows(arrays.atoms, t, first)
+            total[0] += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, positions, rows)
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
             usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)

@@ -35,7 +35,6 @@ from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.virtual_sites import (
     VirtualSites,
     made_of,
-    real_atoms,
     real_graph,
     touched_sites,
     virtual_sites,
@@ -127,7 +126,7 @@ def make_blocks(
     graph = real_graph(moltype)
     held = {frozenset(pair) for pair in (moltype.bonds if fixed is None else fixed).tolist()}
     found = [_fragment_block(graph, fragment, held) for fragment in fragments]
-    found += _branches(real_atoms(moltype), fragments)
+    found += _branches(graph, fragments)
     found += _crankshafts(graph, fragments)
     found += _wholes(graph, fragments, turning=beads == 1)
     found += _windows(fragments)
@@ -177,19 +176,21 @@ def _fragment_block(graph: nx.Graph, fragment: Fragment, held: set[frozenset[int
     return Block(first, tuple(moves))
 
 
-def _branches(atoms: IntArray, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
+def _branches(graph: nx.Graph, fragments: tuple[Fragment, ...]) -> Iterator[Block]:
     """Small ends of a molecule, of several fragments, about the bond that holds them."""
     sizes = branch_sizes(fragments)
+    part_of = {i: part for part in map(_rows, nx.connected_components(graph)) for i in part.tolist()}
     for number, fragment in enumerate(fragments):
         if fragment.parent < 0:
             continue
         outer, inner = fragment.joint
+        part = part_of[inner]
         # put together only where there is little of it
         if len(fragment.own) < sizes[number] <= LARGEST:
             below = branch(fragments, number)
             yield from _about(below[below != inner], (outer, inner), inner)
-        if len(fragments[fragment.parent].own) < len(atoms) - sizes[number] <= LARGEST:
-            above = np.setdiff1d(atoms, branch(fragments, number))
+        if len(fragments[fragment.parent].own) < len(part) - sizes[number] <= LARGEST:
+            above = np.setdiff1d(part, branch(fragments, number))
             yield from _about(above[above != outer], (inner, outer), outer)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
 from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.forms import DISTANCE
 from dbm_gmx.forcefield.nonbonded import (
     acts_at_all,
     clamped,
@@ -37,7 +38,7 @@ from dbm_gmx.forcefield.nonbonded import (
     usual_pair,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import DISTANCE, add_force, add_term, term_rows
+from dbm_gmx.forcefield.terms import add_force, add_term, term_rows
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
@@ -99,6 +100,7 @@ class PackingArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
     special_start: Any
     special: Any
     special_parameters: Any
@@ -513,7 +515,7 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: 
     for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
         rows = term_rows(arrays.atoms, t, first)
         share = 1.0 if arrays.form[t] == DISTANCE else cores.weak
-        add_term(arrays.form[t], arrays.parameters[t], x, rows, share, force)
+        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows, share, force)
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
         if not acts_at_all(arrays.special_parameters[s]):
             continue

@@ -7,8 +7,8 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, made_of, reach_of_site, real_graph, virtual_sites
+from dbm_gmx.forcefield.forms import CUBIC, DISTANCE, FENE, MORSE, QUARTIC
 from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
-from dbm_gmx.forcefield.terms import DISTANCE, QUARTIC
 from dbm_gmx.sampling.arrays import Arrays
 
 UNKNOWN_BOND = 0.2
@@ -33,7 +33,7 @@ def bond_lengths(molecule: MoleculeHamiltonian) -> tuple[IntArray, FloatArray]:
     known = {
         frozenset((int(i), int(j))): float(p[0])
         for form, (i, j, *_), p in zip(terms.form, terms.atoms, terms.parameters, strict=True)
-        if form in (DISTANCE, QUARTIC)
+        if form in (DISTANCE, QUARTIC, MORSE, CUBIC, FENE)  # FENE: the longest
     }
     bonds = [(int(i), int(j)) for i, j in real_graph(molecule.moltype).edges]
     lengths = [known.get(frozenset(bond), UNKNOWN_BOND) for bond in bonds]

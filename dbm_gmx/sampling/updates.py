@@ -33,6 +33,7 @@ class SweepArrays(NamedTuple):
     form: Any
     atoms: Any
     parameters: Any
+    tables: Any
     block_start: Any
     known_start: Any
     known: Any
@@ -153,9 +154,8 @@ def inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     total = 0.0
     for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
         t = arrays.changed[q]
-        total += term_energy(
-            arrays.form[t], arrays.parameters[t], positions, term_rows(arrays.atoms, t, first)
-        )
+        rows = term_rows(arrays.atoms, t, first)
+        total += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, positions, rows)
     for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
         i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]

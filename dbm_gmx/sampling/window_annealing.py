@@ -25,6 +25,7 @@ import numpy as np
 from dbm_gmx.chemistry.stereo import stereo_volume
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
 from dbm_gmx.forcefield.nonbonded import (
     acts_at_all,
     clamped,
@@ -35,7 +36,7 @@ from dbm_gmx.forcefield.nonbonded import (
     special_pair,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import ANGLE, COSINE, DISTANCE, HARMONIC, QUARTIC, add_force, add_term
+from dbm_gmx.forcefield.terms import add_force, add_term
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
 from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
@@ -87,7 +88,7 @@ class Window(NamedTuple):
     bonds, square
         (b, 2), (b,) bonds that keep their length, and its square, nm^2.
     term, rows, strength
-        (t,) numbers of terms, their atoms (t, 4), and whether they are held or get weaker.
+        (t,) numbers of terms, their atoms (t, 5), and whether they are held or get weaker.
     own
         (3, free, n) c6, c12, qq of pairs within the window.
     around, c6, c12
@@ -198,7 +199,7 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
     terms = arrays.changed_start[move + 1] - arrays.changed_start[move]
     pairs = arrays.pair_start[move + 1] - arrays.pair_start[move]
     sites, made = _size_of_sites(arrays, move)
-    atoms = np.empty(free + 2 * ties + 4 * terms + pairs + made, np.int64)
+    atoms = np.empty(free + 2 * ties + 5 * terms + pairs + made, np.int64)
     atoms[:free] = arrays.moved[begin:end]
     count, bonds, degree = free, np.empty((ties, 2), np.int64), np.zeros(len(atoms), np.int64)
     for b in range(ties):
@@ -207,11 +208,11 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
             count = max(count, row + 1)
             bonds[b, s] = row
             degree[row] += 1 if row < free else 2  # whatever hangs on those that stand still
-    term, rows = np.empty(terms, np.int64), np.zeros((terms, 4), np.int64)
+    term, rows = np.empty(terms, np.int64), np.zeros((terms, 5), np.int64)
     strength, kept = np.empty(terms, np.int64), 0
     for q in range(terms):
         t = arrays.changed[arrays.changed_start[move] + q]
-        for k in range(4):
+        for k in range(5):
             if arrays.atoms[t, k] >= 0:
                 rows[kept, k] = _row_of(atoms, count, arrays.atoms[t, k])
                 count = max(count, rows[kept, k] + 1)
@@ -288,7 +289,7 @@ def _virtual_of(arrays: Any, move: int, first: int, atoms: Any, count: int) -> A
 @compiled(forceinline=True)
 def _is_tied(bonds: Any, form: int, rows: Any) -> bool:
     """Whether a term is of a bond whose length is kept."""
-    if form not in (DISTANCE, QUARTIC):
+    if form >= ANGLES:
         return False
     for b in range(len(bonds)):
         if (bonds[b, 0] == rows[0] and bonds[b, 1] == rows[1]) or (
@@ -304,9 +305,9 @@ def _strength(form: int, rows: Any, degree: Any) -> int:
 
     What need not be weakened makes no work.
     """
-    if form in (DISTANCE, QUARTIC, HARMONIC):
+    if form < ANGLES or form == HARMONIC:
         return HELD
-    if form in (ANGLE, COSINE) and (degree[rows[0]] < 2 or degree[rows[2]] < 2):
+    if form < DIHEDRALS and (degree[rows[0]] < 2 or degree[rows[2]] < 2):
         return HELD
     return TORSION
 
@@ -459,8 +460,9 @@ def _forces(arrays: Any, window: Any) -> None:
     force[:, :free] = 0.0
     for q in range(len(window.term)):
         t, rows = window.term[q], window.rows[q]
-        four = rows[0], rows[1], rows[2], rows[3]
-        add_term(arrays.form[t], arrays.parameters[t], x, four, 1.0, force[window.strength[q]])
+        five = rows[0], rows[1], rows[2], rows[3], rows[4]
+        into = force[window.strength[q]]
+        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, five, 1.0, into)
     places = x.T.astype(np.float32)
     limit, charged = np.float32(CUTOFF * CUTOFF), arrays.constants.charged
     for q in range(free):

@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.stereo import stereo_elements
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.virtual_sites import inner_sites, made_of, some_sites, touched_sites, virtual_sites
 from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
-from dbm_gmx.forcefield.terms import BondedTerms
+from dbm_gmx.forcefield.terms import chosen_terms
 from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
 from dbm_gmx.sampling.conformers import Piece, piece_atoms
 
@@ -219,7 +219,7 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
         shape=(len(beads), len(atoms)),
     )
     local = [np.where(table < 0, table, np.searchsorted(atoms, table)) for table in rows]
-    bonded = BondedTerms(molecule.terms.form[terms], local[0], molecule.terms.parameters[terms])
+    bonded = chosen_terms(molecule.terms, terms, local[0])
     virtual = some_sites(sites, built, atoms)
     contents = Contents(bonded, local[1], inside, local[2], molecule.special_parameters[pairs], virtual)
     arrays = make_window_arrays(contents, np.searchsorted(atoms, free), cutter.kt)
