@@ -55,6 +55,7 @@ def save_model(model: Model, path: str | Path) -> None:
             "format": FORMAT,
             "grid": asdict(model.grid),
             "channels": model.channels.plain(),
+            "bond_counts": model.channels.bond_counts,
             "shape": asdict(model.shape),
             "provenance": dict(model.provenance),
             "amplitude": list(model.amplitude),
@@ -100,7 +101,10 @@ def load_model(name: str | Path = MODEL) -> Model:
     try:
         model = Model(
             grid=Grid(**plain["grid"]),
-            channels=channels_from_plain(plain["channels"], path=path),
+            # files made before this was a choice do not have it
+            channels=channels_from_plain(
+                plain["channels"], bond_counts=bool(plain.get("bond_counts")), path=path
+            ),
             shape=Shape(**plain["shape"]),
             state={key: value.float() for key, value in plain["state"].items()},
             provenance=plain["provenance"],
@@ -130,7 +134,7 @@ def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> 
             + ", ".join(model.channels.names),
             path=channels,
         )
-    return replace(model, channels=override)
+    return replace(model, channels=replace(override, bond_counts=model.channels.bond_counts))
 
 
 def describe_models(folder: Path | None = None) -> list[str]:
