@@ -252,6 +252,9 @@ class Settings:
     orientations
         Orientations of the local frame the network tries at most for each bead: more than one where the
         energy is an outlier for beads of its type.
+    guided
+        Whether what the force field and the beads say of the place of an atom guides the network's draws;
+        else they are as they come, as in the paper.
     seed
         Of all random numbers, together with the index of the frame and of the sample.
     batch
@@ -269,6 +272,7 @@ class Settings:
     memory_file: Path | None = None
     samples: int = 1
     orientations: int = 1
+    guided: bool = True
     seed: int = 1
     batch: int = 1024
 
