@@ -152,7 +152,7 @@ def follow(
     noise
         (b, :attr:`Guide.noise`) standard normal.
     width
-        Factor of all widths .
+        Factor of all widths; atoms that overlap repel as ever.
     near
         Atoms near each other, all of which are there: then atoms follow the guide from where they are.
 
@@ -170,10 +170,11 @@ def follow(
     position = drawn
     trust, rounds = (TRUST, ROUNDS) if near is None else (STAY, FEWER_ROUNDS)
     own = torch.eye(3, device=drawn.device) / trust**2
+    weights = (*[1 / width] * 4, 1.0)
     for _ in range(rounds):
         found = [part(position) for part in parts]
-        residual = torch.cat([f.residual for f in found], 1) / width
-        gradient = torch.cat([f.gradient for f in found], 1) / width
+        residual = torch.cat([f.residual * w for f, w in zip(found, weights, strict=True)], 1)
+        gradient = torch.cat([f.gradient * w for f, w in zip(found, weights, strict=True)], 1)
         slope = (gradient.transpose(1, 2) @ residual[..., None])[..., 0] + (position - drawn) / trust**2
         move = -torch.linalg.solve(gradient.transpose(1, 2) @ gradient + own, slope)
         length = move.norm(dim=1, keepdim=True)

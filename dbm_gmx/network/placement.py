@@ -34,7 +34,7 @@ HELD = (
     2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
 )
 
-SETTLING = 5
+SETTLING = 10
 """Passes in which atoms follow the guide alone, after each sweep of the network."""
 SOFTEST = 3
 """Halvings: the guide is so much wider in early sweeps, so that atoms can pass each other."""
