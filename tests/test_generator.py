@@ -23,8 +23,8 @@ from dbm_gmx.network.model import (
     build_generator,
     find_model,
     load_model,
-    read_model,
     network_generator,
+    read_model,
     save_model,
 )
 from dbm_gmx.network.voxels import Grid
