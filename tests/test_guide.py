@@ -70,6 +70,7 @@ def squares(guide: Guide, scene: Scene, targets: Targets) -> dict[str, module.Pa
     return {
         "distances": module._distances(guide, scene, targets, noise),
         "flat": module._flat_groups(guide, scene, targets, noise),
+        "torsions": module._torsions(guide, scene, targets, noise),
         "hands": module._hands(guide, scene, targets),
         "centres": module._centres(guide, scene, targets, noise),
         "overlaps": module._overlaps(guide, scene, targets, None),
@@ -151,7 +152,7 @@ def test_what_nothing_holds_stays_where_the_network_drew_it(cumene: Example) -> 
     guide, scene = guide_of(cumene), cumene.scene()
     atom = torch.tensor([0])
     far = scene.beads[scene.arrays.owner[atom]] + torch.tensor([[0.0, 0.0, 40.0]])
-    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0, hand=guide.hand * 0)
+    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0, turn=guide.turn * 0)
     alone = replace(alone, centres=alone.centres._replace(share=alone.centres.share * 0))
     assert torch.allclose(follow(alone, scene, make_targets(atom, ALL_KNOWN), far, quiet(guide, atom)), far)
 
@@ -199,7 +200,7 @@ def test_overlapping_atoms_are_pushed_apart(cumene: Example) -> None:
     others = scene.arrays.molecule > 0
     apart = (scene.positions[0] - scene.positions[0, 0]).norm(dim=1)
     stranger = int(torch.where(others, apart, torch.inf).argmin())
-    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0)
+    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0, turn=guide.turn * 0)
     alone = replace(alone, centres=alone.centres._replace(share=alone.centres.share * 0))
     here = scene.positions[0, [stranger]]
     here = here + 0.15 * (scene.positions[0, [0]] - here) / apart[stranger]

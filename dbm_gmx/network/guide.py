@@ -29,7 +29,7 @@ from dbm_gmx.network.voxels import Grid
 
 TRUST = 0.03
 """nm, how far the network's draws are taken to be off."""
-STAY = 0.1
+STAY = 0.03
 """nm, how far atoms may go in a step without the network."""
 ROUNDS, FEWER_ROUNDS = 6, 3
 """Of Gauss and Newton's method."""
@@ -43,6 +43,8 @@ RADIUS = 0.01
 """nm, width of the distance from the centre of a bead, in growth."""
 LOOSE = 0.05
 """nm, how far atoms that are missing may be from where they are taken to be."""
+STEEPEST = 0.5
+"""Of the root of a torsion in one degree; more is the way to another basin."""
 NEAR = 0.45
 """nm, atoms nearer than this may come to overlap in a few steps."""
 
@@ -92,6 +94,9 @@ class Guide:
     flat, flat_width
         (rows, f, 3) atoms that lie in a plane with it, as offsets (0: none); standard deviation of
         the volume of the four, nm^3.
+    turn, curve, curves
+        (rows, t, 3) other atoms of torsions, as offsets (0: none); (rows, t, 2) row of the curve, and whether
+        the atom is an inner one; (curves, 360) signed root of twice the energy over kT, from -180 degrees.
     hand, least
         (atoms of a frame, h, 3) atoms at a stereocentre with it, in an order that should give a positive
         volume, as offsets (0: none); (atoms of a frame, h) that volume if regular, nm^3.
@@ -114,6 +119,9 @@ class Guide:
     width: Tensor
     flat: Tensor
     flat_width: Tensor
+    turn: Tensor
+    curve: Tensor
+    curves: Tensor
     hand: Tensor
     least: Tensor
     centres: Centres
@@ -128,7 +136,7 @@ class Guide:
     @property
     def noise(self) -> int:
         """Random numbers for each atom."""
-        return self.step.shape[1] + self.flat.shape[1] + 3 * self.centres.bead.shape[1]
+        return self.step.shape[1] + self.flat.shape[1] + self.turn.shape[1] + 3 * self.centres.bead.shape[1]
 
 
 def follow(
@@ -163,6 +171,7 @@ def follow(
     parts = [
         _distances(guide, scene, targets, noise),
         _flat_groups(guide, scene, targets, noise),
+        _torsions(guide, scene, targets, noise),
         _hands(guide, scene, targets),
         _centres(guide, scene, targets, noise),
         _overlaps(guide, scene, targets, near),
@@ -170,7 +179,7 @@ def follow(
     position = drawn
     trust, rounds = (TRUST, ROUNDS) if near is None else (STAY, FEWER_ROUNDS)
     own = torch.eye(3, device=drawn.device) / trust**2
-    weights = (*[1 / width] * 4, 1.0)
+    weights = (*[1 / width] * 5, 1.0)
     for _ in range(rounds):
         found = [part(position) for part in parts]
         residual = torch.cat([f.residual * w for f, w in zip(found, weights, strict=True)], 1)
@@ -240,6 +249,43 @@ def _plane(points: Tensor) -> tuple[Tensor, Tensor]:
     return torch.linalg.cross(b - a, c - a), a
 
 
+def _torsions(guide: Guide, scene: Scene, targets: Targets, noise: Tensor) -> Part:
+    row = scene.arrays.row[targets.atom]
+    points, known = _others(scene, targets, guide.turn[row])
+    curve, inner = guide.curve[row].unbind(2)
+    weight = known.all(2).float()
+    first = guide.step.shape[1] + guide.flat.shape[1]
+    drawn = weight * noise[:, first : first + curve.shape[1]]
+    a, b, c = points.unbind(2)
+    swap = (inner > 0)[..., None]
+
+    def part(position: Tensor) -> Squares:
+        here = position[:, None].expand_as(a)
+        i, j = torch.where(swap, a, here), torch.where(swap, here, a)
+        one, axis, two = j - i, b - j, c - b
+        left, right = torch.linalg.cross(one, axis), torch.linalg.cross(axis, two)
+        length = axis.norm(dim=2, keepdim=True).clamp(min=1e-3)
+        angle = torch.atan2(length[..., 0] * (one * right).sum(2), (left * right).sum(2))
+        of_i = -length / left.square().sum(2, keepdim=True).clamp(min=1e-8) * left
+        of_m = length / right.square().sum(2, keepdim=True).clamp(min=1e-8) * right
+        along = [(v * axis).sum(2, keepdim=True) / length**2 for v in (one, two)]
+        gradient = torch.where(swap, -(1 + along[0]) * of_i + along[1] * of_m, of_i)
+        value, slope = _look_up(guide.curves, curve, angle)
+        return Squares(weight * value - drawn, (weight * slope)[..., None] * gradient)
+
+    return part
+
+
+def _look_up(curves: Tensor, row: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """Values and slopes (per radian) of curves at angles; all (b, t)."""
+    bins = curves.shape[1]
+    place = torch.remainder(angle * (bins / (2 * torch.pi)) + bins / 2, bins)
+    low = place.floor().long().clamp(max=bins - 1)
+    start, end = curves[row, low], curves[row, (low + 1) % bins]
+    rise = torch.where((end - start).abs() < STEEPEST, end - start, 0.0)  # no slope from basin to basin
+    return start + rise * (place - low), rise * (bins / (2 * torch.pi))
+
+
 def _hands(guide: Guide, scene: Scene, targets: Targets) -> Part:
     one = targets.atom % len(guide.hand)
     points, known = _others(scene, targets, guide.hand[one])
@@ -277,7 +323,7 @@ def _centres(guide: Guide, scene: Scene, targets: Targets, noise: Tensor) -> Par
     constant = torch.where(growing[..., None], known, known + follows) - target
     total = torch.where(growing, own + absent, table.share)
     weighted = (table.share > 0) / torch.hypot(absent * LOOSE, torch.full_like(absent, guide.spread))
-    first = guide.step.shape[1] + guide.flat.shape[1]
+    first = guide.noise - 3 * table.bead.shape[1]
     drawn = noise[:, first:].reshape(len(atom), -1, 3) * (table.share > 0)[..., None]
     slope = (weighted * total)[..., None, None] * torch.eye(3, device=atom.device)
     away = (growing & (table.radius >= 0)) / RADIUS

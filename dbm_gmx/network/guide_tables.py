@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.mapping import Mapping, Match
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -79,6 +79,8 @@ class MoleculeTables(NamedTuple):
         Atoms that it does not repel, itself among them.
     quads
         Of the molecule: each stereocentre with three of its neighbours, and the volume if regular.
+    torsions
+        Of the molecule: see :func:`torsions`.
     """
 
     distances: list[list[tuple[float, ...]]]
@@ -86,6 +88,7 @@ class MoleculeTables(NamedTuple):
     centres: list[list[Share]]
     excluded: list[list[int]]
     quads: list[Quad]
+    torsions: list[tuple[tuple[int, int, int, int], FloatArray]]
 
 
 def make_guide(
@@ -114,6 +117,7 @@ def make_guide(
     }
     distances = _padded([row for table in tables.values() for row in table.distances], 3)
     flat = _padded([row for table in tables.values() for row in table.flat], 4)
+    turn, curves = _torsions_by_atom(matches, tables)
     hand = _hands_by_atom(system, chirality, {name: table.quads for name, table in tables.items()})
     excluded = [row for table in tables.values() for row in table.excluded]
     sigma, strength = _repulsion(nonbonded, kt)
@@ -132,6 +136,9 @@ def make_guide(
         width=tensor(np.where(distances[..., 2] > 0, distances[..., 2], 1.0)),
         flat=tensor(flat[..., :3].astype(np.int64)),
         flat_width=tensor(np.where(flat[..., 3] > 0, flat[..., 3], 1.0)),
+        turn=tensor(turn[..., :3].astype(np.int64)),
+        curve=tensor(turn[..., 3:].astype(np.int64)),
+        curves=tensor(curves),
         hand=tensor(hand[..., :3].astype(np.int64)),
         least=tensor(hand[..., 3]),
         centres=Centres(*map(tensor, _centres([row for table in tables.values() for row in table.centres]))),
@@ -159,6 +166,7 @@ def _tables(moltype: MoleculeType, mapping: Mapping, constraints: str, kt: float
         list(_centres_by_atom(moltype, mapping, pairs)),
         excluded,
         list(_quads(moltype, pairs)),
+        torsions(moltype, pairs, kt),
     )
 
 
@@ -169,6 +177,28 @@ def _repulsion(nonbonded: NonBonded, kt: float) -> tuple[FloatArray, FloatArray]
     c6, c12 = np.where(there, c6, 1.0), np.where(there, c12, 1.0)
     sigma, strength = (c12 / c6) ** (1 / 6), np.sqrt(2 * c6**2 / c12 / kt)
     return np.where(there, sigma, 0.0), np.where(there, strength, 0.0)
+
+
+def _torsions_by_atom(
+    matches: dict[str, Match], tables: dict[str, MoleculeTables]
+) -> tuple[FloatArray, FloatArray]:
+    """(rows, t, 5) three atoms of a torsion with each; the curve, and whether it is an inner one."""
+    rows: list[list[tuple[float, ...]]] = []
+    curves: dict[bytes, int] = {}
+    values = []
+    for name, table in tables.items():
+        own: list[list[tuple[float, ...]]] = [[] for _ in range(matches[name].moltype.n_atoms)]
+        for quad, curve in table.torsions:
+            key = curve.tobytes()
+            if key not in curves:
+                curves[key] = len(values)
+                values.append(curve)
+            # a torsion read backwards is the same angle
+            for i, j, k, m in (quad, quad[::-1]):
+                own[i].append((j - i, k - i, m - i, curves[key], 0))
+                own[j].append((i - j, k - j, m - j, curves[key], 1))
+        rows += own
+    return _padded(rows, 5), np.array(values or [np.zeros_like(TURN)])
 
 
 def _centres(rows: Sequence[Sequence[Share]]) -> tuple[FloatArray | IntArray, ...]:
@@ -252,30 +282,99 @@ def _moments(x: FloatArray, energy: FloatArray, states: FloatArray, kt: float) -
 
 def flat_groups(moltype: MoleculeType, pairs: Pairs, kt: float) -> list[Quad]:
     """Four atoms that dihedrals or impropers hold in a plane, and the standard deviation of their volume."""
-    curves: dict[tuple[int, ...], list[tuple[Terms, FloatArray]]] = defaultdict(list)
-    for terms in energy_terms(moltype):
-        if terms.directive == "dihedrals":
-            for atoms, parameters in zip(terms.atoms.tolist(), terms.parameters, strict=True):
-                curves[min(tuple(atoms), tuple(atoms[::-1]))].append((terms, parameters))
-    x = np.radians(np.arange(-180.0, 180.0, 1.0))
-    folded = np.remainder(x + np.pi / 2, np.pi) - np.pi / 2
-    points = np.zeros((len(x), 4, 3))
+    found: list[Quad] = []
+    for (i, j, k, m), energy in _curves(moltype).items():
+        spread = _spread_about_flat(energy, kt)
+        heights = _height(pairs, i, j, k), _height(pairs, m, j, k)
+        if spread < FLAT and all(heights):
+            axis = pairs[min(j, k), max(j, k)][0]
+            found.append(((i, j, k, m), axis * heights[0] * heights[1] * math.sin(spread)))
+    return found
+
+
+TURN = np.radians(np.arange(-180.0, 180.0, 1.0))
+"""Dihedral angles at which torsions are tabulated."""
+
+
+def _curves(moltype: MoleculeType) -> dict[tuple[int, int, int, int], FloatArray]:
+    """Energies of all dihedrals on the same four atoms, kJ/mol, at the angles :data:`TURN`."""
+    points = np.zeros((len(TURN), 4, 3))
     points[:, 0] = [1, 0, 0]
     points[:, 2] = [0, 0, 1]
-    points[:, 3] = np.stack([np.cos(x), np.sin(x), np.ones_like(x)], 1)
-    memory: dict[tuple[object, ...], float] = {}
-    found: list[Quad] = []
-    for (i, j, k, m), members in curves.items():
-        key = tuple((t.function, *p.tolist()) for t, p in members)
+    points[:, 3] = np.stack([np.cos(TURN), np.sin(TURN), np.ones_like(TURN)], 1)
+    memory: dict[tuple[object, ...], FloatArray] = {}
+    curves: dict[tuple[int, int, int, int], FloatArray] = {}
+    for terms in energy_terms(moltype):
+        if terms.directive == "dihedrals":
+            for (i, j, k, m), parameters in zip(terms.atoms.tolist(), terms.parameters, strict=True):
+                key = (terms.function, *parameters.tolist())
+                if key not in memory:
+                    memory[key] = _energies(terms, parameters, points)
+                quad = min((i, j, k, m), (m, k, j, i))
+                curves[quad] = curves.get(quad, np.zeros_like(TURN)) + memory[key]
+    return curves
+
+
+def _spread_about_flat(energy: FloatArray, kt: float) -> float:
+    """How far a torsion is off 0 or 180 degrees, rms, radian."""
+    folded = np.remainder(TURN + np.pi / 2, np.pi) - np.pi / 2
+    weight = np.exp((energy.min() - energy) / kt)
+    return math.sqrt(float(weight @ folded**2 / weight.sum()))
+
+
+def torsions(
+    moltype: MoleculeType, pairs: Pairs, kt: float
+) -> list[tuple[tuple[int, int, int, int], FloatArray]]:
+    """Torsions that turn, and the square roots of twice their energy over kT.
+
+    The root of a curve has the sign of its slope, and is 0 in each of the minima: a torsion is held in
+    the basin where it is, as wide as it should be.  With it go the pairs that are its ends.
+    """
+    ends: dict[tuple[int, int], list[tuple[Terms, FloatArray]]] = defaultdict(list)
+    for terms in energy_terms(moltype):
+        if terms.directive == "pairs":
+            for (i, j), parameters in zip(terms.atoms.tolist(), terms.parameters, strict=True):
+                ends[min(i, j), max(i, j)].append((terms, parameters))
+    found, memory = [], {}
+    for (i, j, k, m), energy in _curves(moltype).items():
+        spans = [(min(p), max(p)) for p in ((i, j), (j, k), (k, m), (i, k), (j, m))]
+        bonded = all(moltype.graph.has_edge(*p) for p in spans[:3])
+        if not bonded or _spread_about_flat(energy, kt) < FLAT or any(p not in pairs for p in spans):
+            continue
+        sides = tuple(pairs[p][0] for p in spans)
+        members = ends.get((min(i, m), max(i, m)), [])
+        key = (energy.tobytes(), sides, tuple((t.function, *p.tolist()) for t, p in members))
         if key not in memory:
-            energy = sum((_energies(t, p, points) for t, p in members), np.zeros_like(x))
-            weight = np.exp((energy.min() - energy) / kt)
-            memory[key] = math.sqrt(float(weight @ folded**2 / weight.sum()))
-        heights = _height(pairs, i, j, k), _height(pairs, m, j, k)
-        if memory[key] < FLAT and all(heights):
-            axis = pairs[min(j, k), max(j, k)][0]
-            found.append(((i, j, k, m), axis * heights[0] * heights[1] * math.sin(memory[key])))
+            points = np.zeros((len(TURN), 2, 3))
+            points[:, 1, 0] = _apart(sides)
+            memory[key] = _root(energy + sum(_energies(t, p, points) for t, p in members), kt)
+        found.append(((i, j, k, m), memory[key]))
     return found
+
+
+def _apart(sides: tuple[float, ...]) -> FloatArray:
+    """Distances of the ends of a torsion (nm) at :data:`TURN`; sides i-j, j-k, k-m, i-k, j-m."""
+    left, axis, right, over, under = sides
+    x = (left**2 + axis**2 - over**2) / (2 * axis)
+    z = axis - (right**2 + axis**2 - under**2) / (2 * axis)
+    a, b = math.sqrt(max(left**2 - x**2, 0.0)), math.sqrt(max(right**2 - (axis - z) ** 2, 0.0))
+    return np.sqrt((x - z) ** 2 + a**2 + b**2 - 2 * a * b * np.cos(TURN))
+
+
+def _root(energy: FloatArray, kt: float) -> FloatArray:
+    """Signed square root of a periodic curve, less the minimum of each basin."""
+    n = len(energy)
+    slope = np.roll(energy, -1) - np.roll(energy, 1)
+    floor, down = np.empty(n), np.sign(slope)
+    for start in range(n):
+        at = start
+        while True:
+            lower = min(((at - 1) % n, at, (at + 1) % n), key=lambda q: energy[q])
+            if lower == at:
+                break
+            at = lower
+        floor[start] = energy[at]
+    return np.asarray(down * np.sqrt(2 * np.maximum(energy - floor, 0) / kt))
 
 
 def flat_distances(moltype: MoleculeType, pairs: Pairs, quads: Sequence[tuple[int, int, int, int]]) -> Pairs:
