@@ -185,7 +185,7 @@ def _torsions_by_atom(
     """(rows, t, 5) three atoms of a torsion with each; the curve, and whether it is an inner one."""
     rows: list[list[tuple[float, ...]]] = []
     curves: dict[bytes, int] = {}
-    values = []
+    values: list[FloatArray] = []
     for name, table in tables.items():
         own: list[list[tuple[float, ...]]] = [[] for _ in range(matches[name].moltype.n_atoms)]
         for quad, curve in table.torsions:
@@ -358,7 +358,7 @@ def _apart(sides: tuple[float, ...]) -> FloatArray:
     x = (left**2 + axis**2 - over**2) / (2 * axis)
     z = axis - (right**2 + axis**2 - under**2) / (2 * axis)
     a, b = math.sqrt(max(left**2 - x**2, 0.0)), math.sqrt(max(right**2 - (axis - z) ** 2, 0.0))
-    return np.sqrt((x - z) ** 2 + a**2 + b**2 - 2 * a * b * np.cos(TURN))
+    return np.asarray(np.sqrt((x - z) ** 2 + a**2 + b**2 - 2 * a * b * np.cos(TURN)))
 
 
 def _root(energy: FloatArray, kt: float) -> FloatArray:
