@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
@@ -446,26 +447,36 @@ def _planes_by_atom(moltype: MoleculeType, groups: Sequence[Quad]) -> list[list[
 
 
 def _centres_by_atom(moltype: MoleculeType, mapping: Mapping, pairs: Pairs) -> Iterator[list[Share]]:
-    """Of each atom the beads it has weight in, with its hydrogens; the beads' atoms and their weights."""
-    weights = mapping.weights.toarray()
-    weights = weights / weights.sum(1, keepdims=True)
+    """Of each heavy atom the beads it has weight in or is bonded to; the beads' atoms and their weights."""
     light = hydrogens(moltype)
-    shares = weights.copy()
-    for i in np.flatnonzero(light):
-        for j in moltype.graph[int(i)]:
-            if not light[j]:
-                shares[:, j] += weights[:, i]
-                break
+    weights = sp.csr_matrix(mapping.weights, dtype=np.float64)
+    weights = sp.csr_matrix(sp.diags(1 / np.asarray(weights.sum(1))[:, 0]) @ weights)
+    carrier = np.arange(moltype.n_atoms)
+    for i in np.flatnonzero(light).tolist():
+        carrier[i] = next((j for j in moltype.graph[i] if not light[j]), i)
+    n = moltype.n_atoms
+    shares = weights @ sp.csr_matrix((np.ones(n), (np.arange(n), carrier)), shape=(n, n))
+    shares.sum_duplicates()
+    beads = [_members(weights, bead) for bead in range(weights.shape[0])]
+    lumped = [_members(shares, bead) for bead in range(weights.shape[0])]
+    owned = [dict(zip(*members, strict=True)) for members in lumped]
+    of_atom = sp.csc_matrix(shares)
     for atom in range(moltype.n_atoms):
-        entries = []
+        own = of_atom.indices[of_atom.indptr[atom] : of_atom.indptr[atom + 1]].tolist()
         around = {int(mapping.owner[j]) for j in (atom, *moltype.graph[atom])}
-        for bead in sorted(around | set(np.flatnonzero(shares[:, atom]).tolist())):
-            near = np.flatnonzero(weights[bead])
-            whole = shares[bead] * ~light
-            radius = _radius(atom, np.flatnonzero(whole).tolist(), whole[whole > 0] / whole.sum(), pairs)
-            members, each = (near - atom).tolist(), weights[bead, near].tolist()
-            entries.append(Share(int(bead), float(shares[bead, atom]), radius, members, each))
-        yield entries if not light[atom] else []
+        entries = []
+        for bead in sorted(around.union(own)) if not light[atom] else ():
+            members, each = beads[bead]
+            radius = _radius(atom, lumped[bead][0], np.array(lumped[bead][1]), pairs)
+            offsets = [m - atom for m in members]
+            entries.append(Share(bead, owned[bead].get(atom, 0.0), radius, offsets, each))
+        yield entries
+
+
+def _members(weights: sp.csr_matrix, bead: int) -> tuple[list[int], list[float]]:
+    """Atoms of a bead and their weights."""
+    span = slice(weights.indptr[bead], weights.indptr[bead + 1])
+    return weights.indices[span].tolist(), weights.data[span].tolist()
 
 
 def _radius(atom: int, members: list[int], weights: FloatArray, pairs: Pairs) -> float:
@@ -474,6 +485,8 @@ def _radius(atom: int, members: list[int], weights: FloatArray, pairs: Pairs) ->
     def square(i: int, j: int) -> float:
         return 0.0 if i == j else pairs[min(i, j), max(i, j)][0] ** 2
 
+    if not members:
+        return -1.0
     try:
         table = np.array([[square(i, j) for j in members] for i in members])
     except KeyError:
