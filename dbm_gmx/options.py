@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MODEL = "provisional"
+MODEL = "transferred"
 """The model that is used if none is named."""
 
 REFINEMENTS = ("none", "gibbs", "exact")
