@@ -185,18 +185,22 @@ def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Fram
     assert sum(oracle.calls) == system.n_atoms
 
 
-def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, gibbs(**settings), untrained(system), conditions=FREE)
+def network_result(
+    system: System, beads: list[Frame], *, guided: bool = False, **settings: int
+) -> list[np.ndarray]:
+    chosen = replace(gibbs(**{"sweeps": 0, **settings}), guided=guided)
+    mapper = Backmapper(system, chosen, untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 
-def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+@pytest.mark.parametrize("guided", [False, True])
+def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]], *, guided: bool) -> None:
     system, beads, _ = octane
-    together = network_result(system, beads[:2], sweeps=1, batch=512)
-    again = network_result(system, beads[:1], sweeps=1, batch=512)
-    cut = network_result(system, beads[:1], sweeps=1, batch=33)
-    alone = network_result(system, beads[1:2], sweeps=1, batch=512)
-    other = network_result(system, beads[1:2], sweeps=1, seed=2)
+    together = network_result(system, beads[:2], guided=guided, sweeps=1, batch=512)
+    again = network_result(system, beads[:1], guided=guided, sweeps=1, batch=512)
+    cut = network_result(system, beads[:1], guided=guided, sweeps=1, batch=33)
+    alone = network_result(system, beads[1:2], guided=guided, sweeps=1, batch=512)
+    other = network_result(system, beads[1:2], guided=guided, sweeps=1, seed=2)
     np.testing.assert_array_equal(together[0], again[0])
     np.testing.assert_allclose(together[0], cut[0], atol=1e-4)
     np.testing.assert_allclose(together[1], alone[0], atol=1e-4)
