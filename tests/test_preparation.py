@@ -15,7 +15,15 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, SETTLED, TIGHT, WEAK, make_schedule
-from dbm_gmx.sampling.preparation import SWEPT, WINDOWS_AHEAD, Preparation, _confirmed, _enough, prepare
+from dbm_gmx.sampling.preparation import (
+    SWEPT,
+    WINDOWS_AHEAD,
+    Preparation,
+    _climb,
+    _confirmed,
+    _enough,
+    prepare,
+)
 from dbm_gmx.sampling.random_numbers import frame_stream, preparation_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
 
@@ -99,7 +107,8 @@ def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
         ({0: 1.0, 1000: 1.001, 2000: 0.999, 4000: 0.998}, 0),
         # short annealing that is no better than growth alone says nothing of a longer one
         ({0: 1.0, 1000: 1.001, 2000: 0.999, 4000: 0.9, 8000: 0.9, 16000: 0.9}, 4000),
-        ({0: 1.0, 1000: 1.001, 2000: 0.999}, 2000),
+        ({0: 1.0, 4000: 0.999}, 0),
+        ({0: 1.0, 4000: 0.9}, 4000),
         ({0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891}, 1000),
         ({0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80}, 4000),
         # a rung that gains nothing by chance is not the end
@@ -108,6 +117,27 @@ def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
 )
 def test_annealing_is_long_enough_where_longer_gains_nothing(energies: dict[int, float], steps: int) -> None:
     assert _enough(energies, 0.03) == steps
+
+
+@pytest.mark.parametrize(
+    ("energies", "tried"),
+    [
+        ({1000: 1.0, 2000: 1.0, 4000: 0.99, 8000: 0.9}, [0, 4000]),
+        ({1000: 0.9, 2000: 0.9, 4000: 0.9, 8000: 0.8}, [0, 1000, 2000, 4000]),
+        ({1000: 1.0, 2000: 0.9, 4000: 0.85, 8000: 0.8}, [0, 1000, 2000, 4000, 8000]),
+    ],
+)
+def test_no_more_is_tried_than_it_takes(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch, energies: dict[int, float], tried: list[int]
+) -> None:
+    def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(energy=energies[sampler.annealing])
+
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
+    sampler, start = replace(sampler_of(liquid), annealing=0), np.zeros((5832, 3))
+    found = _climb(sampler, liquid.beads[0], start, preparation_stream(1), 1.0)
+    assert list(found) == tried
+    assert found == {0: 1.0} | {steps: energies[steps] for steps in tried if steps}
 
 
 @pytest.mark.parametrize(("gain", "again", "steps"), [(0.2, 0.0, 2000), (0.04, 0.0, 0), (0.04, 0.04, 2000)])

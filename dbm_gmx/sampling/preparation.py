@@ -36,14 +36,16 @@ from dbm_gmx.sampling.sampler import Sampler, begin, configure, pack_frame, with
 
 log = logging.getLogger(__name__)
 
-LADDER = (1000, 2000, 4000, 8000)
-"""Steps of annealing that are tried after none, one after the other."""
+LADDER = (4000, 1000, 2000, 8000)
+"""Steps of annealing that are tried after none, in this order: the first are enough to show a gain, and most
+molecules have none."""
 
 SWEPT = (32, 64, 128, 256)
 """Sweeps with windows that are tried after none."""
 
-AHEAD, WINDOWS_AHEAD = (3, 2), (2, 1)
-"""How many trials must follow one that is enough, after none and after some: of annealing, of windows."""
+AHEAD, WINDOWS_AHEAD = (1, 2), (2, 1)
+"""How many longer trials there must be of one that is enough, after none and after some: of annealing, of
+windows."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
@@ -356,8 +358,9 @@ def _climb(
     log.info("without annealing: %.4f kT per atom", at_once)
     for steps in LADDER:
         energies[steps] = _try(replace(sampler, annealing=steps), beads, start, stream).energy
+        energies = dict(sorted(energies.items()))
         log.info("annealing in %d steps: %.4f kT per atom", steps, energies[steps])
-        if _enough(energies, sampler.settings.tolerance) < steps:
+        if _enough(energies, sampler.settings.tolerance) < max(energies):
             break
     return energies
 
@@ -389,13 +392,13 @@ def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, i
 
     The energy falls by about as much from each doubling to the next, until it no longer falls at all.
     ``ahead`` says how many more must have been tried, after none and after some: short annealing may lose as
-    much of what growth has found as it gains, and none at all is compared with more.
+    much of what growth has found as it gains, and none at all is compared with all that was tried.
     """
     numbers, values = list(energies), list(energies.values())
     for k, value in enumerate(values):
         count = ahead[min(k, 1)]
-        following = values[k + 1 : k + 1 + count]
-        if len(following) == count and value - min(following) < 0.5 * tolerance:
+        following = values[k + 1 :] if k == 0 else values[k + 1 : k + 1 + count]
+        if len(following) >= count and value - min(following) < 0.5 * tolerance:
             return numbers[k]
     return numbers[-1]
 
