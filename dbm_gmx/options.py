@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MODEL = "provisional"
+MODEL = "transferred"
 """The model that is used if none is named."""
 
 REFINEMENTS = ("none", "gibbs", "exact")
@@ -373,6 +373,9 @@ class Settings:
     orientations
         Orientations of the local frame the network tries at most for each bead: more than one where the
         energy is an outlier for beads of its type.
+    guided
+        Whether what the force field and the beads say of the place of an atom guides the network's draws;
+        else they are as they come, as in the paper.
     seed
         Of all random numbers, together with the index of the frame and of the sample.
     batch
@@ -390,6 +393,7 @@ class Settings:
     memory_file: Path | None = None
     samples: int = 1
     orientations: int = 1
+    guided: bool = True
     seed: int = 1
     batch: int = 1024
 

@@ -995,6 +995,27 @@ MUTATIONS = [
         "    held &= ~arrays.hydrogen[other] | arrays.hydrogen[atom][:, None]\n",
         "",
     ),
+    one(
+        "hands-are-not-told",
+        "tests/test_guide.py",
+        "network/guide.py",
+        "volume < HAND * least",
+        "volume < -HAND * least",
+    ),
+    one(
+        "a-guide-without-noise",
+        "tests/test_guide.py",
+        "network/guide.py",
+        "wanted = guide.distance[row] + guide.width[row] * noise",
+        "wanted = guide.distance[row] + 0 * guide.width[row] * noise",
+    ),
+    one(
+        "channels-by-exclusion",
+        "tests/test_environment.py",
+        "network/arrays.py",
+        "    if table.bond_counts:",
+        "    if False:",
+    ),
     # --- commands
     one(
         "wrong-stereocentres-exit-with-0",

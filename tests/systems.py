@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 import numpy as np
@@ -138,9 +138,10 @@ class Example:
         return scene
 
 
-def example(system: System, atoms: np.ndarray, box: np.ndarray) -> Example:
+def example(system: System, atoms: np.ndarray, box: np.ndarray, *, bond_counts: bool = True) -> Example:
     classes = [c for cs in classes_of(system).values() for c in cs]
     channels = default_channels(classes, sorted(bead_types_of(system)))
+    channels = replace(channels, bond_counts=bond_counts)
     arrays, table = make_network_arrays(system, channels)
     return Example(system, channels, arrays, table, atoms, mapped_beads(system, atoms), box)
 

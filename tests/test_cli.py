@@ -587,7 +587,7 @@ def test_version_and_help_in_process() -> None:
         "{none,gibbs,exact}",
         "{growth,network}",
         "(exact)",
-        "provisional",
+        "transferred",
     )
     assert all(option in backmap.out for option in said)
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from systems import Example, alkane, example, mapping, molecule, scattered, system
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
-from dbm_gmx.chemistry.topology import MoleculeType, excluded_pairs
+from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.network.build_order import make_build_order
 from dbm_gmx.network.channels import ROLES
 from dbm_gmx.network.environment import (
@@ -76,7 +76,6 @@ class Slow:
         moltypes = {k.name: k for k in self.moltype}
         self.classes = {name: atom_classes(k) for name, k in moltypes.items()}
         self.bonds = {name: dict(nx.all_pairs_shortest_path_length(k.graph)) for name, k in moltypes.items()}
-        self.excluded = {name: {tuple(p) for p in excluded_pairs(k).tolist()} for name, k in moltypes.items()}
 
     @staticmethod
     def ranks(plan) -> dict[int, tuple[int, int, int]]:
@@ -106,7 +105,7 @@ class Slow:
         apart = self.bonds[moltype.name][a].get(b, 99) if together else 99
         if apart <= 3:
             shown.append(f"bonded:{ROLES[apart - 1]}")
-        if not (together and (min(a, b), max(a, b)) in self.excluded[moltype.name]):
+        if apart > 3:
             shown.append("lj:hydrogen" if self.hydrogen(j) else "lj:heavy")
         return shown
 
@@ -189,11 +188,14 @@ def test_known_atoms_are_listed_with_their_places(octane):
         assert torch.equal(torch.where(bonded, (rows - table.bonded_row) % len(table.classes), rows), classes)
 
 
-def alone(moltype: MoleculeType, owner: list[int], types: str, *, seed: int = 0) -> Example:
+def alone(
+    moltype: MoleculeType, owner: list[int], types: str, *, seed: int = 0, bond_counts: bool = True
+) -> Example:
     """One molecule in a large box."""
     parts = system((moltype, mapping(moltype, owner, types), 1))
     box = np.diag([5.0, 5.0, 5.0])
-    return example(parts, scattered(parts, box, np.random.default_rng(seed)), box)
+    atoms = scattered(parts, box, np.random.default_rng(seed))
+    return example(parts, atoms, box, bond_counts=bond_counts)
 
 
 def lennard_jones(example: Example) -> float:
@@ -204,10 +206,35 @@ def lennard_jones(example: Example) -> float:
     )
 
 
-def test_excluded_neighbours_cancel_in_the_lennard_jones_channels():
+def force_fields() -> list[MoleculeType]:
+    """Cumene as different force fields have it: exclusions by bonds, by name, pairs."""
+    bonds = [(0, 1), (1, 2), (1, 3), (3, 8), *((i, i + 1) for i in range(3, 8))]
+    one, two, three = (
+        molecule(["C"] * 9, bonds, [3, 1, 3, 0, 1, 1, 1, 1, 1], nrexcl=nrexcl, exclusions=named)
+        for nrexcl, named in ((3, ()), (2, ((3, 6), (0, 6))), (3, ()))
+    )
+    pairs = Terms("pairs", 1, np.array([[0, 4], [2, 8]]), np.array([[1e-3, 1e-6], [1e-3, 1e-6]]))
+    return [one, two, replace(three, terms=(pairs,))]
+
+
+def test_a_molecule_has_the_same_environment_under_every_force_field():
+    def seen(moltype: MoleculeType, *, bond_counts: bool) -> torch.Tensor:
+        made = alone(moltype, [0, 0, 1, 1, 1, 1, 1, 1, 1], "AB", bond_counts=bond_counts)
+        return densities_of(made, torch.arange(made.arrays.n_atoms), growing=False)
+
+    first, second, third = (seen(moltype, bond_counts=True) for moltype in force_fields())
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)
+    # where no more than three bonds are excluded, older models see the same
+    old, other, _ = (seen(moltype, bond_counts=False) for moltype in force_fields())
+    assert torch.equal(first, old)
+    assert not torch.allclose(first, other)
+
+
+def test_models_of_before_see_what_the_topology_excludes():
     def united(n: int, nrexcl: int, *more: tuple[int, int]) -> Example:
         moltype = molecule(["C"] * n, [(i, i + 1) for i in range(n - 1)], nrexcl=nrexcl, exclusions=more)
-        return alone(moltype, [0] * n, "A")
+        return alone(moltype, [0] * n, "A", bond_counts=False)
 
     assert lennard_jones(united(4, 3)) < 1e-6  # all of them within three bonds
     assert lennard_jones(united(4, 2)) > 0.1  # the ends interact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -34,6 +35,7 @@ from dbm_gmx.network.model import (
 from dbm_gmx.network.suitable import doubts, resolution
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.options import ASSUMED, Conditions
+from dbm_gmx.train.start import merged
 
 CHANNELS = 11
 SMALL = Shape(width=16, blocks=2, noise=8)
@@ -152,6 +154,7 @@ def test_a_model_is_read_as_it_was_written(tmp_path, model):
     assert again.grid == model.grid
     assert again.channels == model.channels
     assert isinstance(again.channels, Channels)
+    assert again.channels.bond_counts
     assert again.shape == model.shape
     assert again.provenance == model.provenance
     assert again.state.keys() == model.state.keys()
@@ -163,11 +166,37 @@ def test_a_model_is_read_as_it_was_written(tmp_path, model):
     assert all(torch.equal(v, again.state[k]) for k, v in load_model(second).state.items())
 
 
+def test_a_model_file_that_does_not_say_so_has_channels_by_exclusion(tmp_path, model):
+    path, channels = tmp_path / "old.pt", tmp_path / "channels.toml"
+    save_model(model, path)
+    plain = torch.load(path, weights_only=True)
+    del plain["bond_counts"]
+    torch.save(plain, path)
+    assert not load_model(path).channels.bond_counts
+    # a channel file says which classes share a channel; how neighbours were shown in training stays
+    sections = model.channels.plain()
+    lines = [
+        f"[{s}]\n" + "".join(f"{json.dumps(k)} = {v}\n" for k, v in g.items()) for s, g in sections.items()
+    ]
+    channels.write_text("".join(lines))
+    assert read_model(path, channels).channels == load_model(path).channels
+    assert merged(load_model(path).channels, model.channels) == load_model(path).channels
+
+
 def test_a_model_file_holds_plain_types_only(tmp_path, model):
     path = tmp_path / "small.pt"
     save_model(model, path)
     plain = plain_of(path)
-    assert set(plain) == {"format", "grid", "channels", "shape", "provenance", "amplitude", "state"}
+    assert set(plain) == {
+        "format",
+        "grid",
+        "channels",
+        "bond_counts",
+        "shape",
+        "provenance",
+        "amplitude",
+        "state",
+    }
     assert path.stat().st_size < 2.5 * sum(v.numel() for v in model.state.values()) + 20_000
 
 

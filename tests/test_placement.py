@@ -13,9 +13,12 @@ import torch
 from oracle import Oracle, example, untrained
 
 from dbm_gmx.backmapping.backmapper import Backmapper
+from dbm_gmx.backmapping.network_stage import Task, make_network_stage
+from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System, whole_atoms, whole_beads
+from dbm_gmx.chemistry.topology import hydrogens
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.arrays import make_network_arrays
@@ -32,8 +35,8 @@ GRID_ERROR = 0.0005  # nm, of collapsing a density within 0.3 nm of the bead
 
 
 def gibbs(sweeps: int, **more: int) -> Settings:
-    """Growth and sweeps of the network."""
-    return Settings(refine="gibbs", start="network", sweeps=sweeps, **more)
+    """Growth and sweeps of the network alone."""
+    return Settings(refine="gibbs", start="network", sweeps=sweeps, guided=False, **more)
 
 
 def load(folder: Path, frames: int | None = None) -> tuple[System, list[Frame], list[Frame]]:
@@ -99,6 +102,36 @@ def test_oracle_reproduces_the_example(octane: tuple[System, list[Frame], list[F
     check(system, result, beads, atoms)
 
 
+def test_guided_draws_are_near_those_of_the_network_and_bonds_have_their_lengths(
+    octane: tuple[System, list[Frame], list[Frame]],
+) -> None:
+    """True places, off by far more than a bond is wide: alone they are torn, and guided they are not."""
+    system, beads, atoms = octane
+    oracle = Oracle(system, beads[:1], atoms[:1], grid=Grid())
+
+    def blurred(environment: Environment, noise: torch.Tensor) -> torch.Tensor:
+        place = collapse(oracle(environment, noise), Grid())
+        return density_of(place + 0.03 * noise[:, :3], Grid())
+
+    off, stretch = {}, {}
+    for guided in (False, True):
+        task = Task(system, replace(gibbs(2), guided=guided), FREE, {})
+        stage = make_network_stage(task, untrained(system), blurred)
+        made = stage([Rebuilt(replace(beads[0], positions=whole_beads(system, beads[0])))])[0]
+        away = minimum_image((made - atoms[0].positions).astype(np.float64), atoms[0].box)
+        heavy = ~np.tile(hydrogens(system.matches[0].moltype), system.matches[0].count)
+        off[guided] = float(
+            np.sqrt((away[heavy] ** 2).sum(1).mean())
+        )  # hydrogens of a carbon may change places
+        rows = system.matches[0].molecules(made)
+        true = system.matches[0].molecules(whole_atoms(system, atoms[0]))
+        i, j = np.array(system.matches[0].moltype.graph.edges).T
+        lengths = [np.linalg.norm(r[:, i] - r[:, j], axis=2) for r in (rows, true)]
+        stretch[guided] = float(np.abs(lengths[0] - lengths[1].mean(0)).mean())
+    assert off[True] < 0.85 * off[False]
+    assert stretch[True] < 0.006 < 0.02 < stretch[False]
+
+
 def moved(frame: Frame, move: Callable[[np.ndarray], np.ndarray], box: np.ndarray | None = None) -> Frame:
     """A frame with other positions, and another box where one is given."""
     positions = move(frame.positions.astype(np.float64)).astype(np.float32)
@@ -152,18 +185,22 @@ def test_oracle_with_any_batch_size(octane: tuple[System, list[Frame], list[Fram
     assert sum(oracle.calls) == system.n_atoms
 
 
-def network_result(system: System, beads: list[Frame], **settings: int) -> list[np.ndarray]:
-    mapper = Backmapper(system, gibbs(**settings), untrained(system), conditions=FREE)
+def network_result(
+    system: System, beads: list[Frame], *, guided: bool = False, **settings: int
+) -> list[np.ndarray]:
+    chosen = replace(gibbs(**{"sweeps": 0, **settings}), guided=guided)
+    mapper = Backmapper(system, chosen, untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 
-def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]]) -> None:
+@pytest.mark.parametrize("guided", [False, True])
+def test_same_seed_same_answer(octane: tuple[System, list[Frame], list[Frame]], *, guided: bool) -> None:
     system, beads, _ = octane
-    together = network_result(system, beads[:2], sweeps=1, batch=512)
-    again = network_result(system, beads[:1], sweeps=1, batch=512)
-    cut = network_result(system, beads[:1], sweeps=1, batch=33)
-    alone = network_result(system, beads[1:2], sweeps=1, batch=512)
-    other = network_result(system, beads[1:2], sweeps=1, seed=2)
+    together = network_result(system, beads[:2], guided=guided, sweeps=1, batch=512)
+    again = network_result(system, beads[:1], guided=guided, sweeps=1, batch=512)
+    cut = network_result(system, beads[:1], guided=guided, sweeps=1, batch=33)
+    alone = network_result(system, beads[1:2], guided=guided, sweeps=1, batch=512)
+    other = network_result(system, beads[1:2], guided=guided, sweeps=1, seed=2)
     np.testing.assert_array_equal(together[0], again[0])
     np.testing.assert_allclose(together[0], cut[0], atol=1e-4)
     np.testing.assert_allclose(together[1], alone[0], atol=1e-4)

@@ -359,7 +359,7 @@ def test_the_model_tells_where_it_comes_from_and_rebuilds_atoms(
 def test_the_models_command_lists_what_ships() -> None:
     done = command("models")
     assert done.code == 0
-    assert "provisional\n  atoms        C3a, C4, H@C3a, H@C4\n  beads        A, B\n" in done.out
+    assert "transferred\n  atoms        C3a, C4, H@C3a, H@C4\n  beads        A, B\n" in done.out
 
 
 # --- fine-tuning ---------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def beads(tmp_path_factory: pytest.TempPathFactory) -> mda.Universe:
 def test_universe_in_universe_out_is_the_same_as_files(
     model: Path, beads: mda.Universe, tmp_path: Path
 ) -> None:
-    method = Method(Settings(refine="gibbs", sweeps=0), model=model)
+    method = Method(Settings(refine="gibbs", sweeps=0, guided=False), model=model)
     aa = backmap_universe(beads, method=method, frames=slice(0, 4, 3))
     inputs = Inputs(example() / "cg.tpr", example() / "cg.xtc")
     backmap(inputs, tmp_path / "aa.gro", method)

@@ -17,7 +17,10 @@ from dbm_gmx.chemistry.system import System, place_virtual_sites
 from dbm_gmx.errors import InputError
 from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
 from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
+from dbm_gmx.network.centring import Centring, make_centrings
 from dbm_gmx.network.environment import Scene, make_scene
+from dbm_gmx.network.guide import Guide
+from dbm_gmx.network.guide_tables import make_guide
 from dbm_gmx.network.model import Model, best_device, make_network, read_model
 from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
 from dbm_gmx.network.random_numbers import make_random_numbers
@@ -63,6 +66,8 @@ class NetworkStage:
         Draws the atoms.
     bonds
         Those of fixed length.
+    guide, centrings
+        What the force field and the beads say of the place of an atom; none if not asked for.
     """
 
     task: Task
@@ -70,13 +75,24 @@ class NetworkStage:
     arrays: NetworkArrays
     network: Network
     bonds: FixedBonds
+    guide: Guide | None = None
+    centrings: tuple[Centring, ...] = ()
 
     def __call__(self, batch: Sequence[Rebuilt]) -> Float32Array:
         """Return (frames, n, 3) nm; frames that have positions are swept, others grown."""
         settings, scene = self.task.settings, self._scene(batch)
         frames, samples = [one.beads.index for one in batch], [one.sample for one in batch]
         rng = make_random_numbers(frames, samples, seed=settings.seed)
-        placer = Placer(scene, self.network, rng, settings, self._scorer(scene), self.bonds)
+        placer = Placer(
+            scene,
+            self.network,
+            rng,
+            settings,
+            scorer=self._scorer(scene),
+            bonds=self.bonds,
+            guide=self.guide,
+            centrings=self.centrings,
+        )
         start = [one.positions for one in batch if one.positions is not None]
         given = torch.from_numpy(np.concatenate(start)).to(self.device) if start else None
         atoms = reconstruct(placer, start=given)
@@ -119,7 +135,10 @@ def make_network_stage(task: Task, model: Model, generate: Generate | None = Non
     arrays, table = make_network_arrays(task.system, model.channels)
     network = make_network(model, table, device=device, generate=generate)
     bonds = find_fixed_bonds(task.system, task.conditions.constraints, device=device)
-    return NetworkStage(task, device, arrays, network, bonds)
+    if not task.settings.guided:
+        return NetworkStage(task, device, arrays, network, bonds)
+    guide = make_guide(task.system, task.conditions, task.chirality, grid=model.grid, device=device)
+    return NetworkStage(task, device, arrays, network, bonds, guide, make_centrings(task.system))
 
 
 def read_network(system: System, method: Method) -> tuple[Model, torch.device]:

@@ -141,6 +141,12 @@ def _add_settings(command: ArgumentParser) -> None:
         help="orientations the network tries for a bead whose energy is an outlier for its type "
         "(%(default)s)",
     )
+    add(
+        "--unguided",
+        dest="guided",
+        action="store_false",
+        help="take what the network draws as it comes, not guided by the force field and the beads",
+    )
     add("--seed", type=count(0), default=Settings.seed, help="random seed (%(default)s)")
     add(
         "--batch",

@@ -194,13 +194,18 @@ MOST_ATOMS = 2**20  # of one bead: ranks set aside for a stage
 def _partners(
     moltype: MoleculeType, atom_class: np.ndarray, table: FeatureTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms within three bonds of each atom or excluded from it, and their rows of the feature table."""
-    excluded = nx.Graph(excluded_pairs(moltype).tolist())
-    excluded.add_nodes_from(moltype.graph)
+    """Atoms within three bonds of each atom, or that are not non-bonded, and their feature rows."""
+    near = {
+        i: nx.single_source_shortest_path_length(moltype.graph, i, cutoff=len(ROLES)) for i in moltype.graph
+    }
+    if table.bond_counts:
+        excluded = nx.Graph((i, j) for i, reach in near.items() for j in reach)
+    else:
+        excluded = nx.Graph(excluded_pairs(moltype).tolist())
+        excluded.add_nodes_from(moltype.graph)
     found: list[list[tuple[int, int]]] = []
     for i in range(moltype.n_atoms):
-        reach = dict.fromkeys(excluded[i], len(ROLES) + 1)
-        reach |= nx.single_source_shortest_path_length(moltype.graph, i, cutoff=len(ROLES))
+        reach = dict.fromkeys(excluded[i], len(ROLES) + 1) | near[i]
         found.append(
             [
                 (j, _bonded_row(table, bonds - 1, j in excluded[i], int(atom_class[j])))

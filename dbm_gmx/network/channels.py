@@ -8,7 +8,7 @@ force field reads any other.  Classes and channels can be overridden by a TOML f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
@@ -37,13 +37,16 @@ class Channels:
     bonded
         Channel name -> bonded roles (:data:`ROLES`) of its neighbours.
     lennard_jones
-        Channel name -> atom classes of its non-bonded atoms (not excluded from the atom to be placed).
+        Channel name -> atom classes of its non-bonded atoms, see ``bond_counts``.
     beads
         Channel name -> bead types.
     current
         Channel name -> bead types of the current bead, the one that owns the atom, which has two entries.
     classes
         Force-field atom type -> atom class, where the graph's class is not wanted.
+    bond_counts
+        Whether atoms further than three bonds away are the non-bonded ones, which is the same for every force
+        field.  Else, as in models made before, those which the topology does not exclude.
     """
 
     atoms: Mapping[str, Sequence[str]]
@@ -52,6 +55,7 @@ class Channels:
     beads: Mapping[str, Sequence[str]]
     current: Mapping[str, Sequence[str]] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
+    bond_counts: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -71,35 +75,44 @@ class Channels:
         return len(self.names)
 
     def plain(self) -> dict[str, Any]:
-        """Plain types for the model file."""
+        """The sections of a channel file in plain types."""
         return {
-            key: {k: v if isinstance(v, str) else list(v) for k, v in group.items()}
-            for key, group in asdict(self).items()
+            section: {k: v if isinstance(v, str) else list(v) for k, v in getattr(self, section).items()}
+            for section in SECTIONS
         }
 
 
-def channels_from_plain(plain: Mapping[str, Any], *, path: Path | None = None) -> Channels:
+SECTIONS = ("atoms", "bonded", "lennard_jones", "beads", "current", "classes")
+
+
+def channels_from_plain(
+    plain: Mapping[str, Any], *, bond_counts: bool = True, path: Path | None = None
+) -> Channels:
     """Channels from nested dictionaries.
+
+    Parameters
+    ----------
+    bond_counts
+        See :class:`Channels`.
 
     Raises
     ------
     InputError
         Naming an unknown section or role, and the known ones; or what is no list of names.
     """
-    sections = tuple(f.name for f in fields(Channels))
-    unknown = sorted(set(plain) - set(sections))
+    unknown = sorted(set(plain) - set(SECTIONS))
     if unknown:
         raise InputError(
-            f"unknown section {', '.join(unknown)}; possible are {', '.join(sections)}", path=path
+            f"unknown section {', '.join(unknown)}; possible are {', '.join(SECTIONS)}", path=path
         )
-    for section in sections:
+    for section in SECTIONS:
         _check_section(section, plain.get(section, {}), path=path)
     wrong = sorted({r for roles in plain.get("bonded", {}).values() for r in roles} - set(ROLES))
     if wrong:
         raise InputError(
             f"unknown bonded role {', '.join(wrong)}; possible are {', '.join(ROLES)}", path=path
         )
-    return Channels(**{key: dict(plain.get(key, {})) for key in sections})
+    return Channels(**{key: dict(plain.get(key, {})) for key in SECTIONS}, bond_counts=bond_counts)
 
 
 def _check_section(section: str, group: object, *, path: Path | None) -> None:
@@ -182,12 +195,15 @@ class FeatureTable:
         Known names; their order numbers them.
     features
         (rows, channels) float32: first a row per class, then per role (last: none, further than all
-        roles), exclusion (no, yes) and class, then per bead type, then per type of the current bead.
+        roles), non-bonded (yes, no) and class, then per bead type, then per type of the current bead.
+    bond_counts
+        See :class:`Channels`.
     """
 
     classes: tuple[str, ...]
     bead_types: tuple[str, ...]
     features: NDArray[np.float32]
+    bond_counts: bool
 
     @property
     def bonded_row(self) -> int:
@@ -209,8 +225,8 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
     """Feature vectors of the given classes and bead types under the given channels.
 
     A bonded neighbour has two entries in an environment, as a neighbour and as a bonded one.  The second
-    row has the bonded role and, where Lennard-Jones is excluded, takes the first row's Lennard-Jones channels
-    away again.
+    row has the bonded role and, where the neighbour is none of the non-bonded, takes the first row's
+    Lennard-Jones channels away again.
 
     Raises
     ------
@@ -243,7 +259,7 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         _row(column, bead=names, current=_matching(channels.current, b))
         for b, names in zip(bead_types, beads, strict=True)
     ]
-    return FeatureTable(classes, bead_types, np.array(rows, np.float32))
+    return FeatureTable(classes, bead_types, np.array(rows, np.float32), channels.bond_counts)
 
 
 def _matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:

@@ -80,6 +80,7 @@ def save_model(model: Model, path: str | Path, *, over: bool = False) -> None:
             "format": FORMAT,
             "grid": asdict(model.grid),
             "channels": model.channels.plain(),
+            "bond_counts": model.channels.bond_counts,
             "shape": asdict(model.shape),
             "provenance": dict(model.provenance),
             "amplitude": list(model.amplitude),
@@ -158,7 +159,10 @@ def load_model(name: str | Path = MODEL) -> Model:
     try:
         model = Model(
             grid=Grid(**plain["grid"]),
-            channels=channels_from_plain(plain["channels"], path=path),
+            # files made before this was a choice do not have it
+            channels=channels_from_plain(
+                plain["channels"], bond_counts=bool(plain.get("bond_counts")), path=path
+            ),
             shape=Shape(**plain["shape"]),
             state={key: value.float() for key, value in plain["state"].items()},
             provenance=dict(plain["provenance"]),
@@ -229,7 +233,7 @@ def read_model(name: str | Path = MODEL, channels: str | Path | None = None) -> 
             + ", ".join(model.channels.names),
             path=channels,
         )
-    override = in_order(override, model.channels)
+    override = in_order(replace(override, bond_counts=model.channels.bond_counts), model.channels)
     if said := changed_roles(override, model.channels):
         raise InputError(f"model {name} was trained with other roles: {said}", path=channels)
     if said := changed_meaning(override, model.channels):

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dbm_gmx.network.arrays import MOST_ATOMS
 from dbm_gmx.network.bond_lengths import FixedBonds, constrain, hold
+from dbm_gmx.network.centring import Centring, centre
 from dbm_gmx.network.environment import ALL_KNOWN, Environment, Scene, Targets, make_environment, make_targets
+from dbm_gmx.network.guide import Guide, Near, find_near, follow
 from dbm_gmx.network.random_numbers import RandomNumbers
 from dbm_gmx.network.scoring import Scorer
 from dbm_gmx.network.voxels import Grid, collapse
@@ -30,6 +33,11 @@ Stage = Sequence[tuple[int, Tensor]]
 HELD = (
     2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
 )
+
+SETTLING = 10
+"""Passes in which atoms follow the guide alone, after each sweep of the network."""
+SOFTEST = 3
+"""Halvings: the guide is so much wider in early sweeps, so that atoms can pass each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +81,10 @@ class Placer:
         are wrong even so.
     bonds
         Of fixed length, kept in the last sweeps.
+    guide
+        What the force field and the beads say of the place of an atom; ``None`` for the network alone.
+    centrings
+        How mapped atoms are brought to their beads before each sweep; none without a guide.
     """
 
     scene: Scene
@@ -81,6 +93,8 @@ class Placer:
     settings: Settings
     scorer: Scorer | None = None
     bonds: FixedBonds | None = None
+    guide: Guide | None = None
+    centrings: Sequence[Centring] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +113,10 @@ class Draw:
         Only these are drawn; all of the stage if not given.
     redraw
         Whether each bead is drawn as if none of its atoms of this stage were there.
+    width
+        Factor of the widths of the guide.
+    near
+        Atoms near each other: then atoms follow the guide from where they are, and the network draws nothing.
     """
 
     growing: bool
@@ -106,6 +124,8 @@ class Draw:
     replica: int = 0
     beads: Tensor | None = None
     redraw: bool = False
+    width: float = 1.0
+    near: Near | None = None
 
     def known_below(self, rank: int) -> int:
         """Growth rank below which atoms are known in the step of a rank."""
@@ -131,13 +151,32 @@ def reconstruct(placer: Placer, *, start: Tensor | None = None) -> Tensor:
         else:
             scene.positions[:] = start
         order = schedule(scene.arrays.sweep_rank)
-        for sweep in range(sweeps):
-            hold_bonds = placer.bonds is not None and sweep >= sweeps - HELD
-            _place_stages(placer, order, Draw(growing=False, hold=hold_bonds))
+        for left in reversed(range(sweeps)):
+            hold_bonds = placer.bonds is not None and left < HELD
+            how = Draw(growing=False, hold=hold_bonds, width=2.0 ** min(left, SOFTEST))
+            if placer.guide is not None:
+                _centre(placer)
+            _place_stages(placer, order, how)
+            if placer.guide is not None:
+                _settle(placer, placer.guide, order, how)
             if placer.bonds is not None and hold_bonds:
                 frames = scene.positions[0].reshape(len(placer.rng.streams), -1, 3)
                 scene.positions[0] = constrain(placer.bonds, frames).reshape(-1, 3)
     return scene.positions[0]
+
+
+def _centre(placer: Placer) -> None:
+    scene, frames = placer.scene, len(placer.rng.streams)
+    atoms, beads = (values.reshape(frames, -1, 3) for values in (scene.positions[0], scene.beads))
+    scene.positions[0] = centre(placer.centrings, atoms, beads).reshape(-1, 3)
+
+
+def _settle(placer: Placer, guide: Guide, order: Sequence[Stage], how: Draw) -> None:
+    """Let atoms follow the guide, one after the other and several times."""
+    how = replace(how, near=find_near(guide, placer.scene, batch=placer.settings.batch))
+    for _ in range(SETTLING):
+        for stage in order:
+            draw_stage(placer, stage, how, placer.rng)
 
 
 def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
@@ -169,28 +208,42 @@ def draw_stage(placer: Placer, stage: Stage, how: Draw, rng: RandomNumbers) -> N
     for rank, every in stage:
         width = network.amplitude[int(scene.arrays.hydrogen[every[0]])]  # a step has heavy atoms or hydrogens
         columns = [every, rng.angle(len(every)), width * rng.normal(len(every), network.noise)]
+        columns.append(rng.normal(len(every), placer.guide.noise if placer.guide else 0))
         columns = [column.to(every.device) for column in columns]
         if how.beads is not None:
             chosen = torch.isin(scene.arrays.owner[every], how.beads)
             columns = [column[chosen] for column in columns]
         batches = zip(*(torch.split(column, placer.settings.batch) for column in columns), strict=True)
         drawn = []
-        for atom, azimuth, noise in batches:
+        for atom, *chance in batches:
             if len(atom):
                 known_below = how.known_below(rank)
                 targets = make_targets(atom, known_below, replica=how.replica, redraw=how.redraw)
-                drawn.append(_drawn(placer, targets, azimuth, noise, hold_bonds=how.hold))
+                drawn.append(_drawn(placer, targets, Chance(*chance), how))
         if drawn:
             scene.positions[how.replica, columns[0]] = torch.cat(drawn)
 
 
-def _drawn(placer: Placer, targets: Targets, azimuth: Tensor, noise: Tensor, *, hold_bonds: bool) -> Tensor:
+class Chance(NamedTuple):
+    """Random numbers of some atoms: (b,) radian, turn of the local frame; (b, ...) standard normal."""
+
+    azimuth: Tensor
+    noise: Tensor
+    thermal: Tensor
+
+
+def _drawn(placer: Placer, targets: Targets, chance: Chance, how: Draw) -> Tensor:
     """(b, 3) nm, positions drawn for some atoms."""
-    scene, grid = placer.scene, placer.network.grid
-    environment = make_environment(scene, targets, azimuth, grid)
-    density = placer.network.generate(environment, noise).float()
+    scene, grid, guide = placer.scene, placer.network.grid, placer.guide
+    if guide is not None and how.near is not None:
+        here = scene.positions[targets.replica, targets.atom]
+        return follow(guide, scene, targets, here, chance.thermal, width=how.width, near=how.near)
+    environment = make_environment(scene, targets, chance.azimuth, grid)
+    density = placer.network.generate(environment, chance.noise).float()
     position = to_laboratory(environment, collapse(density, grid))
-    if placer.bonds is None or not hold_bonds:
+    if guide is not None:
+        return follow(guide, scene, targets, position, chance.thermal, width=how.width)
+    if placer.bonds is None or not how.hold:
         return position
     return hold(placer.bonds, scene, targets, position)
 

@@ -43,6 +43,7 @@ def merged(known: Channels, wanted: Channels) -> Channels:
         beads=group("beads", named=True),
         current=group("current", named=False),
         classes={**wanted.classes, **known.classes},
+        bond_counts=known.bond_counts,
     )
 
 

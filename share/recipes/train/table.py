@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--single", action="store_true", help="and the frame of aa.gro and cg.gro")
     parser.add_argument("--sweeps", type=int, default=4)
     parser.add_argument("--orientations", type=int, default=1)
+    parser.add_argument("--unguided", action="store_true", help="the network alone, as in the paper")
     parser.add_argument("--meter", type=Path)
     parser.add_argument("--mdp", type=Path)
     parser.add_argument("--timeout", type=float, default=300.0, help="s, of mdrun, which may hang")
@@ -84,13 +85,15 @@ def main() -> None:
 
 def row_of(given: argparse.Namespace, reference: Path, label: str, model: str) -> Scores:
     """All numbers of one model."""
-    made = given.out / f"{label}_{given.sweeps}_{given.orientations}.xtc"
+    kind = "_unguided" if given.unguided else ""
+    made = given.out / f"{label}_{given.sweeps}_{given.orientations}{kind}.xtc"
     speed = made.with_suffix(".seconds")
     if not speed.is_file():
         folder = given.folder
         files = ["-s", folder / "cg.tpr", "-f", given.out / "beads.xtc", "-p", folder / "topol.top"]
         files += ["-m", folder / "mapping.xml", "-r", folder / "aa.gro", "-o", made, "--model", model]
         options = ["--refine", "gibbs", "--sweeps", given.sweeps, "--orientations", given.orientations]
+        options += ["--unguided"] if given.unguided else []
         begin = time.monotonic()
         command = [sys.executable, "-m", "dbm_gmx", "backmap", *files, *options, "--allow", "all", "-q"]
         subprocess.run([str(word) for word in command], check=True)
