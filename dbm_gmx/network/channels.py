@@ -82,7 +82,11 @@ class Channels:
         }
 
 
-SECTIONS = ("atoms", "bonded", "lennard_jones", "beads", "current", "classes")
+WITH_CHANNELS = ("atoms", "bonded", "lennard_jones", "beads", "current")
+"""Sections with channels, in the order of the network's input."""
+
+SECTIONS = (*WITH_CHANNELS, "classes")
+"""Those of a channel file."""
 
 
 def channels_from_plain(
@@ -138,15 +142,11 @@ def read_channels(path: str | Path) -> Channels:
     return channels_from_plain(read_toml(path, "channel file"), path=Path(path))
 
 
-SECTIONS = ("atoms", "bonded", "lennard_jones", "beads", "current")
-"""Those with channels, in the order of the network's input."""
-
-
 def in_order(channels: Channels, known: Channels) -> Channels:
     """Channels of the same names in the order that the network knows them in."""
-    parts = {
+    parts: dict[str, Any] = {
         section: {name: getattr(channels, section)[name] for name in getattr(known, section)}
-        for section in SECTIONS
+        for section in WITH_CHANNELS
     }
     return replace(channels, **parts)
 
