@@ -84,7 +84,7 @@ def test_atoms_are_those_of_the_topology_in_its_order(backmap, tmp_path: Path) -
 
 def test_a_tpr_alone_gives_its_own_frame_with_the_library(model: Path, tmp_path: Path) -> None:
     options = {"-s": example() / "cg.tpr", "-o": tmp_path / "aa.gro", "--refine": "gibbs", "--model": model}
-    options["--sweeps"] = 0
+    options |= {"--sweeps": 0, "--allow": "all"}
     result = command("backmap", options)
     assert result.code == 0, result.err
     assert listing(tmp_path) == ["aa.gro"]

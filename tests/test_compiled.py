@@ -111,8 +111,14 @@ def test_compiling_is_said_once_and_not_when_all_is_kept(tmp_path: Path) -> None
 def test_quiet_does_not_say_it_and_threads_say_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = CALLS.replace(SHOWN, "from dbm_gmx.cli import _log; import logging; _log(logging.ERROR)\n")
-    usual = CALLS.replace(SHOWN, "from dbm_gmx.cli import _log; import logging; _log(logging.WARNING)\n")
+    quiet = CALLS.replace(
+        SHOWN,
+        "from dbm_gmx.logs import speaking; said = speaking(quiet=True, verbose=False); said.__enter__()\n",
+    )
+    usual = CALLS.replace(
+        SHOWN,
+        "from dbm_gmx.logs import speaking; said = speaking(quiet=False, verbose=False); said.__enter__()\n",
+    )
     assert MESSAGE not in run(quiet, NUMBA_CACHE_DIR=tmp_path / "a").stderr
     assert f"dbm-gmx: {MESSAGE}" in run(usual, NUMBA_CACHE_DIR=tmp_path / "b").stderr
     compiled._say_once.cache_clear()
@@ -145,7 +151,7 @@ def test_the_key_knows_all_that_compiled_code_is_made_of() -> None:
     """Modules with compiled code, and all they import from the package, directly or not."""
     files = {".".join(p.relative_to(PACKAGE.parent).with_suffix("").parts): p for p in PACKAGE.rglob("*.py")}
     imported = {name: imports(path) & set(files) for name, path in files.items()}
-    waiting = [n for n, others in imported.items() if "dbm_gmx.compiled" in others]
+    waiting = [n for n, others in imported.items() if "dbm_gmx.compiled.compiled" in others]
     assert len(waiting) > 5
     missing, seen = set(), set()
     while waiting:

@@ -45,7 +45,7 @@ from dbm_gmx.evaluate.distributions import (
     term_values,
 )
 from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
-from dbm_gmx.evaluate.measure import Measured, measure
+from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.pairs import measure_pairs
 from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
 from dbm_gmx.evaluate.worst import Place, file_names, pymol_script, vmd_script
@@ -190,7 +190,7 @@ def test_pairs_are_those_of_an_independent_computation(
 ) -> None:
     """g(r) and Lennard-Jones per molecule with the exclusions of the topology."""
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
-    found = measure(octane.system, frame, WARM, chirality={})
+    found = measure(octane.system, frame, WARM, Aims({}))
     moltype = octane.system.matches[0].moltype
     size = [10 * octane.box[i, i] for i in range(3)]
     dimensions = np.array([*size, 90, 90, 90], np.float32)
@@ -236,7 +236,7 @@ def test_pairs_of_a_large_frame_are_not_all_held_at_once(
 
 def test_energies_are_those_of_the_package(octane: systems.Example) -> None:
     frame = Frame(octane.atoms.astype(np.float32), octane.box)
-    found = measure(octane.system, frame, WARM, chirality={}).energies
+    found = measure(octane.system, frame, WARM, Aims({})).energies
     wanted = bonded_energies(octane.system.topology, torch.from_numpy(frame.positions.astype(np.float64)))
     wanted |= nonbonded_energies(octane.system.topology, frame, zero_quadrupole(0.9))
     assert set(found) == {*wanted, "Potential"}

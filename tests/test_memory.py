@@ -39,7 +39,7 @@ from dbm_gmx.sampling.memory import (
     recall,
     remember,
 )
-from dbm_gmx.sampling.packing import RECALLED
+from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
 from dbm_gmx.sampling.recollection import EVERY, FEWEST, FILLED, SWEEPS, _enough, make_recollection
 from dbm_gmx.sampling.sampler import (
@@ -113,14 +113,14 @@ def test_of_many_molecules_few_are_grown(tmp_path: Path) -> None:
         )
         assert _usable(sampler.growers["SPS"], molecules, match.molecules(positions)).all()
         conf = configure(sampler, positions, beads)
-        conf = pack_frame(sampler, conf, beads, frame_stream(1, 0, 0), RECALLED)
+        conf = pack_frame(sampler, conf, beads, frame_stream(1, 0, 0), make_schedule(0))
         chain = start_chain(configure(sampler, positions, beads, conf.neighbours))
         for _ in range(8):
             advance(chain, frame_stream(1, 0, 0), sampler.team)
         ends.append(float(np.mean(chain.energies[-4:])) / (sampler.hamiltonian.kt * made.system.n_atoms))
     assert MANY // ONE_OF <= counts[0] < MANY // 2
     assert counts[1] == MANY
-    assert ends[0] < ends[1] + 0.09  # three errors of so few atoms
+    assert ends[0] < ends[1] + 0.06  # three errors of so few atoms
 
 
 # --- recalling -------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_frames_that_would_end_higher_are_not_recalled(liquid: Cut, monkeypatch:
     assert found.how is None
     assert after.recollection is None
     assert "not used" in found.line()
-    assert 0.1 < found.excess < 0.5
+    assert 0.3 < found.excess < 0.6  # recalled so few molecules end .09 to .2 higher in any case
 
 
 def test_a_frame_unlike_those_remembered_is_made_anew(liquid: Cut, ready: Ready) -> None:

@@ -182,21 +182,28 @@ def test_a_training_that_is_killed_leaves_whole_files(
     train(whole)
     train(broken, max_hours=1e-9)
     before = {name: (tmp_path / "broken" / name).read_bytes() for name in ("checkpoint.pt", "model.pt")}
-    real = torch.save
+    real, written_whole = torch.save, Path.write_bytes
     for name in before:
 
         def half(saved: Any, path: Path, name: str = name) -> None:
-            if name not in Path(path).name:
+            if name not in getattr(path, "name", ""):
                 real(saved, path)
                 return
-            Path(path).write_bytes(b"half of it")
+            path.write_bytes(b"half of it")
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(torch, "save", half)
-        with pytest.raises(KeyboardInterrupt):
-            train(broken)
+        def half_of_it(path: Path, data: bytes, name: str = name) -> int:
+            written = written_whole(path, data[:100] if name in path.name else data)
+            if name in path.name:
+                raise KeyboardInterrupt
+            return written
+
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "save", half)
+            patch.setattr(Path, "write_bytes", half_of_it)
+            with pytest.raises(KeyboardInterrupt):
+                train(broken)
         assert (tmp_path / "broken" / name).read_bytes() == before[name]
-        monkeypatch.setattr(torch, "save", real)
         load_model(tmp_path / "broken" / "model.pt")
     train(broken)
     assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))

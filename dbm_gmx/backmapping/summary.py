@@ -226,7 +226,7 @@ class Report:
 
     @property
     def _too_short(self) -> bool:
-        return self.prepared is not None and self.prepared.left >= self.tolerance
+        return self.prepared is not None and self.prepared.is_short(self.tolerance)
 
     def convergence(self) -> str:
         """What independent starts and the trials of annealing say."""

@@ -60,6 +60,9 @@ SCATTER = 0.9
 """Energies of independent samples of n atoms scatter by so many kT per atom over the root of n (seen in
 polystyrene; the heat capacity of a harmonic system gives 1.2)."""
 
+CERTAIN = 2.0
+"""Times this scatter, from which on what is left counts."""
+
 DOUBTFUL, AGAIN = 3.0, 2
 """Times this scatter, up to which a gain is tried once more, and repeats of that."""
 
@@ -109,6 +112,8 @@ class Preparation:
         the number was given.
     part
         Atoms of the droplet that it was tried on, and of the frame; nothing if that is the whole.
+    scatter
+        Error of a difference between two energies, kT per atom.
     """
 
     strain: Mapping[Types, Strain]
@@ -118,6 +123,11 @@ class Preparation:
     windows: int = 0
     swept: Mapping[int, float] = field(default_factory=dict)
     part: tuple[int, int] | None = None
+    scatter: float = 0.0
+
+    def is_short(self, tolerance: float) -> bool:
+        """Whether more than the tolerance is left, and more than chance makes of few atoms."""
+        return self.left >= max(tolerance, CERTAIN * self.scatter)
 
     @property
     def left(self) -> float:
@@ -143,7 +153,7 @@ class Preparation:
         said = []
         if self.energies or self.swept:
             what = "the last doublings have lowered" if self.exhausted else "more lower"
-            more = "" if self.left < tolerance else ": TOO FEW"
+            more = ": TOO FEW" if self.is_short(tolerance) else ""
             gain = f"{what} the energy by {self.left:.3f} kT per atom"
             sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
             where = f" (tried on {self.part[0]} of {self.part[1]} atoms)" if self.part else ""
@@ -235,6 +245,7 @@ def _prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
         chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD))
     found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
+    found = replace(found, scatter=_scatter(len(positions)))
     return chosen, found
 
 
@@ -277,6 +288,11 @@ def _packed(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -
 
 def _repeats(atoms: int) -> int:
     return int(np.clip(np.ceil(ATOMS / atoms), 1, REPEATS))
+
+
+def _scatter(atoms: int) -> float:
+    """Error of the difference of two trials of a frame, kT per atom."""
+    return float(SCATTER * (2.0 / (_repeats(atoms) * atoms)) ** 0.5)
 
 
 def _mean_energy(sampler: Sampler, chains: _Chains) -> float:
@@ -375,8 +391,7 @@ def _confirmed(
     That has no choice among several trials, so that chance is not picked out.
     """
     steps = _enough(energies, sampler.settings.tolerance)
-    scatter = SCATTER * (2.0 / (_repeats(len(start)) * len(start))) ** 0.5
-    if steps == 0 or energies[0] - energies[steps] > DOUBTFUL * scatter:
+    if steps == 0 or energies[0] - energies[steps] > DOUBTFUL * _scatter(len(start)):
         return energies, steps
     again = {}
     for n in (0, steps):

@@ -107,7 +107,7 @@ def main(words: Sequence[str] | None = None) -> None:
         (folder / "mapping.xml",),
     )
     evaluation = evaluate(
-        inputs, conditions=conditions, slow=("conformations",), threads=given.threads, quiet=False
+        inputs, conditions=conditions, slow=("conformations",), workers=given.threads, quiet=False
     )
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "index.html").write_text(page(evaluation))
