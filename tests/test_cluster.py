@@ -219,7 +219,7 @@ def inputs_of(files: Mixture) -> Inputs:
 def test_the_command_starts_workers_and_says_where_to_look(
     files: Mixture, model: Path, tmp_path: Path
 ) -> None:
-    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc", "--threads": 1}
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc", "--threads": 1, "--allow": "all"}
     result = command("backmap", {**options, "--dask": None})
     assert result.code == 0, result.err
     assert "1 worker, dashboard http://127.0.0.1:" in result.err
@@ -307,7 +307,7 @@ def test_the_script_for_slurm_works(
         "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}",
     }
     words = [str(ROOT / "share" / "recipes" / "cluster" / "slurm.py"), "--jobs", "2", "--", "backmap"]
-    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
+    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc", "--allow": "all"}
     for key, value in options.items():
         words += [key, *map(str, value if isinstance(value, list) else [value])]
     done = subprocess.run(

@@ -254,7 +254,7 @@ def test_what_is_no_memory_is_refused(run: tuple[Path, Backmapped], tmp_path: Pa
     assert "plain arrays" in refused()
     path.unlink()
     path.mkdir()
-    assert "cannot be read" in refused()
+    assert "is a folder" in refused()
 
 
 def test_fragments_of_another_size_than_their_kind_are_refused(
@@ -327,9 +327,10 @@ def test_in_the_same_case_all_frames_are_recalled(
     sampler = make_sampler(liquid.system, WARM, SETTINGS, {})
     atoms = [one.atoms.positions for one in made]
     assert energies_apart(liquid, sampler, atoms, [f.positions for f in full[:frames]]) < 0.2
-    # and no molecule is as it was in the file, whose frames these are
+    # and no frame is as it was in the file, whose frames these are
     off = [np.sqrt(((x - f.positions) ** 2).sum(axis=1).mean()) for x, f in zip(atoms, full, strict=False)]
-    assert min(off) > 0.01
+    assert min(off) > 0.004
+    assert np.median(off) > 0.05
     assert run[0].read_bytes() == before
     assert not caplog.records
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import mixed
@@ -21,6 +22,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.log import last_energies
@@ -64,6 +66,13 @@ def relaxed(files: Mixture, out: Path, gmx: str | Path, **more: object) -> Resul
 
 def frames_of(path: Path) -> list[Frame]:
     return list(read_frames(path, n_atoms=N_ATOMS))
+
+
+def has_frames(path: Path, count: int) -> bool:
+    """Whether so many frames can be read from a file that is being written."""
+    with suppress(InputError, FileNotFoundError):
+        return len(frames_of(path)) == count
+    return False
 
 
 # --- with GROMACS ----------------------------------------------------------------------------------
@@ -318,6 +327,10 @@ def test_after_a_kill_finished_frames_are_not_run_again(
     deadline = time.monotonic() + 60
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text().strip():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    part = out / "relaxed.part.trr"
+    while not has_frames(part, 2):  # the one before is judged after it is written
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(how)

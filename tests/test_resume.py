@@ -346,7 +346,7 @@ def start(given: Options) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_real_run_that_was_ended_goes_on_to_the_same_bytes(
     number: signal.Signals, files: Mixture, model: Path, out: Path, tmp_path: Path
 ) -> None:

@@ -358,7 +358,7 @@ def test_restraints_of_angles_are_read_and_those_to_places_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     more = "[ dihedral_restraints ]\n1 2 3 4 1 90 10 5\n[ angle_restraints ]\n1 2 3 4 1 90 5 2\n"
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="dbm_gmx"):
         found = molecule(tmp_path, more + "[ position_restraints ]\n1 1 100 100 100\n")
     assert [(t.directive, t.parameters.tolist()) for t in found.terms] == [
         ("dihedral_restraints", [[90.0, 10.0, 5.0]]),

@@ -20,6 +20,18 @@ PERIODIC, HARMONIC, POLYNOMIAL, RESTRICTED_DIHEDRAL, FLAT_DIHEDRAL, TABLED_DIHED
 PRODUCT, BETWEEN, BENT_TORSION, MAP = range(30, 34)
 """Functional forms, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`."""
 
+FORMS = {
+    number: name
+    for first, names in (
+        (DISTANCE, "distance quartic morse cubic fene range tabled-distance"),
+        (ANGLE, "angle cosine angle-polynomial restricted-angle tabled-angle"),
+        (PERIODIC, "periodic harmonic polynomial restricted-dihedral flat-dihedral tabled-dihedral"),
+        (PRODUCT, "product between bent-torsion map"),
+    )
+    for number, name in enumerate(names.split(), first)
+}
+"""Their names."""
+
 ANGLES, DIHEDRALS, OTHERS = 10, 20, 30
 """Where the forms of an angle, of a dihedral, and of several coordinates begin."""
 

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
@@ -35,14 +35,27 @@ class Centring:
     follow
         (atoms, beads) how far an atom goes for a unit of its bead's push; atoms without weight go with the
         nearest one that has some.
-    solve
-        From deviations (beads, k) to pushes.
+    square
+        (beads, beads) how far beads go for pushes of all of them.
+    factors
+        The latter, factorised.
     """
 
     match: Match
     weights: sp.csr_matrix
     follow: sp.csr_matrix
-    solve: Any
+    square: sp.csc_matrix
+    factors: SuperLU
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Factors are made anew in another process."""
+        return _factorised, (self.match, self.weights, self.follow, self.square)
+
+
+def _factorised(
+    match: Match, weights: sp.csr_matrix, follow: sp.csr_matrix, square: sp.csc_matrix
+) -> Centring:
+    return Centring(match, weights, follow, square, splu(square))
 
 
 def make_centrings(system: System) -> tuple[Centring, ...]:
@@ -59,7 +72,7 @@ def _centring(match: Match) -> Centring:
     follow = sp.csr_matrix(inverse @ weights.T)
     square = sp.csc_matrix(weights @ follow)
     square += SLIGHT * sp.diags(square.diagonal())
-    return Centring(match, weights, follow[_leaders(moltype, mapping)], splu(sp.csc_matrix(square)).solve)
+    return _factorised(match, weights, follow[_leaders(moltype, mapping)], sp.csc_matrix(square))
 
 
 def _leaders(moltype: MoleculeType, mapping: Mapping) -> IntArray:
@@ -97,5 +110,5 @@ def _shift(one: Centring, atoms: FloatArray, beads: FloatArray) -> FloatArray:
     copies = len(atoms)
     columns = atoms.transpose(1, 0, 2).reshape(atoms.shape[1], -1)
     off = beads.transpose(1, 0, 2).reshape(beads.shape[1], -1) - one.weights @ columns
-    shift: FloatArray = one.follow @ one.solve(off)
+    shift: FloatArray = one.follow @ one.factors.solve(off)
     return shift.reshape(-1, copies, 3).transpose(1, 0, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple
@@ -15,7 +15,9 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, virtual_sites
+from dbm_gmx.forcefield.forms import FORMS
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian, make_hamiltonian
+from dbm_gmx.forcefield.terms import BondedTerms
 from dbm_gmx.options import Conditions
 
 WIDER = 1.25
@@ -163,7 +165,7 @@ def _of_molecule(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian) -> lis
     used, rows = used[np.argsort(first)], np.argsort(np.argsort(first))[rows]
     pairs = np.stack([parameters[np.ix_(used, used)] for parameters in (hamiltonian.c6, hamiltonian.c12)])
     return [
-        *sorted(_lines(np.column_stack([terms.form, terms.atoms, terms.parameters]))),
+        *sorted(_of_terms(terms)),
         "atoms",
         *_lines(np.column_stack([rows, molecule.charges])),
         "types",
@@ -172,6 +174,15 @@ def _of_molecule(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian) -> lis
         *sorted(_lines(np.column_stack([molecule.special, molecule.special_parameters]))),
         *_of_sites(virtual_sites(molecule.moltype)),
     ]
+
+
+def _of_terms(terms: BondedTerms) -> Iterator[str]:
+    """By the names of their forms, whose numbers may be others in another version."""
+    numbers = zip(_lines(terms.parameters), terms.atoms.tolist(), terms.form.tolist(), strict=True)
+    for parameters, atoms, form in numbers:
+        yield " ".join([FORMS[form], *(str(i) for i in atoms if i >= 0), parameters])
+    if len(terms.tables):
+        yield " ".join(_lines(terms.tables.reshape(1, -1)))
 
 
 def _of_sites(sites: VirtualSites) -> list[str]:
