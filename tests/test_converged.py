@@ -102,7 +102,7 @@ def checked(made: Cut, path: Path, **more: object) -> Result:
     given: Options = {"-s": inputs.structure, "-cp": inputs.cg_topology, "-p": inputs.topology}
     given |= {"-m": inputs.mappings[0], "--owners": inputs.owners[0], "-t": 350, "--cutoff": 0.9}
     given |= {("-" if len(k) == 1 else "--") + k: v for k, v in more.items()}
-    return command("check", {**given, "--converged": path, "--threads": 1, "--seed": 2})
+    return command("check", {"--seed": 2, **given, "--converged": path, "--threads": 1})
 
 
 @pytest.mark.usefixtures("prepared_once")
