@@ -264,8 +264,10 @@ def open_part(path: str | Path, *, ours: bool = False, resumes: bool | None = Fa
         yield opened
         done = True
     finally:
-        _open.remove(opened)
-        _close(opened, done=done)
+        try:
+            _close(opened, done=done)
+        finally:
+            _open.remove(opened)  # not before it is spoken of: the process may be ended in between
 
 
 def _close(opened: PartFile, *, done: bool) -> None:
@@ -275,12 +277,14 @@ def _close(opened: PartFile, *, done: bool) -> None:
             opened.sync()
             backup(opened.path)
             opened.part.rename(opened.path)
+            opened.resumes = None
             sync(opened.path.parent)
         elif os.fstat(opened.descriptor).st_size == 0 and opened._is_there():
             opened.part.unlink()
         else:
             for line in opened.text():
                 log.error("%s", line)
+            opened.resumes = None
             with suppress(OSError):
                 os.fsync(opened.descriptor)
     except OSError as error:
