@@ -327,10 +327,15 @@ def test_in_the_same_case_all_frames_are_recalled(
     sampler = make_sampler(liquid.system, WARM, SETTINGS, {})
     atoms = [one.atoms.positions for one in made]
     assert energies_apart(liquid, sampler, atoms, [f.positions for f in full[:frames]]) < 0.2
-    # and no frame is as it was in the file, whose frames these are
-    off = [np.sqrt(((x - f.positions) ** 2).sum(axis=1).mean()) for x, f in zip(atoms, full, strict=False)]
-    assert min(off) > 0.004
-    assert np.median(off) > 0.05
+    # and none of those in the file is as it was; the others were recalled from the same before
+    known = run[1].report.remembered
+    assert known is not None
+    off = [
+        np.sqrt(((x - f.positions) ** 2).sum(axis=1).mean())
+        for x, f in zip(atoms, full, strict=False)
+        if f.index in known.done
+    ]
+    assert min(off) > 0.01
     assert run[0].read_bytes() == before
     assert not caplog.records
 

@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereocentres,
 )
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
@@ -86,7 +86,6 @@ def _frames(
     for frame in frames:
         times.append(frame.time)
         where = f"frame {frame.index} (t = {frame.time:g} ps)"
-        whole_beads(system, frame)  # refuses molecules that go round the box
         for problem in problems_of(system, frame, cutoff):
             if problem.fatal:
                 raise InputError(

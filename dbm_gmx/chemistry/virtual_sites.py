@@ -20,6 +20,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, chemical_graph
+from dbm_gmx.chemistry.vectors import arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 
@@ -195,11 +196,6 @@ def real_graph(moltype: MoleculeType) -> nx.Graph:
     return nx.freeze(real)
 
 
-def real_atoms(moltype: MoleculeType) -> IntArray:
-    """(r,) rows of the atoms that are no virtual sites."""
-    return np.setdiff1d(np.arange(moltype.n_atoms), virtual_sites(moltype).virtual)
-
-
 def place_in_molecules(moltype: MoleculeType, atoms: FloatArray) -> None:
     """Put the sites of molecules (copies, n, 3) where their atoms say (in place)."""
     sites = virtual_sites(moltype)
@@ -231,21 +227,6 @@ def spread_sites(x: Any, sites: Any, force: Any) -> None:
 
 
 @compiled(forceinline=True)
-def _between(x: Any, i: int, j: int) -> Any:
-    return x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-
-
-@compiled(forceinline=True)
-def _dot(a: Any, b: Any) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@compiled(forceinline=True)
-def _cross(a: Any, b: Any) -> Any:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-@compiled(forceinline=True)
 def _plus(a: Any, s: float, b: Any) -> Any:
     """Return a + s b."""
     return a[0] + s * b[0], a[1] + s * b[1], a[2] + s * b[2]
@@ -259,14 +240,14 @@ def _times(s: float, a: Any) -> Any:
 @compiled(forceinline=True)
 def _unit(a: Any) -> Any:
     """Unit vector and length."""
-    length = math.sqrt(max(_dot(a, a), TINY))
+    length = math.sqrt(max(dot(a, a), TINY))
     return _times(1.0 / length, a), length
 
 
 @compiled(forceinline=True)
 def _across(f: Any, u: Any) -> Any:
     """The part of f across the unit vector u."""
-    return _plus(f, -_dot(f, u), u)
+    return _plus(f, -dot(f, u), u)
 
 
 @compiled(forceinline=True)
@@ -303,23 +284,23 @@ def place_site(x: Any, sites: Any, v: int, first: int) -> None:
     a, b, c = sites.virtual_parameters[v, 0], sites.virtual_parameters[v, 1], sites.virtual_parameters[v, 2]
     i, j = first + sites.made_of[begin], first + sites.made_of[begin + 1]
     k, m = first + sites.made_of[min(begin + 2, end - 1)], first + sites.made_of[end - 1]
-    ij = _between(x, i, j)
+    ij = arm(x, i, j)
     if form == TWO_FD:
         step = _times(a, _unit(ij)[0])
     elif form == THREE_FD:
-        step = _times(b, _unit(_plus(ij, a, _between(x, j, k)))[0])
+        step = _times(b, _unit(_plus(ij, a, arm(x, j, k)))[0])
     elif form == THREE_FAD:
         along, _ = _unit(ij)
-        step = _plus(_times(a, along), b, _unit(_across(_between(x, j, k), along))[0])
+        step = _plus(_times(a, along), b, _unit(_across(arm(x, j, k), along))[0])
     elif form == THREE_OUT:
-        ik = _between(x, i, k)
-        step = _plus(_plus(_times(a, ij), b, ik), c, _cross(ij, ik))
+        ik = arm(x, i, k)
+        step = _plus(_plus(_times(a, ij), b, ik), c, cross(ij, ik))
     else:
         left, right = (
-            _plus(_times(-1.0, ij), a, _between(x, i, k)),
-            _plus(_times(-1.0, ij), b, _between(x, i, m)),
+            _plus(_times(-1.0, ij), a, arm(x, i, k)),
+            _plus(_times(-1.0, ij), b, arm(x, i, m)),
         )
-        step = _times(c, _unit(_cross(left, right))[0])
+        step = _times(c, _unit(cross(left, right))[0])
     for d in range(3):
         x[site, d] = x[i, d] + step[d]
 
@@ -338,44 +319,44 @@ def spread_site(x: Any, sites: Any, v: int, first: int, force: Any) -> None:
     a, b, c = sites.virtual_parameters[v, 0], sites.virtual_parameters[v, 1], sites.virtual_parameters[v, 2]
     i, j = first + sites.made_of[begin], first + sites.made_of[begin + 1]
     k, m = first + sites.made_of[min(begin + 2, end - 1)], first + sites.made_of[end - 1]
-    ij = _between(x, i, j)
+    ij = arm(x, i, j)
     if form == TWO_FD:
         along, length = _unit(ij)
         g = _times(a / length, _across(f, along))
         _add(force, j, g)
         _add(force, i, _plus(f, -1.0, g))
     elif form == THREE_FD:
-        along, length = _unit(_plus(ij, a, _between(x, j, k)))
+        along, length = _unit(_plus(ij, a, arm(x, j, k)))
         g = _times(b / length, _across(f, along))
         _add(force, j, _times(1.0 - a, g))
         _add(force, k, _times(a, g))
         _add(force, i, _plus(f, -1.0, g))
     elif form == THREE_FAD:
-        jk = _between(x, j, k)
+        jk = arm(x, j, k)
         along, length = _unit(ij)
         up, height = _unit(_across(jk, along))
         g = _times(b / height, _across(f, up))
         on_jk = _across(g, along)
-        turned = _plus(_plus(_times(a, f), -_dot(along, jk), g), -_dot(g, along), jk)
+        turned = _plus(_plus(_times(a, f), -dot(along, jk), g), -dot(g, along), jk)
         on_ij = _times(1.0 / length, _across(turned, along))
         _add(force, k, on_jk)
         _add(force, j, _plus(on_ij, -1.0, on_jk))
         _add(force, i, _plus(f, -1.0, on_ij))
     elif form == THREE_OUT:
-        ik = _between(x, i, k)
-        on_j = _plus(_times(a, f), c, _cross(ik, f))
-        on_k = _plus(_times(b, f), c, _cross(f, ij))
+        ik = arm(x, i, k)
+        on_j = _plus(_times(a, f), c, cross(ik, f))
+        on_k = _plus(_times(b, f), c, cross(f, ij))
         _add(force, j, on_j)
         _add(force, k, on_k)
         _add(force, i, _plus(_plus(f, -1.0, on_j), -1.0, on_k))
     else:
         left, right = (
-            _plus(_times(-1.0, ij), a, _between(x, i, k)),
-            _plus(_times(-1.0, ij), b, _between(x, i, m)),
+            _plus(_times(-1.0, ij), a, arm(x, i, k)),
+            _plus(_times(-1.0, ij), b, arm(x, i, m)),
         )
-        up, height = _unit(_cross(left, right))
+        up, height = _unit(cross(left, right))
         g = _times(c / height, _across(f, up))
-        by_left, by_right = _cross(right, g), _cross(g, left)
+        by_left, by_right = cross(right, g), cross(g, left)
         on_j = _times(-1.0, _plus(by_left, 1.0, by_right))
         on_k, on_m = _times(a, by_left), _times(b, by_right)
         _add(force, j, on_j)

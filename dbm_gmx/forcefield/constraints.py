@@ -102,10 +102,6 @@ def h_bond_notes(moltype: MoleculeType) -> tuple[str, ...]:
     return tuple(notes)
 
 
-WITH_LENGTH = (1, 2, 3, 4)
-"""Function types of bonds that GROMACS turns into constraints."""
-
-
 def without_bonds(terms: Terms, fixed: IntArray) -> Terms:
     """Leave out bonds whose length is fixed, (c, 2) as of :func:`fixed_bonds`; other terms stay."""
     if not is_convertible(terms):

@@ -9,8 +9,9 @@ from typing import Any
 
 from dbm_gmx.chemistry.stereo import BETWEEN, FLAT, stereo_volume
 from dbm_gmx.chemistry.stereo_bonds import BOND
+from dbm_gmx.chemistry.vectors import arm
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.terms import add_force, add_torque, arm, dihedral_of
+from dbm_gmx.forcefield.terms import add_force, add_torque, dihedral_of
 
 CHIRALITY_STIFFNESS = 1000.0
 """Of the chirality restraint, kJ/mol."""

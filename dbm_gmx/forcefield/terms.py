@@ -19,6 +19,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
+from dbm_gmx.chemistry.vectors import arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.forms import (
@@ -349,33 +350,17 @@ def term_rows(atoms: Any, t: int, first: int) -> Any:
 
 
 @compiled(forceinline=True)
-def arm(x: Any, i: int, j: int) -> Any:
-    """Vector from atom i to atom j."""
-    return x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-
-
-@compiled(forceinline=True)
-def _dot(a: Any, b: Any) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-@compiled(forceinline=True)
-def _cross(a: Any, b: Any) -> Any:
-    return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
-
-
-@compiled(forceinline=True)
 def angle_of(a: Any, b: Any) -> Any:
     """Cosine and sine, to the same scale, of the angle at which the arm a comes in and b leaves."""
-    n = _cross(a, b)
-    return -_dot(a, b), math.sqrt(_dot(n, n))
+    n = cross(a, b)
+    return -dot(a, b), math.sqrt(dot(n, n))
 
 
 @compiled(forceinline=True)
 def dihedral_of(a: Any, b: Any, c: Any) -> Any:
     """Cosine and sine, to the same scale, of the dihedral of three arms."""
-    m = _cross(b, c)
-    return _dot(_cross(a, b), m), math.sqrt(_dot(b, b)) * _dot(a, m)
+    m = cross(b, c)
+    return dot(cross(a, b), m), math.sqrt(dot(b, b)) * dot(a, m)
 
 
 @compiled(forceinline=True)
@@ -393,7 +378,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
     """
     a = arm(positions, rows[0], rows[1])
     if form < ANGLES:
-        return distance_form(form, p, tables, _dot(a, a))[0]
+        return distance_form(form, p, tables, dot(a, a))[0]
     b = arm(positions, rows[1], rows[2])
     if form < DIHEDRALS:
         cosine, sine = angle_of(a, b)
@@ -420,12 +405,12 @@ def add_term(form: int, p: Any, tables: Any, x: Any, rows: Any, scale: float, fo
     """
     a = arm(x, rows[0], rows[1])
     if form < ANGLES:
-        _add_pull(rows[0], rows[1], a, scale * distance_form(form, p, tables, _dot(a, a))[1], force)
+        _add_pull(rows[0], rows[1], a, scale * distance_form(form, p, tables, dot(a, a))[1], force)
         return
     b = arm(x, rows[1], rows[2])
     if form < DIHEDRALS:
         cosine, sine = angle_of(a, b)
-        norm = math.sqrt((_dot(a, a) + 1e-12) * (_dot(b, b) + 1e-12))
+        norm = math.sqrt((dot(a, a) + 1e-12) * (dot(b, b) + 1e-12))
         slope = angle_form(form, p, tables, cosine / norm, sine / norm)[1]
         _add_bend((rows[0], rows[1], rows[2]), a, b, scale * slope, force)
         return
@@ -449,7 +434,7 @@ def _add_pull(i: int, j: int, a: Any, pull: float, force: Any) -> None:
 def _add_bend(rows: Any, a: Any, b: Any, slope: float, force: Any) -> None:
     """Add the forces of three atoms, the arms between them, and the slope of an energy by their angle."""
     i, j, k = rows
-    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
+    aa, bb = dot(a, a) + 1e-12, dot(b, b) + 1e-12
     norm = math.sqrt(aa * bb)
     cosine, sine = angle_of(a, b)
     cosine, sine = cosine / norm, sine / norm
@@ -467,15 +452,15 @@ def _add_bend(rows: Any, a: Any, b: Any, slope: float, force: Any) -> None:
 def add_torque(rows: Any, arms: Any, slope: float, force: Any) -> None:
     """Add the forces of four atoms, the arms between them, and the slope of an energy by their dihedral."""
     (i, j, k, m), (a, b, c) = rows, arms
-    n, w = _cross(a, b), _cross(b, c)
-    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
+    n, w = cross(a, b), cross(b, c)
+    aa, bb = dot(a, a) + 1e-12, dot(b, b) + 1e-12
     length = math.sqrt(bb)
     # where three atoms lie on a line the force is that of an angle a little off it
-    nn = max(_dot(n, n), STRAIGHT * aa * bb)
-    ww = max(_dot(w, w), STRAIGHT * bb * _dot(c, c) + 1e-15)
+    nn = max(dot(n, n), STRAIGHT * aa * bb)
+    ww = max(dot(w, w), STRAIGHT * bb * dot(c, c) + 1e-15)
     # Blondel and Karplus, J. Comput. Chem. 17, 1132, 1996
     gi, gm = -slope * length / nn, slope * length / ww
-    ab, cb = _dot(a, b) / bb, _dot(c, b) / bb
+    ab, cb = dot(a, b) / bb, dot(c, b) / bb
     ix, iy, iz = gi * n[0], gi * n[1], gi * n[2]
     lx, ly, lz = gm * w[0], gm * w[1], gm * w[2]
     sx, sy, sz = -ab * ix + cb * lx, -ab * iy + cb * ly, -ab * iz + cb * lz
@@ -517,7 +502,7 @@ def _map_term(p: Any, tables: Any, x: Any, rows: Any, scale: float, force: Any) 
 def _bent_torsion(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
     i, j, k, m, _ = rows
     a, b, c = arm(x, i, j), arm(x, j, k), arm(x, k, m)
-    aa, bb, cc = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12, _dot(c, c) + 1e-12
+    aa, bb, cc = dot(a, a) + 1e-12, dot(b, b) + 1e-12, dot(c, c) + 1e-12
     ends = math.sqrt(aa * bb), math.sqrt(bb * cc)
     (c1, s1), (c2, s2), (c3, s3) = angle_of(a, b), angle_of(b, c), dihedral_of(a, b, c)
     c1, s1, c2, s2 = c1 / ends[0], s1 / ends[0], c2 / ends[1], s2 / ends[1]
@@ -537,7 +522,7 @@ def _bent_torsion(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
 def _product_term(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
     i, j, k, m, _ = rows
     a, b = arm(x, i, j), arm(x, k, m)
-    r, s = max(math.sqrt(_dot(a, a)), 1e-9), max(math.sqrt(_dot(b, b)), 1e-9)
+    r, s = max(math.sqrt(dot(a, a)), 1e-9), max(math.sqrt(dot(b, b)), 1e-9)
     if scale != 0.0:
         _add_pull(i, j, a, scale * p[0] * (s - p[2]) / r, force)
         _add_pull(k, m, b, scale * p[0] * (r - p[1]) / s, force)
@@ -548,10 +533,10 @@ def _product_term(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
 def _between_term(p: Any, x: Any, rows: Any, scale: float, force: Any) -> float:
     i, j, k, m, _ = rows
     a, b = arm(x, i, j), arm(x, k, m)
-    aa, bb = _dot(a, a) + 1e-12, _dot(b, b) + 1e-12
+    aa, bb = dot(a, a) + 1e-12, dot(b, b) + 1e-12
     norm = math.sqrt(aa * bb)
-    n = _cross(a, b)
-    cosine, sine = _dot(a, b) / norm, math.sqrt(_dot(n, n)) / norm
+    n = cross(a, b)
+    cosine, sine = dot(a, b) / norm, math.sqrt(dot(n, n)) / norm
     argument = p[2] * (math.atan2(sine, cosine) - p[0])
     if scale != 0.0:
         slope = -scale * p[1] * p[2] * math.sin(argument) / max(sine, STRAIGHT)
