@@ -15,12 +15,13 @@ import pytest
 from fake import fake_gmx
 from mixed import Mixture, Result, command
 from systems import alkane, mapping, molecule, ring, system
+from test_top import molecule as molecule_of
 
 from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.feasible import SLACK, STRETCH, problems_of, reaches
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.rings import rings_of
-from dbm_gmx.chemistry.rules import Judgement, judge, judge_atoms, seen_widths, stereo_values
+from dbm_gmx.chemistry.rules import Judgement, bond_lengths, judge, judge_atoms, seen_widths, stereo_values
 from dbm_gmx.chemistry.stereo import Stereo
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.equilibrium import TOTAL
@@ -358,3 +359,10 @@ def test_the_reach_of_bonded_beads_is_an_upper_bound() -> None:
     (problem,) = problems_of(two, Frame(beads, BOX), 1.0)
     assert problem.fatal
     assert "bead 1 (A1 of ALK 1) and bead 2 (B2 of ALK 1)" in problem.words
+
+
+@pytest.mark.parametrize(
+    ("line", "length"), [("1 0.15 2e5", 0.15), ("3 0.16 400 20", 0.16), ("4 0.17 2e5 20", 0.17)]
+)
+def test_bonds_of_every_form_have_a_length_of_their_own(line: str, length: float, tmp_path: Path) -> None:
+    assert bond_lengths(molecule_of(tmp_path, f"[ bonds ]\n1 2 {line}\n")) == {(0, 1): length}

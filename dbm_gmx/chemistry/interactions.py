@@ -120,6 +120,11 @@ def atoms_of(directive: str) -> int:
     return next(iter(INTERACTIONS[directive].values())).atoms
 
 
+def is_convertible(terms: Terms) -> bool:
+    """Whether ``constraints`` of an ``.mdp`` can fix the lengths of these bonds."""
+    return terms.directive == "bonds" and INTERACTIONS["bonds"][terms.function].convertible
+
+
 def in_radians(terms: Terms) -> FloatArray:
     """(k, p) parameters of terms, angles in radians."""
     parameters = terms.parameters.astype(np.float64)

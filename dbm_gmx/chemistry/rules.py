@@ -22,6 +22,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
 from dbm_gmx.chemistry.contacts import measured_contacts
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.interactions import is_convertible
 from dbm_gmx.chemistry.rings import pierced_rings
 from dbm_gmx.chemistry.stereo import Chirality, Stereo, are_bonds, wrong_elements
 from dbm_gmx.chemistry.system import System, deviation
@@ -249,7 +250,7 @@ def bond_lengths(moltype: MoleculeType) -> dict[tuple[int, int], float]:
         if terms.directive == "settles":
             pairs = np.concatenate([pairs[:, :2], pairs[:, ::2], pairs[:, 1:]])
             values = np.concatenate([values[:, :1], values[:, :1], values[:, 1:2]])
-        elif terms.directive not in ("bonds", "constraints") or terms.function not in (1, 2):
+        elif terms.directive != "constraints" and not is_convertible(terms):
             continue
         for (i, j), found in zip(pairs.tolist(), values.tolist(), strict=True):
             if (min(i, j), max(i, j)) in lengths and found[0] > 0:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.chemistry.interactions import INTERACTIONS
+from dbm_gmx.chemistry.interactions import is_convertible
 from dbm_gmx.chemistry.topology import HELD, MoleculeType, Terms, Topology, hydrogens
 from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.compiled import compiled
@@ -73,11 +73,6 @@ def _fixed(moltype: MoleculeType, terms: Terms, constraints: str) -> tuple[IntAr
     # those between molecules are never constrained
     chosen &= np.array([moltype.graph.get_edge_data(*p[:2], {}).get("kind") != HELD for p in pairs], bool)
     return pairs[chosen, :2], values[chosen, 0] if chosen.any() else np.zeros(0)
-
-
-def is_convertible(terms: Terms) -> bool:
-    """Whether ``constraints`` of an ``.mdp`` can fix the lengths of these bonds."""
-    return terms.directive == "bonds" and INTERACTIONS["bonds"][terms.function].convertible
 
 
 def named_h(moltype: MoleculeType) -> BoolArray:
