@@ -17,8 +17,8 @@ from dbm_gmx.chemistry.mapping import (
     default_alignment,
     derive_owners,
     map_positions,
-    match_beads,
 )
+from dbm_gmx.chemistry.matching import match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
@@ -416,7 +416,7 @@ def test_runs_are_merged_and_located():
     one, two, mappings = pair()
     aa = Topology({"MOL": one, "TWO": two}, (("MOL", 2), ("MOL", 1), ("TWO", 0), ("TWO", 4)))
     cg = Topology({"MOL": beads_of("MOL", 3), "TWO": beads_of("TWO", 2)}, (("MOL", 3), ("TWO", 4)))
-    found = match_beads(cg, aa, mappings)
+    found = match_beads(cg, aa, mappings).matches
     assert [(m.moltype.name, m.count, m.first_bead, m.first_atom) for m in found] == [
         ("MOL", 3, 0, 0),
         ("TWO", 4, 9, 18),
@@ -426,7 +426,7 @@ def test_runs_are_merged_and_located():
 def test_cg_molecule_under_another_name():
     one, _, mappings = pair()
     mappings["MOL"] = replace(mappings["MOL"], cg_molecule="POLY")
-    found = match_beads(topology(beads_of("POLY", 3)), topology(one), mappings)
+    found = match_beads(topology(beads_of("POLY", 3)), topology(one), mappings).matches
     assert found[0].moltype is one
 
 
@@ -480,7 +480,7 @@ def real(reference, system):
 def test_mapped_atoms_are_the_published_beads(reference, system, name):
     mda = pytest.importorskip("MDAnalysis")
     aa, cg, mappings, folder = real(reference, system)
-    (match,) = match_beads(cg, aa, mappings)
+    (match,) = match_beads(cg, aa, mappings).matches
     atoms, beads = (
         mda.coordinates.XTC.XTCReader(str(folder / f), convert_units=False, refresh_offsets=False)
         for f in ("aa.xtc", "cg.xtc")

@@ -161,7 +161,7 @@ def _chosen(system: System, inputs: Inputs, trajectory: Path, count: int) -> lis
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     total = sum(1 for _ in read_frames(trajectory, n_atoms=system.n_atoms, **times))
     wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
-    compare_names(system.topology, trajectory)
+    compare_names(system.written, trajectory)
     frames = enumerate(read_frames(trajectory, n_atoms=system.n_atoms, **times))
     return [replace(frame, positions=whole_atoms(system, frame)) for k, frame in frames if k in wanted]
 

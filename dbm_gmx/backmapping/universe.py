@@ -23,8 +23,9 @@ from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.beads import EARLY
 from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
-from dbm_gmx.files.system import EARLY, match_molecules, read_molecules
+from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def backmap_universe(
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
     _warn(tally.report())
-    return _universe(system.topology, rebuilt)
+    return _universe(system.written, rebuilt)
 
 
 def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:

@@ -189,6 +189,8 @@ class Topology:
         The file it was read from, for messages.
     intermolecular
         Interactions between molecules; their rows are those of the system.
+    relisted
+        Whether ``molecules`` are others than in the file, or in another order.
     """
 
     molecule_types: Mapping[str, MoleculeType]
@@ -196,6 +198,7 @@ class Topology:
     nonbonded: NonBonded | None = None
     path: Path | None = None
     intermolecular: tuple[Terms, ...] = ()
+    relisted: bool = False
 
     @property
     def n_atoms(self) -> int:

@@ -96,7 +96,7 @@ def given_chirality(
         frame, path = _open(reference)
         whole = len(frame.positions) == system.n_atoms
         if whole and path is not None:
-            compare_names(system.topology, path)
+            compare_names(system.written, path)
         found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, path)
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()

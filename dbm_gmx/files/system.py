@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
@@ -16,6 +17,7 @@ from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
@@ -24,9 +26,6 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
-
-EARLY = 100
-"""Frames at the beginning of a trajectory that say something of all of it."""
 
 
 def read_system(
@@ -51,8 +50,15 @@ def read_system(
         If files cannot be read or do not go together.
     """
     files = molecules or MoleculeFiles()
-    cg, frame = read_cg_system(structure, cg_topology, defines=files.defines, include=files.include)
-    return match_molecules(cg, files), frame
+    cg, frame = read_cg_system(
+        structure,
+        cg_topology,
+        defines=files.defines,
+        include=files.include,
+        reorder=files.matching.reorder,
+    )
+    system = match_molecules(cg, files)
+    return system, with_beads_of(system, frame)
 
 
 def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
@@ -65,8 +71,9 @@ def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
     """
     if files.none_given:
         atomistic, found = load_library(cg)
-        return replace(make_system(atomistic, found, cg), conformers=library_conformers(atomistic))
-    return make_system(*read_molecules(files), cg)
+        system = make_system(atomistic, found, cg, files.matching)
+        return replace(system, conformers=library_conformers(atomistic))
+    return make_system(*read_molecules(files), cg, files.matching)
 
 
 def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
@@ -96,17 +103,20 @@ class BeadFrames:
     ----------
     inputs
         The trajectory and the times that are taken of it.
-    cg
-        What the beads are.
+    beads
+        What the beads are; the frame of the structure is the only one where there is no trajectory.
+    rows
+        (m,) rows of the beads of the system in each frame of the trajectory; all if ``None``.
     first
-        The frame of the structure: the only one where there is no trajectory.
+        Beads of the system in the structure.
     block
         Numbers of the first frame and of the one after the last, where only some of those that are taken are
         gone through.
     """
 
     inputs: Inputs
-    cg: Topology
+    beads: Beads
+    rows: IntArray | None
     first: Frame
     block: tuple[int, int] | None = None
 
@@ -115,10 +125,16 @@ class BeadFrames:
         path, times = self.inputs.trajectory, self.inputs
         if path is None:
             return iter([self.first])
-        n_beads = self.cg.n_atoms
-        frames = read_frames(path, n_atoms=n_beads, begin=times.begin, end=times.end, dt=times.dt)
-        compare_names(self.cg, path, "beads")
+        frames = self._read(path, begin=times.begin, end=times.end, dt=times.dt)
         return frames if self.block is None else islice(frames, *self.block)
+
+    def _read(self, path: Path, **times: float | None) -> Iterator[Frame]:
+        """Frames of the trajectory, the beads of the system only."""
+        cg = self.beads.topology
+        frames = read_frames(path, n_atoms=cg.n_atoms, **times)
+        order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
+        rows = self.rows if order is None else order if self.rows is None else order[self.rows]
+        return frames if rows is None else (replace(f, positions=f.positions[rows]) for f in frames)
 
     @property
     def offset(self) -> int:
@@ -142,7 +158,7 @@ class BeadFrames:
         total = min(EARLY, count_taken(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
-        frames = islice(read_frames(path, n_atoms=self.cg.n_atoms), max(wanted) + 1)
+        frames = islice(self._read(path), max(wanted) + 1)
         try:
             found.extend(frame for number, frame in enumerate(frames) if number in wanted)
         except InputError:
@@ -208,13 +224,19 @@ def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int,
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
-    cg, first = read_cg_system(
-        inputs.structure, inputs.cg_topology, defines=inputs.defines, include=inputs.include
-    )
-    system = match_molecules(cg, inputs.molecules)
+    beads = read_beads(inputs)
+    system = match_molecules(beads.topology, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
-    return system, BeadFrames(inputs, cg, first)
+    rows, order = system.beads, beads.rows
+    if order is not None:
+        rows = order if rows is None else order[rows]
+    return system, BeadFrames(inputs, beads, rows, with_beads_of(system, beads.frame))
+
+
+def with_beads_of(system: System, frame: Frame) -> Frame:
+    """A frame of the whole coarse-grained system, with the beads of what is rebuilt only."""
+    return frame if system.beads is None else replace(frame, positions=frame.positions[system.beads])
 
 
 NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"

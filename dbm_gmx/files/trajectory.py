@@ -70,7 +70,21 @@ def read_frames(
     return _select(chain([first], frames), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
 
 
-def _all_frames(path: Path, n_atoms: int) -> Iterator[Frame]:
+def count_atoms(path: str | Path) -> int:
+    """How many atoms (beads) the first frame has.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_frames`.
+    """
+    first = next(_all_frames(Path(path), None), None)
+    if first is None:
+        raise InputError("holds no frame with positions", path=path)
+    return len(first.positions)
+
+
+def _all_frames(path: Path, n_atoms: int | None) -> Iterator[Frame]:
     """Yield every frame of a file of a known kind; other numbers of atoms may be refused at once."""
     check_suffix(path)
     check_file(path)
