@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
@@ -298,7 +299,9 @@ def _order_of_beads(known: Known, alike: Alike) -> IntArray | None:
     if order is not None and known.matching.reorder:
         log.log(NOTICE, "beads of %s are taken in the order of the mapping", " + ".join(alike.bead_types))
         return order
-    graph = known.cg.molecule_types[alike.bead_types[0]].graph.__class__()
+    if len(names) == 1 and names[0].strip("+-") == alike.mapping.names[0].strip("+-"):
+        return None  # an ion with its sign
+    graph = nx.Graph()
     graph.add_nodes_from((i, {"name": name}) for i, name in enumerate(names))
     named = Named(alike.mapping.names, f"the mapping of {alike.mapping.molecule}", what="beads")
     check_molecule_names(MoleculeType(alike.bead_types[0], 0, graph), named, "the CG topology")

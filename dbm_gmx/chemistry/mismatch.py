@@ -40,8 +40,7 @@ def _mapped(known: Known, name: str) -> str:
 def problems(known: Known, beads: Sequence[Run], atoms: Sequence[Run]) -> list[str]:
     """Say why lists of molecules do not fit."""
     here, there = _totals(beads), _totals(atoms)
-    wrong = _strangers(known, here, there)
-    wrong = wrong or _counts(known, here, there) or _order(known, beads, atoms)
+    wrong = [*_counts(known, here, there), *_strangers(known, here, there)] or _order(known, beads, atoms)
     for name in here:
         for other in sorted(known.claims[name] & set(there)):
             wrong += _misfits(known, name, other)
@@ -85,7 +84,13 @@ def _counts(known: Known, here: Mapping[str, int], there: Mapping[str, int]) -> 
         total, expected = sum(here[other] for other in among), sum(there[other] for other in types)
         if total != expected and name == among[0]:
             which = "" if types == [name] else f" ({', '.join(types)})"
-            wrong.append(f"{', '.join(among)}: {total} molecules of beads, {expected} of atoms{which}")
+            each, rest = divmod(expected, total)
+            hint = (
+                ""
+                if rest or each < 2
+                else f": if these are {each} a bead, --alias '{name}={each} {types[0]}'"
+            )
+            wrong.append(f"{', '.join(among)}: {total} molecules of beads, {expected} of atoms{which}{hint}")
     return wrong
 
 
@@ -146,4 +151,5 @@ def _agreeing(known: Known, bead_type: str, mapping: BeadMapping) -> int:
     rows = rows_of(cg, mapping)
     if rows is None:
         return -(10**9)
-    return sum(cg.names[i] == name for i, name in zip(rows, mapping.names, strict=True))
+    pairs = zip((cg.names[i] for i in rows), mapping.names, strict=True)
+    return sum(bead.strip("+-") == name.strip("+-") for bead, name in pairs)  # an ion may have its sign
