@@ -15,6 +15,7 @@ from dbm_gmx.backmapping.provenance import provenance_of
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Report, Tally, Told
+from dbm_gmx.chemistry.feasible import problems_of, refuse_fatal
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
@@ -104,6 +105,10 @@ def backmap(
     paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
+    if inputs.trajectory is None and beads.first.free:  # as a file is that has lost its box
+        cutoff = max(method.conditions.rvdw, method.conditions.rcoulomb)
+        for problem in problems_of(system, beads.first, cutoff):
+            refuse_fatal(problem, beads.first, inputs.structure)
     total = beads.count()
     known = given_chirality(system, inputs.reference, conformers=system.conformers)
     chirality = with_usual(system, known)

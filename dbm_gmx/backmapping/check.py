@@ -11,7 +11,7 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
-from dbm_gmx.chemistry.feasible import problems_of
+from dbm_gmx.chemistry.feasible import problems_of, refuse_fatal
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Chirality,
@@ -65,9 +65,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
     lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
-    lines.append(
-        f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
-    )
+    box = "none with a box, all" if beads.first.free else "all with a box and"
+    lines.append(f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, {box} finite")
     return [*lines, *found]
 
 
@@ -87,11 +86,7 @@ def _frames(
         times.append(frame.time)
         where = f"frame {frame.index} (t = {frame.time:g} ps)"
         for problem in problems_of(system, frame, cutoff):
-            if problem.fatal:
-                raise InputError(
-                    f"{where}: no atoms can be put there: {problem.words}",
-                    path=inputs.trajectory or inputs.structure,
-                )
+            refuse_fatal(problem, frame, inputs.trajectory or inputs.structure)
             first.setdefault(problem.kind, f"{where}: {problem.words}")
             counts[problem.kind] += 1
     return times, [

@@ -16,7 +16,7 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Report, Tally, Told
-from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
+from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions, with_room
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
@@ -143,7 +143,7 @@ def _frames(universe: mda.Universe, chosen: slice) -> Iterator[Frame]:
         sizes[:3] *= ANGSTROM
         positions = (ts.positions * ANGSTROM).astype(np.float32)
         step = int(ts.data.get("step", 0))
-        frame = Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame)
+        frame = with_room(Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame))
         check_frame(frame)
         yield frame
 
@@ -183,6 +183,7 @@ def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:
     if frames:
         sizes = np.array([dimensions(frame.box) for frame in frames])
         sizes[:, :3] /= ANGSTROM
+        sizes[[frame.free for frame in frames]] = 0.0
         times = [frame.time for frame in frames]
         dt = times[1] - times[0] if len(times) > 1 else 1.0
         positions = np.stack([frame.positions for frame in frames]) / ANGSTROM

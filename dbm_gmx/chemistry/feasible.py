@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import networkx as nx
 import numpy as np
@@ -19,6 +20,7 @@ from dbm_gmx.chemistry.periodic import neighbour_pairs, reduced_cell
 from dbm_gmx.chemistry.rules import bond_lengths
 from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.errors import InputError
 
 STRETCH, SLACK = 1.1, 0.05
 """Two centres may be so many times as far apart as their atoms reach, and so much further, nm: a frame with
@@ -55,6 +57,9 @@ class Problem:
     fatal: bool
 
 
+NO_BOX = "; without a box molecules must be whole: if they are not, give the file the box of the simulation"
+
+
 def problems_of(system: System, frame: Frame, cutoff: float) -> list[Problem]:
     """What speaks against putting atoms on a frame of beads.
 
@@ -64,6 +69,19 @@ def problems_of(system: System, frame: Frame, cutoff: float) -> list[Problem]:
         nm.
     """
     return [*_box(system, frame, cutoff), *_far(system, frame), *_crowded(system, frame)]
+
+
+def refuse_fatal(problem: Problem, frame: Frame, path: Path) -> None:
+    """Refuse a frame on whose beads no atoms can be put.
+
+    Raises
+    ------
+    InputError
+        If the problem is such.
+    """
+    if problem.fatal:
+        where = f"frame {frame.index} (t = {frame.time:g} ps)"
+        raise InputError(f"{where}: no atoms can be put there: {problem.words}", path=path)
 
 
 def _box(system: System, frame: Frame, cutoff: float) -> list[Problem]:
@@ -146,7 +164,7 @@ def _far(system: System, frame: Frame) -> list[Problem]:
             words = (
                 f"{names} are {apart[copy, bond]:.3g} nm apart; the bonds between their atoms reach "
                 f"{reach[bond]:.3g} nm ({len(copies)} such pairs)"
-            )
+            ) + (NO_BOX if frame.free else "")
             said.append(Problem("bonded beads", words, fatal))
             break
     return said

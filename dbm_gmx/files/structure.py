@@ -13,7 +13,7 @@ from typing import TextIO
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
-from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame
+from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
 from dbm_gmx.chemistry.names import Named, check_names, system_order
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
@@ -157,9 +157,9 @@ def read_structure(path: str | Path) -> Frame:
     Raises
     ------
     InputError
-        Another kind of file, a damaged one, or one without a box.
+        Another kind of file, or a damaged one.
     """
-    frame = next(structure_frames(path))
+    frame = with_room(next(structure_frames(path)))
     check_frame(frame, path)
     return frame
 

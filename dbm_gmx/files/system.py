@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -25,7 +27,10 @@ from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, rea
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
+
+log = logging.getLogger(__name__)
 
 
 def read_system(
@@ -131,10 +136,23 @@ class BeadFrames:
     def _read(self, path: Path, **times: float | None) -> Iterator[Frame]:
         """Frames of the trajectory, the beads of the system only."""
         cg = self.beads.topology
-        frames = read_frames(path, n_atoms=cg.n_atoms, **times)
+        frames = self._as_periodic(read_frames(path, n_atoms=cg.n_atoms, **times), path)
         order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
         rows = self.rows if order is None else order if self.rows is None else order[self.rows]
         return frames if rows is None else (replace(f, positions=f.positions[rows]) for f in frames)
+
+    def _as_periodic(self, frames: Iterator[Frame], path: Path) -> Iterator[Frame]:
+        """The frames; refused if they have no box, and the structure has one."""
+        for frame in frames:
+            if frame.free and not self.first.free:
+                raise InputError(
+                    f"frame {frame.index} (t = {frame.time:g} ps): there is no box (all zero), but there is "
+                    f"one in {self.inputs.structure}",
+                    path=path,
+                )
+            if frame.free:
+                _say_free(path)
+            yield frame
 
     @property
     def offset(self) -> int:
@@ -228,6 +246,8 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     system = match_molecules(beads.topology, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
+    if beads.frame.free and inputs.trajectory is None:
+        _say_free(inputs.structure)
     rows, order = system.beads, beads.rows
     if order is not None:
         rows = order if rows is None else order[rows]
@@ -237,6 +257,12 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
 def with_beads_of(system: System, frame: Frame) -> Frame:
     """A frame of the whole coarse-grained system, with the beads of what is rebuilt only."""
     return frame if system.beads is None else replace(frame, positions=frame.positions[system.beads])
+
+
+@lru_cache(maxsize=8)
+def _say_free(path: Path) -> None:
+    """Say, once for a file that is read several times, that it has no box."""
+    log.log(NOTICE, "%s: there is no box; nothing is periodic", path)
 
 
 NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"

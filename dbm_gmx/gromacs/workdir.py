@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.chemistry.frame import Frame
@@ -59,7 +60,7 @@ def write_workdir(
     make_workdir(folder)
     texts = _parameters(settings, defines)
     with open_writer(folder / "conf.gro", topology) as writer:
-        writer.write(frame)
+        writer.write(replace(frame, free=False))  # GROMACS runs in the box that is large enough
     if topology.path is not None and not topology.relisted:
         copy_topology(topology.path, folder, include=include)
     else:  # from the library of molecules, or of other molecules than in the file
