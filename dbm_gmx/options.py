@@ -275,6 +275,8 @@ class AtomInputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
+    reorder
+        Whether atoms that are in another order than in ``topology`` are put in its order.
     """
 
     structure: Path | None = None
@@ -287,6 +289,7 @@ class AtomInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     part: tuple[int, int] | None = None
+    reorder: bool = False
 
     @property
     def selects(self) -> bool:

@@ -56,7 +56,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     lines += _undefined(system, method, chirality, inputs.tacticity)

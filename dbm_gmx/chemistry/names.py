@@ -107,7 +107,8 @@ def check_names(topology: Topology, named: Named, against: str | None = None) ->
     against = against or (topology.path.name if topology.path else "the topology")
     found = _Difference(named.names, wanted, rows.tolist(), named.source, named.what, against)
     if sorted(named.names[i] for i in rows) == sorted(wanted[i] for i in rows):
-        raise found.error(f"another order than in {against}: {found.first(found.rows[0])}")
+        hint = "" if system_order(topology, named) is None else "; --reorder puts them in its order"
+        raise found.error(f"another order than in {against}: {found.first(found.rows[0])}{hint}")
     for moltype, first, count in blocks(topology):
         for start in _molecules_of(rows, first, count, moltype.n_atoms):
             _check_molecule(moltype, start, found)

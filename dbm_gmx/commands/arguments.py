@@ -267,6 +267,7 @@ def add_atoms(command: ArgumentParser) -> None:
     )
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
     add_mapping(command)
+    add_reorder(command)
     add_times(command)
     add_preprocessor(command)
 

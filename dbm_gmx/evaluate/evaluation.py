@@ -21,7 +21,7 @@ from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import compare_names, structure_frames
+from dbm_gmx.files.structure import compare_names, in_order, structure_frames
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
@@ -231,15 +231,15 @@ def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
         return None, reference_chirality(system), []
     if _is_conformer(path, system):
         note = f"{path.name} says which chirality the stereocentres should have, nothing else"
-        return None, reference_chirality(system, path), [note]
-    compare_names(system.written, path)
+        return None, reference_chirality(system, path, reorder=setup.inputs.reorder), [note]
+    compare_names(system.written, path, reorder=setup.inputs.reorder)
     reference = _measured(setup, REFERENCE, path, {})
     return reference, infer_chirality(system, reference.frames[0].positions, {}), []
 
 
 def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
     """Read a candidate, unless its atoms are not those of the topology."""
-    differing = _differing(setup.system.written, path)
+    differing = "" if setup.inputs.reorder else _differing(setup.system.written, path)
     if differing:
         return Trajectory(label, path, (), (), Verdict(differing=differing, limits=setup.inputs.limits))
     return _measured(setup, label, path, chirality)
@@ -319,10 +319,11 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
     The first frame says the chirality of stereocentres of which none is expected.
     """
     system, inputs = setup.system, setup.inputs
+    order = compare_names(system.written, path, reorder=True) if inputs.reorder else None
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     frames = tuple(
         replace(frame, positions=whole_atoms(system, frame))
-        for frame in read_frames(path, n_atoms=system.n_atoms, **times)
+        for frame in in_order(read_frames(path, n_atoms=system.n_atoms, **times), order)
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
     one = MeasureOne(system, setup.conditions, Aims(chirality, inputs.limits))

@@ -151,6 +151,13 @@ def compare_names(
     return order
 
 
+def in_order(frames: Iterator[Frame], order: IntArray | None) -> Iterator[Frame]:
+    """Frames with the atoms of these rows (n,), in their order; as they are if ``None``."""
+    if order is None:
+        return frames
+    return (replace(frame, positions=frame.positions[order]) for frame in frames)
+
+
 def read_structure(path: str | Path) -> Frame:
     """Read the first frame of a ``.gro`` or ``.pdb``.
 

@@ -15,7 +15,6 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
@@ -23,7 +22,7 @@ from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, read_structure
+from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
@@ -139,7 +138,7 @@ class BeadFrames:
         frames = self._as_periodic(read_frames(path, n_atoms=cg.n_atoms, **times), path)
         order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
         rows = self.rows if order is None else order if self.rows is None else order[self.rows]
-        return frames if rows is None else (replace(f, positions=f.positions[rows]) for f in frames)
+        return in_order(frames, rows)
 
     def _as_periodic(self, frames: Iterator[Frame], path: Path) -> Iterator[Frame]:
         """The frames; refused if they have no box, and the structure has one."""
@@ -280,11 +279,13 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     InputError
         No topology or no frames, or files of different systems.
     """
-    topology, first = _read_system(inputs)
+    topology, first, order = _read_system(inputs)
     if inputs.trajectory is not None:
         times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
         frames = read_frames(inputs.trajectory, n_atoms=topology.n_atoms, **times)
-        compare_names(topology, inputs.trajectory)
+        own = compare_names(topology, inputs.trajectory, reorder=inputs.reorder)
+        named = inputs.trajectory.suffix in (".gro", ".pdb")
+        frames = in_order(frames, own if named else order)
         total = count_taken(inputs.trajectory, **times, whatever_it_takes=inputs.part is not None)
         if inputs.part is None:
             return topology, frames, total
@@ -297,9 +298,9 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     return topology, iter([first]), 1
 
 
-def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
-    """Topology and, where there is a structure, its frame."""
-    path, topology, first = inputs.structure, None, None
+def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray | None]:
+    """Topology and, where there is a structure, its frame, and rows of its file if its order is another one."""
+    path, topology, first, order = inputs.structure, None, None, None
     if path is not None and path.suffix == ".tpr":
         topology, first = read_tpr(path)
     elif path is not None:
@@ -315,8 +316,10 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
             f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path
         )
     if path is not None and inputs.topology is not None:
-        check_names(topology, names_of(path))
-    return topology, first
+        order = compare_names(topology, path, reorder=inputs.reorder)
+    if first is not None and order is not None:
+        first = replace(first, positions=first.positions[order])
+    return topology, first, order
 
 
 def mappings_of(topology: Topology, paths: tuple[Path, ...]) -> dict[str, BeadMapping]:
