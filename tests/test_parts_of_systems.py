@@ -1,4 +1,4 @@
-"""Parts of a system from file to file: solvent, beads of several molecules, fewer beads, other orders, no box."""
+"""Parts of systems from file to file: solvent, beads of several molecules, other orders, no box."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def test_reorder_puts_atoms_in_the_order_of_the_topology(files: Mixture) -> None
     swap = np.arange(topology.n_atoms).reshape(-1, ATOMS)[:, ::-1].ravel()
     (files.folder / "bb.gro").write_text("\n".join([head, count, *(atoms[i] for i in swap), box]) + "\n")
     inputs = AtomInputs(files.folder / "bb.gro", files.folder / "topol.top")
-    with pytest.raises(InputError, match="another order than in topol.top.*--reorder puts them in its order"):
+    with pytest.raises(
+        InputError, match=r"another order than in topol\.top.*--reorder puts them in its order"
+    ):
         read_atoms(inputs)
     _, frames, _ = read_atoms(replace(inputs, reorder=True))
     np.testing.assert_allclose(next(frames).positions, first.positions, atol=0.0006)

@@ -299,7 +299,7 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
 
 
 def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray | None]:
-    """Topology and, where there is a structure, its frame, and rows of its file if its order is another one."""
+    """Topology and, where there is a structure, its frame, and rows of its file in another order."""
     path, topology, first, order = inputs.structure, None, None, None
     if path is not None and path.suffix == ".tpr":
         topology, first = read_tpr(path)
