@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.text import read_text
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
+from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
 OWNERS = "owners.txt"
@@ -78,6 +79,7 @@ def read_mappings(
     """
     sources = _collect(paths, topology)
     _add_owners(sources, [Path(p) for p in owners])
+    _lend(sources, topology)
     problems: list[Problem] = []
     mappings = {}
     for name, source in sources.items():
@@ -92,10 +94,14 @@ def read_mappings(
 def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     others: list[str] = []
+    strange: list[VotcaMolecule] = []
     cg_names: dict[str, set[str]] = {}
     for raw in _read_all(paths):
         names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
         parts = next((found for n in names if (found := _parts(raw, n, topology))), ())
+        if not parts and isinstance(raw, VotcaMolecule):
+            strange.append(raw)
+            continue
         if not parts:
             others.append(f"{'/'.join(names) or 'without a name'} ({raw.path})")
             continue
@@ -112,12 +118,61 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
             source.map = raw
         else:
             source.votca = raw
+    strange = _find_by_atoms(sources, strange, topology)
+    others += [
+        f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})"
+        for raw in strange
+    ]
     known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
     if others:
         log.info("mappings of other molecules left out: %s", ", ".join(others))
     return sources
+
+
+def _find_by_atoms(
+    sources: dict[str, Source], strange: Sequence[VotcaMolecule], topology: Topology
+) -> list[VotcaMolecule]:
+    """Give mappings of other molecule types to those that have all their atoms; returns the rest."""
+    used = list[VotcaMolecule]()
+    for name in _without_mapping(sources, topology):
+        moltype = topology.molecule_types[name]
+        fits = [raw for raw in strange if not raw.problems and not votca_weights(raw, moltype)[1]]
+        if len(fits) == 1:
+            sources[name] = Source(votca=fits[0], parts=((name, 1),))
+            used += fits
+            _say_found(name, sources[name])
+    return [raw for raw in strange if raw not in used]
+
+
+def _lend(sources: dict[str, Source], topology: Topology) -> None:
+    """Give molecule types the mapping of one with the same atoms: each chain of a melt may be a type."""
+    atoms = {
+        name: _atom_names(topology.molecule_types[name])
+        for name in sources
+        if name in topology.molecule_types
+    }
+    for name in _without_mapping(sources, topology):
+        alike = [other for other in atoms if atoms[other] == _atom_names(types[name])]
+        if len(alike) == 1:
+            sources[name] = replace(sources[alike[0]], parts=((name, 1),))
+            _say_found(name, sources[name])
+
+
+def _without_mapping(sources: dict[str, Source], topology: Topology) -> list[str]:
+    """Molecule types of the system that have no mapping yet."""
+    return [
+        name for name in dict.fromkeys(n for n, count in topology.molecules if count) if name not in sources
+    ]
+
+
+def _say_found(name: str, source: Source) -> None:
+    log.log(NOTICE, "%s: its atoms are those of the mapping in %s", name, source.paths[0])
+
+
+def _atom_names(moltype: MoleculeType) -> list[tuple[object, object]]:
+    return list(zip(moltype.attribute("resname"), moltype.names, strict=True))
 
 
 def _parts(raw: VotcaMolecule | DbmMap, name: str, topology: Topology) -> Parts:
