@@ -119,10 +119,8 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
         else:
             source.votca = raw
     strange = _find_by_atoms(sources, strange, topology)
-    others += [
-        f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})"
-        for raw in strange
-    ]
+    for raw in strange:
+        others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
     known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
@@ -148,11 +146,8 @@ def _find_by_atoms(
 
 def _lend(sources: dict[str, Source], topology: Topology) -> None:
     """Give molecule types the mapping of one with the same atoms: each chain of a melt may be a type."""
-    atoms = {
-        name: _atom_names(topology.molecule_types[name])
-        for name in sources
-        if name in topology.molecule_types
-    }
+    types = topology.molecule_types
+    atoms = {name: _atom_names(types[name]) for name in sources if name in types}
     for name in _without_mapping(sources, topology):
         alike = [other for other in atoms if atoms[other] == _atom_names(types[name])]
         if len(alike) == 1:
