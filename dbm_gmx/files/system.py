@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
@@ -27,7 +28,7 @@ from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.logs import NOTICE
-from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
+from dbm_gmx.options import AtomInputs, Inputs, Matching, MoleculeFiles
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,22 @@ def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
         If files cannot be read or do not go together.
     """
     if files.none_given:
-        atomistic, found = load_library(cg)
+        atomistic, found = load_library(_wanted(cg, files.matching))
         system = make_system(atomistic, found, cg, files.matching)
         return replace(system, conformers=library_conformers(atomistic))
     return make_system(*read_molecules(files), cg, files.matching)
+
+
+def _wanted(cg: Topology, matching: Matching) -> Topology:
+    """The molecules of beads that are looked up in the library, by the names of their atoms."""
+    aliases = {name: parse_parts(text) for name, text in matching.aliases}
+    kept = [
+        (name, count)
+        for name, count in cg.molecules
+        if name not in matching.leave_out and (not matching.only or name in matching.only)
+    ]
+    parts = [(part, each * count) for name, count in kept for part, each in aliases.get(name, ((name, 1),))]
+    return replace(cg, molecules=tuple(parts))
 
 
 def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
