@@ -8,7 +8,7 @@ from itertools import combinations
 
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.side_by_side import Listed, side_by_side
-from dbm_gmx.chemistry.sides import Alike, Known, Run, by_name, rows_of
+from dbm_gmx.chemistry.sides import Alike, Known, Run, by_name, real_beads, rows_of
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
 
@@ -62,7 +62,8 @@ def _strangers(known: Known, here: Mapping[str, int], there: Mapping[str, int]) 
         if not known.claims[name] & set(there):
             wrong.append(
                 f"{name} ({count}): this molecule type is not in the atomistic topology ({listed}); "
-                f"--alias {name}=TYPE says what its atoms are, --leave-out {name} leaves it out"
+                f"--alias {_alias(known, name, here, there)} says what its atoms are, "
+                f"--leave-out {name} leaves it out"
             )
     claimed = frozenset[str]().union(*(known.claims[name] for name in here))
     for name, count in there.items():
@@ -73,6 +74,21 @@ def _strangers(known: Known, here: Mapping[str, int], there: Mapping[str, int]) 
                 "them out"
             )
     return wrong
+
+
+MOST_TOGETHER = 20
+"""Molecules of one type that a bead is guessed to be."""
+
+
+def _alias(known: Known, name: str, here: Mapping[str, int], there: Mapping[str, int]) -> str:
+    """An alias for beads that may be several molecules each, by how many there are; else any."""
+    claimed = frozenset[str]().union(*(known.claims[other] for other in here))
+    each = [
+        (n // here[name], other) for other, n in there.items() if n % here[name] == 0 and other not in claimed
+    ]
+    several = [f"'{name}={count} {other}'" for count, other in each if 1 < count <= MOST_TOGETHER]
+    one = real_beads(known.cg.molecule_types[name]).sum() == 1
+    return several[0] if one and len(several) == 1 else f"{name}=TYPE"
 
 
 def _counts(known: Known, here: Mapping[str, int], there: Mapping[str, int]) -> list[str]:
