@@ -226,7 +226,8 @@ def add_mapping(command: ArgumentParser) -> None:
         default=[],
         dest="mappings",
         metavar="FILE",
-        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
+        help="mappings of molecules (VOTCA, deepBackmap, CGSmiles) or of residues (Backward, martinize2, "
+        "vermouth, PyCGTOOL, CG2AT, MemBack), or folders of them (the library of molecules)",
     )
 
 

@@ -10,9 +10,17 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
-from dbm_gmx.chemistry.stereo import Chirality, chirality_of, known_states, stereo_elements, usual_states
+from dbm_gmx.chemistry.stereo import (
+    Chirality,
+    chirality_of,
+    known_states,
+    stated_states,
+    stereo_elements,
+    usual_states,
+)
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
@@ -86,7 +94,7 @@ def given_chirality(
 ) -> dict[str, SignArray]:
     """As :func:`reference_chirality`, without what is only usual."""
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
-    expected = {name: known_states(moltype)[None] for name, moltype in moltypes.items()}
+    expected = {match.moltype.name: _held_or_stated(match)[None] for match in system.matches}
     found: dict[str, SignArray] = {}
     for name, conformer in (conformers or {}).items():
         if name in moltypes:
@@ -101,6 +109,12 @@ def given_chirality(
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
     }
+
+
+def _held_or_stated(match: Match) -> SignArray:
+    """(c,) states that the force field holds, else those that the mapping file says."""
+    held = known_states(match.moltype)
+    return np.where(held == 0, stated_states(match.moltype, match.mapping.stereo), held).astype(np.int8)
 
 
 def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
