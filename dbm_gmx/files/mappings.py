@@ -65,7 +65,8 @@ def read_mappings(
     weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule may have both.  Files of
     Backward, martinize2, vermouth, PyCGTOOL, CG2AT and MemBack map residues, of which molecules are put
     together (:func:`~dbm_gmx.chemistry.residues.map_residues`); not those that have a mapping of their own.
-    CGSmiles are found by the graph of a molecule.  Owners are, in this order: those of the files in ``owners``, of the ``.map``, of an ``owners.txt`` lying beside the mapping file, derived
+    CGSmiles are found by the graph of a molecule.  Owners are, in this order: those of the files in
+    ``owners``, of the ``.map``, of an ``owners.txt`` lying beside the mapping file, derived
     (:func:`~dbm_gmx.chemistry.mapping.derive_owners`).
 
     Parameters
