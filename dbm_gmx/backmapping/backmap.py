@@ -102,7 +102,7 @@ def backmap(
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
     total = beads.count()
-    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.references, conformers=system.conformers)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     conformer = [] if outputs.conformer is None else [outputs.conformer]

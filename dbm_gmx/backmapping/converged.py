@@ -134,7 +134,7 @@ def check_converged(
     wanted = wanted or ConvergenceCheck()
     system, beads = read_inputs(inputs)
     chosen = _chosen(system, inputs, trajectory, wanted.frames)
-    known = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    known = reference_chirality(system, inputs.references, conformers=system.conformers)
     chirality = infer_chirality(system, chosen[0].positions, known)
     settings = replace(method.settings, refine="exact", start=None)
     warn_if_assumed(method.conditions)

@@ -186,8 +186,12 @@ def add_inputs(command: ArgumentParser) -> None:
         "-r",
         "--reference",
         type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="references",
         metavar="FILE",
-        help="conformer that defines the stereocentres: .gro, .pdb",
+        help="conformers that define the stereocentres, one of each molecule type: .gro, .pdb",
     )
     add(
         "--tacticity",

@@ -21,7 +21,7 @@ from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import compare_names, structure_frames
+from dbm_gmx.files.structure import compare_names, read_cg_system, structure_frames
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
@@ -270,13 +270,15 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
 
 def evaluated_system(inputs: EvaluateInputs) -> System:
     """Read the system; without mapping files a molecule counts as a single bead."""
-    if inputs.cg is not None:
+    if inputs.cg:
         if not inputs.mappings:
             raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
         files = MoleculeFiles(
             inputs.topology, inputs.mappings, defines=inputs.defines, include=inputs.include
         )
-        return read_system(inputs.cg[0], files)[0]
+        return read_system(_structure_and_frames(inputs)[0], files, cg_topology=inputs.cg_topology)[0]
+    if inputs.cg_topology is not None:
+        raise InputError("a topology of beads (-cp) without beads: give them (--cg)", path=inputs.cg_topology)
     topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
     mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
     return atomistic_system(topology, mappings)
@@ -302,10 +304,31 @@ def _differing(topology: Topology, path: Path) -> str:
 
 def _beads(inputs: EvaluateInputs, system: System) -> list[Frame] | None:
     """Read the beads of the candidates."""
-    if inputs.cg is None:
+    if not inputs.cg:
         return None
     times = {"begin": inputs.begin, "end": inputs.end}
-    return list(read_frames(inputs.cg[1], n_atoms=system.n_beads, **times))
+    structure, path = _structure_and_frames(inputs)
+    if path is None:
+        return [
+            read_cg_system(structure, inputs.cg_topology, defines=inputs.defines, include=inputs.include)[1]
+        ]
+    return list(read_frames(path, n_atoms=system.n_beads, **times))
+
+
+def _structure_and_frames(inputs: EvaluateInputs) -> tuple[Path, Path | None]:
+    """The structure of the beads and their trajectory, if there is one; a ``.top`` is neither.
+
+    Raises
+    ------
+    InputError
+        If there are more files.
+    """
+    structure, *more = inputs.cg
+    if any(path.suffix in (".top", ".itp") for path in inputs.cg):
+        raise InputError("a topology of beads is given with -cp", path=inputs.cg[0])
+    if len(more) > 1:
+        raise InputError(f"beads (--cg) are a structure and a trajectory, found {len(inputs.cg)} files")
+    return structure, more[0] if more else None
 
 
 def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:

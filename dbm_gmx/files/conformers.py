@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,13 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import compare_names, names_of, structure_frames
 
 Conformer = Frame | str | Path
+References = Conformer | Sequence[Conformer] | None
+"""One, or one of each molecule type."""
 
 
 def reference_chirality(
     system: System,
-    reference: Conformer | None = None,
+    reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
 ) -> dict[str, SignArray]:
@@ -43,7 +45,8 @@ def reference_chirality(
     system
         The system.
     reference
-        Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type.
+        Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type; or
+        several of these, of different molecule types.
     conformers
         One molecule each, by molecule type; what ``reference`` says goes before.
 
@@ -88,7 +91,7 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
 
 def given_chirality(
     system: System,
-    reference: Conformer | None = None,
+    reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
 ) -> dict[str, SignArray]:
@@ -100,12 +103,14 @@ def given_chirality(
         if name in moltypes:
             frame, path = _open(conformer)
             found |= _chirality_of_molecule(frame, [moltypes[name]], path)
-    if reference is not None:
-        frame, path = _open(reference)
-        whole = len(frame.positions) == system.n_atoms
-        if whole and path is not None:
-            compare_names(system.topology, path)
-        found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, path)
+    given: dict[str, Path | None] = {}
+    for conformer in _listed(reference):
+        frame, path = _open(conformer)
+        said = _chirality_of_reference(system, frame, path)
+        for name in said.keys() & given.keys():
+            raise InputError(f"{name} has a conformer already, in {given[name]}", path=path)
+        given |= dict.fromkeys(said, path)
+        found |= said
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
     }
@@ -115,6 +120,21 @@ def _held_or_stated(match: Match) -> SignArray:
     """(c,) states that the force field holds, else those that the mapping file says."""
     held = known_states(match.moltype)
     return np.where(held == 0, stated_states(match.moltype, match.mapping.stereo), held).astype(np.int8)
+
+
+def _listed(reference: References) -> Sequence[Conformer]:
+    if reference is None:
+        return ()
+    return (reference,) if isinstance(reference, Frame | str | Path) else reference
+
+
+def _chirality_of_reference(system: System, frame: Frame, path: Path | None) -> dict[str, SignArray]:
+    """States in a structure of the whole system, or of one molecule."""
+    if len(frame.positions) != system.n_atoms:
+        return _chirality_of_one(system, frame, path)
+    if path is not None:
+        compare_names(system.topology, path)
+    return _chirality_of_system(system, frame)
 
 
 def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
@@ -136,11 +156,15 @@ def _chirality_of_one(system: System, frame: Frame, path: Path | None) -> dict[s
     moltypes = list({match.moltype.name: match.moltype for match in system.matches}.values())
     fits = [moltype for moltype in moltypes if moltype.n_atoms == len(frame.positions)]
     chiral = [moltype for moltype in fits if len(stereo_elements(moltype))]
+    if path is not None and len(chiral) > 1:  # of several types names tell: that of the file, or of atoms
+        named = set(names_of(path).names)
+        chiral = [moltype for moltype in chiral if set(moltype.names) == named] or chiral
+        chiral = [moltype for moltype in chiral if moltype.name == path.stem] or chiral
     if len(chiral) > 1:
         names = ", ".join(moltype.name for moltype in chiral)
         raise InputError(
-            f"{len(frame.positions)} atoms are a molecule of any of {names}; give a structure of the whole "
-            f"system ({system.n_atoms} atoms)",
+            f"{len(frame.positions)} atoms are a molecule of any of {names}; call the file as the type, or "
+            f"give a structure of the whole system ({system.n_atoms} atoms)",
             path=path,
         )
     if not fits:
