@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.heavy import heavy_graph, is_united, signature
 from dbm_gmx.chemistry.mapping import derive_owners, spread_owners
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.errors import InputError
@@ -125,31 +126,15 @@ def _heavy(atoms: nx.Graph, numbers: dict[Any, int]) -> nx.Graph:
     return heavy
 
 
-def heavy_graph(moltype: MoleculeType) -> tuple[nx.Graph, bool]:
-    """Atoms but hydrogens, as in :class:`SmilesMapping`, and whether hydrogens are atoms."""
-    graph = chemical_graph(moltype)
-    elements = {i: moltype.graph.nodes[i]["element"] for i in graph}
-    heavy = nx.Graph()
-    for i in graph:
-        if elements[i] not in ("H", "") or (elements[i] == "" and moltype.masses[i] > 2):
-            count = sum(elements[j] == "H" for j in graph[i])
-            heavy.add_node(i, element=elements[i], hydrogens=count)
-    heavy.add_edges_from((i, j) for i, j in graph.edges if i in heavy and j in heavy)
-    return heavy, "H" in elements.values()
-
-
 def lay_on(pattern: nx.Graph, moltype: MoleculeType) -> Iterator[dict[Any, int]]:
     """Yield the ways to lay a molecule of CGSmiles on a molecule type: rows of the latter by atom.
 
     Elements and bonds must be the same, and the number of hydrogens, unless it is of united atoms.
     """
-    heavy, explicit = heavy_graph(moltype)
-    if _signature(heavy) != _signature(pattern):
+    heavy = heavy_graph(moltype)
+    if signature(heavy) != signature(pattern):
         return
-    united = not explicit or any(
-        data["element"] == "C" and not data["hydrogens"] and moltype.masses[i] > 12.5
-        for i, data in heavy.nodes(data=True)
-    )
+    united = is_united(heavy) or not any(data["hydrogens"] for _, data in heavy.nodes(data=True))
 
     def same(one: dict[str, Any], two: dict[str, Any]) -> bool:
         alike = bool(one["element"] == two["element"])
@@ -157,10 +142,6 @@ def lay_on(pattern: nx.Graph, moltype: MoleculeType) -> Iterator[dict[Any, int]]
 
     for found in nx.isomorphism.GraphMatcher(heavy, pattern, node_match=same).isomorphisms_iter():
         yield {node: row for row, node in found.items()}
-
-
-def _signature(graph: nx.Graph) -> Counter[tuple[str, int]]:
-    return Counter((graph.nodes[i]["element"], graph.degree(i)) for i in graph)
 
 
 def find_smiles(mapping: SmilesMapping, moltype: MoleculeType) -> FoundSmiles | None:
