@@ -175,8 +175,8 @@ class Inputs:
     topology, mappings, owners
         Atomistic ``.top``, mapping files and owners files; from the library of molecules if none is
         given.
-    reference
-        A conformer or system that defines the chirality of stereocentres.
+    references
+        Conformers, or the system, that define the chirality of stereocentres: one of each molecule type.
     tacticity
         What becomes of stereocentres that neither input nor beads decide: one of :data:`TACTICITIES`, or a
         file like ``reference``.
@@ -198,7 +198,7 @@ class Inputs:
     topology: Path | None = None
     mappings: tuple[Path, ...] = ()
     owners: tuple[Path, ...] = ()
-    reference: Path | None = None
+    references: tuple[Path, ...] = ()
     tacticity: str | Path | None = None
     begin: float | None = None
     end: float | None = None
@@ -310,7 +310,10 @@ class EvaluateInputs:
     reference
         Atomistic trajectory to compare with, or a conformer that only says the chirality of stereocentres.
     cg
-        Structure and trajectory of the beads the candidates were made for.
+        Structure and trajectory of the beads the candidates were made for; without a trajectory the frame in
+        the structure.
+    cg_topology
+        CG ``.top`` or ``.itp``, where the structure is no ``.tpr``.
     mappings
         Mapping files.
     begin, end, dt
@@ -329,7 +332,8 @@ class EvaluateInputs:
     trajectories: tuple[Path, ...]
     labels: tuple[str, ...] = ()
     reference: Path | None = None
-    cg: tuple[Path, Path] | None = None
+    cg: tuple[Path, ...] = ()
+    cg_topology: Path | None = None
     mappings: tuple[Path, ...] = ()
     begin: float | None = None
     end: float | None = None

@@ -504,6 +504,24 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+def test_beads_may_be_a_structure_with_a_topology(tmp_path: Path) -> None:
+    beads = read_topology(OCTANE / "cg.top")
+    frame = next(read_frames(OCTANE / "cg.xtc", n_atoms=beads.n_atoms))
+    with open_writer(tmp_path / "cg.gro", beads) as writer:
+        writer.write(frame)
+    first = {"mappings": (OCTANE / "mapping.xml",), "reference": None, "end": frame.time}
+    for cg in ((tmp_path / "cg.gro", OCTANE / "cg.xtc"), (tmp_path / "cg.gro",)):
+        given = inputs(OCTANE / "aa.xtc", cg=cg, cg_topology=OCTANE / "cg.top", **first)
+        found = evaluate(given, conditions=WARM, slow=())
+        assert found.candidates[0].measured[0].deviation.max() < 0.002
+    with pytest.raises(InputError, match=r"give a \.tpr, or its \.top"):
+        evaluate(inputs(OCTANE / "aa.xtc", cg=(tmp_path / "cg.gro",), **first), slow=())
+    with pytest.raises(InputError, match="-cp"):
+        evaluate(inputs(OCTANE / "aa.xtc", cg=(tmp_path / "cg.gro", OCTANE / "cg.top"), **first), slow=())
+    with pytest.raises(InputError, match="without beads"):
+        evaluate(inputs(OCTANE / "aa.xtc", cg_topology=OCTANE / "cg.top", **first), slow=())
+
+
 def test_a_report_is_complete(report: Path) -> None:
     scores = json.loads((report / "scores.json").read_text())
     assert list(scores["candidates"]) == ["aa", "spoilt"]

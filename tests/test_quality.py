@@ -367,6 +367,21 @@ def test_a_conformer_that_fits_nothing_is_refused(tmp_path):
         reference_chirality(twins, Frame(TETRAHEDRON.astype(np.float32), BOX))
 
 
+def test_several_conformers_are_of_one_type_each(tmp_path):
+    twins = system_of((star("ONE"), 2), (star("TWO"), 1))
+    for name, sign in (("ONE", 1), ("TWO", -1), ("one", 1)):
+        with open_writer(tmp_path / f"{name}.gro", system_of((star(), 1)).topology) as writer:
+            writer.write(Frame((TETRAHEDRON * [sign, 1, 1]).astype(np.float32), BOX))
+    files = [tmp_path / "ONE.gro", tmp_path / "TWO.gro"]
+    both = reference_chirality(twins, files)
+    assert both["ONE"].tolist() == [[-x for x in both["TWO"][0]]] != [[0]]
+    assert reference_chirality(twins, files[1:])["ONE"].tolist() == [[0]]
+    with pytest.raises(InputError, match=r"TWO has a conformer already, in .*TWO\.gro"):
+        reference_chirality(twins, [*files, files[1]])
+    with pytest.raises(InputError, match="any of ONE, TWO"):
+        reference_chirality(twins, [tmp_path / "one.gro"])
+
+
 def test_hands_of_which_nothing_is_known_are_those_of_the_first_frame():
     improper = Terms("dihedrals", 2, np.array([[0, 1, 2, 3]]), np.array([[35.26, 334.8]]))
     system = system_of((star(), 2), (star("IMP", terms=[improper]), 1), (star(), 1))

@@ -204,7 +204,7 @@ def test_check_accepts_the_system(shipped):
             trajectory=shipped.path / "cg.xtc",
             topology=shipped.path / "topol.top",
             mappings=(shipped.path / "mapping.xml",),
-            reference=shipped.path / "aa.gro",
+            references=(shipped.path / "aa.gro",),
         ),
         Method(conditions=conditions),
     )

@@ -110,7 +110,7 @@ def backmap(
         for problem in problems_of(system, beads.first, cutoff):
             refuse_fatal(problem, beads.first, inputs.structure)
     total = beads.count()
-    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
+    known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     conformer = [] if outputs.conformer is None else [outputs.conformer]

@@ -56,7 +56,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
+    known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     lines += _undefined(system, method, chirality, inputs.tacticity)
@@ -153,14 +153,15 @@ def _force_field(system: System, method: Method, chirality: Chirality) -> str:
 
 def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]:
     """Say what electrostatics within the cut-off are worth in a reference of the whole system."""
-    if inputs.reference is None:
-        return []
-    frame = next(structure_frames(inputs.reference))
-    # a PDB file that is no crystal has a cell of 0.1 nm
-    if len(frame.positions) != system.n_atoms or frame.box.diagonal().min() < method.conditions.rcoulomb:
-        return []
-    found = measure_electrostatics(system, frame, method.conditions)
-    return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
+    lines = []
+    for path in inputs.references:
+        frame = next(structure_frames(path))
+        # a PDB file that is no crystal has a cell of 0.1 nm
+        whole = len(frame.positions) == system.n_atoms
+        if whole and frame.box.diagonal().min() >= method.conditions.rcoulomb:
+            found = measure_electrostatics(system, frame, method.conditions)
+            lines += [] if found is None else [f"electrostatics: {found.text()}, in {path.name}"]
+    return lines
 
 
 def _model(system: System, method: Method) -> list[str]:

@@ -135,7 +135,7 @@ def check_converged(
     system, beads = read_inputs(inputs)
     chosen = _chosen(system, inputs, trajectory, wanted.frames)
     known = reference_chirality(
-        system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder
+        system, inputs.references, conformers=system.conformers, reorder=inputs.reorder
     )
     chirality = infer_chirality(system, chosen[0].positions, known)
     settings = replace(method.settings, refine="exact", start=None)

@@ -8,9 +8,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
+from dbm_gmx.chemistry.bead_geometry import make_bead_geometry
+from dbm_gmx.chemistry.mapping import bead_topology as topology_of_beads
+from dbm_gmx.chemistry.mapping import mapped_molecules
 from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bead_topology import write_bead_topology
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
 from dbm_gmx.files.system import mappings_of, read_atoms
@@ -51,8 +54,29 @@ class Mapped:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class BeadTopology:
+    """A topology of the beads to be written.
+
+    Attributes
+    ----------
+    path
+        ``.top``.
+    temperature
+        Of the atoms, K; force constants follow from it and the widths.
+    """
+
+    path: Path
+    temperature: float = 300.0
+
+
 def map_trajectory(
-    inputs: AtomInputs, output: Path, *, first_frame: Path | None = None, quiet: bool = True
+    inputs: AtomInputs,
+    output: Path,
+    *,
+    first_frame: Path | None = None,
+    bead_topology: BeadTopology | None = None,
+    quiet: bool = True,
 ) -> Mapped:
     """Map an atomistic trajectory to beads, with the weights of VOTCA.
 
@@ -65,6 +89,8 @@ def map_trajectory(
         residue.
     first_frame
         A ``.gro`` of the first frame.
+    bead_topology
+        A ``.top`` of the beads, its bonds and angles those of the frames.
     quiet
         No progress shown.
 
@@ -80,7 +106,8 @@ def map_trajectory(
     atoms, frames, total = read_atoms(inputs)
     mappings = mappings_of(atoms, inputs.mappings)
     matches = mapped_molecules(atoms, mappings)
-    beads = bead_topology(matches)
+    beads = topology_of_beads(matches)
+    widths = make_bead_geometry(matches) if bead_topology is not None else None
     begin, started = time.monotonic(), Started()
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(total, quiet=quiet))
@@ -89,9 +116,13 @@ def map_trajectory(
         for frame in frames:
             mapped = replace(frame, positions=map_frame(matches, frame))
             writer.write(mapped)
+            if widths is not None:
+                widths.add(mapped.positions)
             progress.update()
             if single is not None and not single.frames:
                 single.write(mapped)
+    if widths is not None and bead_topology is not None:
+        write_bead_topology(bead_topology.path, widths, bead_topology.temperature)
     missing = tuple(name for name in dict.fromkeys(n for n, _ in atoms.molecules) if name not in mappings)
     found = Mapped(writer.frames, time.monotonic() - begin, beads.n_atoms, atoms.n_atoms, missing)
     settings = {key: getattr(inputs, key) for key in ("begin", "end", "dt", "defines")}

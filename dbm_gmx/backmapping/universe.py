@@ -24,7 +24,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
-from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.conformers import Conformer, References, given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
@@ -36,7 +36,7 @@ def backmap_universe(
     molecules: MoleculeFiles | None = None,
     method: Method | None = None,
     *,
-    reference: Conformer | None = None,
+    reference: References = None,
     tacticity: str | Conformer | None = None,
     frames: slice = slice(None),
 ) -> mda.Universe:

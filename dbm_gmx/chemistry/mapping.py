@@ -47,6 +47,9 @@ class Mapping:
         Name of the molecule type in the CG topology where it differs from ``molecule``, else ``""``.
     parts
         Molecule types, and how many of each, where ``molecule`` is several that the beads stand for.
+    stereo
+        What the mapping file says of stereocentres and bonds: ``chiral``, ``cis`` or ``trans``, and rows of
+        atoms (:func:`~dbm_gmx.chemistry.stereo.stated_states`).
     """
 
     molecule: str
@@ -59,6 +62,7 @@ class Mapping:
     classes: tuple[str, ...] | None = None
     cg_molecule: str = ""
     parts: tuple[tuple[str, int], ...] = ()
+    stereo: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +139,21 @@ def derive_owners(weights: sp.csr_matrix, graph: nx.Graph) -> IntArray:
     for bead, atom, part in sorted(zip(entries.row, entries.col, share / largest[entries.row], strict=True)):
         if part > best[atom] * (1 + TIE):
             owner[atom], best[atom] = bead, part
-    return _spread(owner, graph)
+    spread_owners(owner, graph)
+    return owner
 
 
-def _spread(owner: IntArray, graph: nx.Graph) -> IntArray:
-    """Give atoms without a bead that of the nearest atom with one, shell by shell along the bonds."""
-    shell = [int(i) for i in np.flatnonzero(owner >= 0)]
+def spread_owners(owner: IntArray, graph: nx.Graph) -> None:
+    """Give atoms without a bead (-1) that of the nearest with one, shell by shell along the bonds (in place).
+
+    Parameters
+    ----------
+    owner
+        (atoms,) beads.
+    graph
+        Of the molecule, or of some of its atoms: others are not looked at.
+    """
+    shell = [int(i) for i in graph if owner[i] >= 0]
     while shell:
         offers: dict[int, int] = {}
         for i in shell:
@@ -150,7 +163,6 @@ def _spread(owner: IntArray, graph: nx.Graph) -> IntArray:
         for j, bead in offers.items():
             owner[j] = bead
         shell = list(offers)
-    return owner
 
 
 def bead_graph(mapping: Mapping, moltype: MoleculeType) -> nx.Graph:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -363,6 +363,51 @@ def known_states(moltype: MoleculeType) -> SignArray:
     barriers = [moltype.barriers.get((j, k)) for _, j, k, *_ in stereo_bonds(moltype).tolist()]
     states = [0 if barrier is None else barrier.state for barrier in barriers]
     return np.concatenate([improper_chirality(moltype), np.array(states, np.int8)])
+
+
+def stated_states(moltype: MoleculeType, statements: Sequence[tuple[str, tuple[int, ...]]]) -> SignArray:
+    """(c,) state of each stereo element as a mapping file says it, else 0.
+
+    Parameters
+    ----------
+    moltype
+        The molecule type.
+    statements
+        ``chiral`` with rows of A, the centre, C, D and E: seen from A these three go round counter-clockwise;
+        ``cis`` or ``trans`` with the rows of the four atoms of a dihedral.
+    """
+    elements = stereo_elements(moltype)
+    signs = np.zeros(len(elements), np.int8)
+    for k, element in enumerate(elements.tolist()):
+        for kind, atoms in statements:
+            one = _stated_bond if element[4] == BOND else _stated_centre
+            signs[k] = one(element, kind, atoms) or signs[k]
+    return signs
+
+
+def _stated_centre(element: Sequence[int], kind: str, atoms: tuple[int, ...]) -> int:
+    """State of a centre; 0 if the statement is not about it."""
+    if kind != "chiral" or atoms[1] != element[0]:
+        return 0
+    seen_from, _, *others = atoms
+    neighbours = list(element[1:])
+    order = [*others, seen_from]
+    if sorted(order) != sorted(neighbours):
+        return 0
+    # counter-clockwise as seen from the fourth is clockwise, left-handed, as seen from the centre outwards
+    parity = np.linalg.det(np.eye(4)[[neighbours.index(j) for j in order]])
+    return -1 if parity > 0 else 1
+
+
+def _stated_bond(element: Sequence[int], kind: str, atoms: tuple[int, ...]) -> int:
+    """State of a bond; 0 if the statement is not about it."""
+    first, j, k, last, _ = element
+    if kind not in ("cis", "trans") or {atoms[1], atoms[2]} != {j, k}:
+        return 0
+    ends = (atoms[0], atoms[3]) if atoms[1] == j else (atoms[3], atoms[0])
+    # the other neighbour of a flat atom lies on the other side
+    sign = (1 if ends[0] == first else -1) * (1 if ends[1] == last else -1)
+    return sign * (1 if kind == "cis" else -1)
 
 
 def usual_states(moltype: MoleculeType) -> SignArray:

@@ -194,8 +194,12 @@ def add_inputs(command: ArgumentParser) -> None:
         "-r",
         "--reference",
         type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="references",
         metavar="FILE",
-        help="conformer that defines the stereocentres: .gro, .pdb",
+        help="conformers that define the stereocentres, one of each molecule type: .gro, .pdb",
     )
     add(
         "--tacticity",
@@ -282,7 +286,8 @@ def add_mapping(command: ArgumentParser) -> None:
         default=[],
         dest="mappings",
         metavar="FILE",
-        help="VOTCA .xml or deepBackmap .map files, or folders of them (the library of molecules)",
+        help="mappings of molecules (VOTCA, deepBackmap, CGSmiles) or of residues (Backward, martinize2, "
+        "vermouth, PyCGTOOL, CG2AT, MemBack), or folders of them (the library of molecules)",
     )
 
 

@@ -59,8 +59,14 @@ def add_parser(commands: Commands) -> None:
         help="atoms to compare with, or one molecule that defines the stereocentres",
     )
     add(
-        "--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m"
+        "--cg",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="the beads the atoms were made for: .tpr, or .gro/.pdb with -cp, and their trajectory; needs -m",
     )
+    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where --cg has no .tpr")
     add_mapping(command)
     add_matching(command)
     add_times(command)
@@ -93,6 +99,7 @@ def run(options: Namespace) -> int:
     """Evaluate, write the report and print its summary; returns the exit code."""
     from dbm_gmx.evaluate.evaluation import SLOW, evaluate
     from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.files.includes import source_files
     from dbm_gmx.files.provenance import Provenance, Started, plain_provenance
     from dbm_gmx.parallel import set_threads
 
@@ -113,7 +120,8 @@ def run(options: Namespace) -> int:
             workers=crew or threads,
             quiet=options.quiet or options.json,
         )
-    named = [inputs.topology, *inputs.trajectories, *inputs.mappings, inputs.reference, *(inputs.cg or ())]
+    named = [inputs.topology, *inputs.trajectories, *inputs.mappings, inputs.reference, *inputs.cg]
+    named += source_files(inputs.cg_topology, inputs.include) if inputs.cg_topology else []
     read = [path for path in named if path is not None and path.is_file()]
     settings = {"ensemble": conditions, "seed": options.seed, "left out": options.left_out}
     settings |= {key: getattr(inputs, key) for key in ("begin", "end", "dt", "defines", "labels")}

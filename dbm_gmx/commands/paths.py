@@ -13,6 +13,7 @@ from dbm_gmx.errors import InputError
 OUTPUTS = {
     "output": "-o",
     "first": "-c",
+    "bead_topology": "-op",
     "conformer": "-or",
     "relax": "--relax",
     "workdir": "--workdir",
@@ -21,7 +22,7 @@ OUTPUTS = {
 }
 """Options that name what is written."""
 
-FOLDERS = {"train", "evaluate"}
+FOLDERS = {"train", "evaluate", "map init"}
 """Commands whose ``-o`` is a folder."""
 
 

@@ -270,20 +270,25 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
 
 def evaluated_system(inputs: EvaluateInputs) -> tuple[System, BeadFrames | None]:
     """Read the system, and the beads if there are some; without mapping files a molecule is a single bead."""
-    if inputs.cg is None:
+    if not inputs.cg:
+        if inputs.cg_topology is not None:
+            text = "a topology of beads (-cp) without beads: give them (--cg)"
+            raise InputError(text, path=inputs.cg_topology)
         topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
         mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
         return atomistic_system(topology, mappings), None
     if not inputs.mappings:
         raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
+    structure, trajectory = _structure_and_frames(inputs)
     return read_inputs(
         Inputs(
-            structure=inputs.cg[0],
-            trajectory=inputs.cg[1],
+            structure=structure,
+            trajectory=trajectory,
+            cg_topology=inputs.cg_topology,
             topology=inputs.topology,
             mappings=inputs.mappings,
-            begin=inputs.begin,
-            end=inputs.end,
+            begin=inputs.begin if trajectory else None,
+            end=inputs.end if trajectory else None,
             defines=inputs.defines,
             include=inputs.include,
             aliases=inputs.aliases,
@@ -311,6 +316,22 @@ def _differing(topology: Topology, path: Path) -> str:
             return error.message
         raise
     return differing_names(topology, path)
+
+
+def _structure_and_frames(inputs: EvaluateInputs) -> tuple[Path, Path | None]:
+    """The structure of the beads and their trajectory, if there is one; a ``.top`` is neither.
+
+    Raises
+    ------
+    InputError
+        If there are more files.
+    """
+    structure, *more = inputs.cg
+    if any(path.suffix in (".top", ".itp") for path in inputs.cg):
+        raise InputError("a topology of beads is given with -cp", path=inputs.cg[0])
+    if len(more) > 1:
+        raise InputError(f"beads (--cg) are a structure and a trajectory, found {len(inputs.cg)} files")
+    return structure, more[0] if more else None
 
 
 def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:

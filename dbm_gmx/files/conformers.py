@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +11,17 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
-from dbm_gmx.chemistry.stereo import Chirality, chirality_of, known_states, stereo_elements, usual_states
+from dbm_gmx.chemistry.stereo import (
+    Chirality,
+    chirality_of,
+    known_states,
+    stated_states,
+    stereo_elements,
+    usual_states,
+)
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
@@ -21,11 +29,13 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import compare_names, names_of, structure_frames
 
 Conformer = Frame | str | Path
+References = Conformer | Sequence[Conformer] | None
+"""One, or one of each molecule type."""
 
 
 def reference_chirality(
     system: System,
-    reference: Conformer | None = None,
+    reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
     reorder: bool = False,
@@ -37,7 +47,8 @@ def reference_chirality(
     system
         The system.
     reference
-        Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type.
+        Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type; or
+        several of these, of different molecule types.
     conformers
         One molecule each, by molecule type; what ``reference`` says goes before.
     reorder
@@ -84,28 +95,27 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
 
 def given_chirality(
     system: System,
-    reference: Conformer | None = None,
+    reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
     reorder: bool = False,
 ) -> dict[str, SignArray]:
     """As :func:`reference_chirality`, without what is only usual."""
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
-    expected = {name: known_states(moltype)[None] for name, moltype in moltypes.items()}
+    expected = {match.moltype.name: _held_or_stated(match)[None] for match in system.matches}
     found: dict[str, SignArray] = {}
     for name, conformer in (conformers or {}).items():
         if name in moltypes:
             frame, path = _open(conformer)
             found |= _chirality_of_molecule(frame, [moltypes[name]], path)
-    if reference is not None:
-        frame, path = _open(reference)
-        whole = len(frame.positions) == system.n_atoms
-        if path is not None and reorder:
-            frame = _reordered(system, frame, path)
-        elif whole and path is not None:
-            compare_names(system.written, path)
-        source = None if reorder else path
-        found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, source)
+    given: dict[str, Path | None] = {}
+    for conformer in _listed(reference):
+        frame, path = _open(conformer)
+        said = _chirality_of_reference(system, frame, path, reorder=reorder)
+        for name in said.keys() & given.keys():
+            raise InputError(f"{name} has a conformer already, in {given[name]}", path=path)
+        given |= dict.fromkeys(said, path)
+        found |= said
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
     }
@@ -124,6 +134,31 @@ def _reordered(system: System, frame: Frame, path: Path) -> Frame:
         topology = replace(topology, molecule_types=types, molecules=((name, 1),))
     order = compare_names(topology, path, reorder=True)
     return frame if order is None else replace(frame, positions=frame.positions[order])
+
+
+def _held_or_stated(match: Match) -> SignArray:
+    """(c,) states that the force field holds, else those that the mapping file says."""
+    held = known_states(match.moltype)
+    return np.where(held == 0, stated_states(match.moltype, match.mapping.stereo), held).astype(np.int8)
+
+
+def _listed(reference: References) -> Sequence[Conformer]:
+    if reference is None:
+        return ()
+    return (reference,) if isinstance(reference, Frame | str | Path) else reference
+
+
+def _chirality_of_reference(
+    system: System, frame: Frame, path: Path | None, *, reorder: bool
+) -> dict[str, SignArray]:
+    """States in a structure of the whole system, or of one molecule."""
+    if path is not None and reorder:
+        frame, path = _reordered(system, frame, path), None
+    if len(frame.positions) != system.n_atoms:
+        return _chirality_of_one(system, frame, path)
+    if path is not None:
+        compare_names(system.written, path)
+    return _chirality_of_system(system, frame)
 
 
 def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
@@ -145,11 +180,15 @@ def _chirality_of_one(system: System, frame: Frame, path: Path | None) -> dict[s
     moltypes = list({match.moltype.name: match.moltype for match in system.matches}.values())
     fits = [moltype for moltype in moltypes if moltype.n_atoms == len(frame.positions)]
     chiral = [moltype for moltype in fits if len(stereo_elements(moltype))]
+    if path is not None and len(chiral) > 1:  # of several types names tell: that of the file, or of atoms
+        named = set(names_of(path).names)
+        chiral = [moltype for moltype in chiral if set(moltype.names) == named] or chiral
+        chiral = [moltype for moltype in chiral if moltype.name == path.stem] or chiral
     if len(chiral) > 1:
         names = ", ".join(moltype.name for moltype in chiral)
         raise InputError(
-            f"{len(frame.positions)} atoms are a molecule of any of {names}; give a structure of the whole "
-            f"system ({system.n_atoms} atoms)",
+            f"{len(frame.positions)} atoms are a molecule of any of {names}; call the file as the type, or "
+            f"give a structure of the whole system ({system.n_atoms} atoms)",
             path=path,
         )
     if not fits:

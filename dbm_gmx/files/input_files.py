@@ -20,7 +20,7 @@ def files_of_beads(inputs: Inputs, topology: Topology) -> list[Path]:
     topology
         Of the atoms: its molecules are looked up in the library if no files are given.
     """
-    given = [inputs.structure, inputs.trajectory, inputs.reference]
+    given = [inputs.structure, inputs.trajectory, *inputs.references]
     if isinstance(inputs.tacticity, Path):
         given.append(inputs.tacticity)
     given.append(inputs.index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -13,18 +13,30 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.mapping import Mapping, default_alignment, derive_owners
+from dbm_gmx.chemistry.residues import MappedResidues, ResidueMapping, map_residues
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.chemistry.units_of_beads import Parts, name_of_parts, parse_parts, unite_parts
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.backward import read_backward, read_vermouth
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
+from dbm_gmx.files.fragments import read_fragments, read_memback, read_pycgtool
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
-from dbm_gmx.files.text import read_text
+from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
+from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
+from dbm_gmx.files.text import what_it_is
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
 from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
 OWNERS = "owners.txt"
+
+
+Raw = VotcaMolecule | DbmMap | ResidueMapping | SmilesMapping
+"""What a file says of a molecule, or of a residue."""
+
+SUFFIXES = (".xml", ".map", ".mapping", ".pdb", ".cgsmiles", ".cgs", ".smi", ".dat", ".txt")
+"""Of files that are looked at in a folder."""
 
 
 @dataclass
@@ -33,6 +45,8 @@ class Source:
 
     votca: VotcaMolecule | None = None
     map: DbmMap | None = None
+    residues: MappedResidues | None = None
+    smiles: tuple[SmilesMapping, FoundSmiles] | None = None
     owners: Owners | None = None
     owners_path: Path = field(default_factory=Path)
     parts: Parts = ()
@@ -46,7 +60,9 @@ class Source:
     @property
     def paths(self) -> list[Path]:
         """The mapping files."""
-        return [raw.path for raw in (self.votca, self.map) if raw is not None]
+        found = [raw.path for raw in (self.votca, self.map) if raw is not None]
+        found += [self.smiles[0].path] if self.smiles else []
+        return found + ([mapping.path for mapping in self.residues.used] if self.residues else [])
 
 
 def read_mappings(
@@ -54,14 +70,18 @@ def read_mappings(
 ) -> dict[str, Mapping]:
     """Read the mappings of the molecule types of a topology.
 
-    A VOTCA file gives weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule
-    may have both.  Owners are, in this order: those of the files in ``owners``, of the ``.map``, of an
-    ``owners.txt`` lying beside the mapping file, derived (:func:`~dbm_gmx.chemistry.mapping.derive_owners`).
+    What a file is follows from its content (:class:`~dbm_gmx.files.sections.Kind`).  A VOTCA file gives
+    weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule may have both.  Files of
+    Backward, martinize2, vermouth, PyCGTOOL, CG2AT and MemBack map residues, of which molecules are put
+    together (:func:`~dbm_gmx.chemistry.residues.map_residues`); not those that have a mapping of their own.
+    CGSmiles are found by the graph of a molecule.  Owners are, in this order: those of the files in
+    ``owners``, of the ``.map``, of an ``owners.txt`` lying beside the mapping file, derived
+    (:func:`~dbm_gmx.chemistry.mapping.derive_owners`).
 
     Parameters
     ----------
     paths
-        VOTCA ``.xml`` and deepBackmap ``.map`` files, or folders of them.
+        Mapping files, or folders of them.
     topology
         The atomistic system; a mapping belongs to the molecule type of its ``<ident>``, else of its
         ``<name>``, or of the stem of the ``.map``.  Those of other molecules are left out.
@@ -96,7 +116,10 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
     others: list[str] = []
     strange: list[VotcaMolecule] = []
     cg_names: dict[str, set[str]] = {}
-    for raw in _read_all(paths):
+    every = _read_all(paths)
+    for raw in every:
+        if not isinstance(raw, VotcaMolecule | DbmMap):
+            continue
         names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
         parts = next((found for n in names if (found := _parts(raw, n, topology))), ())
         if not parts and isinstance(raw, VotcaMolecule):
@@ -121,6 +144,8 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
     strange = _find_by_atoms(sources, strange, topology)
     for raw in strange:
         others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
+    others += _add_smiles(sources, [raw for raw in every if isinstance(raw, SmilesMapping)], topology)
+    others += _add_residues(sources, [raw for raw in every if isinstance(raw, ResidueMapping)], topology)
     known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
@@ -189,27 +214,95 @@ def _parts(raw: VotcaMolecule | DbmMap, name: str, topology: Topology) -> Parts:
     return ((name, 1),)
 
 
-def _read_all(paths: Iterable[str | Path]) -> list[VotcaMolecule | DbmMap]:
-    found: list[VotcaMolecule | DbmMap] = []
+def _add_smiles(sources: dict[str, Source], found: Sequence[SmilesMapping], topology: Topology) -> list[str]:
+    """Find the molecules of CGSmiles; returns those that are not there."""
+    others = []
+    for raw in found:
+        named = [m for n, m in topology.molecule_types.items() if n == raw.name]
+        laid = {
+            moltype.name: there
+            for moltype in named or topology.molecule_types.values()
+            if moltype.name not in sources and (there := find_smiles(raw, moltype)) is not None
+        }
+        if not laid:
+            others.append(f"{raw.name or '-'.join(raw.beads[:5])} ({raw.path}, line {raw.line})")
+        for name, there in laid.items():
+            sources[name] = Source(smiles=(raw, there), parts=((name, 1),))
+            if there.ways > 1:
+                log.log(
+                    NOTICE,
+                    "%s: the beads of its CGSmiles can lie in %d ways, alike by symmetry; taken is that in "
+                    "the order of the atoms",
+                    name,
+                    there.ways,
+                )
+    return others
+
+
+def _add_residues(
+    sources: dict[str, Source], found: Sequence[ResidueMapping], topology: Topology
+) -> list[str]:
+    """Put molecules together from mappings of their residues; returns mappings that were not used."""
+    if not found:
+        return []
+    problems = []
+    used: set[int] = set()
+    counted = {name for name, count in topology.molecules if count} or set(topology.molecule_types)
+    for name, moltype in topology.molecule_types.items():
+        mapped = map_residues(moltype, found) if name not in sources and name in counted else None
+        if mapped is None:
+            continue
+        problems += [Problem(text, found[0].path) for text in mapped.problems]
+        sources[name] = Source(residues=mapped, parts=((name, 1),))
+        used |= {id(mapping) for mapping in mapped.used}
+        for note in mapped.notes:
+            log.log(NOTICE, "%s", note)
+    refuse(problems)
+    left = dict.fromkeys(raw.name for raw in found if id(raw) not in used)
+    return [f"residues {', '.join(left)}"] if left else []
+
+
+def _read_all(paths: Iterable[str | Path]) -> list[Raw]:
+    found: list[Raw] = []
     for path in map(Path, paths):
         if path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix in (".xml", ".map"))
+            files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] not in ".#")
             inside = [raw for file in files for raw in _read_one(file, lenient=True)]
             if not inside:
-                raise InputError("no VOTCA .xml and no deepBackmap .map in this folder", path=path)
+                raise InputError(f"no mapping in this folder; a mapping is {KINDS}", path=path)
             found += inside
         else:
             found += _read_one(path)
     return found
 
 
-def _read_one(path: Path, *, lenient: bool = False) -> Sequence[VotcaMolecule | DbmMap]:
-    if path.suffix == ".map":
-        return [read_map(path)]
-    # A folder may hold XML of another purpose (VOTCA's own settings.xml); a file that is named may not.
-    if lenient and "<cg_molecule" not in read_text(path):
+def _read_one(path: Path, *, lenient: bool = False) -> Sequence[Raw]:
+    """Read a file; in a folder, leave out what is of another purpose (VOTCA's settings)."""
+    if lenient and what_it_is(path):
         return []
-    return read_votca(path)
+    kind = kind_or_name(path) if lenient else kind_of(path)
+    if isinstance(kind, str) or (lenient and kind is Kind.PYCGTOOL and path.suffix != ".map"):
+        return []
+    return _READERS[kind](path)
+
+
+def _read_vermouth(path: Path) -> list[ResidueMapping]:
+    found, modifications = read_vermouth(path)
+    if modifications:
+        log.info("%s: modifications of residues are left out: %s", path, ", ".join(modifications))
+    return found
+
+
+_READERS: dict[Kind, Callable[[Path], Sequence[Raw]]] = {
+    Kind.VOTCA: read_votca,
+    Kind.DEEPBACKMAP: lambda path: [read_map(path)],
+    Kind.BACKWARD: read_backward,
+    Kind.VERMOUTH: _read_vermouth,
+    Kind.PYCGTOOL: read_pycgtool,
+    Kind.FRAGMENTS: read_fragments,
+    Kind.MEMBACK: read_memback,
+    Kind.CGSMILES: read_smiles,
+}
 
 
 def _add_owners(sources: dict[str, Source], given: list[Path]) -> None:
@@ -234,6 +327,10 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
     names, types = _beads(source)
     owner, classes = _given_owners(source, moltype, names, problems=problems)
     weights = None
+    if source.residues is not None:
+        weights = source.residues.weights
+    elif source.smiles is not None:
+        weights = source.smiles[1].weights
     if source.votca is not None:
         weights, wrong = votca_weights(source.votca, moltype)
         problems += [*source.votca.problems, *wrong]
@@ -242,9 +339,9 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
     if weights is None and source.map is not None:
         by_map = map_owners(source.map, moltype)[0]
         weights = mass_weights(by_map, moltype.masses, n_beads=len(names))
-    assert weights is not None, "a source has a VOTCA file or a .map"
+    assert weights is not None, "a source has a file"
     if owner is None:
-        owner = derive_owners(weights, moltype.graph)
+        owner = _own_owners(source, weights, moltype)
         lost = [f"{i + 1} ({moltype.names[i]})" for i in np.flatnonzero(owner < 0)]
         if lost:
             text = f"atoms of {moltype.name} in no bead and not bonded to one: {', '.join(lost)}"
@@ -252,14 +349,29 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
             return None
     align, multiplicity = _orientation(source, weights, owner, moltype)
     cg_name = source.votca.name if source.votca and source.votca.name != moltype.name else ""
+    stereo = source.residues.stereo if source.residues else ()
     parts = source.parts if sum(count for _, count in source.parts) > 1 else ()
-    return Mapping(moltype.name, names, types, weights, owner, align, multiplicity, classes, cg_name, parts)
+    beads = names, types, weights, owner, align, multiplicity, classes
+    return Mapping(moltype.name, *beads, cg_name, parts, stereo)
+
+
+def _own_owners(source: Source, weights: sp.csr_matrix, moltype: MoleculeType) -> IntArray:
+    """(atoms,) owners where no file gives them."""
+    if source.residues is not None:
+        return source.residues.owner
+    if source.smiles is not None:
+        return source.smiles[1].owner
+    return derive_owners(weights, moltype.graph)
 
 
 def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if source.votca is not None:
         beads = source.votca.beads
         return tuple(b.name for b in beads), tuple(b.type for b in beads)
+    if source.residues is not None:
+        return source.residues.names, source.residues.types
+    if source.smiles is not None:
+        return source.smiles[0].beads, source.smiles[0].beads
     assert source.map is not None
     return bead_names(source.map), tuple(source.map.types[b] for b in sorted(source.map.types))
 
@@ -274,7 +386,10 @@ def _given_owners(
         if len(source.map.types) != len(names):
             text = f"{len(source.map.types)} beads, but {len(names)} in {source.paths[0]}"
             problems.append(Problem(text, source.map.path))
-    if source.owners is not None:
+    if source.owners is not None and len(set(names)) < len(names):
+        text = f"names of beads of {moltype.name} occur more than once, so that none is named by {names[0]}"
+        problems.append(Problem(text, source.owners_path))
+    elif source.owners is not None:
         owner, texts = owner_array(source.owners, names, n_atoms=moltype.n_atoms)
         problems += [Problem(text, source.owners_path) for text in texts]
     return owner, classes

@@ -1,0 +1,227 @@
+"""Mappings of Backward and of martinize2 (``.map``), and of vermouth (``.mapping``): residues by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
+from dbm_gmx.files.input_errors import Problem, refuse
+from dbm_gmx.files.sections import SectionLine, section_lines
+from dbm_gmx.files.text import read_text
+
+NULL = "!"
+"""In front of the name of a bead (martinize2): the atom belongs to it, and has no weight in its position."""
+
+
+@dataclass
+class _Entry:
+    """One ``[ molecule ]``, or one ``[ block ]``, as written."""
+
+    line: int
+    residues: list[str] = field(default_factory=list)
+    beads: list[str] = field(default_factory=list)
+    atoms: dict[AtomName, dict[str, float]] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    stereo: list[StatedStereo] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list)
+
+
+def read_backward(path: Path) -> list[ResidueMapping]:
+    """Read the ``[ molecule ]`` sections of a Backward or martinize2 ``.map``.
+
+    A line of ``[ atoms ]`` has a number, the name of the atom, and its beads.  An atom of several beads
+    counts in each as often as that is named, in parts of its mass; a bead with ``!`` in front has it without
+    weight.
+    ``[ martini ]`` gives the order of the beads.  ``[ chiral ]`` lines of five atoms, ``[ cis ]`` and
+    ``[ trans ]`` say how stereocentres and bonds are.  Other sections say how Backward places atoms; they are
+    not needed.
+
+    Raises
+    ------
+    InputError
+        With all lines that cannot be read.
+
+    Notes
+    -----
+    Wassenaar et al., J. Chem. Theory Comput. 10, 676 (2014); vermouth, ``map_input.py`` (weights).
+    """
+    entries: list[_Entry] = []
+    problems: list[Problem] = []
+    for line in section_lines(read_text(path)):
+        section = line.section.lower()
+        if section == "molecule" and not line.text:
+            entries.append(_Entry(line.number))
+        elif line.text and entries:
+            text = _backward_line(entries[-1], section, line)
+            problems += [Problem(text, path, line.number)] if text else []
+    return _finished(entries, path, problems)
+
+
+def _backward_line(entry: _Entry, section: str, line: SectionLine) -> str:
+    """Take a line in; returns what is wrong with it."""
+    words = line.words
+    if section == "molecule":
+        if entry.residues:
+            return f"a second name of {entry.residues[0]}: {line.text!r}"
+        entry.residues = words[:1]
+    elif section == "martini":
+        entry.beads += words
+    elif section == "atoms":
+        if len(words) < 2 or not words[0].isdecimal():
+            return f"[ atoms ] needs a number, an atom and its beads; found {line.text!r}"
+        return _add_atom(entry, (0, words[1]), words[2:], line.number)
+    elif section in ("from", "mapping"):
+        entry.origins += words
+    elif section in ("chiral", "cis", "trans"):
+        entry.stereo += _stereo(section, words)
+    return ""
+
+
+def _stereo(section: str, words: Sequence[str]) -> list[StatedStereo]:
+    """What a line says of a state; lines of four atoms in ``[ chiral ]`` say where to put one at first."""
+    length = 5 if section == "chiral" else 4
+    return [StatedStereo(section, tuple(words))] if len(words) == length else []
+
+
+def _add_atom(entry: _Entry, atom: AtomName, beads: Sequence[str], number: int) -> str:
+    if atom in entry.atoms:
+        return f"atom {atom[1]} has a line already"
+    listed = Counter(bead.removeprefix(NULL) for bead in beads)
+    if mixed := {b[1:] for b in beads if b.startswith(NULL)} & {b for b in beads if not b.startswith(NULL)}:
+        return f"atom {atom[1]} is in bead {', '.join(sorted(mixed))} with and without a weight ({NULL})"
+    counts = {bead: 0 if NULL + bead in beads else count for bead, count in listed.items()}
+    total = max(1, sum(counts.values()))
+    entry.atoms[atom] = {bead: count / total for bead, count in counts.items()}
+    for bead in listed:
+        entry.lines.setdefault(bead, number)
+    return ""
+
+
+def _finished(entries: Sequence[_Entry], path: Path, problems: list[Problem]) -> list[ResidueMapping]:
+    found = []
+    for entry in entries:
+        if not entry.residues:
+            problems.append(Problem("a mapping without a name", path, entry.line))
+            continue
+        name = "-".join(entry.residues)
+        weights = _weights(entry)
+        order = entry.beads or list(weights)
+        for bead in dict.fromkeys([*order, *weights]):
+            if bead not in order:
+                known = " ".join(order)
+                text = f"{name}: bead {bead} is not in [ martini ], which has {known}"
+                problems.append(Problem(text, path, entry.lines[bead]))
+            elif bead not in weights:
+                problems.append(Problem(f"{name}: bead {bead} has no atoms", path, entry.line))
+        if not order:
+            problems.append(Problem(f"{name}: no beads", path, entry.line))
+        beads = tuple(ResidueBead(bead, bead, weights.get(bead, {})) for bead in dict.fromkeys(order))
+        residues = tuple(entry.residues)
+        stereo, origins = tuple(entry.stereo), frozenset(entry.origins)
+        found.append(ResidueMapping(path, entry.line, residues, beads, stereo=stereo, origins=origins))
+    refuse(problems)
+    return found
+
+
+def _weights(entry: _Entry) -> dict[str, dict[AtomName, float]]:
+    """Weight of each atom in each bead."""
+    weights: dict[str, dict[AtomName, float]] = {}
+    for atom, beads in entry.atoms.items():
+        for bead, weight in beads.items():
+            weights.setdefault(bead, {})[atom] = weight
+    return weights
+
+
+# --- .mapping --------------------------------------------------------------------------------------
+
+
+def read_vermouth(path: Path) -> tuple[list[ResidueMapping], list[str]]:
+    """Read the ``[ block ]`` sections of a vermouth ``.mapping``.
+
+    A line of ``[ mapping ]`` has an atom, a bead and, if it is not 1, a weight.  Either may have the residue
+    in front (``1:CA``, ``ALA1:CA``, ``ALA#1:CA``), as several residues may be mapped together
+    (``[ from blocks ]``).
+    ``$NAME`` stands for what ``[ macros ]`` says.  ``[ modification ]`` sections are about the ends of chains
+    and changed residues; their atoms are those a residue has besides.
+
+    Returns
+    -------
+    The mappings, and the names of the modifications, which are left out.
+
+    Raises
+    ------
+    InputError
+        With all lines that cannot be read.
+    """
+    entries: list[_Entry] = []
+    modified: list[_Entry] = []
+    problems: list[Problem] = []
+    macros: dict[str, str] = {}
+    for line in section_lines(read_text(path)):
+        section = line.section.lower()
+        if section in ("block", "modification", "molecule") and not line.text:
+            (modified if section == "modification" else entries).append(_Entry(line.number))
+            current = modified if section == "modification" else entries
+        elif section == "macros" and line.text:
+            words = line.text.split(None, 1)
+            macros[words[0]] = words[-1].strip('"')
+        elif line.text and (entries or modified):
+            text = _vermouth_line(current[-1], section, _expanded(line, macros))
+            wanted = current is entries
+            problems += [Problem(text, path, line.number)] if text and wanted else []
+    names = [name for entry in modified for name in entry.residues]
+    return _finished(entries, path, problems), names
+
+
+def _expanded(line: SectionLine, macros: dict[str, str]) -> SectionLine:
+    text = line.text
+    for name in sorted(macros, key=len, reverse=True):
+        text = text.replace(f"${name}", macros[name])
+    return SectionLine(line.number, line.section, text)
+
+
+def _vermouth_line(entry: _Entry, section: str, line: SectionLine) -> str:
+    words = line.words
+    if section in ("from blocks", "block", "molecule"):
+        entry.residues += [word.partition("#")[0] for word in words]
+    elif section == "from":
+        entry.origins += words
+    elif section == "mapping":
+        return _vermouth_atom(entry, words, line.number)
+    return ""
+
+
+def _vermouth_atom(entry: _Entry, words: Sequence[str], number: int) -> str:
+    try:
+        weight = float(words[2]) if len(words) > 2 else 1.0
+    except ValueError:
+        weight = -1.0
+    if len(words) < 2 or weight < 0:
+        return f"[ mapping ] needs an atom, a bead and perhaps a weight; found {' '.join(words)!r}"
+    atom, bead = _identifier(entry, words[0]), words[1]
+    if atom is None:
+        return f"{words[0]!r} names a residue that is not in [ from blocks ] ({' '.join(entry.residues)})"
+    name = bead.rpartition(":")[2].removeprefix(NULL)
+    entry.atoms.setdefault(atom, {})[name] = weight
+    entry.lines.setdefault(name, number)
+    return ""
+
+
+def _identifier(entry: _Entry, text: str) -> AtomName | None:
+    """Which residue an atom is of, and its name."""
+    residue, colon, name = text.rpartition(":")
+    if not colon:
+        return 0, name
+    for part in _candidates(entry, residue):
+        return part, name
+    return None
+
+
+def _candidates(entry: _Entry, residue: str) -> Iterator[int]:
+    """Residues of ``[ from blocks ]`` that a prefix may mean: ``1``, ``ALA``, ``ALA1``, ``ALA#1``."""
+    for part, name in enumerate(entry.residues):
+        if residue in (str(part + 1), f"{name}{part + 1}", f"{name}#{part + 1}", name):
+            yield part
