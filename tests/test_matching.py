@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.mapping import Mapping, centre_mapping
 from dbm_gmx.chemistry.matching import Pairing, match_beads
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.chemistry.units_of_beads import parse_parts, unite_parts
@@ -246,6 +246,17 @@ def test_a_bead_of_several_molecules() -> None:
         match_beads(cg, system((HEXANE, 2), (WATER, 11)), by_name(mapped(HEXANE, "A B C")), told)
     with pytest.raises(InputError, match=r"SOL \(1\): atoms with neither beads"):
         match_beads(cg, system((HEXANE, 2), (WATER, 13)), by_name(mapped(HEXANE, "A B C")), told)
+
+
+def test_polarizable_water_has_beads_without_atoms(caplog: pytest.LogCaptureFixture) -> None:
+    water = replace(centre_mapping(unite_parts((("SOL", 4),), {"SOL": WATER}), name="W"), parts=(("SOL", 4),))
+    cg, aa = system((chain("PW", "W WP WM"), 2)), system((WATER, 8))
+    with caplog.at_level(logging.INFO):
+        pairing = match_beads(cg, aa, {"4 SOL": replace(water, cg_molecule="PW")})
+    assert pairing.beads.tolist() == [0, 3]
+    assert "PW: 2 beads carry no atoms and are left out" in caplog.text
+    with pytest.raises(InputError, match="PW has 3 beads; several molecules on them need a mapping"):
+        match_beads(cg, aa, {}, Matching(aliases=(("PW", "4 SOL"),)))
 
 
 def test_hydrated_ions_take_their_water_from_all_of_it() -> None:

@@ -266,7 +266,8 @@ def _say(known: Known, found: Sequence[Alike]) -> None:
     for alike in {alike.bead_types: alike for alike in found if alike.whole}.values():
         left = known.cg.molecule_types[alike.bead_types[0]].n_atoms - len(alike.mapping.names)
         if left:
-            log.log(NOTICE, "%s: %d virtual sites carry no atoms and are left out", alike.bead_types[0], left)
+            what = "beads" if alike.mapping.parts else "virtual sites"
+            log.log(NOTICE, "%s: %d %s carry no atoms and are left out", alike.bead_types[0], left, what)
 
 
 def _is_named(known: Known, bead_type: str, atoms: str) -> bool:

@@ -209,7 +209,7 @@ def _runs(topology: Topology) -> list[Run]:
 
 
 def rows_of(cg: MoleculeType, mapping: BeadMapping) -> IntArray | None:
-    """Beads of a molecule that a mapping has, in order; virtual sites may be those that it lacks."""
+    """Beads of a molecule that a mapping has, in order; it may lack virtual sites."""
     n, real = len(mapping.names), real_beads(cg)
     if cg.n_atoms == n:
         return np.arange(n)
@@ -217,7 +217,9 @@ def rows_of(cg: MoleculeType, mapping: BeadMapping) -> IntArray | None:
         return np.flatnonzero(real)
     taken = list[int]()
     for i, name in enumerate(cg.names):
-        if real[i] or (len(taken) < n and name == mapping.names[len(taken)]):
+        # polarizable water has beads of charges only, which several molecules together do not have
+        needed = real[i] and not mapping.parts
+        if needed or (len(taken) < n and name == mapping.names[len(taken)]):
             taken.append(i)
     return np.array(taken, np.int64) if len(taken) == n else None
 

@@ -81,7 +81,7 @@ def _held(inputs: Inputs, cg: Topology, found: int) -> IntArray:
     if inputs.index is None:
         log.log(
             NOTICE,
-            "%s: %d of %d beads; these are taken to be the first",
+            "%s: %d of %d beads; these are taken to be the first (-n gives another group)",
             inputs.trajectory,
             found,
             cg.n_atoms,
