@@ -62,6 +62,9 @@ RULES = {
 STEREO = ("flipped", "undefined", "turned", "twisted", "undecided")
 """Rules of stereo elements."""
 
+INFEASIBLE = "infeasible"
+"""No rule, but may be allowed: frames on whose beads no atoms can be put are rebuilt all the same."""
+
 ADJUSTABLE = ("contacts", "overlaps", "bonds", "beads")
 """Rules whose threshold can be set."""
 
@@ -84,7 +87,7 @@ class Limits:
     beads
         Distance of mapped atoms from their bead, over the width of its restraint.
     allowed
-        Rules that may be broken: this is said, and changes no exit code.
+        Rules that may be broken: this is said, and changes no exit code.  And :data:`INFEASIBLE`.
     """
 
     contacts: float = 1.0
