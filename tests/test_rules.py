@@ -342,9 +342,7 @@ def test_backmap_refuses_what_check_refuses(
     assert command("backmap", {**given, "-o": tmp_path / "o.xtc", "--allow": ["infeasible"]}).code == 2
 
 
-def test_frames_that_cannot_be_rebuilt_settle_nothing(
-    files: Mixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_that_are_refused_settle_nothing(files: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is found out on early frames is found out on others; where there are no others, it is refused."""
     far = [replace(frame, positions=frame.positions.copy()) for frame in files.frames]
     for frame in far:
