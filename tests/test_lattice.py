@@ -22,7 +22,7 @@ from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.forcefield.energy import nonbonded_energies
-from dbm_gmx.forcefield.lattice import lattice_excess
+from dbm_gmx.forcefield.lattice import is_empty, lattice_excess
 from dbm_gmx.forcefield.nonbonded import (
     LongRange,
     lennard_jones_tail,
@@ -95,6 +95,18 @@ def test_permittivity_divides_and_a_net_charge_has_a_background() -> None:
     form = zero_quadrupole(0.9)
     found = by_form(np.array([3.0]), one, form) - lattice_excess(np.array([3.0]), one, form)
     assert found == pytest.approx(-ELECTRIC * 9 * 2.837297 / (2 * 2.0), rel=1e-5)
+
+
+def test_a_box_that_is_all_but_empty_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mesh for it would take all memory; a liquid of any size is compared."""
+    charges = np.tile([1.0, -1.0], 30)
+    made = system([(*ions(charges), 30)], CHARGED)
+    few = Frame(np.random.default_rng(1).uniform(0, 2, (60, 3)).astype(np.float32), np.eye(3) * 2.0)
+    assert measure_electrostatics(made, few, Conditions()) is not None
+    assert measure_electrostatics(made, replace(few, box=np.eye(3) * 9000.0), Conditions()) is None
+    monkeypatch.setattr("dbm_gmx.forcefield.lattice.POINTS", 0)
+    assert not is_empty(few, 1.0)
+    assert is_empty(replace(few, box=np.eye(3) * 20.0), 1.0)
 
 
 def ions(charges: np.ndarray) -> tuple[MoleculeType, Mapping]:

@@ -20,9 +20,11 @@ from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import h_bond_notes
+from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import ASSUMED, INFEASIBLE, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, Workers, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
@@ -312,6 +314,13 @@ def warn_if_assumed(conditions: Conditions) -> None:
         log.warning("no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature)
 
 
+def say_left_out(topology: Topology) -> None:
+    """Say which interactions of the topology are not sampled, though mdrun has them."""
+    if topology.left_out:
+        names = ", ".join(f"[ {name} ]" for name in topology.left_out)
+        log.log(NOTICE, "%s: %s: not sampled, but part of a run with this topology", topology.path, names)
+
+
 def warn_of_names(system: System, conditions: Conditions) -> None:
     """Say where ``constraints = h-bonds`` fixes other bonds than those of hydrogens, as in GROMACS."""
     if conditions.constraints != "h-bonds":
@@ -368,6 +377,7 @@ def make_backmapper(
         mapper = replace(mapper, model=model, device=device)
     if settings.uses_sampler:
         warn_if_assumed(conditions)
+        say_left_out(system.topology)
         threads = thread_count()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
