@@ -101,7 +101,7 @@ def test_a_box_that_is_all_but_empty_is_not_compared(monkeypatch: pytest.MonkeyP
     """A mesh for it would take all memory; a liquid of any size is compared."""
     charges = np.tile([1.0, -1.0], 30)
     made = system([(*ions(charges), 30)], CHARGED)
-    few = Frame(np.random.default_rng(1).uniform(0, 2, (60, 3)).astype(np.float32), np.eye(3) * 2.0)
+    few = Frame(np.random.default_rng(1).uniform(0, 1.5, (60, 3)).astype(np.float32), np.eye(3) * 1.5)
     assert measure_electrostatics(made, few, Conditions()) is not None
     assert measure_electrostatics(made, replace(few, box=np.eye(3) * 9000.0), Conditions()) is None
     monkeypatch.setattr("dbm_gmx.forcefield.lattice.POINTS", 0)
