@@ -309,6 +309,9 @@ class Conditions:
     rvdw_switch
         Distance from which the force of Lennard-Jones is switched, nm; with ``None`` its potential is
         shifted.
+    potential_switch
+        Distance from which the simulation switches the potential of Lennard-Jones, nm.  It is not sampled;
+        the summary says what that is worth.
     epsilon_r, epsilon_rf
         Relative permittivity within the cut-off, and beyond it with a reaction field (0 is infinity, as in
         GROMACS).  ``None`` is the sum over the periodic lattice (PME), for which the zero-quadrupole form of
@@ -326,6 +329,7 @@ class Conditions:
     rvdw: float = 1.0
     rcoulomb: float = 1.0
     rvdw_switch: float | None = None
+    potential_switch: float | None = None
     epsilon_r: float = 1.0
     epsilon_rf: float | None = None
     constraints: str = "all-bonds"

@@ -13,9 +13,11 @@ from exact import CHARGED, beads_of, molecule, system
 
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.backmapping.summary import Report
+from dbm_gmx.backmapping.switched import measure_switched
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.system import atomistic_system
 from dbm_gmx.chemistry.topology import MoleculeType, atom_charges, atom_types, is_excluded
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.files.mdp import read_mdp
@@ -207,6 +209,15 @@ def test_energies_as_gromacs(gmx: str, tmp_path: Path) -> None:
     pairs = zip(r[near] ** 2, table.c6[i, j], table.c12[i, j], strict=True)
     found = sum(switched_lennard_jones(r2, r2**-3, c6, c12, tail) for r2, c6, c12 in pairs)
     assert found == pytest.approx(theirs["LJ (SR)"], rel=1e-4)
+    assert measure_switched(atomistic_system(topology, {}), frame, conditions) is None
+    (tmp_path / "run.mdp").write_text(RUN.replace("force-switch", "potential-switch"))
+    conditions, _ = read_mdp(tmp_path / "run.mdp")
+    switched = measure_switched(atomistic_system(topology, {}), frame, conditions)
+    assert switched is not None
+    potential = gromacs(gmx, tmp_path)["LJ (SR)"] / topology.n_atoms
+    assert switched.energy - switched.excess == pytest.approx(potential, rel=1e-4)
+    assert abs(switched.excess) > 0.01 * abs(potential)
+    assert f"switched from 0.6 nm: {switched.excess:+.3f} kJ/mol per mol of atoms, " in switched.text()
 
 
 def gromacs(gmx: str, folder: Path) -> dict[str, float]:

@@ -528,11 +528,16 @@ def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
-        moved, start = options.cutoff - conditions.rvdw, conditions.rvdw_switch
+        moved = options.cutoff - conditions.rvdw
+        force, potential = (
+            None if start is None else max(0.0, start + moved)
+            for start in (conditions.rvdw_switch, conditions.potential_switch)
+        )
         conditions = replace(
             conditions,
             rvdw=options.cutoff,
             rcoulomb=options.cutoff,
-            rvdw_switch=None if start is None else max(0.0, start + moved),
+            rvdw_switch=force,
+            potential_switch=potential,
         )
     return conditions, told
