@@ -96,8 +96,8 @@ def ready_for(
     made: Cut, path: Path, settings: Settings = SETTINGS, conditions: Conditions = WARM, frames: int = FRAMES
 ) -> Ready:
     method = Method(replace(settings, memory_file=path), conditions)
-    mapper = make_backmapper(made.system, method, frames=frames)
-    return make_ready(mapper, lambda n: made.beads[:n], frames=frames, source="cg.trr")
+    mapper = make_backmapper(made.system, method, frames=frames, source=Path("cg.trr"))
+    return make_ready(mapper, lambda n: made.beads[:n], frames=frames)
 
 
 # --- itself ----------------------------------------------------------------------------------------

@@ -113,12 +113,13 @@ def backmap(
         open_record(outputs.frames, files, job, restart=outputs.restart) as record,
     ):
         record.stays = outputs.record_stays
-        mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
+        source = inputs.trajectory or inputs.structure
+        mapper = make_backmapper(system, method, chirality=chirality, frames=total, source=source)
+        mapper = replace(mapper, crew=crew)
         if method.settings.memory_file in record.made:
             mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too
         beads = beads.share(total, mapper.together)
-        source = (inputs.trajectory or inputs.structure).name
-        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
+        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total)
         notes = (*stereo_notes(system, known), *ready.memory.notes)
         said = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
         run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))

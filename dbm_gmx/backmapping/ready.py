@@ -76,7 +76,6 @@ def make_ready(
     *,
     tacticity: str | Conformer | None = None,
     frames: int | None = None,
-    source: str = "",
 ) -> Ready:
     """Settle what the settings and the input leave open: stereo, widths, annealing, windows, memory.
 
@@ -85,20 +84,19 @@ def make_ready(
     mapper
         As :func:`~dbm_gmx.backmapping.backmapper.make_backmapper` makes it.
     beads
-        Frames that say something of all of them.
+        Frames that say something of all of them; those on which no atoms can be put do not.
     tacticity
         See :func:`~dbm_gmx.backmapping.chirality.assign_states`.
     frames
         How many will be rebuilt, where that is known.
-    source
-        Name of their file.
 
     Raises
     ------
     InputError
-        If the tacticity cannot be used.
+        If the tacticity cannot be used, or no atoms can be put on any of the frames.
     """
-    clock, run = Clock(), Run(frames, source)
+    clock, run = Clock(), Run(frames, "" if mapper.source is None else mapper.source.name)
+    beads = partial(_feasible, mapper, beads)
     with under_way(STEREO), clock.stage(STEREO):
         mapper, assigned = assign_states(mapper, beads, tacticity)
     with under_way(TRIALS), clock.stage(TRIALS):
@@ -108,6 +106,17 @@ def make_ready(
     kept = sum(sum(convergence.cpu.values()) for _, convergence in memory.mapper.done.values())
     once = clock.cpu | {MEMORY: clock.cpu[MEMORY] - kept}
     return Ready(assigned, prepared, memory, run, once)
+
+
+def _feasible(mapper: Backmapper, beads: Early, count: int) -> list[Frame]:
+    """Early frames on whose beads atoms can be put; all if there is none and that may be."""
+    frames = list(beads(count))
+    whole = (replace(frame, positions=whole_beads(mapper.system, frame)) for frame in frames)
+    errors = [mapper.refusal(frame) for frame in whole]
+    found = [frame for frame, error in zip(frames, errors, strict=True) if error is None]
+    if not found and errors[0] is not None and not mapper.infeasible:
+        raise errors[0]
+    return found or frames
 
 
 def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation | None]:
