@@ -73,7 +73,7 @@ def flat_bonds(moltype: MoleculeType) -> IntArray:
     for j, k in sorted((min(edge), max(edge)) for edge in atoms.graph.edges):
         if atoms.light[j] or atoms.light[k] or not (_flat(atoms, j) and _flat(atoms, k)):
             continue
-        if not _in_small_ring(atoms.graph, j, k):
+        if not in_small_ring(atoms.graph, j, k):
             rows.append([_group(atoms, j, k), j, k, _group(atoms, k, j), BOND])
     return np.array(rows, np.int64).reshape(-1, 5)
 
@@ -123,7 +123,7 @@ def _terminal_oxygen(atoms: _Atoms, i: int) -> bool:
     return atoms.elements[i] in ("O", "S") and atoms.graph.degree(i) == 1
 
 
-def _in_small_ring(graph: nx.Graph, j: int, k: int) -> bool:
+def in_small_ring(graph: nx.Graph, j: int, k: int) -> bool:
     """Whether a bond is in a ring of up to :data:`SMALL_RING` members."""
     seen, edge = {j}, [j]
     for _ in range(SMALL_RING - 1):
@@ -183,7 +183,7 @@ def _aromatic(atoms: _Atoms) -> set[int]:
     found: set[int] = set()
     for block in nx.biconnected_components(part):
         if len(block) > 4:
-            found |= {i for i in block if any(_in_small_ring(part, i, j) for j in part[i] if j in block)}
+            found |= {i for i in block if any(in_small_ring(part, i, j) for j in part[i] if j in block)}
     return found
 
 
@@ -232,7 +232,7 @@ def axial_bonds(moltype: MoleculeType) -> Iterator[tuple[str, int, int]]:
     atoms = _atoms(moltype)
     graph, elements, flat = atoms.graph, atoms.elements, _aromatic(atoms)
     for j, k in sorted((min(edge), max(edge)) for edge in graph.edges):
-        if j in flat and k in flat and not _in_small_ring(graph, j, k):
+        if j in flat and k in flat and not in_small_ring(graph, j, k):
             beside = [(n, a) for a, b in ((j, k), (k, j)) for n in graph[a] if n != b]
             if sum(_crowded(atoms, n, a) for n, a in beside) >= 3:
                 yield "biaryl", j, k
