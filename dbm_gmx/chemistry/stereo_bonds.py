@@ -20,6 +20,9 @@ BOND = -2
 SMALL_RING = 7
 """Members of a ring up to which its bonds have one state only."""
 
+MEDIUM_RING = 10
+"""Members of a ring up to which an amide or an ester in it may well be cis."""
+
 CARBON, NITROGEN, HYDROGEN = 12.011, 14.007, 1.008
 """amu."""
 
@@ -123,10 +126,10 @@ def _terminal_oxygen(atoms: _Atoms, i: int) -> bool:
     return atoms.elements[i] in ("O", "S") and atoms.graph.degree(i) == 1
 
 
-def in_small_ring(graph: nx.Graph, j: int, k: int) -> bool:
-    """Whether a bond is in a ring of up to :data:`SMALL_RING` members."""
+def in_small_ring(graph: nx.Graph, j: int, k: int, members: int = SMALL_RING) -> bool:
+    """Whether a bond is in a ring of up to so many members."""
     seen, edge = {j}, [j]
-    for _ in range(SMALL_RING - 1):
+    for _ in range(members - 1):
         edge = [n for i in edge for n in graph[i] if n not in seen and {i, n} != {j, k}]
         if k in edge:
             return True
@@ -213,9 +216,12 @@ def usual_state(moltype: MoleculeType, row: IntArray) -> int:
     """The state that a bond nearly always has: 1 (cis), -1 (trans) of a row, 0 where none is usual.
 
     In secondary amides and esters the oxygen of the carbonyl is on the side of the group on nitrogen or
-    oxygen, so that a peptide bond is trans and an ester is Z.
+    oxygen, so that a peptide bond is trans and an ester is Z.  In rings of up to :data:`MEDIUM_RING` members
+    they are one or the other.
     """
     atoms, (i, j, k, m) = _atoms(moltype), row[:4].tolist()
+    if in_small_ring(atoms.graph, j, k, MEDIUM_RING):
+        return 0
     for near, carbon, other in ((i, j, k), (m, k, j)):
         groups = set(atoms.graph[other]) - {carbon}
         secondary = len(groups) == 2 and sum(atoms.light[n] for n in groups) == 1
