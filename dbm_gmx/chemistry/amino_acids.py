@@ -45,13 +45,13 @@ def usual_chirality(moltype: MoleculeType, centres: IntArray) -> dict[int, int]:
     rows = {int(centre): k for k, centre in enumerate(centres[:, 0])}
     found: dict[int, int] = {}
     for alpha, order in _alphas(moltype, rows):
-        hand = -1 if _residue(moltype, alpha) in RIGHT_HANDED else 1
-        found[rows[alpha]] = hand * _sign(centres[rows[alpha]], order)
+        sign = -1 if _residue(moltype, alpha) in RIGHT_HANDED else 1
+        found[rows[alpha]] = sign * _sign(centres[rows[alpha]], order)
         beta = order[2]
         if beta in rows:
             side = _side_chain(moltype, beta, alpha)
             if side is not None:
-                found[rows[beta]] = hand * _sign(centres[rows[beta]], side)
+                found[rows[beta]] = sign * _sign(centres[rows[beta]], side)
     return found
 
 
@@ -120,4 +120,4 @@ def _sign(row: IntArray, order: tuple[int, int, int]) -> int:
     """State of a centre (5,) whose three neighbours ``order`` are right-handed, seen from it."""
     neighbours = row[1:].tolist()
     places = [neighbours.index(i) for i in order]
-    return int(round(np.linalg.det(np.eye(4)[[*places, 6 - sum(places)]])))
+    return 1 if np.linalg.det(np.eye(4)[[*places, 6 - sum(places)]]) > 0 else -1

@@ -5,10 +5,10 @@ several bonds, and the atoms with a single bond belong to the fragment of the at
 sites are in none: they follow the atoms they are made of.
 
 Rings of more than :data:`~dbm_gmx.chemistry.stereo_bonds.SMALL_RING` members are not rigid: they are made of
-several fragments.  Fragments are a tree all the same: each large ring is opened at a bond, of those that would
-do the one whose atoms are the farthest apart in the file (a disulfide, or that between the ends of a chain).
-That orders the fragments, no more: fragments on either side of an opened bond are neighbours like others, and
-the force field closes the ring.
+several fragments.  Fragments are a tree all the same: each large ring is opened at a bond.  Of those that
+would do it is the one whose atoms are the farthest apart in the file (a disulfide, or that between the ends
+of a chain).  That orders the fragments, no more: fragments on either side of an opened bond are neighbours like
+others, and the force field closes the ring.
 """
 
 from __future__ import annotations

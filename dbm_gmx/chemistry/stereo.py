@@ -370,11 +370,12 @@ def known_states(moltype: MoleculeType) -> SignArray:
 def usual_states(moltype: MoleculeType) -> SignArray:
     """(c,) state that an element nearly always has, else 0: trans peptide bonds, Z esters, L amino acids."""
     centres = stereocentres(moltype)
-    hands = np.zeros(len(centres), np.int8)
-    for row, sign in usual_chirality(moltype, centres).items():
-        hands[row] = sign
-    usual = [usual_state(moltype, row) for row in stereo_bonds(moltype)]
-    return read_only(np.concatenate([hands, np.array(usual, np.int8)]))
+    known = usual_chirality(moltype, centres)
+    usual = [known.get(row, 0) for row in range(len(centres))]
+    usual += [usual_state(moltype, row) for row in stereo_bonds(moltype)]
+    states = np.array(usual, np.int8)
+    states.setflags(write=False)
+    return states
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:

@@ -78,7 +78,9 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         unknown = (np.broadcast_to(signs, (count, signs.shape[1])) == 0) & usual
         bonds = are_bonds(stereo_elements(moltype))
         if acids := int(unknown[:, ~bonds].sum()):
-            notes.append(f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more")
+            notes.append(
+                f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more"
+            )
         if assumed := int(unknown[:, bonds].sum()):
             notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]

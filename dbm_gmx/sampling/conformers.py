@@ -67,7 +67,7 @@ HEAT = 3.0
 """kT above the lowest minimum at which a start is a tenth as likely to be walked from."""
 
 KEPT = 16
-"""Atoms of a piece from which on its conformers are kept on disk: those of smaller ones are drawn in no time."""
+"""Atoms of a piece from which on its conformers are kept on disk; those of smaller ones are soon drawn."""
 
 ROUGH = 0.04
 """Noise on the starting structures, nm."""

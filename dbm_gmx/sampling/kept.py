@@ -1,8 +1,8 @@
 """Arrays that take long to work out, kept on disk beside the compiled code for other runs.
 
-The folder is that of one version of the source (:func:`~dbm_gmx.compiled.cache_folder`), so that nothing old is
-ever taken.  Where nothing can be written nothing is kept, and where what is found is damaged it is worked out
-anew: no result depends on it.
+The folder is that of one version of the source (:func:`~dbm_gmx.compiled.cache_folder`), so that nothing old
+is ever taken.  Where nothing can be written nothing is kept, and what is found damaged is worked out anew: no
+result depends on it.
 """
 
 from __future__ import annotations
