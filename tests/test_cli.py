@@ -609,7 +609,7 @@ LARGE = (
 def test_help_comes_at_once(arguments: list[str]) -> None:
     """Nothing large is imported."""
     script = LARGE + "from dbm_gmx.cli import main\nmain()"
-    out, err = start(["-c", script, *arguments]).communicate(timeout=60)
+    out, err = start(["-c", script, *arguments]).communicate(timeout=300)
     *text, found = out.splitlines()
     assert err == ""
     assert text[0].startswith(("usage: dbm-gmx", "dbm-gmx "))
@@ -622,14 +622,14 @@ def test_help_comes_at_once(arguments: list[str]) -> None:
 def test_wrong_options_are_refused_at_once(arguments: list[str]) -> None:
     script = LARGE + "from dbm_gmx.cli import main\nmain()"
     process = start(["-c", script, *arguments])
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "dbm-gmx: error: " in err
     assert out.strip().endswith("[]")
 
 
 def test_threads_of_jobs_without_the_network_load_no_tensors() -> None:
-    out, err = start(["-c", LARGE + "import dbm_gmx.parallel"]).communicate(timeout=60)
+    out, err = start(["-c", LARGE + "import dbm_gmx.parallel"]).communicate(timeout=300)
     assert err == ""
     assert out.strip().endswith("[]")
 
@@ -643,14 +643,14 @@ def test_a_reconstruction_without_the_network_loads_no_tensors() -> None:
         "import torch; parallel.pass_on_threads(); print(torch.get_num_threads(), parallel.thread_count())\n"
         "parallel.set_threads(2); print(torch.get_num_threads(), parallel.thread_count())\n"
     )
-    out, err = start(["-c", script]).communicate(timeout=60)
+    out, err = start(["-c", script]).communicate(timeout=300)
     assert err == ""
     assert out.splitlines() == ["1 3 False", "3 3", "2 2"]
 
 
 def test_as_a_module() -> None:
     process = start(["-m", "dbm_gmx", "--version"])
-    assert process.communicate(timeout=60) == (f"dbm-gmx {__version__}\n", "")
+    assert process.communicate(timeout=300) == (f"dbm-gmx {__version__}\n", "")
     assert process.returncode == 0
 
 

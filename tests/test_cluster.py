@@ -169,7 +169,7 @@ def test_workers_of_another_version_are_refused(crew: Crew, monkeypatch: pytest.
         list(side_by_side(square, iter(range(2)), crew))
 
 
-@pytest.mark.parametrize("refine", ["gibbs", "growth"])
+@pytest.mark.parametrize("refine", ["gibbs", pytest.param("growth", marks=pytest.mark.long)])
 def test_backmap_with_a_worker_killed_gives_the_same_bytes(
     crew: Crew,
     files: Mixture,
@@ -288,6 +288,7 @@ def test_relaxed_frames_are_the_same(crew: Crew, gmx: str, tmp_path: Path) -> No
 # --- batch systems ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_script_for_slurm_works(
     files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +317,7 @@ def test_the_script_for_slurm_works(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

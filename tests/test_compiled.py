@@ -229,7 +229,7 @@ def test_other_threads_go_on_while_compiled_code_runs(tmp_path: Path, copy: Path
 
 
 def test_two_threads_share_a_loop_at_the_same_time() -> None:
-    met, done = threading.Barrier(2, timeout=60), []
+    met, done = threading.Barrier(2, timeout=300), []
 
     def work(first: int, step: int) -> None:
         met.wait()  # passed by two at once only

@@ -199,13 +199,18 @@ def compare(compiled: Compiled, topology: Topology, conditions: Conditions) -> N
         compare_atoms(compiled, moltype, topology)
 
 
-@pytest.mark.parametrize("constraints", CONSTRAINTS)
-@pytest.mark.parametrize("folder", SYSTEMS, ids=lambda folder: folder.name)
+def cases() -> Iterator[object]:
+    """Every system with every choice of constraints; what is large, with all but one in the long tests."""
+    for folder in SYSTEMS:
+        for constraints in CONSTRAINTS:
+            marks = [pytest.mark.long] if folder not in SHIPPED and constraints != "h-bonds" else []
+            yield pytest.param(folder, constraints, id=f"{folder.name}-{constraints}", marks=marks)
+
+
+@pytest.mark.parametrize(("folder", "constraints"), list(cases()))
 def test_systems_are_what_grompp_makes_of_them(
     gmx: str, folder: Path, constraints: str, tmp_path: Path
 ) -> None:
-    if "[ cmap ]" in (folder / "topol.top").read_text():
-        pytest.skip("[ cmap ] is not supported")
     entries = {key: entry.text for key, entry in mdp_entries(folder / "run.mdp").items()}
     mdp = "\n".join(f"{key} = {text}" for key, text in (entries | {"constraints": constraints}).items())
     compare(*grompp(folder / "topol.top", mdp, tmp_path))

@@ -334,7 +334,7 @@ def test_after_a_kill_finished_frames_are_not_run_again(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(how)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=300)
     mdrun = int((tmp_path / "pid").read_text())
     if how == signal.SIGTERM:
         kept = f"dbm-gmx: {out}/relaxed.part.trr: 2 frames kept; the same command goes on"

@@ -313,7 +313,7 @@ def test_angle_about_an_atom(what: tuple[int, ...]) -> None:
 # --- all moves -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("spread", [0.02, 0.05])
+@pytest.mark.parametrize("spread", [0.05, pytest.param(0.02, marks=pytest.mark.long)])
 def test_butane_in_two_beads(spread: float) -> None:
     """All moves; the density of angles, torsion and bonds is known.
 

@@ -528,7 +528,7 @@ def test_same_parameters_as_grompp(tmp_path: Path, gmx: str) -> None:
     points = "".join(f"    1SOL    OW{i:5d}{i % 2:8.3f}{i / 2:8.3f}{i / 4:8.3f}\n" for i in range(1, 9))
     (tmp_path / "conf.gro").write_text(f"x\n    8\n{points}   5.0 5.0 5.0\n")
     (tmp_path / "md.mdp").write_text("integrator = md\n")
-    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True, "timeout": 60}
+    run = {"cwd": tmp_path, "capture_output": True, "text": True, "check": True, "timeout": 300}
     files = ["-f", "md.mdp", "-c", "conf.gro", "-p", "topol.top", "-o", "a.tpr", "-maxwarn", "9"]
     subprocess.run([gmx, "grompp", *files], **run)  # type: ignore[call-overload]
     dump = subprocess.run([gmx, "dump", "-s", "a.tpr"], **run).stdout  # type: ignore[call-overload]

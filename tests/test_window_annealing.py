@@ -121,7 +121,7 @@ def limp(*, site: bool) -> MoleculeType:
     return made
 
 
-@pytest.mark.parametrize("site", [False, True])
+@pytest.mark.parametrize("site", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_windows_alone_sample_what_is_known(site: bool) -> None:
     """No other moves: bonds keep their lengths, and the density of two angles and a torsion is known.
 
