@@ -7,8 +7,8 @@ sites are in none: they follow the atoms they are made of.
 Rings of more than :data:`~dbm_gmx.chemistry.stereo_bonds.SMALL_RING` members are not rigid: they are made of
 several fragments.  Fragments are a tree all the same: each large ring is opened at a bond.  Of those that
 would do it is the one whose atoms are the farthest apart in the file (a disulfide, or that between the ends
-of a chain).  That orders the fragments, no more: fragments on either side of an opened bond are neighbours like
-others, and the force field closes the ring.
+of a chain).  That orders the fragments, no more: fragments on either side of an opened bond are neighbours
+like others, and the force field closes the ring.
 """
 
 from __future__ import annotations
