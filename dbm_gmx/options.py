@@ -62,6 +62,9 @@ RULES = {
 STEREO = ("flipped", "undefined", "turned", "twisted", "undecided")
 """Rules of stereo elements."""
 
+INFEASIBLE = "infeasible"
+"""No rule, but may be allowed: frames on whose beads no atoms can be put are rebuilt all the same."""
+
 ADJUSTABLE = ("contacts", "overlaps", "bonds", "beads")
 """Rules whose threshold can be set."""
 
@@ -84,7 +87,7 @@ class Limits:
     beads
         Distance of mapped atoms from their bead, over the width of its restraint.
     allowed
-        Rules that may be broken: this is said, and changes no exit code.
+        Rules that may be broken: this is said, and changes no exit code.  And :data:`INFEASIBLE`.
     """
 
     contacts: float = 1.0
@@ -361,6 +364,9 @@ class Conditions:
     rvdw_switch
         Distance from which the force of Lennard-Jones is switched, nm; with ``None`` its potential is
         shifted.
+    potential_switch
+        Distance from which the simulation switches the potential of Lennard-Jones, nm.  It is not sampled;
+        the summary says what that is worth.
     epsilon_r, epsilon_rf
         Relative permittivity within the cut-off, and beyond it with a reaction field (0 is infinity, as in
         GROMACS).  ``None`` is the sum over the periodic lattice (PME), for which the zero-quadrupole form of
@@ -378,6 +384,7 @@ class Conditions:
     rvdw: float = 1.0
     rcoulomb: float = 1.0
     rvdw_switch: float | None = None
+    potential_switch: float | None = None
     epsilon_r: float = 1.0
     epsilon_rf: float | None = None
     constraints: str = "all-bonds"

@@ -15,7 +15,6 @@ from dbm_gmx.backmapping.provenance import provenance_of
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Report, Tally, Told
-from dbm_gmx.chemistry.feasible import problems_of, refuse_fatal
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
@@ -105,10 +104,6 @@ def backmap(
     paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
-    if inputs.trajectory is None and beads.first.free:  # as a file is that has lost its box
-        cutoff = max(method.conditions.rvdw, method.conditions.rcoulomb)
-        for problem in problems_of(system, beads.first, cutoff):
-            refuse_fatal(problem, beads.first, inputs.structure)
     total = beads.count()
     known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
@@ -121,12 +116,13 @@ def backmap(
         open_record(outputs.frames, files, job, restart=outputs.restart) as record,
     ):
         record.stays = outputs.record_stays
-        mapper = replace(make_backmapper(system, method, chirality=chirality, frames=total), crew=crew)
+        source = inputs.trajectory or inputs.structure
+        mapper = make_backmapper(system, method, chirality=chirality, frames=total, source=source)
+        mapper = replace(mapper, crew=crew)
         if method.settings.memory_file in record.made:
             mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too
         beads = beads.share(total, mapper.together)
-        source = (inputs.trajectory or inputs.structure).name
-        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total, source=source)
+        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total)
         notes = (*stereo_notes(system, known), *ready.memory.notes)
         said = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
         run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
-from dbm_gmx.chemistry.feasible import problems_of, refuse_fatal
+from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Chirality,
@@ -21,7 +22,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereocentres,
 )
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
@@ -85,8 +86,11 @@ def _frames(
     for frame in frames:
         times.append(frame.time)
         where = f"frame {frame.index} (t = {frame.time:g} ps)"
-        for problem in problems_of(system, frame, cutoff):
-            refuse_fatal(problem, frame, inputs.trajectory or inputs.structure)
+        whole = replace(frame, positions=whole_beads(system, frame))
+        problems = problems_of(system, whole, cutoff)
+        if error := impossible(frame, problems, inputs.trajectory or inputs.structure):
+            raise error
+        for problem in problems:
             first.setdefault(problem.kind, f"{where}: {problem.words}")
             counts[problem.kind] += 1
     return times, [

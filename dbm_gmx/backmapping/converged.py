@@ -14,6 +14,7 @@ import numpy as np
 
 from dbm_gmx.backmapping.backmapper import warn_if_assumed
 from dbm_gmx.backmapping.independent import begin_anew, compare_twins
+from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atoms, whole_beads
@@ -174,7 +175,7 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
     Raises
     ------
     InputError
-        If there are no beads of a time.
+        If there are no beads of a time, or no atoms can be put on them.
     """
     if beads.inputs.trajectory is None:
         return [replace(f, positions=mapped_beads(system, f.positions).astype(np.float32)) for f in atoms]
@@ -187,4 +188,8 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
             path=beads.inputs.trajectory,
         )
     under = [found[round(frame.time, 3)] for frame in atoms]
-    return [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+    whole = [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+    for frame in whole:
+        if error := impossible(frame, problems_of(system, frame, cutoff=0.0), beads.inputs.trajectory):
+            raise error
+    return whole

@@ -77,11 +77,11 @@ def backmap_universe(
         raise InputError(f"{len(beads.atoms)} beads in the Universe, {system.n_beads} after the mappings")
     known = given_chirality(system, reference, conformers=system.conformers)
     chirality = with_usual(system, known)
-    mapper = make_backmapper(system, method, chirality=chirality)
     count = len(range(len(beads.trajectory))[frames])
     name = beads.trajectory.filename
-    source = Path(name).name if isinstance(name, str | Path) else ""
-    ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count, source=source)
+    source = Path(name) if isinstance(name, str | Path) else None
+    mapper = make_backmapper(system, method, chirality=chirality, source=source)
+    ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count)
     notes = (*stereo_notes(system, known), *ready.memory.notes)
     told = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
     tally, rebuilt = Tally(system, chirality, told), list[Frame]()

@@ -16,6 +16,7 @@ from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import (
     ADJUSTABLE,
     ASSUMED,
+    INFEASIBLE,
     MODEL,
     NARROW,
     REFINEMENTS,
@@ -412,8 +413,8 @@ def add_restart(command: ArgumentParser) -> None:
     )
 
 
-def add_rules(command: ArgumentParser) -> None:
-    """Add the thresholds of rules, and which of them may be broken."""
+def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
+    """Add the thresholds of rules, and which of them may be broken; or what beads may be, too."""
     add = command.add_argument
     known = (*RULES, *RULE_GROUPS)
     add(
@@ -433,9 +434,10 @@ def add_rules(command: ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        choices=known,
+        choices=(*known, INFEASIBLE) if of_beads else known,
         metavar="RULE",
-        help=f"exit code 0 even if these rules are broken: {', '.join(known)}",
+        help=f"exit code 0 even if these rules are broken: {', '.join(known)}"
+        + (f"; or, for {INFEASIBLE}, rebuild frames on whose beads no atoms can be put" if of_beads else ""),
     )
 
 
@@ -564,7 +566,9 @@ def limits_of(options: Namespace) -> Limits:
             allowed |= set(rules)
     if getattr(options, "allow_flips", False):
         allowed |= set(STEREO)
-    return Limits(**dict(options.thresholds), allowed=tuple(rule for rule in RULES if rule in allowed))
+    return Limits(
+        **dict(options.thresholds), allowed=tuple(name for name in (*RULES, INFEASIBLE) if name in allowed)
+    )
 
 
 Preprocessed = TypeVar("Preprocessed", Inputs, EvaluateInputs, AtomInputs)
@@ -585,11 +589,16 @@ def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
-        moved, start = options.cutoff - conditions.rvdw, conditions.rvdw_switch
+        moved = options.cutoff - conditions.rvdw
+        force, potential = (
+            None if start is None else max(0.0, start + moved)
+            for start in (conditions.rvdw_switch, conditions.potential_switch)
+        )
         conditions = replace(
             conditions,
             rvdw=options.cutoff,
             rcoulomb=options.cutoff,
-            rvdw_switch=None if start is None else max(0.0, start + moved),
+            rvdw_switch=force,
+            potential_switch=potential,
         )
     return conditions, told

@@ -16,6 +16,7 @@ from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
 from dbm_gmx.chemistry.stereo import (
     Chirality,
+    are_bonds,
     chirality_of,
     known_states,
     stated_states,
@@ -83,8 +84,13 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         moltype = system.topology.molecule_types[name]
         count = sum(match.count for match in system.matches if match.moltype.name == name)
         usual = usual_states(moltype) != 0
-        assumed = int((np.broadcast_to(signs, (count, signs.shape[1]))[:, usual] == 0).sum())
-        if assumed:
+        unknown = (np.broadcast_to(signs, (count, signs.shape[1])) == 0) & usual
+        bonds = are_bonds(stereo_elements(moltype))
+        if acids := int(unknown[:, ~bonds].sum()):
+            notes.append(
+                f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more"
+            )
+        if assumed := int(unknown[:, bonds].sum()):
             notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]
         if axial:
