@@ -13,6 +13,7 @@ from dbm_gmx.commands.arguments import (
     add_cluster,
     add_ensemble,
     add_mapping,
+    add_matching,
     add_preprocessor,
     add_process,
     add_rules,
@@ -67,6 +68,7 @@ def add_parser(commands: Commands) -> None:
     )
     add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where --cg has no .tpr")
     add_mapping(command)
+    add_matching(command)
     add_times(command)
     add_preprocessor(command)
     add_ensemble(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
 from dbm_gmx.chemistry.stereo import (
     Chirality,
+    are_bonds,
     chirality_of,
     known_states,
     stated_states,
@@ -37,6 +39,7 @@ def reference_chirality(
     reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
+    reorder: bool = False,
 ) -> dict[str, SignArray]:
     """States that stereocentres and bonds should have.
 
@@ -49,6 +52,8 @@ def reference_chirality(
         several of these, of different molecule types.
     conformers
         One molecule each, by molecule type; what ``reference`` says goes before.
+    reorder
+        Whether atoms of ``reference`` that are in another order are put in that of the topology.
 
     Returns
     -------
@@ -61,7 +66,7 @@ def reference_chirality(
     InputError
         If a structure cannot be read or has a number of atoms that fits nothing.
     """
-    return with_usual(system, given_chirality(system, reference, conformers=conformers))
+    return with_usual(system, given_chirality(system, reference, conformers=conformers, reorder=reorder))
 
 
 def with_usual(system: System, known: Chirality) -> dict[str, SignArray]:
@@ -79,8 +84,13 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         moltype = system.topology.molecule_types[name]
         count = sum(match.count for match in system.matches if match.moltype.name == name)
         usual = usual_states(moltype) != 0
-        assumed = int((np.broadcast_to(signs, (count, signs.shape[1]))[:, usual] == 0).sum())
-        if assumed:
+        unknown = (np.broadcast_to(signs, (count, signs.shape[1])) == 0) & usual
+        bonds = are_bonds(stereo_elements(moltype))
+        if acids := int(unknown[:, ~bonds].sum()):
+            notes.append(
+                f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more"
+            )
+        if assumed := int(unknown[:, bonds].sum()):
             notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]
         if axial:
@@ -94,6 +104,7 @@ def given_chirality(
     reference: References = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
+    reorder: bool = False,
 ) -> dict[str, SignArray]:
     """As :func:`reference_chirality`, without what is only usual."""
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
@@ -106,7 +117,7 @@ def given_chirality(
     given: dict[str, Path | None] = {}
     for conformer in _listed(reference):
         frame, path = _open(conformer)
-        said = _chirality_of_reference(system, frame, path)
+        said = _chirality_of_reference(system, frame, path, reorder=reorder)
         for name in said.keys() & given.keys():
             raise InputError(f"{name} has a conformer already, in {given[name]}", path=path)
         given |= dict.fromkeys(said, path)
@@ -114,6 +125,21 @@ def given_chirality(
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
     }
+
+
+def _reordered(system: System, frame: Frame, path: Path) -> Frame:
+    """The frame of a system or of one molecule, with its atoms in the order of the topology."""
+    topology = system.written
+    if len(frame.positions) != system.n_atoms:
+        types = {
+            m.moltype.name: m.moltype for m in system.matches if m.moltype.n_atoms == len(frame.positions)
+        }
+        if len(types) != 1:
+            return frame
+        ((name, _),) = types.items()
+        topology = replace(topology, molecule_types=types, molecules=((name, 1),))
+    order = compare_names(topology, path, reorder=True)
+    return frame if order is None else replace(frame, positions=frame.positions[order])
 
 
 def _held_or_stated(match: Match) -> SignArray:
@@ -128,12 +154,16 @@ def _listed(reference: References) -> Sequence[Conformer]:
     return (reference,) if isinstance(reference, Frame | str | Path) else reference
 
 
-def _chirality_of_reference(system: System, frame: Frame, path: Path | None) -> dict[str, SignArray]:
+def _chirality_of_reference(
+    system: System, frame: Frame, path: Path | None, *, reorder: bool
+) -> dict[str, SignArray]:
     """States in a structure of the whole system, or of one molecule."""
+    if path is not None and reorder:
+        frame, path = _reordered(system, frame, path), None
     if len(frame.positions) != system.n_atoms:
         return _chirality_of_one(system, frame, path)
     if path is not None:
-        compare_names(system.topology, path)
+        compare_names(system.written, path)
     return _chirality_of_system(system, frame)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.mapping import Mapping, default_alignment, derive_owners
 from dbm_gmx.chemistry.residues import MappedResidues, ResidueMapping, map_residues
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.units_of_beads import Parts, name_of_parts, parse_parts, unite_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.backward import read_backward, read_vermouth
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
@@ -23,7 +25,7 @@ from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
 from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
 from dbm_gmx.files.text import what_it_is
-from dbm_gmx.files.votca import VotcaMolecule, read_votca, votca_weights
+from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
 from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,13 @@ class Source:
     smiles: tuple[SmilesMapping, FoundSmiles] | None = None
     owners: Owners | None = None
     owners_path: Path = field(default_factory=Path)
+    parts: Parts = ()
+
+    def moltype(self, topology: Topology) -> MoleculeType:
+        """What it is a mapping of; several molecules are one."""
+        ((name, count), *more) = self.parts
+        one = not more and count == 1
+        return topology.molecule_types[name] if one else unite_parts(self.parts, topology.molecule_types)
 
     @property
     def paths(self) -> list[Path]:
@@ -90,10 +99,12 @@ def read_mappings(
     """
     sources = _collect(paths, topology)
     _add_owners(sources, [Path(p) for p in owners])
+    _lend(sources, topology)
     problems: list[Problem] = []
     mappings = {}
     for name, source in sources.items():
-        mapping = _build(source, topology.molecule_types[name], problems=problems)
+        moltype = source.moltype(topology)
+        mapping = _build(source, moltype, problems=problems)
         if mapping is not None:
             mappings[name] = mapping
     refuse(problems)
@@ -103,16 +114,26 @@ def read_mappings(
 def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     others: list[str] = []
+    strange: list[VotcaMolecule] = []
+    cg_names: dict[str, set[str]] = {}
     every = _read_all(paths)
     for raw in every:
         if not isinstance(raw, VotcaMolecule | DbmMap):
             continue
         names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
-        name = next((n for n in names if n in topology.molecule_types), None)
-        if name is None:
+        parts = next((found for n in names if (found := _parts(raw, n, topology))), ())
+        if not parts and isinstance(raw, VotcaMolecule):
+            strange.append(raw)
+            continue
+        if not parts:
             others.append(f"{'/'.join(names) or 'without a name'} ({raw.path})")
             continue
-        source = sources.setdefault(name, Source())
+        name = name_of_parts(parts)
+        of_beads = raw.name if isinstance(raw, VotcaMolecule) else ""
+        if of_beads and of_beads not in cg_names.setdefault(name, {of_beads}):
+            cg_names[name].add(of_beads)
+            name = f"{name} ({of_beads})"  # another molecule type of beads with the same atoms
+        source = sources.setdefault(name, Source(parts=parts))
         earlier = source.map if isinstance(raw, DbmMap) else source.votca
         if earlier is not None:
             raise InputError(f"{name} has a mapping already, in {earlier.path}", path=raw.path)
@@ -120,6 +141,9 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
             source.map = raw
         else:
             source.votca = raw
+    strange = _find_by_atoms(sources, strange, topology)
+    for raw in strange:
+        others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
     others += _add_smiles(sources, [raw for raw in every if isinstance(raw, SmilesMapping)], topology)
     others += _add_residues(sources, [raw for raw in every if isinstance(raw, ResidueMapping)], topology)
     known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
@@ -128,6 +152,66 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
     if others:
         log.info("mappings of other molecules left out: %s", ", ".join(others))
     return sources
+
+
+def _find_by_atoms(
+    sources: dict[str, Source], strange: Sequence[VotcaMolecule], topology: Topology
+) -> list[VotcaMolecule]:
+    """Give mappings of other molecule types to those that have all their atoms; returns the rest."""
+    used = list[VotcaMolecule]()
+    for name in _without_mapping(sources, topology):
+        moltype = topology.molecule_types[name]
+        fits = [raw for raw in strange if not raw.problems and not votca_weights(raw, moltype)[1]]
+        if len(fits) == 1:
+            sources[name] = Source(votca=fits[0], parts=((name, 1),))
+            used += fits
+            _say_found(name, sources[name])
+    return [raw for raw in strange if raw not in used]
+
+
+def _lend(sources: dict[str, Source], topology: Topology) -> None:
+    """Give molecule types the mapping of one with the same atoms: each chain of a melt may be a type."""
+    types = topology.molecule_types
+    atoms = {name: _atom_names(types[name]) for name in sources if name in types}
+    for name in _without_mapping(sources, topology):
+        alike = [other for other in atoms if atoms[other] == _atom_names(types[name])]
+        if len(alike) == 1:
+            sources[name] = replace(sources[alike[0]], parts=((name, 1),))
+            _say_found(name, sources[name])
+
+
+def _without_mapping(sources: dict[str, Source], topology: Topology) -> list[str]:
+    """Molecule types of the system that have no mapping yet."""
+    return [
+        name for name in dict.fromkeys(n for n, count in topology.molecules if count) if name not in sources
+    ]
+
+
+def _say_found(name: str, source: Source) -> None:
+    log.log(NOTICE, "%s: its atoms are those of the mapping in %s", name, source.paths[0])
+
+
+def _atom_names(moltype: MoleculeType) -> list[tuple[object, object]]:
+    return list(zip(moltype.attribute("resname"), moltype.names, strict=True))
+
+
+def _parts(raw: VotcaMolecule | DbmMap, name: str, topology: Topology) -> Parts:
+    """The molecules that a mapping of this name is of; none if they are not in the topology."""
+    types = topology.molecule_types
+    if name not in types:
+        try:
+            parts = parse_parts(name)
+        except InputError:
+            return ()
+        return parts if all(part in types for part, _ in parts) else ()
+    if isinstance(raw, VotcaMolecule):
+        residues = residues_of(raw)
+        single = {str(m.graph.nodes[0]["resname"]): n for n, m in types.items() if residues_in(m) == 1}
+        single |= {str(types[name].graph.nodes[0]["resname"]): name} if residues_in(types[name]) == 1 else {}
+        if len(residues) > residues_in(types[name]) == 1 and set(residues) <= set(single):
+            # residues of a molecule that has one only: of several molecules
+            return tuple((single[n], len(list(same))) for n, same in groupby(residues))
+    return ((name, 1),)
 
 
 def _add_smiles(sources: dict[str, Source], found: Sequence[SmilesMapping], topology: Topology) -> list[str]:
@@ -143,7 +227,7 @@ def _add_smiles(sources: dict[str, Source], found: Sequence[SmilesMapping], topo
         if not laid:
             others.append(f"{raw.name or '-'.join(raw.beads[:5])} ({raw.path}, line {raw.line})")
         for name, there in laid.items():
-            sources[name] = Source(smiles=(raw, there))
+            sources[name] = Source(smiles=(raw, there), parts=((name, 1),))
             if there.ways > 1:
                 log.log(
                     NOTICE,
@@ -169,7 +253,7 @@ def _add_residues(
         if mapped is None:
             continue
         problems += [Problem(text, found[0].path) for text in mapped.problems]
-        sources[name] = Source(residues=mapped)
+        sources[name] = Source(residues=mapped, parts=((name, 1),))
         used |= {id(mapping) for mapping in mapped.used}
         for note in mapped.notes:
             log.log(NOTICE, "%s", note)
@@ -266,7 +350,9 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
     align, multiplicity = _orientation(source, weights, owner, moltype)
     cg_name = source.votca.name if source.votca and source.votca.name != moltype.name else ""
     stereo = source.residues.stereo if source.residues else ()
-    return Mapping(moltype.name, names, types, weights, owner, align, multiplicity, classes, cg_name, stereo)
+    parts = source.parts if sum(count for _, count in source.parts) > 1 else ()
+    beads = names, types, weights, owner, align, multiplicity, classes
+    return Mapping(moltype.name, *beads, cg_name, parts, stereo)
 
 
 def _own_owners(source: Source, weights: sp.csr_matrix, moltype: MoleculeType) -> IntArray:
