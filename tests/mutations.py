@@ -57,6 +57,42 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- mappings of residues, and proposals
+    one(
+        "a bead named twice for an atom counts once",
+        "tests/test_residue_mappings.py",
+        "files/backward.py",
+        "count / total for bead, count in counts.items()",
+        "1.0 / len(counts) for bead, count in counts.items()",
+    ),
+    one(
+        "chirality of a mapping the other way round",
+        "tests/test_residue_mappings.py",
+        "chemistry/stereo.py",
+        "return -1 if parity > 0 else 1",
+        "return 1 if parity > 0 else -1",
+    ),
+    one(
+        "more hydrogens of an end do not count",
+        "tests/test_residue_mappings.py",
+        "chemistry/residues.py",
+        "if element and centre in parts[bead] and (counted or lost):",
+        "if element and centre in parts[bead] and counted:",
+    ),
+    one(
+        "united atoms alike whatever their masses",
+        "tests/test_proposals.py",
+        "chemistry/proposal.py",
+        'return alike and abs(one["mass"] - two["mass"]) < MASS',
+        "return alike",
+    ),
+    one(
+        "numbers too long for a .gro are written",
+        "tests/test_names.py",
+        "files/trajectory.py",
+        "if columns.size and not (columns.min() > LOWEST and columns.max() < HIGHEST):",
+        "if False:",
+    ),
     # --- molecules of beads and of atoms
     one(
         "what-could-be-exchanged-is-taken-in-order",

@@ -235,3 +235,37 @@ def test_another_hamiltonian_is_refused(conditions, line: str, said: str) -> Non
 def test_folders_of_includes(conditions) -> None:
     _, told = conditions("include = -Iff -I/else/where\n")
     assert told.include == (Path("ff"), Path("/else/where"))
+
+
+ANNEALED = (
+    "ref-t = 300 300\nannealing = {}\nannealing-npoints = {}\nannealing-time = 0 100\nannealing-temp = {}\n"
+)
+
+
+def test_annealing_begins_with_its_first_temperature(conditions) -> None:
+    assert conditions(ANNEALED.format("single single", "2 2", "450 300 450 300"))[0].temperature == 450
+    assert conditions(ANNEALED.format("no no", "0 0", "450 300"))[0].temperature == 300
+    assert (
+        conditions("annealing = periodic\nannealing_npoints = 2\nannealing_temp = 350 300\n")[0].source
+        == "run.mdp"
+    )
+    with pytest.raises(
+        InputError, match=r":5: annealing-temp: groups of different temperatures \(450, 300 K\)"
+    ):
+        conditions(ANNEALED.format("single no", "2 0", "450 300"))
+    assert conditions(ANNEALED.format("single no", "2 0", "300 400"))[0].temperature == 300
+    for kinds, counts, temperatures in (
+        ("single", "2", "450 300"),
+        ("single single", "2", "450 300"),
+        ("single single", "2 2", "450 300"),
+        ("always no", "2 0", "1 2"),
+    ):
+        with pytest.raises(InputError, match="annealing"):
+            conditions(ANNEALED.format(kinds, counts, temperatures))
+
+
+def test_a_list_shorter_than_the_cutoff_is_refused_as_grompp_does(conditions) -> None:
+    assert conditions("rlist = 0.9\nrvdw = 1.2\n")[0].rvdw == 1.2  # it is made longer
+    assert conditions("rlist = 1.3\nrvdw = 1.2\nverlet-buffer-tolerance = -1\n")[0].rvdw == 1.2
+    with pytest.raises(InputError, match=r":1: rlist = 0.9: is shorter than the cut-off of 1.2 nm"):
+        conditions("rlist = 0.9\nrvdw = 1.2\nverlet-buffer-tolerance = -1\n")

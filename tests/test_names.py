@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import MDAnalysis as mda
@@ -16,10 +17,12 @@ from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.cli import main
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality
+from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import names_of, read_cg_system, read_structure
 from dbm_gmx.files.system import read_inputs, read_system
 from dbm_gmx.files.top import read_topology
+from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
 
 OCTANE = share_path("reference", "octane")
@@ -230,6 +233,64 @@ def test_columns_that_would_lose_digits_are_refused(tmp_path: Path, line: str, s
     path.write_text(f"x\n1\n{line}\n 5 5 5\n")
     with pytest.raises(InputError, match=said):
         read_cg_system(path, OCTANE / "cg.top")
+
+
+def test_a_line_with_longer_numbers_is_refused(tmp_path: Path) -> None:
+    """The 100,000th atom of some programs, or a position beyond its column, shifts what follows."""
+    good = "    1OCT     A1    1   1.999   2.451   1.045\n"
+    path = tmp_path / "x.gro"
+    for bad in (
+        "    1OCT     A1100000   1.999   2.451   1.045\n",
+        "    1OCT     A1    1   1.999123.4567   1.045\n",
+        "    1OCT     A1    1   1.999   2.451 nan\n",
+    ):
+        path.write_text(f"x\n2\n{good}{bad} 5 5 5\n")
+        with pytest.raises(InputError, match=r"damaged.*(atom 2 do not begin|too short)"):
+            read_structure(path)
+    path.write_text(f"x\n2\n{good}    1OCT     A1   1   1.999   2.451   1.045\n 5 5 5\n")
+    assert read_structure(path).positions.tolist() == [pytest.approx([1.999, 2.451, 1.045])] * 2
+
+
+def test_columns_are_bytes_whatever_the_encoding(tmp_path: Path) -> None:
+    for title in ("J. Müller, 1 Å".encode("latin-1"), "J. Müller, 1 Å".encode(), bytes(range(128, 256))):
+        path = tmp_path / "x.gro"
+        path.write_bytes(title + b"\n1\n    1M\xc3\xbc     A1    1   1.999   2.451   1.045\n 5 5 5\n")
+        assert read_structure(path).positions[0].tolist() == pytest.approx([1.999, 2.451, 1.045])
+    atom = b"ATOM      1  C1\xe9 MOL     1      10.000  20.000  30.000  1.00  0.00\n"
+    path = tmp_path / "x.pdb"
+    path.write_bytes(b"REMARK \xff\nCRYST1   50.000   50.000   50.000  90.00  90.00  90.00\n" + atom)
+    assert read_structure(path).positions[0].tolist() == pytest.approx([1, 2, 3])
+    path.write_bytes(path.read_bytes() + atom.replace(b"ATOM      1", b"ATOM  100000"))
+    with pytest.raises(InputError, match="atom 2 do not begin in column 31"):
+        read_structure(path)
+
+
+def test_numbers_beyond_the_columns_are_not_written(tmp_path: Path) -> None:
+    topology = read_topology(OCTANE / "cg.top")
+    _, frame = read_cg_system(OCTANE / "cg.gro", OCTANE / "cg.top")
+    for suffix, largest in ((".gro", 9999.99), (".pdb", 999.99)):
+        positions = frame.positions.copy()
+        positions[3, 1], positions[4, 2] = largest, -largest / 11
+        with open_writer(tmp_path / f"a{suffix}", topology) as writer:
+            writer.write(replace(frame, positions=positions))
+        found = read_structure(tmp_path / f"a{suffix}").positions
+        np.testing.assert_allclose(found, positions, atol=1e-3)
+        for value in (largest * 1.01, -largest / 9.9):
+            positions[3, 1] = value
+            with (
+                pytest.raises(InputError, match=rf"{suffix} has no room for .* \(atom 4 at"),
+                open_writer(tmp_path / f"b{suffix}", topology) as writer,
+            ):
+                writer.write(replace(frame, positions=positions))
+    with open_writer(tmp_path / "b.trr", topology) as writer:
+        writer.write(replace(frame, positions=positions))
+
+
+def test_a_mapping_in_latin_1(tmp_path: Path) -> None:
+    text = (OCTANE / "mapping.xml").read_text()
+    path = tmp_path / "m.xml"
+    path.write_bytes(text.replace("<cg_molecule>", "<cg_molecule><!-- J. M\xfcller -->").encode("latin-1"))
+    assert list(read_mappings([path], read_topology(OCTANE / "topol.top"))) == ["OCT"]
 
 
 def test_the_preprocessor_holds_for_beads_as_for_atoms(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def write_proposals(proposed: Proposed, folder: Path) -> list[Path]:
     texts |= {OWNERS: owners} if owners else {}
     for file, text in texts.items():
         with atomic_write(folder / file) as part:
-            part.write_text(text)
+            part.write_text(text, encoding="utf-8")
     return [folder / file for file in texts]
 
 

@@ -39,7 +39,7 @@ def write_bead_topology(path: Path, found: BeadGeometry, temperature: float) -> 
         K.
     """
     with atomic_write(path) as part:
-        part.write_text("\n".join([HEAD, *_lines(found, GAS * temperature)]) + "\n")
+        part.write_text("\n".join([HEAD, *_lines(found, GAS * temperature)]) + "\n", encoding="utf-8")
 
 
 def _lines(found: BeadGeometry, kt: float) -> Iterator[str]:

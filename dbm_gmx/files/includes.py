@@ -63,7 +63,7 @@ def source_files(path: str | Path, include: Sequence[str | Path] = ()) -> list[P
     found, waiting = {top.resolve(): top}, [top]
     while waiting:
         source = waiting.pop()
-        with source.open(errors="surrogateescape") as lines:
+        with source.open(encoding="utf-8", errors="surrogateescape") as lines:
             names = [match[2] for line in lines if (match := _INCLUDE.match(line))]
         for inside in (_find(name, (source.parent, *folders)) for name in names):
             if inside and inside.resolve() not in found:

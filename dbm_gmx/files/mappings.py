@@ -24,7 +24,7 @@ from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
 from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
-from dbm_gmx.files.text import what_it_is
+from dbm_gmx.files.text import check_file, what_it_is
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
 from dbm_gmx.logs import NOTICE
 
@@ -278,6 +278,7 @@ def _read_all(paths: Iterable[str | Path]) -> list[Raw]:
 
 def _read_one(path: Path, *, lenient: bool = False) -> Sequence[Raw]:
     """Read a file; in a folder, leave out what is of another purpose (VOTCA's settings)."""
+    check_file(path)
     if lenient and what_it_is(path):
         return []
     kind = kind_or_name(path) if lenient else kind_of(path)

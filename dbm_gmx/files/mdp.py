@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,8 +98,9 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
         rvdw_switch=_switch(entries, conditions.rvdw),
         potential_switch=_potential_switch(entries, conditions.rvdw),
     )
-    if "ref-t" in entries:
-        conditions = replace(conditions, temperature=mdp_temperature(entries["ref-t"]), source=path.name)
+    _check_list(entries, max(conditions.rvdw, conditions.rcoulomb))
+    if has_temperature(entries):
+        conditions = replace(conditions, temperature=mdp_temperature(entries), source=path.name)
     return conditions, Preprocessor(mdp_defines(entries), mdp_include(entries))
 
 
@@ -143,15 +144,69 @@ def _positive(entries: dict[str, Entry], key: str, default: float) -> float:
     return value
 
 
-def mdp_temperature(entry: Entry) -> float:
-    """Return the temperature of ``ref-t``, the same for all groups, K."""
-    values = entry.numbers()
+def has_temperature(entries: Mapping[str, Entry]) -> bool:
+    """Whether a run has a temperature of its own."""
+    return "ref-t" in entries or any(first is not None for first in _annealing(entries))
+
+
+def mdp_temperature(entries: Mapping[str, Entry]) -> float:
+    """Return the temperature with which a run begins, the same for all groups, K.
+
+    That is the first of a group that is annealed, else ``ref-t``.
+
+    Raises
+    ------
+    InputError
+        Temperatures of groups differ, or are none.
+    """
+    first = _annealing(entries)
+    entry = entries.get("ref-t", entries.get("annealing-temp"))
+    assert entry is not None, "there is a temperature"
+    values = entries["ref-t"].numbers() if "ref-t" in entries else [math.nan] * len(first)
+    if first and len(values) != len(first):
+        raise entries["annealing"].error(f"annealing: {len(first)} groups, but {len(values)} in ref-t")
+    if any(one is not None for one in first):
+        entry = entries["annealing-temp"]
+        values = [own if one is None else one for own, one in zip(values, first, strict=True)]
     if len(set(values)) > 1:
         found = ", ".join(f"{value:g}" for value in values)
         raise entry.error(f"{entry.key}: groups of different temperatures ({found} K); one is needed")
-    if values[0] <= 0:
+    if not values[0] > 0:
         raise entry.error(f"{entry.key}: expected a temperature above 0 K, found {entry.text!r}")
     return values[0]
+
+
+ANNEALED = ("single", "periodic")
+"""Kinds of annealing."""
+
+
+def _annealing(entries: Mapping[str, Entry]) -> list[float | None]:
+    """First temperature of each group that is annealed, K; ``None`` for one that is not."""
+    entry = entries.get("annealing")
+    kinds = [] if entry is None else entry.text.lower().split()
+    if entry is None or set(kinds) <= OFF:
+        return [None] * len(kinds)
+    unknown = next((kind for kind in kinds if kind not in ANNEALED and kind not in OFF), None)
+    if unknown is not None:
+        raise entry.error(f"annealing: {unknown!r} is unknown; possible are no, single, periodic")
+    points = entries.get("annealing-npoints")
+    temperatures = entries.get("annealing-temp")
+    if points is None or temperatures is None:
+        raise entry.error(f"annealing = {entry.text}: annealing-npoints and annealing-temp are needed")
+    counts, values = [int(n) for n in points.numbers()], temperatures.numbers()
+    wanted = [n if kind in ANNEALED else 0 for n, kind in zip(counts, kinds, strict=False)]
+    if len(counts) != len(kinds) or any(n < 0 for n in counts) or len(values) < sum(counts):
+        raise points.error(f"{points.key}: {points.text!r} does not fit annealing and annealing-temp")
+    starts = [sum(counts[:group]) for group in range(len(counts))]
+    return [values[at] if n else None for at, n in zip(starts, wanted, strict=True)]
+
+
+def _check_list(entries: Mapping[str, Entry], cutoff: float) -> None:
+    """Refuse a list of neighbours that is shorter than the cut-off and stays so, as grompp does."""
+    entry, tolerance = entries.get("rlist"), entries.get("verlet-buffer-tolerance")
+    length = math.inf if entry is None else entry.number()
+    if entry is not None and length < cutoff and tolerance is not None and tolerance.number() <= 0:
+        raise entry.error(f"rlist = {entry.text}: is shorter than the cut-off of {cutoff:g} nm")
 
 
 UNSUPPORTED = {

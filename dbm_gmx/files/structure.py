@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
@@ -25,6 +26,9 @@ log = logging.getLogger(__name__)
 
 #: Column, from 0, of the first decimal point of a .gro.
 _POINT = 24
+
+#: Files are read byte by byte, as GROMACS does, whatever the encoding of titles: columns are bytes.
+_BYTES = "latin-1"
 
 #: Where the nine numbers of a .gro box line belong (GROMACS manual, "gro"): xx yy zz xy xz yx yz zx zy.
 _BOX_ORDER = [0, 4, 8, 1, 2, 3, 5, 6, 7]
@@ -106,13 +110,19 @@ def names_of(path: str | Path, what: str = "atoms") -> Named:
         names = [n for moltype, _, count in blocks(topology) for _ in range(count) for n in moltype.names]
         return Named(names, path, what=what)
     column = _NAMES[path.suffix]
-    with path.open(encoding="utf-8", errors="replace") as stream:
+    with path.open(encoding=_BYTES) as stream:
         if path.suffix == ".gro":
             stream.readline()
             lines = list(islice(stream, int(stream.readline())))
         else:
             lines = _pdb_atoms(stream)
-    return Named([line[column].strip() for line in lines], path, column.stop - column.start, what)
+    names = [_decoded(line[column].strip()) for line in lines]
+    return Named(names, path, column.stop - column.start, what)
+
+
+def _decoded(name: str) -> str:
+    """A name as :func:`~dbm_gmx.files.text.read_text` has it in a topology."""
+    return name if name.isascii() else name.encode(_BYTES).decode("utf-8", "replace")
 
 
 def _pdb_atoms(stream: TextIO) -> list[str]:
@@ -186,7 +196,7 @@ def structure_frames(path: str | Path) -> Iterator[Frame]:
     check_text(path)
     index = 0
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
+        with path.open(encoding=_BYTES) as stream:
             while frame := readers[path.suffix](stream):
                 yield replace(frame, index=index)
                 index += 1
@@ -214,8 +224,7 @@ def _gro_frame(stream: TextIO) -> Frame | None:
     # GROMACS writes the first one into the 25th column, but reads others too.
     point = lines[0].find(".", 20)
     width = lines[0].find(".", point + 1) - point if point >= 0 else 0
-    early = _POINT - point
-    if early < 0 or any(line[20 - early : 20].strip() for line in lines):
+    if not 0 <= point <= _POINT or lines[0][20 + point - _POINT : 20].strip():
         raise ValueError(f"positions do not begin in column 21: {lines[0].rstrip()!r}")
     positions = _columns([line.rstrip("\n").ljust(20 + 3 * width) for line in lines], first=20, width=width)
     time, step = _time_step(title)
@@ -227,8 +236,39 @@ def _columns(lines: list[str], *, first: int, width: int) -> FloatArray:
     text = "".join([line[first : first + 3 * width] for line in lines])
     if width < 1 or len(text) != 3 * width * len(lines):
         raise ValueError("a line of an atom is too short")
-    fields = np.frombuffer(text.encode("ascii", "replace"), dtype=f"S{width}")
-    return fields.astype(np.float64).reshape(-1, 3)
+    characters = text.encode("ascii", "replace")
+    _check_points(lines, np.frombuffer(characters, np.uint8).reshape(len(lines), 3, width), first)
+    return np.frombuffer(characters, dtype=f"S{width}").astype(np.float64).reshape(-1, 3)
+
+
+def _check_points(lines: list[str], fields: NDArray[np.uint8], first: int) -> None:
+    """Refuse numbers that are not where their columns are, of which digits would be lost or mixed up.
+
+    That is so where a number has one digit more than its column, or one in front has (the 100,000th atom).
+
+    Parameters
+    ----------
+    lines
+        Of the atoms.
+    fields
+        (n, 3, width) characters of the coordinates.
+    first
+        Column of the first.
+    """
+    points = fields == ord(".")
+    places = points.argmax(axis=2)
+    wrong = (points.sum(axis=2) > 1).any(axis=1) | (places != places[:, :1]).any(axis=1)
+    wrong |= places[:, 0] > places[0, 0]  # further left there is only room that is not used
+    early = np.flatnonzero(~wrong & (places[:, 0] < _POINT - 20))
+    for row in early:
+        begin = first - (_POINT - 20 - int(places[row, 0]))
+        wrong[row] |= bool(lines[row][begin:first].strip())
+    if wrong.any():
+        first_wrong = int(wrong.argmax())
+        raise ValueError(
+            f"positions of atom {first_wrong + 1} do not begin in column {first + 1}, or are too large for "
+            f"their columns: {lines[first_wrong].rstrip()!r}"
+        )
 
 
 def _gro_box(line: str) -> FloatArray:

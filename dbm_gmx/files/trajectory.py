@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions, with_room
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
@@ -295,8 +296,14 @@ def _all_bytes(descriptor: int) -> bytes:
     return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
 
 
+LOWEST, HIGHEST = -999.9994, 9999.9994
+"""What eight characters hold with three decimals."""
+
+
 class _Text:
     """A text format: all but the coordinates is the same in every frame, so it is laid out once."""
+
+    suffix = ""
 
     def __init__(self, topology: Topology, title: str):
         self._title = title
@@ -313,9 +320,28 @@ class _Text:
     def __call__(self, frame: Frame, number: int) -> bytes:
         return self._text(frame, number).encode()
 
+    def _check(self, columns: FloatArray, frame: Frame, unit: str) -> None:
+        """Refuse numbers that are longer than their columns, of which a part would be read back only.
+
+        Parameters
+        ----------
+        columns
+            Numbers that get eight characters, three of them decimals.
+        unit
+            Theirs.
+        """
+        if columns.size and not (columns.min() > LOWEST and columns.max() < HIGHEST):
+            row = int(np.flatnonzero(~((columns > LOWEST) & (columns < HIGHEST)))[0])
+            raise InputError(
+                f"{self.suffix} has no room for {columns.ravel()[row]:.3f} {unit} (atom {row // 3 + 1} at "
+                f"{frame.time:g} ps), only for {LOWEST:.3f} to {HIGHEST:.3f}; write .xtc or .trr"
+            )
+
 
 class _GroText(_Text):
     """A .gro, with several frames one after the other (GROMACS manual, "gro")."""
+
+    suffix = ".gro"
 
     def _lines(self, topology: Topology) -> Iterator[str]:
         for number, (resid, node) in enumerate(_numbered_atoms(topology), 1):
@@ -327,6 +353,7 @@ class _GroText(_Text):
         box = [b[0, 0], b[1, 1], b[2, 2]]
         off = [b[0, 1], b[0, 2], b[1, 0], b[1, 2], b[2, 0], b[2, 1]]
         box += off if any(off) else []
+        self._check(np.asarray(frame.positions, np.float64), frame, "nm")
         head = f"{self._title} t= {frame.time:9.5f} step= {frame.step}\n{len(frame.positions):5d}\n"
         atoms = self._atoms % tuple(frame.positions.ravel().tolist())
         return head + atoms + "".join(f" {x:9.5f}" for x in box) + "\n"
@@ -334,6 +361,8 @@ class _GroText(_Text):
 
 class _PdbText(_Text):
     """A .pdb with a model per frame (wwPDB format 3.3)."""
+
+    suffix = ".pdb"
 
     def _lines(self, topology: Topology) -> Iterator[str]:
         for number, (resid, node) in enumerate(_numbered_atoms(topology), 1):
@@ -349,8 +378,10 @@ class _PdbText(_Text):
         head = f"TITLE     {self._title} t= {frame.time:9.5f} step= {frame.step}\n"
         head += f"CRYST1{lengths}{angles} P 1           1\n" if frame.box.any() else ""
         head += f"MODEL {number:8d}\n"
-        nanometres = frame.positions.astype(np.float64)
-        return head + self._atoms % tuple((10 * nanometres).ravel().tolist()) + "TER\nENDMDL\n"
+        angstrom = 10 * frame.positions.astype(np.float64)
+        self._check(angstrom, frame, "A")
+        self._check(np.asarray(size[:3], np.float64), frame, "nm, a vector of the box")
+        return head + self._atoms % tuple(angstrom.ravel().tolist()) + "TER\nENDMDL\n"
 
 
 def _numbered_atoms(topology: Topology) -> Iterator[tuple[int, dict[str, Any]]]:

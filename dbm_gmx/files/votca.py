@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,13 +90,13 @@ def read_votca(path: str | Path) -> list[VotcaMolecule]:
 def _parse(path: Path) -> ElementTree.Element:
     """Parse XML, keeping line numbers, which ElementTree's own parser does not pass on."""
     builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
+    check_text(path)
+    parser = expat.ParserCreate(_encoding(path))
     parser.StartElementHandler = lambda tag, attributes: builder.start(
         tag, {**attributes, "line": str(parser.CurrentLineNumber)}
     )
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
-    check_text(path)
     try:
         with path.open("rb") as file:
             parser.ParseFile(file)
@@ -106,6 +107,18 @@ def _parse(path: Path) -> ElementTree.Element:
     except expat.ExpatError as error:
         raise InputError(f"not valid XML: {error}", path=path, line=error.lineno) from error
     return builder.close()
+
+
+def _encoding(path: Path) -> str | None:
+    """Encoding of a file that says none and is no UTF-8: any of eight bits; else ``None``, what XML says."""
+    try:
+        content = path.read_bytes()
+        content.decode()
+    except UnicodeDecodeError:
+        return None if re.match(rb"\s*<\?xml[^>]*encoding", content) else "iso-8859-1"
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from error
+    return None
 
 
 def _text(element: ElementTree.Element, key: str) -> str:

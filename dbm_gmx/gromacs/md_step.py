@@ -95,8 +95,8 @@ def time_md_step(
         with open_writer(folder / "conf.gro", topology) as writer:
             writer.write(replace(frame, box=gromacs_box(frame.box)))
         parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
-        (folder / "topol.top").write_text(topology_text(parts))
-        (folder / "run.mdp").write_text(run.text)
+        (folder / "topol.top").write_text(topology_text(parts), encoding="utf-8")
+        (folder / "run.mdp").write_text(run.text, encoding="utf-8")
         options = ["-f", "run.mdp", "-c", "conf.gro", "-r", "conf.gro", "-p", "topol.top", "-o", "run.tpr"]
         options += ["-maxwarn", str(WARNINGS)]
         gmx.run("grompp", options, folder=folder, timeout=settings.timeout)

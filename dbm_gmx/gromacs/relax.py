@@ -28,7 +28,7 @@ from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.input_files import files_of_atoms
-from dbm_gmx.files.mdp import mdp_entries
+from dbm_gmx.files.mdp import has_temperature, mdp_entries
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
 from dbm_gmx.files.structure import compare_names, in_order
@@ -177,7 +177,7 @@ def prepare(settings: RelaxSettings) -> Preparation:
         There is no GROMACS, or a file cannot be read.
     """
     known = settings.temperature is not None or settings.nvt_mdp is not None
-    if not known and (settings.mdp is None or "ref-t" not in mdp_entries(settings.mdp)):
+    if not known and (settings.mdp is None or not has_temperature(mdp_entries(settings.mdp))):
         log.warning("no temperature is given (-t, or ref-t in --mdp): GROMACS runs at that of share/mdp")
     return Preparation(find_gmx(settings.gmx), wanted_runs(settings, RUNS))
 

@@ -140,8 +140,8 @@ def _write_start(protocol: Protocol, task: Task, path: Path, box: FloatArray) ->
 
 
 def _write_run(folder: Path, name: str, *, text: str, top: str) -> None:
-    (folder / f"{name}.mdp").write_text(text)
-    (folder / f"{name}.top").write_text(top)
+    (folder / f"{name}.mdp").write_text(text, encoding="utf-8")
+    (folder / f"{name}.top").write_text(top, encoding="utf-8")
 
 
 def _seeded(run: Run, seed: int) -> str:

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.files.mdp import Entry, mdp_defines, mdp_entries, mdp_include, mdp_key, mdp_temperature
+from dbm_gmx.files.mdp import (
+    Entry,
+    has_temperature,
+    mdp_defines,
+    mdp_entries,
+    mdp_include,
+    mdp_key,
+    mdp_temperature,
+)
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.text import read_text
 from dbm_gmx.options import RelaxSettings
@@ -81,8 +89,8 @@ def run_parameters(
         theirs = mdp_entries(mdp)
         searched = mdp_include(theirs)
         wanted = {key: entry for key, entry in theirs.items() if key in FORCE_FIELD}
-        if temperature is None and "ref-t" in theirs:
-            temperature = mdp_temperature(theirs["ref-t"])
+        if temperature is None and has_temperature(theirs):
+            temperature = mdp_temperature(theirs)
     if temperature is not None:
         warm = [own[key] for key in TEMPERATURES if key in own]
         wanted |= {e.key: replace(e, text=_for_all(e.text, temperature)) for e in warm}
@@ -91,7 +99,7 @@ def run_parameters(
     return Run(
         _edited(path, wanted),
         mdp_defines(merged),
-        mdp_temperature(merged["ref-t"]) if "ref-t" in merged else None,
+        mdp_temperature(merged) if has_temperature(merged) else None,
         searched,
     )
 

@@ -106,7 +106,7 @@ def _parameters(settings: RelaxSettings, defines: Sequence[str]) -> dict[str, st
 
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as part:
-        part.write_text(text, errors="surrogateescape")
+        part.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def _index(topology: Topology) -> Iterator[str]:
