@@ -181,8 +181,20 @@ def _client(where: str | None, count: int, stack: ExitStack) -> Any:
         raise InputError(f"no Dask scheduler answers at {where}: {error}") from error
 
 
+LEAKED = "ignore:resource_tracker:UserWarning"
+"""What Python says of semaphores when a run with processes is ended by a signal; it removes them."""
+
+
+def _ignore_semaphores() -> None:
+    """Tell Python's own processes, which inherit it, not to warn of them."""
+    said = os.environ.get("PYTHONWARNINGS", "")
+    if LEAKED not in said:
+        os.environ["PYTHONWARNINGS"] = f"{said},{LEAKED}".strip(",")
+
+
 def _local(count: int) -> Any:
     """Processes of this machine; others who use it cannot talk to them where keys can be made."""
+    _ignore_semaphores()
     keys = Security.temporary() if find_spec("cryptography") else None
     return LocalCluster(
         n_workers=count,

@@ -62,6 +62,9 @@ RULES = {
 STEREO = ("flipped", "undefined", "turned", "twisted", "undecided")
 """Rules of stereo elements."""
 
+INFEASIBLE = "infeasible"
+"""No rule, but may be allowed: frames on whose beads no atoms can be put are rebuilt all the same."""
+
 ADJUSTABLE = ("contacts", "overlaps", "bonds", "beads")
 """Rules whose threshold can be set."""
 
@@ -84,7 +87,7 @@ class Limits:
     beads
         Distance of mapped atoms from their bead, over the width of its restraint.
     allowed
-        Rules that may be broken: this is said, and changes no exit code.
+        Rules that may be broken: this is said, and changes no exit code.  And :data:`INFEASIBLE`.
     """
 
     contacts: float = 1.0
@@ -92,6 +95,27 @@ class Limits:
     bonds: float = 1.3
     beads: float = 10.0
     allowed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What is said of how molecules of beads and of atoms go together, beside their names.
+
+    Attributes
+    ----------
+    aliases
+        Molecule types of beads, and what they are: a molecule type of atoms, or several molecules as
+        ``4 SOL`` or ``NA 4 SOL``.
+    only, leave_out
+        Molecule types, of beads or atoms, that alone are taken, or that are not.
+    reorder
+        Whether names that are in another order than in the topology, or in the mapping, are put in order.
+    """
+
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +130,8 @@ class MoleculeFiles:
         Owners files.
     defines, include
         For the preprocessor of the ``.top``, as in an ``.mdp`` (``-D`` names and folders).
+    matching
+        What goes with what, where names do not say it.
     """
 
     topology: str | Path | None = None
@@ -113,6 +139,7 @@ class MoleculeFiles:
     owners: Sequence[str | Path] = ()
     defines: Sequence[str] = ()
     include: Sequence[str | Path] = ()
+    matching: Matching = Matching()
 
     @property
     def none_given(self) -> bool:
@@ -162,6 +189,10 @@ class Inputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
+    aliases, only, leave_out, reorder
+        See :class:`Matching`.
+    index
+        Index file with the group of beads that the trajectory holds, where it holds fewer than the structure.
     """
 
     structure: Path
@@ -178,11 +209,22 @@ class Inputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     part: tuple[int, int] | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
+    index: Path | None = None
 
     @property
     def molecules(self) -> MoleculeFiles:
         """Those that say which atoms the beads stand for."""
-        return MoleculeFiles(self.topology, self.mappings, self.owners, self.defines, self.include)
+        files = self.topology, self.mappings, self.owners, self.defines, self.include
+        return MoleculeFiles(*files, self.matching)
+
+    @property
+    def matching(self) -> Matching:
+        """What is said of how molecules go together."""
+        return Matching(self.aliases, self.only, self.leave_out, self.reorder)
 
     @property
     def selects(self) -> bool:
@@ -236,6 +278,8 @@ class AtomInputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
+    reorder
+        Whether atoms that are in another order than in ``topology`` are put in its order.
     """
 
     structure: Path | None = None
@@ -248,6 +292,7 @@ class AtomInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     part: tuple[int, int] | None = None
+    reorder: bool = False
 
     @property
     def selects(self) -> bool:
@@ -277,6 +322,10 @@ class EvaluateInputs:
         For the preprocessor of the ``.top``.
     limits
         Thresholds of the rules.
+    aliases, only, leave_out, reorder
+        See :class:`Matching`.
+    index
+        Index file with the group of beads that the trajectory of ``cg`` holds.
     """
 
     topology: Path
@@ -291,6 +340,11 @@ class EvaluateInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
+    index: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -306,6 +360,9 @@ class Conditions:
     rvdw_switch
         Distance from which the force of Lennard-Jones is switched, nm; with ``None`` its potential is
         shifted.
+    potential_switch
+        Distance from which the simulation switches the potential of Lennard-Jones, nm.  It is not sampled;
+        the summary says what that is worth.
     epsilon_r, epsilon_rf
         Relative permittivity within the cut-off, and beyond it with a reaction field (0 is infinity, as in
         GROMACS).  ``None`` is the sum over the periodic lattice (PME), for which the zero-quadrupole form of
@@ -323,6 +380,7 @@ class Conditions:
     rvdw: float = 1.0
     rcoulomb: float = 1.0
     rvdw_switch: float | None = None
+    potential_switch: float | None = None
     epsilon_r: float = 1.0
     epsilon_rf: float | None = None
     constraints: str = "all-bonds"

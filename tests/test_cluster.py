@@ -26,10 +26,12 @@ from dbm_gmx import cluster
 from dbm_gmx.backmapping.backmap import backmap
 from dbm_gmx.cluster import Crew, open_crew
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Inputs, Method, Settings
 from dbm_gmx.parallel import side_by_side
 
 ROOT = Path(__file__).resolve().parent.parent
+N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 
 
 @pytest.fixture(scope="module")
@@ -216,14 +218,42 @@ def inputs_of(files: Mixture) -> Inputs:
 # --- the command -----------------------------------------------------------------------------------
 
 
-def test_the_command_starts_workers_and_says_where_to_look(
-    files: Mixture, model: Path, tmp_path: Path
-) -> None:
-    options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc", "--threads": 1, "--allow": "all"}
-    result = command("backmap", {**options, "--dask": None})
-    assert result.code == 0, result.err
-    assert "1 worker, dashboard http://127.0.0.1:" in result.err
-    assert len((tmp_path / "aa.xtc").read_bytes()) > 1000
+SLOW = (
+    "import sys, time; import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
+    "from dbm_gmx.files.output import PartFile; job.IN_HAND = job.TOGETHER = 1; append = PartFile.append; "
+    "PartFile.append = lambda part, data: (time.sleep(0.05), append(part, data))[1]; sys.exit(main())"
+)
+
+
+def test_ctrl_c_ends_workers_too_and_frames_are_kept(files: Mixture, tmp_path: Path) -> None:
+    """Of a terminal, as Ctrl-C: all processes get it. It is said where to look; no process is left."""
+    many = [replace(files.frames[k % 7], time=float(k), index=k) for k in range(200)]
+    mixed.write_beads(tmp_path / "many.xtc", files.cg, many)
+    given = {**files.inputs, "-f": tmp_path / "many.xtc", "--refine": "none", "--start": "growth", "-t": 300}
+    given |= {"--threads": 1, "--allow": "all", "-o": tmp_path / "out" / "aa.xtc", "--dask": None}
+    (tmp_path / "out").mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "backmap", *mixed.words(given)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    part, deadline = tmp_path / "out" / "aa.part.xtc", time.monotonic() + 300
+    while not part.exists() or part.stat().st_size < 5000:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    sent = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    said = process.communicate(timeout=60)[1].splitlines()  # of the workers, too, as long as one is there
+    assert time.monotonic() - sent < 20  # 1.2 s on a machine that is not busy
+    assert process.returncode == 1
+    kept = len(list(read_frames(part, n_atoms=N_ATOMS)))
+    assert 1 < kept < 200
+    assert "1 worker, dashboard http://127.0.0.1:" in said[0]
+    words_of_it = f"dbm-gmx: {part}: {kept} frames kept; the same command goes on"
+    assert said[-2:] == [words_of_it, "dbm-gmx: interrupted (SIGINT)"]
 
 
 def test_an_address_where_nobody_answers(

@@ -13,16 +13,18 @@ from exact import CHARGED, beads_of, molecule, system
 
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.backmapping.summary import Report
+from dbm_gmx.backmapping.switched import measure_switched
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.system import atomistic_system
 from dbm_gmx.chemistry.topology import MoleculeType, atom_charges, atom_types, is_excluded
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.forcefield.energy import nonbonded_energies
-from dbm_gmx.forcefield.lattice import lattice_excess
+from dbm_gmx.forcefield.lattice import is_empty, lattice_excess
 from dbm_gmx.forcefield.nonbonded import (
     LongRange,
     lennard_jones_tail,
@@ -95,6 +97,18 @@ def test_permittivity_divides_and_a_net_charge_has_a_background() -> None:
     form = zero_quadrupole(0.9)
     found = by_form(np.array([3.0]), one, form) - lattice_excess(np.array([3.0]), one, form)
     assert found == pytest.approx(-ELECTRIC * 9 * 2.837297 / (2 * 2.0), rel=1e-5)
+
+
+def test_a_box_that_is_all_but_empty_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mesh for it would take all memory; a liquid of any size is compared."""
+    charges = np.tile([1.0, -1.0], 30)
+    made = system([(*ions(charges), 30)], CHARGED)
+    few = Frame(np.random.default_rng(1).uniform(0, 1.5, (60, 3)).astype(np.float32), np.eye(3) * 1.5)
+    assert measure_electrostatics(made, few, Conditions()) is not None
+    assert measure_electrostatics(made, replace(few, box=np.eye(3) * 9000.0), Conditions()) is None
+    monkeypatch.setattr("dbm_gmx.forcefield.lattice.POINTS", 0)
+    assert not is_empty(few, 1.0)
+    assert is_empty(replace(few, box=np.eye(3) * 20.0), 1.0)
 
 
 def ions(charges: np.ndarray) -> tuple[MoleculeType, Mapping]:
@@ -195,6 +209,15 @@ def test_energies_as_gromacs(gmx: str, tmp_path: Path) -> None:
     pairs = zip(r[near] ** 2, table.c6[i, j], table.c12[i, j], strict=True)
     found = sum(switched_lennard_jones(r2, r2**-3, c6, c12, tail) for r2, c6, c12 in pairs)
     assert found == pytest.approx(theirs["LJ (SR)"], rel=1e-4)
+    assert measure_switched(atomistic_system(topology, {}), frame, conditions) is None
+    (tmp_path / "run.mdp").write_text(RUN.replace("force-switch", "potential-switch"))
+    conditions, _ = read_mdp(tmp_path / "run.mdp")
+    switched = measure_switched(atomistic_system(topology, {}), frame, conditions)
+    assert switched is not None
+    potential = gromacs(gmx, tmp_path)["LJ (SR)"] / topology.n_atoms
+    assert switched.energy - switched.excess == pytest.approx(potential, rel=1e-4)
+    assert abs(switched.excess) > 0.01 * abs(potential)
+    assert f"switched from 0.6 nm: {switched.excess:+.3f} kJ/mol per mol of atoms, " in switched.text()
 
 
 def gromacs(gmx: str, folder: Path) -> dict[str, float]:

@@ -93,6 +93,21 @@ def test_switched_force(conditions, text: str, start: float | None) -> None:
     assert conditions(f"rvdw = 1.2\n{text}")[0].rvdw_switch == start
 
 
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("vdw-modifier = Potential-switch\nrvdw-switch = 1.0\n", 1.0),
+        ("vdwtype = Switch\nrvdw-switch = 0.9\n", 0.9),
+        ("vdw-modifier = Force-switch\nrvdw-switch = 1.0\n", None),
+        ("vdwtype = PME\nvdw-modifier = Potential-switch\nrvdw-switch = 1.0\n", None),
+    ],
+)
+def test_switched_potential(conditions, text: str, start: float | None) -> None:
+    """It is not sampled, but known to the summary."""
+    found = conditions(f"rvdw = 1.2\n{text}")[0]
+    assert found.potential_switch == start
+
+
 def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "dbm_gmx"):
         conditions("coulombtype = PME\nvdw-modifier = Potential-switch\nconstraints = none\n")

@@ -63,9 +63,27 @@ def fails_at(k: int, code: int) -> Callable[..., Any]:
     return wrap
 
 
+def half_fails_at(k: int, code: int) -> Callable[..., Any]:
+    """As :func:`fails_at`, for ``pwrite``: half of the bytes are written before."""
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        whole = fails_at(k, code)(function)
+
+        def call(descriptor: int, data: memoryview, at: int) -> int:
+            try:
+                return int(whole(descriptor, data, at))
+            except OSError:
+                function(descriptor, data[: len(data) // 2], at)
+                raise
+
+        return call
+
+    return wrap
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
-@pytest.mark.parametrize("function", ["pwrite", "pread", "fsync", "ftruncate"])
+@pytest.mark.parametrize("function", ["pwrite", "half a pwrite", "pread", "fsync", "ftruncate"])
 def test_whatever_fails_all_finished_frames_can_be_read(
     function: str, k: int, suffix: str, *, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,7 +91,9 @@ def test_whatever_fails_all_finished_frames_can_be_read(
     monkeypatch.setattr(output, "SYNC", 0.0)
     try:
         with open_writer(tmp_path / f"x{suffix}", SYSTEM) as writer, monkeypatch.context() as patch:
-            patch.setattr(os, function, fails_at(k, errno.ENOSPC)(getattr(os, function)))
+            name = function.split()[-1]
+            fails = half_fails_at if function.startswith("half") else fails_at
+            patch.setattr(os, name, fails(k, errno.ENOSPC)(getattr(os, name)))
             for number in range(8):
                 writer.write(frame(number))
                 written = number + 1

@@ -17,15 +17,20 @@ from mixed import Mixture, Result, command
 from systems import alkane, mapping, molecule, ring, system
 from test_top import molecule as molecule_of
 
+from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
+from dbm_gmx.backmapping.memory import Early
+from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.feasible import SLACK, STRETCH, problems_of, reaches
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.rings import rings_of
 from dbm_gmx.chemistry.rules import Judgement, bond_lengths, judge, judge_atoms, seen_widths, stereo_values
 from dbm_gmx.chemistry.stereo import Stereo
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.system import read_inputs
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.equilibrium import TOTAL
-from dbm_gmx.options import RULES, Limits
+from dbm_gmx.options import RULES, Inputs, Limits, Method, Settings
 
 ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
 BOX = np.eye(3) * 4.0
@@ -299,12 +304,77 @@ def check(files: Mixture, frames: list[Frame]) -> Result:
 def test_check_refuses_beads_that_no_atoms_reach(files: Mixture) -> None:
     assert check(files, files.frames).code == 0
     frames = [replace(frame, positions=frame.positions.copy()) for frame in files.frames]
-    frames[1].positions[1] += np.float32([0.9, 0, 0])
+    frames[1].positions[1] += np.float32([1.2, 0, 0])
     result = check(files, frames)
     assert result.code == 1
     assert "cg.trr: frame 1 (t = 10 ps): no atoms can be put there: bead " in result.err
     assert "bead 2 (" in result.err
     assert "nm apart; the bonds between their atoms reach 0." in result.err
+
+
+@pytest.mark.parametrize("spoil", ["apart", "at a point", "a small box"])
+def test_backmap_refuses_what_check_refuses(
+    spoil: str, files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same words; frames before are kept, and who allows it goes on with them."""
+    mixed.fake_sampler(monkeypatch)
+    last = replace(files.frames[2], positions=files.frames[2].positions.copy())
+    if spoil == "apart":
+        last.positions[1] += np.float32([1.2, 0, 0])
+    elif spoil == "at a point":
+        last.positions[:] = 1.0
+    else:
+        last = replace(last, box=np.eye(3) * 0.8)
+    refused = check(files, [*files.frames[:2], last])
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "aa.xtc"
+    given = {**files.inputs, "-f": files.folder / "cg.trr", "-t": 300, "-o": out, "--allow": ["all"]}
+    result = command("backmap", given)
+    assert (result.code, refused.code) == (1, 1)
+    words = refused.err.splitlines()[-1]
+    assert "cg.trr: frame 2 (t = 20 ps): no atoms can be put there: " in words
+    kept, said = result.err.splitlines()[-2:]
+    assert f"{words} (--allow infeasible if that may be)" == said
+    assert "aa.part.xtc: 2 frames kept; the same command goes on" in kept
+    assert len(list(read_frames(tmp_path / "out" / "aa.part.xtc", n_atoms=ATOMS))) == 2
+    assert command("backmap", {**given, "--allow": ["all", "infeasible"]}).code == 0
+    assert [f.time for f in read_frames(out, n_atoms=ATOMS)] == [0, 10, 20]
+    assert command("backmap", {**given, "-o": tmp_path / "o.xtc", "--allow": ["infeasible"]}).code == 2
+
+
+def test_frames_that_are_refused_settle_nothing(files: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found out on early frames is found out on others; where there are no others, it is refused."""
+    far = [replace(frame, positions=frame.positions.copy()) for frame in files.frames]
+    for frame in far:
+        frame.positions[1] += np.float32([1.2, 0, 0])
+    made, _ = read_inputs(record_of_files(files))
+    mapper = make_backmapper(made, Method(Settings(sweeps=0)), source=Path("cg.trr"))
+    asked: list[list[float]] = []
+
+    def settle(mapper: Backmapper, beads: Early, tacticity: object) -> tuple[Backmapper, None]:
+        asked.append([frame.time for frame in beads(3)])
+        return mapper, None
+
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.assign_states", settle)
+    make_ready(mapper, lambda _: [files.frames[0], far[1], files.frames[2]])
+    assert asked == [[0, 20]]
+    with pytest.raises(InputError, match=r"cg.trr: frame 0 .*no atoms can be put there"):
+        make_ready(mapper, lambda _: far)
+    make_ready(replace(mapper, infeasible=True), lambda _: far)
+    assert asked[1:] == [[0, 10, 20]]
+
+
+def record_of_files(files: Mixture) -> Inputs:
+    """The files of a mixture for Python."""
+    given = files.inputs
+    return Inputs(
+        given["-s"],
+        given["-f"],
+        given["-cp"],
+        topology=given["-p"],
+        mappings=tuple(given["-m"]),
+        owners=(given["--owners"],),
+    )
 
 
 def test_check_refuses_beads_at_one_point_and_boxes_too_small(files: Mixture) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import parmed
 import pytest
 from scaling import exponent
 
+from dbm_gmx.backmapping.backmapper import say_left_out
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, excluded_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import read_table
@@ -19,6 +21,7 @@ from dbm_gmx.files.parmed import to_parmed
 from dbm_gmx.files.preprocess import active_lines
 from dbm_gmx.files.top import element_of, read_topology
 from dbm_gmx.forcefield.terms import energy_terms
+from dbm_gmx.logs import NOTICE
 
 DEFAULTS = "[ defaults ]\n1 2 yes 0.5 0.8\n"
 TYPES = "[ atomtypes ]\nCT 6 12.011 0.0 A 0.3 0.4\nHC 1 1.008 0.1 A 0.2 0.1\n"
@@ -354,17 +357,32 @@ def test_correction_maps_are_looked_up_in_one_direction_and_the_first_counts(tmp
         read(tmp_path, text.replace("CT CT HC HC CT", "CT HC HC CT CT"))
 
 
+def test_constants_that_are_negative_in_charmm27_are_read(tmp_path: Path) -> None:
+    """Of the distance of Urey and Bradley, and of an improper."""
+    found = molecule(tmp_path, "[ angles ]\n1 2 3 5 140 125 0.28 -33472\n[ dihedrals ]\n1 2 3 4 2 0 -41.84\n")
+    assert [t.parameters.tolist() for t in found.terms] == [[[140, 125, 0.28, -33472]], [[0, -41.84]]]
+
+
 def test_restraints_of_angles_are_read_and_those_to_places_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Where atoms are sampled, it is said in any case; not of those that an ``.mdp`` switches on."""
     more = "[ dihedral_restraints ]\n1 2 3 4 1 90 10 5\n[ angle_restraints ]\n1 2 3 4 1 90 5 2\n"
-    with caplog.at_level("INFO", logger="dbm_gmx"):
-        found = molecule(tmp_path, more + "[ position_restraints ]\n1 1 100 100 100\n")
+    more += "[ distance_restraints ]\n1 2 1 0 1 0.1 0.2 0.3 1\n[ position_restraints ]\n1 1 100 100 100\n"
+    text = DEFAULTS + TYPES + FOUR + more + SYSTEM
+    topology = read(tmp_path, text)
+    found = topology.molecule_types["M"]
+    assert topology.left_out == ("position_restraints",)
+    assert read(tmp_path, text.replace("1 1 100 100 100", "")).left_out == ()
+    with caplog.at_level(NOTICE, logger="dbm_gmx"):
+        say_left_out(topology)
+        say_left_out(replace(topology, left_out=()))
     assert [(t.directive, t.parameters.tolist()) for t in found.terms] == [
         ("dihedral_restraints", [[90.0, 10.0, 5.0]]),
         ("angle_restraints", [[90.0, 5.0, 2.0]]),
     ]
-    assert "left out of the topology: [ position_restraints ]" in caplog.text
+    said = ": [ position_restraints ]: not sampled, but part of a run with this topology"
+    assert [r.message.removeprefix(str(topology.path)) for r in caplog.records] == [said]
 
 
 def test_tables_are_looked_for_beside_the_topology(tmp_path: Path) -> None:

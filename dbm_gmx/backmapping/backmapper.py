@@ -9,22 +9,26 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import gcd
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.cost import Cost
 from dbm_gmx.backmapping.independent import Twin, begin_anew
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Refinement
+from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import h_bond_notes
-from dbm_gmx.options import ASSUMED, REFINEMENTS, STARTS, Conditions, Method, Settings
+from dbm_gmx.logs import NOTICE
+from dbm_gmx.options import ASSUMED, INFEASIBLE, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, Workers, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
+from dbm_gmx.sampling.memory_file import KeptMemory, memory_that_ships, open_memory
 from dbm_gmx.sampling.recollection import Done
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, with_team
 
@@ -88,9 +92,13 @@ class Backmapper:
     done
         Frames whose first sample is there already.
     kept
-        What another run has remembered, from a file.
+        What another run has remembered, from a file; that which ships for the system, if there is one.
     crew
         Processes that frames are sent to; none where they are rebuilt here.
+    source
+        File of the beads.
+    infeasible
+        Whether frames are rebuilt on whose beads no atoms can be put.
     """
 
     system: System
@@ -104,6 +112,8 @@ class Backmapper:
     done: Done = field(default_factory=dict)
     kept: KeptMemory | None = None
     crew: Workers | None = None
+    source: Path | None = None
+    infeasible: bool = True
 
     def __call__(
         self, frames: Iterable[Frame], *, begin: int = 0, generate: Generate | None = None
@@ -122,6 +132,11 @@ class Backmapper:
         Yields
         ------
         Frame by frame in order, and of each frame all samples.
+
+        Raises
+        ------
+        InputError
+            At a frame on whose beads no atoms can be put, once those before it are there.
         """
         stage = self._network_stage(generate) if self.settings.uses_network else None
         begun = self._begin(frames, begin)
@@ -152,8 +167,16 @@ class Backmapper:
         """Yield whole beads, once for each sample."""
         for number, frame in enumerate(frames, first):
             beads = replace(frame, positions=whole_beads(self.system, frame))
+            if not self.infeasible and (error := self.refusal(beads)):
+                raise error
             for sample in range(self.settings.samples):
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
+
+    def refusal(self, beads: Frame) -> InputError | None:
+        """Why no atoms can be put on whole beads; nothing where they can."""
+        conditions = self.conditions
+        problems = problems_of(self.system, beads, max(conditions.rvdw, conditions.rcoulomb))
+        return impossible(beads, problems, self.source, f" (--allow {INFEASIBLE} if that may be)")
 
     def _is_checked(self, number: int) -> bool:
         """Whether a frame of the run is begun anew."""
@@ -291,6 +314,13 @@ def warn_if_assumed(conditions: Conditions) -> None:
         log.warning("no temperature is given (-t, or ref-t in --mdp): %g K assumed", conditions.temperature)
 
 
+def say_left_out(topology: Topology) -> None:
+    """Say which interactions of the topology are not sampled, though mdrun has them."""
+    if topology.left_out:
+        names = ", ".join(f"[ {name} ]" for name in topology.left_out)
+        log.log(NOTICE, "%s: %s: not sampled, but part of a run with this topology", topology.path, names)
+
+
 def warn_of_names(system: System, conditions: Conditions) -> None:
     """Say where ``constraints = h-bonds`` fixes other bonds than those of hydrogens, as in GROMACS."""
     if conditions.constraints != "h-bonds":
@@ -301,7 +331,12 @@ def warn_of_names(system: System, conditions: Conditions) -> None:
 
 
 def make_backmapper(
-    system: System, method: Method, *, chirality: Chirality | None = None, frames: int | None = None
+    system: System,
+    method: Method,
+    *,
+    chirality: Chirality | None = None,
+    frames: int | None = None,
+    source: Path | None = None,
 ) -> Backmapper:
     """Set up what the method needs, and nothing else.
 
@@ -315,6 +350,8 @@ def make_backmapper(
         What is expected of the stereocentres.
     frames
         How many will be rebuilt, where that is known.
+    source
+        File of the beads.
 
     Raises
     ------
@@ -325,7 +362,14 @@ def make_backmapper(
     settings, conditions = method.settings, method.conditions
     check_settings(settings)
     warn_of_names(system, conditions)
-    mapper = Backmapper(system, settings, conditions=conditions, chirality=chirality or {})
+    mapper = Backmapper(
+        system,
+        settings,
+        conditions=conditions,
+        chirality=chirality or {},
+        source=source,
+        infeasible=INFEASIBLE in method.limits.allowed,
+    )
     if settings.uses_network:
         from dbm_gmx.backmapping.network_stage import read_network
 
@@ -333,6 +377,7 @@ def make_backmapper(
         mapper = replace(mapper, model=model, device=device)
     if settings.uses_sampler:
         warn_if_assumed(conditions)
+        say_left_out(system.topology)
         threads = thread_count()
         few = frames is not None and frames * settings.samples < threads
         together = few or system.n_atoms >= SMALL
@@ -341,6 +386,8 @@ def make_backmapper(
         mapper = replace(mapper, sampler=sampler, workers=workers)
     if settings.memory_file is not None:
         mapper = replace(mapper, kept=open_memory(settings.memory_file, system))
+    elif settings.remembers and mapper.sampler is not None:
+        mapper = replace(mapper, kept=memory_that_ships(mapper.sampler))
     return mapper
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
-from dbm_gmx.chemistry.feasible import problems_of
+from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
     Chirality,
@@ -21,7 +22,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereocentres,
 )
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
@@ -56,7 +57,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     lines += _undefined(system, method, chirality, inputs.tacticity)
@@ -65,9 +66,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
     lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
-    lines.append(
-        f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
-    )
+    box = "none with a box, all" if beads.first.free else "all with a box and"
+    lines.append(f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, {box} finite")
     return [*lines, *found]
 
 
@@ -86,12 +86,11 @@ def _frames(
     for frame in frames:
         times.append(frame.time)
         where = f"frame {frame.index} (t = {frame.time:g} ps)"
-        for problem in problems_of(system, frame, cutoff):
-            if problem.fatal:
-                raise InputError(
-                    f"{where}: no atoms can be put there: {problem.words}",
-                    path=inputs.trajectory or inputs.structure,
-                )
+        whole = replace(frame, positions=whole_beads(system, frame))
+        problems = problems_of(system, whole, cutoff)
+        if error := impossible(frame, problems, inputs.trajectory or inputs.structure):
+            raise error
+        for problem in problems:
             first.setdefault(problem.kind, f"{where}: {problem.words}")
             counts[problem.kind] += 1
     return times, [

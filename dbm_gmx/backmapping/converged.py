@@ -14,13 +14,14 @@ import numpy as np
 
 from dbm_gmx.backmapping.backmapper import warn_if_assumed
 from dbm_gmx.backmapping.independent import begin_anew, compare_twins
+from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import infer_chirality
 from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atoms, whole_beads
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
-from dbm_gmx.files.structure import compare_names
+from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
@@ -134,7 +135,9 @@ def check_converged(
     wanted = wanted or ConvergenceCheck()
     system, beads = read_inputs(inputs)
     chosen = _chosen(system, inputs, trajectory, wanted.frames)
-    known = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    known = reference_chirality(
+        system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder
+    )
     chirality = infer_chirality(system, chosen[0].positions, known)
     settings = replace(method.settings, refine="exact", start=None)
     warn_if_assumed(method.conditions)
@@ -161,8 +164,8 @@ def _chosen(system: System, inputs: Inputs, trajectory: Path, count: int) -> lis
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     total = sum(1 for _ in read_frames(trajectory, n_atoms=system.n_atoms, **times))
     wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
-    compare_names(system.topology, trajectory)
-    frames = enumerate(read_frames(trajectory, n_atoms=system.n_atoms, **times))
+    order = compare_names(system.written, trajectory, reorder=inputs.reorder)
+    frames = enumerate(in_order(read_frames(trajectory, n_atoms=system.n_atoms, **times), order))
     return [replace(frame, positions=whole_atoms(system, frame)) for k, frame in frames if k in wanted]
 
 
@@ -172,7 +175,7 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
     Raises
     ------
     InputError
-        If there are no beads of a time.
+        If there are no beads of a time, or no atoms can be put on them.
     """
     if beads.inputs.trajectory is None:
         return [replace(f, positions=mapped_beads(system, f.positions).astype(np.float32)) for f in atoms]
@@ -185,4 +188,8 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
             path=beads.inputs.trajectory,
         )
     under = [found[round(frame.time, 3)] for frame in atoms]
-    return [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+    whole = [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+    for frame in whole:
+        if error := impossible(frame, problems_of(system, frame, cutoff=0.0), beads.inputs.trajectory):
+            raise error
+    return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
 from dbm_gmx.backmapping.chirality import assign_states
@@ -15,7 +16,8 @@ from dbm_gmx.chemistry.system import whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.files.conformers import Conformer
 from dbm_gmx.progress import under_way
-from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
+from dbm_gmx.sampling.memory_file import effort_found
+from dbm_gmx.sampling.preparation import Preparation, is_asked, nothing_known, prepare
 from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
 
@@ -74,7 +76,6 @@ def make_ready(
     *,
     tacticity: str | Conformer | None = None,
     frames: int | None = None,
-    source: str = "",
 ) -> Ready:
     """Settle what the settings and the input leave open: stereo, widths, annealing, windows, memory.
 
@@ -83,20 +84,19 @@ def make_ready(
     mapper
         As :func:`~dbm_gmx.backmapping.backmapper.make_backmapper` makes it.
     beads
-        Frames that say something of all of them.
+        Frames that say something of all of them; those on which no atoms can be put do not.
     tacticity
         See :func:`~dbm_gmx.backmapping.chirality.assign_states`.
     frames
         How many will be rebuilt, where that is known.
-    source
-        Name of their file.
 
     Raises
     ------
     InputError
-        If the tacticity cannot be used.
+        If the tacticity cannot be used, or no atoms can be put on any of the frames.
     """
-    clock, run = Clock(), Run(frames, source)
+    clock, run = Clock(), Run(frames, "" if mapper.source is None else mapper.source.name)
+    beads = partial(_feasible, mapper, beads)
     with under_way(STEREO), clock.stage(STEREO):
         mapper, assigned = assign_states(mapper, beads, tacticity)
     with under_way(TRIALS), clock.stage(TRIALS):
@@ -108,6 +108,17 @@ def make_ready(
     return Ready(assigned, prepared, memory, run, once)
 
 
+def _feasible(mapper: Backmapper, beads: Early, count: int) -> list[Frame]:
+    """Early frames on whose beads atoms can be put; all if there is none and that may be."""
+    frames = list(beads(count))
+    whole = (replace(frame, positions=whole_beads(mapper.system, frame)) for frame in frames)
+    errors = [mapper.refusal(frame) for frame in whole]
+    found = [frame for frame, error in zip(frames, errors, strict=True) if error is None]
+    if not found and errors[0] is not None and not mapper.infeasible:
+        raise errors[0]
+    return found or frames
+
+
 def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation | None]:
     """Fit widths of the bead restraints, annealing and windows where the settings leave them open."""
     sampler, settings = mapper.sampler, mapper.settings
@@ -117,7 +128,7 @@ def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation
         return mapper, None
     # a simulation often begins with beads that were mapped from atoms: those of its own motion are asked
     usual = beads(2)[-1]
-    ready, found = prepare(
-        all_threads(mapper, sampler), replace(usual, positions=whole_beads(mapper.system, usual))
-    )
+    known = nothing_known if mapper.kept is None else partial(effort_found, mapper.kept)
+    usual = replace(usual, positions=whole_beads(mapper.system, usual))
+    ready, found = prepare(all_threads(mapper, sampler), usual, known)
     return replace(mapper, sampler=with_team(ready, sampler.team)), found

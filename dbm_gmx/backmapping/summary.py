@@ -13,6 +13,7 @@ import numpy as np
 from dbm_gmx.backmapping.cost import Cost, added
 from dbm_gmx.backmapping.electrostatics import Electrostatics, measure_electrostatics
 from dbm_gmx.backmapping.independent import Twin, compare_twins
+from dbm_gmx.backmapping.switched import measure_switched
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.rules import (
@@ -503,18 +504,20 @@ class Tally:
 
     def report(self, *, seconds: float = 0.0) -> Report:
         """Return what was found so far, with the wall time it took."""
-        electric, against, twins = None, None, self._sum.refinement.twins
+        electric, switched, against, twins = None, None, None, self._sum.refinement.twins
         said, sampled = self._said, self._said.sampled
         if twins and sampled is not None:
             against = compare_twins(twins, atoms=self.system.n_atoms, kt=GAS * sampled.temperature)
         if self._last is not None and sampled is not None:
             electric = measure_electrostatics(self.system, self._last, sampled)
+            switched = measure_switched(self.system, self._last, sampled)
         return replace(
             self._sum,
             contacts=tuple(self._contacts),
             refinement=replace(self._sum.refinement, unsettled=tuple(self._unsettled)),
             seconds=seconds,
             electrostatics=electric,
+            notes=self._sum.notes if switched is None else (*self._sum.notes, switched.text()),
             prepared=said.prepared,
             remembered=said.remembered,
             against=against,

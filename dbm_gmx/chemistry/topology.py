@@ -189,6 +189,10 @@ class Topology:
         The file it was read from, for messages.
     intermolecular
         Interactions between molecules; their rows are those of the system.
+    left_out
+        Directives of the file whose interactions are in none of these, but in every run with it.
+    relisted
+        Whether ``molecules`` are others than in the file, or in another order.
     """
 
     molecule_types: Mapping[str, MoleculeType]
@@ -196,6 +200,8 @@ class Topology:
     nonbonded: NonBonded | None = None
     path: Path | None = None
     intermolecular: tuple[Terms, ...] = ()
+    left_out: tuple[str, ...] = ()
+    relisted: bool = False
 
     @property
     def n_atoms(self) -> int:

@@ -16,6 +16,7 @@ from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.options import (
     ADJUSTABLE,
     ASSUMED,
+    INFEASIBLE,
     MODEL,
     NARROW,
     REFINEMENTS,
@@ -128,6 +129,14 @@ def part(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+def alias(text: str) -> tuple[str, str]:
+    """Parse a molecule type of beads and what it is; the name of beads may hold a ``=``."""
+    name, _, of = text.rpartition("=")
+    if not name.strip() or not of.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not CG=AA, as NA+=NA or 'W=4 SOL'")
+    return name.strip(), of.strip()
+
+
 def tacticity(text: str) -> str | Path:
     """Parse the name of a tacticity, or a file."""
     if text in TACTICITIES:
@@ -195,8 +204,55 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="|".join([*TACTICITIES, "FILE"]),
         help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
+    add_matching(command)
     add_times(command)
     add_preprocessor(command)
+
+
+def add_matching(command: ArgumentParser) -> None:
+    """Add what is said of how beads and atoms go together."""
+    add = command.add_argument
+    add(
+        "--alias",
+        type=alias,
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="aliases",
+        metavar="CG=AA",
+        help="what molecules of beads are, where names do not tell: NA+=NA, or several at once: 'W=4 SOL', "
+        "'NA+=NA 4 SOL'",
+    )
+    for option, words in (
+        ("--only", "rebuild these molecule types only"),
+        ("--leave-out", "leave these out"),
+    ):
+        add(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="TYPE",
+            help=f"{words}; names of beads or atoms",
+        )
+    add_reorder(command)
+    add(
+        "-n",
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="index file with the group of beads in -f, where these are fewer than in -s (the first ones)",
+    )
+
+
+def add_reorder(command: ArgumentParser) -> None:
+    """Add whether another order is put right."""
+    command.add_argument(
+        "--reorder",
+        action="store_true",
+        help="names of a molecule, or molecules, that are there in another order are put in that of the "
+        "topology",
+    )
 
 
 def add_atoms(command: ArgumentParser) -> None:
@@ -212,6 +268,7 @@ def add_atoms(command: ArgumentParser) -> None:
     )
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
     add_mapping(command)
+    add_reorder(command)
     add_times(command)
     add_preprocessor(command)
 
@@ -351,8 +408,8 @@ def add_restart(command: ArgumentParser) -> None:
     )
 
 
-def add_rules(command: ArgumentParser) -> None:
-    """Add the thresholds of rules, and which of them may be broken."""
+def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
+    """Add the thresholds of rules, and which of them may be broken; or what beads may be, too."""
     add = command.add_argument
     known = (*RULES, *RULE_GROUPS)
     add(
@@ -372,9 +429,10 @@ def add_rules(command: ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        choices=known,
+        choices=(*known, INFEASIBLE) if of_beads else known,
         metavar="RULE",
-        help=f"exit code 0 even if these rules are broken: {', '.join(known)}",
+        help=f"exit code 0 even if these rules are broken: {', '.join(known)}"
+        + (f"; or, for {INFEASIBLE}, rebuild frames on whose beads no atoms can be put" if of_beads else ""),
     )
 
 
@@ -503,7 +561,9 @@ def limits_of(options: Namespace) -> Limits:
             allowed |= set(rules)
     if getattr(options, "allow_flips", False):
         allowed |= set(STEREO)
-    return Limits(**dict(options.thresholds), allowed=tuple(rule for rule in RULES if rule in allowed))
+    return Limits(
+        **dict(options.thresholds), allowed=tuple(name for name in (*RULES, INFEASIBLE) if name in allowed)
+    )
 
 
 Preprocessed = TypeVar("Preprocessed", Inputs, EvaluateInputs, AtomInputs)
@@ -524,11 +584,16 @@ def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
     if options.temperature is not None:
         conditions = replace(conditions, temperature=options.temperature, source="-t")
     if options.cutoff is not None:
-        moved, start = options.cutoff - conditions.rvdw, conditions.rvdw_switch
+        moved = options.cutoff - conditions.rvdw
+        force, potential = (
+            None if start is None else max(0.0, start + moved)
+            for start in (conditions.rvdw_switch, conditions.potential_switch)
+        )
         conditions = replace(
             conditions,
             rvdw=options.cutoff,
             rcoulomb=options.cutoff,
-            rvdw_switch=None if start is None else max(0.0, start + moved),
+            rvdw_switch=force,
+            potential_switch=potential,
         )
     return conditions, told

@@ -128,7 +128,7 @@ def _add_settings(command: ArgumentParser) -> None:
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
-    add_rules(command)
+    add_rules(command, of_beads=True)
     add(
         "--allow-flips",
         action="store_true",

@@ -96,6 +96,7 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
         conditions,
         epsilon_rf=_reaction_field(entries, conditions.epsilon_r),
         rvdw_switch=_switch(entries, conditions.rvdw),
+        potential_switch=_potential_switch(entries, conditions.rvdw),
     )
     if "ref-t" in entries:
         conditions = replace(conditions, temperature=mdp_temperature(entries["ref-t"]), source=path.name)
@@ -195,7 +196,8 @@ def _say_left_out(entries: dict[str, Entry]) -> None:
             _say(entry, LEFT_OUT[entry.key])
     pbc = entries.get("pbc")
     if pbc is not None and pbc.text.lower() != "xyz":
-        _say(pbc, "the box is taken as periodic in all directions")
+        which = "a box, where there is one," if pbc.text.lower() == "no" else "the box"
+        _say(pbc, f"{which} is taken as periodic in all directions")
 
 
 def _say(entry: Entry, what: str) -> None:
@@ -262,6 +264,16 @@ def _switch(entries: dict[str, Entry], cutoff: float) -> float | None:
     if other is not None:
         _say(other, "treated as a plain cut-off with the potential shifted to zero there")
     return None
+
+
+def _potential_switch(entries: dict[str, Entry], cutoff: float) -> float | None:
+    """Where the potential of Lennard-Jones begins to be switched, nm; ``None`` where it is not."""
+    kind, modifier = entries.get("vdwtype", entries.get("vdw-type")), entries.get("vdw-modifier")
+    if kind is None or _plain(kind) == "cutoff":
+        switches = modifier is not None and _plain(modifier) == "potentialswitch"
+    else:
+        switches = _plain(kind) == "switch"
+    return _switch_start(entries, cutoff) if switches else None
 
 
 def _switch_start(entries: dict[str, Entry], cutoff: float) -> float:

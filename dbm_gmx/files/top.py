@@ -8,7 +8,6 @@ manual leaves open follow grompp 2022.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,18 +39,15 @@ from dbm_gmx.files.forcefield import (
 from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.forcefield.torsions import with_barriers
 
-log = logging.getLogger(__name__)
-
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 BETWEEN = "intermolecular_interactions"
 SYSTEM = {"system", "molecules", BETWEEN}
-RESTRAINTS = {
-    *("position_restraints", "distance_restraints", "orientation_restraints", "angle_restraints_z"),
-}
-"""To places, to an axis, or switched on by an .mdp: no part of the force field of a molecule."""
+PLACED = ("position_restraints", "angle_restraints_z")
+"""To places or to an axis: no part of the force field of a molecule, though mdrun applies them."""
 
-IGNORED = {  # the last line is removed from GROMACS
-    *RESTRAINTS,
+IGNORED = {  # switched on by an .mdp; the last line is removed from GROMACS
+    *PLACED,
+    *("distance_restraints", "orientation_restraints"),
     *("implicit_genborn_params", "implicit_surface_params"),
 }
 
@@ -119,6 +115,8 @@ def read_topology(
         With file and line, for anything grompp would refuse or this program cannot use.
     """
     sections = _sections(active_lines(path, defines, include=include))
+    left_out = tuple(dict.fromkeys(s.directive for s in sections if s.directive in PLACED and s.lines))
+    sections = [s for s in sections if s.directive not in IGNORED]
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
     sections, between = _cut_at(sections, BETWEEN)
@@ -131,7 +129,7 @@ def read_topology(
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
         raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
-    topology = Topology(moltypes, molecules, tables.nonbonded, Path(path))
+    topology = Topology(moltypes, molecules, tables.nonbonded, Path(path), left_out=left_out)
     if not between:
         return topology
     return replace(topology, intermolecular=_between(between, topology.n_atoms, tables))
@@ -167,7 +165,7 @@ def _between(sections: Sequence[Section], n_atoms: int, tables: ForceField) -> t
 
 
 def _sections(lines: Iterable[Line]) -> list[Section]:
-    """Cut the file at its directives; those in IGNORED are left out."""
+    """Cut the file at its directives."""
     sections: list[Section] = []
     for line in lines:
         if line.text.startswith("["):
@@ -178,10 +176,7 @@ def _sections(lines: Iterable[Line]) -> list[Section]:
             raise line.error(f"{line.text!r} stands before the first [ directive ]")
         else:
             sections[-1].lines.append(line)
-    left_out = dict.fromkeys(s.directive for s in sections if s.directive in RESTRAINTS and s.lines)
-    if left_out:
-        log.info("left out of the topology: %s", ", ".join(f"[ {name} ]" for name in left_out))
-    return [s for s in sections if s.directive not in IGNORED]
+    return sections
 
 
 def _directive(line: Line) -> str:

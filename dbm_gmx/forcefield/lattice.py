@@ -29,6 +29,10 @@ SPACING = 0.25
 NARROW = 3.5
 """Cut-off over the width of the Gaussian charges: beyond the cut-off 10^-6 of an interaction is left."""
 
+POINTS, EMPTY = 2**24, 300.0
+"""Points of a mesh that are no trouble, and so many for each atom: more are those of a box that is empty, but
+for a few atoms.  A liquid has about 30 for each."""
+
 AT_ONCE = 4000
 """Atoms whose pairs are looked for together, for less memory."""
 
@@ -58,6 +62,12 @@ def lattice_excess(charges: FloatArray, frame: Frame, form: LongRange) -> float:
         total += (np.where(j < rows.stop, 0.5, 1.0) * charges[i] * charges[j]) @ unit
     total -= _mesh_energy(charges, frame, alpha)
     return ELECTRIC / form.epsilon_r * float(total)
+
+
+def is_empty(frame: Frame, cutoff: float) -> bool:
+    """Whether the box of a frame is so large for its atoms that a mesh for it takes too much memory."""
+    least = np.linalg.norm(frame.box, axis=1) * NARROW / cutoff / SPACING
+    return bool(np.maximum(2 * ORDER, least).prod() > max(POINTS, EMPTY * len(frame.positions)))
 
 
 def _mesh_energy(charges: FloatArray, frame: Frame, alpha: float) -> float:
