@@ -13,7 +13,7 @@ from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.chemistry.feasible import impossible, problems_of
-from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.frame import Frame, box_problem
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -162,7 +162,9 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
         return []
     frame = next(structure_frames(inputs.reference))
     # a PDB file that is no crystal has a cell of 0.1 nm
-    if len(frame.positions) != system.n_atoms or frame.box.diagonal().min() < method.conditions.rcoulomb:
+    if len(frame.positions) != system.n_atoms or box_problem(frame.box):
+        return []
+    if frame.box.diagonal().min() < method.conditions.rcoulomb:
         return []
     found = measure_electrostatics(system, frame, method.conditions)
     return [] if found is None else [f"electrostatics: {found.text()}, in {inputs.reference.name}"]
