@@ -98,6 +98,27 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Matching:
+    """What is said of how molecules of beads and of atoms go together, beside their names.
+
+    Attributes
+    ----------
+    aliases
+        Molecule types of beads, and what they are: a molecule type of atoms, or several molecules as
+        ``4 SOL`` or ``NA 4 SOL``.
+    only, leave_out
+        Molecule types, of beads or atoms, that alone are taken, or that are not.
+    reorder
+        Whether names that are in another order than in the topology, or in the mapping, are put in order.
+    """
+
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
+
+
+@dataclass(frozen=True)
 class MoleculeFiles:
     """The files that say which atoms the beads stand for.
 
@@ -109,6 +130,8 @@ class MoleculeFiles:
         Owners files.
     defines, include
         For the preprocessor of the ``.top``, as in an ``.mdp`` (``-D`` names and folders).
+    matching
+        What goes with what, where names do not say it.
     """
 
     topology: str | Path | None = None
@@ -116,6 +139,7 @@ class MoleculeFiles:
     owners: Sequence[str | Path] = ()
     defines: Sequence[str] = ()
     include: Sequence[str | Path] = ()
+    matching: Matching = Matching()
 
     @property
     def none_given(self) -> bool:
@@ -165,6 +189,10 @@ class Inputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
+    aliases, only, leave_out, reorder
+        See :class:`Matching`.
+    index
+        Index file with the group of beads that the trajectory holds, where it holds fewer than the structure.
     """
 
     structure: Path
@@ -181,11 +209,22 @@ class Inputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     part: tuple[int, int] | None = None
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
+    index: Path | None = None
 
     @property
     def molecules(self) -> MoleculeFiles:
         """Those that say which atoms the beads stand for."""
-        return MoleculeFiles(self.topology, self.mappings, self.owners, self.defines, self.include)
+        files = self.topology, self.mappings, self.owners, self.defines, self.include
+        return MoleculeFiles(*files, self.matching)
+
+    @property
+    def matching(self) -> Matching:
+        """What is said of how molecules go together."""
+        return Matching(self.aliases, self.only, self.leave_out, self.reorder)
 
     @property
     def selects(self) -> bool:
@@ -239,6 +278,8 @@ class AtomInputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
+    reorder
+        Whether atoms that are in another order than in ``topology`` are put in its order.
     """
 
     structure: Path | None = None
@@ -251,6 +292,7 @@ class AtomInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     part: tuple[int, int] | None = None
+    reorder: bool = False
 
     @property
     def selects(self) -> bool:
@@ -280,6 +322,10 @@ class EvaluateInputs:
         For the preprocessor of the ``.top``.
     limits
         Thresholds of the rules.
+    aliases, only, leave_out, reorder
+        See :class:`Matching`.
+    index
+        Index file with the group of beads that the trajectory of ``cg`` holds.
     """
 
     topology: Path
@@ -294,6 +340,11 @@ class EvaluateInputs:
     defines: tuple[str, ...] = ()
     include: tuple[Path, ...] = ()
     limits: Limits = Limits()
+    aliases: tuple[tuple[str, str], ...] = ()
+    only: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    reorder: bool = False
+    index: Path | None = None
 
 
 @dataclass(frozen=True)

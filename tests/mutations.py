@@ -57,6 +57,49 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- molecules of beads and of atoms
+    one(
+        "what-could-be-exchanged-is-taken-in-order",
+        "tests/test_matching.py -k exchanged",
+        "chemistry/mismatch.py",
+        "if exchanged >= as_is >= 0:",
+        "if exchanged > as_is >= 0:",
+    ),
+    one(
+        "beads-are-compared-and-not-put-in-order",
+        "tests/test_matching.py -k reorder",
+        "chemistry/matching.py",
+        "changed.append(alike if order is None else replace(alike, beads=alike.beads[:, order]))",
+        "changed.append(alike)",
+    ),
+    one(
+        "frames-keep-the-order-of-the-structure",
+        "tests/test_parts_of_systems.py -k reorder_puts_beads",
+        "files/system.py",
+        "rows = order if rows is None else order[rows]",
+        "pass",
+    ),
+    one(
+        "water-is-taken-twice",
+        "tests/test_matching.py -k hydrated",
+        "chemistry/sides.py",
+        "runs[k] = Run(name, run.molecules[here:])",
+        "runs[k] = run",
+    ),
+    one(
+        "interactions-keep-their-rows",
+        "tests/test_matching.py -k between_molecules",
+        "chemistry/matching.py",
+        "return replace(group, atoms=atoms[keep],",
+        "return replace(group, atoms=group.atoms[keep],",
+    ),
+    one(
+        "what-has-no-box-is-written-with-one",
+        "tests/test_parts_of_systems.py -k without_a_box",
+        "files/trajectory.py",
+        "if frame.free:",
+        "if False:",
+    ),
     # --- workers elsewhere, parts, provenance
     one(
         "results-as-they-come",
@@ -291,8 +334,8 @@ MUTATIONS = [
         "names-of-trajectories-are-not-looked-at",
         "tests/test_names.py",
         "files/system.py",
-        '        compare_names(self.cg, path, "beads")\n',
-        "",
+        '        order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)\n',
+        "        order = None\n",
     ),
     one(
         "a-type-twice-overrides",

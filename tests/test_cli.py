@@ -156,13 +156,7 @@ def another_order(files: Mixture, options: Options) -> None:
     files.edit("topol.top", "OCT 2\nOCX 3\nOCT 1", "OCT 3\nOCX 3")
 
 
-@wrong("cg.gro: frame 0 (t = 0 ps): there is no box (all zero); a periodic box in GROMACS' form is needed")
-def zero_box(files: Mixture, options: Options) -> None:
-    path = files.folder / "cg.gro"
-    path.write_text("\n".join([*path.read_text().splitlines()[:-1], "   0.0 0.0 0.0"]) + "\n")
-
-
-@wrong("cg.xtc: frame 0 (t = 0 ps): there is no box (all zero)")
+@wrong("cg.xtc: frame 0 (t = 0 ps): there is no box (all zero), but there is one in")
 def zero_box_in_the_trajectory(files: Mixture, options: Options) -> None:
     without = [replace(frame, box=np.zeros((3, 3))) for frame in files.frames]
     mixed.write_beads(files.folder / "cg.xtc", files.cg, without)

@@ -13,7 +13,7 @@ from mixed import Mixture, Options, command, listing
 import dbm_gmx.files.system
 from dbm_gmx.files.trajectory import read_frames
 
-READERS = ("read_cg_system", "read_topology", "read_mappings")
+READERS = ("read_beads", "read_topology", "read_mappings")
 
 
 @pytest.fixture

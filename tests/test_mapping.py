@@ -17,8 +17,8 @@ from dbm_gmx.chemistry.mapping import (
     default_alignment,
     derive_owners,
     map_positions,
-    match_beads,
 )
+from dbm_gmx.chemistry.matching import match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
@@ -167,7 +167,7 @@ def test_broken_xml_names_the_line(tmp_path):
 def test_mapping_of_another_molecule_is_named(tmp_path):
     path = write(tmp_path / "m.xml", xml(TWO, name="ELSE", ident="OTHER"))
     with pytest.raises(InputError, match="no mapping of MOL; found those of OTHER/ELSE"):
-        read_mappings([path], topology(molecule()))
+        read_mappings([path], topology(molecule(atoms="C1 H1 C2 O3")))
 
 
 def test_folder_with_other_xml(tmp_path):
@@ -183,6 +183,48 @@ def test_two_mappings_of_one_molecule_are_refused(tmp_path):
     write(tmp_path / "b.xml", xml(TWO))
     with pytest.raises(InputError, match=r"already, in .*a\.xml"):
         read_mappings([tmp_path], topology(molecule()))
+
+
+def test_each_chain_of_a_melt_has_the_mapping_of_its_atoms(tmp_path, caplog):
+    path = write(tmp_path / "m.xml", xml(TWO))
+    write(tmp_path / "owners.txt", "A1 : 1 2\nA2 : 3 4\n")
+    chains = topology(molecule(), molecule("MOL_2"), molecule("MOL_3"))
+    with caplog.at_level(logging.INFO):
+        mappings = read_mappings([path], chains)
+    assert sorted(mappings) == ["MOL", "MOL_2", "MOL_3"]
+    assert [mappings[name].molecule for name in ("MOL", "MOL_2")] == ["MOL", "MOL_2"]
+    assert mappings["MOL_3"].owner.tolist() == [0, 0, 1, 1]
+    assert "MOL_3: its atoms are those of the mapping in" in caplog.text
+    other = molecule("MOL_2", "C1 H1 C2 O3")
+    assert sorted(read_mappings([path], topology(molecule(), other))) == ["MOL"]
+
+
+def test_a_mapping_of_no_molecule_type_is_of_the_one_with_its_atoms(tmp_path):
+    path = write(tmp_path / "m.xml", xml(TWO, name="HEX", ident="Protein"))
+    mappings = read_mappings([path], topology(molecule(), molecule("TWO", "C1 H1 C2 O3")))
+    assert (sorted(mappings), mappings["MOL"].cg_molecule) == (["MOL"], "HEX")
+
+
+def test_beads_of_another_number_have_a_mapping_of_their_own(tmp_path):
+    write(tmp_path / "a.xml", xml(TWO, name="fine"))
+    write(tmp_path / "b.xml", xml(TWO, name="rough"))
+    mappings = read_mappings([tmp_path], topology(molecule()))
+    assert [(m.molecule, m.cg_molecule) for m in mappings.values()] == [("MOL", "fine"), ("MOL", "rough")]
+
+
+@pytest.mark.parametrize("ident", ["2 SOL", "SOL"])
+def test_a_mapping_of_several_molecules(tmp_path, ident):
+    water = molecule("SOL", "OW HW1", [(0, 1)], resname="SOL")
+    beads = [("W", "W", "1:SOL:OW 1:SOL:HW1 2:SOL:OW 2:SOL:HW1", "16 1 16 1")]
+    path = write(tmp_path / "w.xml", xml(beads, name="W", ident=ident))
+    ((name, mapping),) = read_mappings([path], topology(water)).items()
+    assert (name, mapping.molecule, mapping.parts, mapping.cg_molecule) == (
+        "2 SOL",
+        "2 SOL",
+        (("SOL", 2),),
+        "W",
+    )
+    np.testing.assert_allclose(mapping.weights.toarray(), np.array([[16, 1, 16, 1]]) / 34)
 
 
 # --- owners -----------------------------------------------------------------------------------
@@ -416,7 +458,7 @@ def test_runs_are_merged_and_located():
     one, two, mappings = pair()
     aa = Topology({"MOL": one, "TWO": two}, (("MOL", 2), ("MOL", 1), ("TWO", 0), ("TWO", 4)))
     cg = Topology({"MOL": beads_of("MOL", 3), "TWO": beads_of("TWO", 2)}, (("MOL", 3), ("TWO", 4)))
-    found = match_beads(cg, aa, mappings)
+    found = match_beads(cg, aa, mappings).matches
     assert [(m.moltype.name, m.count, m.first_bead, m.first_atom) for m in found] == [
         ("MOL", 3, 0, 0),
         ("TWO", 4, 9, 18),
@@ -426,7 +468,7 @@ def test_runs_are_merged_and_located():
 def test_cg_molecule_under_another_name():
     one, _, mappings = pair()
     mappings["MOL"] = replace(mappings["MOL"], cg_molecule="POLY")
-    found = match_beads(topology(beads_of("POLY", 3)), topology(one), mappings)
+    found = match_beads(topology(beads_of("POLY", 3)), topology(one), mappings).matches
     assert found[0].moltype is one
 
 
@@ -480,7 +522,7 @@ def real(reference, system):
 def test_mapped_atoms_are_the_published_beads(reference, system, name):
     mda = pytest.importorskip("MDAnalysis")
     aa, cg, mappings, folder = real(reference, system)
-    (match,) = match_beads(cg, aa, mappings)
+    (match,) = match_beads(cg, aa, mappings).matches
     atoms, beads = (
         mda.coordinates.XTC.XTCReader(str(folder / f), convert_units=False, refresh_offsets=False)
         for f in ("aa.xtc", "cg.xtc")

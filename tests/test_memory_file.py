@@ -36,6 +36,8 @@ from dbm_gmx.sampling.memory import Memory, Wanted, recall, remember
 from dbm_gmx.sampling.memory_file import (
     UNIT,
     KeptMemory,
+    effort_found,
+    memory_that_ships,
     open_memory,
     read_memory,
     shipped_memories,
@@ -524,6 +526,9 @@ def test_findings_hold_for_as_thorough_a_sampler_only(kept: KeptMemory, liquid: 
     assert unknown_molecules(kept.memory, liquid.system) == []
     assert what_differs(kept, sampler) == []
     assert what_differs(replace(kept, findings=None), sampler) == ["not tried yet"]
+    assert effort_found(kept, sampler) == (0, 0, "octane.npz")
+    other = make_sampler(liquid.system, replace(WARM, spread=0.006), SETTINGS, {})
+    assert effort_found(kept, other) is None  # beads are held otherwise
     for longer in (replace(sampler, annealing=2000), replace(sampler, windows=32)):
         assert what_differs(kept, longer) == ["compared with 0 steps of annealing, 0 windows"]
     assert kept.findings is not None
@@ -590,3 +595,9 @@ def test_memories_that_ship_are_of_their_systems(name: str) -> None:
     assert kept.findings.excess < 0.5 * TOLERANCE
     assert differences(kept.origin, now) == []
     assert kept.path.stat().st_size < 300_000
+    sampler = make_sampler(system, replace(conditions, spread=0.003), Settings(), {})
+    found = memory_that_ships(sampler)  # without being asked for
+    assert found is not None
+    assert found.path == kept.path
+    warmer = make_sampler(system, replace(conditions, temperature=600.0), Settings(), {})
+    assert memory_that_ships(warmer) is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from systems import alkane, chain, molecule, ring
 
-from dbm_gmx.chemistry.fragments import branch, make_fragments
+from dbm_gmx.chemistry.fragments import branch, fragment_graph, make_fragments
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.sampling.moves import (
     ANNEALING,
@@ -42,9 +42,26 @@ def polystyrene() -> MoleculeType:
     return molecule(["C"] * len(hydrogens), bonds, hydrogens, name="PS")
 
 
+def step(first: int, count: int) -> list[tuple[int, int]]:
+    """A chain of atoms from one on."""
+    return [(first + i, first + j) for i, j in chain(count)]
+
+
 CUMENE = [(0, 1), (1, 2), (1, 3), (3, 8), *chain(9)[3:]]
 NAPHTHALENE = [*ring(10), (0, 5)]
 SPIRO = [*ring(5), *[(0 if i == 0 else i + 4, 0 if j == 0 else j + 4) for i, j in ring(5)]]
+
+CROWN = molecule("CCO" * 6, ring(18), [2, 2, 0] * 6)
+LINKED = molecule(["C"] * 14, [*chain(12), (1, 12), (12, 13), (13, 10)])  # a chain with a link across
+CAGE = molecule(  # two atoms joined by three chains
+    ["C"] * 17, [b for k in range(3) for b in ((0, 2 + 5 * k), *step(2 + 5 * k, 5), (6 + 5 * k, 1))]
+)
+PHANE = molecule(
+    ["C"] * 16, [*ring(6), *step(6, 6), (11, 6), (0, 12), (12, 13), (13, 6), (3, 14), (14, 15), (15, 9)]
+)
+TWICE = molecule(
+    ["C"] * 12, [*ring(6), *step(6, 6), (11, 6), (0, 6), (3, 9)]
+)  # two rings joined by two bonds
 
 MOLECULES = {
     "octane": alkane(8),
@@ -59,6 +76,12 @@ MOLECULES = {
     "ion": molecule(["S"], []),
     "two parts": molecule(["C", "C", "C", "S", "O"], [(0, 1), (1, 2)], [3, 2, 3, 0, 1]),
     "polystyrene": polystyrene(),
+    "crown": CROWN,
+    "linked": LINKED,
+    "cage": CAGE,
+    "phane": PHANE,
+    "twice": TWICE,
+    "large ring": molecule(["C"] * 40, ring(40), [2] * 40),
 }
 ALL = pytest.mark.parametrize("moltype", MOLECULES.values(), ids=MOLECULES.keys())
 
@@ -110,6 +133,37 @@ def test_fragments_by_hand() -> None:
     methyls = [f for f in make_fragments(MOLECULES["cumene"]) if f.centre.tolist() == [0]]
     assert methyls[0].own.tolist() == [0, 9, 10, 11]
     assert methyls[0].shell.tolist() == [1]
+
+
+def test_large_rings_are_no_fragments() -> None:
+    assert centres("crown") == [[i] for i in range(18)]
+    assert centres("linked") == [[i] for i in range(1, 14) if i != 11]  # ends have one bond
+    assert centres("cage") == [[i] for i in range(17)]
+    assert centres("phane") == [list(range(6)), list(range(6, 12)), *[[i] for i in range(12, 16)]]
+    assert centres("twice") == [list(range(6)), list(range(6, 12))]
+    for size in range(3, 12):
+        rings = make_fragments(molecule(["C"] * size, ring(size), [2] * size))
+        assert len(rings) == (1 if size <= 7 else size)
+
+
+def test_a_ring_is_opened_at_one_bond_which_is_heeded_all_the_same() -> None:
+    for name, count in {"crown": 1, "linked": 1, "cage": 2, "phane": 1, "large ring": 1, "octane": 0}.items():
+        fragments = make_fragments(MOLECULES[name])
+        opened = {frozenset((k, other)) for k, f in enumerate(fragments) for other in f.closings}
+        assert len(opened) == count, name
+        joined = fragment_graph(fragments)
+        in_rings = {frozenset((k, f.parent)) for k, f in enumerate(fragments) if f.in_ring} | opened
+        assert in_rings == {frozenset(edge) for edge in joined.edges} - {
+            frozenset(e) for e in nx.bridges(joined)
+        }
+    (both,) = make_fragments(MOLECULES["twice"])[1:]
+    assert both.in_ring
+    assert not both.closings
+    assert len(both.shell) == 2
+    # a disulfide, not the chain that it links
+    linked = molecule("CCCSSCCCCCC", [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), *step(5, 6), (10, 0)])
+    far = [f for f in make_fragments(linked) if f.closings]
+    assert sorted(int(i) for f in far for i in f.centre) == [0, 10]
 
 
 def test_the_order_of_the_atoms_does_not_matter() -> None:

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import dbm_gmx
-from dbm_gmx.chemistry.mapping import map_positions, match_beads
+from dbm_gmx.chemistry.mapping import map_positions
+from dbm_gmx.chemistry.matching import match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.files.library import load_library
 from dbm_gmx.files.share import share_path

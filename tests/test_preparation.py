@@ -18,6 +18,7 @@ from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, SETTLED, TIGHT, W
 from dbm_gmx.sampling.preparation import (
     SWEPT,
     WINDOWS_AHEAD,
+    Effort,
     Preparation,
     _climb,
     _confirmed,
@@ -227,6 +228,33 @@ def test_windows_are_not_tried_where_annealing_gains_nothing(liquid: Cut) -> Non
     # but annealed where they are asked for
     ready, found = prepare(sampler_of(liquid, annealing=0, windows=8), liquid.beads[0])
     assert ready.windows == found.windows == 8
+
+
+def test_what_is_known_is_not_tried(liquid: Cut) -> None:
+    """But what the user gives is kept, and widths are fitted before anything is believed."""
+    asked = []
+
+    def known(sampler: Sampler) -> Effort:
+        asked.append(sampler)
+        return Effort(2000, 32, "octane.npz")
+
+    ready, found = prepare(sampler_of(liquid), liquid.beads[0], known)
+    assert (ready.annealing, ready.windows) == (found.annealing, found.windows) == (2000, 32)
+    assert not found.energies
+    assert not found.swept
+    assert found.strain
+    assert found.lines(0.03) == [
+        "annealing      2000 steps and 32 sweeps with windows, as found for octane.npz"
+    ]
+    assert not found.is_short(0.03)
+    moved = liquid.beads[0].positions + np.random.default_rng(1).normal(
+        scale=0.03, size=(len(asked[0].radius), 3)
+    )
+    ready, _ = prepare(
+        sampler_of(liquid, annealing=500), replace(liquid.beads[0], positions=moved.astype(np.float32)), known
+    )
+    assert (ready.annealing, ready.windows) == (500, 32)
+    assert (asked[1].radius > asked[0].radius).all()
 
 
 # --- widths ----------------------------------------------------------------------------------------

@@ -21,11 +21,14 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.input_files import files_of_beads
+from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.provenance import Started, write_provenance
 from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
+from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import check_suffix, make_writer
-from dbm_gmx.options import Inputs, Method, Outputs
+from dbm_gmx.logs import NOTICE
+from dbm_gmx.options import Inputs, Matching, Method, Outputs
 from dbm_gmx.parallel import Workers
 from dbm_gmx.plain import plain
 from dbm_gmx.progress import Progress
@@ -102,7 +105,7 @@ def backmap(
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
     total = beads.count()
-    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     conformer = [] if outputs.conformer is None else [outputs.conformer]
@@ -127,8 +130,22 @@ def backmap(
         progress.expect(None if mine is None else mine * samples)
         seconds = _write(run, beads, progress, begin)
     report = run.tally.report(seconds=seconds)
+    _write_topology(system, inputs, outputs.frames)
     write_provenance(paths, provenance_of(inputs, record, ready, report, started))
     return Backmapped(system, beads, tuple(paths), report)
+
+
+def _write_topology(system: System, inputs: Inputs, output: Path) -> None:
+    """Write a topology beside the atoms if they are not the molecules of the one that was given."""
+    if not system.written.relisted:
+        return
+    parts = flat_topology(system.written, defines=inputs.defines, include=inputs.include)
+    path = output.with_suffix(".top")
+    with atomic_write(path) as part:
+        part.write_text(topology_text(parts), errors="surrogateescape")
+    log.log(
+        NOTICE, "%s: the topology of the atoms that are written, other than %s", path, system.written.path
+    )
 
 
 def _check_part(inputs: Inputs, method: Method) -> None:
@@ -153,7 +170,7 @@ class Targets:
     """
 
     def __init__(self, record: Record, system: System, outputs: Sequence[Path], firsts: Sequence[Path]):
-        writers = [make_writer(part, system.topology) for part in record.parts]
+        writers = [make_writer(part, system.written) for part in record.parts]
         one, two = len(outputs), len(outputs) + len(firsts)
         self.writers, self.firsts = writers[:one], writers[one:two]
         self.conformer = writers[two] if len(writers) > two else None
@@ -236,7 +253,7 @@ def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Iterator[
 
 def _job(inputs: Inputs, method: Method, system: System) -> Job:
     """What the frames depend on."""
-    settings, files = method.settings, files_of_beads(inputs, system.topology)
+    settings, files = method.settings, files_of_beads(inputs, system.written)
     if settings.uses_network:
         from dbm_gmx.network.model import find_model  # tensors take a second to load
 
@@ -247,6 +264,7 @@ def _job(inputs: Inputs, method: Method, system: System) -> Job:
     makes = [] if memory is None or str(memory) in shipped_memories() else [memory]
     given = {key: value for key, value in plain(inputs).items() if key in ("begin", "end", "dt", "defines")}
     given |= {"part": None if inputs.part is None else "/".join(map(str, inputs.part))}
+    given |= {"matching": plain(inputs.matching)} if inputs.matching != Matching() else {}
     given |= {"tacticity": None if inputs.tacticity is None else str(inputs.tacticity)}
     chosen = {"model": str(method.model) if settings.uses_network else None, "device": method.device}
     every = {**given, **asdict(settings), **asdict(method.conditions), **chosen}

@@ -28,7 +28,7 @@ from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import ASSUMED, INFEASIBLE, REFINEMENTS, STARTS, Conditions, Method, Settings
 from dbm_gmx.parallel import Job, Team, Workers, side_by_side, thread_count
 from dbm_gmx.sampling.chain import Convergence
-from dbm_gmx.sampling.memory_file import KeptMemory, open_memory
+from dbm_gmx.sampling.memory_file import KeptMemory, memory_that_ships, open_memory
 from dbm_gmx.sampling.recollection import Done
 from dbm_gmx.sampling.sampler import Sampler, make_sampler, with_team
 
@@ -92,7 +92,7 @@ class Backmapper:
     done
         Frames whose first sample is there already.
     kept
-        What another run has remembered, from a file.
+        What another run has remembered, from a file; that which ships for the system, if there is one.
     crew
         Processes that frames are sent to; none where they are rebuilt here.
     source
@@ -386,6 +386,8 @@ def make_backmapper(
         mapper = replace(mapper, sampler=sampler, workers=workers)
     if settings.memory_file is not None:
         mapper = replace(mapper, kept=open_memory(settings.memory_file, system))
+    elif settings.remembers and mapper.sampler is not None:
+        mapper = replace(mapper, kept=memory_that_ships(mapper.sampler))
     return mapper
 
 

@@ -57,7 +57,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [
         line for name in {m.moltype.name: m for m in system.matches} for line in _molecule(system, name)
     ]
-    known = given_chirality(system, inputs.reference, conformers=system.conformers)
+    known = given_chirality(system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
     lines += _undefined(system, method, chirality, inputs.tacticity)
@@ -66,9 +66,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
     lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
-    lines.append(
-        f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, all with a box and finite"
-    )
+    box = "none with a box, all" if beads.first.free else "all with a box and"
+    lines.append(f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, {box} finite")
     return [*lines, *found]
 
 

@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atom
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
-from dbm_gmx.files.structure import compare_names
+from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
@@ -135,7 +135,9 @@ def check_converged(
     wanted = wanted or ConvergenceCheck()
     system, beads = read_inputs(inputs)
     chosen = _chosen(system, inputs, trajectory, wanted.frames)
-    known = reference_chirality(system, inputs.reference, conformers=system.conformers)
+    known = reference_chirality(
+        system, inputs.reference, conformers=system.conformers, reorder=inputs.reorder
+    )
     chirality = infer_chirality(system, chosen[0].positions, known)
     settings = replace(method.settings, refine="exact", start=None)
     warn_if_assumed(method.conditions)
@@ -162,8 +164,8 @@ def _chosen(system: System, inputs: Inputs, trajectory: Path, count: int) -> lis
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     total = sum(1 for _ in read_frames(trajectory, n_atoms=system.n_atoms, **times))
     wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
-    compare_names(system.topology, trajectory)
-    frames = enumerate(read_frames(trajectory, n_atoms=system.n_atoms, **times))
+    order = compare_names(system.written, trajectory, reorder=inputs.reorder)
+    frames = enumerate(in_order(read_frames(trajectory, n_atoms=system.n_atoms, **times), order))
     return [replace(frame, positions=whole_atoms(system, frame)) for k, frame in frames if k in wanted]
 
 

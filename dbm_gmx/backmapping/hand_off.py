@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from dbm_gmx.backmapping.backmap import Backmapped, sample_paths
+from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.mapping import Mapping
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.locks import locked
@@ -92,7 +97,7 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
             write_workdir(
                 wanted.workdir,
                 next(read_frames(final, n_atoms=done.system.n_atoms)),
-                done.system.topology,
+                done.system.written,
                 settings=wanted.settings,
                 defines=inputs.defines,
                 include=inputs.include,
@@ -102,17 +107,35 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
 
 def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
     """The atoms of a sample, with the beads they were made for."""
+    mappings, rows = _held(done.system)
     return Atoms(
-        done.system.topology,
+        done.system.written,
         read_frames(source, n_atoms=done.system.n_atoms),
-        done.system.mappings,
-        beads=done.beads,
+        mappings,
+        beads=(replace(frame, positions=frame.positions[rows]) for frame in done.beads),
         total=done.frames,
         defines=inputs.defines,
         include=inputs.include,
-        files=(source, *files_of_beads(inputs, done.system.topology)),
+        files=(source, *files_of_beads(inputs, done.system.written)),
         times=(inputs.begin, inputs.end, inputs.dt),
     )
+
+
+def _held(system: System) -> tuple[dict[str, Mapping], IntArray]:
+    """Mappings of molecule types that GROMACS can hold to their beads, and rows of these beads.
+
+    A virtual site is made of atoms of one molecule: beads of several molecules are not held.
+    """
+    parts = {name for match in system.matches for name, _ in match.mapping.parts}
+    types = system.written.molecule_types
+    held = {m.moltype.name: m.mapping for m in system.matches if m.moltype is types.get(m.moltype.name)}
+    mappings = {name: mapping for name, mapping in held.items() if name not in parts}
+    rows = [
+        m.first_bead + np.arange(m.count * len(m.mapping.names))
+        for m in system.matches
+        if m.moltype.name in mappings
+    ]
+    return mappings, np.concatenate([np.zeros(0, np.int64), *rows])
 
 
 def _relax(atoms: Atoms, target: Path, wanted: HandOff, *, quiet: bool) -> Relaxation:

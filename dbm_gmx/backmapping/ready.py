@@ -16,7 +16,8 @@ from dbm_gmx.chemistry.system import whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.files.conformers import Conformer
 from dbm_gmx.progress import under_way
-from dbm_gmx.sampling.preparation import Preparation, is_asked, prepare
+from dbm_gmx.sampling.memory_file import effort_found
+from dbm_gmx.sampling.preparation import Preparation, is_asked, nothing_known, prepare
 from dbm_gmx.sampling.recollection import Remembered
 from dbm_gmx.sampling.sampler import with_team
 
@@ -127,7 +128,7 @@ def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation
         return mapper, None
     # a simulation often begins with beads that were mapped from atoms: those of its own motion are asked
     usual = beads(2)[-1]
-    ready, found = prepare(
-        all_threads(mapper, sampler), replace(usual, positions=whole_beads(mapper.system, usual))
-    )
+    known = nothing_known if mapper.kept is None else partial(effort_found, mapper.kept)
+    usual = replace(usual, positions=whole_beads(mapper.system, usual))
+    ready, found = prepare(all_threads(mapper, sampler), usual, known)
     return replace(mapper, sampler=with_team(ready, sampler.team)), found

@@ -16,15 +16,16 @@ import numpy as np
 from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.summary import Report, Tally, Told
-from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions
+from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions, with_room
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.beads import EARLY
 from dbm_gmx.files.conformers import Conformer, given_chirality, stereo_notes, with_usual
-from dbm_gmx.files.system import EARLY, match_molecules, read_molecules
+from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def backmap_universe(
         tally.add(one.atoms, one.beads, one.refinement)
         rebuilt.append(one.atoms)
     _warn(tally.report())
-    return _universe(system.topology, rebuilt)
+    return _universe(system.written, rebuilt)
 
 
 def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
@@ -142,7 +143,7 @@ def _frames(universe: mda.Universe, chosen: slice) -> Iterator[Frame]:
         sizes[:3] *= ANGSTROM
         positions = (ts.positions * ANGSTROM).astype(np.float32)
         step = int(ts.data.get("step", 0))
-        frame = Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame)
+        frame = with_room(Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame))
         check_frame(frame)
         yield frame
 
@@ -182,6 +183,7 @@ def _universe(topology: Topology, frames: Sequence[Frame]) -> mda.Universe:
     if frames:
         sizes = np.array([dimensions(frame.box) for frame in frames])
         sizes[:, :3] /= ANGSTROM
+        sizes[[frame.free for frame in frames]] = 0.0
         times = [frame.time for frame in frames]
         dt = times[1] - times[0] if len(times) > 1 else 1.0
         positions = np.stack([frame.positions for frame in frames]) / ANGSTROM

@@ -59,6 +59,9 @@ class Problem:
     fatal: bool
 
 
+NO_BOX = "; without a box molecules must be whole: if they are not, give the file the box of the simulation"
+
+
 def problems_of(system: System, frame: Frame, cutoff: float) -> list[Problem]:
     """What speaks against putting atoms on a frame of beads.
 
@@ -169,7 +172,7 @@ def _far(system: System, frame: Frame) -> list[Problem]:
             words = (
                 f"{names} are {apart[copy, bond]:.3g} nm apart; the bonds between their atoms reach "
                 f"{reach[bond]:.3g} nm ({len(copies)} such pairs)"
-            )
+            ) + (NO_BOX if frame.free else "")
             said.append(Problem("bonded beads", words, fatal))
             break
     return said

@@ -1,8 +1,14 @@
 """Pieces of a molecule that move together: rings and branch points, joined by rotatable bonds.
 
-Taken from the molecular graph alone.  The molecule is a tree of fragments; a fragment's *centre* is a
-system of rings or one atom with several bonds, and the atoms with a single bond belong to the
-fragment of the atom that holds them.  Virtual sites are in none: they follow the atoms they are made of.
+Taken from the molecular graph alone.  A fragment's *centre* is a system of small rings or one atom with
+several bonds, and the atoms with a single bond belong to the fragment of the atom that holds them.  Virtual
+sites are in none: they follow the atoms they are made of.
+
+Rings of more than :data:`~dbm_gmx.chemistry.stereo_bonds.SMALL_RING` members are not rigid: they are made of
+several fragments.  Fragments are a tree all the same: each large ring is opened at a bond.  Of those that
+would do it is the one whose atoms are the farthest apart in the file (a disulfide, or that between the ends
+of a chain).  That orders the fragments, no more: fragments on either side of an opened bond are neighbours
+like others, and the force field closes the ring.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.stereo_bonds import in_small_ring
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.virtual_sites import made_of, real_graph, virtual_sites
 
@@ -36,6 +43,10 @@ class Fragment:
         The bond to the parent: its atom, our atom; (-1, -1) for a root.
     children
         Numbers of the fragments that hang on this one, the smallest branch first.
+    closings
+        Numbers of the fragments it is bonded to where a ring is opened.
+    in_ring
+        Whether the bond to the parent is one of a large ring: what hangs on it cannot turn by itself.
     """
 
     centre: IntArray
@@ -44,6 +55,8 @@ class Fragment:
     parent: int
     joint: tuple[int, int]
     children: tuple[int, ...]
+    closings: tuple[int, ...] = ()
+    in_ring: bool = False
 
     @property
     def atoms(self) -> IntArray:
@@ -67,18 +80,18 @@ def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
         if atom in home:
             centres[home[atom]].append(atom)
     own = [_with_leaves(graph, home, centre) for centre in centres]
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(centres)))
-    for i, j in graph.edges:
-        if i in home and j in home and home[i] != home[j]:
-            tree.add_edge(home[i], home[j], bond={home[i]: i, home[j]: j})
+    joined = _joined(graph, home, len(centres))
+    tree = nx.minimum_spanning_tree(joined, weight="apart")
+    bridges = {frozenset(pair) for pair in nx.bridges(joined)}
     ordered: list[tuple[int, int]] = [step for root in _roots(tree) for step in _walk(tree, root)]
     number = {old: new for new, (old, _) in enumerate(ordered)}
     fragments = []
     for old, parent in ordered:
-        bond = tree.edges[old, parent]["bond"] if parent >= 0 else {}
+        bond = tree.edges[old, parent]["bonds"][0] if parent >= 0 else {}
         kin = sorted(number[other] for other in tree[old] if other != parent)
-        shell = {tree.edges[old, other]["bond"][other] for other in tree[old]}
+        shell = {bond[other] for other in joined[old] for bond in joined.edges[old, other]["bonds"]}
+        closings = sorted(number[other] for other in joined[old] if other not in tree[old])
+        turns = frozenset((old, parent)) in bridges and len(tree.edges[old, parent]["bonds"]) == 1
         fragments.append(
             Fragment(
                 np.array(centres[old], np.int64),
@@ -87,9 +100,33 @@ def make_fragments(moltype: MoleculeType) -> tuple[Fragment, ...]:
                 number.get(parent, -1),
                 (bond[parent], bond[old]) if bond else (-1, -1),
                 tuple(kin),
+                tuple(closings),
+                parent >= 0 and not turns,
             )
         )
     return tuple(fragments)
+
+
+def _joined(graph: nx.Graph, home: dict[int, int], count: int) -> nx.Graph:
+    """Centres by number, joined by bonds: the atom of each, and how far these are apart in the file."""
+    joined = nx.Graph()
+    joined.add_nodes_from(range(count))
+    for i, j in graph.edges:
+        if i in home and j in home and home[i] != home[j]:
+            ends = home[i], home[j]
+            if not joined.has_edge(*ends):
+                joined.add_edge(*ends, bonds=[], apart=abs(i - j))
+            joined.edges[ends]["bonds"].append({home[i]: i, home[j]: j})
+    return joined
+
+
+def fragment_graph(fragments: Sequence[Fragment]) -> nx.Graph:
+    """Fragments by number, joined as they are in the molecule."""
+    graph = nx.Graph()
+    graph.add_nodes_from(range(len(fragments)))
+    graph.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
+    graph.add_edges_from((k, other) for k, f in enumerate(fragments) for other in f.closings)
+    return graph
 
 
 def homes(moltype: MoleculeType, fragments: Sequence[Fragment]) -> IntArray:
@@ -109,7 +146,7 @@ def _centres(graph: nx.Graph) -> dict[int, int]:
     systems = nx.Graph()
     for ring in nx.biconnected_components(graph):
         if len(ring) > 2:
-            nx.add_path(systems, sorted(ring))
+            systems.add_edges_from(edge for edge in graph.subgraph(ring).edges if in_small_ring(graph, *edge))
     groups = [sorted(group) for group in nx.connected_components(systems)]
     taken = set(systems)
     groups += [[i] for i in graph if i not in taken and graph.degree(i) > 1]

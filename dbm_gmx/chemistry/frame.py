@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 
@@ -30,6 +30,8 @@ class Frame:
         MD step, 0 where the file has none.
     index
         Number of the frame in its file, from 0: with the seed it decides the random numbers.
+    free
+        Whether its file has no box: nothing is periodic, and ``box`` is so large that no image is near.
     """
 
     positions: Float32Array
@@ -37,6 +39,7 @@ class Frame:
     time: float = 0.0
     step: int = 0
     index: int = 0
+    free: bool = False
 
 
 def dimensions(box: FloatArray) -> FloatArray:
@@ -68,6 +71,20 @@ SHORTEST = 0.1
 
 MOST_SKEWED = 4.0
 """How far a box vector leans at most, in lengths of the one it leans along; GROMACS makes it half of one."""
+
+
+ROOM = 10.0
+"""From what is without a box to its nearest image, nm: more than a cut-off and what atoms add to beads."""
+
+
+def with_room(frame: Frame) -> Frame:
+    """A frame that has no box in one so large that it is not periodic; other frames as they are."""
+    if frame.box.any():
+        return frame
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = np.ptp(frame.positions.astype(np.float64), axis=0)
+    size = np.where(size < LONGEST, size, 0.0)  # positions that cannot be used are refused later
+    return replace(frame, box=np.diag(np.ceil(size + ROOM)), free=True)
 
 
 def check_frame(frame: Frame, path: str | Path | None = None) -> None:

@@ -82,14 +82,14 @@ INTERACTIONS: Mapping[str, Mapping[int, Interaction]] = {
         2: Interaction(3, 2, angles=1, ranges=_ANGLE),
         3: Interaction(3, 3, ranges=(LENGTH, LENGTH)),
         4: Interaction(3, 4, ranges=(LENGTH, LENGTH, LENGTH)),
-        5: Interaction(3, 4, angles=1, ranges=(*_ANGLE, LENGTH)),  # CHARMM27 has negative ones
+        5: Interaction(3, 4, angles=1, ranges=(*_ANGLE, LENGTH)),  # CHARMM has a negative Urey-Bradley term
         6: Interaction(3, 6, angles=1, ranges=_ANGLE[:1]),
         8: Interaction(3, 2),
         10: Interaction(3, 2, angles=1, ranges=_ANGLE),
     },
     "dihedrals": {
         1: Interaction(4, 3, angles=1, ranges=_PERIODIC),
-        2: Interaction(4, 2, angles=1, ranges=_PHASE),  # here, too
+        2: Interaction(4, 2, angles=1, ranges=_PHASE),  # CHARMM has negative ones
         3: Interaction(4, 6),
         4: Interaction(4, 3, angles=1, ranges=_PERIODIC),
         5: Interaction(4, 4),

@@ -85,7 +85,7 @@ def join_matches(
     mappings: dict[str, Mapping] = {}
     for (name, _), parts in zip(joined.molecules, _parts(topology), strict=True):
         copies = [of[names[p.run]] for p in parts for _ in range(p.count if p.joined >= 0 else 1)]
-        mappings[name] = _mapping(name, copies) if parts[0].joined >= 0 else copies[0]
+        mappings[name] = unite_mappings(copies, name) if parts[0].joined >= 0 else copies[0]
     found, bead, atom = [], 0, 0
     for name, group in groupby(joined.molecules, key=lambda m: m[0]):
         moltype, mapping = joined.molecule_types[name], mappings[name]
@@ -153,20 +153,26 @@ def _moltype(parts: list[Piece], types: list[MoleculeType], topology: Topology) 
         )
     first = _first_atom(parts[0], topology)
     between = [_within(group, first, size) for group in topology.intermolecular]
-    graph = nx.disjoint_union_all([_in_order(moltype.graph) for moltype in copies])
+    name = "+".join([copies[0].name, *(["..."] if len(copies) > 2 else []), copies[-1].name])
+    one = unite(copies, name)
     part = np.searchsorted(starts, np.arange(size), side="right")
     for group in between:
         for i, j in ((row[k], row[k + 1]) for row in group.atoms.tolist() for k in range(len(row) - 1)):
             if part[i] != part[j]:
-                graph.add_edge(i, j, kind=HELD)
+                one.graph.add_edge(i, j, kind=HELD)
+    return replace(one, terms=_together([*one.terms, *(group for group in between if len(group.atoms))])), 1
+
+
+def unite(copies: Sequence[MoleculeType], name: str) -> MoleculeType:
+    """Several molecules as one molecule type: nothing is between them but what is not excluded."""
+    starts = np.cumsum([0, *(moltype.n_atoms for moltype in copies)])
     excluded = [excluded_pairs(m) + s for m, s in zip(copies, starts, strict=False)]
     barriers: dict[tuple[int, int], Barrier] = {}
     for moltype, start in zip(copies, starts.tolist(), strict=False):
         barriers |= {(i + start, j + start): b for (i, j), b in moltype.barriers.items()}
     own = [replace(t, atoms=t.atoms + s) for m, s in zip(copies, starts, strict=False) for t in m.terms]
-    name = "+".join([copies[0].name, *(["..."] if len(copies) > 2 else []), copies[-1].name])
-    terms = _together([*own, *(group for group in between if len(group.atoms))])
-    return MoleculeType(name, 0, graph, terms, np.concatenate(excluded), barriers), 1
+    graph = nx.disjoint_union_all([_in_order(moltype.graph) for moltype in copies])
+    return MoleculeType(name, 0, graph, _together(own), np.concatenate(excluded), barriers)
 
 
 def _first_atom(piece: Piece, topology: Topology) -> int:
@@ -228,7 +234,7 @@ def _digest(moltype: MoleculeType) -> bytes:
     )
 
 
-def _mapping(name: str, copies: Sequence[Mapping]) -> Mapping:
+def unite_mappings(copies: Sequence[Mapping], name: str) -> Mapping:
     """One mapping of several molecules."""
     before = np.cumsum([0, *(len(m.names) for m in copies)])
     owner = [np.where(m.owner < 0, -1, m.owner + s) for m, s in zip(copies, before, strict=False)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
-from itertools import chain, combinations, groupby
+from itertools import combinations
 from typing import Any, TypeVar
 
 import networkx as nx
@@ -14,7 +14,6 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.names import Named, check_molecule_names
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 
@@ -46,6 +45,8 @@ class Mapping:
         Atom classes where the mapping file gives them (deepBackmap ``.map``), else ``None``.
     cg_molecule
         Name of the molecule type in the CG topology where it differs from ``molecule``, else ``""``.
+    parts
+        Molecule types, and how many of each, where ``molecule`` is several that the beads stand for.
     """
 
     molecule: str
@@ -57,6 +58,7 @@ class Mapping:
     multiplicity: IntArray
     classes: tuple[str, ...] | None = None
     cg_molecule: str = ""
+    parts: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +195,15 @@ def default_alignment(weights: sp.csr_matrix, owner: IntArray, graph: nx.Graph) 
     return align
 
 
+def centre_mapping(moltype: MoleculeType, *, name: str = "") -> Mapping:
+    """A whole molecule as one bead, at its centre of mass, with the name of the molecule or another one."""
+    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
+    owner = np.zeros(moltype.n_atoms, np.int64)
+    align = default_alignment(weights, owner, moltype.graph)
+    bead = (name or moltype.name,)
+    return Mapping(moltype.name, bead, bead, weights, owner, align, np.ones(1, np.int64))
+
+
 def map_positions(mapping: Mapping, positions: ArrayLike) -> FloatArray:
     """Return the beads of whole molecules.
 
@@ -210,105 +221,6 @@ def map_positions(mapping: Mapping, positions: ArrayLike) -> FloatArray:
     atoms = np.moveaxis(np.asarray(positions, np.float64), -2, 0)
     beads = mapping.weights @ atoms.reshape(atoms.shape[0], -1)
     return np.moveaxis(beads.reshape(-1, *atoms.shape[1:]), 0, -2)
-
-
-def match_beads(cg: Topology, aa: Topology, mappings: MappingABC[str, Mapping]) -> tuple[Match, ...]:
-    """Compare a CG with an atomistic system: the same molecules in the same order, bead for bead.
-
-    Names of beads that differ are warned of, once for each molecule type.
-
-    Parameters
-    ----------
-    cg, aa
-        The topologies.
-    mappings
-        By name of the atomistic molecule type.
-
-    Returns
-    -------
-    The runs of equal molecules, consecutive ones of the same name merged.
-
-    Raises
-    ------
-    InputError
-        Listing everything that does not fit; or beads in another order.
-    """
-    alias = {m.cg_molecule: name for name, m in mappings.items() if m.cg_molecule}
-    beads = _runs(
-        (name if name in aa.molecule_types else alias.get(name, name), n) for name, n in cg.molecules
-    )
-    atoms = _runs(aa.molecules)
-    wrong = _strangers(beads, atoms, mappings) or _differing(beads, atoms)
-    cg_types = {alias.get(n, n) if n not in aa.molecule_types else n: k for n, k in cg.molecule_types.items()}
-    names = list(dict.fromkeys(name for name, _ in beads if name in aa.molecule_types))
-    wrong += chain.from_iterable(_misfits(cg_types[n], aa.molecule_types[n], mappings.get(n)) for n in names)
-    if wrong:
-        raise InputError("\n  ".join(["the beads do not fit the atomistic topology:", *wrong]), path=aa.path)
-    for name in names:
-        _compare_names(cg_types[name], mappings[name])
-    return _matches(atoms, aa, mappings)
-
-
-def _runs(molecules: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Merge consecutive entries of the same name, drop empty ones."""
-    listed = [(name, n) for name, n in molecules if n]
-    return [(name, sum(n for _, n in group)) for name, group in groupby(listed, key=lambda m: m[0])]
-
-
-def _strangers(
-    beads: list[tuple[str, int]], atoms: list[tuple[str, int]], mappings: MappingABC[str, Mapping]
-) -> list[str]:
-    wrong = []
-    here, there = {name for name, _ in beads}, {name for name, _ in atoms}
-    known = ", ".join(dict.fromkeys(name for name, _ in atoms))
-    for name, count in beads:
-        if name not in there:
-            wrong.append(f"{name} ({count}): this molecule type is not in the atomistic topology ({known})")
-    for name, count in atoms:
-        if name not in here:
-            which = "no beads" if name in mappings else "neither beads nor a mapping"
-            wrong.append(f"{name} ({count}): atoms with {which}; they cannot be rebuilt")
-    return wrong
-
-
-def _differing(beads: list[tuple[str, int]], atoms: list[tuple[str, int]]) -> list[str]:
-    if beads == atoms:
-        return []
-    if [name for name, _ in beads] == [name for name, _ in atoms]:
-        pairs = zip(beads, atoms, strict=True)
-        return [f"{a[0]}: {b[1]} molecules of beads, {a[1]} of atoms" for b, a in pairs if a != b]
-    listed = [", ".join(f"{name} {count}" for name, count in runs) for runs in (beads, atoms)]
-    return [f"different order of molecules: beads {listed[0]}; atoms {listed[1]}"]
-
-
-def _misfits(cg: MoleculeType, aa: MoleculeType, mapping: Mapping | None) -> list[str]:
-    if mapping is None:
-        return [f"{aa.name}: no mapping"]
-    wrong = []
-    if len(mapping.names) != cg.n_atoms:
-        wrong.append(f"{aa.name}: {cg.n_atoms} beads in the CG topology, {len(mapping.names)} in the mapping")
-    if mapping.owner.size != aa.n_atoms:
-        wrong.append(f"{aa.name}: {aa.n_atoms} atoms in the topology, {mapping.owner.size} in the mapping")
-    return wrong
-
-
-def _compare_names(cg: MoleculeType, mapping: Mapping) -> None:
-    """Warn of other names of beads in the mapping, and refuse another order."""
-    named = Named(mapping.names, f"the mapping of {mapping.molecule}", what="beads")
-    check_molecule_names(cg, named, "the CG topology")
-
-
-def _matches(
-    runs: list[tuple[str, int]], aa: Topology, mappings: MappingABC[str, Mapping]
-) -> tuple[Match, ...]:
-    found = []
-    bead = atom = 0
-    for name, count in runs:
-        moltype, mapping = aa.molecule_types[name], mappings[name]
-        found.append(Match(moltype, mapping, count, first_bead=bead, first_atom=atom))
-        bead += count * len(mapping.names)
-        atom += count * moltype.n_atoms
-    return tuple(found)
 
 
 def mapped_molecules(topology: Topology, mappings: MappingABC[str, Mapping]) -> tuple[Match, ...]:

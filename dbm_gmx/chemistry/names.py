@@ -107,7 +107,8 @@ def check_names(topology: Topology, named: Named, against: str | None = None) ->
     against = against or (topology.path.name if topology.path else "the topology")
     found = _Difference(named.names, wanted, rows.tolist(), named.source, named.what, against)
     if sorted(named.names[i] for i in rows) == sorted(wanted[i] for i in rows):
-        raise found.error(f"another order than in {against}: {found.first(found.rows[0])}")
+        hint = "" if system_order(topology, named) is None else "; --reorder puts them in its order"
+        raise found.error(f"another order than in {against}: {found.first(found.rows[0])}{hint}")
     for moltype, first, count in blocks(topology):
         for start in _molecules_of(rows, first, count, moltype.n_atoms):
             _check_molecule(moltype, start, found)
@@ -123,6 +124,51 @@ def check_names(topology: Topology, named: Named, against: str | None = None) ->
 def check_molecule_names(moltype: MoleculeType, named: Named, against: str | None = None) -> None:
     """As :func:`check_names`, for one molecule."""
     check_names(Topology({moltype.name: moltype}, ((moltype.name, 1),)), named, against or moltype.name)
+
+
+def order_of(found: Sequence[str], wanted: Sequence[str]) -> IntArray | None:
+    """Where the names that are wanted are among those found, if these are the same in another order.
+
+    Returns
+    -------
+    (n,) rows: ``found[rows[i]]`` is ``wanted[i]``; ``None`` if the order is the same, or names differ, or one
+    is there twice.
+    """
+    if list(found) == list(wanted) or len(set(found)) < len(found) or set(found) != set(wanted):
+        return None
+    row = {name: i for i, name in enumerate(found)}
+    return np.array([row[name] for name in wanted], np.int64)
+
+
+def system_order(topology: Topology, named: Named) -> IntArray | None:
+    """Where the atoms of a topology are in a file that has those of a molecule in another order.
+
+    Parameters
+    ----------
+    topology
+        What the atoms are.
+    named
+        As many names as ``topology`` has atoms.
+
+    Returns
+    -------
+    (n,) rows of the file, in the order of the topology; ``None`` if that is the same.  Molecules whose names
+    are others stay as they are.
+    """
+    if len(named.names) != topology.n_atoms:
+        return None
+    rows: IntArray = np.arange(topology.n_atoms)
+    known: dict[tuple[MoleculeType, tuple[str, ...]], IntArray | None] = {}
+    for moltype, first, count in blocks(topology):
+        wanted = [name[: named.width] for name in moltype.names]
+        for start in range(first, first + count * moltype.n_atoms, moltype.n_atoms):
+            found = tuple(named.names[start : start + moltype.n_atoms])
+            if (moltype, found) not in known:
+                known[moltype, found] = order_of(found, wanted)
+            order = known[moltype, found]
+            if order is not None:
+                rows[start : start + moltype.n_atoms] = start + order
+    return None if (rows == np.arange(len(rows))).all() else rows
 
 
 def _differing(named: Named, wanted: Sequence[str]) -> IntArray:

@@ -18,6 +18,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from dbm_gmx.chemistry.amino_acids import usual_chirality
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.stereo_bonds import (
@@ -365,10 +366,16 @@ def known_states(moltype: MoleculeType) -> SignArray:
     return np.concatenate([improper_chirality(moltype), np.array(states, np.int8)])
 
 
+@lru_cache(maxsize=64)
 def usual_states(moltype: MoleculeType) -> SignArray:
-    """(c,) state that an element nearly always has, else 0: trans peptide bonds, Z esters."""
-    usual = [usual_state(moltype, row) for row in stereo_bonds(moltype)]
-    return np.array([0] * len(stereocentres(moltype)) + usual, np.int8)
+    """(c,) state that an element nearly always has, else 0: trans peptide bonds, Z esters, L amino acids."""
+    centres = stereocentres(moltype)
+    known = usual_chirality(moltype, centres)
+    usual = [known.get(row, 0) for row in range(len(centres))]
+    usual += [usual_state(moltype, row) for row in stereo_bonds(moltype)]
+    states = np.array(usual, np.int8)
+    states.setflags(write=False)
+    return states
 
 
 def improper_chirality(moltype: MoleculeType) -> SignArray:

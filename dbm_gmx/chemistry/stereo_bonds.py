@@ -20,6 +20,9 @@ BOND = -2
 SMALL_RING = 7
 """Members of a ring up to which its bonds have one state only."""
 
+MEDIUM_RING = 10
+"""Members of a ring up to which an amide or an ester in it may well be cis."""
+
 CARBON, NITROGEN, HYDROGEN = 12.011, 14.007, 1.008
 """amu."""
 
@@ -73,7 +76,7 @@ def flat_bonds(moltype: MoleculeType) -> IntArray:
     for j, k in sorted((min(edge), max(edge)) for edge in atoms.graph.edges):
         if atoms.light[j] or atoms.light[k] or not (_flat(atoms, j) and _flat(atoms, k)):
             continue
-        if not _in_small_ring(atoms.graph, j, k):
+        if not in_small_ring(atoms.graph, j, k):
             rows.append([_group(atoms, j, k), j, k, _group(atoms, k, j), BOND])
     return np.array(rows, np.int64).reshape(-1, 5)
 
@@ -123,10 +126,10 @@ def _terminal_oxygen(atoms: _Atoms, i: int) -> bool:
     return atoms.elements[i] in ("O", "S") and atoms.graph.degree(i) == 1
 
 
-def _in_small_ring(graph: nx.Graph, j: int, k: int) -> bool:
-    """Whether a bond is in a ring of up to :data:`SMALL_RING` members."""
+def in_small_ring(graph: nx.Graph, j: int, k: int, members: int = SMALL_RING) -> bool:
+    """Whether a bond is in a ring of up to so many members."""
     seen, edge = {j}, [j]
-    for _ in range(SMALL_RING - 1):
+    for _ in range(members - 1):
         edge = [n for i in edge for n in graph[i] if n not in seen and {i, n} != {j, k}]
         if k in edge:
             return True
@@ -183,7 +186,7 @@ def _aromatic(atoms: _Atoms) -> set[int]:
     found: set[int] = set()
     for block in nx.biconnected_components(part):
         if len(block) > 4:
-            found |= {i for i in block if any(_in_small_ring(part, i, j) for j in part[i] if j in block)}
+            found |= {i for i in block if any(in_small_ring(part, i, j) for j in part[i] if j in block)}
     return found
 
 
@@ -213,9 +216,12 @@ def usual_state(moltype: MoleculeType, row: IntArray) -> int:
     """The state that a bond nearly always has: 1 (cis), -1 (trans) of a row, 0 where none is usual.
 
     In secondary amides and esters the oxygen of the carbonyl is on the side of the group on nitrogen or
-    oxygen, so that a peptide bond is trans and an ester is Z.
+    oxygen, so that a peptide bond is trans and an ester is Z.  In rings of up to :data:`MEDIUM_RING` members
+    they are one or the other.
     """
     atoms, (i, j, k, m) = _atoms(moltype), row[:4].tolist()
+    if in_small_ring(atoms.graph, j, k, MEDIUM_RING):
+        return 0
     for near, carbon, other in ((i, j, k), (m, k, j)):
         groups = set(atoms.graph[other]) - {carbon}
         secondary = len(groups) == 2 and sum(atoms.light[n] for n in groups) == 1
@@ -232,7 +238,7 @@ def axial_bonds(moltype: MoleculeType) -> Iterator[tuple[str, int, int]]:
     atoms = _atoms(moltype)
     graph, elements, flat = atoms.graph, atoms.elements, _aromatic(atoms)
     for j, k in sorted((min(edge), max(edge)) for edge in graph.edges):
-        if j in flat and k in flat and not _in_small_ring(graph, j, k):
+        if j in flat and k in flat and not in_small_ring(graph, j, k):
             beside = [(n, a) for a, b in ((j, k), (k, j)) for n in graph[a] if n != b]
             if sum(_crowded(atoms, n, a) for n, a in beside) >= 3:
                 yield "biaryl", j, k

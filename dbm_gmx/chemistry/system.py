@@ -8,24 +8,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
-from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, Positions
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray, Positions
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_matches, join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import (
     Match,
     bead_graph,
+    centre_mapping,
     check_owners,
-    default_alignment,
     map_positions,
     mapped_molecules,
-    match_beads,
 )
+from dbm_gmx.chemistry.matching import match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
+from dbm_gmx.chemistry.sides import Alike
 from dbm_gmx.chemistry.topology import HELD, MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
+from dbm_gmx.options import Matching
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,23 @@ class System:
         Runs of equal molecules in the order of both systems.
     conformers
         By molecule type: a file with one molecule whose stereocentres are as they should be.
+    beads
+        (m,) rows of the beads among those of the coarse-grained system; all of them if ``None``.
+    listed
+        The same atoms as molecules of a ``.top``, where some of ``topology`` are several of these.
     """
 
     topology: Topology
     mappings: Mapping[str, BeadMapping]
     matches: tuple[Match, ...]
     conformers: Mapping[str, Path] = field(default_factory=dict)
+    beads: IntArray | None = None
+    listed: Topology | None = None
+
+    @property
+    def written(self) -> Topology:
+        """The molecules as files list them."""
+        return self.listed or self.topology
 
     @property
     def n_atoms(self) -> int:
@@ -62,23 +74,35 @@ class System:
         return sum(match.count * len(match.mapping.names) for match in self.matches)
 
 
-def make_system(topology: Topology, mappings: Mapping[str, BeadMapping], cg: Topology) -> System:
-    """Match atoms and beads.
+def make_system(
+    topology: Topology,
+    mappings: Mapping[str, BeadMapping],
+    cg: Topology,
+    matching: Matching | None = None,
+) -> System:
+    """Match atoms and beads; see :func:`~dbm_gmx.chemistry.matching.match_beads`.
 
     Raises
     ------
     InputError
         If they do not fit, if a bead owns no atom or an atom has no owner.
     """
-    matches = match_beads(cg, topology, mappings)
-    check_owners(matches)
-    _compare_bonds(cg, matches)
-    joined = join_topology(topology)
-    if joined is not topology:
-        held, matches = join_matches(topology, joined, matches)
-        mappings = {**mappings, **held}
-        log.info("molecules with interactions between them are treated as one: %s", _joined_names(joined))
-    return System(joined, mappings, matches)
+    found = match_beads(cg, topology, mappings, matching)
+    check_owners(found.matches)
+    _compare_bonds(cg, found.alike)
+    system = System(
+        found.topology,
+        {**mappings, **found.mappings},
+        found.matches,
+        beads=None if np.array_equal(found.beads, np.arange(cg.n_atoms)) else found.beads,
+        listed=found.written,
+    )
+    joined = join_topology(system.topology)
+    if joined is system.topology:
+        return system
+    held, matches = join_matches(system.topology, joined, system.matches)
+    log.info("molecules with interactions between them are treated as one: %s", _joined_names(joined))
+    return replace(system, topology=joined, mappings={**system.mappings, **held}, matches=matches)
 
 
 def _joined_names(topology: Topology) -> str:
@@ -94,19 +118,10 @@ def _joined_names(topology: Topology) -> str:
 def atomistic_system(topology: Topology, mappings: Mapping[str, BeadMapping]) -> System:
     """A system of atoms, of which no beads are known but those of the mappings."""
     chosen = {
-        name: mappings.get(name) or _one_bead(moltype) for name, moltype in topology.molecule_types.items()
+        name: mappings.get(name) or centre_mapping(moltype)
+        for name, moltype in topology.molecule_types.items()
     }
     return System(topology, chosen, mapped_molecules(topology, chosen))
-
-
-def _one_bead(moltype: MoleculeType) -> BeadMapping:
-    """A whole molecule as a bead, at its centre of mass."""
-    weights = sp.csr_matrix(moltype.masses[None] / moltype.masses.sum())
-    owner = np.zeros(moltype.n_atoms, np.int64)
-    align = default_alignment(weights, owner, moltype.graph)
-    return BeadMapping(
-        moltype.name, (moltype.name,), (moltype.name,), weights, owner, align, np.ones(1, np.int64)
-    )
 
 
 def with_counts(system: System, counts: Sequence[int]) -> System:
@@ -120,17 +135,19 @@ def with_counts(system: System, counts: Sequence[int]) -> System:
     topology = replace(
         system.topology, molecules=tuple((match.moltype.name, match.count) for match in matches)
     )
-    return replace(system, topology=topology, matches=tuple(matches))
+    return replace(system, topology=topology, matches=tuple(matches), beads=None, listed=None)
 
 
-def _compare_bonds(cg: Topology, matches: Sequence[Match]) -> None:
+def _compare_bonds(cg: Topology, pairs: Sequence[Alike]) -> None:
     """Say where the CG bonds are not those that follow from the atoms; the latter are used."""
-    for match in {m.moltype.name: m for m in matches}.values():
-        name = match.mapping.cg_molecule or match.moltype.name
-        if name not in cg.molecule_types:
+    for alike in {(a.bead_types, a.moltype.name): a for a in pairs if a.whole}.values():
+        (name,) = alike.bead_types
+        if cg.molecule_types[name].n_atoms != len(alike.mapping.names):
             continue
         theirs = {tuple(b) for b in cg.molecule_types[name].bonds.tolist()}
-        ours = {(min(e), max(e)) for e in bead_graph(match.mapping, match.moltype).edges}
+        order = alike.beads[0] - alike.beads[0].min()
+        graph = bead_graph(alike.mapping, alike.moltype)
+        ours = {tuple(sorted((int(order[i]), int(order[j])))) for i, j in graph.edges}
         if theirs and theirs != ours:
             differ = ", ".join(f"{i + 1}-{j + 1}" for i, j in sorted(theirs ^ ours)[:5])
             log.info(

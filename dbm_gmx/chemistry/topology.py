@@ -191,6 +191,8 @@ class Topology:
         Interactions between molecules; their rows are those of the system.
     left_out
         Directives of the file whose interactions are in none of these, but in every run with it.
+    relisted
+        Whether ``molecules`` are others than in the file, or in another order.
     """
 
     molecule_types: Mapping[str, MoleculeType]
@@ -199,6 +201,7 @@ class Topology:
     path: Path | None = None
     intermolecular: tuple[Terms, ...] = ()
     left_out: tuple[str, ...] = ()
+    relisted: bool = False
 
     @property
     def n_atoms(self) -> int:

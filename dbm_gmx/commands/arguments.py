@@ -129,6 +129,14 @@ def part(text: str) -> tuple[int, int]:
     return int(number), int(of)
 
 
+def alias(text: str) -> tuple[str, str]:
+    """Parse a molecule type of beads and what it is; the name of beads may hold a ``=``."""
+    name, _, of = text.rpartition("=")
+    if not name.strip() or not of.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not CG=AA, as NA+=NA or 'W=4 SOL'")
+    return name.strip(), of.strip()
+
+
 def tacticity(text: str) -> str | Path:
     """Parse the name of a tacticity, or a file."""
     if text in TACTICITIES:
@@ -196,8 +204,55 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="|".join([*TACTICITIES, "FILE"]),
         help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
+    add_matching(command)
     add_times(command)
     add_preprocessor(command)
+
+
+def add_matching(command: ArgumentParser) -> None:
+    """Add what is said of how beads and atoms go together."""
+    add = command.add_argument
+    add(
+        "--alias",
+        type=alias,
+        nargs="+",
+        action="extend",
+        default=[],
+        dest="aliases",
+        metavar="CG=AA",
+        help="what molecules of beads are, where names do not tell: NA+=NA, or several at once: 'W=4 SOL', "
+        "'NA+=NA 4 SOL'",
+    )
+    for option, words in (
+        ("--only", "rebuild these molecule types only"),
+        ("--leave-out", "leave these out"),
+    ):
+        add(
+            option,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="TYPE",
+            help=f"{words}; names of beads or atoms",
+        )
+    add_reorder(command)
+    add(
+        "-n",
+        "--index",
+        type=Path,
+        metavar="FILE",
+        help="index file with the group of beads in -f, where these are fewer than in -s (the first ones)",
+    )
+
+
+def add_reorder(command: ArgumentParser) -> None:
+    """Add whether another order is put right."""
+    command.add_argument(
+        "--reorder",
+        action="store_true",
+        help="names of a molecule, or molecules, that are there in another order are put in that of the "
+        "topology",
+    )
 
 
 def add_atoms(command: ArgumentParser) -> None:
@@ -213,6 +268,7 @@ def add_atoms(command: ArgumentParser) -> None:
     )
     add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
     add_mapping(command)
+    add_reorder(command)
     add_times(command)
     add_preprocessor(command)
 

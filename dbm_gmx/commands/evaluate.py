@@ -13,6 +13,7 @@ from dbm_gmx.commands.arguments import (
     add_cluster,
     add_ensemble,
     add_mapping,
+    add_matching,
     add_preprocessor,
     add_process,
     add_rules,
@@ -61,6 +62,7 @@ def add_parser(commands: Commands) -> None:
         "--cg", type=Path, nargs=2, metavar=("TPR", "XTC"), help="the beads the atoms were made for; needs -m"
     )
     add_mapping(command)
+    add_matching(command)
     add_times(command)
     add_preprocessor(command)
     add_ensemble(command)

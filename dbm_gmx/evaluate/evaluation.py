@@ -21,12 +21,12 @@ from dbm_gmx.evaluate.measure import Aims, Measured, measure
 from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import compare_names, structure_frames
-from dbm_gmx.files.system import read_system
+from dbm_gmx.files.structure import compare_names, in_order, structure_frames
+from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
-from dbm_gmx.options import Conditions, EvaluateInputs, MoleculeFiles
+from dbm_gmx.options import Conditions, EvaluateInputs, Inputs
 from dbm_gmx.parallel import Workers, side_by_side
 from dbm_gmx.progress import Progress
 
@@ -178,8 +178,8 @@ def evaluate(
         If files cannot be read.
     """
     conditions, labels = conditions or Conditions(), candidate_labels(inputs)
-    system = evaluated_system(inputs)
-    setup = Setup(inputs, system, conditions, _beads(inputs, system), workers, quiet)
+    system, beads = evaluated_system(inputs)
+    setup = Setup(inputs, system, conditions, None if beads is None else list(beads), workers, quiet)
     reference, chirality, notes = _reference(setup)
     candidates = tuple(
         _candidate(setup, label, path, chirality)
@@ -231,15 +231,15 @@ def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
         return None, reference_chirality(system), []
     if _is_conformer(path, system):
         note = f"{path.name} says which chirality the stereocentres should have, nothing else"
-        return None, reference_chirality(system, path), [note]
-    compare_names(system.topology, path)
+        return None, reference_chirality(system, path, reorder=setup.inputs.reorder), [note]
+    compare_names(system.written, path, reorder=setup.inputs.reorder)
     reference = _measured(setup, REFERENCE, path, {})
     return reference, infer_chirality(system, reference.frames[0].positions, {}), []
 
 
 def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
     """Read a candidate, unless its atoms are not those of the topology."""
-    differing = _differing(setup.system.topology, path)
+    differing = "" if setup.inputs.reorder else _differing(setup.system.written, path)
     if differing:
         return Trajectory(label, path, (), (), Verdict(differing=differing, limits=setup.inputs.limits))
     return _measured(setup, label, path, chirality)
@@ -268,18 +268,31 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     return labels
 
 
-def evaluated_system(inputs: EvaluateInputs) -> System:
-    """Read the system; without mapping files a molecule counts as a single bead."""
-    if inputs.cg is not None:
-        if not inputs.mappings:
-            raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
-        files = MoleculeFiles(
-            inputs.topology, inputs.mappings, defines=inputs.defines, include=inputs.include
+def evaluated_system(inputs: EvaluateInputs) -> tuple[System, BeadFrames | None]:
+    """Read the system, and the beads if there are some; without mapping files a molecule is a single bead."""
+    if inputs.cg is None:
+        topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+        mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
+        return atomistic_system(topology, mappings), None
+    if not inputs.mappings:
+        raise InputError("beads (--cg) without a mapping: give it (-m)", path=inputs.cg[0])
+    return read_inputs(
+        Inputs(
+            structure=inputs.cg[0],
+            trajectory=inputs.cg[1],
+            topology=inputs.topology,
+            mappings=inputs.mappings,
+            begin=inputs.begin,
+            end=inputs.end,
+            defines=inputs.defines,
+            include=inputs.include,
+            aliases=inputs.aliases,
+            only=inputs.only,
+            leave_out=inputs.leave_out,
+            reorder=inputs.reorder,
+            index=inputs.index,
         )
-        return read_system(inputs.cg[0], files)[0]
-    topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
-    mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
-    return atomistic_system(topology, mappings)
+    )
 
 
 def _is_conformer(path: Path, system: System) -> bool:
@@ -300,24 +313,17 @@ def _differing(topology: Topology, path: Path) -> str:
     return differing_names(topology, path)
 
 
-def _beads(inputs: EvaluateInputs, system: System) -> list[Frame] | None:
-    """Read the beads of the candidates."""
-    if inputs.cg is None:
-        return None
-    times = {"begin": inputs.begin, "end": inputs.end}
-    return list(read_frames(inputs.cg[1], n_atoms=system.n_beads, **times))
-
-
 def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
     """Read a trajectory and measure its frames.
 
     The first frame says the chirality of stereocentres of which none is expected.
     """
     system, inputs = setup.system, setup.inputs
+    order = compare_names(system.written, path, reorder=True) if inputs.reorder else None
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     frames = tuple(
         replace(frame, positions=whole_atoms(system, frame))
-        for frame in read_frames(path, n_atoms=system.n_atoms, **times)
+        for frame in in_order(read_frames(path, n_atoms=system.n_atoms, **times), order)
     )
     chirality = infer_chirality(system, frames[0].positions, chirality)
     one = MeasureOne(system, setup.conditions, Aims(chirality, inputs.limits))

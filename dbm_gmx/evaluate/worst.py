@@ -123,7 +123,7 @@ def _write(topology: Topology, candidate: Trajectory, frame: Frame, fault: Fault
     )
     atoms = (np.concatenate(positions) - anchor).astype(np.float32)
     with open_writer(path, part, title=f"{candidate.label}: {RULES[fault.rule].words}") as writer:
-        writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step))
+        writer.write(Frame(atoms, frame.box, time=frame.time, step=frame.step, free=frame.free))
     with path.open("a") as stream:  # programs would guess bonds where atoms are too close
         stream.writelines(f"CONECT{i + 1:5d}{j + 1:5d}\n" for i, j in np.concatenate(bonds).tolist())
     every = np.concatenate(rows).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame, check_positions
 from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
-from dbm_gmx.chemistry.stereo import Chirality, chirality_of, known_states, stereo_elements, usual_states
+from dbm_gmx.chemistry.stereo import (
+    Chirality,
+    are_bonds,
+    chirality_of,
+    known_states,
+    stereo_elements,
+    usual_states,
+)
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType
@@ -27,6 +35,7 @@ def reference_chirality(
     reference: Conformer | None = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
+    reorder: bool = False,
 ) -> dict[str, SignArray]:
     """States that stereocentres and bonds should have.
 
@@ -38,6 +47,8 @@ def reference_chirality(
         Frame, or ``.gro`` or ``.pdb``: the whole system, or one molecule that stands for all of its type.
     conformers
         One molecule each, by molecule type; what ``reference`` says goes before.
+    reorder
+        Whether atoms of ``reference`` that are in another order are put in that of the topology.
 
     Returns
     -------
@@ -50,7 +61,7 @@ def reference_chirality(
     InputError
         If a structure cannot be read or has a number of atoms that fits nothing.
     """
-    return with_usual(system, given_chirality(system, reference, conformers=conformers))
+    return with_usual(system, given_chirality(system, reference, conformers=conformers, reorder=reorder))
 
 
 def with_usual(system: System, known: Chirality) -> dict[str, SignArray]:
@@ -68,8 +79,13 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         moltype = system.topology.molecule_types[name]
         count = sum(match.count for match in system.matches if match.moltype.name == name)
         usual = usual_states(moltype) != 0
-        assumed = int((np.broadcast_to(signs, (count, signs.shape[1]))[:, usual] == 0).sum())
-        if assumed:
+        unknown = (np.broadcast_to(signs, (count, signs.shape[1])) == 0) & usual
+        bonds = are_bonds(stereo_elements(moltype))
+        if acids := int(unknown[:, ~bonds].sum()):
+            notes.append(
+                f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more"
+            )
+        if assumed := int(unknown[:, bonds].sum()):
             notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]
         if axial:
@@ -83,6 +99,7 @@ def given_chirality(
     reference: Conformer | None = None,
     *,
     conformers: Mapping[str, Conformer] | None = None,
+    reorder: bool = False,
 ) -> dict[str, SignArray]:
     """As :func:`reference_chirality`, without what is only usual."""
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
@@ -95,12 +112,30 @@ def given_chirality(
     if reference is not None:
         frame, path = _open(reference)
         whole = len(frame.positions) == system.n_atoms
-        if whole and path is not None:
-            compare_names(system.topology, path)
-        found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, path)
+        if path is not None and reorder:
+            frame = _reordered(system, frame, path)
+        elif whole and path is not None:
+            compare_names(system.written, path)
+        source = None if reorder else path
+        found |= _chirality_of_system(system, frame) if whole else _chirality_of_one(system, frame, source)
     return expected | {
         name: np.where(chirality == 0, expected[name], chirality) for name, chirality in found.items()
     }
+
+
+def _reordered(system: System, frame: Frame, path: Path) -> Frame:
+    """The frame of a system or of one molecule, with its atoms in the order of the topology."""
+    topology = system.written
+    if len(frame.positions) != system.n_atoms:
+        types = {
+            m.moltype.name: m.moltype for m in system.matches if m.moltype.n_atoms == len(frame.positions)
+        }
+        if len(types) != 1:
+            return frame
+        ((name, _),) = types.items()
+        topology = replace(topology, molecule_types=types, molecules=((name, 1),))
+    order = compare_names(topology, path, reorder=True)
+    return frame if order is None else replace(frame, positions=frame.positions[order])
 
 
 def _open(conformer: Conformer) -> tuple[Frame, Path | None]:

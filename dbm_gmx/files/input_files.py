@@ -23,6 +23,7 @@ def files_of_beads(inputs: Inputs, topology: Topology) -> list[Path]:
     given = [inputs.structure, inputs.trajectory, inputs.reference]
     if isinstance(inputs.tacticity, Path):
         given.append(inputs.tacticity)
+    given.append(inputs.index)
     found = [path for path in given if path is not None]
     for top in (inputs.cg_topology, inputs.topology):
         found += [] if top is None else source_files(top, inputs.include)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.mapping import Mapping, default_alignment, derive_owners
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.units_of_beads import Parts, name_of_parts, parse_parts, unite_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.text import read_text
-from dbm_gmx.files.votca import VotcaMolecule, read_votca, votca_weights
+from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
+from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
 OWNERS = "owners.txt"
@@ -32,6 +35,13 @@ class Source:
     map: DbmMap | None = None
     owners: Owners | None = None
     owners_path: Path = field(default_factory=Path)
+    parts: Parts = ()
+
+    def moltype(self, topology: Topology) -> MoleculeType:
+        """What it is a mapping of; several molecules are one."""
+        ((name, count), *more) = self.parts
+        one = not more and count == 1
+        return topology.molecule_types[name] if one else unite_parts(self.parts, topology.molecule_types)
 
     @property
     def paths(self) -> list[Path]:
@@ -69,10 +79,12 @@ def read_mappings(
     """
     sources = _collect(paths, topology)
     _add_owners(sources, [Path(p) for p in owners])
+    _lend(sources, topology)
     problems: list[Problem] = []
     mappings = {}
     for name, source in sources.items():
-        mapping = _build(source, topology.molecule_types[name], problems=problems)
+        moltype = source.moltype(topology)
+        mapping = _build(source, moltype, problems=problems)
         if mapping is not None:
             mappings[name] = mapping
     refuse(problems)
@@ -82,13 +94,23 @@ def read_mappings(
 def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     others: list[str] = []
+    strange: list[VotcaMolecule] = []
+    cg_names: dict[str, set[str]] = {}
     for raw in _read_all(paths):
         names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
-        name = next((n for n in names if n in topology.molecule_types), None)
-        if name is None:
+        parts = next((found for n in names if (found := _parts(raw, n, topology))), ())
+        if not parts and isinstance(raw, VotcaMolecule):
+            strange.append(raw)
+            continue
+        if not parts:
             others.append(f"{'/'.join(names) or 'without a name'} ({raw.path})")
             continue
-        source = sources.setdefault(name, Source())
+        name = name_of_parts(parts)
+        of_beads = raw.name if isinstance(raw, VotcaMolecule) else ""
+        if of_beads and of_beads not in cg_names.setdefault(name, {of_beads}):
+            cg_names[name].add(of_beads)
+            name = f"{name} ({of_beads})"  # another molecule type of beads with the same atoms
+        source = sources.setdefault(name, Source(parts=parts))
         earlier = source.map if isinstance(raw, DbmMap) else source.votca
         if earlier is not None:
             raise InputError(f"{name} has a mapping already, in {earlier.path}", path=raw.path)
@@ -96,12 +118,75 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
             source.map = raw
         else:
             source.votca = raw
+    strange = _find_by_atoms(sources, strange, topology)
+    for raw in strange:
+        others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
     known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
     if others:
         log.info("mappings of other molecules left out: %s", ", ".join(others))
     return sources
+
+
+def _find_by_atoms(
+    sources: dict[str, Source], strange: Sequence[VotcaMolecule], topology: Topology
+) -> list[VotcaMolecule]:
+    """Give mappings of other molecule types to those that have all their atoms; returns the rest."""
+    used = list[VotcaMolecule]()
+    for name in _without_mapping(sources, topology):
+        moltype = topology.molecule_types[name]
+        fits = [raw for raw in strange if not raw.problems and not votca_weights(raw, moltype)[1]]
+        if len(fits) == 1:
+            sources[name] = Source(votca=fits[0], parts=((name, 1),))
+            used += fits
+            _say_found(name, sources[name])
+    return [raw for raw in strange if raw not in used]
+
+
+def _lend(sources: dict[str, Source], topology: Topology) -> None:
+    """Give molecule types the mapping of one with the same atoms: each chain of a melt may be a type."""
+    types = topology.molecule_types
+    atoms = {name: _atom_names(types[name]) for name in sources if name in types}
+    for name in _without_mapping(sources, topology):
+        alike = [other for other in atoms if atoms[other] == _atom_names(types[name])]
+        if len(alike) == 1:
+            sources[name] = replace(sources[alike[0]], parts=((name, 1),))
+            _say_found(name, sources[name])
+
+
+def _without_mapping(sources: dict[str, Source], topology: Topology) -> list[str]:
+    """Molecule types of the system that have no mapping yet."""
+    return [
+        name for name in dict.fromkeys(n for n, count in topology.molecules if count) if name not in sources
+    ]
+
+
+def _say_found(name: str, source: Source) -> None:
+    log.log(NOTICE, "%s: its atoms are those of the mapping in %s", name, source.paths[0])
+
+
+def _atom_names(moltype: MoleculeType) -> list[tuple[object, object]]:
+    return list(zip(moltype.attribute("resname"), moltype.names, strict=True))
+
+
+def _parts(raw: VotcaMolecule | DbmMap, name: str, topology: Topology) -> Parts:
+    """The molecules that a mapping of this name is of; none if they are not in the topology."""
+    types = topology.molecule_types
+    if name not in types:
+        try:
+            parts = parse_parts(name)
+        except InputError:
+            return ()
+        return parts if all(part in types for part, _ in parts) else ()
+    if isinstance(raw, VotcaMolecule):
+        residues = residues_of(raw)
+        single = {str(m.graph.nodes[0]["resname"]): n for n, m in types.items() if residues_in(m) == 1}
+        single |= {str(types[name].graph.nodes[0]["resname"]): name} if residues_in(types[name]) == 1 else {}
+        if len(residues) > residues_in(types[name]) == 1 and set(residues) <= set(single):
+            # residues of a molecule that has one only: of several molecules
+            return tuple((single[n], len(list(same))) for n, same in groupby(residues))
+    return ((name, 1),)
 
 
 def _read_all(paths: Iterable[str | Path]) -> list[VotcaMolecule | DbmMap]:
@@ -167,7 +252,8 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
             return None
     align, multiplicity = _orientation(source, weights, owner, moltype)
     cg_name = source.votca.name if source.votca and source.votca.name != moltype.name else ""
-    return Mapping(moltype.name, names, types, weights, owner, align, multiplicity, classes, cg_name)
+    parts = source.parts if sum(count for _, count in source.parts) > 1 else ()
+    return Mapping(moltype.name, names, types, weights, owner, align, multiplicity, classes, cg_name, parts)
 
 
 def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -196,7 +196,8 @@ def _say_left_out(entries: dict[str, Entry]) -> None:
             _say(entry, LEFT_OUT[entry.key])
     pbc = entries.get("pbc")
     if pbc is not None and pbc.text.lower() != "xyz":
-        _say(pbc, "the box is taken as periodic in all directions")
+        which = "a box, where there is one," if pbc.text.lower() == "no" else "the box"
+        _say(pbc, f"{which} is taken as periodic in all directions")
 
 
 def _say(entry: Entry, what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,13 +12,16 @@ from typing import TextIO
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
-from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame
-from dbm_gmx.chemistry.names import Named, check_names
+from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
+from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
+from dbm_gmx.chemistry.names import Named, check_names, system_order
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import check_text
 from dbm_gmx.files.tpr import read_tpr
+from dbm_gmx.logs import NOTICE
+
+log = logging.getLogger(__name__)
 
 #: Column, from 0, of the first decimal point of a .gro.
 _POINT = 24
@@ -32,6 +36,7 @@ def read_cg_system(
     *,
     defines: Sequence[str] = (),
     include: Sequence[str | Path] = (),
+    reorder: bool = False,
 ) -> tuple[Topology, Frame]:
     """Read what the beads are and where they are.
 
@@ -44,6 +49,8 @@ def read_cg_system(
         and used instead of the topology in a ``.tpr``.
     defines, include
         For the preprocessor of ``top``.
+    reorder
+        Whether beads that are in another order than in ``top`` are put in its order.
 
     Raises
     ------
@@ -64,7 +71,8 @@ def read_cg_system(
         topology = topology if topology.molecules else _of_one_kind(topology, len(frame.positions))
         if topology.n_atoms != len(frame.positions):
             raise InputError(f"{len(frame.positions)} beads, but {topology.n_atoms} in {top}", path=path)
-        check_names(topology, names_of(path, "beads"))
+        order = compare_names(topology, path, "beads", reorder=reorder)
+        frame = frame if order is None else replace(frame, positions=frame.positions[order])
     return topology, frame
 
 
@@ -118,16 +126,36 @@ def _pdb_atoms(stream: TextIO) -> list[str]:
     return atoms
 
 
-def compare_names(topology: Topology, path: str | Path, what: str = "atoms") -> None:
-    """Compare the names in a ``.gro`` or ``.pdb`` with those of a topology; do nothing for other files.
+def compare_names(
+    topology: Topology, path: str | Path, what: str = "atoms", *, reorder: bool = False
+) -> IntArray | None:
+    """Compare the names in a ``.gro``, ``.pdb`` or ``.tpr`` with those of a topology; nothing of other files.
+
+    Returns
+    -------
+    (n,) rows of the file in the order of the topology, if ``reorder`` and its molecules are in another one.
 
     Raises
     ------
     InputError
         See :func:`~dbm_gmx.chemistry.names.check_names`.
     """
-    if Path(path).suffix in _NAMES:
-        check_names(topology, names_of(path, what))
+    if Path(path).suffix not in (*_NAMES, ".tpr"):
+        return None
+    named = names_of(path, what)
+    order = system_order(topology, named) if reorder else None
+    if order is not None:
+        log.log(NOTICE, "%s: %s are put in the order of the topology", path, what)
+        named = replace(named, names=[named.names[i] for i in order])
+    check_names(topology, named)
+    return order
+
+
+def in_order(frames: Iterator[Frame], order: IntArray | None) -> Iterator[Frame]:
+    """Frames with the atoms of these rows (n,), in their order; as they are if ``None``."""
+    if order is None:
+        return frames
+    return (replace(frame, positions=frame.positions[order]) for frame in frames)
 
 
 def read_structure(path: str | Path) -> Frame:
@@ -136,9 +164,9 @@ def read_structure(path: str | Path) -> Frame:
     Raises
     ------
     InputError
-        Another kind of file, a damaged one, or one without a box.
+        Another kind of file, or a damaged one.
     """
-    frame = next(structure_frames(path))
+    frame = with_room(next(structure_frames(path)))
     check_frame(frame, path)
     return frame
 

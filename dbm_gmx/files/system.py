@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.names import check_names
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
-from dbm_gmx.files.structure import compare_names, names_of, read_cg_system, read_structure
+from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.options import AtomInputs, Inputs, MoleculeFiles
+from dbm_gmx.logs import NOTICE
+from dbm_gmx.options import AtomInputs, Inputs, Matching, MoleculeFiles
 
-EARLY = 100
-"""Frames at the beginning of a trajectory that say something of all of it."""
+log = logging.getLogger(__name__)
 
 
 def read_system(
@@ -51,8 +55,15 @@ def read_system(
         If files cannot be read or do not go together.
     """
     files = molecules or MoleculeFiles()
-    cg, frame = read_cg_system(structure, cg_topology, defines=files.defines, include=files.include)
-    return match_molecules(cg, files), frame
+    cg, frame = read_cg_system(
+        structure,
+        cg_topology,
+        defines=files.defines,
+        include=files.include,
+        reorder=files.matching.reorder,
+    )
+    system = match_molecules(cg, files)
+    return system, with_beads_of(system, frame)
 
 
 def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
@@ -64,9 +75,22 @@ def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
         If files cannot be read or do not go together.
     """
     if files.none_given:
-        atomistic, found = load_library(cg)
-        return replace(make_system(atomistic, found, cg), conformers=library_conformers(atomistic))
-    return make_system(*read_molecules(files), cg)
+        atomistic, found = load_library(_wanted(cg, files.matching))
+        system = make_system(atomistic, found, cg, files.matching)
+        return replace(system, conformers=library_conformers(atomistic))
+    return make_system(*read_molecules(files), cg, files.matching)
+
+
+def _wanted(cg: Topology, matching: Matching) -> Topology:
+    """The molecules of beads that are looked up in the library, by the names of their atoms."""
+    aliases = {name: parse_parts(text) for name, text in matching.aliases}
+    kept = [
+        (name, count)
+        for name, count in cg.molecules
+        if name not in matching.leave_out and (not matching.only or name in matching.only)
+    ]
+    parts = [(part, each * count) for name, count in kept for part, each in aliases.get(name, ((name, 1),))]
+    return replace(cg, molecules=tuple(parts))
 
 
 def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
@@ -96,17 +120,20 @@ class BeadFrames:
     ----------
     inputs
         The trajectory and the times that are taken of it.
-    cg
-        What the beads are.
+    beads
+        What the beads are; the frame of the structure is the only one where there is no trajectory.
+    rows
+        (m,) rows of the beads of the system in each frame of the trajectory; all if ``None``.
     first
-        The frame of the structure: the only one where there is no trajectory.
+        Beads of the system in the structure.
     block
         Numbers of the first frame and of the one after the last, where only some of those that are taken are
         gone through.
     """
 
     inputs: Inputs
-    cg: Topology
+    beads: Beads
+    rows: IntArray | None
     first: Frame
     block: tuple[int, int] | None = None
 
@@ -115,10 +142,29 @@ class BeadFrames:
         path, times = self.inputs.trajectory, self.inputs
         if path is None:
             return iter([self.first])
-        n_beads = self.cg.n_atoms
-        frames = read_frames(path, n_atoms=n_beads, begin=times.begin, end=times.end, dt=times.dt)
-        compare_names(self.cg, path, "beads")
+        frames = self._read(path, begin=times.begin, end=times.end, dt=times.dt)
         return frames if self.block is None else islice(frames, *self.block)
+
+    def _read(self, path: Path, **times: float | None) -> Iterator[Frame]:
+        """Frames of the trajectory, the beads of the system only."""
+        cg = self.beads.topology
+        frames = self._as_periodic(read_frames(path, n_atoms=cg.n_atoms, **times), path)
+        order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
+        rows = self.rows if order is None else order if self.rows is None else order[self.rows]
+        return in_order(frames, rows)
+
+    def _as_periodic(self, frames: Iterator[Frame], path: Path) -> Iterator[Frame]:
+        """The frames; refused if they have no box, and the structure has one."""
+        for frame in frames:
+            if frame.free and not self.first.free:
+                raise InputError(
+                    f"frame {frame.index} (t = {frame.time:g} ps): there is no box (all zero), but there is "
+                    f"one in {self.inputs.structure}",
+                    path=path,
+                )
+            if frame.free:
+                _say_free(path)
+            yield frame
 
     @property
     def offset(self) -> int:
@@ -142,7 +188,7 @@ class BeadFrames:
         total = min(EARLY, count_taken(path) or count)
         wanted = set(np.linspace(0, total - 1, count).round().astype(int).tolist())
         found: list[Frame] = []
-        frames = islice(read_frames(path, n_atoms=self.cg.n_atoms), max(wanted) + 1)
+        frames = islice(self._read(path), max(wanted) + 1)
         try:
             found.extend(frame for number, frame in enumerate(frames) if number in wanted)
         except InputError:
@@ -208,13 +254,27 @@ def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int,
 
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
-    cg, first = read_cg_system(
-        inputs.structure, inputs.cg_topology, defines=inputs.defines, include=inputs.include
-    )
-    system = match_molecules(cg, inputs.molecules)
+    beads = read_beads(inputs)
+    system = match_molecules(beads.topology, inputs.molecules)
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
-    return system, BeadFrames(inputs, cg, first)
+    if beads.frame.free and inputs.trajectory is None:
+        _say_free(inputs.structure)
+    rows, order = system.beads, beads.rows
+    if order is not None:
+        rows = order if rows is None else order[rows]
+    return system, BeadFrames(inputs, beads, rows, with_beads_of(system, beads.frame))
+
+
+def with_beads_of(system: System, frame: Frame) -> Frame:
+    """A frame of the whole coarse-grained system, with the beads of what is rebuilt only."""
+    return frame if system.beads is None else replace(frame, positions=frame.positions[system.beads])
+
+
+@lru_cache(maxsize=8)
+def _say_free(path: Path) -> None:
+    """Say, once for a file that is read several times, that it has no box."""
+    log.log(NOTICE, "%s: there is no box; nothing is periodic", path)
 
 
 NO_TRAJECTORY = "times (-b, -e, -dt) select frames of a trajectory: give one (-f)"
@@ -232,11 +292,13 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     InputError
         No topology or no frames, or files of different systems.
     """
-    topology, first = _read_system(inputs)
+    topology, first, order = _read_system(inputs)
     if inputs.trajectory is not None:
         times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
         frames = read_frames(inputs.trajectory, n_atoms=topology.n_atoms, **times)
-        compare_names(topology, inputs.trajectory)
+        own = compare_names(topology, inputs.trajectory, reorder=inputs.reorder)
+        named = inputs.trajectory.suffix in (".gro", ".pdb")
+        frames = in_order(frames, own if named else order)
         total = count_taken(inputs.trajectory, **times, whatever_it_takes=inputs.part is not None)
         if inputs.part is None:
             return topology, frames, total
@@ -249,9 +311,9 @@ def read_atoms(inputs: AtomInputs) -> tuple[Topology, Iterator[Frame], int | Non
     return topology, iter([first]), 1
 
 
-def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
-    """Topology and, where there is a structure, its frame."""
-    path, topology, first = inputs.structure, None, None
+def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray | None]:
+    """Topology and, where there is a structure, its frame, and rows of its file in another order."""
+    path, topology, first, order = inputs.structure, None, None, None
     if path is not None and path.suffix == ".tpr":
         topology, first = read_tpr(path)
     elif path is not None:
@@ -267,8 +329,10 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None]:
             f"{len(first.positions)} atoms, but {topology.n_atoms} in {inputs.topology}", path=path
         )
     if path is not None and inputs.topology is not None:
-        check_names(topology, names_of(path))
-    return topology, first
+        order = compare_names(topology, path, reorder=inputs.reorder)
+    if first is not None and order is not None:
+        first = replace(first, positions=first.positions[order])
+    return topology, first, order
 
 
 def mappings_of(topology: Topology, paths: tuple[Path, ...]) -> dict[str, BeadMapping]:

@@ -42,9 +42,13 @@ def flat_topology(
     defines, include
         For the preprocessor.
     """
-    if topology.path is not None:
-        return _parts(active_lines(topology.path, defines, include=include))
-    return _library(topology)
+    if topology.path is None:
+        return _library(topology)
+    parts = _parts(active_lines(topology.path, defines, include=include))
+    if not topology.relisted:
+        return parts
+    listed = tuple(f"{name} {count}" for name, count in topology.molecules)
+    return [*(part for part in parts if part.directive != "molecules"), Part("molecules", listed)]
 
 
 def _parts(lines: Iterable[Line]) -> list[Part]:

@@ -20,7 +20,7 @@ from MDAnalysis.guesser.tables import Z2SYMB
 from MDAnalysis.topology.tpr import setting, utils
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.frame import Frame, check_frame
+from dbm_gmx.chemistry.frame import Frame, check_frame, with_room
 from dbm_gmx.chemistry.topology import HEAVIEST, MOST_CHARGED, MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import check_file
@@ -67,7 +67,7 @@ def read_tpr(path: str | Path) -> tuple[Topology, Frame]:
     except Exception as error:  # unpacking a damaged file can end in anything
         what = str(error) or "it ends too early"
         raise InputError(f"file is truncated or not a run input file: {what}", path=path) from error
-    frame = Frame(positions, system.box)
+    frame = with_room(Frame(positions, system.box))
     check_frame(frame, path)
     return Topology(
         {moltype.name: moltype for moltype in system.moltypes}, system.molecules, path=path

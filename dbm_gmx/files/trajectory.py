@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from math import inf
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
-from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions
+from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions, with_room
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
@@ -45,7 +46,7 @@ def read_frames(
     path
         ``.xtc``, ``.trr``, ``.gro`` or ``.pdb``; read once from front to back.
     n_atoms
-        The number of atoms (beads) that is expected.
+        The number of atoms (beads) that is expected.  Where the first frame has no box, none needs one.
     begin, end
         First and last time, ps, both included.
     dt
@@ -70,7 +71,21 @@ def read_frames(
     return _select(chain([first], frames), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
 
 
-def _all_frames(path: Path, n_atoms: int) -> Iterator[Frame]:
+def count_atoms(path: str | Path) -> int:
+    """How many atoms (beads) the first frame has.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_frames`.
+    """
+    first = next(_all_frames(Path(path), None), None)
+    if first is None:
+        raise InputError("holds no frame with positions", path=path)
+    return len(first.positions)
+
+
+def _all_frames(path: Path, n_atoms: int | None) -> Iterator[Frame]:
     """Yield every frame of a file of a known kind; other numbers of atoms may be refused at once."""
     check_suffix(path)
     check_file(path)
@@ -103,7 +118,9 @@ def _select(
     dt: float | None,
 ) -> Iterator[Frame]:
     """Yield checked frames between two times, every ``dt``."""
-    none, seen, current = True, list[float](), list[Frame]()
+    first = next(frames)
+    none, seen, current, free = True, list[float](), list[Frame](), not first.box.any()
+    frames = chain([first], frames)  # a later frame without a box is damaged if the first one has a box
 
     def times() -> Iterator[float]:
         for frame in frames:
@@ -113,6 +130,7 @@ def _select(
 
     for _ in taken(times(), begin=begin, end=end, dt=dt):
         none, frame = False, current[0]
+        frame = with_room(frame) if free else frame
         _check_count(frame, n_atoms, path)
         check_frame(frame, path)
         yield frame
@@ -190,6 +208,8 @@ class Writer:
         """
         if len(frame.positions) != self._n_atoms:
             raise ValueError(f"{len(frame.positions)} positions for {self._n_atoms} atoms")
+        if frame.free:
+            frame = replace(frame, box=np.zeros((3, 3)))
         try:
             data = self._encode(frame, self.frames + 1)
         except OSError as error:
@@ -327,7 +347,8 @@ class _PdbText(_Text):
         lengths = "".join(f"{10 * x:9.3f}" for x in size[:3])
         angles = "".join(f"{x:7.2f}" for x in size[3:])
         head = f"TITLE     {self._title} t= {frame.time:9.5f} step= {frame.step}\n"
-        head += f"CRYST1{lengths}{angles} P 1           1\nMODEL {number:8d}\n"
+        head += f"CRYST1{lengths}{angles} P 1           1\n" if frame.box.any() else ""
+        head += f"MODEL {number:8d}\n"
         nanometres = frame.positions.astype(np.float64)
         return head + self._atoms % tuple((10 * nanometres).ravel().tolist()) + "TER\nENDMDL\n"
 

@@ -201,6 +201,22 @@ def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_mat
     return weights.tocsr(), problems
 
 
+def residues_of(raw: VotcaMolecule) -> list[str]:
+    """Names of the residues that the atoms of a mapping are in, in the order of their numbers."""
+    found: dict[int, str] = {}
+    for bead in raw.beads:
+        for atom in bead.atoms:
+            number, _, rest = atom.partition(":")
+            if number.isdecimal() and len(number) < 8:
+                found.setdefault(int(number), rest.partition(":")[0])
+    return [found[number] for number in sorted(found)]
+
+
+def residues_in(moltype: MoleculeType) -> int:
+    """How many residues a molecule has."""
+    return len({tuple(key.split(":")[:2]) for key in _keys(moltype)[0]})
+
+
 def _suggest(atom: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(atom, known, n=1)
     return f"{atom} (nearest: {near[0]})" if near else atom

@@ -31,7 +31,7 @@ from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
-from dbm_gmx.files.structure import compare_names
+from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import block_of, mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
 from dbm_gmx.files.trajectory import make_writer, read_frames
@@ -159,7 +159,8 @@ def relax(
         cg = bead_topology(atoms.matches)
         times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
         references = read_frames(beads, n_atoms=cg.n_atoms, **times)
-        compare_names(cg, beads, "beads")
+        order = compare_names(cg, beads, "beads", reorder=inputs.reorder)
+        references = in_order(references, order)
         if inputs.part is not None and inputs.trajectory is not None:
             total = count_taken(inputs.trajectory, **times, whatever_it_takes=True)
             references = islice(references, *block_of(inputs.part, total or 0))

@@ -136,7 +136,7 @@ def _write_start(protocol: Protocol, task: Task, path: Path, box: FloatArray) ->
     if protocol.sites.size:
         positions[protocol.sites] = task.beads
     with open_writer(path, protocol.sited) as writer:
-        writer.write(replace(task.frame, positions=positions, box=box))
+        writer.write(replace(task.frame, positions=positions, box=box, free=False))
 
 
 def _write_run(folder: Path, name: str, *, text: str, top: str) -> None:

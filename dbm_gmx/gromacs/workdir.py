@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.chemistry.frame import Frame
@@ -59,11 +60,12 @@ def write_workdir(
     make_workdir(folder)
     texts = _parameters(settings, defines)
     with open_writer(folder / "conf.gro", topology) as writer:
-        writer.write(frame)
-    if topology.path is not None:
+        writer.write(replace(frame, free=False))  # GROMACS runs in the box that is large enough
+    if topology.path is not None and not topology.relisted:
         copy_topology(topology.path, folder, include=include)
-    else:  # from the library of molecules
-        _write(folder / "topol.top", topology_text(flat_topology(topology)))
+    else:  # from the library of molecules, or of other molecules than in the file
+        text = topology_text(flat_topology(topology, defines=defines, include=include))
+        _write(folder / "topol.top", text)
     for name, text in texts.items():
         _write(folder / f"{name}.mdp", text)
     _write(folder / "index.ndx", "".join(_index(topology)))

@@ -45,6 +45,7 @@ from dbm_gmx.sampling.annealing import (
     make_window_arrays,
     window_energy,
 )
+from dbm_gmx.sampling.kept import keep, key_of, read_kept
 from dbm_gmx.sampling.random_numbers import Stream, Use, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
 from dbm_gmx.sampling.surroundings import Surroundings, add_surroundings, of_pairs
@@ -64,6 +65,9 @@ THIN = 25
 
 HEAT = 3.0
 """kT above the lowest minimum at which a start is a tenth as likely to be walked from."""
+
+KEPT = 16
+"""Atoms of a piece from which on its conformers are kept on disk; those of smaller ones are soon drawn."""
 
 ROUGH = 0.04
 """Noise on the starting structures, nm."""
@@ -190,7 +194,8 @@ def _specials(molecule: MoleculeHamiltonian) -> dict[tuple[int, ...], FloatArray
 class ConformerPools:
     """Conformers of pieces, drawn when they are first asked for; several threads may ask.
 
-    What is drawn follows from the piece and the seed alone, not from who asks first.
+    What is drawn follows from the piece and the seed alone, not from who asks first.  Conformers of large
+    pieces are kept on disk for other runs (:mod:`~dbm_gmx.sampling.kept`).
 
     Parameters
     ----------
@@ -216,9 +221,20 @@ class ConformerPools:
         key = (piece.key, chirality)
         with self._drawing:
             if key not in self._pools:
-                drawn = draw_conformers(piece, chirality, self.kt, self.count, self.stream)
-                self._pools[key] = drawn
+                self._pools[key] = self._drawn(piece, chirality)
             return self._pools[key]
+
+    def _drawn(self, piece: Piece, chirality: tuple[int, ...]) -> FloatArray:
+        """Conformers of a piece, of a large one those that another run has drawn, if it has."""
+        if len(piece.names) < KEPT:
+            return draw_conformers(piece, chirality, self.kt, self.count, self.stream)
+        shape = self.count, len(piece.names), 3
+        name = key_of((piece.key, chirality, self.kt, self.count, self.stream.path))
+        found = read_kept(name, shape)
+        if found is None:
+            found = draw_conformers(piece, chirality, self.kt, self.count, self.stream)
+            keep(name, found)
+        return found
 
 
 def _pools_of(

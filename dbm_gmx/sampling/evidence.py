@@ -20,7 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
-from dbm_gmx.chemistry.fragments import homes
+from dbm_gmx.chemistry.fragments import fragment_graph, homes
 from dbm_gmx.chemistry.stereo import invert
 from dbm_gmx.sampling.annealing import Copies, Task, anneal
 from dbm_gmx.sampling.growth import (
@@ -28,7 +28,6 @@ from dbm_gmx.sampling.growth import (
     Grower,
     Molecules,
     around,
-    fragment_tree,
     penalty_of,
     place_fragments,
     take,
@@ -76,12 +75,12 @@ def make_clusters(grower: Grower, unknown: Sequence[int]) -> Clusters:
     order = sorted(unknown, key=lambda k: (grower.middles[k], k))
     step = TOGETHER - 1
     groups = tuple(tuple(order[k : k + TOGETHER]) for k in range(0, max(1, len(order) - 1), step))
-    tree, molecule = fragment_tree(grower.fragments), grower.molecule
+    joined, molecule = fragment_graph(grower.fragments), grower.molecule
     by_bead, by_atom = molecule.weights.tocsr(), molecule.weights.tocsc()
     home = homes(molecule.moltype, grower.fragments)
     stretches = []
     for group in groups:
-        near = np.unique(np.concatenate([around(tree, grower.middles[element]) for element in group]))
+        near = np.unique(np.concatenate([around(joined, grower.middles[element]) for element in group]))
         atoms = np.concatenate([grower.fragments[k].own for k in near])
         beads = np.unique(by_atom[:, atoms].indices)
         stretches.append(np.union1d(near, home[by_bead[beads].indices]))

@@ -23,7 +23,7 @@ from scipy.sparse.linalg import SuperLU, splu
 from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
-from dbm_gmx.chemistry.fragments import Fragment, homes, make_fragments
+from dbm_gmx.chemistry.fragments import Fragment, fragment_graph, homes, make_fragments
 from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.chemistry.virtual_sites import real_graph
@@ -249,7 +249,7 @@ def make_grower(
     moltype = molecule.moltype
     pieces = tuple(make_piece(hamiltonian, molecule, piece_atoms(moltype, part)) for part in fragments)
     cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
-    tree = fragment_tree(fragments)
+    joined = fragment_graph(fragments)
     whole = make_groups(cutter, [np.arange(len(fragments))])
     home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
@@ -262,7 +262,9 @@ def make_grower(
         make_layout(molecule, fragments),
         cutter,
         whole[0],
-        make_groups(cutter, [around(tree, k) for k in middles_of(tree)]) if len(tree) > SHORT else whole,
+        make_groups(cutter, [around(joined, k) for k in middles_of(joined)])
+        if len(joined) > SHORT
+        else whole,
         tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)
@@ -275,23 +277,15 @@ def make_grower(
     )
 
 
-def fragment_tree(fragments: tuple[Fragment, ...]) -> nx.Graph:
-    """Fragments by number, joined as they are in the molecule."""
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(fragments)))
-    tree.add_edges_from((k, f.parent) for k, f in enumerate(fragments) if f.parent >= 0)
-    return tree
-
-
 def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     """Order the neighbours of a stereocentre by the bonds they have; a hidden hydrogen is dropped."""
     arms = sorted((int(i) for i in centre[1:] if i >= 0), key=lambda i: -graph.degree(i))
     return np.array([centre[0], *arms], np.int64)
 
 
-def around(tree: nx.Graph, fragment: int) -> IntArray:
+def around(joined: nx.Graph, fragment: int) -> IntArray:
     """Fragments of the window about one."""
-    return np.array(sorted(nx.single_source_shortest_path_length(tree, fragment, cutoff=RADIUS)), np.int64)
+    return np.array(sorted(nx.single_source_shortest_path_length(joined, fragment, cutoff=RADIUS)), np.int64)
 
 
 def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
@@ -304,12 +298,12 @@ def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
     return np.array([*row.tolist(), *sorted(lighter)], np.int64)
 
 
-def middles_of(tree: nx.Graph) -> list[int]:
+def middles_of(joined: nx.Graph) -> list[int]:
     """Few fragments that have every bond between fragments well inside their windows.
 
     Each is the one that most bonds to it are still missing of, the first of several.
     """
-    missing = {k: set(tree[k]) for k in tree}
+    missing = {k: set(joined[k]) for k in joined}
     heap = [(-len(others), k) for k, others in missing.items() if others]
     heapq.heapify(heap)
     chosen: list[int] = []
@@ -323,7 +317,7 @@ def middles_of(tree: nx.Graph) -> list[int]:
         for other in missing.pop(best):
             missing[other].discard(best)
         missing[best] = set()
-    return chosen or list(tree)
+    return chosen or list(joined)
 
 
 def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> Layout:
@@ -333,9 +327,8 @@ def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) 
     count, one = len(fragments), sp.identity(len(fragments), format="csr")
     belongs = sp.csr_matrix((np.ones(n_atoms), (np.arange(n_atoms), home)), shape=(n_atoms, count))
     shares = molecule.weights @ belongs
-    parents = np.array([fragment.parent for fragment in fragments])
-    hanging = np.flatnonzero(parents >= 0)
-    ties = one[hanging] - one[parents[hanging]]
+    pairs = np.array(fragment_graph(fragments).edges, np.int64).reshape(-1, 2)
+    ties = one[pairs[:, 0]] - one[pairs[:, 1]]
     owner = sp.csr_matrix(
         (np.ones(n_atoms), (home, molecule.mapping.owner)), shape=(count, n_beads), dtype=np.float64
     )

@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from dbm_gmx.files.text import check_file
 from dbm_gmx.sampling import memory as limits
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, Site, make_sites
 from dbm_gmx.sampling.origin import MoleculeOrigin, Origin, differences, origin_of
+from dbm_gmx.sampling.preparation import Effort
 from dbm_gmx.sampling.sampler import Sampler
 
 NAME, FORMAT = "dbm_gmx memory", 1
@@ -118,6 +119,33 @@ def unknown_molecules(memory: Memory, system: System) -> list[str]:
     """Molecule types of a system of which a memory does not know all beads."""
     sites = {m.moltype.name: make_sites(m.moltype, m.mapping) for m in system.matches}
     return [name for name, of in sites.items() if any(site.kind not in memory for site in of)]
+
+
+def effort_found(kept: KeptMemory, sampler: Sampler) -> Effort | None:
+    """How much annealing was found to be enough, if the memory is of the case of a sampler."""
+    known, now = kept.findings, origin_of(sampler.hamiltonian, frames=0, source="")
+    if known is None or differences(kept.origin, now):
+        return None
+    return Effort(known.annealing, known.full_windows, kept.path.name)
+
+
+def memory_that_ships(sampler: Sampler) -> KeptMemory | None:
+    """The memory that ships for the molecules, the force field and the temperature of a sampler, if any.
+
+    Widths of the bead restraints are not compared: they may still have to be fitted.
+    """
+    now = origin_of(sampler.hamiltonian, frames=0, source="")
+    for path in shipped_memories().values():
+        kept = read_memory(path)
+        then = kept.origin.molecules
+        here = {
+            name: one._replace(widths=then[name].widths) if name in then else one
+            for name, one in now.molecules.items()
+        }
+        alike = not differences(kept.origin, replace(now, molecules=here))
+        if kept.findings is not None and alike and not unknown_molecules(kept.memory, sampler.system):
+            return kept
+    return None
 
 
 def what_differs(kept: KeptMemory, sampler: Sampler) -> list[str]:

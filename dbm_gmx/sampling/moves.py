@@ -30,7 +30,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.chemistry.fragments import Fragment, branch, branch_sizes
+from dbm_gmx.chemistry.fragments import Fragment, branch, branch_sizes, fragment_graph
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.virtual_sites import (
     VirtualSites,
@@ -181,7 +181,7 @@ def _branches(graph: nx.Graph, fragments: tuple[Fragment, ...]) -> Iterator[Bloc
     sizes = branch_sizes(fragments)
     part_of = {i: part for part in map(_rows, nx.connected_components(graph)) for i in part.tolist()}
     for number, fragment in enumerate(fragments):
-        if fragment.parent < 0:
+        if fragment.parent < 0 or fragment.in_ring:
             continue
         outer, inner = fragment.joint
         part = part_of[inner]
@@ -200,7 +200,7 @@ def _crankshafts(graph: nx.Graph, fragments: tuple[Fragment, ...]) -> Iterator[B
         if len(fragment.centre) == 1:
             for ends in combinations(fragment.shell.tolist(), 2):
                 yield from _crankshaft(graph, fragment.own, ends)
-        joined = [fragments[child] for child in fragment.children]
+        joined = [fragments[k] for k in (*fragment.children, *fragment.closings) if k > number]
         for other in joined if len(fragments[number].centre) == 1 else []:
             if len(other.centre) > 1:
                 continue
@@ -246,12 +246,10 @@ def _wholes(graph: nx.Graph, fragments: tuple[Fragment, ...], *, turning: bool) 
 
 def _windows(fragments: tuple[Fragment, ...]) -> Iterator[Block]:
     """Each fragment with those nearest to it along the bonds."""
-    tree = nx.Graph()
-    tree.add_nodes_from(range(len(fragments)))
-    tree.add_edges_from((number, f.parent) for number, f in enumerate(fragments) if f.parent >= 0)
+    joined = fragment_graph(fragments)
     found: dict[tuple[int, ...], int] = {}
     for number in range(len(fragments)):
-        chosen = _nearest(tree, fragments, number)
+        chosen = _nearest(joined, fragments, number)
         if len(chosen) > 1:
             found.setdefault(tuple(sorted(chosen)), number)
     for window, number in found.items():
@@ -259,10 +257,10 @@ def _windows(fragments: tuple[Fragment, ...]) -> Iterator[Block]:
         yield Block(int(fragments[number].centre[0]), (Move(ANNEALING, atoms),), every=SELDOM)
 
 
-def _nearest(tree: nx.Graph, fragments: tuple[Fragment, ...], number: int) -> list[int]:
+def _nearest(joined: nx.Graph, fragments: tuple[Fragment, ...], number: int) -> list[int]:
     """A fragment and those nearest to it, as many as make a window."""
     chosen, size = [number], len(fragments[number].own)
-    for _, other in nx.bfs_edges(tree, number):
+    for _, other in nx.bfs_edges(joined, number):
         size += len(fragments[other].own)
         if len(chosen) == WINDOW or size > WIDEST:
             break

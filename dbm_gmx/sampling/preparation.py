@@ -18,8 +18,9 @@ left out where they, or annealing before them, lower it by nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,23 @@ Types = tuple[str, str]
 """A molecule type and a bead type."""
 
 
+class Effort(NamedTuple):
+    """Steps of annealing and sweeps with windows that were found to be enough, and who says so."""
+
+    annealing: int
+    windows: int
+    source: str
+
+
+Known = Callable[[Sampler], Effort | None]
+"""Says what is known already of the case of a sampler whose widths are settled."""
+
+
+def nothing_known(sampler: Sampler) -> Effort | None:
+    """No case is known."""
+    return None
+
+
 @dataclass(frozen=True)
 class Strain:
     """How the atoms of the beads of one type sit.
@@ -114,6 +132,8 @@ class Preparation:
         Atoms of the droplet that it was tried on, and of the frame; nothing if that is the whole.
     scatter
         Error of a difference between two energies, kT per atom.
+    source
+        Where the steps are from that were not tried, because they were known.
     """
 
     strain: Mapping[Types, Strain]
@@ -124,6 +144,7 @@ class Preparation:
     swept: Mapping[int, float] = field(default_factory=dict)
     part: tuple[int, int] | None = None
     scatter: float = 0.0
+    source: str = ""
 
     def is_short(self, tolerance: float) -> bool:
         """Whether more than the tolerance is left, and more than chance makes of few atoms."""
@@ -151,11 +172,13 @@ class Preparation:
     def lines(self, tolerance: float) -> list[str]:
         """Say it in up to two lines."""
         said = []
-        if self.energies or self.swept:
+        sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
+        if self.source:
+            said.append(f"annealing      {self.annealing} steps{sweeps}, as found for {self.source}")
+        elif self.energies or self.swept:
             what = "the last doublings have lowered" if self.exhausted else "more lower"
             more = ": TOO FEW" if self.is_short(tolerance) else ""
             gain = f"{what} the energy by {self.left:.3f} kT per atom"
-            sweeps = f" and {self.windows} sweeps with windows" if self.windows else ""
             where = f" (tried on {self.part[0]} of {self.part[1]} atoms)" if self.part else ""
             said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{where}{more}")
         loose = [
@@ -198,7 +221,7 @@ def is_asked(conditions: Conditions, settings: Settings) -> bool:
     return conditions.spread is None or settings.annealing is None or windows
 
 
-def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
+def prepare(sampler: Sampler, beads: Frame, known: Known = nothing_known) -> tuple[Sampler, Preparation]:
     """Fit widths, annealing and windows to a frame, where the user has given none.
 
     Parameters
@@ -207,6 +230,8 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         With the least width of the bead restraints.
     beads
         Whole beads.
+    known
+        What need not be tried, once widths are settled.
 
     Returns
     -------
@@ -215,7 +240,7 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     if not is_asked(sampler.hamiltonian.conditions, sampler.settings):
         return sampler, Preparation({}, {}, sampler.annealing, {}, sampler.windows)
     part, some = cut_droplet(sampler, beads)
-    chosen, found = _prepare(part, some)
+    chosen, found = _prepare(part, some, known)
     if part is sampler:
         return chosen, found
     widths = {name: molecule.width for name, molecule in chosen.hamiltonian.molecules.items()}
@@ -224,7 +249,7 @@ def prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     return replace(wider, annealing=chosen.annealing, windows=chosen.windows), found
 
 
-def _prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
+def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Preparation]:
     settings, conditions = sampler.settings, sampler.hamiltonian.conditions
     stream = preparation_stream(sampler.settings.seed)
     start, _ = begin(sampler, beads, None, stream, Clock())
@@ -233,6 +258,12 @@ def _prepare(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
     first = trial = _try(chosen, beads, positions, stream)
     if conditions.spread is None:
         chosen, trial = _loosened(chosen, beads, positions, stream, first)
+    before = known(chosen)
+    if before is not None:
+        annealing = before.annealing if settings.annealing is None else sampler.annealing
+        windows = before.windows if settings.windows is None else sampler.windows
+        chosen = replace(chosen, annealing=annealing, windows=windows)
+        return chosen, Preparation(trial.strain, first.strain, annealing, {}, windows, source=before.source)
     energies, swept = dict[int, float](), dict[int, float]()
     if settings.annealing is None:
         energies = _climb(chosen, beads, positions, stream, trial.energy)
