@@ -12,12 +12,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 import systems
+from hypothesis import HealthCheck, settings
 
 from dbm_gmx.chemistry.system import whole_atoms
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import MoleculeFiles
+
+QUIET = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("short", max_examples=4, derandomize=True, **QUIET)
+settings.register_profile("long", max_examples=int(os.environ.get("DBM_GMX_FUZZ", "1000")), **QUIET)
+settings.load_profile("short")  # another one is asked for by --hypothesis-profile
 
 HERE = Path(__file__).resolve().parent
 

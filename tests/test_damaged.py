@@ -14,6 +14,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 from dbm_gmx.chemistry.frame import Frame, check_frame
 from dbm_gmx.cli import main
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.conformers import _open
 from dbm_gmx.files.dbm_map import read_map
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.mappings import read_mappings
@@ -296,6 +297,20 @@ def test_numbers_that_no_force_field_has(tmp_path, old, new, said):
         read_topology(topology(tmp_path, TOP.replace(old, new, 1)))
     assert caught.value.line is not None
     assert len(str(caught.value)) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("old", "said"), [("1.234", "position of atom 2 is 1 nan 1"), ("3.00000", "box is not finite")]
+)
+def test_a_conformer_with_numbers_that_are_none(tmp_path, old, said):
+    """It needs no box, but one that is there and all positions are numbers."""
+    atoms = [f"    1AAA     C{k}    {k}   1.000   {y}   1.000\n" for k, y in ((1, "1.000"), (2, "1.234"))]
+    path = tmp_path / "one.gro"
+    path.write_text("one\n    2\n" + "".join(atoms) + "   3.00000   3.00000   3.00000\n")
+    assert _open(path)[0].positions.shape == (2, 3)
+    path.write_text(path.read_text().replace(old, "nan".rjust(len(old)), 1))
+    with pytest.raises(InputError, match=said):
+        _open(path)
 
 
 def test_includes_within_includes(tmp_path):

@@ -13,7 +13,7 @@ from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
 from dbm_gmx.chemistry.feasible import impossible, problems_of
-from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.frame import Frame, box_problem
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     are_bonds,
@@ -161,8 +161,9 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
     for path in inputs.references:
         frame = next(structure_frames(path))
         # a PDB file that is no crystal has a cell of 0.1 nm
-        whole = len(frame.positions) == system.n_atoms
-        if whole and frame.box.diagonal().min() >= method.conditions.rcoulomb:
+        if len(frame.positions) != system.n_atoms or box_problem(frame.box):
+            continue
+        if frame.box.diagonal().min() >= method.conditions.rcoulomb:
             found = measure_electrostatics(system, frame, method.conditions)
             lines += [] if found is None else [f"electrostatics: {found.text()}, in {path.name}"]
     return lines

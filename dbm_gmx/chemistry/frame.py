@@ -96,11 +96,19 @@ def check_frame(frame: Frame, path: str | Path | None = None) -> None:
         The box is missing, flat, too large or small or not lower triangular, or a position is not a finite
         number or too far away; or the time is not finite.
     """
-    where = f"frame {frame.index} (t = {frame.time:g} ps)"
-    problem = _box_problem(frame.box)
+    problem = box_problem(frame.box)
     if problem:
+        where = f"frame {frame.index} (t = {frame.time:g} ps)"
         raise InputError(f"{where}: {problem}; a periodic box in GROMACS' form is needed", path=path)
     check_time(frame, path)
+    check_positions(frame, path)
+
+
+def check_positions(frame: Frame, path: str | Path | None = None) -> None:
+    """Refuse a frame, which may have no box, whose numbers are not finite or too far away."""
+    where = f"frame {frame.index} (t = {frame.time:g} ps)"
+    if not np.isfinite(frame.box).all():
+        raise InputError(f"{where}: the box is not finite", path=path)
     with np.errstate(invalid="ignore"):
         bad = np.flatnonzero(~(np.abs(frame.positions) <= LONGEST).all(axis=1))
     if bad.size:
@@ -118,7 +126,7 @@ def check_time(frame: Frame, path: str | Path | None = None) -> None:
         raise InputError(f"frame {frame.index}: its time is {frame.time} ps", path=path)
 
 
-def _box_problem(box: FloatArray) -> str:
+def box_problem(box: FloatArray) -> str:
     """Say what is wrong with a box, ``""`` if nothing is."""
     if not np.isfinite(box).all():
         return "the box is not finite"

@@ -10,7 +10,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, Positions, SignArray
 from dbm_gmx.chemistry.contacts import LIMITS
-from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.frame import Frame, check_positions
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.names import check_molecule_names
 from dbm_gmx.chemistry.periodic import make_whole
@@ -171,7 +171,9 @@ def _open(conformer: Conformer) -> tuple[Frame, Path | None]:
     """Return the frame, unchecked as a single molecule needs no box, and where it is from."""
     if isinstance(conformer, Frame):
         return conformer, None
-    return next(structure_frames(conformer)), Path(conformer)
+    frame = next(structure_frames(conformer))
+    check_positions(frame, conformer)
+    return frame, Path(conformer)
 
 
 def _chirality_of_system(system: System, frame: Frame) -> dict[str, SignArray]:
