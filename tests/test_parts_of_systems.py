@@ -129,6 +129,16 @@ def test_beads_of_several_molecules(files: Mixture, tmp_path: Path) -> None:
     assert np.abs(apart).max() < 0.11
 
 
+def test_beads_that_all_stand_for_molecules_need_no_mapping(files: Mixture) -> None:
+    (files.folder / "topol.top").open("a").write(f"SOL {4 * WATERS}\n")
+    options = {**files.inputs, "-t": 300, "--only": "W"}
+    del options["-m"], options["--owners"]
+    assert "without a mapping (-m)" in command("check", options).err
+    result = command("check", {**options, "--alias": "W=4 SOL"})
+    assert result.code == 0, result.err
+    assert f"molecule 4 SOL: {WATERS} times, 12 atoms" in result.out
+
+
 def test_reorder_puts_beads_of_a_structure_in_the_order_of_the_topology(files: Mixture) -> None:
     files.edit("cg.top", f"W {WATERS}\n", "")
     swap = np.arange(files.cg.n_atoms).reshape(-1, BEADS)[:, [2, 0, 1, 3]].ravel()

@@ -101,7 +101,8 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
     InputError
         If one of them is not given or cannot be read.
     """
-    if files.topology is None or not files.mappings:
+    # beads that all stand for molecules (--alias 'W=4 SOL') need no mapping
+    if files.topology is None or not (files.mappings or files.matching.aliases):
         missing, given = "topology (-p)", "mapping"
         if files.topology is not None:
             missing, given = "mapping (-m)", "topology"
