@@ -132,7 +132,7 @@ def test_beads_of_several_molecules(files: Mixture, tmp_path: Path) -> None:
 def test_beads_that_all_stand_for_molecules_need_no_mapping(files: Mixture) -> None:
     (files.folder / "topol.top").open("a").write(f"SOL {4 * WATERS}\n")
     options = {**files.inputs, "-t": 300, "--only": "W"}
-    del options["-m"], options["--owners"]
+    del options["-m"], options["--owners"], options["-f"]
     assert "without a mapping (-m)" in command("check", options).err
     result = command("check", {**options, "--alias": "W=4 SOL"})
     assert result.code == 0, result.err

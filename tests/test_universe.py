@@ -78,5 +78,5 @@ def test_wrong_number_of_beads_and_beads_on_one_point_are_refused(model: Path) -
     with pytest.raises(InputError, match="12 beads in the Universe, 320"):
         backmap_universe(few, FILES, method)
     point = mda.Universe.empty(320, trajectory=True)  # nor is there a box, which is no fault
-    with pytest.raises(InputError, match="no atoms can be put there: .* are 0 nm apart"):
+    with pytest.raises(InputError, match=r"no atoms can be put there: .* are 0 nm apart"):
         backmap_universe(point, FILES, method)
