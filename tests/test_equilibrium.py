@@ -119,6 +119,21 @@ def test_a_pair_belongs_to_one_block() -> None:
     assert (np.abs(found.values) > 1e-3).sum(axis=0).tolist() == [1, 1]
 
 
+def test_all_pairs_of_two_polar_molecules_belong_to_one_block() -> None:
+    """Shared out, the energies of water scatter by ten times as much as they differ."""
+    atoms, bonds = [("A", 16.0, 0.8), ("A", 16.0, -0.8)], [("bonds", 1, (0, 1), (0.1, 1e4))]
+    duo = exact.molecule("DUO", atoms, bonds)
+    made = exact.system([(duo, exact.beads_of(duo, [0, 0]), SIZE)], exact.CHARGED)
+    positions, box = exact.lattice(SIZE, 2.0)
+    both = positions[:, None] + [[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]]
+    apart = block_energies(made, Frame(both.reshape(-1, 3).astype(np.float32), box), FREE)
+    both[SIZE // 2] = both[0] + [0.0, 0.35, 0.1]
+    near = block_energies(made, Frame(both.reshape(-1, 3).astype(np.float32), box), FREE)
+    assert near.values.shape[0] == 2
+    changed = np.abs(near.values - apart.values)[:, near.names.index("Coulomb (SR)")]
+    assert sorted(changed > 1e-3) == [False, True]
+
+
 def test_blocks_are_of_about_one_size() -> None:
     small = exact.molecule("DUO", [("O", 16.0, 0.0), ("H", 2.0, 0.0)], [("bonds", 1, (0, 1), (0.1, 1e4))])
     n = 5 * SIZE

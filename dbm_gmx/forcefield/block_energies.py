@@ -42,8 +42,9 @@ class BlockEnergies:
 def block_energies(system: System, frame: Frame, conditions: Conditions) -> BlockEnergies:
     """Energies of a frame of whole molecules by block and term.
 
-    A term belongs to the block of its first atom.  A pair of atoms of two blocks belongs to one of these as a
-    whole, as often to the one as to the other: halves in both would make blocks that depend on each other.
+    A term belongs to the block of its first atom.  All pairs of atoms of two blocks belong to one of these, as
+    often to the one as to the other: halves in both would make blocks that depend on each other, and the pairs
+    of two polar molecules are large and of both signs, so that to share them out makes energies that scatter.
 
     Raises
     ------
@@ -106,8 +107,9 @@ def _nonbonded(
     field = long_range(conditions)
     charged, found = bool(atom_charges(topology).any()), dict[str, FloatArray]()
     for pairs, distances in close_pairs_in_parts(frame, max(conditions.rvdw, conditions.rcoulomb)):
-        # whose it is depends on the numbers of the atoms alone, the same in all frames
-        where = block[np.where(pairs.sum(axis=1) % 2 == 0, pairs[:, 0], pairs[:, 1])]
+        # whose it is depends on the numbers of the blocks alone, the same in all frames
+        both = np.sort(block[pairs], axis=1)
+        where = np.where(both.sum(axis=1) % 2 == 0, both[:, 0], both[:, 1])
         excluded = is_excluded(topology, pairs)
         near = ~excluded & (distances < conditions.rvdw)
         energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near])).numpy()
