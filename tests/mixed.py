@@ -205,7 +205,7 @@ def fake_sampler(
         monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.with_team", lambda sampler, _: sampler)
     monkeypatch.setattr("dbm_gmx.backmapping.memory.WORTH", 10**6)
     monkeypatch.setattr("dbm_gmx.backmapping.backmapper.memory_that_ships", lambda _: None)
-    monkeypatch.setattr("dbm_gmx.backmapping.ready.prepare", lambda sampler, _: (sampler, None))
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.prepare", lambda sampler, *_: (sampler, None))
     monkeypatch.setattr("dbm_gmx.backmapping.backmapper.Backmapper._twins", lambda *_: ())
     return made
 
