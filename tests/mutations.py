@@ -540,8 +540,29 @@ MUTATIONS = [
         "temperature-of-the-mdp-ignored",
         "tests/test_mdp.py tests/test_cli.py",
         "files/mdp.py",
-        'temperature=mdp_temperature(entries["ref-t"]), ',
+        'temperature=mdp_temperature(entries), ',
         "",
+    ),
+    one(
+        "pairs-of-two-blocks-are-shared-out",
+        "tests/test_equilibrium.py",
+        "forcefield/block_energies.py",
+        "both.sum(axis=1) % 2 == 0",
+        "pairs.sum(axis=1) % 2 == 0",
+    ),
+    one(
+        "what-a-memory-knows-is-tried-again",
+        "tests/test_preparation.py -k known",
+        "sampling/preparation.py",
+        "before = known(chosen)",
+        "before = None",
+    ),
+    one(
+        "memories-that-ship-serve-any-temperature",
+        "tests/test_memory_file.py -k ship",
+        "sampling/memory_file.py",
+        "kept.findings is not None and alike and not",
+        "kept.findings is not None and not",
     ),
     # --- force field
     one(
