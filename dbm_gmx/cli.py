@@ -34,7 +34,7 @@ def build_parser() -> Parser:
     parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
     parser.add_argument("--version", action="version", version=f"dbm-gmx {__version__}")
     parser.set_defaults(quiet=False, verbose=False, log=None)  # commands without these options
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command", parser_class=Parser)
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
     return parser
@@ -42,7 +42,11 @@ def build_parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return ExitCode.DONE
     # threads that wait must not burn the cores of others; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with answering(at_once=arguments is None):

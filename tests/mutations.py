@@ -540,7 +540,7 @@ MUTATIONS = [
         "temperature-of-the-mdp-ignored",
         "tests/test_mdp.py tests/test_cli.py",
         "files/mdp.py",
-        'temperature=mdp_temperature(entries), ',
+        "temperature=mdp_temperature(entries), ",
         "",
     ),
     one(

@@ -16,7 +16,7 @@ import MDAnalysis
 import mixed
 import numpy as np
 import pytest
-from mixed import Mixture, Options, command, listing
+from mixed import Mixture, Options, command, listing, run_words
 from oracle import example
 from systems import Example
 
@@ -587,6 +587,8 @@ def test_version_and_help_in_process() -> None:
 
 
 def test_no_or_another_command() -> None:
+    bare = run_words()
+    assert (bare.code, bare.out, bare.err) == (0, command("--help").out, "")
     result = command("backmapp")
     assert result.code == 1
     assert "invalid choice: 'backmapp' (choose from " in result.err
