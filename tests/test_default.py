@@ -50,7 +50,7 @@ def put_back(made: Cut, output: Path, **options: object) -> tuple[Result, np.nda
     named = {("-" if len(k) == 1 else "--") + k: v for k, v in options.items()}
     result = command("backmap", {**given, **named, "-o": output})
     # whoever comes first compiles, and says so; where a minute goes by, it is said how far it is
-    progress = re.compile(r"compiling|, \d+ s, [\d.]+ GB")
+    progress = re.compile(r"compiling|, [\d.]+ GB$")
     assert [line for line in result.err.splitlines() if not progress.search(line)] == []
     return result, np.array(
         [f.positions for f in read_frames(output, n_atoms=made.system.n_atoms)], np.float64

@@ -43,8 +43,8 @@ def block_energies(system: System, frame: Frame, conditions: Conditions) -> Bloc
     """Energies of a frame of whole molecules by block and term.
 
     A term belongs to the block of its first atom.  All pairs of atoms of two blocks belong to one of these,
-    as often to the one as to the other.  Halves in both would make blocks that depend on each other.  Pairs of
-    two polar molecules are large and of both signs: to share them out makes energies that scatter.
+    as often to the one as to the other.  Halves in both would make blocks that depend on each other.  The
+    pairs of two polar molecules are large and of both signs: to share them out makes energies that scatter.
 
     Raises
     ------
