@@ -257,6 +257,9 @@ def _check_points(lines: list[str], fields: NDArray[np.uint8], first: int) -> No
     """
     points = fields == ord(".")
     places = points.argmax(axis=2)
+    lower = fields | 32
+    words = ((lower >= ord("a")) & (lower <= ord("z"))).any(axis=2)
+    places[words & ~points.any(axis=2)] = places[0, 0]  # nan and the like have no point, and are told as such
     wrong = (points.sum(axis=2) > 1).any(axis=1) | (places != places[:, :1]).any(axis=1)
     wrong |= places[:, 0] > places[0, 0]  # further left there is only room that is not used
     early = np.flatnonzero(~wrong & (places[:, 0] < _POINT - 20))

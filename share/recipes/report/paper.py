@@ -101,10 +101,10 @@ def main(words: Sequence[str] | None = None) -> None:
     inputs = EvaluateInputs(
         folder / "topol.top",
         tuple(Path(path) for path in named.values()),
-        tuple(named),
-        folder / "aa.xtc",
-        (folder / "cg.tpr", folder / "cg.xtc"),
-        (folder / "mapping.xml",),
+        labels=tuple(named),
+        reference=folder / "aa.xtc",
+        cg=(folder / "cg.tpr", folder / "cg.xtc"),
+        mappings=(folder / "mapping.xml",),
     )
     evaluation = evaluate(
         inputs, conditions=conditions, slow=("conformations",), workers=given.threads, quiet=False
