@@ -108,9 +108,9 @@ def side_by_side(
                 pending.popleft()
                 yield result
         finally:
-            for future in pending:
-                future.cancel()
-            while wait(pending, timeout=0.1).not_done:
+            # one that is cancelled may never be said to be done: those of Dask are not, if they end meanwhile
+            running = [future for future in pending if not future.cancel()]
+            while wait(running, timeout=0.1).not_done:
                 abandon()
     if damage is not None:
         raise damage

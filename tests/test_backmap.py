@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, islice
@@ -484,6 +487,33 @@ def test_large_systems_and_few_frames_use_all_threads_for_one(exact, monkeypatch
     exact("aa.xtc", t=300)
     assert workers == [4]
     assert [sampler.threads for sampler in made] == [8, 1, 4]
+
+
+class Forgetful:
+    """Workers who fail at the first job, and never say what became of those that are cancelled."""
+
+    count = 3
+
+    @contextmanager
+    def hired(self, work: object, abandon: object) -> Iterator[Callable[[int], Future[int]]]:
+        def submit(k: int) -> Future[int]:
+            future: Future[int] = Future()
+            if k == 0:
+                future.set_exception(InputError("no"))
+            return future
+
+        yield submit
+
+
+def test_side_by_side_nobody_waits_for_a_job_that_is_cancelled() -> None:
+    def run() -> None:
+        with pytest.raises(InputError, match="no"):
+            list(side_by_side(lambda k: k, iter(range(3)), Forgetful()))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_side_by_side_the_jobs_before_a_damaged_one_are_done_first() -> None:
