@@ -245,7 +245,7 @@ def test_a_line_with_longer_numbers_is_refused(tmp_path: Path) -> None:
         "    1OCT     A1    1   1.999   2.451 nan\n",
     ):
         path.write_text(f"x\n2\n{good}{bad} 5 5 5\n")
-        with pytest.raises(InputError, match=r"damaged.*(atom 2 do not begin|too short)"):
+        with pytest.raises(InputError, match=r"damaged.*atom 2 do not begin|position of atom 2 is .* nan"):
             read_structure(path)
     path.write_text(f"x\n2\n{good}    1OCT     A1   1   1.999   2.451   1.045\n 5 5 5\n")
     assert read_structure(path).positions.tolist() == [pytest.approx([1.999, 2.451, 1.045])] * 2
