@@ -218,8 +218,10 @@ def inputs_of(files: Mixture) -> Inputs:
 # --- the command -----------------------------------------------------------------------------------
 
 
+# what a shell starts in the background ignores Ctrl-C, and so would this process
 SLOW = (
-    "import sys, time; import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
+    "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
     "from dbm_gmx.files.output import PartFile; job.IN_HAND = job.TOGETHER = 1; append = PartFile.append; "
     "PartFile.append = lambda part, data: (time.sleep(0.05), append(part, data))[1]; sys.exit(main())"
 )
