@@ -561,8 +561,8 @@ MUTATIONS = [
         "memories-that-ship-serve-any-temperature",
         "tests/test_memory_file.py -k ship",
         "sampling/memory_file.py",
-        "kept.findings is not None and alike and not",
-        "kept.findings is not None and not",
+        "if not differences(kept.origin, replace(now, molecules=here)):",
+        "if here:",
     ),
     # --- force field
     one(

@@ -134,16 +134,15 @@ def memory_that_ships(sampler: Sampler) -> KeptMemory | None:
 
     Widths of the bead restraints are not compared: they may still have to be fitted.
     """
-    now = origin_of(sampler.hamiltonian, frames=0, source="")
+    names = list(sampler.hamiltonian.molecules)
     for path in shipped_memories().values():
         kept = read_memory(path)
         then = kept.origin.molecules
-        here = {
-            name: one._replace(widths=then[name].widths) if name in then else one
-            for name, one in now.molecules.items()
-        }
-        alike = not differences(kept.origin, replace(now, molecules=here))
-        if kept.findings is not None and alike and not unknown_molecules(kept.memory, sampler.system):
+        if kept.findings is None or list(then) != names or unknown_molecules(kept.memory, sampler.system):
+            continue
+        now = origin_of(sampler.hamiltonian, frames=0, source="")  # takes a while: for namesakes only
+        here = {name: one._replace(widths=then[name].widths) for name, one in now.molecules.items()}
+        if not differences(kept.origin, replace(now, molecules=here)):
             return kept
     return None
 
