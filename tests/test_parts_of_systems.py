@@ -112,6 +112,18 @@ def test_only_some_molecules_and_their_topology(files: Mixture, tmp_path: Path) 
     assert apart.max() < 0.2
 
 
+def test_the_topology_of_some_molecules_does_not_replace_the_one_that_is_read(files: Mixture) -> None:
+    path = files.folder / "topol.top"
+    before = path.read_bytes()
+    result = command(
+        "backmap", {**files.inputs, "-o": files.folder / "topol.gro", "--only": "OCX", "-t": 300}
+    )
+    assert result.code == 1
+    assert "topol.top: is read, and a topology of the atoms would be written here" in result.err
+    assert path.read_bytes() == before
+    assert not (files.folder / "topol.gro").exists()
+
+
 def test_beads_of_several_molecules(files: Mixture, tmp_path: Path) -> None:
     (files.folder / "topol.top").open("a").write(f"SOL {4 * WATERS}\n")
     options = {**files.inputs, "-t": 300, "--allow": "all", "-o": tmp_path / "aa.gro", "--alias": "W=4 SOL"}

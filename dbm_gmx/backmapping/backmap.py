@@ -104,6 +104,7 @@ def backmap(
     paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
+    beside = _topology_beside(system, inputs, outputs.frames)
     total = beads.count()
     known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
     chirality = with_usual(system, known)
@@ -130,17 +131,34 @@ def backmap(
         progress.expect(None if mine is None else mine * samples)
         seconds = _write(run, beads, progress, begin)
     report = run.tally.report(seconds=seconds)
-    _write_topology(system, inputs, outputs.frames)
+    if beside is not None:
+        _write_topology(system, inputs, beside)
     write_provenance(paths, provenance_of(inputs, record, ready, report, started))
     return Backmapped(system, beads, tuple(paths), report)
 
 
-def _write_topology(system: System, inputs: Inputs, output: Path) -> None:
-    """Write a topology beside the atoms if they are not the molecules of the one that was given."""
+def _topology_beside(system: System, inputs: Inputs, output: Path) -> Path | None:
+    """Where a topology is written, if the atoms are not the molecules of the one that was given.
+
+    Raises
+    ------
+    InputError
+        If one that is read is there.
+    """
     if not system.written.relisted:
-        return
-    parts = flat_topology(system.written, defines=inputs.defines, include=inputs.include)
+        return None
     path = output.with_suffix(".top")
+    for given in (inputs.topology, inputs.cg_topology):
+        if given is not None and path.exists() and path.samefile(given):
+            raise InputError(
+                "is read, and a topology of the atoms would be written here: give -o another name", path=path
+            )
+    return path
+
+
+def _write_topology(system: System, inputs: Inputs, path: Path) -> None:
+    """Write the topology of the atoms."""
+    parts = flat_topology(system.written, defines=inputs.defines, include=inputs.include)
     with atomic_write(path) as part:
         part.write_text(topology_text(parts), errors="surrogateescape")
     log.log(
