@@ -288,8 +288,8 @@ def test_without_dask_the_extra_is_named(
 
 
 def test_evaluation_is_the_same(crew: Crew, tmp_path: Path) -> None:
-    from dbm_gmx.evaluate.evaluation import evaluate
-    from dbm_gmx.evaluate.tables import plain_scores
+    from dbm_gmx.evaluation.evaluation import evaluate
+    from dbm_gmx.evaluation.tables import plain_scores
     from dbm_gmx.files.share import share_path
     from dbm_gmx.options import EvaluateInputs
 
