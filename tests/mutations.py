@@ -164,7 +164,7 @@ MUTATIONS = [
     one(
         "a-network-s-frames-are-sent-alone",
         "tests/test_cluster.py tests/test_parts.py -k together",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if self.settings.uses_network else 1",
         "if False else 1",
     ),
@@ -1218,7 +1218,7 @@ MUTATIONS = [
     one(
         "frames-without-room-for-atoms-are-rebuilt",
         "tests/test_rules.py -k refuses_what_check",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if not self.infeasible and (error := self.refusal(beads)):",
         "if self.infeasible and (error := self.refusal(beads)):",
     ),
