@@ -164,7 +164,7 @@ MUTATIONS = [
     one(
         "a-network-s-frames-are-sent-alone",
         "tests/test_cluster.py tests/test_parts.py -k together",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if self.settings.uses_network else 1",
         "if False else 1",
     ),
@@ -404,7 +404,7 @@ MUTATIONS = [
     one(
         "comments-of-several-lines",
         "tests/test_evaluate.py -k scripts",
-        "evaluate/worst.py",
+        "evaluation/worst.py",
         'c if c.isprintable() else " " for c in text',
         "c for c in text",
     ),
@@ -475,21 +475,21 @@ MUTATIONS = [
     one(
         "classifier-judges-frames-it-has-seen",
         "tests/test_two_samples.py",
-        "evaluate/classifier.py",
+        "evaluation/classifier.py",
         "np.concatenate(part[:k] + part[k + 1 :])",
         "np.concatenate(part)",
     ),
     one(
         "neighbours-in-the-same-chain-are-no-others",
         "tests/test_two_samples.py",
-        "evaluate/environments.py",
+        "evaluation/environments.py",
         "nrexcl=APART",
         "nrexcl=APART - 1",
     ),
     one(
         "classifier-sees-fixed-bonds",
         "tests/test_two_samples.py",
-        "evaluate/environments.py",
+        "evaluation/environments.py",
         "if frozenset((i, j)) not in held]",
         "]",
     ),
@@ -1218,7 +1218,7 @@ MUTATIONS = [
     one(
         "frames-without-room-for-atoms-are-rebuilt",
         "tests/test_rules.py -k refuses_what_check",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if not self.infeasible and (error := self.refusal(beads)):",
         "if self.infeasible and (error := self.refusal(beads)):",
     ),

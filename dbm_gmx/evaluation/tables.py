@@ -17,16 +17,16 @@ import numpy as np
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.rules import IN_FRAMES
-from dbm_gmx.evaluate.compare import BEYOND, METRICS, REFERENCE, energy_range
-from dbm_gmx.evaluate.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
-from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluate.pairs import centres, pair_names
+from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, energy_range
+from dbm_gmx.evaluation.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
+from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
+from dbm_gmx.evaluation.pairs import centres, pair_names
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
 from dbm_gmx.options import RULES
 
 if TYPE_CHECKING:
-    from dbm_gmx.evaluate.classifier import Told
-    from dbm_gmx.evaluate.conformations import Conformations
+    from dbm_gmx.evaluation.classifier import Told
+    from dbm_gmx.evaluation.conformations import Conformations
 
 PAIR_PANELS = 15
 """Pairs of classes of which g(r) is shown."""

@@ -67,7 +67,7 @@ CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
 
 
 @dataclass(frozen=True, eq=False)
-class Backmapper:
+class Rebuilder:
     """A system and what is needed to rebuild its frames.
 
     Attributes
@@ -278,7 +278,7 @@ class Finish:
         That of the run, and its network.
     """
 
-    mapper: Backmapper
+    mapper: Rebuilder
     stage: NetworkStage | None
 
     def __call__(self, batch: list[Rebuilt]) -> list[Rebuilt]:
@@ -303,7 +303,7 @@ def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
         yield batch
 
 
-def all_threads(mapper: Backmapper, sampler: Sampler) -> Sampler:
+def all_threads(mapper: Rebuilder, sampler: Sampler) -> Sampler:
     """A sampler with the threads of all workers, for what is done before the first frame."""
     return with_team(sampler, Team(max(mapper.workers, sampler.team.size)))
 
@@ -330,14 +330,14 @@ def warn_of_names(system: System, conditions: Conditions) -> None:
             log.warning("%s", note)
 
 
-def make_backmapper(
+def make_rebuilder(
     system: System,
     method: Method,
     *,
     chirality: Chirality | None = None,
     frames: int | None = None,
     source: Path | None = None,
-) -> Backmapper:
+) -> Rebuilder:
     """Set up what the method needs, and nothing else.
 
     Parameters
@@ -362,7 +362,7 @@ def make_backmapper(
     settings, conditions = method.settings, method.conditions
     check_settings(settings)
     warn_of_names(system, conditions)
-    mapper = Backmapper(
+    mapper = Rebuilder(
         system,
         settings,
         conditions=conditions,

@@ -1,6 +1,6 @@
 """Can a classifier tell the frames of a candidate from those of the reference?  A test of two samples.
 
-Gradient-boosted trees see local environments of heavy atoms (:mod:`~dbm_gmx.evaluate.environments`) of some
+Gradient-boosted trees see local environments of heavy atoms (:mod:`~dbm_gmx.evaluation.environments`) of some
 frames and say of those of other frames where they are from.  The area under the receiver operating
 characteristic (AUC) is the probability that an environment of the candidate looks more like the candidate
 than one of the reference does: 0.5 where nothing tells them apart, 1 where each atom does (Lopez-Paz and
@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import Topology
-from dbm_gmx.evaluate.environments import environments, find_sites, groups
+from dbm_gmx.evaluation.environments import environments, find_sites, groups
 
 FEWEST = 4
 """Frames of either side from which on there is a number."""
@@ -58,7 +58,7 @@ class Told:
     auc, error
         Mean over the parts left out, and its standard error.
     importance, importance_error
-        By group of numbers (:func:`~dbm_gmx.evaluate.environments.groups`): how much lower the AUC is when
+        By group of numbers (:func:`~dbm_gmx.evaluation.environments.groups`): how much lower the AUC is when
         these numbers are exchanged at random among atoms of the same type, and the standard error of that.
     curve
         (:data:`POINTS`,) part of the second set that is taken for such, where as large a part of the first as

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import BEYOND
-from dbm_gmx.evaluate.evaluation import Evaluation
-from dbm_gmx.evaluate.page import main_scores, page, worst_of_each, worst_places
-from dbm_gmx.evaluate.tables import panels, plain_scores, told_apart_by
-from dbm_gmx.evaluate.worst import write_worst
+from dbm_gmx.evaluation.compare import BEYOND
+from dbm_gmx.evaluation.evaluation import Evaluation
+from dbm_gmx.evaluation.page import main_scores, page, worst_of_each, worst_places
+from dbm_gmx.evaluation.tables import panels, plain_scores, told_apart_by
+from dbm_gmx.evaluation.worst import write_worst
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import backup
 from dbm_gmx.options import ADJUSTABLE
@@ -45,7 +45,7 @@ def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] |
 
 
 def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None) -> Path:
-    from dbm_gmx.evaluate.figures import colours_of, draw_figures, draw_places
+    from dbm_gmx.evaluation.figures import colours_of, draw_figures, draw_places
 
     part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
     try:

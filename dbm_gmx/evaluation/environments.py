@@ -26,7 +26,7 @@ from dbm_gmx.chemistry.topology import (
     hydrogens,
     is_excluded,
 )
-from dbm_gmx.evaluate.distributions import MEASURES
+from dbm_gmx.evaluation.distributions import MEASURES
 from dbm_gmx.forcefield.constraints import fixed_bonds
 
 ABOUT = 3

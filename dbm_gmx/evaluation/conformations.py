@@ -33,8 +33,8 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, heavy_atoms
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import REFERENCE
-from dbm_gmx.evaluate.distributions import jensen_shannon
+from dbm_gmx.evaluation.compare import REFERENCE
+from dbm_gmx.evaluation.distributions import jensen_shannon
 
 CUTOFF, WIDTH = 0.4, 0.03
 """Reach of an environment and width of an atom in it, nm.

@@ -13,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dbm_gmx.evaluate.compare import REFERENCE
-from dbm_gmx.evaluate.tables import TERM_ALONE, Panel
-from dbm_gmx.evaluate.worst import Place
+from dbm_gmx.evaluation.compare import REFERENCE
+from dbm_gmx.evaluation.tables import TERM_ALONE, Panel
+from dbm_gmx.evaluation.worst import Place
 
 COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#7d3c98", "#117a65", "#884ea0", "#5d6d7e")
 STYLE = {

@@ -10,7 +10,7 @@ import MDAnalysis as mda
 
 from dbm_gmx.chemistry.rules import Judgement, count_faults
 from dbm_gmx.chemistry.topology import Topology, blocks
-from dbm_gmx.evaluate.measure import Measured
+from dbm_gmx.evaluation.measure import Measured
 from dbm_gmx.options import Limits
 
 

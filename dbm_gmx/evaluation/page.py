@@ -9,9 +9,9 @@ from importlib.resources import files
 from string import Template
 
 from dbm_gmx import __version__
-from dbm_gmx.evaluate.compare import BEYOND, METRICS, REFERENCE, RESAMPLES, SPLITS, Score
-from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluate.tables import (
+from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, RESAMPLES, SPLITS, Score
+from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
+from dbm_gmx.evaluation.tables import (
     PARTS,
     TERM_ALONE,
     Panel,
@@ -23,7 +23,7 @@ from dbm_gmx.evaluate.tables import (
     term_table,
     told_apart_by,
 )
-from dbm_gmx.evaluate.worst import Place
+from dbm_gmx.evaluation.worst import Place
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 
 TITLES = {
@@ -90,7 +90,7 @@ def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, s
 
 def fill_page(title: str, lead: str, body: str, method: str) -> str:
     """A whole page from its parts, which are HTML."""
-    template = Template((files("dbm_gmx.evaluate") / "report.html").read_text())
+    template = Template((files("dbm_gmx.evaluation") / "report.html").read_text())
     return template.substitute(title=title, lead=lead, body=body, method=method)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
-from dbm_gmx.evaluate.distributions import divergences, histogram, jensen_shannon, mean_divergences
-from dbm_gmx.evaluate.measure import Measured
+from dbm_gmx.evaluation.distributions import divergences, histogram, jensen_shannon, mean_divergences
+from dbm_gmx.evaluation.measure import Measured
 from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
 
 Frames = Sequence[Measured]

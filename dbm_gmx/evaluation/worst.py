@@ -15,8 +15,8 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.rules import IN_FRAMES, Fault
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_bonds
-from dbm_gmx.evaluate.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluate.tables import slug
+from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
+from dbm_gmx.evaluation.tables import slug
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import RULES
 

@@ -13,9 +13,9 @@ from dbm_gmx.chemistry.rules import Fault, Judgement, judge_atoms
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.tacticity import racemo
-from dbm_gmx.evaluate.distributions import TermClass, term_histograms, term_values
-from dbm_gmx.evaluate.pairs import measure_pairs
-from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
+from dbm_gmx.evaluation.distributions import TermClass, term_histograms, term_values
+from dbm_gmx.evaluation.pairs import measure_pairs
+from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
 from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.energy import bonded_energies
 from dbm_gmx.options import Conditions, Limits
@@ -30,7 +30,7 @@ class Measured:
     time
         ps.
     terms
-        Histograms of bonds, angles and dihedrals by class, see :mod:`dbm_gmx.evaluate.distributions`.
+        Histograms of bonds, angles and dihedrals by class, see :mod:`dbm_gmx.evaluation.distributions`.
     moments
         By class: number, sum and sum of squares of the values (nm, degrees).
     lennard_jones
@@ -38,7 +38,7 @@ class Measured:
     energies
         kJ/mol of the frame by their name in ``gmx energy``, with their sum ``Potential``.
     pairs
-        g(r) of the heavy atoms and of pairs of classes, see :mod:`dbm_gmx.evaluate.pairs`.
+        g(r) of the heavy atoms and of pairs of classes, see :mod:`dbm_gmx.evaluation.pairs`.
     radius, ends
         (molecules,) radius of gyration and distance of the chain's ends, nm.
     racemo

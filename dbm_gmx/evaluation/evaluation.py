@@ -15,10 +15,10 @@ from dbm_gmx.chemistry.system import System, atomistic_system, whole_atoms
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import REFERENCE, Score, energy_difference, floor_frames, scored
-from dbm_gmx.evaluate.distributions import Expected, TermClass, expected_distributions
-from dbm_gmx.evaluate.measure import Aims, Measured, measure
-from dbm_gmx.evaluate.rules import Verdict, differing_names, verdict
+from dbm_gmx.evaluation.compare import REFERENCE, Score, energy_difference, floor_frames, scored
+from dbm_gmx.evaluation.distributions import Expected, TermClass, expected_distributions
+from dbm_gmx.evaluation.measure import Aims, Measured, measure
+from dbm_gmx.evaluation.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import compare_names, in_order, structure_frames
@@ -31,8 +31,8 @@ from dbm_gmx.parallel import Workers, side_by_side
 from dbm_gmx.progress import Progress
 
 if TYPE_CHECKING:
-    from dbm_gmx.evaluate.classifier import TwoSamples
-    from dbm_gmx.evaluate.conformations import Conformations
+    from dbm_gmx.evaluation.classifier import TwoSamples
+    from dbm_gmx.evaluation.conformations import Conformations
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class Evaluation:
     candidates
         In the order given; those whose atoms are not of the topology have no frames.
     scores
-        By candidate, then by group and name, see :data:`~dbm_gmx.evaluate.compare.METRICS`.
+        By candidate, then by group and name, see :data:`~dbm_gmx.evaluation.compare.METRICS`.
     floor
         Frames of the two parts of the reference that the floor was measured between.
     expected
@@ -364,7 +364,7 @@ class MeasureOne:
     Attributes
     ----------
     system, conditions, aims
-        As for :func:`~dbm_gmx.evaluate.measure.measure`.
+        As for :func:`~dbm_gmx.evaluation.measure.measure`.
     """
 
     system: System
@@ -408,7 +408,7 @@ def _with_conformations(evaluation: Evaluation, seed: int) -> Evaluation:
         return evaluation
     if said := _missing(CONFORMATIONS, "the conformational space"):
         return replace(evaluation, notes=(*notes, said))
-    from dbm_gmx.evaluate.conformations import conformations
+    from dbm_gmx.evaluation.conformations import conformations
 
     candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
     try:
@@ -434,7 +434,7 @@ def _with_two_samples(evaluation: Evaluation, seed: int) -> Evaluation:
         return evaluation
     if said := _missing(CLASSIFIER, "the classifier"):
         return replace(evaluation, notes=(*evaluation.notes, said))
-    from dbm_gmx.evaluate.classifier import two_samples
+    from dbm_gmx.evaluation.classifier import two_samples
 
     candidates = {c.label: c.frames for c in evaluation.candidates if c.frames}
     topology, constraints = evaluation.system.topology, evaluation.conditions.constraints
