@@ -8,7 +8,7 @@ from pathlib import Path
 import dbm_gmx
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))  # command_options.py
+sys.path.insert(0, str(HERE))  # command_options.py, formulas.py
 
 project = "dbm-gmx"
 author = "the dbm-gmx developers"
@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "command_options",
+    "formulas",
 ]
 exclude_patterns = ["scripts", "_*"]
 
@@ -40,6 +41,7 @@ add_module_names = False
 # be those of other packages, or not be part of the reference: tests/test_docs.py sees that they exist.
 nitpick_ignore_regex = [(r"py:.*", r".*")]
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"dbm-gmx {release}"
 html_static_path: list[str] = []
