@@ -16,7 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from dbm_gmx.cli import build_parser
 
-COLUMNS = 100  # of the usage
+COLUMNS = 84  # of the usage, as many as fit into a page
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
@@ -42,7 +42,7 @@ def as_markdown(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield from (f":::{{program}} {parser.prog}", ":::", "")
     for group in parser._action_groups:
         told = [a for a in group._group_actions if a.help is not argparse.SUPPRESS]
-        told = [a for a in told if not isinstance(a, argparse._SubParsersAction)]
+        told = [a for a in told if not isinstance(a, argparse._SubParsersAction | argparse._HelpAction)]
         if not told:
             continue
         yield from (f"**{plain((group.title or 'options').capitalize())}**", "")

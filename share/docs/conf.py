@@ -27,14 +27,15 @@ exclude_patterns = ["scripts", "_*"]
 # Markdown: equations, definition lists, links to every heading
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
-suppress_warnings = ["myst.strikethrough"]
+suppress_warnings = ["ref.python"]  # fields of several records have the same name
 
 # docstrings are those of numpydoc; types stand in the signatures
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 add_module_names = False
 
 # Every link between pages, to a heading, an option or a term must lead somewhere (-n).  Names of Python may
