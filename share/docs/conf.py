@@ -16,8 +16,8 @@ release = version = dbm_gmx.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "numpydoc",
     "sphinx_copybutton",
     "command_options",
     "formulas",
@@ -27,15 +27,15 @@ exclude_patterns = ["scripts", "_*"]
 # Markdown: equations, definition lists, links to every heading
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
-suppress_warnings = ["ref.python"]  # fields of several records have the same name
 
 # docstrings are those of numpydoc; types stand in the signatures
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True}
-napoleon_google_docstring = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "triclinic_box",  # of MDAnalysis; numpydoc cannot read it
+}
+numpydoc_show_class_members = False
 add_module_names = False
 
 # Every link between pages, to a heading, an option or a term must lead somewhere (-n).  Names of Python may
