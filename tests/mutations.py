@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("dbm_gmx", "tests", "share", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+COPIED = ("dbm_gmx", "tests", "share", ".github", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
 PACKAGE = "dbm_gmx"
 
 Edit = tuple[str, str, str]  # file in the package, the text there, once, and what is put in its place
@@ -57,6 +57,21 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- documentation
+    one(
+        "an option has another name than in the pages",
+        "tests/test_docs.py",
+        "commands/arguments.py",
+        '("--leave-out", "do not',
+        '("--drop", "do not',
+    ),
+    one(
+        "an example has an option that is there no more",
+        "tests/test_docs.py -k given_so",
+        "commands/map.py",
+        '"-op",',
+        '"-ot",',
+    ),
     # --- mappings of residues, and proposals
     one(
         "a bead named twice for an atom counts once",
