@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -488,3 +489,26 @@ def test_what_is_not_right_is_warned_of(
     assert [one.stationary for one in found.quality] == [False, True]
     assert ["stationary" in one.broken for one in found.quality] == [True, False]
     assert not found.quality[0].is_good
+
+
+# --- the page on Python ------------------------------------------------------------------------------
+
+
+def test_every_line_of_python_in_the_docs_runs(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In one session from the top of the page to its end, with a sampler that stands in."""
+    pytest.importorskip("pandas")
+    fake_sampler(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    for name in ("cg.tpr", "topol.top", "mapping.xml", "owners.txt", "aa.xtc", "aa.gro"):
+        (tmp_path / name).write_bytes((example() / name).read_bytes())
+    (tmp_path / "cg.xtc").write_bytes((folder / "few.xtc").read_bytes())
+    (tmp_path / "reference.xtc").write_bytes((example() / "aa.xtc").read_bytes())
+    page = Path(__file__).parent.parent / "share" / "docs" / "python.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    assert len(blocks) > 8
+    assert "energy Potential" in capsys.readouterr().out
