@@ -231,6 +231,61 @@ class Backmapper:
         run = self._begin(numbers, None, alone=True)
         return FromBeads(run.ready.mapper, UniverseFrames(self.beads, numbers, self.system.beads))
 
+    def to_parmed(self, number: int = 0) -> Any:
+        """A frame of the results, the first one is 0, as a ParmEd structure.
+
+        See :func:`~dbm_gmx.files.parmed.to_parmed`.
+        """
+        from dbm_gmx.files.parmed import to_parmed
+
+        return to_parmed(self.system.written, self._result(number))
+
+    def to_ase(self, number: int = 0) -> Any:
+        """A frame of the results as atoms of ASE, see :func:`~dbm_gmx.files.ase.to_ase`.
+
+        Raises
+        ------
+        InputError
+            If ASE is not installed.
+        """
+        with _extra("ase", "ase"):
+            from dbm_gmx.files.ase import to_ase
+        return to_ase(self.system.written, self._result(number))
+
+    def to_openmm(self, number: int = 0, **options: Any) -> Any:
+        """A simulation of OpenMM that begins with a frame of the results.
+
+        Parameters
+        ----------
+        number
+            Of the frame, the first one is 0.
+        options
+            ``step``, ``friction``, ``seed``, ``platform``: see :func:`~dbm_gmx.files.openmm.make_simulation`.
+
+        Raises
+        ------
+        InputError
+            If OpenMM is not installed, or has no like of an interaction.
+        """
+        with _extra("openmm", "openmm"):
+            from dbm_gmx.files.openmm import make_simulation
+        return make_simulation(
+            self.system.written, self._result(number), self.chosen.method.conditions, **options
+        )
+
+    def _result(self, number: int) -> Frame:
+        """A frame of the results.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        if "frames" not in self.results or not -len(self.results.frames) <= number < len(self.results.frames):
+            raise InputError(f"there is no frame {number} in the results: run() comes first")
+        frame: Frame = self.results.frames[number]
+        return frame
+
     def _begin(self, numbers: Iterable[int], crew: Workers | None, *, alone: bool = False) -> Run:
         """Settle all that is open; ``alone`` where frames are then asked for one by one."""
         numbers = tuple(numbers)
@@ -289,17 +344,24 @@ class Backmapper:
 
 
 @contextmanager
+def _extra(package: str, extra: str) -> Iterator[None]:
+    """Say how a package is installed, if it is not."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"this needs {error.name or package}, which is not installed: pip install 'dbm-gmx[{extra}]'"
+        ) from error
+
+
+@contextmanager
 def _crew(backend: str, n_workers: int | None) -> Iterator[Workers | None]:
     """Processes that frames are sent to; none for threads."""
     if backend == THREADS:
         yield None
         return
-    try:
+    with _extra("dask", "cluster"):
         from dbm_gmx.cluster import open_crew
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"backend {backend!r} needs {error.name}, which is not installed: pip install 'dbm-gmx[cluster]'"
-        ) from error
     with open_crew(None if backend == DASK else backend, n_workers or thread_count()) as crew:
         yield crew
 
@@ -402,6 +464,12 @@ class FramesMade:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    def __getitem__(self, number: int) -> Frame:
+        """One of them."""
+        number = range(len(self))[number]
+        (frame,) = UniverseFrames(self.universe.atoms, [number])
+        return replace(frame, index=self.numbers[number])
 
     def __iter__(self) -> Iterator[Frame]:
         """Go through them from the first on."""
