@@ -20,6 +20,7 @@ from dbm_gmx.options import (
     MODEL,
     NARROW,
     REFINEMENTS,
+    RULE_GROUPS,
     RULES,
     SHORTEST_STEP,
     STARTS,
@@ -36,13 +37,11 @@ from dbm_gmx.options import (
     Preprocessor,
     RelaxSettings,
     Settings,
+    make_limits,
 )
 
 if TYPE_CHECKING:
     from dbm_gmx.parallel import Workers
-
-RULE_GROUPS = {"stereo": STEREO, "all": tuple(RULES)}
-"""Names that stand for several rules."""
 
 
 class Commands(Protocol):
@@ -560,15 +559,8 @@ def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
 
 def limits_of(options: Namespace) -> Limits:
     """The thresholds of the rules, and which may be broken."""
-    allowed = set(options.allow)
-    for name, rules in RULE_GROUPS.items():
-        if name in allowed:
-            allowed |= set(rules)
-    if getattr(options, "allow_flips", False):
-        allowed |= set(STEREO)
-    return Limits(
-        **dict(options.thresholds), allowed=tuple(name for name in (*RULES, INFEASIBLE) if name in allowed)
-    )
+    flips = STEREO if getattr(options, "allow_flips", False) else ()
+    return make_limits(dict(options.thresholds), [*options.allow, *flips])
 
 
 Preprocessed = TypeVar("Preprocessed", Inputs, EvaluateInputs, AtomInputs)
@@ -581,24 +573,8 @@ def told_as_well(inputs: Preprocessed, told: Preprocessor) -> Preprocessed:
 
 def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
     """The ensemble, and what the ``.mdp`` tells the preprocessor; options go before the ``.mdp``."""
-    conditions, told = Conditions(source=ASSUMED), Preprocessor()
-    if options.mdp is not None:
-        from dbm_gmx.files.mdp import read_mdp
+    if options.mdp is None and options.temperature is None and options.cutoff is None:
+        return Conditions(source=ASSUMED), Preprocessor()
+    from dbm_gmx.files.mdp import conditions_given
 
-        conditions, told = read_mdp(options.mdp)
-    if options.temperature is not None:
-        conditions = replace(conditions, temperature=options.temperature, source="-t")
-    if options.cutoff is not None:
-        moved = options.cutoff - conditions.rvdw
-        force, potential = (
-            None if start is None else max(0.0, start + moved)
-            for start in (conditions.rvdw_switch, conditions.potential_switch)
-        )
-        conditions = replace(
-            conditions,
-            rvdw=options.cutoff,
-            rcoulomb=options.cutoff,
-            rvdw_switch=force,
-            potential_switch=potential,
-        )
-    return conditions, told
+    return conditions_given(options.mdp, options.temperature, options.cutoff, source="-t")

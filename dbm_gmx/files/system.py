@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -22,7 +22,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
-from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.mappings import Given, read_mappings
 from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
@@ -336,8 +336,8 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray |
     return topology, first, order
 
 
-def mappings_of(topology: Topology, paths: tuple[Path, ...]) -> dict[str, BeadMapping]:
-    """Return the mappings by molecule type: from files, else from the library of molecules."""
-    if not paths:
-        paths = tuple(find_molecules(name for name, _ in topology.molecules).values())
-    return read_mappings(paths, topology)
+def mappings_of(topology: Topology, given: Sequence[Given]) -> dict[str, BeadMapping]:
+    """Return the mappings by molecule type: those given, else those of the library of molecules."""
+    if not given:
+        given = tuple(find_molecules(name for name, _ in topology.molecules).values())
+    return read_mappings(given, topology)
