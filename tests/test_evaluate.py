@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -26,16 +27,18 @@ from mixed import Result, run_words
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 
+import dbm_gmx
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs, close_pairs_in_parts
 from dbm_gmx.chemistry.rings import pierced_rings
-from dbm_gmx.chemistry.rules import Fault, judge_atoms
+from dbm_gmx.chemistry.rules import Fault, Kept, judge_atoms
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluation.compare import compare, floor_frames, scored
+from dbm_gmx.evaluation.advice import RELAX, SAFE, WRONG, advice
+from dbm_gmx.evaluation.compare import Score, compare, floor_frames, scored
 from dbm_gmx.evaluation.distributions import (
     RANGES,
     divergences,
@@ -590,34 +593,168 @@ def installed_browser() -> str:
     pytest.skip("no browser (chromium) is installed")
 
 
-def test_a_browser_draws_every_figure_without_an_error(report: Path) -> None:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A browser."""
     path = installed_browser()
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    said: list[str] = []
-    asked: list[str] = []
     with api.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = chromium.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((report / "index.html").as_uri())
-        sizes = page.evaluate(
-            """[...document.querySelectorAll('figure')].map(figure => {
-                const svg = figure.querySelector('svg'), box = svg.getBoundingClientRect();
-                const drawn = [...svg.querySelectorAll('path, image, use')].filter(
-                    e => { const b = e.getBoundingClientRect(); return b.width + b.height > 0; });
-                return [box.width, box.height, drawn.length];
-            })"""
+        browser = play.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
         )
-        page.emulate_media(media="print")
-        pdf = page.pdf()
-        chromium.close()
+        yield browser
+        browser.close()
+
+
+def opened(browser: Any, path: Path) -> tuple[Any, list[str]]:
+    """A page, and what it complains of or asks a network for."""
+    page, said = browser.new_page(), []
+    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else said.append(asked.url),
+    )
+    page.goto(path.as_uri())
+    return page, said
+
+
+def test_a_browser_draws_every_figure_without_an_error(report: Path, chromium: Any) -> None:
+    page, said = opened(chromium, report / "index.html")
+    sizes = page.evaluate(
+        """[...document.querySelectorAll('.panel svg')].map(svg => {
+            const box = svg.getBoundingClientRect();
+            const drawn = [...svg.querySelectorAll('path, image, use')].filter(
+                e => { const b = e.getBoundingClientRect(); return b.width + b.height > 0; });
+            return [box.width, box.height, drawn.length];
+        })"""
+    )
+    page.close()
     assert said == []
-    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
-    assert len(sizes) >= 8
-    assert all(width > 100 and height > 60 and drawn > 10 for width, height, drawn in sizes)
+    assert len(sizes) >= 16
+    assert all(width > 100 and height > 60 and drawn > 3 for width, height, drawn in sizes)
+
+
+@pytest.mark.parametrize(("width", "across"), [(1280, 4), (768, 2), (390, 1)])
+def test_no_page_is_wider_than_its_window(report: Path, chromium: Any, width: int, across: int) -> None:
+    """Wide tables scroll in themselves, and fewer panels stand beside each other."""
+    page, _ = opened(chromium, report / "index.html")
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert (
+        page.evaluate(
+            "Math.max(...[...document.querySelectorAll('body *')]"
+            ".filter(e => !e.closest('.wide, svg'))"
+            ".map(e => e.getBoundingClientRect().right))"
+        )
+        <= width
+    )
+    tables = page.evaluate(
+        "[...document.querySelectorAll('.wide')].map(e => [e.scrollWidth > e.clientWidth, "
+        "getComputedStyle(e).overflowX])"
+    )
+    assert any(is_wide for is_wide, _ in tables) or width > 390
+    assert {scrolls for _, scrolls in tables} == {"auto"}
+    columns = page.evaluate("getComputedStyle(document.querySelector('.panels.a4')).gridTemplateColumns")
+    page.close()
+    assert len(columns.split()) == across
+
+
+def test_a_print_shows_what_is_folded_and_keeps_headings_with_what_they_head(
+    report: Path, chromium: Any
+) -> None:
+    page, said = opened(chromium, report / "index.html")
+    count_open = "document.querySelectorAll('details[open]').length"
+    assert page.evaluate(count_open) == 0
+    page.evaluate("addEventListener('beforeprint', () => { window.unfolded = " + count_open + " })")
+    page.emulate_media(media="print")
+    breaks = page.evaluate(
+        "[...document.querySelectorAll('h2, h2 + p, summary')].map(e => getComputedStyle(e).breakAfter)"
+    )
+    pdf = page.pdf(format="A4")
+    folded, unfolded = page.evaluate("[document.querySelectorAll('details').length, window.unfolded]")
+    assert page.evaluate(count_open) == 0
+    page.close()
+    assert set(breaks) == {"avoid"}
+    assert unfolded == folded > 4
     assert pdf.startswith(b"%PDF")
+    assert said == []
+
+
+def test_the_contents_lead_to_every_section(report: Path) -> None:
+    page = (report / "index.html").read_text()
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    links = re.findall(r'href="#([^"]+)"', nav)
+    assert links == re.findall(r'<h2 id="([^"]+)"', page)
+    assert len(set(links)) == len(links) > 10
+
+
+def test_the_page_says_when_how_and_of_what_it_was_made(report: Path) -> None:
+    page = (report / "index.html").read_text()
+    head = page[page.index('<dl class="facts"') : page.index("</dl>")]
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", head)
+    assert str(OCTANE / "aa.xtc") in head  # of the candidate and the reference
+    assert str(report.parent / "spoilt.trr") in head
+    assert str(OCTANE / "topol.top") in head
+    assert "<dt>Command</dt>" in head
+    assert f"dbm-gmx {dbm_gmx.__version__}" in head
+    assert (
+        page.index("<b>The floor</b> is")
+        < page.index("(floor)")
+        < page.index('class="wide"', page.index("(floor)"))
+    )
+
+
+def test_an_axis_of_a_dihedral_is_not_cut_through_a_peak() -> None:
+    pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
+    from dbm_gmx.evaluation.figures import _cut
+
+    x = np.linspace(-180, 180, 121)[:-1] + 1.5
+
+    def peaks(*places: float) -> np.ndarray:
+        apart = np.radians(x[:, None] - places)
+        return np.exp((np.cos(apart) - 1) / 0.02).sum(axis=1)
+
+    for places, begin in (((-60, 60), -180), ((180, 70), 0), ((0, 180), -120), ((170,), 0), ((0,), -180)):
+        turned, rows = _cut(x, [peaks(*places)])
+        assert turned[0] == pytest.approx(begin + 1.5), places
+        assert np.allclose((turned - x[rows]) % 360, 0)
+        assert peaks(*places)[rows][[0, -1]].max() < 0.05
+
+
+def test_what_atoms_are_good_for(later: Evaluation, report: Path, tmp_path: Path) -> None:
+    """A verdict is not green where the energy is off, nor silent where the potential is red."""
+    (candidate,) = later.candidates
+    assert advice(later, candidate).use == SAFE
+    scores = json.loads((report / "scores.json").read_text())["candidates"]
+    assert (scores["aa"]["use"], scores["spoilt"]["use"]) == (SAFE, RELAX)
+    assert any("bonds far too long" in why for why in scores["spoilt"]["why"])
+    red = {**later.scores["aa"], ("energy", "Potential"): Score(5.0, 1.0, 0.5)}
+    found = advice(replace(later, scores={"aa": red}), candidate)
+    assert found.use == SAFE
+    assert any("potential is red" in why for why in found.why)
+    energies = later.differences["aa"]
+    strained = replace(energies, difference=energies.difference + 0.5, error=energies.error + 0.01)
+    found = advice(replace(later, scores={"aa": red}, differences={"aa": strained}), candidate)
+    assert found.use == RELAX
+    assert any("in total +0.500" in why for why in found.why)
+    kept = {**candidate.verdict.judgement.kept, "flipped": Kept(2, 0.0, 0.0, 1, (0.0,))}
+    mirrored = replace(candidate.verdict, judgement=replace(candidate.verdict.judgement, kept=kept))
+    assert advice(later, replace(candidate, verdict=mirrored)).use == WRONG
+    allowed = replace(mirrored, limits=replace(mirrored.limits, allowed=("flipped",)))
+    assert advice(later, replace(candidate, verdict=allowed)).use == SAFE
+    other = replace(candidate.verdict, differing="8 atoms, 9 in the topology")
+    assert advice(later, replace(candidate, verdict=other)).use == WRONG
+
+
+def test_without_a_reference_strained_angles_are_relaxed_first(
+    tmp_path: Path, octane: systems.Example
+) -> None:
+    noisy = rattled(tmp_path / "noisy.trr", OCTANE / "aa.xtc", octane.system, width=0.01, frames=1)
+    found = evaluate(inputs(noisy, OCTANE / "aa.xtc", reference=None, end=150.0), conditions=WARM, slow=())
+    said = [advice(found, candidate) for candidate in found.candidates]
+    assert [one.use for one in said] == [RELAX, SAFE]
+    assert all("no reference" in " ".join(one.why) for one in said)
 
 
 def test_json_alone_needs_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -673,9 +810,9 @@ def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path, octane: sy
     assert str(tmp_path) not in page
     assert str(OCTANE) not in page
     pytest.importorskip("dscribe", reason="the extra 'report' is not installed")
-    headings = re.findall(r"<h2>(Fig \d|Table S1)", page)
+    headings = re.findall(r"<h2[^>]*>(Fig \d|Table S1)", page)
     assert headings == ["Fig 2", "Fig 3", "Fig 4", "Fig 4", "Fig 5", "Fig 6", "Fig 6", "Table S1"]
-    assert page.count("<svg") == 7
+    assert page.count('<div class="panels') == 7
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""The plots: panels of a figure as one SVG, to be put into a page."""
+"""The plots: the panels of a figure as SVG, to be put into a page that sets them beside each other."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import groupby
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.evaluation.compare import REFERENCE
 from dbm_gmx.evaluation.tables import TERM_ALONE, Panel
 from dbm_gmx.evaluation.worst import Place
@@ -43,13 +45,13 @@ def draw_figures(
     colours
         Of the candidates, see :func:`colours_of`.
     across
-        Panels beside each other, at most.
+        Panels beside each other, at most; the page sets fewer where it is narrow.
     same
         Whether those in a row have the same axes.
 
     Returns
     -------
-    SVG by figure.
+    HTML by figure.
     """
     colours = {**colours, REFERENCE: "#000000", TERM_ALONE: "#888888"}
     figures = groupby(panels, key=lambda panel: panel.figure)
@@ -63,28 +65,46 @@ def colours_of(labels: Sequence[str]) -> dict[str, str]:
 
 def _figure(panels: Sequence[Panel], colours: Mapping[str, str], across: int, same: bool) -> str:
     across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    scale = 1.5 if len(panels) == 1 else 1.25 if len(panels) == 2 else 1.0
+    scale = {1: 1.5, 2: 1.25}.get(across, 1.0)
+    drawn: list[Axes] = []
+    sheets: list[Figure] = []
     with mpl.rc_context(STYLE):
-        figure = Figure((across * WIDTH * scale, down * HEIGHT * scale + 0.3), layout="constrained")
-        for place, panel in enumerate(panels):
-            axes = figure.add_subplot(down, across, place + 1)
+        for panel in panels:
+            figure = Figure((WIDTH * scale, HEIGHT * scale), layout="constrained")
+            axes = figure.add_subplot()
             DRAW[panel.moltype](axes, panel, colours)
-            axes.set_title(panel.title)
-            axes.set(xlabel=panel.x, ylabel=panel.y if place % across == 0 else "")
+            axes.set(xlabel=panel.x, ylabel=panel.y)
             axes.spines[["top", "right"]].set_visible(False)
-        drawn = list(figure.axes)
+            drawn.append(axes)
+            sheets.append(figure)
         rows = [drawn[k : k + across] for k in range(0, len(drawn), across)] if same else []
         for row in [drawn] if panels[0].moltype == "scatter" else rows:
             _same_limits(row)
-        named = {
-            name: handle
-            for axes in figure.axes
-            for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        if named:
-            figure.legend(named.values(), named.keys(), loc="outside upper left", ncols=6, frameon=False)
-        return _svg(figure)
+        pictures = [_svg(figure) for figure in sheets]
+    named = {name for axes in drawn for name in axes.get_legend_handles_labels()[1]}
+    titles = [panel.title for panel in panels]
+    return _legend([n for n in colours if n in named], colours) + panel_grid(titles, pictures, across)
+
+
+def panel_grid(titles: Sequence[str], pictures: Sequence[str], across: int) -> str:
+    """Pictures beside each other, each under its title: HTML."""
+    cells = [
+        f'<div class="panel"><h3>{escape(title)}</h3>{picture}</div>'
+        for title, picture in zip(titles, pictures, strict=True)
+    ]
+    return f'<div class="panels a{min(across, ACROSS)}">{"".join(cells)}</div>'
+
+
+def _legend(names: Sequence[str], colours: Mapping[str, str]) -> str:
+    """Which colour is what, the reference first: HTML."""
+    first = [name for name in (REFERENCE, TERM_ALONE) if name in names]
+    kinds = {REFERENCE: "band", TERM_ALONE: "dashed"}
+    items = [
+        f'<span><i class="{kinds.get(name, "")}" style="border-color:{colours[name]}"></i>'
+        f"{escape(name)}</span>"
+        for name in [*first, *(name for name in names if name not in first)]
+    ]
+    return f'<p class="legend">{"".join(items)}</p>' if items else ""
 
 
 def _same_limits(panels: Sequence[Axes]) -> None:
@@ -109,30 +129,79 @@ def _svg(figure: Figure) -> str:
 
 
 def _curves_of(panel: Panel, colours: Mapping[str, str]) -> list[str]:
-    """Columns that are curves, the reference on top of what does not hide it."""
+    """Columns that are curves, the reference first: what is drawn later lies over it."""
     return [name for name in panel.columns if name in colours]
+
+
+UNDER: dict[str, Any] = {"lw": 3.6, "alpha": 0.35, "solid_capstyle": "butt"}
+"""The reference is a wide grey band, which is seen on both sides of a curve that lies on it."""
+
+PERIODIC = ("dihedral", "improper")
+"""Figures whose axis is a whole turn."""
+
+TURN = 360.0
+CUTS = (-180.0, 0.0, -120.0, 120.0, -60.0, 60.0)
+"""Where the axis of a dihedral may be cut, degrees; the first is taken where it is as good as any."""
+
+NOTHING = 0.05
+"""Part of its maximum that a curve may have where its axis is cut."""
 
 
 def _line(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     x = np.asarray(next(iter(panel.columns.values())), float)
+    curves = {name: np.asarray(panel.columns[name], float) for name in _curves_of(panel, colours)}
+    curves = {name: y for name, y in curves.items() if y.any()}
+    is_turn = panel.figure in PERIODIC
+    fold = _mirrored if panel.figure == "improper" else np.asarray
+    curves = {name: fold(y) for name, y in curves.items()}
+    decides = [curves[name] for name in (REFERENCE, TERM_ALONE) if name in curves] or list(curves.values())
+    x, order = _cut(x, decides) if is_turn and curves else (x, np.arange(len(x)))
     some = np.zeros(len(x), bool)
-    for name in _curves_of(panel, colours):
-        y = np.asarray(panel.columns[name], float)
-        if not y.any():
-            continue
+    for name, values in curves.items():
+        y = values[order]
         style: dict[str, Any] = {"ls": "--", "zorder": 3} if name == TERM_ALONE else {}
-        style |= {"lw": 1.8, "alpha": 0.75} if name == REFERENCE else {}
+        style |= UNDER if name == REFERENCE else {}
         error = panel.columns.get(f"{name} error")
         if error is not None:
-            wide = np.asarray(error, float)
+            wide = fold(np.asarray(error, float))[order]
             axes.fill_between(x, y - wide, y + wide, color=colours[name], alpha=0.2, lw=0)
         axes.plot(x, y, color=colours[name], label=name, **style)
         some |= y > 0.002 * y.max()
-    if some.any():
+    if is_turn:
+        first = x[0] - (x[1] - x[0]) / 2
+        axes.set_xlim(first, first + TURN)
+        axes.set_xticks(np.arange(first, first + TURN + 1, 90 if first % 90 == 0 else 120))
+    elif some.any():
         shown = x[some]
         margin = 2 * (x[1] - x[0])
         axes.set_xlim(shown[0] - margin, shown[-1] + margin)
     axes.set_ylim(bottom=0)
+
+
+def _mirrored(y: FloatArray) -> FloatArray:
+    """Half of a curve over the values without their sign to either sign."""
+    return np.asarray((y + y[::-1]) / 2)
+
+
+def _cut(x: FloatArray, curves: Sequence[FloatArray]) -> tuple[FloatArray, IntArray]:
+    """Cut the axis of a dihedral where curves are low, so that no peak is in two.
+
+    Returns
+    -------
+    The values (k,) of the axis from the cut on, and the rows (k,) they are of.
+    """
+    height = np.max([y / y.max() for y in curves], axis=0)
+
+    def at(cut: float) -> float:
+        """How high a curve is beside a cut."""
+        row = round((cut + TURN / 2) / TURN * len(x))
+        return float(max(height[row % len(x)], height[row - 1]))
+
+    cut = next((c for c in CUTS if at(c) < NOTHING), min(CUTS, key=at))
+    begin = cut if cut <= 0 else cut - TURN
+    turned = (x - begin) % TURN + begin
+    order = np.argsort(turned).astype(np.int64)
+    return turned[order], order
 
 
 def _points(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
@@ -141,11 +210,15 @@ def _points(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     for name in _curves_of(panel, colours):
         y = np.asarray(panel.columns[name], float)
         some = np.isfinite(y)
-        axes.plot(x[some], y[some], "o-", ms=2.5, lw=0.7, color=colours[name], label=name)
+        style: dict[str, Any] = {"ms": 2.5, "lw": 0.7}
+        if name == REFERENCE:
+            style = {"ms": 6, "lw": 3, "alpha": 0.35, "mew": 0}
+        axes.plot(x[some], y[some], "o-", color=colours[name], label=name, **style)
         high = max(high, float(np.abs(y[some]).max(initial=0)))
         usual = min(usual, float(np.median(np.abs(y[some]))))
     if high > 100 * usual:
         axes.set_yscale("symlog", linthresh=max(usual, 1e-6))
+        axes.yaxis.set_major_formatter("{x:g}")  # powers would be written as formulas
 
 
 def _scatter(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
@@ -184,6 +257,7 @@ def _bars(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
             color=colours[name],
             label=name,
             error_kw={"lw": 0.7},
+            alpha=UNDER["alpha"] if name == REFERENCE else 1.0,
         )
     axes.set_xticks(x)
 
@@ -198,17 +272,17 @@ FOCUS = "#e67e22"
 
 
 def draw_places(places: Sequence[Place]) -> str:
-    """Draw still pictures of places, each seen so that as much as can be lies in the plane: SVG."""
-    across = min(ACROSS, len(places))
-    down = -(-len(places) // across)
+    """Draw still pictures of places, each seen so that as much as can be lies in the plane: HTML."""
+    pictures = []
     with mpl.rc_context(STYLE):
-        figure = Figure((across * WIDTH, down * WIDTH), layout="constrained")
-        for number, place in enumerate(places, 1):
-            axes = figure.add_subplot(down, across, number, aspect="equal")
+        for place in places:
+            figure = Figure((WIDTH, WIDTH), layout="constrained")
+            axes = figure.add_subplot(aspect="equal")
             _place(axes, place)
-            axes.set_title(f"{place.label}, {place.time:g} ps: {place.fault.rule}")
             axes.set_axis_off()
-        return _svg(figure)
+            pictures.append(_svg(figure))
+    titles = [f"{place.label}, {place.time:g} ps: {place.fault.rule}" for place in places]
+    return panel_grid(titles, pictures, ACROSS)
 
 
 def _place(axes: Axes, place: Place) -> None:
@@ -228,7 +302,7 @@ def _place(axes: Axes, place: Place) -> None:
             half = np.array([seen[k], middle])
             axes.plot(half[:, 0], half[:, 1], color=colour, lw=2.5, zorder=order, solid_capstyle="round")
     axes.scatter(seen[focus, 0], seen[focus, 1], s=45, color=FOCUS, zorder=10, alpha=0.85, lw=0)
-    if place.fault.rule in ("contacts", "broken"):
+    if place.fault.rule in ("contacts", "overlaps"):
         axes.plot(seen[focus, 0], seen[focus, 1], color=FOCUS, lw=1, ls=":", zorder=9)
 
 

@@ -7,15 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import Any, NamedTuple
 
 from dbm_gmx import __version__
 from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, RESAMPLES, SPLITS, Score
 from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
+from dbm_gmx.evaluation.head import facts, floor_words, verdicts, with_contents
 from dbm_gmx.evaluation.tables import (
     PARTS,
     TERM_ALONE,
     Panel,
     deviations,
+    is_off,
+    is_strange,
     is_told_apart,
     racemo_dyads,
     root_mean_square,
@@ -47,7 +51,8 @@ CAPTIONS = {
     "bond": "Lengths by the types of their atoms.",
     "angle": "Angles by the types of their atoms (Fig 2 of the paper).",
     "dihedral": "Proper dihedrals by the types of their atoms (Fig 3 of the paper).",
-    "improper": "Improper dihedrals, without their sign (Fig 3 of the paper).",
+    "improper": "Improper dihedrals, without their sign: half of each curve is drawn at either sign "
+    "(Fig 3 of the paper).",
     "Lennard-Jones": "Energy of every molecule with all atoms that the topology does not exclude, half of "
     "a pair to either molecule; cut off, not shifted. What is beyond the last bin is counted in it (Fig 4 "
     "a-d of the paper).",
@@ -57,7 +62,7 @@ CAPTIONS = {
     "shape": "Radius of gyration, and distance between the ends of the longest chain outside rings.",
     "deviation": "Mapped atoms of the candidates from the beads they were made for.",
     "classifier": "Part of the environments of heavy atoms that a classifier takes for the candidate's, in "
-    "frames it has not seen: of the candidate against of the reference. The diagonal is guessing; black: "
+    "frames it has not seen: of the candidate against of the reference. The diagonal is guessing; grey: "
     "halves of the reference.",
     "map": "Monomers by the similarity of their conformations; numbers are clusters of the reference (Fig 5 "
     "of the paper).",
@@ -68,8 +73,21 @@ CAPTIONS = {
 }
 
 
-def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, str], worst: str) -> str:
-    """The page; ``worst`` is its last section."""
+HOW = {
+    "line": " Pale bands: standard errors over frames. Wide and grey: the reference.",
+    "scatter": " Points that are near each other are alike; the directions have no unit.",
+}
+"""How each kind of panel is read."""
+
+
+def page(
+    evaluation: Evaluation,
+    plots: Sequence[Panel],
+    figures: Mapping[str, str],
+    worst: str = "",
+    made: Mapping[str, Any] | None = None,
+) -> str:
+    """The page; ``worst`` is its last section, ``made`` how the scores were made."""
     names = ", ".join(c.label for c in evaluation.candidates)
     system = evaluation.system.topology
     moltypes = ", ".join(f"{count} {name}" for name, count in system.molecules)
@@ -80,27 +98,39 @@ def page(evaluation: Evaluation, plots: Sequence[Panel], figures: Mapping[str, s
         else "without a reference"
     )
     frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
-    lead = f"{moltypes} ({system.n_atoms} atoms), {evaluation.conditions.thermostat}. {frames}; {beside}."
-    parts = [rule_table(evaluation), _summary(evaluation), _equilibrium(evaluation), _expected(evaluation)]
-    parts += [_figure(evaluation, name, svg, plots) for name, svg in figures.items()]
+    lead = f"{moltypes} ({system.n_atoms} atoms). {frames}; {beside}."
+    parts = [verdicts(evaluation), rule_table(evaluation), _summary(evaluation), _equilibrium(evaluation)]
+    parts += [_expected(evaluation)]
+    parts += [_figure(evaluation, name, drawn, plots) for name, drawn in figures.items()]
     parts.append(worst)
     body = "\n".join(part for part in parts if part)
-    return fill_page(escape(f"Evaluation of {names}"), escape(lead), body, method(evaluation))
+    head = Head(escape(f"Evaluation of {names}"), escape(lead), facts(evaluation, made or {}))
+    return fill_page(head, body, method(evaluation))
 
 
-def fill_page(title: str, lead: str, body: str, method: str) -> str:
-    """A whole page from its parts, which are HTML."""
+class Head(NamedTuple):
+    """The first lines of a page, which are HTML: title, what it is of, and how it was made."""
+
+    title: str
+    lead: str
+    facts: str = ""
+
+
+def fill_page(head: Head, body: str, method: str) -> str:
+    """A whole page from its parts, which are HTML; the contents are made of the headings."""
     template = Template((files("dbm_gmx.evaluation") / "report.html").read_text())
-    return template.substitute(title=title, lead=lead, body=body, method=method)
+    body, contents = with_contents(f"{body}\n<h2>How it was measured</h2>\n{method}")
+    return template.substitute(head._asdict(), body=body, contents=contents)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML."""
+    """A table of cells that are HTML; it scrolls in itself where it is wider than the page."""
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join(
         "<tr>" + "".join(c if c.startswith("<td") else f"<td>{c}</td>" for c in row) + "</tr>" for row in rows
     )
-    return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    whole = f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0">{whole}</div>'
 
 
 def rule_table(evaluation: Evaluation) -> str:
@@ -108,9 +138,9 @@ def rule_table(evaluation: Evaluation) -> str:
     broken = evaluation.broken
     if broken:
         said = "; ".join(f"{escape(label)}: {', '.join(rules)}" for label, rules in broken.items())
-        verdict = f'<p class="verdict broken">Hard rules are broken. {said}.</p>'
+        verdict = f"<p><b class=off>Hard rules are broken.</b> {said}.</p>"
     else:
-        verdict = '<p class="verdict">No hard rule is broken.</p>'
+        verdict = "<p>No hard rule is broken. The rules look at atoms one by one, not at energies.</p>"
     shown = evaluation.everything
     rows = [[words, *(_counts(counts[t.label], t) for t in shown)] for words, counts in rule_rows(evaluation)]
     rows += _facts(shown)
@@ -166,9 +196,9 @@ def _summary(evaluation: Evaluation) -> str:
         return ""
     chosen = main_scores(next(iter(evaluation.scores.values())))
     return (
-        "<h2>How far from the reference</h2>"
-        "<p>Value &plusmn; standard error over frames; in brackets the floor, the same between parts of the "
-        "reference. Red where the value is above the floor by more than two errors.</p>"
+        f"<h2>How far from the reference</h2>{floor_words(evaluation)}"
+        "<p>Each cell: value &plusmn; standard error over frames (floor). Red: the value is above the floor "
+        "by more than two errors.</p>"
         + score_table(
             evaluation, chosen, metric=True, more=[*_populations(evaluation), *_classifier(evaluation)]
         )
@@ -276,9 +306,7 @@ def score_cell(score: Score) -> str:
     scatter = round(score.error, 9)  # what is below is rounding
     error = f" &plusmn; {scatter:.2g}" if math.isfinite(scatter) else ""
     floor = f" <small>({score.floor:.2g})</small>" if math.isfinite(score.floor) else ""
-    # of a single frame nothing says the error: then the floor must be exceeded twice
-    off = abs(score.value) > score.floor + (2 * scatter if math.isfinite(scatter) else score.floor)
-    return f"<td{' class=off' if off else ''}>{score.value:.3g}{error}{floor}</td>"
+    return f"<td{' class=off' if is_off(score) else ''}>{score.value:.3g}{error}{floor}</td>"
 
 
 def _expected(evaluation: Evaluation) -> str:
@@ -312,33 +340,23 @@ def _expected_row(part: str, name: str, found: Sequence[Mapping[str, float]]) ->
     cells = [f"<small>divergence {c['divergence']:.3g}</small>" for c in found]
     wanted = ""
     if part != "dihedral":
-        off = [" class=off" if _strange(c, part) else "" for c in found]
+        off = [" class=off" if is_strange(c, part) else "" for c in found]
         values = [text(c["mean"], c["spread"]) for c in found]
         cells = [f"<td{o}>{v} {c}</td>" for o, v, c in zip(off, values, cells, strict=True)]
         wanted = text(found[0]["expected mean"], found[0]["expected spread"])
     return [f"{part} {escape(name)}", wanted, *cells]
 
 
-SLACK = {"bond": 0.002, "angle": 2.0, "improper": 2.0}
-"""What a mean or a width may be off in any case, nm or degrees."""
-
-
-def _strange(found: Mapping[str, float], part: str) -> bool:
-    """Whether a class is not what its terms can explain."""
-    slack, wanted = SLACK[part], found["expected spread"]
-    off = abs(found["mean"] - found["expected mean"])
-    return off > max(wanted, slack) or found["spread"] > 1.5 * wanted + slack
-
-
-def _figure(evaluation: Evaluation, name: str, svg: str, plots: Sequence[Panel]) -> str:
+def _figure(evaluation: Evaluation, name: str, drawn: str, plots: Sequence[Panel]) -> str:
     links = ", ".join(f'<a href="data/{p.name}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name)
+    how = HOW.get(next(p.moltype for p in plots if p.figure == name), "")
     scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
     if keys:
         inner = score_table(evaluation, keys, metric=len({g for g, _ in keys}) > 1)
         scores = f"<details><summary>scores: {METRICS[keys[0][0]]}</summary>{inner}</details>"
-    caption = f"<figcaption>{CAPTIONS[name]} Data: {links}.</figcaption>"
-    return f"<h2>{TITLES[name]}</h2><figure>{svg}{caption}</figure>{scores}"
+    caption = f"<figcaption>{CAPTIONS[name]}{how} Data: {links}.</figcaption>"
+    return f"<h2>{TITLES[name]}</h2><figure>{drawn}{caption}</figure>{scores}"
 
 
 def conformation_table(evaluation: Evaluation) -> str:
@@ -389,7 +407,12 @@ def worst_places(places: Sequence[Place], pictures: str) -> str:
         return ""
     shown = "; ".join(escape(f"{p.label}: {p.words}") for p in worst_of_each(places))
     rows = [
-        [escape(p.label), f"{p.time:g}", escape(p.words), f'<a href="worst/{p.file}">{p.file}</a>']
+        [
+            escape(p.label),
+            f"{p.time:g}",
+            f"<td class=text>{escape(p.words)}</td>",
+            f'<a href="worst/{p.file}">{p.file}</a>',
+        ]
         for p in places
     ]
     return (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.evaluation.advice import advice
 from dbm_gmx.evaluation.compare import BEYOND
 from dbm_gmx.evaluation.evaluation import Evaluation
 from dbm_gmx.evaluation.page import main_scores, page, worst_of_each, worst_places
@@ -27,7 +28,7 @@ def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] |
     Parameters
     ----------
     made
-        How the scores were made, for ``scores.json``.
+        How the scores were made, for ``scores.json`` and the head of the page.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None)
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation, made))
         pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
-        text = page(evaluation, plots, figures, worst_places(places, pictures))
+        text = page(evaluation, plots, figures, worst_places(places, pictures), made)
         (part / "index.html").write_text(text)
         backup(folder)
         part.rename(folder)
@@ -88,18 +89,25 @@ def check_folder(folder: Path) -> None:
 def scores_text(evaluation: Evaluation, made: Mapping[str, Any] | None = None) -> str:
     """All scores as JSON, with how they were made where that is given."""
     found = plain_scores(evaluation) | ({} if made is None else {"provenance": made})
+    for candidate in evaluation.candidates:
+        said = advice(evaluation, candidate)
+        found["candidates"][candidate.label] |= {"use": said.use, "why": list(said.why)}
     return json.dumps(found, indent=1, allow_nan=False) + "\n"
 
 
 def summary(evaluation: Evaluation, index: Path | None) -> str:
     """Say the main things in a few lines, for the end of a run."""
     lines, space = [], evaluation.conformations
+    if evaluation.scores:
+        lines.append("value +- error (floor: the same between parts of the reference, which chance makes)")
     for candidate in evaluation.candidates:
         counts = {rule: sum(c) for rule, c in candidate.verdict.counts.items()}
         said = ", ".join(f"{n} {rule}" for rule, n in counts.items() if n) or candidate.verdict.differing
         verdict, judged = candidate.verdict, candidate.verdict.judgement
         hold = "" if verdict.differing else f"; rules: {judged.line(verdict.limits.allowed)}"
         lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no faults'}{hold}")
+        found = advice(evaluation, candidate)
+        lines.append(f"  {found.use.upper() + ':':13}{' '.join(found.why)}".rstrip())
         worst = [f"{rule} {judged.worst(rule)}" for rule in ADJUSTABLE if rule in judged.kept]
         lines += [f"  worst        {', '.join(worst)}"] if worst else []
         scores = evaluation.scores.get(candidate.label, {})

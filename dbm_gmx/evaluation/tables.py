@@ -17,7 +17,7 @@ import numpy as np
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.rules import IN_FRAMES
-from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, energy_range
+from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, Score, energy_range
 from dbm_gmx.evaluation.distributions import RANGES, UNITS, TermClass, edges, histogram, jensen_shannon
 from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluation.pairs import centres, pair_names
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 PAIR_PANELS = 15
 """Pairs of classes of which g(r) is shown."""
+
+MAP_AXES = ("first direction of the map", "second direction")
+"""What the axes of the map are; distances on it have no unit."""
 
 TERM_ALONE = "term alone"
 """Column with the Boltzmann distribution of a term."""
@@ -231,7 +234,7 @@ def _conformations(evaluation: Evaluation) -> Iterator[Panel]:
         return
     for label, points in found.places.items():
         columns: dict[str, Any] = {"x": points[:, 0], "y": points[:, 1], "cluster": found.labels[label] + 1}
-        yield Panel("map", f"map_{label}", label, "", "", "scatter", columns)
+        yield Panel("map", f"map_{label}", label, *MAP_AXES, "scatter", columns)
     for label, matrix in found.confusion.items():
         if matrix is None:
             continue
@@ -355,6 +358,35 @@ def told_apart_by(told: Told) -> list[tuple[str, float]]:
 def is_told_apart(told: Told, floor: Told | None) -> bool:
     """Whether a candidate is told from the reference by more than chance."""
     return told.auc - max(0.5, 0.5 if floor is None else floor.auc) > 2 * told.error
+
+
+def is_off(score: Score) -> bool:
+    """Whether a score is above its floor by more than two errors."""
+    scatter = round(score.error, 9)  # what is below is rounding
+    # of a single frame nothing says the error: then the floor must be exceeded twice
+    return abs(score.value) > score.floor + (2 * scatter if math.isfinite(scatter) else score.floor)
+
+
+SLACK = {"bond": 0.002, "angle": 2.0, "improper": 2.0}
+"""What a mean or a width may be off in any case, nm or degrees."""
+
+
+def is_strange(found: Mapping[str, float], part: str) -> bool:
+    """Whether a class (of :func:`term_table`) is not what its terms can explain."""
+    slack, wanted = SLACK[part], found["expected spread"]
+    off = abs(found["mean"] - found["expected mean"])
+    return off > max(wanted, slack) or found["spread"] > 1.5 * wanted + slack
+
+
+def strange_classes(evaluation: Evaluation, trajectory: Trajectory) -> list[str]:
+    """Bonds and angles that the terms do not explain, by part and name; fixed bonds have no term."""
+    table = term_table(evaluation, trajectory)
+    return [
+        f"{part} {name}"
+        for part in ("bond", "angle")
+        for name, found in table.get(part, {}).items()
+        if found["expected spread"] and is_strange(found, part)
+    ]
 
 
 def _conformation_scores(space: Conformations, label: str) -> dict[str, Any]:

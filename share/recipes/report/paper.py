@@ -24,7 +24,7 @@ from pathlib import Path
 from dbm_gmx.evaluation.compare import REFERENCE
 from dbm_gmx.evaluation.evaluation import Evaluation, evaluate
 from dbm_gmx.evaluation.figures import colours_of, draw_figures
-from dbm_gmx.evaluation.page import conformation_table, fill_page, method, rule_table, score_table
+from dbm_gmx.evaluation.page import Head, conformation_table, fill_page, method, rule_table, score_table
 from dbm_gmx.evaluation.report import scores_text
 from dbm_gmx.evaluation.tables import PARTS, Panel, panels
 from dbm_gmx.files.mdp import read_mdp
@@ -176,7 +176,7 @@ def page(evaluation: Evaluation) -> str:
         f"{moltypes}, {evaluation.conditions.temperature:g} K, {frames}; beads of the same frames "
         "put back. The paper: Stieffenhofer, Bereau, Wand, APL Materials 9, 031107 (2021)."
     )
-    return fill_page("The figures of the paper", escape(lead), "\n".join(parts), method(evaluation))
+    return fill_page(Head("The figures of the paper", escape(lead)), "\n".join(parts), method(evaluation))
 
 
 if __name__ == "__main__":
