@@ -23,6 +23,7 @@ extensions = [
     "formulas",
 ]
 exclude_patterns = ["scripts", "_*"]
+smartquotes = False  # what is quoted may be typed
 
 # Markdown: equations, definition lists, links to every heading
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]

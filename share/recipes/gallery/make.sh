@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The pictures of the gallery: make.sh FOLDER [NAME ...].  Puts the atoms back on the first frame of each system, draws
-# beads and atoms (NAME.png), and keeps what backmap says (NAME.txt) and its CPU time (NAME.time).  Needs dbm-gmx on the
-# PATH, python with matplotlib, and time; nothing else should run meanwhile.
+# beads and atoms (NAME.png), and keeps what backmap says (NAME.txt) and its CPU time (NAME.time).  Pictures of the
+# molecules are made by molecule.py.  Needs dbm-gmx on the PATH, and python with matplotlib.
 set -euo pipefail
 share=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 mkdir -p "$1" && cd "$1" && shift
