@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import Any, NoReturn
 
-from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train
+from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train, view
 from dbm_gmx.commands import map as map_
 from dbm_gmx.commands.examples import epilog
 from dbm_gmx.commands.habits import answer
@@ -20,7 +20,7 @@ from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.interrupts import answering, end_now
 from dbm_gmx.logs import speaking
 
-COMMANDS = (backmap, map_, relax, join, evaluate, train, models, check, plan, benchmark)
+COMMANDS = (backmap, map_, relax, join, evaluate, view, train, models, check, plan, benchmark)
 """In the order of the help."""
 
 

@@ -557,7 +557,19 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 # --- help ------------------------------------------------------------------------------------------
 
 
-COMMANDS = ("backmap", "map", "relax", "join", "evaluate", "train", "models", "check", "plan", "benchmark")
+COMMANDS = (
+    "backmap",
+    "map",
+    "relax",
+    "join",
+    "evaluate",
+    "view",
+    "train",
+    "models",
+    "check",
+    "plan",
+    "benchmark",
+)
 
 
 SHARED = {"arguments", "paths", "examples", "habits", "mistaken", "version"}

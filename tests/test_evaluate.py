@@ -606,9 +606,9 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def opened(browser: Any, path: Path) -> tuple[Any, list[str]]:
+def opened(browser: Any, path: Path, **options: Any) -> tuple[Any, list[str]]:
     """A page, and what it complains of or asks a network for."""
-    page, said = browser.new_page(), []
+    page, said = browser.new_page(**options), []
     page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on(

@@ -27,6 +27,10 @@ EXAMPLES = {
         "dbm-gmx evaluate -p topol.top -f aa.xtc -r reference.xtc -t 300 -o report",
         "dbm-gmx evaluate -p topol.top -f aa.xtc relaxed.xtc --cg cg.tpr cg.xtc -m mapping.xml --json",
     ),
+    "view": (
+        "dbm-gmx view aa.gro --cg cg.gro -p topol.top",
+        "dbm-gmx view aa.gro --cg cg.gro --around 1204 --within 1.5 -o place.html",
+    ),
     "train": ("dbm-gmx train train.toml", "torchrun --nproc-per-node 4 -m dbm_gmx train train.toml"),
     "models": ("dbm-gmx models", "dbm-gmx backmap -s cg.tpr --start network --model sps -o aa.xtc"),
     "check": (

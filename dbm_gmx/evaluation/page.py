@@ -27,7 +27,8 @@ from dbm_gmx.evaluation.tables import (
     term_table,
     told_apart_by,
 )
-from dbm_gmx.evaluation.worst import Place
+from dbm_gmx.evaluation.viewer import scripts, viewer
+from dbm_gmx.evaluation.worst import Place, scene_of
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
 
 TITLES = {
@@ -402,7 +403,7 @@ def worst_of_each(places: Sequence[Place]) -> list[Place]:
 
 
 def worst_places(places: Sequence[Place], pictures: str) -> str:
-    """The section on the worst places."""
+    """The section on the worst places: still pictures for paper, and a view to turn."""
     if not places:
         return ""
     shown = "; ".join(escape(f"{p.label}: {p.words}") for p in worst_of_each(places))
@@ -418,6 +419,7 @@ def worst_places(places: Sequence[Place], pictures: str) -> str:
     return (
         "<h2>The worst places</h2><p>Molecules as small files in <code>worst/</code>; "
         "<code>vmd -e look.tcl</code> or <code>pymol look.pml</code> there show them.</p>"
+        f"{viewer([scene_of(place) for place in places])}{scripts()}"
         f"<figure>{pictures}<figcaption>The worst of each kind. {shown}.</figcaption></figure>"
         + table(["", "ps", "what", "file"], rows)
     )

@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.rules import IN_FRAMES, Fault
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluation.tables import slug
+from dbm_gmx.evaluation.viewer import Scene
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import RULES
 
@@ -173,6 +174,14 @@ def _words(topology: Topology, fault: Fault) -> str:
         "twisted": lambda a, b: f"{named(a)}-{named(b)} is neither cis nor trans",
     }
     return texts[fault.rule](*fault.atoms)
+
+
+def scene_of(place: Place) -> Scene:
+    """A place in three dimensions."""
+    labels = [f"{element} {i}" for i, element in enumerate(place.elements, 1)]
+    focus = [i - 1 for i in place.atoms]
+    title = Path(place.file).stem
+    return Scene(title, place.elements, labels, place.positions, place.bonds, focus)
 
 
 # --- scripts -----------------------------------------------------------------------------------------
