@@ -104,7 +104,9 @@ def read_cg_topology(
     topology = read_topology(Path(top), defines=defines, include=include)
     topology = topology if topology.molecules else _of_one_kind(topology, n_beads)
     if topology.n_atoms != n_beads:
-        raise InputError(f"{n_beads} beads, but {topology.n_atoms} in {top}", path=source)
+        atoms = any("H" in m.attribute("element") for m in topology.molecule_types.values())
+        hint = f"; {top} is a topology of atoms (-p), not of beads (-cp)" if atoms else ""
+        raise InputError(f"{n_beads} beads, but {topology.n_atoms} in {top}{hint}", path=source)
     return topology
 
 

@@ -16,7 +16,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
@@ -81,6 +81,12 @@ def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
     return make_system(*read_molecules(files), cg, files.matching)
 
 
+def has_elements(moltype: MoleculeType, *elements: str) -> bool:
+    """Whether a molecule has atoms of these elements; of any if none is named."""
+    found = {str(element) for element in moltype.attribute("element")} - {""}
+    return bool(found & set(elements)) if elements else bool(found)
+
+
 def _wanted(cg: Topology, matching: Matching) -> Topology:
     """The molecules of beads that are looked up in the library, by the names of their atoms."""
     aliases = {name: parse_parts(text) for name, text in matching.aliases}
@@ -110,7 +116,16 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
             f"a {given} without a {missing}: give both, or neither to use the library of molecules"
         )
     atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
-    return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
+    try:
+        return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
+    except InputError as error:
+        if not any(has_elements(m) for m in atomistic.molecule_types.values()):
+            raise InputError(
+                "this is a topology of beads: none of its atoms is of an element. Give that of the atoms "
+                f"(-p); that of the beads is for -cp. As it is: {error}",
+                path=files.topology,
+            ) from error
+        raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +271,18 @@ def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int,
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
     beads = read_beads(inputs)
-    system = match_molecules(beads.topology, inputs.molecules)
+    try:
+        system = match_molecules(beads.topology, inputs.molecules)
+    except InputError as error:
+        if any(has_elements(m, "H") for m in beads.topology.molecule_types.values()):
+            source = inputs.cg_topology or inputs.structure
+            option = "-s" if inputs.cg_topology is None else "-cp"
+            raise InputError(
+                f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
+                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {error}",
+                path=source,
+            ) from error
+        raise
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
     if beads.frame.free and inputs.trajectory is None:
