@@ -145,8 +145,8 @@ def test_beads_that_all_stand_for_molecules_need_no_mapping(files: Mixture) -> N
     (files.folder / "topol.top").open("a").write(f"SOL {4 * WATERS}\n")
     options = {**files.inputs, "-t": 300, "--only": "W"}
     del options["-m"], options["--owners"], options["-f"]
-    assert "without a mapping (-m)" in command("check", options).err
-    result = command("check", {**options, "--alias": "W=4 SOL"})
+    result = command("check", options)
+    assert "beads of water: W = 4 SOL" in result.err
     assert result.code == 0, result.err
     assert f"molecule 4 SOL: {WATERS} times, 12 atoms" in result.out
 

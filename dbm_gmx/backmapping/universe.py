@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +26,7 @@ from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
 from dbm_gmx.files.conformers import Conformer, References, given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import Method, MoleculeFiles
 
@@ -97,7 +99,9 @@ def _system(beads: mda.Universe, molecules: MoleculeFiles) -> System:
     if molecules.none_given:
         return match_molecules(_cg_topology(beads, None, {}), molecules)
     atomistic, mappings = read_molecules(molecules)
-    return make_system(atomistic, mappings, _cg_topology(beads, atomistic, mappings))
+    cg = _cg_topology(beads, atomistic, mappings)
+    shipped = with_shipped(cg, atomistic, mappings, molecules.matching)
+    return replace(make_system(atomistic, shipped.mappings, cg, shipped.matching), shipped=shipped.paths)
 
 
 def _warn(report: Report) -> None:

@@ -49,6 +49,8 @@ class System:
         (m,) rows of the beads among those of the coarse-grained system; all of them if ``None``.
     listed
         The same atoms as molecules of a ``.top``, where some of ``topology`` are several of these.
+    shipped
+        Files that ship with the package and that mappings are from.
     """
 
     topology: Topology
@@ -57,6 +59,7 @@ class System:
     conformers: Mapping[str, Path] = field(default_factory=dict)
     beads: IntArray | None = None
     listed: Topology | None = None
+    shipped: tuple[Path, ...] = ()
 
     @property
     def written(self) -> Topology:

@@ -137,6 +137,16 @@ def alias(text: str) -> tuple[str, str]:
     return name.strip(), of.strip()
 
 
+def mapping_file(text: str) -> Path:
+    """Parse a file or folder of mappings, or the name of one that ships."""
+    path = Path(text)
+    if path.exists():
+        return path
+    from dbm_gmx.files.shipped import find_set
+
+    return find_set(path)
+
+
 def tacticity(text: str) -> str | Path:
     """Parse the name of a tacticity, or a file."""
     if text in TACTICITIES:
@@ -282,13 +292,14 @@ def add_mapping(command: ArgumentParser) -> None:
     command.add_argument(
         "-m",
         "--mapping",
-        type=Path,
+        type=mapping_file,
         nargs="+",
         default=[],
         dest="mappings",
         metavar="FILE",
         help="mappings of molecules (VOTCA, deepBackmap, CGSmiles) or of residues (Backward, martinize2, "
-        "vermouth, PyCGTOOL, CG2AT, MemBack), or folders of them (the library of molecules)",
+        "vermouth, PyCGTOOL, CG2AT, MemBack), folders of them, or names of those that ship, as martini3 "
+        "(what fits of these, or of the library of molecules)",
     )
 
 

@@ -155,9 +155,9 @@ def _pdb_lines(path: Path) -> Iterable[SectionLine]:
 
 
 def read_memback(path: Path) -> list[ResidueMapping]:
-    """Read a MemBack map: ``RESI NAME``, ``[ BEAD ]`` and names of atoms, ``[ chiral ]``.
+    """Read a MemBack map: ``RESI NAME``, ``[ BEAD ]`` and names of atoms, ``[ chiral ]``, ``[ cis ]``.
 
-    Beads are centres of geometry.
+    Beads are centres of geometry.  The type of a bead may stand behind its name: ``[ BEAD TYPE ]``.
 
     Raises
     ------
@@ -177,6 +177,7 @@ def read_memback(path: Path) -> list[ResidueMapping]:
         elif words and section.lower() in ("cis", "trans"):
             entries[-1].stereo += [StatedStereo(section.lower(), tuple(words))] if len(words) == 4 else []
         elif words and section.lower() != "dihedral":
-            wrong = entries[-1].add(section, words)
+            bead, _, kind = section.partition(" ")
+            wrong = entries[-1].add(bead, words, kind.strip())
             problems += [Problem(wrong, path, line.number)] if wrong else []
     return _finished(entries, path, problems, by_mass=False)

@@ -23,6 +23,7 @@ from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
@@ -78,7 +79,10 @@ def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
         atomistic, found = load_library(_wanted(cg, files.matching))
         system = make_system(atomistic, found, cg, files.matching)
         return replace(system, conformers=library_conformers(atomistic))
-    return make_system(*read_molecules(files), cg, files.matching)
+    atomistic, given = read_molecules(files)
+    shipped = with_shipped(cg, atomistic, given, files.matching)
+    system = make_system(atomistic, shipped.mappings, cg, shipped.matching)
+    return replace(system, shipped=shipped.paths)
 
 
 def _wanted(cg: Topology, matching: Matching) -> Topology:
@@ -94,20 +98,16 @@ def _wanted(cg: Topology, matching: Matching) -> Topology:
 
 
 def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
-    """Read the atomistic topology and the mappings by molecule type.
+    """Read the atomistic topology and the mappings by molecule type that are given.
 
     Raises
     ------
     InputError
-        If one of them is not given or cannot be read.
+        If there is no topology, or something cannot be read.
     """
-    # beads that all stand for molecules (--alias 'W=4 SOL') need no mapping
-    if files.topology is None or not (files.mappings or files.matching.aliases):
-        missing, given = "topology (-p)", "mapping"
-        if files.topology is not None:
-            missing, given = "mapping (-m)", "topology"
+    if files.topology is None:
         raise InputError(
-            f"a {given} without a {missing}: give both, or neither to use the library of molecules"
+            "a mapping without a topology (-p): give one, or neither to use the library of molecules"
         )
     atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
     return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
