@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +24,10 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_residue_mappings
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.shipped import WATERS_OF_BEADS, find_set, mapping_sets, with_shipped
-from dbm_gmx.options import Matching
+from dbm_gmx.files.system import read_system
+from dbm_gmx.options import Matching, MoleculeFiles
 
-SETS = ("martini2", "martini3", "martini3-lipidome")
+SETS = ("martini2", "martini3", "martini-lipids")
 MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "N": 14.007, "P": 30.974, "S": 32.06}
 
 
@@ -33,7 +36,7 @@ def shipped(name: str) -> list[ResidueMapping]:
 
 
 def residue(name: str, set_name: str = "martini3") -> ResidueMapping:
-    return next(one for one in shipped(set_name) if one.name == name)
+    return next(one for one in [*shipped(set_name), *shipped("martini-lipids")] if one.name == name)
 
 
 def moltype(name: str, residues: list[tuple[str, list[str]]]) -> MoleculeType:
@@ -48,9 +51,9 @@ def moltype(name: str, residues: list[tuple[str, list[str]]]) -> MoleculeType:
     return MoleculeType(name, 3, graph)
 
 
-def lipid(name: str, resname: str = "", set_name: str = "martini3") -> MoleculeType:
+def lipid(name: str, resname: str = "") -> MoleculeType:
     """Heavy atoms of a lipid of the sets."""
-    mapping = residue(resname or name, set_name)
+    mapping = residue(resname or name)
     return moltype(name, [(resname or name, [atom for _, atom in mapping.atoms])])
 
 
@@ -65,18 +68,17 @@ def ion(name: str, element: str = "N") -> MoleculeType:
     return MoleculeType(name, 1, graph)
 
 
-def beads(name: str, names: list[str], types: list[str] | None = None) -> MoleculeType:
+def beads(name: str, names: list[str]) -> MoleculeType:
     graph = nx.Graph()
-    for i, (bead, kind) in enumerate(zip(names, types or names, strict=True)):
-        data = {"name": bead, "type": kind, "element": "", "mass": 72.0, "charge": 0.0}
+    for i, bead in enumerate(names):
+        data = {"name": bead, "type": bead, "element": "", "mass": 72.0, "charge": 0.0}
         graph.add_node(i, **data, resid=1, resname=name)
     return MoleculeType(name, 1, graph)
 
 
-def beads_of(name: str, set_name: str, resname: str = "") -> MoleculeType:
-    """Beads as a set has them, with its types."""
-    mapping = residue(resname or name, set_name)
-    return beads(name, [bead.name for bead in mapping.beads], [bead.type for bead in mapping.beads])
+def beads_of(name: str) -> MoleculeType:
+    """Beads as a set has them."""
+    return beads(name, [bead.name for bead in residue(name).beads])
 
 
 def topology(*molecules: tuple[MoleculeType, int]) -> Topology:
@@ -104,15 +106,10 @@ TAILS = {"L": (12, 0), "M": (14, 0), "P": (16, 0), "O": (18, 1)}
 """Carbons and double bonds."""
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_lipids_have_all_carbons_of_their_tails(name: str) -> None:
+def test_lipids_have_all_carbons_of_their_tails() -> None:
     known = {"DL": "LL", "DM": "MM", "DP": "PP", "PO": "OP", "DO": "OO"}
-    seen = 0
-    for mapping in shipped(name):
-        tails = known.get(mapping.name[:2]) if len(mapping.name) == 4 else None
-        if tails is None or mapping.name[2:] not in ("PC", "PE", "PS", "PG"):
-            continue
-        seen += 1
+    for mapping in shipped("martini-lipids"):
+        tails = known[mapping.name[:2]]
         atoms = {atom for _, atom in mapping.atoms}
         for first, tail in zip("23", tails, strict=True):
             carbons, _ = TAILS[tail]
@@ -120,7 +117,6 @@ def test_lipids_have_all_carbons_of_their_tails(name: str) -> None:
             assert f"C{first}{carbons + 1}" not in atoms
         cis = [stated for stated in mapping.stereo if stated.kind == "cis"]
         assert len(cis) == tails.count("O")
-    assert seen > 10
 
 
 def rtp_residues(path: Path) -> dict[str, list[str]]:
@@ -213,8 +209,8 @@ def test_lipids_are_r_at_the_middle_of_glycerol_whatever_its_hydrogen_is_called(
 
 def test_a_bilayer_needs_no_mapping(caplog: pytest.LogCaptureFixture) -> None:
     cg = topology(
-        (beads_of("POPC", "martini3"), 2),
-        (beads_of("CHOL", "martini3"), 1),
+        (beads_of("POPC"), 2),
+        (beads_of("CHOL"), 1),
         (beads("W", ["W"]), 3),
         (ion("NA+"), 1),
     )
@@ -223,24 +219,23 @@ def test_a_bilayer_needs_no_mapping(caplog: pytest.LogCaptureFixture) -> None:
         system = matched(cg, aa)
     assert [match.moltype.name for match in system.matches] == ["POPC", "CHL1", "4 TIP3", "SOD"]
     assert system.mappings["POPC"].names == tuple(cg.molecule_types["POPC"].names)
-    assert "POPC: mapping of martini3 that ships" in caplog.text
+    assert "POPC: mapping of martini-lipids that ships" in caplog.text
     assert "beads of water: W = 4 TIP3" in caplog.text
     for name in ("POPC", "CHL1"):
         weights = system.mappings[name].weights
         assert (derive_owners(weights, aa.molecule_types[name].graph) >= 0).all()
 
 
-@pytest.mark.parametrize("name", ["martini3", "martini3-lipidome"])
-def test_types_of_beads_tell_sets_with_the_same_names_apart(name: str) -> None:
-    system = matched(topology((beads_of("POPE", name), 1)), topology((lipid("POPE", set_name=name), 1)))
-    gl1 = system.mappings["POPE"].weights[2]
-    assert gl1.nnz == (6 if name == "martini3" else 5)
-
-
-def test_without_types_it_is_refused_and_the_sets_are_named() -> None:
-    cg = topology((beads("POPE", [bead.name for bead in residue("POPE").beads]), 1))
-    with pytest.raises(InputError, match=r"POPE: several .* martini3, martini3-lipidome.*-m martini2"):
-        matched(cg, topology((lipid("POPE"), 1)))
+def test_several_that_fit_and_differ_are_refused_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.map").write_text(
+        share_path("molecules", "martini-lipids.map").read_text().replace(" C22\n", "\n").replace("C22 ", "")
+    )
+    monkeypatch.setenv("DBM_GMX_LIB", str(tmp_path))
+    cg, aa = topology((beads_of("POPE"), 1)), topology((lipid("POPE"), 1))
+    with pytest.raises(InputError, match=r"POPE: several .*differ \(mine, martini-lipids\)\. .*-m mine"):
+        matched(cg, aa)
     assert find_set(Path("martini2")) == share_path("molecules", "martini2.map")
     assert find_set(Path("martini9")) == Path("martini9")
 
@@ -271,7 +266,7 @@ def test_other_beads_than_any_set_has_are_said(caplog: pytest.LogCaptureFixture)
     cg = topology((beads("POPC", ["HEAD", "TAIL"]), 1))
     with caplog.at_level(logging.INFO, "dbm_gmx"), pytest.raises(InputError, match="POPC: no mapping"):
         matched(cg, topology((lipid("POPC"), 1)))
-    assert "the mapping of martini2 that ships has beads NC3 PO4" in caplog.text
+    assert "the mapping of martini-lipids that ships has beads NC3 PO4" in caplog.text
 
 
 @pytest.mark.parametrize(("waters", "each"), [(4, "4 SOL"), (1, "SOL")])
@@ -307,3 +302,17 @@ def test_own_sets_go_before_those_that_ship(tmp_path: Path, monkeypatch: pytest.
         topology((beads("LIG", ["B"]), 1)), topology((moltype("LIG", [("LIG", ["C1", "C2"])]), 1))
     )
     assert residues_of(system.matches[0].moltype)[0].name == "LIG"
+
+
+@pytest.mark.skipif(shutil.which("gmx") is None, reason="the topology of the atoms is made by GROMACS")
+def test_the_bilayer_of_the_recipe_needs_no_mapping(tmp_path: Path) -> None:
+    recipe = share_path("recipes", "martini", "bilayer.py")
+    subprocess.run([sys.executable, recipe, tmp_path, "--lipids", "18"], check=True)
+    gmx = ["gmx", "-quiet", "grompp", "-f", "em.mdp", "-c", "start.gro", "-p", "cg.top", "-o", "cg.tpr"]
+    subprocess.run(gmx, cwd=tmp_path, check=True, capture_output=True)
+    system, _ = read_system(tmp_path / "cg.tpr", MoleculeFiles(topology=tmp_path / "topol.top"))
+    assert [match.moltype.name for match in system.matches] == ["POPC", "4 SOL", "NA", "CL"]
+    lipid = system.matches[0]
+    states = stated_states(lipid.moltype, lipid.mapping.stereo)
+    assert np.count_nonzero(states) == 2  # the middle of glycerol, and the double bond
+    assert system.n_atoms == 18 * 134 + 18 * 8 * 12 + 4

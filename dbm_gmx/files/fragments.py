@@ -157,7 +157,7 @@ def _pdb_lines(path: Path) -> Iterable[SectionLine]:
 def read_memback(path: Path) -> list[ResidueMapping]:
     """Read a MemBack map: ``RESI NAME``, ``[ BEAD ]`` and names of atoms, ``[ chiral ]``, ``[ cis ]``.
 
-    Beads are centres of geometry.  The type of a bead may stand behind its name: ``[ BEAD TYPE ]``.
+    Beads are centres of geometry.
 
     Raises
     ------
@@ -177,7 +177,6 @@ def read_memback(path: Path) -> list[ResidueMapping]:
         elif words and section.lower() in ("cis", "trans"):
             entries[-1].stereo += [StatedStereo(section.lower(), tuple(words))] if len(words) == 4 else []
         elif words and section.lower() != "dihedral":
-            bead, _, kind = section.partition(" ")
-            wrong = entries[-1].add(bead, words, kind.strip())
+            wrong = entries[-1].add(section, words)
             problems += [Problem(wrong, path, line.number)] if wrong else []
     return _finished(entries, path, problems, by_mass=False)

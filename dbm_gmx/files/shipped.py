@@ -67,8 +67,7 @@ def with_shipped(
     """Find mappings of molecules that have none, and what beads of water and ions stand for.
 
     A mapping that ships is taken for a molecule type if all its residues are in it, and if its beads have the
-    names of a molecule type of beads.  Of several files, that with most bead types of the coarse-grained
-    topology; then the first, if they say the same of the atoms.
+    names of a molecule type of beads.  Of several files the first one, if they say the same of the atoms.
 
     Parameters
     ----------
@@ -131,7 +130,6 @@ class _Fit:
 
     path: Path
     bead_type: str
-    alike: int
     mapped: MappedResidues
 
     @property
@@ -147,7 +145,7 @@ def _choose(moltype: MoleculeType, beads: Sequence[MoleculeType]) -> tuple[Path,
         mapped = map_residues(moltype, _residues(path, path.stat().st_mtime_ns))
         if mapped is None or mapped.problems:
             continue
-        here = [_Fit(path, cg.name, _alike(cg, mapped), mapped) for cg in beads if _fits(cg, mapped.names)]
+        here = [_Fit(path, cg.name, mapped) for cg in beads if _fits(cg, mapped.names)]
         fits += here
         if not here:
             other[path.stem] = mapped.names
@@ -156,14 +154,12 @@ def _choose(moltype: MoleculeType, beads: Sequence[MoleculeType]) -> tuple[Path,
             text = "%s: the mapping of %s that ships has beads %s; there are no molecules of these beads"
             log.log(NOTICE, text, moltype.name, stem, _some(names))
         return None
-    best = max(fit.alike for fit in fits)
-    fits = [fit for fit in fits if fit.alike == best]
     chosen = next((fit for fit in fits if fit.bead_type == moltype.name), fits[0])
     if any(fit.atoms != chosen.atoms for fit in fits):
         stems = ", ".join(dict.fromkeys(fit.path.stem for fit in fits))
         raise InputError(
-            f"{moltype.name}: several mappings that ship have these beads, and differ ({stems}); bead types "
-            f"do not tell them apart. Say which: -m {chosen.path.stem}"
+            f"{moltype.name}: several mappings that ship have these beads, and differ ({stems}). "
+            f"Say which: -m {chosen.path.stem}"
         )
     types = {fit.bead_type for fit in fits if fit.path == chosen.path}
     whole = [cg for cg in beads if cg.name == chosen.bead_type and _names(cg) == chosen.mapped.names]
@@ -196,16 +192,6 @@ def _inside(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     """Whether names follow one another somewhere among others."""
     n = len(part)
     return any(whole[k : k + n] == part for k in range(len(whole) - n + 1))
-
-
-def _alike(cg: MoleculeType, mapped: MappedResidues) -> int:
-    """Beads whose type is that of the mapping, where it says one."""
-    real = real_beads(cg)
-    types = [str(kind) for kind, here in zip(cg.attribute("type"), real, strict=True) if here]
-    if len(types) != len(mapped.types):
-        return 0
-    pairs = zip(types, mapped.types, mapped.names, strict=True)
-    return sum(kind == theirs != name for kind, theirs, name in pairs)
 
 
 # --- water and ions ------------------------------------------------------------------------------------
