@@ -11,9 +11,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import networkx as nx
 import numpy as np
 import pytest
+from small import beads, ion, moltype, topology, water
 
 from dbm_gmx.chemistry.mapping import derive_owners
 from dbm_gmx.chemistry.residues import FAMILIES, ResidueMapping, map_residues, residues_of
@@ -28,7 +28,6 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.options import Matching, MoleculeFiles
 
 SETS = ("martini2", "martini3", "martini-lipids")
-MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "N": 14.007, "P": 30.974, "S": 32.06}
 
 
 def shipped(name: str) -> list[ResidueMapping]:
@@ -39,50 +38,15 @@ def residue(name: str, set_name: str = "martini3") -> ResidueMapping:
     return next(one for one in [*shipped(set_name), *shipped("martini-lipids")] if one.name == name)
 
 
-def moltype(name: str, residues: list[tuple[str, list[str]]]) -> MoleculeType:
-    """A molecule whose atoms are bonded one after the other."""
-    graph = nx.Graph()
-    for number, (resname, atoms) in enumerate(residues, 1):
-        for atom in atoms:
-            element = atom.lstrip("0123456789")[0]
-            data = {"name": atom, "type": element, "element": element, "mass": MASS[element], "charge": 0.0}
-            graph.add_node(len(graph), **data, resid=number, resname=resname)
-    graph.add_edges_from(zip(range(len(graph) - 1), range(1, len(graph)), strict=True), kind="bond")
-    return MoleculeType(name, 3, graph)
-
-
 def lipid(name: str, resname: str = "") -> MoleculeType:
     """Heavy atoms of a lipid of the sets."""
     mapping = residue(resname or name)
     return moltype(name, [(resname or name, [atom for _, atom in mapping.atoms])])
 
 
-def water(name: str) -> MoleculeType:
-    return moltype(name, [(name, ["OW", "HW1", "HW2"])])
-
-
-def ion(name: str, element: str = "N") -> MoleculeType:
-    graph = nx.Graph()
-    data = {"name": name, "type": name, "element": element, "mass": 23.0, "charge": 1.0}
-    graph.add_node(0, **data, resid=1, resname=name)
-    return MoleculeType(name, 1, graph)
-
-
-def beads(name: str, names: list[str]) -> MoleculeType:
-    graph = nx.Graph()
-    for i, bead in enumerate(names):
-        data = {"name": bead, "type": bead, "element": "", "mass": 72.0, "charge": 0.0}
-        graph.add_node(i, **data, resid=1, resname=name)
-    return MoleculeType(name, 1, graph)
-
-
 def beads_of(name: str) -> MoleculeType:
     """Beads as a set has them."""
     return beads(name, [bead.name for bead in residue(name).beads])
-
-
-def topology(*molecules: tuple[MoleculeType, int]) -> Topology:
-    return Topology({m.name: m for m, _ in molecules}, tuple((m.name, count) for m, count in molecules))
 
 
 def matched(cg: Topology, aa: Topology, matching: Matching | None = None) -> System:

@@ -219,6 +219,12 @@ def add_inputs(command: ArgumentParser) -> None:
         help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
     add_matching(command)
+    add(
+        "--solvate",
+        action="store_true",
+        help="put in water and ions of -p that have no beads: as many as it lists; if it lists no water, as "
+        "much as there is room for. aa.top has the molecules",
+    )
     add_times(command)
     add_preprocessor(command)
 

@@ -212,7 +212,10 @@ def _usual_aliases(
     gone = {name for name, _ in matching.aliases} | set(matching.leave_out)
     gone |= {part for _, text in matching.aliases for part, _ in parse_parts(text)}
     beads = {n: c for n, c in _counts(cg).items() if n not in gone and n in (matching.only or (n,))}
-    left = _Left(beads, {n: c for n, c in _counts(aa).items() if n not in gone})
+    atoms = {n: c for n, c in _counts(aa).items() if n not in gone}
+    if matching.solvate:  # water and ions are listed later
+        atoms = {**dict.fromkeys((n for n in aa.molecule_types if n not in gone), 0), **atoms}
+    left = _Left(beads, atoms)
     yield from _ions(aa, left)
     yield from _water(cg, aa, left, {m.cg_molecule or m.molecule: bool(m.parts) for m in mappings.values()})
 
@@ -238,6 +241,7 @@ def _water(cg: Topology, aa: Topology, left: _Left, mapped: Mapping[str, bool]) 
         Molecule types of beads that a mapping says are water; whether several molecules.
     """
     there = [n for n in left.atoms if n.upper() in WATER and aa.molecule_types[n].n_atoms > 1]
+    there = [n for n in there if left.atoms[n]] or there
     waters = {
         name: WATERS_OF_BEADS.get(name, 1)
         for name in left.beads
