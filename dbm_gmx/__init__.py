@@ -33,7 +33,7 @@ Flow
 ``network``      the network that places one atom after the other
 ``gromacs``      what runs GROMACS
 ``backmapping``  the jobs on trajectories: beads to atoms, atoms to beads, checks, summaries
-``evaluate``     how good the atoms are, beside a reference
+``evaluation``   how good the atoms are, beside a reference
 ``train``        how a model is made
 ``commands``     a file for each command, with its options; ``cli`` parses and calls one
 ===============  ====================================================================================

@@ -213,15 +213,15 @@ def fake_sampler(
     """Use :class:`FakeSampler`; returns the list those made will be in."""
     made: list[FakeSampler] = []
     moltype = type("FakeSampler", (FakeSampler,), {"made": made, "refused": refused, "unsettled": unsettled})
-    for module in ("backmapper", "check"):
+    for module in ("rebuilder", "check"):
         monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.make_sampler", moltype)
     # nothing is found out from it, and what it makes is not compared
-    for module in ("backmapper", "ready"):
+    for module in ("rebuilder", "ready"):
         monkeypatch.setattr(f"dbm_gmx.backmapping.{module}.with_team", lambda sampler, _: sampler)
     monkeypatch.setattr("dbm_gmx.backmapping.memory.WORTH", 10**6)
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.memory_that_ships", lambda _: None)
+    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.memory_that_ships", lambda _: None)
     monkeypatch.setattr("dbm_gmx.backmapping.ready.prepare", lambda sampler, *_: (sampler, None))
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.Backmapper._twins", lambda *_: ())
+    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.Rebuilder._twins", lambda *_: ())
     return made
 
 

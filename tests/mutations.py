@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("dbm_gmx", "tests", "share", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+COPIED = ("dbm_gmx", "tests", "share", ".github", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
 PACKAGE = "dbm_gmx"
 
 Edit = tuple[str, str, str]  # file in the package, the text there, once, and what is put in its place
@@ -57,6 +57,21 @@ def one(name: str, tests: str, file: str, old: str, new: str) -> Mutation:
 
 
 MUTATIONS = [
+    # --- documentation
+    one(
+        "an option has another name than in the pages",
+        "tests/test_docs.py",
+        "commands/arguments.py",
+        '("--leave-out", "do not',
+        '("--drop", "do not',
+    ),
+    one(
+        "an example has an option that is there no more",
+        "tests/test_docs.py -k given_so",
+        "commands/map.py",
+        '"-op",',
+        '"-ot",',
+    ),
     # --- mappings of residues, and proposals
     one(
         "a bead named twice for an atom counts once",
@@ -164,7 +179,7 @@ MUTATIONS = [
     one(
         "a-network-s-frames-are-sent-alone",
         "tests/test_cluster.py tests/test_parts.py -k together",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if self.settings.uses_network else 1",
         "if False else 1",
     ),
@@ -404,7 +419,7 @@ MUTATIONS = [
     one(
         "comments-of-several-lines",
         "tests/test_evaluate.py -k scripts",
-        "evaluate/worst.py",
+        "evaluation/worst.py",
         'c if c.isprintable() else " " for c in text',
         "c for c in text",
     ),
@@ -475,21 +490,21 @@ MUTATIONS = [
     one(
         "classifier-judges-frames-it-has-seen",
         "tests/test_two_samples.py",
-        "evaluate/classifier.py",
+        "evaluation/classifier.py",
         "np.concatenate(part[:k] + part[k + 1 :])",
         "np.concatenate(part)",
     ),
     one(
         "neighbours-in-the-same-chain-are-no-others",
         "tests/test_two_samples.py",
-        "evaluate/environments.py",
+        "evaluation/environments.py",
         "nrexcl=APART",
         "nrexcl=APART - 1",
     ),
     one(
         "classifier-sees-fixed-bonds",
         "tests/test_two_samples.py",
-        "evaluate/environments.py",
+        "evaluation/environments.py",
         "if frozenset((i, j)) not in held]",
         "]",
     ),
@@ -1218,7 +1233,7 @@ MUTATIONS = [
     one(
         "frames-without-room-for-atoms-are-rebuilt",
         "tests/test_rules.py -k refuses_what_check",
-        "backmapping/backmapper.py",
+        "backmapping/rebuilder.py",
         "if not self.infeasible and (error := self.refusal(beads)):",
         "if self.infeasible and (error := self.refusal(beads)):",
     ),

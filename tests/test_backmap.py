@@ -22,9 +22,9 @@ from mixed import Mixture, Result, command, entry, labels, listing
 from oracle import example
 from test_quality import BOX, several, star, system_of
 
-import dbm_gmx.backmapping.backmapper as job
 import dbm_gmx.backmapping.network_stage as network_stage
-from dbm_gmx.backmapping.backmapper import Backmapper
+import dbm_gmx.backmapping.rebuilder as job
+from dbm_gmx.backmapping.rebuilder import Rebuilder
 from dbm_gmx.backmapping.summary import Report, Tally
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.rules import judge, stereo_values
@@ -601,7 +601,7 @@ def test_all_frames_are_asked_for_the_same_and_the_first_is_what_the_others_are_
     known = {"CHI": np.array([[0], [-1], [0]], np.int8)}
     sampler = Mirror([several([1, 0, -1]), several([1, 1, 1])], known)
     asked = sampler.asked
-    mapper = Backmapper(system, Settings(check=False), sampler=sampler, chirality=known)
+    mapper = Rebuilder(system, Settings(check=False), sampler=sampler, chirality=known)
     tally = Tally(system, known)
     for one in mapper(beads):
         tally.add(one.atoms, one.beads, one.refinement)

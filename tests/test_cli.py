@@ -20,7 +20,7 @@ from mixed import Mixture, Options, command, listing, run_words
 from oracle import example
 from systems import Example
 
-import dbm_gmx.backmapping.backmapper as job
+import dbm_gmx.backmapping.rebuilder as job
 import dbm_gmx.commands
 from dbm_gmx import __version__
 from dbm_gmx.backmapping.benchmark import repeat_frame, repeat_system

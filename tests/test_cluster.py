@@ -21,7 +21,7 @@ from mixed import Mixture, command
 
 pytest.importorskip("distributed", reason="Dask is not installed (pip install 'dbm-gmx[cluster]')")
 
-import dbm_gmx.backmapping.backmapper as job
+import dbm_gmx.backmapping.rebuilder as job
 from dbm_gmx import cluster
 from dbm_gmx.backmapping.backmap import backmap
 from dbm_gmx.cluster import Crew, open_crew
@@ -221,7 +221,7 @@ def inputs_of(files: Mixture) -> Inputs:
 # what a shell starts in the background ignores Ctrl-C, and so would this process
 SLOW = (
     "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "import dbm_gmx.backmapping.backmapper as job; from dbm_gmx.cli import main; "
+    "import dbm_gmx.backmapping.rebuilder as job; from dbm_gmx.cli import main; "
     "from dbm_gmx.files.output import PartFile; job.IN_HAND = job.TOGETHER = 1; append = PartFile.append; "
     "PartFile.append = lambda part, data: (time.sleep(0.05), append(part, data))[1]; sys.exit(main())"
 )
@@ -288,8 +288,8 @@ def test_without_dask_the_extra_is_named(
 
 
 def test_evaluation_is_the_same(crew: Crew, tmp_path: Path) -> None:
-    from dbm_gmx.evaluate.evaluation import evaluate
-    from dbm_gmx.evaluate.tables import plain_scores
+    from dbm_gmx.evaluation.evaluation import evaluate
+    from dbm_gmx.evaluation.tables import plain_scores
     from dbm_gmx.files.share import share_path
     from dbm_gmx.options import EvaluateInputs
 

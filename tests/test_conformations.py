@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.conformations import Conformations, conformations, find_monomers
+from dbm_gmx.evaluation.conformations import Conformations, conformations, find_monomers
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames

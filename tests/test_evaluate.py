@@ -35,8 +35,8 @@ from dbm_gmx.chemistry.tacticity import chain, dyad_centres, racemo
 from dbm_gmx.chemistry.topology import Terms
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.evaluate.compare import compare, floor_frames, scored
-from dbm_gmx.evaluate.distributions import (
+from dbm_gmx.evaluation.compare import compare, floor_frames, scored
+from dbm_gmx.evaluation.distributions import (
     RANGES,
     divergences,
     expected_distributions,
@@ -44,11 +44,11 @@ from dbm_gmx.evaluate.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.evaluate.evaluation import Evaluation, atomistic_system, evaluate
-from dbm_gmx.evaluate.measure import Aims, Measured, measure
-from dbm_gmx.evaluate.pairs import measure_pairs
-from dbm_gmx.evaluate.shape import end_to_end, radius_of_gyration
-from dbm_gmx.evaluate.worst import Place, file_names, pymol_script, vmd_script
+from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
+from dbm_gmx.evaluation.measure import Aims, Measured, measure
+from dbm_gmx.evaluation.pairs import measure_pairs
+from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
+from dbm_gmx.evaluation.worst import Place, file_names, pymol_script, vmd_script
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames

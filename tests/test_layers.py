@@ -20,7 +20,7 @@ FOLDERS = (
     "network",
     "gromacs",
     "backmapping",
-    "evaluate",
+    "evaluation",
     "train",
     "commands",
     "cli",
@@ -29,9 +29,9 @@ FOLDERS = (
 
 STRANGERS = {
     ("network", "sampling"),
-    ("evaluate", "network"),
-    ("evaluate", "sampling"),
-    ("evaluate", "backmapping"),
+    ("evaluation", "network"),
+    ("evaluation", "sampling"),
+    ("evaluation", "backmapping"),
     ("train", "backmapping"),
 }
 """Folders that could know each other by their order, and do not."""

@@ -14,9 +14,9 @@ from scipy.spatial.transform import Rotation
 
 import dbm_gmx.sampling.memory as memory_module
 from dbm_gmx.backmapping.backmap import backmap
-from dbm_gmx.backmapping.backmapper import Rebuilt, make_backmapper
 from dbm_gmx.backmapping.independent import annealed_longer
 from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.backmapping.rebuilder import Rebuilt, make_rebuilder
 from dbm_gmx.backmapping.summary import Tally, Told
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_graph
@@ -270,7 +270,7 @@ def test_as_many_sweeps_as_the_energy_takes() -> None:
 def timed(liquid: Cut) -> tuple[Ready, float]:
     """Few molecules remember little: more is allowed than usual.  And the CPU time of it all."""
     method = Method(SETTINGS, WARM)
-    mapper = make_backmapper(liquid.system, method, frames=FRAMES)
+    mapper = make_rebuilder(liquid.system, method, frames=FRAMES)
     begin = time.process_time()
     ready = make_ready(mapper, lambda n: liquid.beads[:n], frames=FRAMES)
     return ready, time.process_time() - begin
@@ -398,7 +398,7 @@ def test_frames_in_full_are_no_part_of_what_trials_cost(timed: tuple[Ready, floa
 def test_nothing_is_remembered_where_that_is_not_wanted_or_does_not_pay(
     liquid: Cut, settings: Settings, frames: int | None
 ) -> None:
-    mapper = make_backmapper(liquid.system, Method(settings, WARM), frames=frames)
+    mapper = make_rebuilder(liquid.system, Method(settings, WARM), frames=frames)
     found = make_ready(mapper, lambda n: liquid.beads[:n], frames=frames)
     assert found.remembered is None
     assert not found.mapper.done

@@ -15,8 +15,8 @@ from cut import Cut, cut
 
 import dbm_gmx.sampling.memory as memory_module
 from dbm_gmx.backmapping.backmap import Backmapped, backmap
-from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.backmapping.rebuilder import make_rebuilder
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System
@@ -96,7 +96,7 @@ def ready_for(
     made: Cut, path: Path, settings: Settings = SETTINGS, conditions: Conditions = WARM, frames: int = FRAMES
 ) -> Ready:
     method = Method(replace(settings, memory_file=path), conditions)
-    mapper = make_backmapper(made.system, method, frames=frames, source=Path("cg.trr"))
+    mapper = make_rebuilder(made.system, method, frames=frames, source=Path("cg.trr"))
     return make_ready(mapper, lambda n: made.beads[:n], frames=frames)
 
 
@@ -294,7 +294,7 @@ def test_a_file_that_would_have_no_effect_is_refused(
 ) -> None:
     settings = replace(SETTINGS, memory_file=tmp_path / "memory.npz", **more)
     with pytest.raises(InputError, match=said):
-        make_backmapper(liquid.system, Method(settings, WARM))
+        make_rebuilder(liquid.system, Method(settings, WARM))
 
 
 # --- the same case ---------------------------------------------------------------------------------

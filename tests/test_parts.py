@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
 @pytest.fixture
 def backmap(model: Path, files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the command on the mixture, each frame by itself; must succeed."""
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.IN_HAND", 1)
+    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.IN_HAND", 1)
 
     def run(output: str, *more: object, **options: object) -> Result:
         named = {f"--{key}" if len(key) > 2 else f"-{key}": value for key, value in options.items()}
@@ -100,7 +100,7 @@ def test_parts_joined_are_the_bytes_of_one_run(backmap, tmp_path: Path, suffix: 
 def test_parts_of_the_network_are_those_it_works_on_together(
     backmap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.IN_HAND", 2 * 156)
+    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.IN_HAND", 2 * 156)
     backmap("whole.trr")
     for k in (1, 2):
         backmap("aa.trr", part=f"{k}/2")
@@ -174,9 +174,9 @@ def test_frames_of_a_part_have_the_numbers_of_the_run(
     """Which frames are begun anew follows from their numbers in all of the run."""
     mixed.fake_sampler(monkeypatch)
     checked: list[float] = []
-    monkeypatch.setattr("dbm_gmx.backmapping.backmapper.CHECKED", frozenset([0, 4]))
+    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.CHECKED", frozenset([0, 4]))
     monkeypatch.setattr(
-        "dbm_gmx.backmapping.backmapper.Backmapper._twins",
+        "dbm_gmx.backmapping.rebuilder.Rebuilder._twins",
         lambda _mapper, _sampler, one: checked.append(one.beads.time) or (),
     )
     for k, expected in ((1, [0.0]), (2, [40.0])):

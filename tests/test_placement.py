@@ -12,8 +12,8 @@ import pytest
 import torch
 from oracle import Oracle, example, untrained
 
-from dbm_gmx.backmapping.backmapper import Backmapper
 from dbm_gmx.backmapping.network_stage import Task, make_network_stage
+from dbm_gmx.backmapping.rebuilder import Rebuilder
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
@@ -53,7 +53,7 @@ def rebuilt(
     """Frames from the oracle."""
     model = untrained(system)
     oracle = Oracle(system, beads, atoms, grid=model.grid)
-    mapper = Backmapper(system, settings or gibbs(0), model, conditions=FREE)
+    mapper = Rebuilder(system, settings or gibbs(0), model, conditions=FREE)
     return [one.atoms for one in mapper(iter(beads), generate=oracle)], oracle
 
 
@@ -189,7 +189,7 @@ def network_result(
     system: System, beads: list[Frame], *, guided: bool = False, **settings: int
 ) -> list[np.ndarray]:
     chosen = replace(gibbs(**{"sweeps": 0, **settings}), guided=guided)
-    mapper = Backmapper(system, chosen, untrained(system), conditions=FREE)
+    mapper = Rebuilder(system, chosen, untrained(system), conditions=FREE)
     return [one.atoms.positions for one in mapper(iter(beads))]
 
 

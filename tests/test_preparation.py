@@ -6,12 +6,15 @@ from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
+import exact
 import numpy as np
 import pytest
 from cut import Cut, cut, energies, equilibrated
 
 from dbm_gmx.backmapping.independent import Twin, compare_twins
 from dbm_gmx.backmapping.summary import Refinement, Report
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, SETTLED, TIGHT, WEAK, make_schedule
@@ -67,6 +70,33 @@ def test_a_schedule_ends_at_the_temperature_with_all_forces(steps: int) -> None:
     if steps:
         assert (annealed[0].heat[0], annealed[0].weak[0]) == (HOT, WEAK)
         assert annealed[-1].heat[1] == annealed[-1].weak[1] == pytest.approx(1.0)
+
+
+def four_to_a_bead() -> System:
+    """Beads of four argon atoms each, and of butane."""
+    four = exact.molecule("FOUR", [("A", 40.0, 0.0)] * 4, [])
+    terms = [("bonds", 1, (i, i + 1), (0.15, 1e5)) for i in range(3)]
+    butane = exact.molecule("BUT", [("A", 14.0, 0.0)] * 4, terms)
+    parts = [
+        (four, exact.beads_of(four, [0] * 4), 6),
+        (butane, exact.beads_of(butane, [0, 0, 1, 1]), 2),
+    ]
+    return exact.system(parts, exact.CHARGED)
+
+
+def test_atoms_that_nothing_joins_do_not_leave_their_bead() -> None:
+    """Their neighbours are looked for near the bead."""
+    made = four_to_a_bead()
+    sampler = make_sampler(made, WARM, Settings(annealing=3000), {})
+    beads, box = exact.lattice(made.n_beads, 8.0)
+    frame = Frame(beads.astype(np.float32), box)
+    owner = sampler.arrays.atoms.bead
+    x = beads[owner] + np.random.default_rng(1).normal(0.0, 0.2, (made.n_atoms, 3))
+    conf = configure(sampler, x, frame)
+    pack_frame(sampler, conf, frame, frame_stream(1, 0, 0), make_schedule(sampler.annealing))
+    apart = np.linalg.norm(x - beads[owner], axis=1)
+    print(f"{apart[:24].max():.3f} nm of {sampler.radius[0]:.3f}")
+    assert 0.5 * sampler.radius[0] < apart[:24].max() < sampler.radius[0]
 
 
 def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:

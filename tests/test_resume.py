@@ -335,7 +335,7 @@ def test_the_file_in_the_making_is_no_input(files: Mixture, out: Path) -> None:
 
 
 SLOW = (
-    "import sys, time; import dbm_gmx.backmapping.backmapper as job; "
+    "import sys, time; import dbm_gmx.backmapping.rebuilder as job; "
     "from dbm_gmx.files.output import PartFile; from dbm_gmx.cli import main; "
     "job.IN_HAND = 1; append = PartFile.append; "
     "PartFile.append = lambda part, data: (time.sleep(0.02), append(part, data))[1]; sys.exit(main())"

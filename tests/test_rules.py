@@ -17,9 +17,9 @@ from mixed import Mixture, Result, command
 from systems import alkane, mapping, molecule, ring, system
 from test_top import molecule as molecule_of
 
-from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
 from dbm_gmx.backmapping.memory import Early
 from dbm_gmx.backmapping.ready import make_ready
+from dbm_gmx.backmapping.rebuilder import Rebuilder, make_rebuilder
 from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.feasible import SLACK, STRETCH, problems_of, reaches
 from dbm_gmx.chemistry.frame import Frame
@@ -348,10 +348,10 @@ def test_frames_that_are_refused_settle_nothing(files: Mixture, monkeypatch: pyt
     for frame in far:
         frame.positions[1] += np.float32([1.2, 0, 0])
     made, _ = read_inputs(record_of_files(files))
-    mapper = make_backmapper(made, Method(Settings(sweeps=0)), source=Path("cg.trr"))
+    mapper = make_rebuilder(made, Method(Settings(sweeps=0)), source=Path("cg.trr"))
     asked: list[list[float]] = []
 
-    def settle(mapper: Backmapper, beads: Early, tacticity: object) -> tuple[Backmapper, None]:
+    def settle(mapper: Rebuilder, beads: Early, tacticity: object) -> tuple[Rebuilder, None]:
         asked.append([frame.time for frame in beads(3)])
         return mapper, None
 

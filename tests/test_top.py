@@ -13,7 +13,7 @@ import parmed
 import pytest
 from scaling import exponent
 
-from dbm_gmx.backmapping.backmapper import say_left_out
+from dbm_gmx.backmapping.rebuilder import say_left_out
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, excluded_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import read_table

@@ -15,13 +15,13 @@ from mixed import run_words
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.topology import Terms
-from dbm_gmx.evaluate.environments import COLUMNS, HEAVY, environments, find_sites, groups
+from dbm_gmx.evaluation.environments import COLUMNS, HEAVY, environments, find_sites, groups
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import open_writer, read_frames
 
 pytest.importorskip("sklearn", reason="the extra 'report' is not installed")
-from dbm_gmx.evaluate import classifier
-from dbm_gmx.evaluate.classifier import FEWEST, Told, at_times_of, halvings, tell_apart, two_samples
+from dbm_gmx.evaluation import classifier
+from dbm_gmx.evaluation.classifier import FEWEST, Told, at_times_of, halvings, tell_apart, two_samples
 
 OCTANE = share_path("examples", "octane")
 COLUMN = groups()

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import check_tacticity
 from dbm_gmx.backmapping.provenance import provenance_of
 from dbm_gmx.backmapping.ready import Ready, make_ready
+from dbm_gmx.backmapping.rebuilder import make_rebuilder
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame
@@ -118,7 +118,7 @@ def backmap(
     ):
         record.stays = outputs.record_stays
         source = inputs.trajectory or inputs.structure
-        mapper = make_backmapper(system, method, chirality=chirality, frames=total, source=source)
+        mapper = make_rebuilder(system, method, chirality=chirality, frames=total, source=source)
         mapper = replace(mapper, crew=crew)
         if method.settings.memory_file in record.made:
             mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too

@@ -12,9 +12,9 @@ from operator import itemgetter
 
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import Backmapper, make_backmapper
 from dbm_gmx.backmapping.cost import Cost, brief, per_thousand
 from dbm_gmx.backmapping.ready import make_ready
+from dbm_gmx.backmapping.rebuilder import Rebuilder, make_rebuilder
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System, whole_beads, with_counts
@@ -134,13 +134,13 @@ def _hardware(method: Method) -> str:
     return f"{where}, {best_dtype(where)}, {thread_count()} threads; {work:.0f} MFLOP per atom"
 
 
-def _mapper(system: System, method: Method, frames: list[Frame]) -> Backmapper:
+def _mapper(system: System, method: Method, frames: list[Frame]) -> Rebuilder:
     chirality = reference_chirality(system, conformers=system.conformers)
-    mapper = make_backmapper(system, method, chirality=chirality, frames=len(frames))
+    mapper = make_rebuilder(system, method, chirality=chirality, frames=len(frames))
     return make_ready(mapper, lambda _: frames[:1]).mapper
 
 
-def _run(mapper: Backmapper, frames: list[Frame]) -> tuple[Rebuilt, Cost]:
+def _run(mapper: Rebuilder, frames: list[Frame]) -> tuple[Rebuilt, Cost]:
     """Rebuild frames; returns the last one, and what all have cost."""
     cost = Cost()
     for one in mapper(frames):
@@ -148,7 +148,7 @@ def _run(mapper: Backmapper, frames: list[Frame]) -> tuple[Rebuilt, Cost]:
     return one, cost
 
 
-def _timed(what: str, mapper: Backmapper, frames: list[Frame], repeats: int) -> Timing:
+def _timed(what: str, mapper: Rebuilder, frames: list[Frame], repeats: int) -> Timing:
     found = []
     for _ in range(repeats):
         start = time.perf_counter()

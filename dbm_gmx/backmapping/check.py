@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.chirality import FRAMES, check_tacticity
 from dbm_gmx.backmapping.electrostatics import measure_electrostatics
+from dbm_gmx.backmapping.rebuilder import make_rebuilder
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame, box_problem
 from dbm_gmx.chemistry.stereo import (
@@ -62,7 +62,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     check_tacticity(system, inputs.tacticity)
     lines += _undefined(system, method, chirality, inputs.tacticity)
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
-    make_backmapper(system, method, chirality=chirality)
+    make_rebuilder(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
     lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
+from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.chemistry.array_types import SignArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import (
@@ -59,8 +59,8 @@ def check_tacticity(system: System, tacticity: str | Conformer | None) -> Chiral
 
 
 def assign_states(
-    mapper: Backmapper, beads: Callable[[int], Sequence[Frame]], tacticity: str | Conformer | None = None
-) -> tuple[Backmapper, Assignment]:
+    mapper: Rebuilder, beads: Callable[[int], Sequence[Frame]], tacticity: str | Conformer | None = None
+) -> tuple[Rebuilder, Assignment]:
     """Settle the states that nothing defines.
 
     Parameters
@@ -75,7 +75,7 @@ def assign_states(
 
     Returns
     -------
-    A backmapper that makes all frames with these states, and the states.
+    A rebuilder that makes all frames with these states, and the states.
 
     Raises
     ------

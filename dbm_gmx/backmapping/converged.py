@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import warn_if_assumed
 from dbm_gmx.backmapping.independent import begin_anew, compare_twins
+from dbm_gmx.backmapping.rebuilder import warn_if_assumed
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import infer_chirality

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
+from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import whole_beads
@@ -69,13 +69,13 @@ class FoundMemory:
         File for what is remembered of the frames of the run, which is still to be written.
     """
 
-    mapper: Backmapper
+    mapper: Rebuilder
     remembered: Remembered | None = None
     notes: tuple[str, ...] = ()
     keep: Path | None = None
 
 
-def find_memory(mapper: Backmapper, beads: Early, run: Run) -> FoundMemory:
+def find_memory(mapper: Rebuilder, beads: Early, run: Run) -> FoundMemory:
     """Find out whether frames can be made of others, where that may pay or a file says so.
 
     Parameters
@@ -104,7 +104,7 @@ def find_memory(mapper: Backmapper, beads: Early, run: Run) -> FoundMemory:
 
 
 def _with_file(
-    mapper: Backmapper, sampler: Sampler, kept: KeptMemory, beads: Early, count: int
+    mapper: Rebuilder, sampler: Sampler, kept: KeptMemory, beads: Early, count: int
 ) -> FoundMemory:
     """The memory of a file: as it is, as a start, or not at all."""
     unknown = unknown_molecules(kept.memory, mapper.system)
@@ -128,7 +128,7 @@ def _noted(found: FoundMemory, note: str) -> FoundMemory:
 
 
 def _tried(
-    mapper: Backmapper, sampler: Sampler, start: KeptMemory | None, beads: Early, count: int
+    mapper: Rebuilder, sampler: Sampler, start: KeptMemory | None, beads: Early, count: int
 ) -> FoundMemory:
     """Sample a few frames in full and recall them, where there are enough of them for that to pay."""
     filled, worth = (FILLED, WORTH) if start is None else (STARTED, WORTH_STARTED)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from dbm_gmx.backmapping.backmapper import Backmapper, all_threads
 from dbm_gmx.backmapping.chirality import assign_states
 from dbm_gmx.backmapping.memory import Early, FoundMemory, Run, find_memory, keep_frames
+from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment
@@ -27,7 +27,7 @@ STEREO, TRIALS, MEMORY = "inference of stereo", "trials of annealing", "memory"
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A backmapper with all that was open settled.
+    """A rebuilder with all that was open settled.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Ready:
     once: Mapping[str, float]
 
     @property
-    def mapper(self) -> Backmapper:
+    def mapper(self) -> Rebuilder:
         """To work with."""
         return self.memory.mapper
 
@@ -71,7 +71,7 @@ class Ready:
 
 
 def make_ready(
-    mapper: Backmapper,
+    mapper: Rebuilder,
     beads: Early,
     *,
     tacticity: str | Conformer | None = None,
@@ -82,7 +82,7 @@ def make_ready(
     Parameters
     ----------
     mapper
-        As :func:`~dbm_gmx.backmapping.backmapper.make_backmapper` makes it.
+        As :func:`~dbm_gmx.backmapping.rebuilder.make_rebuilder` makes it.
     beads
         Frames that say something of all of them; those on which no atoms can be put do not.
     tacticity
@@ -108,7 +108,7 @@ def make_ready(
     return Ready(assigned, prepared, memory, run, once)
 
 
-def _feasible(mapper: Backmapper, beads: Early, count: int) -> list[Frame]:
+def _feasible(mapper: Rebuilder, beads: Early, count: int) -> list[Frame]:
     """Early frames on whose beads atoms can be put; all if there is none and that may be."""
     frames = list(beads(count))
     whole = (replace(frame, positions=whole_beads(mapper.system, frame)) for frame in frames)
@@ -119,7 +119,7 @@ def _feasible(mapper: Backmapper, beads: Early, count: int) -> list[Frame]:
     return found or frames
 
 
-def _prepared(mapper: Backmapper, beads: Early) -> tuple[Backmapper, Preparation | None]:
+def _prepared(mapper: Rebuilder, beads: Early) -> tuple[Rebuilder, Preparation | None]:
     """Fit widths of the bead restraints, annealing and windows where the settings leave them open."""
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or settings.refine != "exact" or settings.sweeps is not None:

@@ -14,8 +14,8 @@ import MDAnalysis as mda
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.backmapping.backmapper import make_backmapper
 from dbm_gmx.backmapping.ready import make_ready
+from dbm_gmx.backmapping.rebuilder import make_rebuilder
 from dbm_gmx.backmapping.summary import Report, Tally, Told
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions, with_room
 from dbm_gmx.chemistry.mapping import Mapping
@@ -82,7 +82,7 @@ def backmap_universe(
     count = len(range(len(beads.trajectory))[frames])
     name = beads.trajectory.filename
     source = Path(name) if isinstance(name, str | Path) else None
-    mapper = make_backmapper(system, method, chirality=chirality, source=source)
+    mapper = make_rebuilder(system, method, chirality=chirality, source=source)
     ready = make_ready(mapper, partial(_early, beads), tacticity=tacticity, frames=count)
     notes = (*stereo_notes(system, known), *ready.memory.notes)
     told = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)

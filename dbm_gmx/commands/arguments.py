@@ -240,12 +240,12 @@ def add_matching(command: ArgumentParser) -> None:
         default=[],
         dest="aliases",
         metavar="CG=AA",
-        help="what molecules of beads are, where names do not tell: NA+=NA, or several at once: 'W=4 SOL', "
-        "'NA+=NA 4 SOL'",
+        help="which atomistic molecule type CG stands for, where names do not say so: NA+=NA; or several "
+        "molecules in one bead: 'W=4 SOL', 'NA+=NA 4 SOL'",
     )
     for option, words in (
-        ("--only", "rebuild these molecule types only"),
-        ("--leave-out", "leave these out"),
+        ("--only", "rebuild these molecule types and no others"),
+        ("--leave-out", "do not rebuild these molecule types"),
     ):
         add(
             option,
@@ -253,7 +253,7 @@ def add_matching(command: ArgumentParser) -> None:
             action="extend",
             default=[],
             metavar="TYPE",
-            help=f"{words}; names of beads or atoms",
+            help=f"{words} (their names in the topology of beads or of atoms)",
         )
     add_reorder(command)
     add(
@@ -270,8 +270,7 @@ def add_reorder(command: ArgumentParser) -> None:
     command.add_argument(
         "--reorder",
         action="store_true",
-        help="names of a molecule, or molecules, that are there in another order are put in that of the "
-        "topology",
+        help="put names and molecules into the order of the topology; without it another order is an error",
     )
 
 
@@ -331,8 +330,8 @@ def add_conditions(command: ArgumentParser) -> None:
         "--spread",
         type=auto(positive("length in nm")),
         metavar="NM",
-        help="width of the bead restraints: standard deviation of the mapped atoms about the beads, or auto: "
-        f"{NARROW} where that does not strain the atoms, else as wide as it takes, by bead type (auto)",
+        help="width of the bead restraints, which is the standard deviation of the mapped centres about the "
+        f"beads; auto: {NARROW}, or wider by bead type where that would strain the atoms (auto)",
     )
 
 
@@ -417,7 +416,8 @@ def add_tolerance(command: ArgumentParser) -> None:
         type=positive("energy in kT per atom"),
         default=TOLERANCE,
         metavar="KT",
-        help="what the energy may differ by from that of an independent start, kT per atom (%(default)s)",
+        help="largest difference in energy from an independent start that counts as converged, kT per atom "
+        "(%(default)s)",
     )
 
 
@@ -426,7 +426,7 @@ def add_restart(command: ArgumentParser) -> None:
     command.add_argument(
         "--restart",
         action="store_true",
-        help="begin anew; else frames that an interrupted run has left in the output's .part file are kept",
+        help="begin anew; without it the same command goes on with an interrupted run",
     )
 
 
@@ -444,7 +444,7 @@ def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
         metavar="RULE=VALUE",
         help="thresholds of rules: "
         + ", ".join(f"{rule} ({getattr(Limits, rule):g})" for rule in ADJUSTABLE)
-        + "; see README.md for what they count",
+        + "; what they count: share/docs/end-of-run.md",
     )
     add(
         "--allow",

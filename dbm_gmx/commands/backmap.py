@@ -59,8 +59,8 @@ def add_parser(commands: Commands) -> None:
         "--conformer",
         type=Path,
         metavar="FILE",
-        help="a frame as .gro whose stereocentres are those of all frames, for -r "
-        "(aa_chirality.gro for aa.xtc if there is a --tacticity, else not written)",
+        help="write a frame as .gro that gives later runs the same chirality, as their -r (with --tacticity "
+        "aa_chirality.gro for aa.xtc, else not written)",
     )
     _add_settings(command)
     add_restart(command)
@@ -91,36 +91,36 @@ def _add_settings(command: ArgumentParser) -> None:
         "--annealing",
         type=auto(count(0)),
         metavar="STEPS",
-        help="steps in which a frame is annealed, or auto: as many as it takes until more do not lower the "
-        "energy (auto)",
+        help="steps of annealing of each frame; auto: a trial on one frame doubles them until the energy "
+        "falls no further (auto)",
     )
     add(
         "--windows",
         type=auto(count(0)),
         metavar="SWEEPS",
-        help="sweeps in which stretches of molecules are annealed one by one, or auto: as many as it takes "
-        "until more do not lower the energy (auto)",
+        help="sweeps in which stretches of molecules are annealed one by one; auto: a trial on one frame "
+        "doubles them until the energy falls no further (auto)",
     )
     add_tolerance(command)
     add(
         "--no-check",
         dest="check",
         action="store_false",
-        help="do not begin the first frame, and later ones now and then, anew to see whether they converged",
+        help="do not test convergence: no frame is made a second time from other random numbers",
     )
     add(
         "--memory",
         type=Path,
         dest="memory_file",
         metavar="FILE",
-        help="what is remembered of frames: used if FILE exists (.npz, or the name of one that ships), else "
+        help="memory of frames already sampled, .npz or the name of one that ships: read if it exists, else "
         "written",
     )
     add(
         "--no-memory",
         dest="memory",
         action="store_false",
-        help="make every frame from its beads alone, none of what is remembered of the first ones",
+        help="sample every frame in full, with nothing recalled from other frames",
     )
     add(
         "--samples",
@@ -138,14 +138,13 @@ def _add_settings(command: ArgumentParser) -> None:
         "--orientations",
         type=count(1),
         default=Settings.orientations,
-        help="orientations the network tries for a bead whose energy is an outlier for its type "
-        "(%(default)s)",
+        help="draws of the network for a bead whose energy is an outlier for its type, at most (%(default)s)",
     )
     add(
         "--unguided",
         dest="guided",
         action="store_false",
-        help="take what the network draws as it comes, not guided by the force field and the beads",
+        help="use the draws of the network as they are, not guided by force field and beads",
     )
     add("--seed", type=count(0), default=Settings.seed, help="random seed (%(default)s)")
     add(

@@ -97,8 +97,8 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: Namespace) -> int:
     """Evaluate, write the report and print its summary; returns the exit code."""
-    from dbm_gmx.evaluate.evaluation import SLOW, evaluate
-    from dbm_gmx.evaluate.report import check_folder, scores_text, summary, write_report
+    from dbm_gmx.evaluation.evaluation import SLOW, evaluate
+    from dbm_gmx.evaluation.report import check_folder, scores_text, summary, write_report
     from dbm_gmx.files.includes import source_files
     from dbm_gmx.files.provenance import Provenance, Started, plain_provenance
     from dbm_gmx.parallel import set_threads

@@ -14,7 +14,7 @@ import torch
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.stereo import count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation
-from dbm_gmx.evaluate.distributions import (
+from dbm_gmx.evaluation.distributions import (
     RANGES,
     TermClass,
     divergences,

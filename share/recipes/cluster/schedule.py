@@ -13,7 +13,7 @@ import heapq
 import random
 
 AHEAD = 3
-"""Jobs for each worker that are sent or wait, as in dbm_gmx.backmapping.backmapper."""
+"""Jobs for each worker that are sent or wait, as in dbm_gmx.backmapping.rebuilder."""
 
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 

@@ -1,8 +1,9 @@
 """Draw beads and atoms side by side: draw.py CG.tpr CG.xtc AA.gro OUT.png.
 
-Needs matplotlib; the molecules are those of the library.  Shows the first frame, molecules whole, carbons in
-the colour of their bead, one molecule (``--molecule``) brighter than the others.  Everything is a ball, a
-stick is a row of small ones: first comes the depth of every pixel, from it light, shadows and haze.
+Needs matplotlib; the molecules are those of the library, or of ``-p`` and ``-m``.  Beads may be in a ``.gro``
+with ``-cp``.  Shows the first frame, molecules whole, carbons in the colour of their bead, one molecule
+(``--molecule``) brighter than the others.  Everything is a ball, a stick is a row of small ones: first comes
+the depth of every pixel, from it light, shadows and haze.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.periodic import make_whole
 from dbm_gmx.chemistry.topology import Topology, blocks
-from dbm_gmx.files.structure import read_structure
+from dbm_gmx.files.structure import read_cg_system, read_structure
 from dbm_gmx.files.system import read_system
-from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.options import MoleculeFiles
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -169,8 +170,13 @@ def main() -> None:
     parser.add_argument(
         "--molecule", type=int, default=19, help="in full colours, from 0; VIEW shows 19 of sps"
     )
+    for option in ("-cp", "-p", "-m"):
+        parser.add_argument(option, type=Path)
+    parser.add_argument("--dpi", type=int, default=125)
     given = parser.parse_args()
-    (system, _), (cg, _) = read_system(given.tpr), read_tpr(given.tpr)
+    molecules = MoleculeFiles(given.p, mappings=[given.m] if given.m else [])
+    system, _ = read_system(given.tpr, molecules, cg_topology=given.cp)
+    cg, _ = read_cg_system(given.tpr, given.cp)
     beads, atoms = next(read_frames(given.xtc, n_atoms=cg.n_atoms)), read_structure(given.gro)
     coarse = [bead_looks(match) for match in system.matches]
     fine = [atom_looks(match) for match in system.matches]
@@ -186,7 +192,7 @@ def main() -> None:
         axes.imshow(pixels, interpolation="antialiased")
         axes.set_title(title, fontsize=15)
         axes.axis("off")
-    figure.savefig(given.out, dpi=125)
+    figure.savefig(given.out, dpi=given.dpi)
     with Image.open(given.out) as drawn:
         drawn.convert("RGB").quantize(256).save(given.out, optimize=True)
 

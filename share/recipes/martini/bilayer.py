@@ -76,6 +76,8 @@ tcoupl = v-rescale
 tc-grps = System
 tau-t = 0.5
 ref-t = 310
+gen-vel = yes
+gen-temp = 310
 """
 
 

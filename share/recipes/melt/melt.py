@@ -4,7 +4,7 @@ FOLDER is for what is made.  A melt of atoms is run (constant pressure, then con
 frame mapped to beads.  The beads are run with Martini 3 in the same box, until they have forgotten it.
 dbm-gmx puts atoms on frames of that run, and on frames of the run of the atoms, mapped.  From these gmx mdrun
 starts as they are, without minimisation, as it does from the frames of the run of the atoms.  What is printed
-last is the table of README.md.  Stages that are done are kept.
+last is the table of share/docs/results.md.  Stages that are done are kept.
 
 Needs gmx (2022 or later); THREADS=n gives it, and dbm-gmx, n threads.  Options after FOLDER go to
 dbm-gmx backmap:

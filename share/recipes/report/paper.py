@@ -21,12 +21,12 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
-from dbm_gmx.evaluate.compare import REFERENCE
-from dbm_gmx.evaluate.evaluation import Evaluation, evaluate
-from dbm_gmx.evaluate.figures import colours_of, draw_figures
-from dbm_gmx.evaluate.page import conformation_table, fill_page, method, rule_table, score_table
-from dbm_gmx.evaluate.report import scores_text
-from dbm_gmx.evaluate.tables import PARTS, Panel, panels
+from dbm_gmx.evaluation.compare import REFERENCE
+from dbm_gmx.evaluation.evaluation import Evaluation, evaluate
+from dbm_gmx.evaluation.figures import colours_of, draw_figures
+from dbm_gmx.evaluation.page import conformation_table, fill_page, method, rule_table, score_table
+from dbm_gmx.evaluation.report import scores_text
+from dbm_gmx.evaluation.tables import PARTS, Panel, panels
 from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.options import Conditions, EvaluateInputs
 

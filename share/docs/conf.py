@@ -1,0 +1,51 @@
+"""How Sphinx builds these pages: ``sphinx-build -W -n -b html share/docs build/docs``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import dbm_gmx
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # command_options.py, formulas.py
+
+project = "dbm-gmx"
+author = "the dbm-gmx developers"
+release = version = dbm_gmx.__version__
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.viewcode",
+    "numpydoc",
+    "sphinx_copybutton",
+    "command_options",
+    "formulas",
+]
+exclude_patterns = ["scripts", "_*"]
+
+# Markdown: equations, definition lists, links to every heading
+myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
+
+# docstrings are those of numpydoc; types stand in the signatures
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "triclinic_box",  # of MDAnalysis; numpydoc cannot read it
+}
+numpydoc_show_class_members = False
+add_module_names = False
+
+# Every link between pages, to a heading, an option or a term must lead somewhere (-n).  Names of Python may
+# be those of other packages, or not be part of the reference: tests/test_docs.py sees that they exist.
+nitpick_ignore_regex = [(r"py:.*", r".*")]
+
+html_math_renderer = "mathml"
+html_theme = "furo"
+html_title = f"dbm-gmx {release}"
+html_static_path: list[str] = []
+html_copy_source = False
+html_show_sphinx = False
+copybutton_exclude = ".linenos, .gp, .go"
