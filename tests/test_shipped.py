@@ -168,6 +168,29 @@ def test_lipids_are_r_at_the_middle_of_glycerol_whatever_its_hydrogen_is_called(
     assert stated_states(single, mapped.stereo).tolist() == [expected]
 
 
+def test_other_mappings_of_lipids_get_the_stereo_that_is_known(caplog: pytest.LogCaptureFixture) -> None:
+    """As those of CG2AT and PyCGTOOL, which say nothing of it."""
+    cg, aa = topology((beads_of("POPE"), 1)), topology((lipid("POPE"), 1))
+    graph = aa.molecule_types["POPE"].graph
+    rows = {data["name"]: row for row, data in graph.nodes(data=True)}
+    for atom in ("C1", "O21", "C3"):  # the middle of glycerol, and its hydrogen
+        graph.add_edge(rows["C2"], rows[atom], kind="bond")
+    data = {**graph.nodes[0], "name": "HS", "element": "H", "mass": 1.008}
+    graph.add_node(len(graph), **data)
+    graph.add_edge(rows["C2"], len(graph) - 1, kind="bond")
+    silent = replace(matched(cg, aa).mappings["POPE"], stereo=())
+    with caplog.at_level(logging.INFO, "dbm_gmx"):
+        found = with_shipped(cg, aa, {"POPE": silent}, Matching())
+    assert {kind for kind, _ in found.mappings["POPE"].stereo} == {"chiral", "cis"}
+    assert "POPE: 1 stereocentres or double bonds that its mapping does not define are as in" in caplog.text
+    assert found.paths == (share_path("molecules", "martini-lipids.map"),)
+    other = moltype("POPE", [("POPE", ["C1", "C2", "C3"])])
+    assert (
+        with_shipped(cg, topology((other, 1)), {"POPE": replace(silent, molecule="POPE")}, Matching()).paths
+        == ()
+    )
+
+
 # --- which molecules they are taken for ----------------------------------------------------------------
 
 

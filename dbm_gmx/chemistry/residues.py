@@ -267,6 +267,19 @@ class _Chain:
     votes: Mapping[str, int] = field(default_factory=dict)
 
 
+def residue_stereo(
+    moltype: MoleculeType, mappings: Sequence[ResidueMapping]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """What mappings say of the stereo elements of residues that have their names and their atoms."""
+    with_stereo = [mapping for mapping in mappings if mapping.stereo and len(mapping.residues) == 1]
+    for residue in residues_of(moltype):
+        names = {residue.name, *(n for f in FAMILIES if residue.name.upper() in f for n in f)}
+        for mapping in with_stereo:
+            place = _located(mapping, (residue,), moltype)
+            if mapping.name in names and not place.missing:
+                yield from _stated(place, moltype)
+
+
 def _places(chain: _Chain) -> tuple[list[_Place], list[Residue], list[str]]:
     """Mappings along a chain, residues without one, and what does not fit."""
     places: list[_Place] = []

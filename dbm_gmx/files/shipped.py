@@ -8,9 +8,19 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.residues import ION_FAMILIES, WATER, MappedResidues, ResidueMapping, map_residues
+from dbm_gmx.chemistry.residues import (
+    ION_FAMILIES,
+    WATER,
+    MappedResidues,
+    ResidueMapping,
+    map_residues,
+    residue_stereo,
+)
 from dbm_gmx.chemistry.sides import real_beads
+from dbm_gmx.chemistry.stereo import stated_states
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
@@ -97,7 +107,26 @@ def with_shipped(
         said = "" if bead_type in ("", name) else bead_type
         found.mappings[name] = replace(read, cg_molecule=said)
         found = replace(found, paths=tuple(dict.fromkeys([*found.paths, path])))
-    return found
+    return _with_stereo(aa, found)
+
+
+def _with_stereo(aa: Topology, found: Shipped) -> Shipped:
+    """Add what is known of stereocentres and double bonds that a mapping says nothing of."""
+    known = [(path, _residues(path, path.stat().st_mtime_ns)) for path in mapping_sets()]
+    mappings, paths = dict(found.mappings), [*found.paths]
+    for name, mapping in found.mappings.items():
+        moltype = aa.molecule_types.get(mapping.molecule)
+        for path, residues in known if moltype is not None and not mapping.parts else ():
+            assert moltype is not None
+            more = tuple(residue_stereo(moltype, residues))
+            own = stated_states(moltype, mapping.stereo)
+            new = int(np.count_nonzero((own == 0) & (stated_states(moltype, more) != 0)))
+            if new:
+                mappings[name] = mapping = replace(mapping, stereo=(*more, *mapping.stereo))
+                text = "%s: %d stereocentres or double bonds that its mapping does not define are as in %s"
+                log.log(NOTICE, text, name, new, path)
+                paths.append(path)
+    return replace(found, mappings=mappings, paths=tuple(dict.fromkeys(paths)))
 
 
 def _counts(topology: Topology) -> dict[str, int]:
