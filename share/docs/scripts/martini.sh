@@ -3,8 +3,7 @@
 # Needs GROMACS.  LIPIDS and STEPS make another box and a coarse-grained run of another length.
 set -euo pipefail
 share=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-steps=${STEPS:-50000}
-python3 "$share/recipes/martini/bilayer.py" "$1" --lipids "${LIPIDS:-32}" --steps "$steps"
+python3 "$share/recipes/martini/bilayer.py" "$1" --lipids "${LIPIDS:-32}" --steps "${STEPS:-50000}"
 cd "$1" && shift
 
 run() { # run NAME OPTION OF grompp ...
@@ -16,7 +15,7 @@ run eq -f eq.mdp -c em.gro -p cg.top
 run cg -f cg.mdp -c eq.gro -t eq.cpt -p cg.top
 
 dbm-gmx check -s cg.tpr -f cg.xtc -p topol.top --mdp md.mdp
-dbm-gmx backmap -s cg.tpr -f cg.xtc -b $((steps / 50)) -p topol.top --mdp md.mdp -o aa.gro "$@"
+dbm-gmx backmap -s cg.tpr -f cg.gro -p topol.top --mdp md.mdp -o aa.gro "$@"
 dbm-gmx relax -f aa.gro -p topol.top --mdp md.mdp -o relaxed.gro --no-restraints
 run md -f md.mdp -c relaxed.gro -p topol.top
 printf 'Potential\nTemperature\n\n' | gmx -quiet energy -f md.edr 2>/dev/null | tail -n 3
