@@ -424,6 +424,27 @@ MUTATIONS = [
         "c for c in text",
     ),
     one(
+        "axis-of-dihedrals-cut-anywhere",
+        "tests/test_evaluate.py -k not_cut",
+        "evaluation/figures.py",
+        "cut = next((c for c in CUTS if at(c) < NOTHING), min(CUTS, key=at))",
+        "cut = CUTS[0]",
+    ),
+    one(
+        "energies-off-and-safe",
+        "tests/test_evaluate.py -k good_for",
+        "evaluation/advice.py",
+        "RELAX if broken or off else SAFE",
+        "RELAX if broken else SAFE",
+    ),
+    one(
+        "beads-where-they-are-in-the-file",
+        "tests/test_view.py -k image",
+        "evaluation/overlay.py",
+        "points = beads.positions[found.i] - found.shift()",
+        "points = beads.positions[found.i]",
+    ),
+    one(
         "cell-not-reduced",
         "tests/test_frame.py",
         "chemistry/periodic.py",

@@ -105,6 +105,7 @@ def test_names_in_a_scene_are_no_html() -> None:
     assert evil not in viewer([scene])
     page = view_page(evil, [scene], [evil])
     assert evil not in page
+    assert "University of Pittsburgh" in page  # the licence of what draws it
     data = re.search(r'<script type="application/json">(.*?)</script>', page, re.DOTALL)
     assert data
     assert json.loads(data[1])[0]["title"] == evil

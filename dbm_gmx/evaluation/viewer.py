@@ -18,7 +18,7 @@ import numpy as np
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
 
-LIBRARY, OWN = "3Dmol-min.js", "viewer.js"
+LIBRARY, LICENCE, OWN = "3Dmol-min.js", "3Dmol-LICENSE.txt", "viewer.js"
 
 RADIUS = 0.12
 """Of a bead as it is drawn, nm; the page can change it."""
@@ -112,9 +112,12 @@ def viewer(scenes: Sequence[Scene]) -> str:
 
 
 def scripts() -> str:
-    """What draws all views of a page: HTML, to stand after them."""
+    """What draws all views of a page, with its licence: HTML, to stand after them."""
     folder = files("dbm_gmx.evaluation")
-    return "".join(f"<script>{(folder / name).read_text()}</script>" for name in (LIBRARY, OWN))
+    licence = (folder / LICENCE).read_text().replace("--", "- -")  # which would end the comment
+    return f"<!--\n{licence}\n-->" + "".join(
+        f"<script>{(folder / name).read_text()}</script>" for name in (LIBRARY, OWN)
+    )
 
 
 def view_page(title: str, scenes: Sequence[Scene], notes: Sequence[str]) -> str:
