@@ -42,4 +42,38 @@ Each folder imports from those above it only; ``sampling`` and ``network`` do no
 on every file, and how to add to the package, is in ``share/docs/developers.md``.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbm_gmx.backmapping.functions import backmap, map_to_beads
+    from dbm_gmx.backmapping.interface import Backmapper
+    from dbm_gmx.errors import InputError
+    from dbm_gmx.evaluation.interface import evaluate
+
 __version__ = "0.1.0"
+__all__ = ["Backmapper", "InputError", "__version__", "backmap", "evaluate", "map_to_beads"]
+
+_PLACES = {
+    "Backmapper": "dbm_gmx.backmapping.interface",
+    "InputError": "dbm_gmx.errors",
+    "backmap": "dbm_gmx.backmapping.functions",
+    "evaluate": "dbm_gmx.evaluation.interface",
+    "map_to_beads": "dbm_gmx.backmapping.functions",
+}
+"""Loaded when they are asked for: MDAnalysis and numba take seconds."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of the interface (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,13 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
+from textwrap import fill
+from typing import Any, NoReturn
 
-from dbm_gmx import __version__
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train
 from dbm_gmx.commands import map as map_
+from dbm_gmx.commands.examples import epilog
+from dbm_gmx.commands.habits import answer
+from dbm_gmx.commands.mistaken import check_inputs
 from dbm_gmx.commands.paths import check_outputs
+from dbm_gmx.commands.version import version_text
 from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.interrupts import answering, end_now
 from dbm_gmx.logs import speaking
@@ -21,7 +25,13 @@ COMMANDS = (backmap, map_, relax, join, evaluate, train, models, check, plan, be
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that ends with exit code 1, as for any other bad input."""
+    """A parser that ends with exit code 1, as for any other bad input, and answers habits of GROMACS."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, unless an option is one of GROMACS that is not here."""
+        if said := answer(self, sys.argv[1:] if args is None else args):
+            self.error(said)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how it would be right."""
@@ -32,18 +42,62 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
-    parser.add_argument("--version", action="version", version=f"dbm-gmx {__version__}")
+    parser.add_argument("--version", action="store_true", help="show the version; with -v all there is to it")
+    parser.add_argument("-v", dest="more", action="store_true", help="with --version: packages, threads, gmx")
+    parser.add_argument(
+        "--completion", choices=("bash", "zsh", "tcsh"), help="print what completes commands in this shell"
+    )
     parser.set_defaults(quiet=False, verbose=False, log=None)  # commands without these options
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add_parser(commands)
+    for name, inside in every_parser(parser):
+        inside.epilog, inside.formatter_class = epilog(name), argparse.RawDescriptionHelpFormatter
+        inside.description = fill(inside.description or "", 100)
     return parser
+
+
+def every_parser(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, Parser]]:
+    """Yield the parser of each command, and of those inside, with its name."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inside in action.choices.items():
+                yield f"{name} {word}".strip(), inside
+                yield from every_parser(inside, f"{name} {word}".strip())
+
+
+def completion(parser: Parser, shell: str) -> str:
+    """What a shell needs to complete commands.
+
+    Raises
+    ------
+    InputError
+        If shtab is not installed.
+    """
+    try:
+        import shtab
+    except ModuleNotFoundError as error:
+        raise InputError(
+            "completion needs shtab, which is not installed: pip install 'dbm-gmx[completion]'"
+        ) from error
+    made: str = shtab.complete(parser, shell)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    if options.version:
+        print(version_text(verbose=options.more))
+        return ExitCode.DONE
+    if options.completion is not None:
+        try:
+            print(completion(parser, options.completion))
+        except InputError as error:
+            print(f"dbm-gmx: error: {error}", file=sys.stderr)
+            return ExitCode.FAILED
+        return ExitCode.DONE
     if options.command is None:
         parser.print_help()
         return ExitCode.DONE
@@ -61,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, *, is_program: bool) -> int:
     """Run a command; returns the exit code."""
     try:
+        check_inputs(options)
         check_outputs(options)
         return int(options.run(options))
     except (InputError, OSError) as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MODEL = "transferred"
 """The model that is used if none is named."""
@@ -69,6 +70,10 @@ ADJUSTABLE = ("contacts", "overlaps", "bonds", "beads")
 """Rules whose threshold can be set."""
 
 
+RULE_GROUPS = {"stereo": STEREO, "all": tuple(RULES)}
+"""Names that stand for several rules."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """The thresholds of the rules that atoms are judged by, the same in all commands.
@@ -95,6 +100,20 @@ class Limits:
     bonds: float = 1.3
     beads: float = 10.0
     allowed: tuple[str, ...] = ()
+
+
+def make_limits(thresholds: Mapping[str, float], allowed: Collection[str]) -> Limits:
+    """Limits from what a user gives.
+
+    Parameters
+    ----------
+    thresholds
+        By rule, of :data:`ADJUSTABLE`.
+    allowed
+        Rules, names of :data:`RULE_GROUPS`, and :data:`INFEASIBLE`.
+    """
+    every = {rule for name in allowed for rule in RULE_GROUPS.get(name, (name,))}
+    return Limits(**thresholds, allowed=tuple(name for name in (*RULES, INFEASIBLE) if name in every))
 
 
 @dataclass(frozen=True)
@@ -129,6 +148,7 @@ class MoleculeFiles:
     ----------
     topology, mappings
         Atomistic ``.top`` and mapping files; both from the library of molecules if neither is given.
+        A mapping may be one made in Python, see :mod:`dbm_gmx.files.python_mapping`.
     owners
         Owners files.
     defines, include
@@ -138,7 +158,7 @@ class MoleculeFiles:
     """
 
     topology: str | Path | None = None
-    mappings: Sequence[str | Path] = ()
+    mappings: Sequence[str | Path | Mapping[str, Any]] = ()
     owners: Sequence[str | Path] = ()
     defines: Sequence[str] = ()
     include: Sequence[str | Path] = ()

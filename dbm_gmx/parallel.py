@@ -181,6 +181,22 @@ def set_threads(count: int) -> None:
     pass_on_threads()
 
 
+@contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """Use so many threads while the block lasts, as many as before where nothing is said."""
+    if count is None:
+        yield
+        return
+    before, usual = list(_chosen), thread_count()
+    set_threads(count)
+    try:
+        yield
+    finally:
+        _chosen[:] = before
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(usual)
+
+
 def pass_on_threads() -> None:
     """Have torch, where it is loaded by now, use as many threads as were chosen before."""
     if _chosen and "torch" in sys.modules:

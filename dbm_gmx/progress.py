@@ -77,6 +77,8 @@ class Progress:
         Say nothing.
     label
         What the frames are of.
+    bar
+        Whether there is a bar; where there is a terminal if not given.
     clock
         s, for tests.
     """
@@ -87,6 +89,7 @@ class Progress:
         *,
         quiet: bool = False,
         label: str = "",
+        bar: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self._label = f"{label}: " if label else ""
@@ -96,13 +99,14 @@ class Progress:
         self._said = self._begin
         self._ended = threading.Event()
         self._ticking = threading.Thread(target=self._tick, name="progress", daemon=True)
+        self._with_bar = sys.stderr.isatty() if bar is None else bar
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
         """Begin: the clock runs."""
         self._begin = self._said = self._clock()
         if not self.quiet:
-            if sys.stderr.isatty():
+            if self._with_bar:
                 self._bar = tqdm(total=self.total, unit="frame", bar_format=self._label + BAR)
             self._ticking.start()
         return self

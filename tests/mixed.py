@@ -304,3 +304,12 @@ def make_tpr(gmx: str, folder: Path) -> Path:
     command += ["-p", example() / "topol.top", "-o", "aa.tpr"]
     subprocess.run(command, cwd=folder, capture_output=True, check=True)
     return folder / "aa.tpr"
+
+
+def with_table(files: Mixture) -> None:
+    """Give a molecule a weak spring from end to end that is in a table."""
+    x = np.linspace(0.0, 3.0, 301)
+    np.savetxt(files.folder / "table_b0.xvg", np.transpose([x, x**2 / 2, -x]), "%.6f")
+    before, after = (files.folder / "topol.top").read_text().split("[ angles ]", 1)
+    text = f"{before}[ bonds ]\n1 26 9 0 10.0\n[ angles ]{after}"
+    (files.folder / "topol.top").write_text(text)

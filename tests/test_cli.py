@@ -94,7 +94,7 @@ def no_tpr(files: Mixture, options: Options) -> None:
     options["-s"] = files.folder / "no.tpr"
 
 
-@wrong("cg.gro: a structure says nothing of bonds: give a .tpr, or its .top as well")
+@wrong("cg.gro: a structure does not say which beads are bonded. Give its topology as well")
 def structure_alone(files: Mixture, options: Options) -> None:
     del options["-cp"]
 
@@ -376,7 +376,7 @@ def unknown_suffix(files: Mixture, options: Options) -> None:
     options["-o"] = Path(str(options["-o"])).with_suffix(".dcd")
 
 
-@wrong("{folder}/nowhere/aa.xtc: cannot be written: No such file or directory")
+@wrong("{folder}/nowhere/aa.xtc: there is no folder {folder}/nowhere (-o): mkdir -p {folder}/nowhere")
 def folder_that_is_not_there(files: Mixture, options: Options) -> None:
     options["-o"] = files.folder / "nowhere" / "aa.xtc"
 
@@ -392,7 +392,7 @@ def output_that_is_a_folder(files: Mixture, options: Options) -> None:
     (files.folder / "x.xtc").mkdir()
 
 
-@wrong("{folder}/nowhere/one.gro: cannot be written: No such file or directory")
+@wrong("{folder}/nowhere/one.gro: there is no folder {folder}/nowhere (-c): mkdir -p")
 def place_of_the_first_frame_that_is_not_there(files: Mixture, options: Options) -> None:
     options["-c"] = files.folder / "nowhere" / "one.gro"
 
@@ -560,9 +560,12 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 COMMANDS = ("backmap", "map", "relax", "join", "evaluate", "train", "models", "check", "plan", "benchmark")
 
 
+SHARED = {"arguments", "paths", "examples", "habits", "mistaken", "version"}
+
+
 def test_every_command_is_a_file_that_holds_its_options() -> None:
     folder = Path(dbm_gmx.commands.__file__).parent
-    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "arguments", "paths"}
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", *SHARED}
     listed = re.findall(r"^    (\w+)(?:$| +\w)", command("--help").out, re.MULTILINE)
     assert tuple(listed) == COMMANDS
     assert files == set(COMMANDS)

@@ -27,6 +27,7 @@ from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.files.votca import read_votca
 from dbm_gmx.files.xdr import xdr_frames
+from dbm_gmx.files.xtc_bits import FIRST, LONG, SHORT, SOUND, decode_positions
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.sampling.memory_file import read_memory
 from dbm_gmx.train.settings import read_settings
@@ -137,6 +138,14 @@ def test_flipped_bits_of_compressed_positions(tmp_path):
         except InputError:
             refused += 1
     assert refused > 250  # the others only moved atoms: the format has no checksum
+
+
+@pytest.mark.parametrize(("atoms", "n_bits", "said"), [(2, 24, SOUND), (2, 16, SHORT), (1, 24, LONG)])
+def test_compressed_positions_end_with_an_atom(atoms, n_bits, said):
+    """Ten bits each: three numbers below eight, multiplied, and that nothing changes."""
+    bounds = np.array([[0, 0, 0], [7, 7, 7], [8, 8, 8], [9, 0, 0]])
+    stream, positions = np.zeros(8, np.uint8), np.full((atoms, 3), np.nan, np.float32)
+    assert decode_positions(stream, n_bits, bounds, FIRST, np.float32(0.001), positions) == said
 
 
 def test_frames_before_a_damaged_one_are_of_use(tmp_path):

@@ -195,6 +195,23 @@ def test_a_wrong_hand_is_put_right(polystyrene: Example) -> None:
     assert (now(wrong) == expected).all()
 
 
+def test_a_centre_is_pushed_off_the_plane_of_its_heavy_neighbours(polystyrene: Example) -> None:
+    """Before it is on the wrong side of them: they are all that is known when it is placed."""
+    guide, scene = guide_of(polystyrene), polystyrene.scene()
+    moltype = polystyrene.system.matches[0].moltype
+    elements = stereo_elements(moltype)
+    centres = torch.from_numpy(elements[:, 0].copy())
+    heavy = [[j for j in around if moltype.elements[j] != "H"] for around in elements[:, 1:].tolist()]
+    ends, here = scene.positions[0, torch.tensor(heavy)], scene.positions[0, centres]
+    normal = torch.linalg.cross(ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0])
+    normal = normal / normal.norm(dim=1, keepdim=True)
+    height = ((here - ends[:, 0]) * normal).sum(1, keepdim=True) * normal
+    push = squares(guide, scene, make_targets(centres, ALL_KNOWN))["hands"]
+    for share, pushed in ((-1.0, True), (0.0, True), (0.2, True), (0.8, False)):
+        residual = push(here + (share - 1.0) * height).residual
+        assert bool((residual.abs().max(dim=1).values > 0.5).all()) is pushed, share
+
+
 def test_overlapping_atoms_are_pushed_apart(cumene: Example) -> None:
     guide, scene = guide_of(cumene), cumene.scene()
     others = scene.arrays.molecule > 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dbm_gmx.backmapping.forward import map_trajectory
-from dbm_gmx.backmapping.universe import backmap_universe
+from dbm_gmx.backmapping.universe import match_universe
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.cli import main
@@ -202,7 +202,7 @@ def test_a_universe_that_knows_names_only(tmp_path: Path) -> None:
     path = swapped(OCTANE / "cg.gro", tmp_path / "cg.gro")
     files = MoleculeFiles(OCTANE / "topol.top", [OCTANE / "mapping.xml"])
     with pytest.raises(InputError, match=r"the Universe: another order than in the mapping: bead 1 is 'A2'"):
-        backmap_universe(mda.Universe(str(path)), files)
+        match_universe(mda.Universe(str(path)).atoms, files)
 
 
 def test_columns_that_begin_early(tmp_path: Path) -> None:

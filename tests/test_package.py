@@ -88,6 +88,25 @@ def test_what_is_imported_is_required(setup):
     assert used <= names
 
 
+def test_the_recipe_of_conda_asks_for_what_setup_asks_for(setup):
+    text = (SHARE / "conda" / "recipe.yaml").read_text()
+    run = text.partition("  run:\n")[2].partition("\ntests:")[0]
+    found = {line.strip(" -") for line in run.splitlines() if ">=" in line and "python >=" not in line}
+    called = {"MDAnalysis": "mdanalysis", "torch": "pytorch"}
+    wanted = [line.partition(">=") for line in setup["options"]["install_requires"].split()]
+    assert found == {f"{called.get(name, name)} >={version}" for name, _, version in wanted}
+    assert f'version: "{dbm_gmx.__version__}"' in text
+    assert f'python_min: "{setup["options"]["python_requires"].removeprefix(">=")}"' in text
+    assert setup["options.entry_points"]["console_scripts"].strip() in text
+
+
+def test_the_recipe_of_conda_can_be_rendered():
+    build = pytest.importorskip("rattler_build")
+    recipe = build.Stage0Recipe.from_file(SHARE / "conda" / "recipe.yaml")
+    (rendered,) = recipe.render(build.VariantConfig(), build.RenderConfig())
+    assert (rendered.recipe() if callable(rendered.recipe) else rendered.recipe).to_dict()["build"]["noarch"]
+
+
 def test_what_ships_is_small_and_catalogued():
     assert sum(p.stat().st_size for p in visible(SHARE / "examples")) < 1_000_000
     catalogue = (SHARE / "README.md").read_text()

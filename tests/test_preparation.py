@@ -16,8 +16,20 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.files.share import share_path
+from dbm_gmx.forcefield.nonbonded import coulomb, coulomb_force
 from dbm_gmx.options import NARROW, Conditions, Settings
-from dbm_gmx.sampling.packing import APART, HOT, LAST, MELTED, SETTLED, TIGHT, WEAK, make_schedule
+from dbm_gmx.sampling.packing import (
+    APART,
+    CUTOFF,
+    HOT,
+    LAST,
+    MELTED,
+    SETTLED,
+    TIGHT,
+    WEAK,
+    _packing_arrays,
+    make_schedule,
+)
 from dbm_gmx.sampling.preparation import (
     SWEPT,
     WINDOWS_AHEAD,
@@ -70,6 +82,20 @@ def test_a_schedule_ends_at_the_temperature_with_all_forces(steps: int) -> None:
     if steps:
         assert (annealed[0].heat[0], annealed[0].weak[0]) == (HOT, WEAK)
         assert annealed[-1].heat[1] == annealed[-1].weak[1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("cutoff", [0.5, 0.9])
+def test_charges_end_where_packing_cuts_them_off(cutoff: float) -> None:
+    """Whatever the cut-off of the simulation and the field beyond it."""
+    ion = exact.molecule("ION", [("A", 23.0, 1.0)], [])
+    made = exact.system([(ion, exact.beads_of(ion, [0]), 2)], exact.CHARGED)
+    conditions = replace(WARM, rvdw=cutoff, rcoulomb=cutoff, epsilon_rf=0.0)
+    beyond = _packing_arrays(
+        make_sampler(made, conditions, Settings(), {}).arrays, soft=True
+    ).constants.beyond
+    last = min(cutoff, CUTOFF)
+    assert coulomb(1.0 / last, last**2, beyond) == pytest.approx(0.0, abs=1e-6)
+    assert coulomb_force(1.0 / last, last**2, beyond) == pytest.approx(0.0, abs=1e-4)
 
 
 def four_to_a_bead() -> System:

@@ -40,8 +40,9 @@ def test_energy_is_that_of_pairs_that_are_no_special_partners(charge: float) -> 
     for one, other, product in ((X[0], X[4], 1.0), (X[0], rows[0, :3], -1.0), (X[4], rows[0, :3], -1.0)):
         r = float(np.linalg.norm(one - other))
         expected += 4 * EPSILON * ((SIGMA / r) ** 12 - (SIGMA / r) ** 6) * (r < CUTOFF or product > 0)
-        field_of_conductor = r**2 / (2 * CUTOFF**3) - 1.5 / CUTOFF
-        shifted = 1 / r if product > 0 else (1 / r + field_of_conductor) * (r < CUTOFF)
+        # without charge, dipole and quadrupole within the cut-off (Fukuda 2013)
+        beyond = (-15 + 10 * (r / CUTOFF) ** 2 - 3 * (r / CUTOFF) ** 4) / (8 * CUTOFF)
+        shifted = 1 / r if product > 0 else (1 / r + beyond) * (r < CUTOFF)
         expected += ELECTRIC * product * charge**2 * shifted
     assert energy(surroundings, X, 0.0) == pytest.approx(expected, rel=1e-5)
 

@@ -98,6 +98,16 @@ def test_the_folder_of_a_backmapping_runs(gmx: str, files: Mixture, tmp_path: Pa
     assert "Group     0 (         System) has   156 elements" in groups(folder / "index.ndx")
 
 
+def test_tables_of_bonds_are_there_and_read(files: Mixture, tmp_path: Path) -> None:
+    mixed.with_table(files)
+    options = {**files.inputs, "-t": 320, "--sweeps": 1, "--threads": 1, "--workdir": tmp_path / "run"}
+    result = command("backmap", {**options, "-o": tmp_path / "aa.xtc"})
+    assert result.code == 0, result.err
+    copied = (tmp_path / "run" / "table_b0.xvg").read_text()
+    assert copied == (files.folder / "table_b0.xvg").read_text()
+    assert "mdrun -deffnm $run -tableb table_b0.xvg;" in (tmp_path / "run" / "run.sh").read_text()
+
+
 def groups(path: Path) -> str:
     """What an index file holds, as gmx lists it."""
     text = path.read_text()

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from dbm_gmx.backmapping.chirality import check_tacticity
 from dbm_gmx.backmapping.provenance import provenance_of
-from dbm_gmx.backmapping.ready import Ready, make_ready
-from dbm_gmx.backmapping.rebuilder import make_rebuilder
+from dbm_gmx.backmapping.ready import Ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
-from dbm_gmx.backmapping.summary import Report, Tally, Told
+from dbm_gmx.backmapping.run import Run, Task, make_run, rebuilder_of
+from dbm_gmx.backmapping.summary import Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
+from dbm_gmx.files.conformers import given_chirality
 from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.provenance import Started, write_provenance
@@ -107,8 +107,9 @@ def backmap(
     beside = _topology_beside(system, inputs, outputs.frames)
     total = beads.count()
     known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
-    chirality = with_usual(system, known)
     check_tacticity(system, inputs.tacticity)
+    source = inputs.trajectory or inputs.structure
+    task = Task(system, method, known, inputs.tacticity, source, crew)
     conformer = [] if outputs.conformer is None else [outputs.conformer]
     job, files = _job(inputs, method, system), [*paths, *firsts, *conformer]
     begin = time.monotonic()
@@ -117,23 +118,19 @@ def backmap(
         open_record(outputs.frames, files, job, restart=outputs.restart) as record,
     ):
         record.stays = outputs.record_stays
-        source = inputs.trajectory or inputs.structure
-        mapper = make_rebuilder(system, method, chirality=chirality, frames=total, source=source)
-        mapper = replace(mapper, crew=crew)
+        rebuilder = rebuilder_of(task, total)
         if method.settings.memory_file in record.made:
-            mapper = replace(mapper, kept=None)  # the run that was ended has begun without it, too
-        beads = beads.share(total, mapper.together)
-        ready = make_ready(mapper, beads.early, tacticity=inputs.tacticity, frames=total)
-        notes = (*stereo_notes(system, known), *ready.memory.notes)
-        said = Told(notes, ready.assigned, method, ready.prepared, ready.remembered, ready.once)
-        run = Run(record, ready, Tally(system, chirality, said), Targets(record, system, paths, firsts))
+            rebuilder = replace(rebuilder, kept=None)  # the run that was ended has begun without it, too
+        beads = beads.share(total, rebuilder.together)
+        run = make_run(task, rebuilder, beads.early, total)
+        writing = Writing(record, run, Targets(record, system, paths, firsts))
         mine = total if beads.block is None else beads.block[1] - beads.block[0]
         progress.expect(None if mine is None else mine * samples)
-        seconds = _write(run, beads, progress, begin)
+        seconds = _write(writing, beads, progress, begin)
     report = run.tally.report(seconds=seconds)
     if beside is not None:
         _write_topology(system, inputs, beside)
-    write_provenance(paths, provenance_of(inputs, record, ready, report, started))
+    write_provenance(paths, provenance_of(inputs, record, run.ready, report, started))
     return Backmapped(system, beads, tuple(paths), report)
 
 
@@ -216,20 +213,19 @@ class Targets:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """What a run works with."""
+class Writing:
+    """What a run that goes to files works with."""
 
     record: Record
-    ready: Ready
-    tally: Tally
+    run: Run
     targets: Targets
 
 
-def _write(run: Run, beads: BeadFrames, progress: Progress, begin: float) -> float:
+def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float) -> float:
     """Rebuild frames and write them, after those that an ended run has left; returns the wall time."""
-    record, tally = run.record, run.tally
+    record, tally, ready = writing.record, writing.run.tally, writing.run.ready
     last: Frame | None = None
-    done, frames = _pass_by(beads, record.kept, run.ready)
+    done, frames = _pass_by(beads, record.kept, ready)
     before = 0.0
 
     def known(line: Line) -> None:
@@ -241,14 +237,13 @@ def _write(run: Run, beads: BeadFrames, progress: Progress, begin: float) -> flo
     record.take_up(done, known)
     if done:
         log.info("%d frames are there already", done)
-    for one in run.ready(frames, begin=beads.offset + done):
-        run.targets.write(one, run.ready.assigned.states)
+    for one in writing.run(frames, begin=beads.offset + done):
+        writing.targets.write(one, ready.assigned.states)
         last = one.atoms
-        tally.add(one.atoms, one.beads, one.refinement)
         seconds = before + time.monotonic() - begin
         record.add(Line(one.beads.index, one.sample, one.beads.time, seconds, tally.noted()))
         progress.update()
-    run.targets.end(last)
+    writing.targets.end(last)
     return before + time.monotonic() - begin
 
 

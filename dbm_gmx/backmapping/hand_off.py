@@ -107,7 +107,7 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
 
 def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
     """The atoms of a sample, with the beads they were made for."""
-    mappings, rows = _held(done.system)
+    mappings, rows = _restrainable(done.system)
     return Atoms(
         done.system.written,
         read_frames(source, n_atoms=done.system.n_atoms),
@@ -121,7 +121,7 @@ def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
     )
 
 
-def _held(system: System) -> tuple[dict[str, Mapping], IntArray]:
+def _restrainable(system: System) -> tuple[dict[str, Mapping], IntArray]:
     """Mappings of molecule types that GROMACS can hold to their beads, and rows of these beads.
 
     A virtual site is made of atoms of one molecule: beads of several molecules are not held.

@@ -15,8 +15,8 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
-from dbm_gmx.parallel import pass_on_threads
 from dbm_gmx.sampling.sampler import Sampler
 
 SAMPLE = 1 << 20
@@ -53,9 +53,6 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
     InputError
         If a cut-off exceeds half of the shortest lattice vector.
     """
-    from dbm_gmx.forcefield.block_energies import block_energies  # tensors take a second to load
-
-    pass_on_threads()
     system, conditions = sampler.system, sampler.hamiltonian.conditions
     given = block_energies(system, atoms, conditions)
     positions, convergence = annealed_longer(sampler)(beads, sample=SAMPLE)

@@ -483,6 +483,11 @@ class Tally:
         # to add what there is one of for each frame takes longer from frame to frame
         self._sum += replace(found, contacts=(), refinement=replace(found.refinement, unsettled=()))
 
+    @property
+    def newest(self) -> Report:
+        """What the last frame has added."""
+        return self._newest
+
     def noted(self) -> Any:
         """What the last frame has added, in plain values, for :meth:`add_noted`."""
         return plain(Noted(self._newest, self._told))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
-from dbm_gmx.chemistry.side_by_side import Listed, side_by_side
 from dbm_gmx.chemistry.sides import Alike, Known, Run, by_name, real_beads, rows_of
 from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.two_lists import Listed, show_two_lists
 from dbm_gmx.errors import InputError
 
 
@@ -19,7 +19,7 @@ def refusal(
     """All that is wrong, below it both lists."""
     of_beads = [Listed(name, n, _beads(known.cg.molecule_types[name].n_atoms)) for name, n in beads]
     of_atoms = [Listed(name, n, _mapped(known, name)) for name, n in atoms]
-    table = side_by_side(of_beads, of_atoms)
+    table = show_two_lists(of_beads, of_atoms)
     lines = ["the beads do not fit the atomistic topology:", *wrong, "both lists side by side:", *table]
     return InputError("\n  ".join(lines), path=known.aa.path)
 

@@ -20,6 +20,7 @@ from dbm_gmx.options import (
     MODEL,
     NARROW,
     REFINEMENTS,
+    RULE_GROUPS,
     RULES,
     SHORTEST_STEP,
     STARTS,
@@ -36,13 +37,11 @@ from dbm_gmx.options import (
     Preprocessor,
     RelaxSettings,
     Settings,
+    make_limits,
 )
 
 if TYPE_CHECKING:
     from dbm_gmx.parallel import Workers
-
-RULE_GROUPS = {"stereo": STEREO, "all": tuple(RULES)}
-"""Names that stand for several rules."""
 
 
 class Commands(Protocol):
@@ -163,12 +162,18 @@ def _number(text: str) -> float:
         return math.nan
 
 
+def group(command: ArgumentParser, title: str) -> Any:
+    """The options of a command that go together in its help, under a title."""
+    found = [one for one in command._action_groups if one.title == title]
+    return found[0] if found else command.add_argument_group(title)
+
+
 # --- groups of options -----------------------------------------------------------------------------
 
 
 def add_inputs(command: ArgumentParser) -> None:
     """Add the files that say what is to be rebuilt."""
-    add = command.add_argument
+    add = group(command, "input").add_argument
     add(
         "-s",
         "--structure",
@@ -231,7 +236,7 @@ def add_inputs(command: ArgumentParser) -> None:
 
 def add_matching(command: ArgumentParser) -> None:
     """Add what is said of how beads and atoms go together."""
-    add = command.add_argument
+    add = group(command, "matching").add_argument
     add(
         "--alias",
         type=alias,
@@ -267,7 +272,7 @@ def add_matching(command: ArgumentParser) -> None:
 
 def add_reorder(command: ArgumentParser) -> None:
     """Add whether another order is put right."""
-    command.add_argument(
+    group(command, "matching").add_argument(
         "--reorder",
         action="store_true",
         help="put names and molecules into the order of the topology; without it another order is an error",
@@ -276,7 +281,7 @@ def add_reorder(command: ArgumentParser) -> None:
 
 def add_atoms(command: ArgumentParser) -> None:
     """Add the files that say what the atoms are and where."""
-    add = command.add_argument
+    add = group(command, "input").add_argument
     add("-s", "--structure", type=Path, metavar="FILE", help="atoms: .tpr, or .gro/.pdb with -p")
     add(
         "-f",
@@ -294,7 +299,7 @@ def add_atoms(command: ArgumentParser) -> None:
 
 def add_mapping(command: ArgumentParser) -> None:
     """Add the mapping files."""
-    command.add_argument(
+    group(command, "input").add_argument(
         "-m",
         "--mapping",
         type=mapping_file,
@@ -310,7 +315,7 @@ def add_mapping(command: ArgumentParser) -> None:
 
 def add_times(command: ArgumentParser) -> None:
     """Add the times of the frames that are taken."""
-    add = command.add_argument
+    add = group(command, "frames").add_argument
     add("-b", "--begin", type=picoseconds, metavar="PS", help="first time")
     add("-e", "--end", type=picoseconds, metavar="PS", help="last time")
     add("-dt", type=step, metavar="PS", help="only frames at multiples of this time")
@@ -318,7 +323,7 @@ def add_times(command: ArgumentParser) -> None:
 
 def add_preprocessor(command: ArgumentParser) -> None:
     """Add what the preprocessor of a ``.top`` is told."""
-    add = command.add_argument
+    add = group(command, "preprocessor of topologies").add_argument
     add("-D", "--define", action="append", default=[], dest="defines", metavar="NAME", help="as in an .mdp")
     add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
 
@@ -326,7 +331,7 @@ def add_preprocessor(command: ArgumentParser) -> None:
 def add_conditions(command: ArgumentParser) -> None:
     """Add the ensemble, and how tightly mapped atoms are held to the beads."""
     add_ensemble(command)
-    command.add_argument(
+    group(command, "ensemble").add_argument(
         "--spread",
         type=auto(positive("length in nm")),
         metavar="NM",
@@ -337,7 +342,7 @@ def add_conditions(command: ArgumentParser) -> None:
 
 def add_ensemble(command: ArgumentParser) -> None:
     """Add temperature and cut-offs."""
-    add = command.add_argument
+    add = group(command, "ensemble").add_argument
     add(
         "-t",
         "--temperature",
@@ -356,13 +361,13 @@ def add_ensemble(command: ArgumentParser) -> None:
 
 def add_method(command: ArgumentParser) -> None:
     """Add where the atoms come from, and what becomes of them."""
-    command.add_argument(
+    group(command, "method").add_argument(
         "--refine",
         choices=REFINEMENTS,
         default=Settings.refine,
         help="exact: sample the force field's distribution; gibbs: sweeps of the network (%(default)s)",
     )
-    command.add_argument(
+    group(command, "method").add_argument(
         "--start",
         choices=STARTS,
         help="how the atoms are placed first (growth in the force field for exact, else the network)",
@@ -371,13 +376,17 @@ def add_method(command: ArgumentParser) -> None:
 
 def add_model(command: ArgumentParser) -> None:
     """Add the trained model."""
-    command.add_argument("--model", default=MODEL, help="name or path of a model (%(default)s)")
-    command.add_argument("--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model")
+    group(command, "network").add_argument(
+        "--model", default=MODEL, help="name or path of a model (%(default)s)"
+    )
+    group(command, "network").add_argument(
+        "--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model"
+    )
 
 
 def add_relaxing(command: ArgumentParser) -> None:
     """Add how GROMACS is run."""
-    add = command.add_argument
+    add = group(command, "GROMACS").add_argument
     add("--em-mdp", type=Path, metavar="FILE", help="minimisation (200 steps of steepest descent)")
     add("--nvt-mdp", type=Path, metavar="FILE", help="dynamics (1 ps of 1 fs steps)")
     add(
@@ -411,7 +420,7 @@ def add_relaxing(command: ArgumentParser) -> None:
 
 def add_tolerance(command: ArgumentParser) -> None:
     """Add what counts as converged."""
-    command.add_argument(
+    group(command, "method").add_argument(
         "--tolerance",
         type=positive("energy in kT per atom"),
         default=TOLERANCE,
@@ -423,7 +432,7 @@ def add_tolerance(command: ArgumentParser) -> None:
 
 def add_restart(command: ArgumentParser) -> None:
     """Add whether an unfinished run is taken up."""
-    command.add_argument(
+    group(command, "output").add_argument(
         "--restart",
         action="store_true",
         help="begin anew; without it the same command goes on with an interrupted run",
@@ -432,7 +441,7 @@ def add_restart(command: ArgumentParser) -> None:
 
 def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
     """Add the thresholds of rules, and which of them may be broken; or what beads may be, too."""
-    add = command.add_argument
+    add = group(command, "rules").add_argument
     known = (*RULES, *RULE_GROUPS)
     add(
         "--limit",
@@ -460,13 +469,13 @@ def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
 
 def add_process(command: ArgumentParser) -> None:
     """Add threads, and how much is said."""
-    command.add_argument("--threads", type=count(1), help="CPU threads (all cores)")
+    group(command, "process").add_argument("--threads", type=count(1), help="CPU threads (all cores)")
     add_quiet(command)
 
 
 def add_cluster(command: ArgumentParser) -> None:
     """Add processes that frames are sent to."""
-    command.add_argument(
+    group(command, "process").add_argument(
         "--dask",
         nargs="?",
         const=LOCAL,
@@ -478,7 +487,7 @@ def add_cluster(command: ArgumentParser) -> None:
 
 def add_part(command: ArgumentParser) -> None:
     """Add which part of the frames is taken."""
-    command.add_argument(
+    group(command, "frames").add_argument(
         "--part",
         type=part,
         metavar="K/N",
@@ -518,14 +527,17 @@ def crew_of(options: Namespace) -> Iterator[Workers | None]:
 
 def add_quiet(command: ArgumentParser) -> None:
     """Add how much is said."""
-    command.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    add = group(command, "process").add_argument
+    add("-q", "--quiet", action="store_true", help="print errors only")
     add_verbose(command)
-    command.add_argument("--log", type=Path, metavar="FILE", help="keep all that is said (added to FILE)")
+    group(command, "process").add_argument(
+        "--log", type=Path, metavar="FILE", help="keep all that is said (added to FILE)"
+    )
 
 
 def add_verbose(command: ArgumentParser) -> None:
     """Add whether more is said."""
-    command.add_argument("-v", "--verbose", action="store_true", help="say more")
+    group(command, "process").add_argument("-v", "--verbose", action="store_true", help="say more")
 
 
 # --- the end of a run -------------------------------------------------------------------------------
@@ -577,15 +589,8 @@ def inputs_and_method(options: Namespace) -> tuple[Inputs, Method]:
 
 def limits_of(options: Namespace) -> Limits:
     """The thresholds of the rules, and which may be broken."""
-    allowed = set(options.allow)
-    for name, rules in RULE_GROUPS.items():
-        if name in allowed:
-            allowed |= set(rules)
-    if getattr(options, "allow_flips", False):
-        allowed |= set(STEREO)
-    return Limits(
-        **dict(options.thresholds), allowed=tuple(name for name in (*RULES, INFEASIBLE) if name in allowed)
-    )
+    flips = STEREO if getattr(options, "allow_flips", False) else ()
+    return make_limits(dict(options.thresholds), [*options.allow, *flips])
 
 
 Preprocessed = TypeVar("Preprocessed", Inputs, EvaluateInputs, AtomInputs)
@@ -598,24 +603,8 @@ def told_as_well(inputs: Preprocessed, told: Preprocessor) -> Preprocessed:
 
 def conditions_of(options: Namespace) -> tuple[Conditions, Preprocessor]:
     """The ensemble, and what the ``.mdp`` tells the preprocessor; options go before the ``.mdp``."""
-    conditions, told = Conditions(source=ASSUMED), Preprocessor()
-    if options.mdp is not None:
-        from dbm_gmx.files.mdp import read_mdp
+    if options.mdp is None and options.temperature is None and options.cutoff is None:
+        return Conditions(source=ASSUMED), Preprocessor()
+    from dbm_gmx.files.mdp import conditions_given
 
-        conditions, told = read_mdp(options.mdp)
-    if options.temperature is not None:
-        conditions = replace(conditions, temperature=options.temperature, source="-t")
-    if options.cutoff is not None:
-        moved = options.cutoff - conditions.rvdw
-        force, potential = (
-            None if start is None else max(0.0, start + moved)
-            for start in (conditions.rvdw_switch, conditions.potential_switch)
-        )
-        conditions = replace(
-            conditions,
-            rvdw=options.cutoff,
-            rcoulomb=options.cutoff,
-            rvdw_switch=force,
-            potential_switch=potential,
-        )
-    return conditions, told
+    return conditions_given(options.mdp, options.temperature, options.cutoff, source="-t")

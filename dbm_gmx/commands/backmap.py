@@ -24,6 +24,7 @@ from dbm_gmx.commands.arguments import (
     count,
     crew_of,
     exit_code,
+    group,
     inputs_and_method,
     limits_of,
     record_of,
@@ -51,7 +52,7 @@ def add_parser(commands: Commands) -> None:
     add_conditions(command)
     add_method(command)
     add_model(command)
-    add = command.add_argument
+    add = group(command, "output").add_argument
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
     add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
     add(
@@ -64,6 +65,7 @@ def add_parser(commands: Commands) -> None:
     )
     _add_settings(command)
     add_restart(command)
+    add = group(command, "GROMACS").add_argument
     add(
         "--relax",
         type=Path,
@@ -81,7 +83,7 @@ def add_parser(commands: Commands) -> None:
 
 
 def _add_settings(command: ArgumentParser) -> None:
-    add = command.add_argument
+    add, of_network = group(command, "method").add_argument, group(command, "network").add_argument
     add(
         "--sweeps",
         type=count(0),
@@ -122,39 +124,39 @@ def _add_settings(command: ArgumentParser) -> None:
         action="store_false",
         help="sample every frame in full, with nothing recalled from other frames",
     )
-    add(
+    group(command, "output").add_argument(
         "--samples",
         type=count(1),
         default=Settings.samples,
         help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
     )
     add_rules(command, of_beads=True)
-    add(
+    group(command, "rules").add_argument(
         "--allow-flips",
         action="store_true",
         help="exit code 0 even if stereo is wrong or undecided: --allow stereo",
     )
-    add(
+    of_network(
         "--orientations",
         type=count(1),
         default=Settings.orientations,
         help="draws of the network for a bead whose energy is an outlier for its type, at most (%(default)s)",
     )
-    add(
+    of_network(
         "--unguided",
         dest="guided",
         action="store_false",
         help="use the draws of the network as they are, not guided by force field and beads",
     )
     add("--seed", type=count(0), default=Settings.seed, help="random seed (%(default)s)")
-    add(
+    of_network(
         "--batch",
         type=count(1),
         default=Settings.batch,
         help="environments the network evaluates at once; takes memory, does not change the result "
         "(%(default)s)",
     )
-    add("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
+    of_network("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
 
 
 def run(options: Namespace) -> int:

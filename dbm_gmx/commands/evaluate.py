@@ -21,6 +21,7 @@ from dbm_gmx.commands.arguments import (
     conditions_of,
     count,
     crew_of,
+    group,
     limits_of,
     record_of,
     told_as_well,
@@ -37,7 +38,7 @@ def add_parser(commands: Commands) -> None:
         description="Write a report on atomistic trajectories: hard rules, distributions, energies, "
         "structure, beside a reference or what the force field's terms make.",
     )
-    add = command.add_argument
+    add = group(command, "input").add_argument
     add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
     add(
         "-f",
@@ -73,6 +74,7 @@ def add_parser(commands: Commands) -> None:
     add_preprocessor(command)
     add_ensemble(command)
     add_rules(command)
+    add = group(command, "output").add_argument
     add("-o", "--output", type=Path, metavar="FOLDER", help="index.html, scores.json, data, worst (report)")
     add("--json", action="store_true", help="print the scores as JSON; no report, unless -o is given too")
     for part, called in (("conformations", "conformational space"), ("classifier", "classifier's test")):

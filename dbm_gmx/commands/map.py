@@ -12,6 +12,7 @@ from dbm_gmx.commands.arguments import (
     add_atoms,
     add_preprocessor,
     add_quiet,
+    group,
     positive,
     record_of,
 )
@@ -28,7 +29,7 @@ def add_parser(commands: Commands) -> None:
         "'dbm-gmx map init' proposes a mapping where there is none.",
     )
     add_atoms(command)
-    add = command.add_argument
+    add = group(command, "output").add_argument
     add("-o", "--output", type=Path, metavar="FILE", help="beads (needed): .xtc, .trr, .gro or .pdb")
     add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
     add(

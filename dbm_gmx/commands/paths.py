@@ -36,7 +36,10 @@ def check_outputs(options: Namespace) -> None:
     """
     inputs = [path for key, value in vars(options).items() for path in _paths(key, value)]
     for name, path in _outputs(options):
-        _check_kind(name, path, folder=name == "--workdir" or (name == "-o" and options.command in FOLDERS))
+        folder = name == "--workdir" or (name == "-o" and options.command in FOLDERS)
+        _check_kind(name, path, folder=folder)
+        if not folder and not path.parent.exists():
+            raise InputError(f"there is no folder {path.parent} ({name}): mkdir -p {path.parent}", path=path)
         if any(_same(path, other) for other in inputs):
             raise InputError(f"{name} is a file that is read as well; give another name", path=path)
 

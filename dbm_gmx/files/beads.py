@@ -71,12 +71,12 @@ def read_beads(inputs: Inputs) -> Beads:
             "topology: give a structure in the order of the topology",
             path=path,
         )
-    rows = _held(inputs, cg, found)
+    rows = _rows_of(inputs, cg, found)
     part, order = _part_of(cg, rows, path)
     return Beads(part, replace(frame, positions=frame.positions[rows[order]]), _or_none(order))
 
 
-def _held(inputs: Inputs, cg: Topology, found: int) -> IntArray:
+def _rows_of(inputs: Inputs, cg: Topology, found: int) -> IntArray:
     """(found,) beads of the system that a trajectory holds, in its order."""
     if inputs.index is None:
         log.log(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +24,7 @@ from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, 
 from dbm_gmx.files.fragments import read_fragments, read_memback, read_pycgtool
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
+from dbm_gmx.files.python_mapping import is_smiles, mappings_of_python
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
 from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
 from dbm_gmx.files.text import check_file, what_it_is
@@ -31,6 +34,9 @@ from dbm_gmx.logs import NOTICE
 log = logging.getLogger(__name__)
 OWNERS = "owners.txt"
 
+
+Given = str | Path | MappingABC[str, Any]
+"""A file or a folder, or a mapping made in Python (:mod:`~dbm_gmx.files.python_mapping`)."""
 
 Raw = VotcaMolecule | DbmMap | ResidueMapping | SmilesMapping
 """What a file says of a molecule, or of a residue."""
@@ -66,7 +72,7 @@ class Source:
 
 
 def read_mappings(
-    paths: Iterable[str | Path], topology: Topology, *, owners: Iterable[str | Path] = ()
+    paths: Iterable[Given], topology: Topology, *, owners: Iterable[str | Path] = ()
 ) -> dict[str, Mapping]:
     """Read the mappings of the molecule types of a topology.
 
@@ -81,7 +87,7 @@ def read_mappings(
     Parameters
     ----------
     paths
-        Mapping files, or folders of them.
+        Mapping files, folders of them, or mappings made in Python.
     topology
         The atomistic system; a mapping belongs to the molecule type of its ``<ident>``, else of its
         ``<name>``, or of the stem of the ``.map``.  Those of other molecules are left out.
@@ -111,7 +117,7 @@ def read_mappings(
     return mappings
 
 
-def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Source]:
+def _collect(paths: Iterable[Given], topology: Topology) -> dict[str, Source]:
     sources: dict[str, Source] = {}
     others: list[str] = []
     strange: list[VotcaMolecule] = []
@@ -122,6 +128,8 @@ def _collect(paths: Iterable[str | Path], topology: Topology) -> dict[str, Sourc
             continue
         names = [raw.molecule] if isinstance(raw, DbmMap) else [n for n in (raw.ident, raw.name) if n]
         parts = next((found for n in names if (found := _parts(raw, n, topology))), ())
+        if not names and len(topology.molecule_types) == 1:
+            parts = tuple((only, 1) for only in topology.molecule_types)
         if not parts and isinstance(raw, VotcaMolecule):
             strange.append(raw)
             continue
@@ -262,9 +270,13 @@ def _add_residues(
     return [f"residues {', '.join(left)}"] if left else []
 
 
-def _read_all(paths: Iterable[str | Path]) -> list[Raw]:
+def _read_all(paths: Iterable[Given]) -> list[Raw]:
     found: list[Raw] = []
-    for path in map(Path, paths):
+    for given in paths:
+        if isinstance(given, MappingABC) or (isinstance(given, str) and is_smiles(given)):
+            found += mappings_of_python(given)
+            continue
+        path = Path(given)
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] not in ".#")
             inside = [raw for file in files for raw in _read_one(file, lenient=True)]

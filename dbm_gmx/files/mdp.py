@@ -54,6 +54,46 @@ class Entry:
         return values[0]
 
 
+def conditions_given(
+    mdp: str | Path | None = None,
+    temperature: float | None = None,
+    cutoff: float | None = None,
+    *,
+    source: str = "given",
+) -> tuple[Conditions, Preprocessor]:
+    """The ensemble, and what the ``.mdp`` tells the preprocessor of a ``.top``.
+
+    Parameters
+    ----------
+    mdp
+        Run parameters.
+    temperature, cutoff
+        K and nm, before what the file says.
+    source
+        Who says the temperature.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_mdp`.
+    """
+    conditions, told = Conditions(source=ASSUMED), Preprocessor()
+    if mdp is not None:
+        conditions, told = read_mdp(mdp)
+    if temperature is not None:
+        conditions = replace(conditions, temperature=temperature, source=source)
+    if cutoff is not None:
+        moved = cutoff - conditions.rvdw
+        force, potential = (
+            None if start is None else max(0.0, start + moved)
+            for start in (conditions.rvdw_switch, conditions.potential_switch)
+        )
+        conditions = replace(
+            conditions, rvdw=cutoff, rcoulomb=cutoff, rvdw_switch=force, potential_switch=potential
+        )
+    return conditions, told
+
+
 def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
     """Read temperature, cut-offs and constraints.
 

@@ -2,55 +2,192 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import parmed
 
-from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, blocks, chemical_graph
+from dbm_gmx.chemistry.frame import Frame, dimensions
+from dbm_gmx.chemistry.topology import (
+    MoleculeType,
+    NonBonded,
+    Terms,
+    Topology,
+    blocks,
+    chemical_graph,
+    excluded_pairs,
+)
 from dbm_gmx.chemistry.units import ANGSTROM, KCAL
+from dbm_gmx.errors import InputError
+
+log = logging.getLogger(__name__)
 
 _IN_KCAL = 1 / KCAL  # ParmEd works in kcal/mol, angstrom and degrees
 _IN_ANGSTROM = 1 / ANGSTROM
 _LISTS = ("angles", "dihedrals")
 
 
-def to_parmed(topology: Topology) -> parmed.Structure:
+def to_parmed(topology: Topology, frame: Frame | None = None) -> parmed.Structure:
     """Return the whole system as a ParmEd structure.
 
     Parameters
     ----------
     topology
         Any topology; the order of atoms is kept.
+    frame
+        Positions and box, if there are any.
 
     Returns
     -------
-    Atoms with names, types, masses, charges, residues and Lennard-Jones parameters of their own
-    type; chemical bonds, angles, dihedrals, impropers.  A force constant of GROMACS (1/2 k x^2) is
-    halved for ParmEd (k x^2).  Terms in a form ParmEd lacks (GROMOS, tabulated, ...) are there
-    without type.  1-4 pairs and ``[ nonbond_params ]`` are not passed on.
+    Atoms with names, types, masses, charges, residues and Lennard-Jones parameters of their own type, pairs
+    of types with others among them (``[ nonbond_params ]``) as NBFIX; chemical bonds, angles, dihedrals,
+    impropers; 1-4 pairs, and all exclusions; coordinates and box.  A force constant of GROMACS (1/2 k x^2) is
+    halved for ParmEd (k x^2).  Terms in a form ParmEd lacks (GROMOS, tabulated, ...) are there without type.
+    That, and virtual sites, which are passed on as atoms without mass, are warned of.
+
+    Raises
+    ------
+    InputError
+        If the frame is of another number of atoms.
     """
     structure = parmed.Structure()
     if topology.nonbonded is not None:
         structure.combining_rule = "lorentz" if topology.nonbonded.rule == 2 else "geometric"
-    own = _own_sizes(topology.nonbonded)
-    scale = _scales(topology.nonbonded)
+    types = _atom_types(topology)
+    scale, lost = _scales(topology.nonbonded), set[str]()
+    fudge_qq = 1.0 if topology.nonbonded is None else topology.nonbonded.fudge_qq
+    structure.nrexcl = min((moltype.nrexcl for moltype, _, _ in blocks(topology)), default=3)
     for moltype, _, count in blocks(topology):
         bonds = _bond_types(structure, moltype)
         chemical = sorted((min(bond), max(bond)) for bond in chemical_graph(moltype).edges)
         terms = [(term, _types(structure, term, scale)) for term in moltype.terms if term.directive in _LISTS]
+        pairs = _pairs(structure, moltype, fudge_qq, lost)
+        apart = [pair for pair in map(tuple, excluded_pairs(moltype).tolist()) if pair not in pairs]
+        lost |= _lost(moltype, terms)
         for _ in range(count):
-            atoms = _add_atoms(structure, moltype, own)
+            atoms = _add_atoms(structure, moltype, types)
             for i, j in chemical:
                 structure.bonds.append(parmed.Bond(atoms[i], atoms[j], type=bonds.get((i, j))))
-            for term, types in terms:
-                _add_term(structure, term, atoms=atoms, types=types)
+            for term, made in terms:
+                _add_term(structure, term, atoms=atoms, types=made)
+            for (i, j), pair in pairs.items():
+                structure.adjusts.append(parmed.NonbondedException(atoms[i], atoms[j], type=pair))
+            for i, j in apart:
+                if atoms[j] not in atoms[i].bond_partners:
+                    atoms[i].exclude(atoms[j])
+    _say_which_ends(structure)
+    if lost:
+        said = ", ".join(sorted(lost))
+        log.warning("ParmEd has no place for %s: these are passed on without parameters", said)
+    if frame is not None:
+        _place(structure, frame)
     return structure
 
 
-def _add_atoms(
-    structure: parmed.Structure, moltype: MoleculeType, own: dict[str, tuple[float, float]]
-) -> list[Any]:
+def _place(structure: parmed.Structure, frame: Frame) -> None:
+    """Give positions and box."""
+    if len(frame.positions) != len(structure.atoms):
+        raise InputError(f"{len(frame.positions)} positions for {len(structure.atoms)} atoms")
+    structure.coordinates = frame.positions.astype(np.float64) * _IN_ANGSTROM
+    if not frame.free:
+        sizes = dimensions(frame.box)
+        structure.box = [*(sizes[:3] * _IN_ANGSTROM), *sizes[3:]]
+
+
+def _pairs(
+    structure: parmed.Structure, moltype: MoleculeType, fudge_qq: float, lost: set[str]
+) -> dict[tuple[int, int], Any]:
+    """Types of the 1-4 pairs of a molecule by their rows, the lower one first."""
+    found: dict[tuple[int, int], Any] = {}
+    made: dict[tuple[float, ...], Any] = {}
+    for term in (t for t in moltype.terms if t.directive == "pairs"):
+        charges = moltype.charges[term.atoms].prod(axis=1)
+        for (i, j), p, product in zip(term.atoms.tolist(), term.parameters.tolist(), charges, strict=True):
+            scale = fudge_qq
+            if term.function == 2:  # a factor and charges of its own
+                own = p[0] * p[1] * p[2]
+                scale = own / product if product else 0.0
+                lost |= {"1-4 pairs with charges where the atoms have none"} if own and not product else set()
+            c6, c12 = p[-2:]
+            if (c6 > 0) != (c12 > 0):
+                lost.add("1-4 pairs that repel or attract only")
+            sigma, epsilon = _size(c6, c12)
+            key = (sigma, epsilon, float(scale))
+            if key not in made:
+                pair = parmed.NonbondedExceptionType(sigma * 2 ** (1 / 6), epsilon, float(scale))
+                made[key] = _listed(pair, structure.adjust_types)
+            found[min(i, j), max(i, j)] = made[key]
+    return found
+
+
+def _size(c6: float, c12: float) -> tuple[float, float]:
+    """Sigma (angstrom) and epsilon (kcal/mol); an epsilon of 0 where there is no minimum."""
+    if not (c6 > 0 and c12 > 0):
+        return 1.0, 0.0
+    return (c12 / c6) ** (1 / 6) * _IN_ANGSTROM, c6**2 / (4 * c12) * _IN_KCAL
+
+
+def _lost(moltype: MoleculeType, terms: list[tuple[Terms, list[Any]]]) -> set[str]:
+    """What of a molecule ParmEd has no place for."""
+    found = {
+        f"[ {term.directive} ] of function type {term.function}"
+        for term, types in terms
+        if any(one is None for one in types)
+    }
+    for term in moltype.terms:
+        if term.directive == "bonds" and term.function not in (1, 5):
+            found.add(f"[ bonds ] of function type {term.function}")
+        elif term.directive.startswith(("virtual_sites", "constraints", "settles", "cmap")):
+            found.add(f"[ {term.directive} ]")
+    return found
+
+
+def _say_which_ends(structure: parmed.Structure) -> None:
+    """Mark one dihedral of each 1-4 pair as the one that it is counted with."""
+    pairs = {(pair.atom1.idx, pair.atom2.idx) for pair in structure.adjusts}
+    for dihedral in (*structure.dihedrals, *structure.rb_torsions):
+        i, j = sorted((dihedral.atom1.idx, dihedral.atom4.idx))
+        dihedral.ignore_end = (i, j) not in pairs or dihedral.improper
+        pairs.discard((i, j))
+
+
+def _atom_types(topology: Topology) -> dict[str, Any]:
+    """ParmEd's types of atoms, those that occur, with what pairs of them have of their own."""
+    lj = topology.nonbonded
+    found: dict[str, Any] = {}
+    for moltype, _, _ in blocks(topology):
+        for node in moltype.graph.nodes.values():
+            name = str(node["type"])
+            if name not in found:
+                number = parmed.periodic_table.AtomicNum.get(node["element"], 0)
+                found[name] = parmed.AtomType(name, len(found) + 1, node["mass"], number)
+    if lj is None:
+        return found
+    rows = {name: row for row, name in enumerate(lj.types) if name in found}
+    for name, row in rows.items():
+        sigma, epsilon = _size(lj.c6[row, row], lj.c12[row, row])
+        found[name].set_lj_params(epsilon, sigma * 2 ** (1 / 6) / 2)
+    for one, other in combinations(rows, 2):
+        i, j = rows[one], rows[other]
+        sigma, epsilon = _size(lj.c6[i, j], lj.c12[i, j])
+        usual = _combined(lj, i, j)
+        if not np.allclose([sigma if epsilon else 1.0, epsilon], usual, rtol=1e-5, atol=1e-9):
+            found[one].add_nbfix(other, sigma * 2 ** (1 / 6), epsilon)
+            found[other].add_nbfix(one, sigma * 2 ** (1 / 6), epsilon)
+    return found
+
+
+def _combined(lj: NonBonded, i: int, j: int) -> tuple[float, float]:
+    """Sigma and epsilon of two types by the combination rule; a sigma of 1 where there is no epsilon."""
+    (one, first), (two, second) = (_size(lj.c6[k, k], lj.c12[k, k]) for k in (i, j))
+    epsilon = float(np.sqrt(first * second))
+    sigma = (one + two) / 2 if lj.rule == 2 else float(np.sqrt(one * two))
+    return (sigma if epsilon else 1.0), epsilon
+
+
+def _add_atoms(structure: parmed.Structure, moltype: MoleculeType, types: dict[str, Any]) -> list[Any]:
     """Add one molecule's atoms; a change of residue number or name begins a residue."""
     atoms = []
     residue = None
@@ -63,7 +200,7 @@ def _add_atoms(
             charge=node["charge"],
             mass=node["mass"],
         )
-        atom.sigma, atom.epsilon = own.get(node["type"], (0.0, 0.0))
+        atom.atom_type = types[node["type"]]
         if residue is None or (residue.number, residue.name) != (node["resid"], node["resname"]):
             residue = parmed.Residue(node["resname"], number=node["resid"], list=structure.residues)
             structure.residues.append(residue)
@@ -71,17 +208,6 @@ def _add_atoms(
         residue.add_atom(atom)
         atoms.append(atom)
     return atoms
-
-
-def _own_sizes(lj: NonBonded | None) -> dict[str, tuple[float, float]]:
-    """Return sigma (angstrom) and epsilon (kcal/mol) of each type with itself."""
-    if lj is None:
-        return {}
-    c6, c12 = np.diag(lj.c6), np.diag(lj.c12)
-    both = (c6 > 0) & (c12 > 0)
-    sigma = np.where(both, (c12 / np.where(both, c6, 1.0)) ** (1 / 6), 0.0) * _IN_ANGSTROM
-    epsilon = np.where(both, c6**2 / (4 * np.where(both, c12, 1.0)), 0.0) * _IN_KCAL
-    return {name: (float(s), float(e)) for name, s, e in zip(lj.types, sigma, epsilon, strict=True)}
 
 
 def _scales(lj: NonBonded | None) -> dict[str, float]:

@@ -189,6 +189,13 @@ def forget_run(output: Path) -> None:
     record_name(output).unlink(missing_ok=True)
 
 
+def read_lines(output: Path) -> list[Line]:
+    """What is recorded of the frames of a run that is complete, and whose record stays."""
+    with record_name(output).open("rb") as stream:
+        stream.readline()
+        return [_line(text) for text in stream]
+
+
 def record_name(output: Path) -> Path:
     """Name of the record of a run: ``aa.part.jsonl`` for ``aa.xtc``."""
     return part_name(output).with_suffix(".jsonl")

@@ -69,15 +69,45 @@ def read_cg_system(
     else:
         raise InputError("a structure says nothing of bonds: give a .tpr, or its .top as well", path=path)
     if top is not None:
-        from dbm_gmx.files.top import read_topology
-
-        topology = read_topology(Path(top), defines=defines, include=include)
-        topology = topology if topology.molecules else _of_one_kind(topology, len(frame.positions))
-        if topology.n_atoms != len(frame.positions):
-            raise InputError(f"{len(frame.positions)} beads, but {topology.n_atoms} in {top}", path=path)
+        topology = read_cg_topology(top, len(frame.positions), path, defines=defines, include=include)
         order = compare_names(topology, path, "beads", reorder=reorder)
         frame = frame if order is None else replace(frame, positions=frame.positions[order])
     return topology, frame
+
+
+def read_cg_topology(
+    top: str | Path,
+    n_beads: int,
+    source: Path | None = None,
+    *,
+    defines: Sequence[str] = (),
+    include: Sequence[str | Path] = (),
+) -> Topology:
+    """Read what so many beads are.
+
+    Parameters
+    ----------
+    top
+        Coarse-grained ``.top``, or ``.itp`` of the only molecule type.
+    source
+        File of the beads.
+    defines, include
+        For the preprocessor.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or is of another number of beads.
+    """
+    from dbm_gmx.files.top import read_topology
+
+    topology = read_topology(Path(top), defines=defines, include=include)
+    topology = topology if topology.molecules else _of_one_kind(topology, n_beads)
+    if topology.n_atoms != n_beads:
+        atoms = any("H" in m.attribute("element") for m in topology.molecule_types.values())
+        hint = f"; {top} is a topology of atoms (-p), not of beads (-cp)" if atoms else ""
+        raise InputError(f"{n_beads} beads, but {topology.n_atoms} in {top}{hint}", path=source)
+    return topology
 
 
 def _of_one_kind(topology: Topology, n_beads: int) -> Topology:

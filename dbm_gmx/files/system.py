@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -17,13 +17,13 @@ from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
-from dbm_gmx.files.mappings import read_mappings
+from dbm_gmx.files.mappings import Given, read_mappings
 from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
@@ -100,6 +100,12 @@ def match_molecules(cg: Topology, files: MoleculeFiles, frame: Frame | None = No
     return replace(system, shipped=shipped.paths, solvent=solvated.solvent)
 
 
+def has_elements(moltype: MoleculeType, *elements: str) -> bool:
+    """Whether a molecule has atoms of these elements; of any if none is named."""
+    found = {str(element) for element in moltype.attribute("element")} - {""}
+    return bool(found & set(elements)) if elements else bool(found)
+
+
 def _wanted(cg: Topology, matching: Matching) -> Topology:
     """The molecules of beads that are looked up in the library, by the names of their atoms."""
     aliases = {name: parse_parts(text) for name, text in matching.aliases}
@@ -125,7 +131,16 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
             "a mapping without a topology (-p): give one, or neither to use the library of molecules"
         )
     atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
-    return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
+    try:
+        return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
+    except InputError as error:
+        if not any(has_elements(m) for m in atomistic.molecule_types.values()):
+            raise InputError(
+                "this is a topology of beads: none of its atoms is of an element. Give that of the atoms "
+                f"(-p); that of the beads is for -cp. As it is: {error}",
+                path=files.topology,
+            ) from error
+        raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +286,18 @@ def block_of(part: tuple[int, int], total: int, together: int = 1) -> tuple[int,
 def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
     beads = read_beads(inputs)
-    system = match_molecules(beads.topology, inputs.molecules, beads.frame)
+    try:
+        system = match_molecules(beads.topology, inputs.molecules, beads.frame)
+    except InputError as error:
+        if any(has_elements(m, "H") for m in beads.topology.molecule_types.values()):
+            source = inputs.cg_topology or inputs.structure
+            option = "-s" if inputs.cg_topology is None else "-cp"
+            raise InputError(
+                f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
+                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {error}",
+                path=source,
+            ) from error
+        raise
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
     if beads.frame.free and inputs.trajectory is None:
@@ -349,8 +375,8 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray |
     return topology, first, order
 
 
-def mappings_of(topology: Topology, paths: tuple[Path, ...]) -> dict[str, BeadMapping]:
-    """Return the mappings by molecule type: from files, else from the library of molecules."""
-    if not paths:
-        paths = tuple(find_molecules(name for name, _ in topology.molecules).values())
-    return read_mappings(paths, topology)
+def mappings_of(topology: Topology, given: Sequence[Given]) -> dict[str, BeadMapping]:
+    """Return the mappings by molecule type: those given, else those of the library of molecules."""
+    if not given:
+        given = tuple(find_molecules(name for name, _ in topology.molecules).values())
+    return read_mappings(given, topology)

@@ -29,9 +29,9 @@ class VotcaBead:
     name, type
         Of the bead.
     atoms
-        ``resid:resname:atomname`` as written.
+        ``resid:resname:atomname`` as written, or ``atomname`` alone.
     weights
-        As written, one for each atom; empty where the map is unusable.
+        As written, one for each atom; those of their masses where there are none.
     line
         1-based line of the ``cg_bead``.
     """
@@ -190,8 +190,8 @@ def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_mat
 
     The number in ``resid:resname:atomname`` counts residues from 1 within the molecule (VOTCA).
     If that does not find every atom, it is taken as the topology's residue number; if that does not
-    either, it is left out where residue and atom name are unambiguous.  One reading holds for all
-    atoms of a mapping.
+    either, it is left out where residue and atom name are unambiguous.  Names of atoms alone must be
+    unambiguous, too.  One reading holds for all atoms of a mapping.
 
     Returns
     -------
@@ -201,16 +201,19 @@ def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_mat
     found = _locate([atom for bead in raw.beads for atom in bead.atoms], moltype)
     weights = sp.lil_matrix((len(raw.beads), moltype.n_atoms))
     problems = []
-    known = _keys(moltype)[0]
+    known = (
+        _keys(moltype)[0] if any(":" in atom for bead in raw.beads for atom in bead.atoms) else moltype.names
+    )
     for row, bead in enumerate(raw.beads):
         missing = [_suggest(atom, known) for atom in bead.atoms if atom not in found]
         if missing:
             listed = ", ".join(missing)
             text = f"bead {bead.name}: not (or more than once) in molecule type {moltype.name}: {listed}"
             problems.append(Problem(text, raw.path, bead.line))
-        for atom, weight in zip(bead.atoms, bead.weights, strict=False):
+        given = bead.weights or [moltype.masses[found[atom]] for atom in bead.atoms if atom in found]
+        for atom, weight in zip(bead.atoms, given, strict=False):
             if atom in found:
-                weights[row, found[atom]] = weight / sum(bead.weights)
+                weights[row, found[atom]] = weight / sum(given)
     return weights.tocsr(), problems
 
 
@@ -256,6 +259,7 @@ def _locate(atoms: Sequence[str], moltype: MoleculeType) -> dict[str, int]:
         _matches({atom: atom for atom in atoms}, votca),
         _matches({atom: atom for atom in atoms}, numbered),
         _matches({atom: atom.partition(":")[2] for atom in atoms}, bare),
+        _matches({atom: atom for atom in atoms}, moltype.names),
     ]
     return max(readings, key=len)
 

@@ -1,22 +1,34 @@
 """Energies of parts of a frame by term: samples that say how sure the energy of a few frames is."""
 
+# numba knows the types in here
+# mypy: disable-error-code="no-any-return"
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.periodic import close_pairs_in_parts
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import Topology, atom_charges, blocks, is_excluded
+from dbm_gmx.chemistry.topology import (
+    Terms,
+    Topology,
+    atom_charges,
+    atom_types,
+    blocks,
+    is_excluded,
+    nonbonded_parameters,
+)
+from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.compiled import compiled, plain
+from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.constraints import free_topology
-from dbm_gmx.forcefield.energy import coulomb_energies, form_of, pair_energies, term_energies
-from dbm_gmx.forcefield.nonbonded import long_range
-from dbm_gmx.forcefield.terms import energy_terms
+from dbm_gmx.forcefield.nonbonded import LongRange, long_range
+from dbm_gmx.forcefield.terms import ENERGY_NAMES, canonical, energy_terms, term_energy, term_rows
 from dbm_gmx.options import Conditions
 
 SIZE = 60
@@ -81,17 +93,47 @@ def _bonded(
     topology: Topology, frame: Frame, block: IntArray, conditions: Conditions
 ) -> dict[str, FloatArray]:
     """(blocks,) bonded energies by name."""
-    positions = torch.from_numpy(frame.positions.astype(np.float64))
+    positions, size = frame.positions.astype(np.float64), int(block.max()) + 1
     fudge_qq = 1.0 if topology.nonbonded is None else topology.nonbonded.fudge_qq
     found: dict[str, FloatArray] = {}
     for moltype, first, count in blocks(topology):
         rows = slice(first, first + count * moltype.n_atoms)
-        atoms = positions[rows].reshape(count, -1, 3)
         where = block[rows].reshape(count, -1)
         for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=conditions.epsilon_r):
-            energies = term_energies(terms, atoms).numpy()
-            _add(found, form_of(terms).energy, where[:, terms.atoms[:, 0]], energies, int(block.max()) + 1)
+            atoms, energies = _energies(terms, positions[rows].reshape(count, -1, 3))
+            _add(found, ENERGY_NAMES[terms.directive, terms.function], where[:, atoms], energies, size)
     return found
+
+
+def _energies(terms: Terms, molecules: FloatArray) -> tuple[IntArray, FloatArray]:
+    """(t,) first atoms of terms, and (count, t) their energies in molecules (count, n, 3)."""
+    if terms.directive in ("pairs", "coulomb14"):
+        i, j = terms.atoms.T
+        distances = np.linalg.norm(molecules[:, i] - molecules[:, j], axis=-1)
+        if terms.directive == "pairs":
+            return i, _lennard_jones(distances, *terms.parameters.T)
+        return i, ELECTRIC * terms.parameters[:, 0] / np.maximum(distances, nonbonded.CLOSEST)
+    written = canonical([terms])
+    energies = np.empty((len(molecules), len(written.form)))
+    _fill_energies(energies, molecules, written.form, written.atoms, written.parameters, written.tables)
+    return written.atoms[:, 0], energies
+
+
+@compiled()
+def _fill_energies(
+    energies: Any, molecules: Any, form: Any, atoms: Any, parameters: Any, tables: Any
+) -> None:
+    """Work out terms (t,) in molecules (count, n, 3), kJ/mol (count, t)."""
+    for m in range(len(molecules)):
+        for t in range(len(form)):
+            rows = term_rows(atoms, t, 0)
+            energies[m, t] = term_energy(form[t], parameters[t], tables, molecules[m], rows)
+
+
+def _lennard_jones(distances: FloatArray, c6: FloatArray, c12: FloatArray) -> FloatArray:
+    """Energies of pairs at distances (nm), kJ/mol; neither shifted nor cut off."""
+    inverse = plain(nonbonded.inverse_sixth)(np.maximum(distances, nonbonded.CLOSEST) ** 2, 0.0)
+    return np.asarray(plain(nonbonded.lennard_jones)(inverse, c6, c12), np.float64)
 
 
 def _add(found: dict[str, FloatArray], name: str, where: IntArray, energies: FloatArray, count: int) -> None:
@@ -104,17 +146,30 @@ def _nonbonded(
     topology: Topology, frame: Frame, block: IntArray, conditions: Conditions
 ) -> dict[str, FloatArray]:
     """(blocks,) energies of pairs by name; that of atoms with images of their own is left out."""
-    field = long_range(conditions)
-    charged, found = bool(atom_charges(topology).any()), dict[str, FloatArray]()
+    field, types, size = long_range(conditions), atom_types(topology), int(block.max()) + 1
+    charged, lj = bool(atom_charges(topology).any()), nonbonded_parameters(topology)
+    found: dict[str, FloatArray] = {}
     for pairs, distances in close_pairs_in_parts(frame, max(conditions.rvdw, conditions.rcoulomb)):
         # whose it is depends on the numbers of the blocks alone, the same in all frames
         both = np.sort(block[pairs], axis=1)
         where = np.where(both.sum(axis=1) % 2 == 0, both[:, 0], both[:, 1])
         excluded = is_excluded(topology, pairs)
         near = ~excluded & (distances < conditions.rvdw)
-        energy = pair_energies(topology, pairs[near], torch.from_numpy(distances[near])).numpy()
-        _add(found, "LJ (SR)", where[near], energy, int(block.max()) + 1)
+        i, j = types[pairs[near].T]
+        _add(found, "LJ (SR)", where[near], _lennard_jones(distances[near], lj.c6[i, j], lj.c12[i, j]), size)
         if charged:
-            electric = coulomb_energies(topology, pairs, distances, excluded, field).numpy()
-            _add(found, "Coulomb (SR)", where, electric, int(block.max()) + 1)
+            _add(found, "Coulomb (SR)", where, _coulomb(topology, pairs, distances, excluded, field), size)
     return found
+
+
+def _coulomb(
+    topology: Topology, pairs: IntArray, distances: FloatArray, excluded: BoolArray, field: LongRange
+) -> FloatArray:
+    """(k,) Coulomb energies of pairs within the cut-off, kJ/mol.
+
+    On excluded pairs only what is beyond the cut-off acts.
+    """
+    qq = atom_charges(topology)[pairs].prod(1) / field.epsilon_r
+    inverse = np.where(excluded, 0.0, 1.0 / np.maximum(distances, nonbonded.CLOSEST))
+    energy = ELECTRIC * qq * plain(nonbonded.coulomb)(inverse, distances**2, field.beyond)
+    return np.where(distances < field.cutoff, energy, 0.0)

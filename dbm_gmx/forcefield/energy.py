@@ -42,7 +42,7 @@ from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.forms import LEAST_SINE, STRETCHED
 from dbm_gmx.forcefield.nonbonded import CLOSEST, Beyond, LongRange, inverse_sixth
 from dbm_gmx.forcefield.tables import periodic_slopes
-from dbm_gmx.forcefield.terms import check_supported, energy_terms
+from dbm_gmx.forcefield.terms import ENERGY_NAMES, check_supported, energy_terms
 
 NOTHING = Beyond(0.0, 0.0, 0.0)
 """Beyond a cut-off."""
@@ -336,6 +336,10 @@ def charged_pair(r: Tensor, fudge_qq: Tensor, q_i: Tensor, q_j: Tensor, c6: Tens
     return lennard_jones(r, c6, c12) + coulomb(r, fudge_qq * q_i * q_j)
 
 
+Measure = Callable[[Tensor], tuple[Tensor, ...]]
+Potential = Callable[..., Tensor]
+
+
 @dataclass(frozen=True)
 class Form:
     """How the energy of a term is worked out.
@@ -351,46 +355,47 @@ class Form:
     """
 
     energy: str
-    measure: Callable[[Tensor], tuple[Tensor, ...]]
-    potential: Callable[..., Tensor]
+    measure: Measure
+    potential: Potential
 
 
-_PROPER = Form("Proper Dih.", _dihedral, periodic)
-
+_FORMS: Mapping[tuple[str, int], tuple[Measure, Potential]] = {
+    ("bonds", 1): (_distance, harmonic),
+    ("bonds", 2): (_distance, quartic_bond),
+    ("bonds", 3): (_distance, morse),
+    ("bonds", 4): (_distance, cubic_bond),
+    ("bonds", 6): (_distance, harmonic),
+    ("bonds", 7): (_distance, fene),
+    ("bonds", 8): (_distance, tabled),
+    ("bonds", 9): (_distance, tabled),
+    ("bonds", 10): (_distance, restraint),
+    ("angles", 1): (_angle, harmonic_angle),
+    ("angles", 2): (_cosine, cosine_angle),
+    ("angles", 3): (_bonds_and_ends, cross_bonds),
+    ("angles", 4): (_bonds_and_ends, cross_angle),
+    ("angles", 5): (_angle_and_ends, urey_bradley),
+    ("angles", 6): (_angle, angle_polynomial),
+    ("angles", 8): (_angle, tabled),
+    ("angles", 10): (_angle, restricted),
+    ("dihedrals", 1): (_dihedral, periodic),
+    ("dihedrals", 2): (_dihedral, harmonic_dihedral),
+    ("dihedrals", 3): (_dihedral, ryckaert_bellemans),
+    ("dihedrals", 4): (_dihedral, periodic),
+    ("dihedrals", 5): (_dihedral, fourier),
+    ("dihedrals", 8): (_dihedral_from_minus_pi, tabled),
+    ("dihedrals", 9): (_dihedral, periodic),
+    ("dihedrals", 10): (_dihedral, restricted),
+    ("dihedrals", 11): (_dihedral_and_sines, bent_torsion),
+    ("dihedral_restraints", 1): (_dihedral, dihedral_restraint),
+    ("angle_restraints", 1): (_between, angle_restraint),
+    ("cmap", 1): (_dihedrals, correction_map),
+    ("pairs", 1): (_distance, lennard_jones),
+    ("pairs", 2): (_distance, charged_pair),
+    ("coulomb14", 1): (_distance, coulomb),
+}
 
 FORMS: Mapping[tuple[str, int], Form] = {
-    ("bonds", 1): Form("Bond", _distance, harmonic),
-    ("bonds", 2): Form("G96Bond", _distance, quartic_bond),
-    ("bonds", 3): Form("Morse", _distance, morse),
-    ("bonds", 4): Form("Cubic Bonds", _distance, cubic_bond),
-    ("bonds", 6): Form("Harmonic Pot.", _distance, harmonic),
-    ("bonds", 7): Form("FENE Bonds", _distance, fene),
-    ("bonds", 8): Form("Tab. Bonds", _distance, tabled),
-    ("bonds", 9): Form("Tab. Bonds NC", _distance, tabled),
-    ("bonds", 10): Form("Restraint Pot.", _distance, restraint),
-    ("angles", 1): Form("Angle", _angle, harmonic_angle),
-    ("angles", 2): Form("G96Angle", _cosine, cosine_angle),
-    ("angles", 3): Form("Bond-Cross", _bonds_and_ends, cross_bonds),
-    ("angles", 4): Form("BA-Cross", _bonds_and_ends, cross_angle),
-    ("angles", 5): Form("U-B", _angle_and_ends, urey_bradley),
-    ("angles", 6): Form("Quartic Angles", _angle, angle_polynomial),
-    ("angles", 8): Form("Tab. Angles", _angle, tabled),
-    ("angles", 10): Form("Restr. Angles", _angle, restricted),
-    ("dihedrals", 1): _PROPER,
-    ("dihedrals", 2): Form("Improper Dih.", _dihedral, harmonic_dihedral),
-    ("dihedrals", 3): Form("Ryckaert-Bell.", _dihedral, ryckaert_bellemans),
-    ("dihedrals", 4): Form("Per. Imp. Dih.", _dihedral, periodic),
-    ("dihedrals", 5): Form("Fourier Dih.", _dihedral, fourier),
-    ("dihedrals", 8): Form("Tab. Dih.", _dihedral_from_minus_pi, tabled),
-    ("dihedrals", 9): _PROPER,
-    ("dihedrals", 10): Form("Restr. Dih.", _dihedral, restricted),
-    ("dihedrals", 11): Form("CBT Dih.", _dihedral_and_sines, bent_torsion),
-    ("dihedral_restraints", 1): Form("Dih. Rest.", _dihedral, dihedral_restraint),
-    ("angle_restraints", 1): Form("Angle Rest.", _between, angle_restraint),
-    ("cmap", 1): Form("CMAP Dih.", _dihedrals, correction_map),
-    ("pairs", 1): Form("LJ-14", _distance, lennard_jones),
-    ("pairs", 2): Form("LJC-14 q", _distance, charged_pair),
-    ("coulomb14", 1): Form("Coulomb-14", _distance, coulomb),
+    key: Form(ENERGY_NAMES[key], measure, potential) for key, (measure, potential) in _FORMS.items()
 }
 """The supported forms by directive and function type.
 

@@ -251,6 +251,42 @@ CANONICAL: Mapping[tuple[str, int], Callable[[IntArray, FloatArray], Written]] =
 }
 """How each directive and function type is written in the canonical forms; angles are in radians here."""
 
+ENERGY_NAMES: Mapping[tuple[str, int], str] = {
+    ("bonds", 1): "Bond",
+    ("bonds", 2): "G96Bond",
+    ("bonds", 3): "Morse",
+    ("bonds", 4): "Cubic Bonds",
+    ("bonds", 6): "Harmonic Pot.",
+    ("bonds", 7): "FENE Bonds",
+    ("bonds", 8): "Tab. Bonds",
+    ("bonds", 9): "Tab. Bonds NC",
+    ("bonds", 10): "Restraint Pot.",
+    ("angles", 1): "Angle",
+    ("angles", 2): "G96Angle",
+    ("angles", 3): "Bond-Cross",
+    ("angles", 4): "BA-Cross",
+    ("angles", 5): "U-B",
+    ("angles", 6): "Quartic Angles",
+    ("angles", 8): "Tab. Angles",
+    ("angles", 10): "Restr. Angles",
+    ("dihedrals", 1): "Proper Dih.",
+    ("dihedrals", 2): "Improper Dih.",
+    ("dihedrals", 3): "Ryckaert-Bell.",
+    ("dihedrals", 4): "Per. Imp. Dih.",
+    ("dihedrals", 5): "Fourier Dih.",
+    ("dihedrals", 8): "Tab. Dih.",
+    ("dihedrals", 9): "Proper Dih.",
+    ("dihedrals", 10): "Restr. Dih.",
+    ("dihedrals", 11): "CBT Dih.",
+    ("dihedral_restraints", 1): "Dih. Rest.",
+    ("angle_restraints", 1): "Angle Rest.",
+    ("cmap", 1): "CMAP Dih.",
+    ("pairs", 1): "LJ-14",
+    ("pairs", 2): "LJC-14 q",
+    ("coulomb14", 1): "Coulomb-14",
+}
+"""Names of the energies in ``gmx energy``; ``coulomb14`` is made of ``pairs`` by :func:`energy_terms`."""
+
 FROM_FILES = {("bonds", 8), ("bonds", 9), ("angles", 8), ("dihedrals", 8)}
 """Terms whose energies are in a file; they hold its step (nm or radians), k, its energies and its slopes."""
 

@@ -29,7 +29,7 @@ from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
-from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN, add_surroundings, make_surroundings
+from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN, add_surroundings, make_surroundings
 
 WORTH = 6.0
 """kT above the lowest, of candidates that are tried."""
@@ -139,7 +139,7 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
             c6, c12 = arrays.c6[own, arrays.type[other]], arrays.c12[own, arrays.type[other]]
             energy = lennard_jones(inverse_sixth(near, 0.0), c6, c12)
             if arrays.constants.charged:
-                unit = coulomb(inverse_distance(near), r2, arrays.constants.beyond)
+                unit = coulomb(inverse_distance(near), r2, BEYOND)
                 energy += charge * arrays.charge[other] * unit
             total += min(max(energy, -bound), bound)
     return total

@@ -36,16 +36,15 @@ from dbm_gmx.forcefield.nonbonded import (
     single,
     special_pair,
     usual_pair,
-    zero_quadrupole,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import add_force, add_term, term_rows
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.arrays import Arrays, Configuration, Constants, Place
+from dbm_gmx.sampling.arrays import Arrays, Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
-from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
+from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN
 
 INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
 """All forces act in every step: with those of other atoms in every second one, water came out .3 kT per atom
@@ -258,7 +257,7 @@ def pack(
     n, key, rng, constants = len(conf.positions), stream.key, np.empty(1, np.uint64), stiff.constants
     motion, atoms = Motion(conf.positions, np.zeros((n, 3)), np.zeros((n, 3))), _driven(stiff)
     centres, signs = np.array(chiral.centres, np.int64), np.asarray(chiral.signs, np.float64)
-    cutoff = _cutoff(constants)
+    cutoff = min(constants.reach, CUTOFF)
     lists, step = make_lists(stiff, 0), 0
     for stretch in schedule:
         arrays, integrator = (stiff, FINE) if stretch.fine else (softer, INTEGRATOR)
@@ -281,21 +280,11 @@ def pack(
 
 
 def _packing_arrays(arrays: Arrays, *, soft: bool) -> PackingArrays:
-    """With charges that end at the cut-off of packing.
-
-    Cut off there without that, in the reaction field of a longer cut-off, they push at its edge: water
-    that was at equilibrium came out .35 kT per atom too high.
-    """
+    """With charges that end at the cut-off of packing, see :data:`BEYOND`."""
     found = arrays.part(PackingArrays, soft=soft)
-    cutoff = _cutoff(found.constants)
-    if cutoff**2 >= found.constants.coulomb2:
+    if found.constants.coulomb2 <= CUTOFF**2:
         return found
-    return found._replace(constants=found.constants._replace(beyond=zero_quadrupole(cutoff).beyond))
-
-
-def _cutoff(constants: Constants) -> float:
-    """Of packing, nm."""
-    return min(constants.reach, CUTOFF)
+    return found._replace(constants=found.constants._replace(beyond=BEYOND))
 
 
 # --- virtual sites -----------------------------------------------------------------------------------

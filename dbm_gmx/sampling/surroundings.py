@@ -22,10 +22,10 @@ from dbm_gmx.forcefield.nonbonded import (
     lennard_jones,
     lennard_jones_force,
     pair_energy_and_force,
-    reaction_field,
     single,
     special_pair,
     usual_pair,
+    zero_quadrupole,
 )
 from dbm_gmx.forcefield.terms import add_force
 
@@ -35,7 +35,10 @@ CUTOFF = 0.6
 MARGIN = 0.08
 """nm, that distances change by after pairs were listed."""
 
-CONDUCTOR = single(reaction_field(CUTOFF, epsilon_rf=0.0).beyond)
+BEYOND = single(zero_quadrupole(CUTOFF).beyond)
+"""What stands for the charges beyond it, so that energy and force end there.
+
+Cut off in the field of a longer cut-off, water at equilibrium came out .35 kT per atom too high."""
 
 
 class Surroundings(NamedTuple):
@@ -237,8 +240,8 @@ def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
         near = clamped(r2)
         inverse = inverse_distance(near)
         qq = surroundings.qq[j] if r2 < limit else np.float32(0.0)
-        energy += qq * coulomb(inverse, near, CONDUCTOR)
-        push = qq * coulomb_force(inverse, near, CONDUCTOR)
+        energy += qq * coulomb(inverse, near, BEYOND)
+        push = qq * coulomb_force(inverse, near, BEYOND)
         fx += push * dx
         fy += push * dy
         fz += push * dz

@@ -40,7 +40,7 @@ from dbm_gmx.forcefield.terms import add_force, add_term
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
 from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
-from dbm_gmx.sampling.surroundings import CONDUCTOR, CUTOFF
+from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF
 from dbm_gmx.sampling.updates import (
     bead_energy,
     displace,
@@ -534,7 +534,7 @@ def _charge_push(at: Any, around: Any, charge: Any, limit: Any) -> Any:
         dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = charge * charges[j] * coulomb_force(inverse_distance(near), near, CONDUCTOR)
+        push = charge * charges[j] * coulomb_force(inverse_distance(near), near, BEYOND)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy

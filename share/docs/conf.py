@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import numpydoc.numpydoc
+from sphinx.application import Sphinx
 
 import dbm_gmx
 
@@ -23,6 +27,7 @@ extensions = [
     "formulas",
 ]
 exclude_patterns = ["scripts", "_*"]
+smartquotes = False  # what is quoted may be typed
 
 # Markdown: equations, definition lists, links to every heading
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
@@ -31,10 +36,7 @@ myst_heading_anchors = 4
 # docstrings are those of numpydoc; types stand in the signatures
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {
-    "members": True,
-    "exclude-members": "triclinic_box",  # of MDAnalysis; numpydoc cannot read it
-}
+autodoc_default_options = {"members": True}
 numpydoc_show_class_members = False
 add_module_names = False
 
@@ -49,3 +51,17 @@ html_static_path: list[str] = []
 html_copy_source = False
 html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def for_own(handler: Callable[..., object]) -> Callable[..., object]:
+    """Leave out what modules import from other packages, which numpydoc cannot always read."""
+
+    def handle(app: Sphinx, what: str, name: str, thing: object, *others: object) -> object:
+        home = getattr(thing, "__module__", None) or getattr(thing, "__name__", None) or "dbm_gmx"
+        return handler(app, what, name, thing, *others) if home.startswith("dbm_gmx") else None
+
+    return handle
+
+
+for hook in ("mangle_docstrings", "mangle_signature"):  # before numpydoc is set up
+    setattr(numpydoc.numpydoc, hook, for_own(getattr(numpydoc.numpydoc, hook)))

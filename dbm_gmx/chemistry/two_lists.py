@@ -19,7 +19,7 @@ class Listed:
     what: str
 
 
-def side_by_side(beads: Sequence[Listed], atoms: Sequence[Listed]) -> list[str]:
+def show_two_lists(beads: Sequence[Listed], atoms: Sequence[Listed]) -> list[str]:
     """Return lines of a table, aligned; of long lists the beginning."""
     left, right = _column("beads", beads), _column("atoms", atoms)
     width = max(map(len, left))

@@ -1,0 +1,94 @@
+"""Files in the place of others: what was meant, and the command that would be right."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from dbm_gmx.errors import InputError
+
+OF_BEADS = {"backmap", "check", "plan", "benchmark"}
+"""Commands whose ``-s`` and ``-f`` are those of beads."""
+
+TRAJECTORIES, TOPOLOGIES, MAPPINGS = {".xtc", ".trr"}, {".top", ".itp"}, {".xml", ".map", ".mapping", ".cgs"}
+
+STRUCTURES = {".tpr", ".gro", ".pdb"}
+
+
+def check_inputs(options: Namespace) -> None:
+    """Refuse a file that has the name of another kind than its option takes, before anything is read.
+
+    Raises
+    ------
+    InputError
+        With the option that it is for.
+    """
+    beads = options.command in OF_BEADS
+    for option, path in _given(options):
+        said = _mistaken(option, path, options, beads=beads)
+        if said:
+            raise InputError(said, path=path)
+    structure, top = getattr(options, "structure", None), getattr(options, "cg_topology", None)
+    if beads and structure is not None and structure.suffix in (".gro", ".pdb") and top is None:
+        raise InputError(_without_topology(structure), path=structure)
+    if top is not None and top == getattr(options, "topology", None):
+        raise InputError("is given for the beads (-cp) and for the atoms (-p): these are two files", path=top)
+
+
+def _given(options: Namespace) -> Iterator[tuple[str, Path]]:
+    """Yield options that name a file, and the file."""
+    names = {"structure": "-s", "trajectory": "-f", "topology": "-p", "cg_topology": "-cp", "mdp": "--mdp"}
+    for key, option in names.items():
+        if isinstance(path := getattr(options, key, None), Path):
+            yield option, path
+    for path in getattr(options, "mappings", ()):
+        yield "-m", path
+
+
+def _mistaken(option: str, path: Path, options: Namespace, *, beads: bool) -> str:
+    """Say which option a file is for; nothing where it may be right."""
+    suffix, what = path.suffix, "beads" if beads else "atoms"
+    right = {
+        "-s": STRUCTURES,
+        "-f": TRAJECTORIES | {".gro", ".pdb"},
+        "-p": TOPOLOGIES,
+        "-cp": TOPOLOGIES,
+        "--mdp": {".mdp"},
+        "-m": MAPPINGS,
+    }
+    if suffix in right[option]:
+        return ""
+    if suffix in TRAJECTORIES and option == "-s":
+        beside = path.with_suffix(".tpr")
+        guess = beside if beside.is_file() else Path("cg.tpr" if beads else "aa.tpr")
+        return f"is a trajectory, and -s takes a structure: -s {guess} -f {path}"
+    if suffix in TRAJECTORIES:
+        return f"is a trajectory: -f {path}"
+    if suffix in TOPOLOGIES and option != "-m":
+        where = "-cp" if beads and option == "-s" else "-p"
+        return f"is a topology: {where} {path}. {option} takes {_kinds(right[option])} of the {what}"
+    if suffix in TOPOLOGIES:
+        return f"is a topology: -p {path}. -m takes a mapping"
+    takes = "a mapping" if option == "-m" else _kinds(right[option])
+    if suffix in STRUCTURES - {".pdb"}:
+        return f"is a structure: -s {path}. {option} takes {takes}"
+    if suffix == ".mdp":
+        return f"holds run parameters: --mdp {path}"
+    if suffix == ".xml":
+        return f"is a mapping: -m {path}. {option} takes {_kinds(right[option])}"
+    return ""
+
+
+def _kinds(suffixes: set[str]) -> str:
+    return " or ".join(sorted(suffixes))
+
+
+def _without_topology(structure: Path) -> str:
+    """Say what is missing, with the files that lie beside."""
+    said, folder = "a structure does not say which beads are bonded", structure.parent
+    if (run := structure.with_suffix(".tpr")).is_file():
+        return f"{said}. Its .tpr does: -s {run}"
+    beside = (structure.with_suffix(".top"), folder / "cg.top", folder / "cg.itp")
+    top = next((path for path in beside if path.is_file()), Path("cg.top"))
+    return f"{said}. Give its topology as well: -s {structure} -cp {top}"
