@@ -30,12 +30,11 @@ myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "
 myst_heading_anchors = 4
 
 # docstrings are those of numpydoc; types stand in the signatures
-autodoc_mock_imports = ["ase", "openmm"]  # extras that the pages are built without
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {
     "members": True,
-    "exclude-members": "triclinic_box",  # of MDAnalysis; numpydoc cannot read it
+    "exclude-members": "triclinic_box, ProtoReader, MemoryReader",  # of MDAnalysis; numpydoc cannot read it
 }
 numpydoc_show_class_members = False
 add_module_names = False
