@@ -129,12 +129,15 @@ class Matching:
         Molecule types, of beads or atoms, that alone are taken, or that are not.
     reorder
         Whether names that are in another order than in the topology, or in the mapping, are put in order.
+    solvate
+        Whether water and ions that have no beads are put in.
     """
 
     aliases: tuple[tuple[str, str], ...] = ()
     only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     reorder: bool = False
+    solvate: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class Inputs:
         For the preprocessor of the ``.top``.
     part
         Number of a part of the frames, and how many parts there are; all frames if not given.
-    aliases, only, leave_out, reorder
+    aliases, only, leave_out, reorder, solvate
         See :class:`Matching`.
     index
         Index file with the group of beads that the trajectory holds, where it holds fewer than the structure.
@@ -233,6 +236,7 @@ class Inputs:
     only: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     reorder: bool = False
+    solvate: bool = False
     index: Path | None = None
 
     @property
@@ -244,7 +248,7 @@ class Inputs:
     @property
     def matching(self) -> Matching:
         """What is said of how molecules go together."""
-        return Matching(self.aliases, self.only, self.leave_out, self.reorder)
+        return Matching(self.aliases, self.only, self.leave_out, self.reorder, self.solvate)
 
     @property
     def selects(self) -> bool:

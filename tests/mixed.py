@@ -39,6 +39,21 @@ BEADS, ATOMS = 4, 26
 SHARP = 50.0  # else all random numbers give much the same positions
 Options = dict[str, object]
 
+WATER = """
+[ moleculetype ]
+SOL 2
+[ atoms ]
+1 CT 1 SOL OW  1 -0.8 16.0
+2 HC 1 SOL HW1 1  0.4  1.0
+3 HC 1 SOL HW2 1  0.4  1.0
+[ bonds ]
+1 2 1 0.1 345000
+1 3 1 0.1 345000
+[ angles ]
+2 1 3 1 109.5 400
+"""
+"""A molecule type of water for a topology."""
+
 
 def as_ocx(text: str) -> str:
     """What a file says of OCT, said of OCX, whose atoms have other names."""
@@ -289,3 +304,12 @@ def make_tpr(gmx: str, folder: Path) -> Path:
     command += ["-p", example() / "topol.top", "-o", "aa.tpr"]
     subprocess.run(command, cwd=folder, capture_output=True, check=True)
     return folder / "aa.tpr"
+
+
+def with_table(files: Mixture) -> None:
+    """Give a molecule a weak spring from end to end that is in a table."""
+    x = np.linspace(0.0, 3.0, 301)
+    np.savetxt(files.folder / "table_b0.xvg", np.transpose([x, x**2 / 2, -x]), "%.6f")
+    before, after = (files.folder / "topol.top").read_text().split("[ angles ]", 1)
+    text = f"{before}[ bonds ]\n1 26 9 0 10.0\n[ angles ]{after}"
+    (files.folder / "topol.top").write_text(text)

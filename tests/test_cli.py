@@ -240,12 +240,12 @@ def unknown_molecules(files: Mixture, options: Options) -> None:
         del options[key]
 
 
-@wrong("a topology without a mapping (-m): give both, or neither to use the library of molecules")
+@wrong("OCT: no mapping (give one with -m; 'dbm-gmx map init' proposes one)")
 def topology_without_mapping(files: Mixture, options: Options) -> None:
-    del options["-m"]
+    del options["-m"], options["--owners"]
 
 
-@wrong("a mapping without a topology (-p): give both, or neither to use the library of molecules")
+@wrong("a mapping without a topology (-p): give one, or neither to use the library of molecules")
 def mapping_without_topology(files: Mixture, options: Options) -> None:
     del options["-p"]
 

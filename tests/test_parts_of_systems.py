@@ -8,7 +8,7 @@ from pathlib import Path
 import mixed
 import numpy as np
 import pytest
-from mixed import ATOMS, BEADS, Mixture, command
+from mixed import ATOMS, BEADS, WATER, Mixture, command
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.structure import names_of, read_structure
@@ -19,20 +19,6 @@ from dbm_gmx.options import AtomInputs, Inputs
 
 WATERS = 3
 """Beads of water, behind those of the mixture."""
-
-WATER = """
-[ moleculetype ]
-SOL 2
-[ atoms ]
-1 CT 1 SOL OW  1 -0.8 16.0
-2 HC 1 SOL HW1 1  0.4  1.0
-3 HC 1 SOL HW2 1  0.4  1.0
-[ bonds ]
-1 2 1 0.1 345000
-1 3 1 0.1 345000
-[ angles ]
-2 1 3 1 109.5 400
-"""
 
 
 @pytest.fixture
@@ -145,8 +131,8 @@ def test_beads_that_all_stand_for_molecules_need_no_mapping(files: Mixture) -> N
     (files.folder / "topol.top").open("a").write(f"SOL {4 * WATERS}\n")
     options = {**files.inputs, "-t": 300, "--only": "W"}
     del options["-m"], options["--owners"], options["-f"]
-    assert "without a mapping (-m)" in command("check", options).err
-    result = command("check", {**options, "--alias": "W=4 SOL"})
+    result = command("check", options)
+    assert "beads of water: W = 4 SOL" in result.err
     assert result.code == 0, result.err
     assert f"molecule 4 SOL: {WATERS} times, 12 atoms" in result.out
 

@@ -102,6 +102,14 @@ def test_centres_stay_on_the_beads_and_atoms_do_not(gmx: str, files: Mixture, ou
         assert np.linalg.norm(rows[:, bonds[:, 0]] - rows[:, bonds[:, 1]], axis=-1).max() < 0.2
 
 
+def test_tables_of_bonds_go_to_mdrun(gmx: str, files: Mixture, out: Path) -> None:
+    mixed.with_table(files)
+    short = {"em-mdp": files.folder / "em.mdp", "nvt-mdp": files.folder / "nvt.mdp"}
+    result = relaxed(files, out, gmx, beads=files.folder / "cg.xtc", **short)
+    assert (result.code, result.err) == (0, "")
+    assert len(frames_of(out / "relaxed.trr")) == 3
+
+
 def test_without_restraints_they_leave(gmx: str, files: Mixture, out: Path) -> None:
     (files.folder / "nvt.mdp").write_text(SHORT_NVT.replace("100", "300"))
     short = {"em-mdp": files.folder / "em.mdp", "nvt-mdp": files.folder / "nvt.mdp"}

@@ -17,10 +17,11 @@ from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.includes import copy_topology
 from dbm_gmx.files.library import load_library
+from dbm_gmx.files.preprocess import active_lines
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.top import read_topology
-from dbm_gmx.files.top_writer import add_sites, flat_topology, topology_text
+from dbm_gmx.files.top_writer import Part, add_sites, flat_topology, topology_text
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.workdir import write_workdir
 from dbm_gmx.options import RelaxSettings
@@ -95,6 +96,16 @@ def test_the_folder_of_a_backmapping_runs(gmx: str, files: Mixture, tmp_path: Pa
     assert done.returncode == 0, done.stderr[-2000:]
     assert {"em.gro", "nvt.gro", "npt.gro", "npt.xtc"} <= set(listing(folder))
     assert "Group     0 (         System) has   156 elements" in groups(folder / "index.ndx")
+
+
+def test_tables_of_bonds_are_there_and_read(files: Mixture, tmp_path: Path) -> None:
+    mixed.with_table(files)
+    options = {**files.inputs, "-t": 320, "--sweeps": 1, "--threads": 1, "--workdir": tmp_path / "run"}
+    result = command("backmap", {**options, "-o": tmp_path / "aa.xtc"})
+    assert result.code == 0, result.err
+    copied = (tmp_path / "run" / "table_b0.xvg").read_text()
+    assert copied == (files.folder / "table_b0.xvg").read_text()
+    assert "mdrun -deffnm $run -tableb table_b0.xvg;" in (tmp_path / "run" / "run.sh").read_text()
 
 
 def groups(path: Path) -> str:
@@ -336,3 +347,15 @@ def test_a_folder_that_cannot_be_made(files: Mixture, tmp_path: Path) -> None:
 def test_the_force_field_of_a_topology_without_molecules_is_refused() -> None:
     with pytest.raises(InputError, match="needs"):
         add_sites([], {}, stiffness=1.0)
+
+
+def test_lines_are_no_longer_than_grompp_reads(tmp_path):
+    """Those of ``[ cmaptypes ]`` have hundreds of numbers."""
+    line = "C NH1 CT1 C NH1 1 24 24 " + " ".join(f"{k:.6f}" for k in range(576))
+    path = tmp_path / "topol.top"
+    path.write_text(topology_text([Part("cmaptypes", (line, "short")), Part("system", ("x",))]))
+    assert max(map(len, path.read_text().splitlines())) < 4095
+    parts = [line.text for line in active_lines(path)]
+    assert parts[0] == "[ cmaptypes ]"
+    assert parts[1].split() == line.split()
+    assert parts[2] == "short"

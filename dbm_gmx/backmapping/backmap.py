@@ -266,7 +266,8 @@ def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Iterator[
 
 def _job(inputs: Inputs, method: Method, system: System) -> Job:
     """What the frames depend on."""
-    settings, files = method.settings, files_of_beads(inputs, system.written)
+    settings = method.settings
+    files = [*files_of_beads(inputs, system.written), *system.shipped]
     if settings.uses_network:
         from dbm_gmx.network.model import find_model  # tensors take a second to load
 

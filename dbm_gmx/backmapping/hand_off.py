@@ -116,7 +116,7 @@ def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
         total=done.frames,
         defines=inputs.defines,
         include=inputs.include,
-        files=(source, *files_of_beads(inputs, done.system.written)),
+        files=(source, *files_of_beads(inputs, done.system.written), *done.system.shipped),
         times=(inputs.begin, inputs.end, inputs.dt),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
+from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import read_cg_topology
 from dbm_gmx.files.system import match_molecules, read_molecules
 from dbm_gmx.options import MoleculeFiles
@@ -191,7 +192,8 @@ def match_universe(
         return match_molecules(_topology_of_beads(beads, None, {}), molecules)
     atomistic, mappings = read_molecules(molecules)
     cg = _topology_of_beads(beads, atomistic, mappings)
-    return make_system(atomistic, mappings, cg, molecules.matching)
+    shipped = with_shipped(cg, atomistic, mappings, molecules.matching)
+    return replace(make_system(atomistic, shipped.mappings, cg, shipped.matching), shipped=shipped.paths)
 
 
 def _topology_of_beads(

@@ -124,7 +124,7 @@ def _misfits(known: Known, bead_type: str, name: str) -> list[str]:
     """What of a mapping is not as in the topologies."""
     cg, aa, mappings = known.cg.molecule_types[bead_type], known.aa.molecule_types[name], known.mappings[name]
     if not mappings:
-        return [f"{name}: no mapping"]
+        return [f"{name}: no mapping (give one with -m; 'dbm-gmx map init' proposes one)"]
     wrong = []
     if all(rows_of(cg, mapping) is None for mapping in mappings):
         wrong.append(misfit(cg, mappings[0]))

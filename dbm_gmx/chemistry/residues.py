@@ -131,6 +131,22 @@ class MappedResidues:
     problems: tuple[str, ...] = ()
 
 
+WATER = (
+    *("SOL", "HOH", "WAT", "H2O", "TIP3", "TIP3P", "TP3M", "TIPS3P", "TIP4", "TIP4P", "TIP4PEW", "TIP5P"),
+    *("SPC", "SPCE", "OPC", "OPC3", "HO4", "HO5"),
+)
+"""Names of water in force fields."""
+
+ION_FAMILIES = (
+    ("NA+", "NA", "SOD"),
+    ("CL-", "CL", "CLA"),
+    ("K+", "K", "POT"),
+    ("CA2+", "CA+", "CA", "CAL"),
+    ("MG2+", "MG"),
+    ("LI+", "LI", "LIT"),
+)
+"""Names of ions of one atom in force fields, in capitals."""
+
 FAMILIES = (
     ("HIS", "HSD", "HSE", "HID", "HIE", "HSP", "HIP", "HISD", "HISE", "HISH", "HISA", "HISB", "HIS1", "HIS2"),
     ("ASP", "ASPH", "ASPP", "ASH"),
@@ -138,10 +154,9 @@ FAMILIES = (
     ("LYS", "LYSH", "LSN", "LYN"),
     ("CYS", "CYSH", "CYS1", "CYS2", "CYX", "CYM"),
     ("ARG", "ARGN"),
-    ("SOL", "HOH", "WAT", "TIP3", "TIP4", "SPC", "H2O"),
-    ("NA+", "NA", "SOD"),
-    ("CL-", "CL", "CLA"),
-    ("K+", "K", "POT"),
+    ("CHOL", "CHL1", "CHL", "CLR"),
+    WATER,
+    *ION_FAMILIES,
 )
 """Names of one residue in its states of protonation and in different force fields."""
 
@@ -250,6 +265,19 @@ class _Chain:
     residues: Sequence[Residue]
     table: Mapping[str, Sequence[ResidueMapping]]
     votes: Mapping[str, int] = field(default_factory=dict)
+
+
+def residue_stereo(
+    moltype: MoleculeType, mappings: Sequence[ResidueMapping]
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """What mappings say of the stereo elements of residues that have their names and their atoms."""
+    with_stereo = [mapping for mapping in mappings if mapping.stereo and len(mapping.residues) == 1]
+    for residue in residues_of(moltype):
+        names = {residue.name, *(n for f in FAMILIES if residue.name.upper() in f for n in f)}
+        for mapping in with_stereo:
+            place = _located(mapping, (residue,), moltype)
+            if mapping.name in names and not place.missing:
+                yield from _stated(place, moltype)
 
 
 def _places(chain: _Chain) -> tuple[list[_Place], list[Residue], list[str]]:
@@ -439,8 +467,13 @@ def _stated(place: _Place, moltype: MoleculeType) -> Iterator[tuple[str, tuple[i
     inside = {moltype.names[row]: row for row in place.residues[0].rows}
     inside |= {name: row for (part, name), row in place.rows.items() if part == 0}
     for stated in place.mapping.stereo:
-        if all(name in inside for name in stated.atoms):
-            yield stated.kind, tuple(inside[name] for name in stated.atoms)
+        rows = [inside.get(name, -1) for name in stated.atoms]
+        if stated.kind == "chiral" and rows.count(-1) == 1 and rows[1] >= 0:
+            # a hydrogen of another name
+            left = [row for row in moltype.graph[rows[1]] if row not in rows]
+            rows[rows.index(-1)] = left[0] if len(left) == 1 else -1
+        if min(rows) >= 0:
+            yield stated.kind, tuple(rows)
 
 
 def _notes(moltype: MoleculeType, places: Sequence[_Place], caps: Sequence[Residue]) -> Iterator[str]:

@@ -107,8 +107,8 @@ def make_known(cg: Topology, aa: Topology, mappings: Mapping[str, BeadMapping], 
     for name, parts in aliases.items():
         if sum(count for _, count in parts) > 1:
             units.setdefault(name, (parts, _unit_of_one_bead(cg.molecule_types[name], parts, aa)))
-        elif not plain[parts[0][0]] and real_beads(cg.molecule_types[name]).sum() == 1:
-            plain[parts[0][0]].append(centre_mapping(aa.molecule_types[parts[0][0]], name=name))
+        elif not plain[parts[0][0]] and (bead := _only_bead(cg.molecule_types[name])):
+            plain[parts[0][0]].append(centre_mapping(aa.molecule_types[parts[0][0]], name=bead))
     for name in present[1]:
         if not plain[name] and aa.molecule_types[name].n_atoms == 1:
             plain[name].append(centre_mapping(aa.molecule_types[name]))
@@ -133,13 +133,22 @@ def _check_aliases(aliases: Mapping[str, Parts], beads: set[str], atoms: set[str
 
 def _unit_of_one_bead(cg: MoleculeType, parts: Parts, aa: Topology) -> BeadMapping:
     """Several molecules with their centre of mass as the only bead."""
-    if real_beads(cg).sum() != 1:
+    bead = _only_bead(cg)
+    if not bead:
         raise InputError(
             f"--alias {cg.name}='{name_of_parts(parts)}': {cg.name} has {int(real_beads(cg).sum())} beads; "
             f"several molecules on them need a mapping with <ident>{name_of_parts(parts)}</ident>"
         )
-    mapping = centre_mapping(unite_parts(parts, aa.molecule_types), name=cg.name)
+    mapping = centre_mapping(unite_parts(parts, aa.molecule_types), name=bead)
     return replace(mapping, parts=parts, cg_molecule=cg.name)
+
+
+def _only_bead(cg: MoleculeType) -> str:
+    """Name of the bead of molecules that have one; of several that without charge (polarizable water)."""
+    real = np.flatnonzero(real_beads(cg))
+    if len(real) > 1:
+        real = np.array([i for i in real if not cg.graph.nodes[int(i)]["charge"]])
+    return cg.names[int(real[0])] if len(real) == 1 else ""
 
 
 @lru_cache(maxsize=256)

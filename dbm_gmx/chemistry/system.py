@@ -24,6 +24,7 @@ from dbm_gmx.chemistry.mapping import (
 from dbm_gmx.chemistry.matching import match_beads
 from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
 from dbm_gmx.chemistry.sides import Alike
+from dbm_gmx.chemistry.solvate import Solvent
 from dbm_gmx.chemistry.topology import HELD, MoleculeType, Topology, blocks, chemical_bonds
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.options import Matching
@@ -49,6 +50,10 @@ class System:
         (m,) rows of the beads among those of the coarse-grained system; all of them if ``None``.
     listed
         The same atoms as molecules of a ``.top``, where some of ``topology`` are several of these.
+    shipped
+        Files that ship with the package and that mappings are from.
+    solvent
+        What is put in besides the molecules that have beads.
     """
 
     topology: Topology
@@ -57,6 +62,8 @@ class System:
     conformers: Mapping[str, Path] = field(default_factory=dict)
     beads: IntArray | None = None
     listed: Topology | None = None
+    shipped: tuple[Path, ...] = ()
+    solvent: Solvent | None = None
 
     @property
     def written(self) -> Topology:

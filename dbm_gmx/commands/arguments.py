@@ -136,6 +136,16 @@ def alias(text: str) -> tuple[str, str]:
     return name.strip(), of.strip()
 
 
+def mapping_file(text: str) -> Path:
+    """Parse a file or folder of mappings, or the name of one that ships."""
+    path = Path(text)
+    if path.exists():
+        return path
+    from dbm_gmx.files.shipped import find_set
+
+    return find_set(path)
+
+
 def tacticity(text: str) -> str | Path:
     """Parse the name of a tacticity, or a file."""
     if text in TACTICITIES:
@@ -214,6 +224,12 @@ def add_inputs(command: ArgumentParser) -> None:
         help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
     add_matching(command)
+    add(
+        "--solvate",
+        action="store_true",
+        help="put in water and ions of -p that have no beads: as many as it lists; if it lists no water, as "
+        "much as there is room for. aa.top has the molecules",
+    )
     add_times(command)
     add_preprocessor(command)
 
@@ -286,13 +302,14 @@ def add_mapping(command: ArgumentParser) -> None:
     group(command, "input").add_argument(
         "-m",
         "--mapping",
-        type=Path,
+        type=mapping_file,
         nargs="+",
         default=[],
         dest="mappings",
         metavar="FILE",
         help="mappings of molecules (VOTCA, deepBackmap, CGSmiles) or of residues (Backward, martinize2, "
-        "vermouth, PyCGTOOL, CG2AT, MemBack), or folders of them (the library of molecules)",
+        "vermouth, PyCGTOOL, CG2AT, MemBack), folders of them, or names of those that ship, as martini3 "
+        "(what fits of these, or of the library of molecules)",
     )
 
 

@@ -5,16 +5,21 @@ Reference: GROMACS manual, "Tabulated bonded interaction functions".
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 
 KINDS = {("bonds", 8): "b", ("bonds", 9): "b", ("angles", 8): "a", ("dihedrals", 8): "d"}
 """Terms whose energies are in a file, and the letter of its name: ``table_b0.xvg``."""
+
+NAME = re.compile(r"_([abd])(\d+)\.xvg$")
+"""How the name of such a file ends."""
 
 RANGES = {"b": (0.0, None), "a": (0.0, 180.0), "d": (-180.0, 180.0)}
 """Where a table begins and ends, nm or degrees; one of bonds where it wants."""
@@ -28,6 +33,20 @@ def find_table(folder: Path, kind: str, number: int) -> Path | None:
     usual = folder / f"table_{kind}{number}.xvg"
     found = [usual] if usual.is_file() else sorted(folder.glob(f"*_{kind}{number}.xvg"))
     return found[0] if len(found) == 1 else None
+
+
+def tables_beside(topology: Topology) -> dict[str, str]:
+    """Texts of the tables in the folder of a topology, by their names; none if it has no such terms.
+
+    For ``mdrun -tableb``, which takes those it needs.
+    """
+    terms = [t for moltype in topology.molecule_types.values() for t in moltype.terms]
+    if topology.path is None or not any((t.directive, t.function) in KINDS for t in terms):
+        return {}
+    folder = topology.path.parent
+    known = {found.groups() for path in folder.glob("*.xvg") if (found := NAME.search(path.name))}
+    tables = [find_table(folder, kind, int(number)) for kind, number in sorted(known)]
+    return {path.name: path.read_text("utf-8", "surrogateescape") for path in tables if path is not None}
 
 
 def read_table(path: Path, kind: str) -> tuple[float, ...]:

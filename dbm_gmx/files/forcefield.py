@@ -104,11 +104,10 @@ def _defaults(lines: list[Line]) -> tuple[int, bool, float, float]:
     if more:
         raise more[0].error(f"second [ defaults ]; the first is {line.path}:{line.number}")
     nbfunc, rule, *rest = line.fields(2, "nbfunc comb-rule [gen-pairs fudgeLJ fudgeQQ]")
+    if nbfunc == "2":
+        raise line.error("nbfunc 2 (Buckingham) is not supported, nor by mdrun; supported: 1 (Lennard-Jones)")
     if nbfunc != "1":
-        raise line.error(
-            f"nbfunc {nbfunc}{' (Buckingham)' if nbfunc == '2' else ''} is not supported; "
-            "supported: 1 (Lennard-Jones)"
-        )
+        raise line.error(f"nbfunc {nbfunc} is not supported; supported: 1 (Lennard-Jones)")
     if rule not in ("1", "2", "3"):
         raise line.error(f"combination rule {rule} is unknown; known: 1, 2, 3")
     fudges = line.floats(rest[1:3])

@@ -155,7 +155,7 @@ def _pdb_lines(path: Path) -> Iterable[SectionLine]:
 
 
 def read_memback(path: Path) -> list[ResidueMapping]:
-    """Read a MemBack map: ``RESI NAME``, ``[ BEAD ]`` and names of atoms, ``[ chiral ]``.
+    """Read a MemBack map: ``RESI NAME``, ``[ BEAD ]`` and names of atoms, ``[ chiral ]``, ``[ cis ]``.
 
     Beads are centres of geometry.
 

@@ -288,6 +288,17 @@ def _read_all(paths: Iterable[Given]) -> list[Raw]:
     return found
 
 
+def read_residue_mappings(path: Path) -> list[ResidueMapping]:
+    """Read the mappings of residues in a file; it may have others.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    return [raw for raw in _read_one(path) if isinstance(raw, ResidueMapping)]
+
+
 def _read_one(path: Path, *, lenient: bool = False) -> Sequence[Raw]:
     """Read a file; in a folder, leave out what is of another purpose (VOTCA's settings)."""
     check_file(path)

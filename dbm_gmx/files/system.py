@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.chemistry.units_of_beads import parse_parts
@@ -23,6 +24,7 @@ from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import Given, read_mappings
+from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import compare_names, in_order, read_cg_system, read_structure
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
@@ -62,23 +64,40 @@ def read_system(
         include=files.include,
         reorder=files.matching.reorder,
     )
-    system = match_molecules(cg, files)
+    system = match_molecules(cg, files, frame)
     return system, with_beads_of(system, frame)
 
 
-def match_molecules(cg: Topology, files: MoleculeFiles) -> System:
+def match_molecules(cg: Topology, files: MoleculeFiles, frame: Frame | None = None) -> System:
     """Find the atoms and mappings of molecules of beads, in files or in the library, and match them.
+
+    Parameters
+    ----------
+    cg, files
+        Beads, and what says which atoms they stand for.
+    frame
+        Of the beads; needed to put solvent in.
 
     Raises
     ------
     InputError
         If files cannot be read or do not go together.
     """
+    if files.matching.solvate and (files.topology is None or frame is None):
+        raise InputError("--solvate needs a topology of the atoms (-p), with their water")
     if files.none_given:
         atomistic, found = load_library(_wanted(cg, files.matching))
         system = make_system(atomistic, found, cg, files.matching)
         return replace(system, conformers=library_conformers(atomistic))
-    return make_system(*read_molecules(files), cg, files.matching)
+    atomistic, given = read_molecules(files)
+    shipped = with_shipped(cg, atomistic, given, files.matching)
+    mappings, matching = shipped.mappings, shipped.matching
+    solvated = Solvated(cg, atomistic)
+    if matching.solvate and frame is not None:
+        solvated = solvate(cg, atomistic, mappings, matching, frame)
+        matching = replace(matching, aliases=(*matching.aliases, *solvated.aliases))
+    system = make_system(solvated.aa, mappings, solvated.cg, matching)
+    return replace(system, shipped=shipped.paths, solvent=solvated.solvent)
 
 
 def has_elements(moltype: MoleculeType, *elements: str) -> bool:
@@ -100,20 +119,16 @@ def _wanted(cg: Topology, matching: Matching) -> Topology:
 
 
 def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMapping]]:
-    """Read the atomistic topology and the mappings by molecule type.
+    """Read the atomistic topology and the mappings by molecule type that are given.
 
     Raises
     ------
     InputError
-        If one of them is not given or cannot be read.
+        If there is no topology, or something cannot be read.
     """
-    # beads that all stand for molecules (--alias 'W=4 SOL') need no mapping
-    if files.topology is None or not (files.mappings or files.matching.aliases):
-        missing, given = "topology (-p)", "mapping"
-        if files.topology is not None:
-            missing, given = "mapping (-m)", "topology"
+    if files.topology is None:
         raise InputError(
-            f"a {given} without a {missing}: give both, or neither to use the library of molecules"
+            "a mapping without a topology (-p): give one, or neither to use the library of molecules"
         )
     atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
     try:
@@ -138,8 +153,8 @@ class BeadFrames:
         The trajectory and the times that are taken of it.
     beads
         What the beads are; the frame of the structure is the only one where there is no trajectory.
-    rows
-        (m,) rows of the beads of the system in each frame of the trajectory; all if ``None``.
+    system
+        What is rebuilt.
     first
         Beads of the system in the structure.
     block
@@ -149,7 +164,7 @@ class BeadFrames:
 
     inputs: Inputs
     beads: Beads
-    rows: IntArray | None
+    system: System
     first: Frame
     block: tuple[int, int] | None = None
 
@@ -166,8 +181,8 @@ class BeadFrames:
         cg = self.beads.topology
         frames = self._as_periodic(read_frames(path, n_atoms=cg.n_atoms, **times), path)
         order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
-        rows = self.rows if order is None else order if self.rows is None else order[self.rows]
-        return in_order(frames, rows)
+        frames = in_order(in_order(frames, order), self.beads.rows)
+        return (with_beads_of(self.system, frame) for frame in frames)
 
     def _as_periodic(self, frames: Iterator[Frame], path: Path) -> Iterator[Frame]:
         """The frames; refused if they have no box, and the structure has one."""
@@ -272,7 +287,7 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     """Read the system; its trajectory is not opened yet."""
     beads = read_beads(inputs)
     try:
-        system = match_molecules(beads.topology, inputs.molecules)
+        system = match_molecules(beads.topology, inputs.molecules, beads.frame)
     except InputError as error:
         if any(has_elements(m, "H") for m in beads.topology.molecule_types.values()):
             source = inputs.cg_topology or inputs.structure
@@ -287,15 +302,13 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
         raise InputError(NO_TRAJECTORY)
     if beads.frame.free and inputs.trajectory is None:
         _say_free(inputs.structure)
-    rows, order = system.beads, beads.rows
-    if order is not None:
-        rows = order if rows is None else order[rows]
-    return system, BeadFrames(inputs, beads, rows, with_beads_of(system, beads.frame))
+    return system, BeadFrames(inputs, beads, system, with_beads_of(system, beads.frame))
 
 
 def with_beads_of(system: System, frame: Frame) -> Frame:
     """A frame of the whole coarse-grained system, with the beads of what is rebuilt only."""
-    return frame if system.beads is None else replace(frame, positions=frame.positions[system.beads])
+    full = frame if system.solvent is None else system.solvent.added_to(frame)
+    return full if system.beads is None else replace(full, positions=full.positions[system.beads])
 
 
 @lru_cache(maxsize=8)

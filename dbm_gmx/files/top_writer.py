@@ -6,7 +6,7 @@ or Lennard-Jones.  Position restraints on it hold the mapped centre, and nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +162,19 @@ def sited_molecule(moltype: MoleculeType, mapping: BeadMapping) -> MoleculeType:
     return MoleculeType(moltype.name, moltype.nrexcl, graph)
 
 
+LONGEST_LINE = 2000
+"""Characters; ``grompp`` reads 4095, and the lines of ``[ cmaptypes ]`` go on for longer."""
+
+
 def topology_text(parts: Sequence[Part]) -> str:
-    """Return the parts as a file."""
-    return "\n".join(line for part in parts for line in (f"[ {part.directive} ]", *part.lines, ""))
+    """Return the parts as a file, long lines over several."""
+    lines = (line for part in parts for line in (f"[ {part.directive} ]", *part.lines, ""))
+    return "\n".join("\\\n".join(_pieces(line)) for line in lines)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """Parts of a line that end between words."""
+    while len(line) > LONGEST_LINE and (cut := line.rfind(" ", 0, LONGEST_LINE) + 1):
+        yield line[:cut]
+        line = line[cut:]
+    yield line

@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -126,6 +126,13 @@ def find_gmx(program: str | Path | None = None) -> Gmx:
     mpi = re.search(r"MPI library:\s*(\S+)", text)
     openmp = re.search(r"OpenMP support:\s*enabled", text)
     return Gmx(found, version[1], mpi is not None and mpi[1].startswith("thread"), openmp is not None)
+
+
+def write_tables(tables: Mapping[str, str], folder: Path) -> list[str]:
+    """Write tables of bonded interactions, texts by their names; options with which ``mdrun`` reads them."""
+    for name, text in tables.items():
+        (folder / name).write_text(text, "utf-8", "surrogateescape")
+    return ["-tableb", *tables] if tables else []
 
 
 def stop_all() -> None:

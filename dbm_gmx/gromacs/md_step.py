@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bonded_tables import tables_beside
 from dbm_gmx.files.mdp import mdp_entries
 from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.gromacs.gmx import Gmx, find_gmx
+from dbm_gmx.gromacs.gmx import Gmx, find_gmx, write_tables
 from dbm_gmx.gromacs.relax_frame import gromacs_box
 from dbm_gmx.gromacs.run_parameters import Run, wanted_runs
 from dbm_gmx.options import RelaxSettings
@@ -97,13 +98,14 @@ def time_md_step(
         parts = flat_topology(topology, defines=(*run.defines, *defines), include=include)
         (folder / "topol.top").write_text(topology_text(parts), encoding="utf-8")
         (folder / "run.mdp").write_text(run.text, encoding="utf-8")
+        tables = write_tables(tables_beside(topology), folder)
         options = ["-f", "run.mdp", "-c", "conf.gro", "-r", "conf.gro", "-p", "topol.top", "-o", "run.tpr"]
         options += ["-maxwarn", str(WARNINGS)]
         gmx.run("grompp", options, folder=folder, timeout=settings.timeout)
         known = replace(settings, threads=threads)
-        first = _run(gmx, WARM, folder, known)
+        first = _run(gmx, [*tables, "-nsteps", str(WARM)], folder, known)
         steps = EVERY * ceil(max(FEWEST, SECONDS * WARM / max(first, 1e-3)) / EVERY)
-        spent = _run(gmx, WARM + steps, folder, known) - first
+        spent = _run(gmx, [*tables, "-nsteps", str(WARM + steps)], folder, known) - first
     return MdStep(
         max(spent, 0.0) / steps,
         steps,
@@ -124,10 +126,10 @@ def _parameters(settings: RelaxSettings) -> Run:
     return wanted_runs(replace(settings, nvt_mdp=settings.mdp), ("nvt",), QUIET)["nvt"]
 
 
-def _run(gmx: Gmx, steps: int, folder: Path, settings: RelaxSettings) -> float:
-    """CPU time of a run of so many steps, s."""
+def _run(gmx: Gmx, how: Sequence[str], folder: Path, settings: RelaxSettings) -> float:
+    """CPU time of a run with more options, s."""
     # a graphics card would take over most of the work, and its time is none of a CPU
-    options = ["-s", "run.tpr", "-deffnm", "run", "-noconfout", "-nb", "cpu", "-nsteps", str(steps)]
+    options = ["-s", "run.tpr", "-deffnm", "run", "-noconfout", "-nb", "cpu", *how]
     begin = _cpu_of_children()
     options += gmx.threads(settings.threads or 1)
     gmx.run("mdrun", options, folder=folder, timeout=settings.timeout)

@@ -26,6 +26,7 @@ from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bonded_tables import tables_beside
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.mdp import has_temperature, mdp_entries
@@ -287,7 +288,8 @@ def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) 
     }
     sited = replace(topology, molecule_types=moltypes)
     rows, sites = _rows(topology, sited)
-    return Protocol(prepared.gmx, settings, runs, tops, topology, sited, rows, sites)
+    tables = tables_beside(topology)
+    return Protocol(prepared.gmx, settings, runs, tops, topology, sited, rows, sites, tables)
 
 
 def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:

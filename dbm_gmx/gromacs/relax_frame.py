@@ -18,7 +18,7 @@ from dbm_gmx.files.mdp import mdp_key
 from dbm_gmx.files.output import own_folder, remove_own
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import open_writer
-from dbm_gmx.gromacs.gmx import Gmx, GmxError
+from dbm_gmx.gromacs.gmx import Gmx, GmxError, write_tables
 from dbm_gmx.gromacs.log import last_energies
 from dbm_gmx.gromacs.run_parameters import Run
 from dbm_gmx.options import RelaxSettings
@@ -42,6 +42,8 @@ class Protocol:
         The same with a site for each restrained centre.
     atoms, sites
         (n,) and (m,) rows of the atoms and of the sites in ``sited``; no sites without restraints.
+    tables
+        Names and texts of tables of bonded interactions.
     """
 
     gmx: Gmx
@@ -52,6 +54,7 @@ class Protocol:
     sited: Topology
     atoms: IntArray
     sites: IntArray
+    tables: Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +93,7 @@ def fingerprint(protocol: Protocol, task: Task) -> str:
     """Return what tells whether a result is one of this frame, treated so."""
     digest = hashlib.sha256()
     texts = [protocol.gmx.version, *protocol.tops.values(), *(run.text for run in protocol.runs.values())]
+    texts += [text for table in protocol.tables.items() for text in table]
     for text in [*texts, str(protocol.settings.seed + task.frame.index)]:
         digest.update(text.encode() + b"\0")
     for array in (task.frame.positions, task.frame.box, task.beads):
@@ -115,13 +119,14 @@ def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
     own_folder(folder)
     settings, box = protocol.settings, gromacs_box(task.frame.box)
     _write_start(protocol, task, folder / "start.gro", box)
+    tables = write_tables(protocol.tables, folder)
     last = "start"
     for name, run in protocol.runs.items():
         _write_run(folder, name, text=_seeded(run, settings.seed + task.frame.index), top=protocol.tops[name])
         files = ["-f", f"{name}.mdp", "-c", f"{last}.gro", "-r", "start.gro", "-p", f"{name}.top"]
         options = [*files, "-o", f"{name}.tpr", "-maxwarn", str(settings.maxwarn)]
         protocol.gmx.run("grompp", options, folder=folder, timeout=settings.timeout)
-        options = ["-deffnm", name, "-reprod", *protocol.gmx.threads(settings.threads or 1)]
+        options = ["-deffnm", name, "-reprod", *tables, *protocol.gmx.threads(settings.threads or 1)]
         protocol.gmx.run("mdrun", options, folder=folder, timeout=settings.timeout)
         last = name
     result = _read_back(protocol, task, folder, last)

@@ -12,6 +12,7 @@ from pathlib import Path
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bonded_tables import tables_beside
 from dbm_gmx.files.includes import copy_topology
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.top_writer import flat_topology, topology_text
@@ -25,7 +26,7 @@ RUNS = ("em", "nvt", "npt")
 SCRIPT = """#!/usr/bin/env bash
 set -euo pipefail; case $0 in */*) cd -- "${{0%/*}}/";; esac; own={gmx}; gmx=${{GMX:-$own}}; conf=conf.gro
 for run in {runs}; do "$gmx" grompp -f $run.mdp -c $conf -p topol.top -n index.ndx -o $run.tpr; """
-SCRIPT += """"$gmx" mdrun -deffnm $run; conf=$run.gro; done
+SCRIPT += """"$gmx" mdrun -deffnm $run{tables}; conf=$run.gro; done
 """
 
 INDEX_WIDTH = 15
@@ -43,8 +44,8 @@ def write_workdir(
 ) -> None:
     """Write ``conf.gro``, ``topol.top`` with its includes, ``em.mdp`` and so on, ``index.ndx``, ``run.sh``.
 
-    Files that exist are backed up.  Includes have a folder of their own
-    (:data:`~dbm_gmx.files.includes.INCLUDED`), so that none of them takes the name of another file.
+    Files that exist are backed up.  Tables of bonded interactions are copied.  Includes have a folder of
+    their own (:data:`~dbm_gmx.files.includes.INCLUDED`), so that none of them takes the name of another file.
 
     Parameters
     ----------
@@ -69,8 +70,12 @@ def write_workdir(
     for name, text in texts.items():
         _write(folder / f"{name}.mdp", text)
     _write(folder / "index.ndx", "".join(_index(topology)))
-    script = folder / "run.sh"
-    _write(script, SCRIPT.format(gmx=shlex.quote(_program(settings.gmx)), runs=" ".join(RUNS)))
+    tables = tables_beside(topology)
+    for name, text in tables.items():
+        _write(folder / name, text)
+    read = "".join(f" {word}" for word in ("-tableb", *map(shlex.quote, tables))) if tables else ""
+    script, program = folder / "run.sh", shlex.quote(_program(settings.gmx))
+    _write(script, SCRIPT.format(gmx=program, runs=" ".join(RUNS), tables=read))
     script.chmod(0o755)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+import numpydoc.numpydoc
+from sphinx.application import Sphinx
 
 import dbm_gmx
 
@@ -50,3 +54,17 @@ html_static_path: list[str] = []
 html_copy_source = False
 html_show_sphinx = False
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+def for_own(handler: Callable[..., object]) -> Callable[..., object]:
+    """Leave out what modules import from other packages, which numpydoc cannot always read."""
+
+    def handle(app: Sphinx, what: str, name: str, thing: object, *others: object) -> object:
+        home = getattr(thing, "__module__", None) or getattr(thing, "__name__", None) or "dbm_gmx"
+        return handler(app, what, name, thing, *others) if home.startswith("dbm_gmx") else None
+
+    return handle
+
+
+for hook in ("mangle_docstrings", "mangle_signature"):  # before numpydoc is set up
+    setattr(numpydoc.numpydoc, hook, for_own(getattr(numpydoc.numpydoc, hook)))

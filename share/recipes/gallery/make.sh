@@ -13,10 +13,11 @@ finish() { # finish NAME BEADS TRAJECTORY [OPTION OF draw.py ...]
     tail -n 1 "$1.txt"
 }
 
-shipped() { # shipped NAME LAST: a system of share/reference, up to this time
+shipped() { # shipped NAME LAST [OPTION ...]: a system of share/reference, up to this time
     local from=$share/reference/$1
     { time dbm-gmx backmap -s "$from/cg.tpr" -f "$from/cg.xtc" -p "$from/topol.top" -m "$from/mapping.xml" \
-        --mdp "$from/run.mdp" -e "$2" --threads 1 -o "$1.xtc" -c "$1.gro" >"$1.txt" 2>"$1.log"; } 2>"$1.time"
+        --mdp "$from/run.mdp" -e "$2" --threads 1 -o "$1.xtc" -c "$1.gro" "${@:3}" >"$1.txt" 2>"$1.log"; } \
+        2>"$1.time"
     finish "$1" "$from/cg.tpr" "$from/cg.xtc" -p "$from/topol.top" -m "$from/mapping.xml"
 }
 
@@ -32,7 +33,7 @@ for name in "${@:-sps aps cumene octane hexane}"; do
     for one in $name; do
         case $one in
         sps) shipped sps 300 ;;
-        aps) shipped aps 320 ;;
+        aps) shipped aps 320 -r "$share/reference/aps/aa.gro" ;;
         cumene | octane) shipped "$one" 30 ;;
         hexane) hexane ;;
         *) echo "no system $one; there are sps, aps, cumene, octane and hexane" >&2 && exit 1 ;;
