@@ -36,7 +36,10 @@ myst_heading_anchors = 4
 # docstrings are those of numpydoc; types stand in the signatures
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True}
+autodoc_default_options = {
+    "members": True,
+    "exclude-members": "triclinic_box, ProtoReader, MemoryReader",  # of MDAnalysis; numpydoc cannot read it
+}
 numpydoc_show_class_members = False
 add_module_names = False
 
