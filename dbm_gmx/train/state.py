@@ -80,7 +80,8 @@ def make_training_state(settings: TrainSettings, model: Model, processes: Proces
         generator.load_state_dict(dict(model.state))
     critic = Critic(channels, settings.critic)
     for network in (generator, critic):
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        move: Callable[..., object] = network.to  # torch before 2.14 does not declare this one
+        move(memory_format=torch.channels_last_3d)
     adversarial = settings.adversarial
     return TrainingState(
         generator=generator,
