@@ -640,7 +640,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     inside = window(hamiltonian, moltype.name, free)
     slow = Slow(made, atoms, MIXED, cutoff=CUTOFF, soft=soft, form=reaction_field(CUTOFF, epsilon_rf=0.0))
     ((i, j, shift),) = slow.pairs
-    # others act within the cut-off and with the field of a conductor; those of the molecule without either
+    # others act within the cut-off, where their charges end; those of the molecule beyond it, too
     seen = np.isin(i, free) & (j >= size)
     mine = [(a, b) for a in range(size) for b in range(a) if a in free or b in free]
     special = {(max(a, b), min(a, b)): (c6, c12, qq) for a, b, c6, c12, qq in slow.own if max(a, b) < size}
@@ -652,7 +652,7 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
         r = np.linalg.norm(x[j[seen]] + shift[seen] - x[i[seen]], axis=1)
         total = slow.lennard_jones(r, slow.c6[i, j][seen], slow.c12[i, j][seen]).sum()
         if soft == 0.0:
-            field = 1 / r + slow.k2 * r * r - 1.5 / CUTOFF
+            field = 1 / r + (-15 + 10 * (r / CUTOFF) ** 2 - 3 * (r / CUTOFF) ** 4) / (8 * CUTOFF)
             total += (slow.qq[i, j][seen] * field).sum()
         for a, b in mine:
             c6, c12, qq = special.get((a, b), (0.0, 0.0, 0.0))

@@ -251,7 +251,7 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         mapper(beads, folder, allow=["flips"])
     with pytest.raises(InputError, match=r"\.xtc or \.trr"):
         mapper(beads, folder, output="aa.gro")
-    with pytest.raises(InputError, match="a topology without a mapping"):
+    with pytest.raises(InputError, match="OCT: no mapping"):
         Backmapper(beads, folder / "topol.top").run(stop=1)
 
 
