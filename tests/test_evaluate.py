@@ -51,6 +51,7 @@ from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
 from dbm_gmx.evaluation.pairs import measure_pairs
 from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
+from dbm_gmx.evaluation.tables import is_strange
 from dbm_gmx.evaluation.worst import Place, file_names, pymol_script, vmd_script
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
@@ -172,6 +173,23 @@ def test_stiff_terms_have_the_spread_of_equipartition(
     assert found.mean == pytest.approx(mean, rel=3e-3)
     assert found.spread == pytest.approx(wanted, rel=0.02)
     assert found.weights.sum() == pytest.approx(1.0)
+
+
+def test_a_periodic_improper_is_compared_with_the_well_it_is_in() -> None:
+    """Two wells, at 0 and 180 degrees: a flat group at 180 is as its term wants it, one at 120 is not."""
+    terms = Terms("dihedrals", 4, np.array([[0, 1, 2, 3]]), np.array([[180.0, 43.9, 2.0]]))
+    moltype = replace(systems.molecule(["C"] * 4, systems.chain(4)), terms=(terms,))
+    system = systems.system((moltype, systems.mapping(moltype, [0] * 4, "A"), 1))
+    (found,) = expected_distributions(system, Conditions(temperature=300, constraints="none")).values()
+    well = math.degrees(math.sqrt(GAS * 300 / (4 * 43.9)))  # of either sign
+    for value in (172.0, 120.0):
+        mean, spread = found.of_well("improper", value, 5.0)
+        assert mean == pytest.approx(180 - well * math.sqrt(2 / math.pi), abs=0.5)
+        assert spread == pytest.approx(well * math.sqrt(1 - 2 / math.pi), abs=1.0)
+        row = {"mean": value, "spread": 5.0, "expected mean": mean, "expected spread": spread}
+        assert is_strange(row, "improper") is (value == 120.0)
+    assert found.of_well("improper", 90.0, 80.0) == (found.mean, found.spread)
+    assert found.of_well("improper", 89.0, 1.0)[0] < 20  # where there is next to nothing
 
 
 def test_bonds_that_are_constrained_have_no_width() -> None:

@@ -179,6 +179,29 @@ class Expected:
     mean: float
     spread: float
 
+    def of_well(self, part: str, value: float, width: float) -> tuple[float, float]:
+        """Mean and spread of the well that values are in, or of all of it if they are wider than one.
+
+        A periodic improper has several wells of the same depth, and a molecule is in one of them.
+        """
+        if width > 0.5 * self.spread:
+            return self.mean, self.spread
+        steps = np.diff(edges(part))
+        centres = edges(part)[:-1] + steps / 2
+        apart = np.where(self.weights > 1e-6 * self.weights.max(), np.abs(centres - value), np.inf)
+        first = int(apart.argmin())
+        for step in (-1, 1):  # uphill
+            while 0 <= first + step < len(centres) and self.weights[first + step] > self.weights[first]:
+                first += step
+        last = first
+        while first > 0 and self.weights[first - 1] <= self.weights[first]:
+            first -= 1
+        while last < len(centres) - 1 and self.weights[last + 1] <= self.weights[last]:
+            last += 1
+        x, weights = centres[first : last + 1], self.weights[first : last + 1]
+        mean = float(np.average(x, weights=weights))
+        return mean, float(np.sqrt(np.average((x - mean) ** 2, weights=weights)))
+
 
 OF_SEVERAL = {("angles", 3), ("angles", 4), ("dihedrals", 11)}
 """Terms of several lengths and angles."""

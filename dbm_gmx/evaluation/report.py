@@ -107,7 +107,7 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
         hold = "" if verdict.differing else f"; rules: {judged.line(verdict.limits.allowed)}"
         lines.append(f"{candidate.label:14} {len(candidate.frames)} frames, {said or 'no faults'}{hold}")
         found = advice(evaluation, candidate)
-        lines.append(f"  {found.use.upper() + ':':13}{' '.join(found.why)}".rstrip())
+        lines.append(f"  {found.use.upper()}: {' '.join(found.why)}".rstrip())
         worst = [f"{rule} {judged.worst(rule)}" for rule in ADJUSTABLE if rule in judged.kept]
         lines += [f"  worst        {', '.join(worst)}"] if worst else []
         scores = evaluation.scores.get(candidate.label, {})

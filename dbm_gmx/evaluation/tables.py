@@ -435,7 +435,11 @@ def term_table(evaluation: Evaluation, trajectory: Trajectory) -> dict[str, dict
         if key[0] != "dihedral":
             mean, spread = moments(trajectory, key)
             row |= {"mean": mean, "spread": spread}
-            row |= {"expected mean": expected.mean, "expected spread": expected.spread}
+            if key[0] == "improper":
+                of_terms = expected.of_well("improper", mean, spread)
+            else:
+                of_terms = expected.mean, expected.spread
+            row |= {"expected mean": of_terms[0], "expected spread": of_terms[1]}
         table.setdefault(key[0], {})[key[1]] = {name: number(v) for name, v in row.items()}
     return table
 
