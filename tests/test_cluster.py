@@ -331,9 +331,10 @@ def test_the_script_for_slurm_works(
     programs = tmp_path / "bin"
     programs.mkdir()
     log = tmp_path / "jobs"
+    # as Slurm does, it keeps the script, which is removed once it has been submitted
     fake(
         programs / "sbatch",
-        f'cp "${{!#}}" {log}.$$; bash "${{!#}}" >{log}.out 2>&1 & echo "Submitted batch job $!"',
+        f'cp "${{!#}}" {log}.$$; bash {log}.$$ >{log}.out 2>&1 & echo "Submitted batch job $!"',
     )
     fake(programs / "scancel", "kill $@ 2>/dev/null; true")
     fake(programs / "dbm-gmx", f'exec {sys.executable} -m dbm_gmx "$@"')
