@@ -28,7 +28,7 @@ def test_the_tutorial_leads_to_a_run_of_the_atoms(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": os.pathsep.join((str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")]))),
-        "LIPIDS": "18",
+        "LIPIDS": "32",
         "STEPS": "2000",
     }
     options = ["--annealing", "0", "--windows", "0", "--no-check", "--spread", "0.05"]
@@ -39,6 +39,6 @@ def test_the_tutorial_leads_to_a_run_of_the_atoms(tmp_path: Path) -> None:
     assert "beads of water: W = 4 SOL" in done.stderr
     assert "mapping of martini-lipids that ships" in done.stderr
     assert done.stdout.count("rules          all hold") == 2  # of backmap and of relax
-    assert "stereocentres  18 of 18 right" in done.stdout
+    assert "stereocentres  32 of 32 right" in done.stdout
     temperature = next(line for line in done.stdout.splitlines() if line.startswith("Temperature"))
     assert float(temperature.split()[1]) == pytest.approx(310, abs=20)

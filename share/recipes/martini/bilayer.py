@@ -60,6 +60,8 @@ ref-p = 1 1
 compressibility = 3e-4 3e-4
 gen-vel = yes
 gen-temp = 310
+gen-seed = 1
+ld-seed = 1
 """
 MD = """integrator = md
 dt = 0.002
@@ -78,6 +80,8 @@ tau-t = 0.5
 ref-t = 310
 gen-vel = yes
 gen-temp = 310
+gen-seed = 1
+ld-seed = 1
 """
 
 
