@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.periodic import neighbour_pairs
 from dbm_gmx.chemistry.residues import ION_FAMILIES, WATER
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, heavy_atoms
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, heavy_atoms, molecule_counts
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.logs import NOTICE
@@ -109,11 +109,11 @@ def solvate(
     """
     if frame.free:
         raise InputError("--solvate needs a box, and the beads have none")
-    used, before = _used(cg, aa, mappings, matching), _counts(aa)
+    used, before = _used(cg, aa, mappings, matching), molecule_counts(aa)
     # water and ions that have beads need not be listed
     more = [(n, c) for n, c in used.items() if not before.get(n) and (_is_water(aa, n) or _is_ion(aa, n))]
     aa = replace(aa, molecules=(*aa.molecules, *more), relisted=True) if more else aa
-    listed = _counts(aa)
+    listed = molecule_counts(aa)
     ions = [(n, c) for n, c in listed.items() if _is_ion(aa, n) and c and n not in used]
     name = _water(aa, matching)
     count = listed.get(name, 0) - used.get(name, 0)
@@ -143,13 +143,6 @@ def solvate(
     return Solvated(beads, aa, aliases, Solvent(sum(places for _, places in parts)))
 
 
-def _counts(topology: Topology) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name, count in topology.molecules:
-        found[name] = found.get(name, 0) + count
-    return found
-
-
 def _used(
     cg: Topology, aa: Topology, mappings: Mapping[str, BeadMapping], matching: Matching
 ) -> dict[str, int]:
@@ -159,7 +152,7 @@ def _used(
         parts = mapping.parts or ((mapping.molecule, 1),)
         said.setdefault(mapping.cg_molecule or mapping.molecule, parts)
     found: dict[str, int] = {}
-    for name, count in _counts(cg).items():
+    for name, count in molecule_counts(cg).items():
         parts = said.get(name, ((name, 1),) if name in aa.molecule_types else ())
         for part, each in parts if name not in matching.leave_out else ():
             found[part] = found.get(part, 0) + each * count
@@ -177,7 +170,7 @@ def _is_ion(aa: Topology, name: str) -> bool:
 def _water(aa: Topology, matching: Matching) -> str:
     """The molecule type of water: that which is listed, or the only one."""
     known = [n for n in aa.molecule_types if _is_water(aa, n) and n not in matching.leave_out]
-    listed = [n for n in known if _counts(aa).get(n)]
+    listed = [n for n in known if molecule_counts(aa).get(n)]
     if len(listed or known) == 1:
         return (listed or known)[0]
     found = ", ".join(listed or known) or "none"
@@ -189,7 +182,7 @@ def _water(aa: Topology, matching: Matching) -> str:
 def _room(aa: Topology, used: Mapping[str, int], frame: Frame) -> float:
     """Molecules of water that the box has room for beside what has beads."""
     taken = 0.0
-    for name, count in _counts(aa).items():
+    for name, count in molecule_counts(aa).items():
         moltype = aa.molecule_types[name]
         if _is_water(aa, name) or _is_ion(aa, name):
             taken += used.get(name, 0) / DENSITY

@@ -218,6 +218,20 @@ def blocks(topology: Topology) -> Iterator[tuple[MoleculeType, int, int]]:
         first += count * moltype.n_atoms
 
 
+def molecule_counts(topology: Topology) -> dict[str, int]:
+    """Molecules of each type that ``[ molecules ]`` names, in its order; 0 where it says so."""
+    found: dict[str, int] = {}
+    for name, count in topology.molecules:
+        found[name] = found.get(name, 0) + count
+    return found
+
+
+def has_elements(moltype: MoleculeType, *elements: str) -> bool:
+    """Whether a molecule has atoms of these elements; of any if none is named."""
+    found = {str(element) for element in moltype.attribute("element")} - {""}
+    return bool(found & set(elements)) if elements else bool(found)
+
+
 def read_only(array: IntArray) -> IntArray:
     """Forbid changes to an array that is made once and given to many."""
     array.setflags(write=False)

@@ -14,7 +14,7 @@ import MDAnalysis as mda
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.evaluation import CLASSIFIER, CONFORMATIONS, Evaluation
 from dbm_gmx.evaluation.evaluation import evaluate as evaluate_files
-from dbm_gmx.evaluation.report import check_folder, scores_text, summary, write_report
+from dbm_gmx.evaluation.report import scores_text, summary, write_report
 from dbm_gmx.evaluation.tables import plain_scores
 from dbm_gmx.files.mdp import conditions_given
 from dbm_gmx.given import limits_of, listed
@@ -95,7 +95,6 @@ class EvaluationResults(Evaluation):
         InputError
             If matplotlib is missing, or the folder holds something that is no report.
         """
-        check_folder(Path(folder))
         return write_report(self, Path(folder))
 
 

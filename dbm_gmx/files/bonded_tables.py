@@ -6,6 +6,7 @@ Reference: GROMACS manual, "Tabulated bonded interaction functions".
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def tables_beside(topology: Topology) -> dict[str, str]:
     known = {found.groups() for path in folder.glob("*.xvg") if (found := NAME.search(path.name))}
     tables = [find_table(folder, kind, int(number)) for kind, number in sorted(known)]
     return {path.name: path.read_text("utf-8", "surrogateescape") for path in tables if path is not None}
+
+
+def tableb(names: Collection[str]) -> list[str]:
+    """Options with which ``mdrun`` reads tables; none if there are none."""
+    return ["-tableb", *names] if names else []
 
 
 def read_table(path: Path, kind: str) -> tuple[float, ...]:

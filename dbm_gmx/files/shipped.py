@@ -21,7 +21,7 @@ from dbm_gmx.chemistry.residues import (
 )
 from dbm_gmx.chemistry.sides import real_beads
 from dbm_gmx.chemistry.stereo import stated_states
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, molecule_counts
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.library import library_folders
@@ -131,11 +131,7 @@ def _with_stereo(aa: Topology, found: Shipped) -> Shipped:
 
 def _counts(topology: Topology) -> dict[str, int]:
     """Molecules of each type that are there."""
-    found: dict[str, int] = {}
-    for name, count in topology.molecules:
-        if count:
-            found[name] = found.get(name, 0) + count
-    return found
+    return {name: count for name, count in molecule_counts(topology).items() if count}
 
 
 def _without(aa: Topology, found: Shipped) -> list[str]:

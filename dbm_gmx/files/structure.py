@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
 from dbm_gmx.chemistry.names import Named, check_names, system_order
-from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.chemistry.topology import Topology, blocks, has_elements
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import check_text
 from dbm_gmx.files.tpr import read_tpr
@@ -104,7 +104,7 @@ def read_cg_topology(
     topology = read_topology(Path(top), defines=defines, include=include)
     topology = topology if topology.molecules else _of_one_kind(topology, n_beads)
     if topology.n_atoms != n_beads:
-        atoms = any("H" in m.attribute("element") for m in topology.molecule_types.values())
+        atoms = any(has_elements(m, "H") for m in topology.molecule_types.values())
         hint = f"; {top} is a topology of atoms (-p), not of beads (-cp)" if atoms else ""
         raise InputError(f"{n_beads} beads, but {topology.n_atoms} in {top}{hint}", path=source)
     return topology

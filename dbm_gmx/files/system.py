@@ -17,7 +17,7 @@ from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import Topology, has_elements
 from dbm_gmx.chemistry.units_of_beads import parse_parts
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
@@ -98,12 +98,6 @@ def match_molecules(cg: Topology, files: MoleculeFiles, frame: Frame | None = No
         matching = replace(matching, aliases=(*matching.aliases, *solvated.aliases))
     system = make_system(solvated.aa, mappings, solvated.cg, matching)
     return replace(system, shipped=shipped.paths, solvent=solvated.solvent)
-
-
-def has_elements(moltype: MoleculeType, *elements: str) -> bool:
-    """Whether a molecule has atoms of these elements; of any if none is named."""
-    found = {str(element) for element in moltype.attribute("element")} - {""}
-    return bool(found & set(elements)) if elements else bool(found)
 
 
 def _wanted(cg: Topology, matching: Matching) -> Topology:

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Lock
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.bonded_tables import tableb
 from dbm_gmx.interrupts import do_last
 
 NAMES = ("gmx", "gmx_mpi", "gmx_d", "gmx_mpi_d")
@@ -132,7 +133,7 @@ def write_tables(tables: Mapping[str, str], folder: Path) -> list[str]:
     """Write tables of bonded interactions, texts by their names; options with which ``mdrun`` reads them."""
     for name, text in tables.items():
         (folder / name).write_text(text, "utf-8", "surrogateescape")
-    return ["-tableb", *tables] if tables else []
+    return tableb(tables)
 
 
 def stop_all() -> None:

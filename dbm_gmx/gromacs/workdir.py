@@ -12,7 +12,7 @@ from pathlib import Path
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.bonded_tables import tables_beside
+from dbm_gmx.files.bonded_tables import tableb, tables_beside
 from dbm_gmx.files.includes import copy_topology
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.top_writer import flat_topology, topology_text
@@ -73,7 +73,7 @@ def write_workdir(
     tables = tables_beside(topology)
     for name, text in tables.items():
         _write(folder / name, text)
-    read = "".join(f" {word}" for word in ("-tableb", *map(shlex.quote, tables))) if tables else ""
+    read = "".join(f" {shlex.quote(word)}" for word in tableb(tables))
     script, program = folder / "run.sh", shlex.quote(_program(settings.gmx))
     _write(script, SCRIPT.format(gmx=program, runs=" ".join(RUNS), tables=read))
     script.chmod(0o755)
