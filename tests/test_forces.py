@@ -12,7 +12,7 @@ from exact import MIXED, energy_of, mixture, start, window
 from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.chemistry.stereo_bonds import BOND
 from dbm_gmx.chemistry.system import System, mapped_beads
-from dbm_gmx.chemistry.topology import NonBonded, atom_charges, atom_types, is_excluded
+from dbm_gmx.chemistry.topology import NonBonded, Terms, atom_charges, atom_types, is_excluded
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.forms import (
     ANGLE,
@@ -62,6 +62,7 @@ from dbm_gmx.forcefield.terms import (
     STIFFEST,
     BondedTerms,
     add_term,
+    canonical,
     soften,
     term_rows,
 )
@@ -110,7 +111,7 @@ BONDED = {
     "restricted angle": (RESTRICTED_ANGLE, 3, (-0.3, 50.0)),
     "tabled angle": (TABLED_ANGLE, 3, (3.0, 5.0, 1.6, 1.3)),
     "cosine": (COSINE, 3, (-0.33, 500.0)),
-    "periodic": (PERIODIC, 4, (0.6, 5.0, 3.0)),
+    "periodic": (PERIODIC, 4, (0.6, 5.0, 3.0, np.cos(0.6), np.sin(0.6))),
     "harmonic": (HARMONIC, 4, (-0.6, 80.0)),
     "harmonic, at trans": (HARMONIC, 4, (3.1, 80.0)),
     "polynomial": (POLYNOMIAL, 4, (9.28, 12.16, -13.12, -3.06, 26.24, -31.5)),
@@ -187,6 +188,17 @@ def test_a_harmonic_dihedral_is_pulled_the_short_way_round() -> None:
     push(written([HARMONIC], [parameters], [range(4)]), 0, x, force)
     up = np.array([-np.sin(phi), np.cos(phi), 0.0])
     assert force[3] @ up == pytest.approx(80.0 * np.radians(20.0) / 0.1, rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [-3, -1, 0, 1, 2, 6])
+def test_any_multiplicity(n: int) -> None:
+    """The energy is k (1 + cos(n phi - phi0)), also where n is negative, as written."""
+    phase, k = 25.0, 4.0
+    terms = canonical([Terms("dihedrals", 9, np.arange(4)[None], np.array([[phase, k, n]], float))])
+    for phi in np.radians([-170.0, -60.0, 0.0, 10.0, 90.0, 180.0]):
+        x = np.array([[0.0, 1, 0], [0, 0, 0], [1, 0, 0], [1, np.cos(phi), np.sin(phi)]]) * 0.15
+        expected = k * (1 + np.cos(n * phi - np.radians(phase)))
+        assert energy_of(terms, 0, x) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("form", [ANGLE, COSINE, PERIODIC, HARMONIC, POLYNOMIAL])

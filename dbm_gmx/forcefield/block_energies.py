@@ -28,7 +28,14 @@ from dbm_gmx.compiled import compiled, plain
 from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
-from dbm_gmx.forcefield.terms import ENERGY_NAMES, canonical, energy_terms, term_energy, term_rows
+from dbm_gmx.forcefield.terms import (
+    ENERGY_NAMES,
+    canonical,
+    energy_terms,
+    term_energy,
+    term_parameters,
+    term_rows,
+)
 from dbm_gmx.options import Conditions
 
 SIZE = 60
@@ -127,7 +134,7 @@ def _fill_energies(
     for m in range(len(molecules)):
         for t in range(len(form)):
             rows = term_rows(atoms, t, 0)
-            energies[m, t] = term_energy(form[t], parameters[t], tables, molecules[m], rows)
+            energies[m, t] = term_energy(form[t], term_parameters(parameters, t), tables, molecules[m], rows)
 
 
 def _lennard_jones(distances: FloatArray, c6: FloatArray, c12: FloatArray) -> FloatArray:

@@ -116,17 +116,19 @@ def _restricted(p: Any, cosine: float, sine: float) -> Any:
 @compiled(forceinline=True)
 def dihedral_form(form: int, p: Any, tables: Any, cosine: float, sine: float) -> Any:
     """Energy of a dihedral (trans is pi), kJ/mol, and dE/dphi; cosine and sine to the same scale."""
-    if form == PERIODIC:
-        argument = p[2] * math.atan2(sine, cosine) - p[0]
-        return p[1] * (1.0 + math.cos(argument)), -p[1] * p[2] * math.sin(argument)
     if form == HARMONIC:
         off = short_way(math.atan2(sine, cosine) - p[0])
         return 0.5 * p[1] * off * off, p[1] * off
-    if form != POLYNOMIAL:
+    if form != POLYNOMIAL and form != PERIODIC:
         return _rare_dihedral(form, p, tables, cosine, sine)
     norm = math.sqrt(sine * sine + cosine * cosine)
     c = -cosine / norm if norm > 0.0 else -1.0
     s = sine / norm if norm > 0.0 else 0.0
+    if form == PERIODIC:
+        turned, across = 1.0, 0.0  # cosine and sine of n phi
+        for _ in range(int(p[2])):
+            turned, across = -turned * c - across * s, turned * s - across * c
+        return p[1] * (1.0 + turned * p[3] + across * p[4]), p[1] * p[2] * (turned * p[4] - across * p[3])
     energy = p[0] + c * (p[1] + c * (p[2] + c * (p[3] + c * (p[4] + c * p[5]))))
     return energy, s * (p[1] + c * (2.0 * p[2] + c * (3.0 * p[3] + c * (4.0 * p[4] + c * 5.0 * p[5]))))
 

@@ -230,6 +230,12 @@ def usual_pair(types: Any, charges: Any, c6: Any, c12: Any, i: int, j: int) -> A
 
 
 @compiled(forceinline=True)
+def pair_parameters(parameters: Any, q: int) -> Any:
+    """Those of special pair q as a tuple: a row of an array is an object of its own, which takes its time."""
+    return parameters[q, 0], parameters[q, 1], parameters[q, 2], parameters[q, 3], parameters[q, 4]
+
+
+@compiled(forceinline=True)
 def acts_at_all(p: Any) -> bool:
     """Whether a special pair is more than excluded; ``p`` as for :func:`special_energy`."""
     return p[0] != 0.0 or p[1] != 0.0 or p[2] != 0.0 or p[4] != 0.0

@@ -84,7 +84,7 @@ class BondedTerms:
         COSINE               cos theta0, k                   k (cos theta - cos theta0)^2 / 2
         ANGLE_POLYNOMIAL     theta0, c0 ... c4               sum c_n (theta - theta0)^n
         RESTRICTED_ANGLE     cos theta0, k                   k (cos theta - cos theta0)^2 / (2 sin^2 theta)
-        PERIODIC             phi0, k, n                      k (1 + cos(n phi - phi0))
+        PERIODIC             phi0, k, n, cos, sin phi0       k (1 + cos(n phi - phi0)), n >= 0
         HARMONIC             xi0, k                          k (xi - xi0)^2 / 2, the short way round
         POLYNOMIAL           c0 ... c5                       sum c_n (-cos phi)^n
         RESTRICTED_DIHEDRAL  cos phi0, k                     k (cos phi - cos phi0)^2 / (2 sin^2 phi)
@@ -193,6 +193,14 @@ def _cosine_of(form: int) -> Callable[[IntArray, FloatArray], Written]:
     return lambda atoms, p: [(form, atoms, np.stack([np.cos(p[:, 0]), p[:, 1]], axis=1))]
 
 
+def _periodic(atoms: IntArray, p: FloatArray) -> Written:
+    """With a multiplicity that is not negative, and what the phase needs at every evaluation."""
+    sign = np.where(p[:, 2] < 0.0, -1.0, 1.0)
+    phase = sign * p[:, 0]
+    columns = (phase, p[:, 1], sign * p[:, 2], np.cos(phase), np.sin(phase))
+    return [(PERIODIC, atoms, np.stack(columns, axis=1))]
+
+
 def _urey_bradley(atoms: IntArray, p: FloatArray) -> Written:
     return [(ANGLE, atoms, p[:, :2]), (DISTANCE, atoms[:, ::2], p[:, 2:4])]
 
@@ -236,13 +244,13 @@ CANONICAL: Mapping[tuple[str, int], Callable[[IntArray, FloatArray], Written]] =
     ("angles", 6): _as(ANGLE_POLYNOMIAL, 6),
     ("angles", 8): _as(TABLED_ANGLE),
     ("angles", 10): _cosine_of(RESTRICTED_ANGLE),
-    ("dihedrals", 1): _as(PERIODIC, 3),
+    ("dihedrals", 1): _periodic,
     ("dihedrals", 2): _as(HARMONIC, 2),
     ("dihedrals", 3): _as(POLYNOMIAL, 6),
-    ("dihedrals", 4): _as(PERIODIC, 3),
+    ("dihedrals", 4): _periodic,
     ("dihedrals", 5): _fourier,
     ("dihedrals", 8): _as(TABLED_DIHEDRAL),
-    ("dihedrals", 9): _as(PERIODIC, 3),
+    ("dihedrals", 9): _periodic,
     ("dihedrals", 10): _cosine_of(RESTRICTED_DIHEDRAL),
     ("dihedrals", 11): _as(BENT_TORSION, 6),
     ("dihedral_restraints", 1): _as(FLAT_DIHEDRAL, 3),
@@ -386,6 +394,19 @@ def term_rows(atoms: Any, t: int, first: int) -> Any:
 
 
 @compiled(forceinline=True)
+def term_parameters(parameters: Any, t: int) -> Any:
+    """The parameters of term t as a tuple, which costs nothing: a row of an array is an object of its own."""
+    return (
+        parameters[t, 0],
+        parameters[t, 1],
+        parameters[t, 2],
+        parameters[t, 3],
+        parameters[t, 4],
+        parameters[t, 5],
+    )
+
+
+@compiled(forceinline=True)
 def angle_of(a: Any, b: Any) -> Any:
     """Cosine and sine, to the same scale, of the angle at which the arm a comes in and b leaves."""
     n = cross(a, b)
@@ -406,7 +427,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
     Parameters
     ----------
     form, p, tables
-        The form, its parameters and the tables of all, see :class:`BondedTerms`.
+        The form, its parameters (see :func:`term_parameters`) and the tables of all.
     positions
         (n, 3) nm, molecules whole.
     rows
@@ -504,6 +525,40 @@ def add_torque(rows: Any, arms: Any, slope: float, force: Any) -> None:
     add_force(force, m, -lx, -ly, -lz)
     add_force(force, j, ix - sx, iy - sy, iz - sz)
     add_force(force, k, lx + sx, ly + sy, lz + sz)
+
+
+@compiled()
+def add_terms(terms: Any, which: Any, x: Any, weak: float, force: Any) -> None:
+    """Add the forces of terms to those on atoms (n, 3), kJ/mol nm^-1.
+
+    Parameters
+    ----------
+    terms
+        A record with the arrays of :class:`BondedTerms`.  They are taken out of it once: in a loop that would
+        take longer than most terms.
+    which
+        The first term, the end of them, and where their molecule begins.
+    x
+        (n, 3) nm, molecules whole.
+    weak
+        Share of all but bonds that acts.
+    """
+    form, parameters, tables, atoms = terms.form, terms.parameters, terms.tables, terms.atoms
+    begin, end, first = which
+    for t in range(begin, end):
+        share = 1.0 if form[t] == DISTANCE else weak
+        rows = term_rows(atoms, t, first)
+        add_term(form[t], term_parameters(parameters, t), tables, x, rows, share, force)
+
+
+@compiled()
+def sum_of_terms(terms: Any, which: Any, x: Any) -> float:
+    """Energy of terms, kJ/mol; parameters as for :func:`add_terms`."""
+    form, parameters, tables, atoms = terms.form, terms.parameters, terms.tables, terms.atoms
+    (begin, end, first), total = which, 0.0
+    for t in range(begin, end):
+        total += term_energy(form[t], term_parameters(parameters, t), tables, x, term_rows(atoms, t, first))
+    return total
 
 
 # --- terms of several coordinates --------------------------------------------------------------------

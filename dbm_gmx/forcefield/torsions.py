@@ -12,7 +12,14 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.stereo_bonds import flat_bonds
 from dbm_gmx.chemistry.topology import Barrier, MoleculeType, chemical_graph
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.terms import CANONICAL, BondedTerms, canonical, term_energy, term_rows
+from dbm_gmx.forcefield.terms import (
+    CANONICAL,
+    BondedTerms,
+    canonical,
+    term_energy,
+    term_parameters,
+    term_rows,
+)
 
 STEPS = 48
 """Angles at which the energy is worked out, evenly spaced."""
@@ -97,7 +104,9 @@ def _profile(form: Any, atoms: Any, parameters: Any, tables: Any, model: Any, fi
         for i in range(first, len(x)):
             x[i, 1], x[i, 2] = model[i, 1] * math.cos(angle), model[i, 1] * math.sin(angle)
         for t in range(len(form)):
-            energy[step] += term_energy(form[t], parameters[t], tables, x, term_rows(atoms, t, 0))
+            energy[step] += term_energy(
+                form[t], term_parameters(parameters, t), tables, x, term_rows(atoms, t, 0)
+            )
     return energy
 
 

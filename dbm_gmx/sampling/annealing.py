@@ -19,9 +19,8 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.virtual_sites import NO_SITES, VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.forms import DISTANCE
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import BondedTerms, add_term, soften, term_energy, term_rows
+from dbm_gmx.forcefield.terms import BondedTerms, add_terms, soften, sum_of_terms
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
@@ -195,10 +194,7 @@ def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowA
 def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     force[:] = 0.0
-    for t in range(len(arrays.form)):
-        scale = 1.0 if arrays.form[t] == DISTANCE else weak
-        rows = term_rows(arrays.atoms, t, 0)
-        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows, scale, force)
+    add_terms(arrays, (0, len(arrays.form), 0), x, weak, force)
     for c in range(len(arrays.centres)):
         if window.chirality[c] != 0.0:
             add_chirality_restraint(x, arrays.centres[c], window.chirality[c], force)
@@ -210,10 +206,7 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
 @compiled()
 def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
-    energy = 0.0
-    for t in range(len(arrays.form)):
-        rows = term_rows(arrays.atoms, t, 0)
-        energy += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows)
+    energy = sum_of_terms(arrays, (0, len(arrays.form), 0), x)
     for b in range(len(window.beads)):
         dx, dy, dz = bead_offset(arrays, b, x, 0, window.beads[b])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)

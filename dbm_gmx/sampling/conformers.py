@@ -36,7 +36,15 @@ from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import clamped, inverse_distance, inverse_sixth, lennard_jones
-from dbm_gmx.forcefield.terms import ATOMS, BondedTerms, chosen_terms, term_energy, term_rows
+from dbm_gmx.forcefield.terms import (
+    ATOMS,
+    BondedTerms,
+    chosen_terms,
+    sum_of_terms,
+    term_energy,
+    term_parameters,
+    term_rows,
+)
 from dbm_gmx.sampling.annealing import (
     Contents,
     Window,
@@ -440,10 +448,7 @@ def _piece_arrays(piece: Piece, chirality: tuple[int, ...], kt: float) -> PieceA
 @compiled()
 def _whole_energy(x: Any, piece: Any) -> float:
     """Energy of all terms and pairs."""
-    energy = 0.0
-    for t in range(len(piece.form)):
-        rows = term_rows(piece.atoms, t, 0)
-        energy += term_energy(piece.form[t], piece.parameters[t], piece.tables, x, rows)
+    energy = sum_of_terms(piece, (0, len(piece.form), 0), x)
     for i in range(len(x)):
         energy += 0.5 * _pairs_energy(i, x, piece)
     return energy
@@ -458,7 +463,7 @@ def _atom_energy(i: int, x: Any, piece: Any) -> float:
     for n in range(piece.start[i], piece.start[i + 1]):
         t = piece.terms[n]
         rows = term_rows(piece.atoms, t, 0)
-        energy += term_energy(piece.form[t], piece.parameters[t], piece.tables, x, rows)
+        energy += term_energy(piece.form[t], term_parameters(piece.parameters, t), piece.tables, x, rows)
     return energy + _pairs_energy(i, x, piece)
 
 

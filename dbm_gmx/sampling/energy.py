@@ -22,7 +22,7 @@ from dbm_gmx.forcefield.nonbonded import (
     switched_lennard_jones,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import term_energy, term_rows
+from dbm_gmx.forcefield.terms import sum_of_terms
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.neighbours import at_home, image
 
@@ -77,9 +77,8 @@ def _full_energy(place: Any, arrays: Any) -> Any:
     positions = place.positions
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-        for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-            rows = term_rows(arrays.atoms, t, first)
-            total[0] += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, positions, rows)
+        terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
+        total[0] += sum_of_terms(arrays, terms, positions)
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
             usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)

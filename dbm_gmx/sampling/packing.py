@@ -24,8 +24,8 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
 from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.forms import DISTANCE
 from dbm_gmx.forcefield.nonbonded import (
+    Beyond,
     acts_at_all,
     clamped,
     coulomb_force,
@@ -33,12 +33,13 @@ from dbm_gmx.forcefield.nonbonded import (
     inverse_sixth,
     lennard_jones_force,
     pair_energy_and_force,
+    pair_parameters,
     single,
     special_pair,
     usual_pair,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
-from dbm_gmx.forcefield.terms import add_force, add_term, term_rows
+from dbm_gmx.forcefield.terms import add_force, add_terms
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
@@ -284,7 +285,7 @@ def _packing_arrays(arrays: Arrays, *, soft: bool) -> PackingArrays:
     found = arrays.part(PackingArrays, soft=soft)
     if found.constants.coulomb2 <= CUTOFF**2:
         return found
-    return found._replace(constants=found.constants._replace(beyond=BEYOND))
+    return found._replace(constants=found.constants._replace(beyond=Beyond(*map(float, BEYOND))))
 
 
 # --- virtual sites -----------------------------------------------------------------------------------
@@ -471,14 +472,15 @@ def _wall_force(x: Any, y: Any, z: Any, radius: float) -> Any:
 def _around(place: Any, arrays: Any, bead: int, lists: Any) -> Any:
     """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
     positions, centre, n = place.positions, place.beads[bead], lists.size[bead]
+    other, row, shift, charge = lists.other, lists.row, place.shift, arrays.charge
     around = np.empty((4, n), np.float32)
     for q in range(n):
-        j = lists.other[bead, q]
-        sx, sy, sz = image(place, place.shift[lists.row[bead, q]])
+        j = other[bead, q]
+        sx, sy, sz = image(place, shift[row[bead, q]])
         around[0, q] = positions[j, 0] + sx - centre[0]
         around[1, q] = positions[j, 1] + sy - centre[1]
         around[2, q] = positions[j, 2] + sz - centre[2]
-        around[3, q] = arrays.charge[j]
+        around[3, q] = charge[j]
     return around
 
 
@@ -533,18 +535,17 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: 
     """Add the forces of terms, special pairs and beads of a molecule."""
     x = place.positions
     moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-    for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-        rows = term_rows(arrays.atoms, t, first)
-        share = 1.0 if arrays.form[t] == DISTANCE else cores.weak
-        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, rows, share, force)
+    terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
+    add_terms(arrays, terms, x, cores.weak, force)
+    special, parameters = arrays.special, arrays.special_parameters
+    types, charge, c6s, c12s = arrays.type, arrays.charge, arrays.c6, arrays.c12
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
-        if not acts_at_all(arrays.special_parameters[s]):
+        p = pair_parameters(parameters, s)
+        if not acts_at_all(p):
             continue
-        i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
+        i, j = first + special[s, 0], first + special[s, 1]
         dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
-        c6, c12, qq = special_pair(
-            arrays.special_parameters[s], usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-        )
+        c6, c12, qq = special_pair(p, usual_pair(types, charge, c6s, c12s, i, j))
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, cores.soft)
         add_force(force, i, push * dx, push * dy, push * dz)
         add_force(force, j, -push * dx, -push * dy, -push * dz)

@@ -12,8 +12,8 @@ import numpy as np
 from dbm_gmx.chemistry.stereo import dihedral_cosine
 from dbm_gmx.chemistry.virtual_sites import place_site
 from dbm_gmx.compiled import compiled
-from dbm_gmx.forcefield.nonbonded import special_energy, usual_pair
-from dbm_gmx.forcefield.terms import term_energy, term_rows
+from dbm_gmx.forcefield.nonbonded import pair_parameters, special_energy, usual_pair
+from dbm_gmx.forcefield.terms import term_energy, term_parameters, term_rows
 from dbm_gmx.sampling.energy import pair_energy
 from dbm_gmx.sampling.views import within_reach
 
@@ -152,18 +152,23 @@ class Workspace(NamedTuple):
 def inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     """Energy of terms and special pairs that a move changes."""
     total = 0.0
+    # a record's arrays are taken out of it once: in a loop that takes longer than a term
+    form, parameters, tables, atoms = arrays.form, arrays.parameters, arrays.tables, arrays.atoms
+    changed = arrays.changed
     for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
-        t = arrays.changed[q]
-        rows = term_rows(arrays.atoms, t, first)
-        total += term_energy(arrays.form[t], arrays.parameters[t], arrays.tables, positions, rows)
+        t = changed[q]
+        rows = term_rows(atoms, t, first)
+        total += term_energy(form[t], term_parameters(parameters, t), tables, positions, rows)
+    pair, special, constants = arrays.pair, arrays.pair_parameters, arrays.constants
+    types, charge, c6, c12 = arrays.type, arrays.charge, arrays.c6, arrays.c12
     for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
-        i, j = first + arrays.pair[q, 0], first + arrays.pair[q, 1]
+        i, j = first + pair[q, 0], first + pair[q, 1]
         dx = positions[i, 0] - positions[j, 0]
         dy = positions[i, 1] - positions[j, 1]
         dz = positions[i, 2] - positions[j, 2]
         r2 = dx * dx + dy * dy + dz * dz
-        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-        total += special_energy(arrays.constants, arrays.pair_parameters[q], usual, r2)
+        usual = usual_pair(types, charge, c6, c12, i, j)
+        total += special_energy(constants, pair_parameters(special, q), usual, r2)
     return total
 
 

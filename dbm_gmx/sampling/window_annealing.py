@@ -36,7 +36,7 @@ from dbm_gmx.forcefield.nonbonded import (
     special_pair,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import add_force, add_term
+from dbm_gmx.forcefield.terms import add_force, add_term, term_parameters
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
 from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
@@ -87,8 +87,8 @@ class Window(NamedTuple):
         torsions, by neighbours.
     bonds, square
         (b, 2), (b,) bonds that keep their length, and its square, nm^2.
-    term, rows, strength
-        (t,) numbers of terms, their atoms (t, 5), and whether they are held or get weaker.
+    term, rows, held
+        (t,) numbers of terms, their atoms (t, 5), and how many are held, the first ones; others get weaker.
     own
         (3, free, n) c6, c12, qq of pairs within the window.
     around, c6, c12
@@ -112,7 +112,7 @@ class Window(NamedTuple):
     square: Any
     term: Any
     rows: Any
-    strength: Any
+    held: Any
     own: Any
     around: Any
     c6: Any
@@ -209,7 +209,7 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
             bonds[b, s] = row
             degree[row] += 1 if row < free else 2  # whatever hangs on those that stand still
     term, rows = np.empty(terms, np.int64), np.zeros((terms, 5), np.int64)
-    strength, kept = np.empty(terms, np.int64), 0
+    kept = 0
     for q in range(terms):
         t = arrays.changed[arrays.changed_start[move] + q]
         for k in range(5):
@@ -218,8 +218,8 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
                 count = max(count, rows[kept, k] + 1)
         if not _is_tied(bonds, arrays.form[t], rows[kept]):
             term[kept] = t
-            strength[kept] = _strength(arrays.form[t], rows[kept], degree)
             kept += 1
+    held = _held_first(arrays.form, term[:kept], rows[:kept], degree)
     for q in range(pairs):
         count = max(count, _row_of(atoms, count, arrays.pair[arrays.pair_start[move] + q, 1]) + 1)
     virtual, count = _virtual_of(arrays, move, free - sites, atoms, count)
@@ -243,7 +243,7 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
         squared_lengths(x, bonds),
         term[:kept],
         rows[:kept],
-        strength[:kept],
+        held,
         _own_pairs(arrays, at, move, atoms[:count]),
         around,
         c6,
@@ -300,16 +300,27 @@ def _is_tied(bonds: Any, form: int, rows: Any) -> bool:
 
 
 @compiled(forceinline=True)
-def _strength(form: int, rows: Any, degree: Any) -> int:
-    """Whether a term is held or gets weaker: angles of single atoms do not stand in the way of torsions.
+def _held_first(form: Any, term: Any, rows: Any, degree: Any) -> int:
+    """Put the terms that are held before those that get weaker; how many they are."""
+    held = 0
+    for q in range(len(term)):
+        if _is_held(form[term[q]], rows[q], degree):
+            term[q], term[held] = term[held], term[q]
+            for k in range(5):
+                rows[q, k], rows[held, k] = rows[held, k], rows[q, k]
+            held += 1
+    return held
+
+
+@compiled(forceinline=True)
+def _is_held(form: int, rows: Any, degree: Any) -> bool:
+    """Whether a term is held: angles of single atoms do not stand in the way of torsions.
 
     What need not be weakened makes no work.
     """
     if form < ANGLES or form == HARMONIC:
-        return HELD
-    if form < DIHEDRALS and (degree[rows[0]] < 2 or degree[rows[2]] < 2):
-        return HELD
-    return TORSION
+        return True
+    return form < DIHEDRALS and (degree[rows[0]] < 2 or degree[rows[2]] < 2)
 
 
 @compiled()
@@ -458,11 +469,8 @@ def _forces(arrays: Any, window: Any) -> None:
     """Work out the forces on the atoms of a window; those on atoms that stand still mean nothing."""
     x, force, free = window.x, window.force, window.free
     force[:, :free] = 0.0
-    for q in range(len(window.term)):
-        t, rows = window.term[q], window.rows[q]
-        five = rows[0], rows[1], rows[2], rows[3], rows[4]
-        into = force[window.strength[q]]
-        add_term(arrays.form[t], arrays.parameters[t], arrays.tables, x, five, 1.0, into)
+    _add_terms(arrays, window, 0, window.held, force[HELD])
+    _add_terms(arrays, window, window.held, len(window.term), force[TORSION])
     places = x.T.astype(np.float32)
     limit, charged = np.float32(CUTOFF * CUTOFF), arrays.constants.charged
     for q in range(free):
@@ -485,6 +493,16 @@ def _forces(arrays: Any, window: Any) -> None:
                 force[HELD, r, d] -= window.stiffness[b] * share[r] * offset
     for k in range(len(force)):
         spread_sites(x, window.virtual, force[k])
+
+
+@compiled()
+def _add_terms(arrays: Any, window: Any, begin: int, end: int, force: Any) -> None:
+    """Add the forces of terms from ``begin`` to ``end``."""
+    form, parameters, tables = arrays.form, arrays.parameters, arrays.tables
+    term, rows, x = window.term, window.rows, window.x
+    for q in range(begin, end):
+        five = rows[q, 0], rows[q, 1], rows[q, 2], rows[q, 3], rows[q, 4]
+        add_term(form[term[q]], term_parameters(parameters, term[q]), tables, x, five, 1.0, force)
 
 
 @compiled()
