@@ -445,15 +445,17 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
 
 
 @compiled()
-def _charge_force(x: Any, y: Any, z: Any, around: Any, limit: Any, beyond: Any) -> Any:
-    """Force on a unit charge by the charges around it."""
+def _charged_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any, charged: Any) -> Any:
+    """The same with charges: that of the atom, and what is beyond the cut-off, see ``charged``."""
     fx = fy = fz = np.float32(0.0)
-    ax, ay, az, charge = around[0], around[1], around[2], around[3]
-    for j in range(around.shape[1]):
+    ax, ay, az, charges = around[0], around[1], around[2], around[3]
+    (c6, c12, core, limit), (charge, beyond) = pair, charged
+    for j in range(rows[0], rows[1]):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = charge[j] * coulomb_force(inverse_distance(near), near, beyond)
+        push = lennard_jones_force(near, inverse_sixth(near, core), c6, c12)
+        push += charge * charges[j] * coulomb_force(inverse_distance(near), near, beyond)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
@@ -500,6 +502,8 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
             kept[q] = around[0, lists.hidden[i, q]]
             around[0, lists.hidden[i, q]] = AWAY
         fx = fy = fz = np.float32(0.0)
+        acts = arrays.constants.charged and cores.soft == 0.0
+        charged = np.float32(arrays.charge[i] if acts else 0.0), beyond
         for other in range(len(arrays.c6)):
             c6, c12 = arrays.c6[arrays.type[i], other], arrays.c12[arrays.type[i], other]
             rows = lists.begin[bead, other], lists.begin[bead, other + 1]
@@ -507,12 +511,11 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
                 continue
             core = np.float32(cores.soft * c12 / c6 if cores.soft > 0.0 else 0.0)
             pair = np.float32(c6), np.float32(c12), core, limit
-            gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
+            if charged[0] != 0.0:
+                gx, gy, gz = _charged_force(x, y, z, around, rows, pair, charged)
+            else:
+                gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
             fx, fy, fz = fx + gx, fy + gy, fz + gz
-        if arrays.constants.charged and cores.soft == 0.0 and arrays.charge[i] != 0.0:
-            gx, gy, gz = _charge_force(x, y, z, around, limit, beyond)
-            charge = np.float32(arrays.charge[i])
-            fx, fy, fz = fx + charge * gx, fy + charge * gy, fz + charge * gz
         for q in range(lists.skipped[i]):
             around[0, lists.hidden[i, q]] = kept[q]
         pull = _wall_force(x, y, z, place.radius[bead])

@@ -472,17 +472,14 @@ def _forces(arrays: Any, window: Any) -> None:
     _add_terms(arrays, window, 0, window.held, force[HELD])
     _add_terms(arrays, window, window.held, len(window.term), force[TORSION])
     places = x.T.astype(np.float32)
-    limit, charged = np.float32(CUTOFF * CUTOFF), arrays.constants.charged
+    limit = np.float32(CUTOFF * CUTOFF)
     for q in range(free):
         at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
         of = window.own[0, q], window.own[1, q], window.own[2, q]
         fx, fy, fz = _own_push(at, places, of, limit)
         add_force(force[NEIGHBOUR], q, fx, fy, fz)
-        fx, fy, fz = _push(at, window.around, (window.c6[slot], window.c12[slot]), limit)
+        fx, fy, fz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q], limit)
         add_force(force[NEIGHBOUR], q, fx, fy, fz)
-        if charged and window.charge[q] != 0.0:
-            fx, fy, fz = _charge_push(at, window.around, window.charge[q], limit)
-            add_force(force[NEIGHBOUR], q, fx, fy, fz)
     for b in range(len(window.stiffness)):
         share = window.share[b]
         for d in range(3):
@@ -525,34 +522,17 @@ def _own_push(at: Any, places: Any, of: Any, limit: Any) -> Any:
 
 
 @compiled()
-def _push(at: Any, around: Any, of: Any, limit: Any) -> Any:
-    """Lennard-Jones force on an atom by those around."""
+def _push(at: Any, around: Any, of: Any, charge: Any, limit: Any) -> Any:
+    """Force on an atom by those around; all in one loop, in which distances are worked out once."""
     fx = fy = fz = np.float32(0.0)
     (px, py, pz), (c6, c12) = at, of
-    ax, ay, az = around[0], around[1], around[2]
+    ax, ay, az, charges = around[0], around[1], around[2], around[3]
     for j in range(len(c6)):
         dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
         push = lennard_jones_force(near, inverse_sixth(near, np.float32(0.0)), c6[j], c12[j])
-        push = push if r2 < limit else np.float32(0.0)
-        fx += push * dx
-        fy += push * dy
-        fz += push * dz
-    return fx, fy, fz
-
-
-@compiled()
-def _charge_push(at: Any, around: Any, charge: Any, limit: Any) -> Any:
-    """Force on a charge by those around."""
-    fx = fy = fz = np.float32(0.0)
-    px, py, pz = at
-    ax, ay, az, charges = around[0], around[1], around[2], around[3]
-    for j in range(len(ax)):
-        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
-        r2 = dx * dx + dy * dy + dz * dz
-        near = clamped(r2)
-        push = charge * charges[j] * coulomb_force(inverse_distance(near), near, BEYOND)
+        push += charge * charges[j] * coulomb_force(inverse_distance(near), near, BEYOND)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
