@@ -659,10 +659,10 @@ MUTATIONS = [
     ),
     one(
         "phase-of-dihedrals-of-the-wrong-sign",
-        "tests/test_energy.py tests/test_hamiltonian.py",
-        "forcefield/forms.py",
-        "argument = p[2] * math.atan2(sine, cosine) - p[0]",
-        "argument = p[2] * math.atan2(sine, cosine) + p[0]",
+        "tests/test_forces.py tests/test_hamiltonian.py -k multiplicity",
+        "forcefield/terms.py",
+        "np.cos(phase), np.sin(phase))",
+        "np.cos(phase), -np.sin(phase))",
     ),
     one(
         "correction-map-begins-at-0",
@@ -844,8 +844,8 @@ MUTATIONS = [
     one(
         "weak-terms-act-in-full",
         "tests/test_forces.py -k packing",
-        "sampling/packing.py",
-        "share = 1.0 if arrays.form[t] == DISTANCE else cores.weak",
+        "forcefield/terms.py",
+        "share = 1.0 if form[t] == DISTANCE else weak",
         "share = 1.0",
     ),
     one(
@@ -1134,7 +1134,7 @@ MUTATIONS = [
         "charges-end-beyond-the-cut-off-of-packing",
         "tests/test_preparation.py -k charges_end",
         "sampling/packing.py",
-        "found._replace(constants=found.constants._replace(beyond=BEYOND))",
+        "found._replace(constants=found.constants._replace(beyond=Beyond(*map(float, BEYOND))))",
         "found",
     ),
     one(
