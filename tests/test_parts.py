@@ -174,7 +174,8 @@ def test_frames_of_a_part_have_the_numbers_of_the_run(
     """Which frames are begun anew follows from their numbers in all of the run."""
     mixed.fake_sampler(monkeypatch)
     checked: list[float] = []
-    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.CHECKED", frozenset([0, 4]))
+    monkeypatch.setattr("dbm_gmx.backmapping.independent.CHECKED", frozenset([0, 4]))
+    monkeypatch.setattr("dbm_gmx.backmapping.independent.MOST", 0)
     monkeypatch.setattr(
         "dbm_gmx.backmapping.rebuilder.Rebuilder._twins",
         lambda _mapper, _sampler, one: checked.append(one.beads.time) or (),

@@ -7,6 +7,7 @@ equilibrium.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -16,14 +17,32 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
-from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
+from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies
+from dbm_gmx.sampling.preparation import SCATTER
 from dbm_gmx.sampling.sampler import Sampler
+
+CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
+"""Numbers of the frames of a run that are begun anew, however large they are."""
+
+MOST = 5
+"""Frames that are begun anew early in a run, at most."""
 
 SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
 
 LONGER, LEAST = 2, 1000
 """Times the steps of annealing and the sweeps with windows, and so many of the steps at least."""
+
+
+def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
+    """Whether a frame is compared with an independent start; frames count from 0.
+
+    The energies of one small frame scatter by more than the tolerance.  So every second of the first frames
+    is taken until their mean can show it.
+    """
+    error = SCATTER * (2.0 / atoms) ** 0.5
+    needed = min(MOST, math.ceil((ERRORS * error / max(tolerance, 1e-6)) ** 2))
+    return number in CHECKED or (number % 2 == 0 and number < 2 * needed)
 
 
 class Twin(NamedTuple):

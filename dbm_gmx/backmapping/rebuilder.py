@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.cost import Cost
-from dbm_gmx.backmapping.independent import Twin, begin_anew
+from dbm_gmx.backmapping.independent import Twin, begin_anew, is_begun_anew
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.feasible import impossible, problems_of
@@ -60,10 +60,6 @@ AHEAD = 3
 
 NETWORK, CHECK = "network", "independent starts"
 """Names of the network's part among the stages, and of the check."""
-
-
-CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
-"""Numbers of the frames of a run that are begun anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +178,7 @@ class Rebuilder:
         """Whether a frame of the run is begun anew."""
         settings = self.settings
         wanted = settings.check and settings.refine == "exact" and settings.sweeps is None
-        return wanted and number in CHECKED
+        return wanted and is_begun_anew(number, self.system.n_atoms, settings.tolerance)
 
     def _generated(self, rebuilt: Iterable[Rebuilt], network: NetworkStage) -> Iterator[Rebuilt]:
         """Place the atoms by the network, or sweep those there are."""

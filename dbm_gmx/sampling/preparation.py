@@ -44,7 +44,7 @@ molecules have none."""
 SWEPT = (32, 64, 128, 256)
 """Sweeps with windows that are tried after none."""
 
-AHEAD, WINDOWS_AHEAD = (1, 2), (2, 1)
+AHEAD, WINDOWS_AHEAD = (1, 2), (2, 2)
 """How many longer trials there must be of one that is enough, after none and after some: of annealing, of
 windows."""
 
