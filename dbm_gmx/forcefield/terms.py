@@ -192,14 +192,13 @@ def fewer_terms(terms: BondedTerms) -> BondedTerms:
     """The same energy in fewer terms.
 
     Force fields write a dihedral as a sum of cosines, each a term.  They become one polynomial, which needs
-    neither the angle nor its sine, and the geometry once; phases other than 0 and 180 degrees stay as they
-    are.  Springs and cosines without a force constant are left out: most Urey-Bradley terms of CHARMM.
+    the geometry once; phases other than 0 and 180 degrees stay as they are.  Springs and cosines without a force constant are left out: most Urey-Bradley terms of CHARMM.
     """
-    n, degree = terms.parameters[:, 2], PARAMETERS - 1
+    n = terms.parameters[:, 2]
     even = np.abs(np.sin(terms.parameters[:, 0])) < EVEN
     series = np.where((terms.form == POLYNOMIAL)[:, None], terms.parameters, 0.0)
     joined = terms.form == POLYNOMIAL
-    for multiplicity in range(degree + 1):
+    for multiplicity in range(PARAMETERS):
         which = (terms.form == PERIODIC) & even & (n == multiplicity)
         # cos(n phi) is the polynomial of Chebyshev of cos(phi), hence (-1)^n times that of -cos(phi)
         cosines = chebyshev.cheb2poly([0.0] * multiplicity + [(-1.0) ** multiplicity])
