@@ -192,7 +192,8 @@ def fewer_terms(terms: BondedTerms) -> BondedTerms:
     """The same energy in fewer terms.
 
     Force fields write a dihedral as a sum of cosines, each a term.  They become one polynomial, which needs
-    the geometry once; phases other than 0 and 180 degrees stay as they are.  Springs and cosines without a force constant are left out: most Urey-Bradley terms of CHARMM.
+    the geometry once; phases other than 0 and 180 degrees stay as they are.  Springs and cosines without a
+    force constant are left out: most Urey-Bradley terms of CHARMM.
     """
     n = terms.parameters[:, 2]
     even = np.abs(np.sin(terms.parameters[:, 0])) < EVEN
