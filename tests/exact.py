@@ -29,7 +29,7 @@ from dbm_gmx.chemistry.topology import (
 from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import bonded_energies, field_energy, nonbonded_energies
-from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, Hamiltonian, make_hamiltonian
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, Hamiltonian, make_hamiltonian, simplified
 from dbm_gmx.forcefield.nonbonded import long_range, reaction_field
 from dbm_gmx.forcefield.terms import BondedTerms, term_energy, term_rows
 from dbm_gmx.options import Conditions, Settings
@@ -152,7 +152,7 @@ def own_energies(
 
 def around(made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray) -> Configuration:
     """Atoms where they are, in spheres that just hold them, about the beads they map to."""
-    arrays, beads = make_arrays(make_hamiltonian(made, conditions)), mapped_beads(made, atoms)
+    arrays, beads = make_arrays(simplified(make_hamiltonian(made, conditions))), mapped_beads(made, atoms)
     owner, radius = arrays.atoms.bead, np.full(len(beads), 0.05)
     np.maximum.at(radius, owner, np.linalg.norm(atoms - beads[owner], axis=1) + 0.01)
     neighbours = make_neighbours(beads, radius, box, arrays.constants.reach)

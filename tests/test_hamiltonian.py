@@ -18,8 +18,9 @@ from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import term_energies
-from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian
-from dbm_gmx.forcefield.terms import canonical
+from dbm_gmx.forcefield.forms import ANGLE, DISTANCE, PERIODIC, POLYNOMIAL
+from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD, make_hamiltonian, simplified
+from dbm_gmx.forcefield.terms import canonical, fewer_terms
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.sampler import make_sampler
 
@@ -70,6 +71,61 @@ def test_forms(form: tuple[str, int, tuple[float, ...]]) -> None:
     expected = term_energies(terms, torch.as_tensor(positions)).numpy()
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_cosines_of_one_dihedral_are_one_polynomial() -> None:
+    """Multiplicities 0 to 6, two phases and one between, with other dihedrals, from either end."""
+    rng = np.random.default_rng(3)
+    rows = np.array([(0, 1, 2, 3), (3, 2, 1, 0), (1, 2, 3, 4), (5, 4, 3, 2)])
+    many = [
+        Terms("dihedrals", 9, rows, np.column_stack([np.full(4, phase), rng.normal(size=4), np.full(4, n)]))
+        for phase in (0.0, 180.0, 60.0)
+        for n in range(7)
+    ]
+    many += [Terms("dihedrals", 3, rows, rng.normal(size=(4, 6)))]
+    long, positions = canonical(many), rng.normal(size=(6, 3)) * 0.15
+    short = fewer_terms(long)
+    names, counts = np.unique(short.form, return_counts=True)
+    # of the phase between all 28, of the others those of multiplicity 6
+    assert dict(zip(names.tolist(), counts.tolist(), strict=True)) == {PERIODIC: 28 + 8, POLYNOMIAL: 3}
+    before, after = (sum(energy_of(t, k, positions) for k in range(len(t.form))) for t in (long, short))
+    assert after == pytest.approx(before, rel=1e-12)
+
+
+def test_types_of_atoms_that_are_alike_are_one() -> None:
+    """The dynamics goes through all types: of a force field only those that are there, and differ, count."""
+    made, _ = mixture(BOXES["cube"])
+    known = made.topology.nonbonded
+    assert known is not None
+    n = len(known.types)
+    rows = np.array([0, 0, *range(2, n), 1])  # the second is as the first, and the last is of no atom
+    c6, c12 = (values[np.ix_(rows, rows)] for values in (known.c6, known.c12))
+    given = replace(known, types=(*known.types, "UNUSED"), c6=c6, c12=c12)
+    made = replace(made, topology=replace(made.topology, nonbonded=given))
+    long = make_hamiltonian(made, Conditions(300.0, rvdw=0.5, rcoulomb=0.5))
+    short = simplified(long)
+    used = np.unique(np.concatenate([m.types for m in long.molecules.values()]))
+    assert {0, 1} <= set(used.tolist())
+    assert (len(long.c6), len(short.c6)) == (n + 1, len(used) - 1)
+    for before, after in ((long.c6, short.c6), (long.c12, short.c12)):
+        for name, one in long.molecules.items():
+            old, new = one.types, short.molecules[name].types
+            np.testing.assert_array_equal(after[np.ix_(new, new)], before[np.ix_(old, old)])
+
+
+def test_terms_without_energy_are_left_out() -> None:
+    """Urey-Bradley without a spring, a bond and a dihedral without a constant; two that cancel."""
+    angles = Terms(
+        "angles", 5, np.array([[0, 1, 2]] * 2), np.array([(110.0, 300, 0.2, 0), (110, 300, 0.2, 50)])
+    )
+    bond = Terms("bonds", 1, np.array([[0, 1]]), np.array([[0.15, 0.0]]))
+    turns = np.array([(0.0, 0.0, 3.0), (0.0, 2.0, 2.0), (180.0, 2.0, 2.0)])
+    dihedrals = Terms("dihedrals", 9, np.array([[0, 1, 2, 3], [1, 2, 3, 4], [1, 2, 3, 4]]), turns)
+    short = fewer_terms(canonical([angles, bond, dihedrals]))
+    assert sorted(short.form.tolist()) == [DISTANCE, ANGLE, ANGLE, POLYNOMIAL]
+    assert short.parameters[short.form == POLYNOMIAL][0].tolist() == pytest.approx(
+        [4.0, 0, 0, 0, 0, 0], abs=1e-12
+    )
 
 
 def test_forms_that_cannot_be_sampled_are_refused() -> None:

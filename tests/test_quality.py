@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.contacts import LIMITS, bad_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.chemistry.stereo import (
+    FLAT,
     Stereo,
     chirality_of,
     count_stereo,
@@ -41,6 +42,10 @@ MASS = {
     "H": 1.008,
     "D": 2.014,
     "O": 15.999,
+    "N": 14.007,
+    "P": 30.974,
+    "S": 32.06,
+    "Se": 78.971,
     "F": 18.998,
     "Cl": 35.45,
     "Br": 79.9,
@@ -217,6 +222,21 @@ def test_united_atom_centre_carries_its_hydrogen():
             chirality_of(a[None], stereocentres(k)) for a, k in ((atoms[:4], united), (atoms, explicit))
         ]
         assert chirality[0].tolist() == chirality[1].tolist() != [[0]]
+
+
+@pytest.mark.parametrize("element", ["S", "P", "Se"])
+def test_the_top_of_a_pyramid_is_a_stereocentre(element):
+    """A sulphoxide, a phosphine: three neighbours that differ, and no fourth; nitrogen turns inside out."""
+    top = star(atoms=f"{element} O C F")
+    assert stereocentres(top).tolist() == [[0, 1, 2, 3, -1]]
+    for others in ("O C C", "O C", "O O C F"):
+        assert len(stereocentres(star(atoms=f"{element} {others}"))) == 0
+    assert len(stereocentres(star(atoms="N O C F"))) == 0
+    # two angles of 106 and one of 97 degrees, as in dimethyl sulphoxide
+    across = np.array([[0, 0, 0.0], [0.0, 0.106, 0.105], [0.135, -0.095, 0.075], [-0.135, -0.095, 0.075]])
+    volumes = stereo_volumes(np.stack([across, across * [-1, 1, 1]]), stereocentres(top))[:, 0]
+    assert volumes[0] == -volumes[1]
+    assert abs(volumes[0]) > 1.5 * FLAT
 
 
 def test_sign_by_hand():

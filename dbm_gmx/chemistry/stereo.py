@@ -51,6 +51,13 @@ Amides and double bonds stay within 40 degrees of a plane; of the esters of a me
 50 kJ/mol) one in ten thousand is more than 60 degrees off it, and one in a hundred thousand more than 75.
 """
 
+PYRAMIDAL = frozenset({"P", "S", "As", "Se"})
+"""Elements that with three neighbours are the top of a pyramid and stay so (sulphoxides, phosphines).
+
+They turn inside out above 100 kJ/mol (Rauk, Allen, Mislow, Angew. Chem. Int. Ed. 9, 400, 1970); nitrogen
+does so all the time.
+"""
+
 STIFF = 45.0
 """kJ/mol: a bond with a higher barrier does not turn.
 
@@ -70,12 +77,12 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
     can take for each other, however far one must look.  In a ring with alike halves (1,4-substituted
     cyclohexane) two alike neighbours count as different if another atom of the ring is such a one: the two
     chiralities together are cis or trans.  Other centres whose neighbours differ only in their own chirality
-    (meso forms) and pyramidal sulphur are not found.
+    (meso forms) are not found.
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
-    last is -1: its hydrogen is no atom of the topology.
+    last is -1: its hydrogen is no atom of the topology.  So it is for :data:`PYRAMIDAL` atoms.
     """
     graph, colour, in_rings = chemical_graph(moltype), _colours(moltype), _ring_centres(moltype)
     rows = []
@@ -89,9 +96,10 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
 
 
 def _arms(moltype: MoleculeType, i: int) -> int:
-    """Number of neighbours, the hidden hydrogen of a united-atom CH too."""
+    """Number of neighbours, the hidden hydrogen of a united-atom CH and a pair of electrons too."""
     count = int(chemical_graph(moltype).degree(i))
-    return count + (count == 3 and _is_united_ch(moltype, i))
+    hidden = _is_united_ch(moltype, i) or moltype.graph.nodes[i]["element"] in PYRAMIDAL
+    return count + (count == 3 and hidden)
 
 
 @lru_cache(maxsize=64)

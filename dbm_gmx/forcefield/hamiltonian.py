@@ -8,7 +8,7 @@ length are springs of width :data:`BOND_SPREAD`; what is written is projected on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -29,7 +29,7 @@ from dbm_gmx.chemistry.units import ELECTRIC, GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import fixed_bonds, without_bonds
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
-from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms
+from dbm_gmx.forcefield.terms import BondedTerms, canonical, energy_terms, fewer_terms
 from dbm_gmx.options import Conditions
 
 CROWDED = 5
@@ -135,6 +135,25 @@ def make_hamiltonian(system: System, conditions: Conditions) -> Hamiltonian:
     charged = any(np.any(m.charges) for m in molecules.values())
     field = long_range(conditions)
     return Hamiltonian(system, conditions, molecules, nonbonded.c6, nonbonded.c12, field, charged)
+
+
+def simplified(hamiltonian: Hamiltonian) -> Hamiltonian:
+    """The same energies in fewer terms and fewer types of atoms, those of the system that differ.
+
+    The force fields of GROMACS have hundreds of types, and the dynamics goes through all there are.
+    """
+    given = hamiltonian.molecules
+    used = np.unique(np.concatenate([molecule.types for molecule in given.values()]))
+    c6, c12 = (values[np.ix_(used, used)] for values in (hamiltonian.c6, hamiltonian.c12))
+    table = np.concatenate([c6, c12], axis=1)
+    _, kept, alike = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    types = {name: alike.reshape(-1)[np.searchsorted(used, m.types)] for name, m in given.items()}
+    molecules = {
+        name: replace(molecule, types=types[name], terms=fewer_terms(molecule.terms))
+        for name, molecule in given.items()
+    }
+    grid = np.ix_(kept, kept)
+    return replace(hamiltonian, molecules=molecules, c6=c6[grid], c12=c12[grid])
 
 
 def _molecule(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.polynomial import chebyshev
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
@@ -56,6 +57,9 @@ from dbm_gmx.forcefield.tables import grid_coefficients, grid_energy, table_coef
 
 ATOMS, PARAMETERS = 5, 6
 """Of a term, at most."""
+
+EVEN = 1e-9
+"""Sine of a phase below which a cosine is even in its dihedral."""
 
 STIFFEST = 2e5
 """Force constant of a bond while molecules are grown and packed, at most: long time steps, kJ/mol nm^-2."""
@@ -108,6 +112,10 @@ class BondedTerms:
 
 TABLED = (TABLED_DISTANCE, TABLED_ANGLE, TABLED_DIHEDRAL, MAP)
 """Forms whose first parameter says where their table begins."""
+
+
+WITH_CONSTANT = (DISTANCE, QUARTIC, ANGLE, COSINE, RESTRICTED_ANGLE, PERIODIC, HARMONIC, RESTRICTED_DIHEDRAL)
+"""Forms whose energy goes with their second parameter."""
 
 
 def moved_tables(terms: BondedTerms, by: int) -> BondedTerms:
@@ -177,6 +185,42 @@ def canonical(terms: Iterable[Terms]) -> BondedTerms:
         np.concatenate([np.zeros((0, ATOMS), np.int64), *atoms]),
         np.concatenate([np.zeros((0, PARAMETERS)), *parameters]),
         np.concatenate([np.zeros(0), *tables.parts]),
+    )
+
+
+def fewer_terms(terms: BondedTerms) -> BondedTerms:
+    """The same energy in fewer terms.
+
+    Force fields write a dihedral as a sum of cosines, each a term.  They become one polynomial, which needs
+    the geometry once; phases other than 0 and 180 degrees stay as they are.  Springs and cosines without a
+    force constant are left out: most Urey-Bradley terms of CHARMM.
+    """
+    n = terms.parameters[:, 2]
+    even = np.abs(np.sin(terms.parameters[:, 0])) < EVEN
+    series = np.where((terms.form == POLYNOMIAL)[:, None], terms.parameters, 0.0)
+    joined = terms.form == POLYNOMIAL
+    for multiplicity in range(PARAMETERS):
+        which = (terms.form == PERIODIC) & even & (n == multiplicity)
+        # cos(n phi) is the polynomial of Chebyshev of cos(phi), hence (-1)^n times that of -cos(phi)
+        cosines = chebyshev.cheb2poly([0.0] * multiplicity + [(-1.0) ** multiplicity])
+        phase, k = terms.parameters[which, :2].T
+        series[which, : multiplicity + 1] = (k * np.cos(phase))[:, None] * cosines
+        series[which, 0] += k
+        joined |= which
+    atoms = terms.atoms[joined]
+    back = atoms[:, 0] > atoms[:, 3]
+    atoms[back, :4] = atoms[back, 3::-1]
+    atoms, place = np.unique(atoms, axis=0, return_inverse=True)
+    sums = np.zeros((len(atoms), PARAMETERS))
+    np.add.at(sums, place.reshape(-1), series[joined])
+    acts = sums.any(axis=1)
+    without = np.isin(terms.form, WITH_CONSTANT) & (terms.parameters[:, 1] == 0.0)
+    others = ~joined & ~without
+    return BondedTerms(
+        np.concatenate([terms.form[others], np.full(acts.sum(), POLYNOMIAL)]),
+        np.concatenate([terms.atoms[others], atoms[acts]]),
+        np.concatenate([terms.parameters[others], sums[acts]]),
+        terms.tables,
     )
 
 

@@ -40,7 +40,7 @@ from dbm_gmx.chemistry.system import System, mapped_beads, place_virtual_sites
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.clock import Clock
 from dbm_gmx.forcefield.constraints import shake_all
-from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
+from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian, simplified
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import (
@@ -248,7 +248,7 @@ def make_sampler(
     InputError
         If the force field has something the sampler cannot treat.
     """
-    hamiltonian = make_hamiltonian(system, conditions)
+    hamiltonian = simplified(make_hamiltonian(system, conditions))
     arrays, molecules = make_arrays(hamiltonian), hamiltonian.molecules
     pools, team = ConformerPools(hamiltonian.kt, CONFORMERS, settings.seed), Team(threads)
     return Sampler(
