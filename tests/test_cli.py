@@ -692,6 +692,17 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert made[0].conditions.rvdw == 1.2
 
 
+def test_check_says_nothing_of_a_model_that_is_not_used(
+    files: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch)
+    exact = command("check", {**files.inputs, "-t": 313})
+    network = command("check", {**files.inputs, "-t": 313, "--refine": "gibbs"})
+    assert exact.code == 0
+    assert "model" not in exact.out + exact.err
+    assert "model" in network.out + network.err
+
+
 def test_check_says_what_electrostatics_are_worth_in_a_reference(
     files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
