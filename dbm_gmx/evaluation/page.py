@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any, NamedTuple
 
 from dbm_gmx import __version__
@@ -27,6 +25,7 @@ from dbm_gmx.evaluation.tables import (
     term_table,
     told_apart_by,
 )
+from dbm_gmx.evaluation.template import filled
 from dbm_gmx.evaluation.viewer import scripts, viewer
 from dbm_gmx.evaluation.worst import Place, scene_of
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
@@ -119,9 +118,8 @@ class Head(NamedTuple):
 
 def fill_page(head: Head, body: str, method: str) -> str:
     """A whole page from its parts, which are HTML; the contents are made of the headings."""
-    template = Template((files("dbm_gmx.evaluation") / "report.html").read_text())
     body, contents = with_contents(f"{body}\n<h2>How it was measured</h2>\n{method}")
-    return template.substitute(head._asdict(), body=body, contents=contents)
+    return filled("report", **head._asdict(), body=body, contents=contents)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
