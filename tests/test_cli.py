@@ -407,7 +407,7 @@ def reference_of_something_else(files: Mixture, options: Options) -> None:
     options["-r"] = mixed.write_beads(files.folder / "one.gro", files.cg, files.frames[:1])
 
 
-@wrong("usage: dbm-gmx", "error: unrecognized arguments: --frobnicate")
+@wrong("usage: dbm-gmx backmap", "error: unrecognized arguments: --frobnicate; see dbm-gmx backmap --help")
 def unknown_option(files: Mixture, options: Options) -> None:
     options["--frobnicate"] = None
 

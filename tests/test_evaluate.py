@@ -678,6 +678,19 @@ def test_no_page_is_wider_than_its_window(report: Path, chromium: Any, width: in
     assert len(columns.split()) == across
 
 
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_the_verdict_is_seen_at_once(report: Path, chromium: Any, width: int, height: int) -> None:
+    page, _ = opened(chromium, report / "index.html", viewport={"width": width, "height": height})
+    ends = page.evaluate(
+        "[...document.querySelectorAll('.verdict')].slice(0, 2).map(e => e.getBoundingClientRect().bottom)"
+    )
+    words = page.evaluate("document.querySelector('.verdict').textContent")
+    page.close()
+    assert len(ends) == 2  # a candidate each
+    assert max(ends) < height
+    assert re.search("safe to simulate|relax first|wrong molecule", words)
+
+
 def test_a_print_shows_what_is_folded_and_keeps_headings_with_what_they_head(
     report: Path, chromium: Any
 ) -> None:
