@@ -50,6 +50,7 @@ from dbm_gmx.evaluation.distributions import (
 from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
 from dbm_gmx.evaluation.pairs import measure_pairs
+from dbm_gmx.evaluation.report import summary
 from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
 from dbm_gmx.evaluation.tables import is_strange
 from dbm_gmx.evaluation.worst import Place, file_names, pymol_script, vmd_script
@@ -75,6 +76,13 @@ def inputs(*trajectories: Path, **changes: Any) -> EvaluateInputs:
 def later() -> Evaluation:
     """The last two frames of octane beside all ten."""
     return evaluate(inputs(OCTANE / "aa.xtc", begin=400.0), conditions=WARM, slow=())
+
+
+def test_a_single_frame_has_no_error(later: Evaluation) -> None:
+    one = evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
+    assert "nan" not in summary(one, None)
+    assert "+- 0." in summary(later, None)
+    assert "+- 0." not in summary(one, None)
 
 
 def rattled(path: Path, source: Path, system: System, *, width: float, frames: int = 2) -> Path:
