@@ -31,12 +31,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 BEADS = {"A": (0.17, "#2563b0"), "B": (0.23, "#f08c1e")}  # by type: radius in nm, colour
-MARTINI = {
-    "Q": "#c2410c",
-    "N": "#2f9e77",
-    "C": "#f0b429",
-    "P": "#5aa9e6",
-}  # by the first letter of other types
+TAIL = "#f0b429"  # of lipids, whose beads are coloured by the first letter of their type
+MARTINI = {"N": "#2f9e77", "P": "#c2410c", "G": "#f08c1e", "C": TAIL, "D": TAIL, "W": "#5aa9e6"}
 ELEMENTS = {"H": (0.042, "#f7f7f7"), "O": (0.055, "#d0402f"), "N": (0.055, "#7048c0"), "P": (0.08, "#c2410c")}
 CARBON = 0.062  # nm, radius; its colour is that of its bead
 STICK = 0.028  # nm, radius
