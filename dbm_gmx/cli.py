@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from textwrap import fill
 from typing import Any, NoReturn
 
@@ -28,10 +29,19 @@ class Parser(argparse.ArgumentParser):
     """A parser that ends with exit code 1, as for any other bad input, and answers habits of GROMACS."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, unless an option is one of GROMACS that is not here."""
+        """Parse, unless an option is one of GROMACS that is not here.
+
+        A command says itself what it does not know: else the usage that is shown is not its own.
+        """
         if said := answer(self, sys.argv[1:] if args is None else args):
             self.error(said)
-        return super().parse_known_args(args, namespace)
+        options, others = super().parse_known_args(args, namespace)
+        if others and self._subparsers is None:
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            near = get_close_matches(others[0], known, n=1, cutoff=0.75)
+            hint = f" (nearest: {near[0]})" if near else f"; see {self.prog} --help"
+            self.error(f"unrecognized arguments: {' '.join(others)}{hint}")
+        return options, others
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how it would be right."""

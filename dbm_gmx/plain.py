@@ -67,6 +67,8 @@ def _restored(kind: Any, value: Any) -> Any:
     if origin in (Union, types.UnionType):
         known = [one for one in inner if one is not types.NoneType]
         return None if value is None else _restored(known[0], value)
+    if hasattr(origin, "__value__"):  # an alias, as NDArray is from NumPy 2.5 on
+        return _restored(origin.__value__, value)
     if origin is np.ndarray or kind is np.ndarray:
         return np.array(value["values"], np.dtype(value["dtype"])).reshape(value["shape"])
     if origin is tuple:

@@ -407,7 +407,7 @@ def reference_of_something_else(files: Mixture, options: Options) -> None:
     options["-r"] = mixed.write_beads(files.folder / "one.gro", files.cg, files.frames[:1])
 
 
-@wrong("usage: dbm-gmx", "error: unrecognized arguments: --frobnicate")
+@wrong("usage: dbm-gmx backmap", "error: unrecognized arguments: --frobnicate; see dbm-gmx backmap --help")
 def unknown_option(files: Mixture, options: Options) -> None:
     options["--frobnicate"] = None
 
@@ -690,6 +690,17 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         FRAMES,
     ]
     assert made[0].conditions.rvdw == 1.2
+
+
+def test_check_says_nothing_of_a_model_that_is_not_used(
+    files: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch)
+    exact = command("check", {**files.inputs, "-t": 313})
+    network = command("check", {**files.inputs, "-t": 313, "--refine": "gibbs"})
+    assert exact.code == 0
+    assert "model" not in exact.out + exact.err
+    assert "model" in network.out + network.err
 
 
 def test_check_says_what_electrostatics_are_worth_in_a_reference(

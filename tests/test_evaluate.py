@@ -50,6 +50,7 @@ from dbm_gmx.evaluation.distributions import (
 from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
 from dbm_gmx.evaluation.pairs import measure_pairs
+from dbm_gmx.evaluation.report import summary
 from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
 from dbm_gmx.evaluation.tables import is_strange
 from dbm_gmx.evaluation.worst import Place, file_names, pymol_script, vmd_script
@@ -75,6 +76,23 @@ def inputs(*trajectories: Path, **changes: Any) -> EvaluateInputs:
 def later() -> Evaluation:
     """The last two frames of octane beside all ten."""
     return evaluate(inputs(OCTANE / "aa.xtc", begin=400.0), conditions=WARM, slow=())
+
+
+def test_a_single_frame_has_no_error(later: Evaluation) -> None:
+    one = evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
+    assert "nan" not in summary(one, None)
+    scores = summary(one, None).partition("energies less")[0]
+    assert "+- 0." in summary(later, None).partition("energies less")[0]
+    assert "+- 0." not in scores
+
+
+def test_energies_of_a_single_frame_are_not_taken_for_good(tmp_path: Path) -> None:
+    """They are held against the scatter of the reference's frames."""
+    sound = evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
+    spoilt = rattled(tmp_path / "one.trr", OCTANE / "aa.xtc", sound.system, width=0.005, frames=1)
+    strained = evaluate(inputs(spoilt), conditions=WARM, slow=())
+    uses = [advice(found, found.candidates[0]).use for found in (sound, strained)]
+    assert uses == [SAFE, RELAX]
 
 
 def rattled(path: Path, source: Path, system: System, *, width: float, frames: int = 2) -> Path:
@@ -676,6 +694,19 @@ def test_no_page_is_wider_than_its_window(report: Path, chromium: Any, width: in
     columns = page.evaluate("getComputedStyle(document.querySelector('.panels.a4')).gridTemplateColumns")
     page.close()
     assert len(columns.split()) == across
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_the_verdict_is_seen_at_once(report: Path, chromium: Any, width: int, height: int) -> None:
+    page, _ = opened(chromium, report / "index.html", viewport={"width": width, "height": height})
+    ends = page.evaluate(
+        "[...document.querySelectorAll('.verdict')].slice(0, 2).map(e => e.getBoundingClientRect().bottom)"
+    )
+    words = page.evaluate("document.querySelector('.verdict').textContent")
+    page.close()
+    assert len(ends) == 2  # a candidate each
+    assert max(ends) < height
+    assert re.search("safe to simulate|relax first|wrong molecule", words)
 
 
 def test_a_print_shows_what_is_folded_and_keeps_headings_with_what_they_head(

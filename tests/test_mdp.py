@@ -10,6 +10,7 @@ import pytest
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import read_mdp
+from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import ASSUMED, Conditions, Preprocessor
 
 
@@ -109,7 +110,7 @@ def test_switched_potential(conditions, text: str, start: float | None) -> None:
 
 
 def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "dbm_gmx"):
+    with caplog.at_level(NOTICE, "dbm_gmx"):  # what a command shows as it is
         conditions("coulombtype = PME\nvdw-modifier = Potential-switch\nconstraints = none\n")
         said = [record.getMessage().partition("run.mdp:")[2] for record in caplog.records]
         caplog.clear()

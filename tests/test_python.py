@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from oracle import example, untrained
 import dbm_gmx
 from dbm_gmx import Backmapper, InputError, backmap, evaluate, map_to_beads
 from dbm_gmx.backmapping import interface
+from dbm_gmx.backmapping.functions import in_turn
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping
 from dbm_gmx.cli import main
 from dbm_gmx.evaluation.report import scores_text
@@ -391,6 +394,23 @@ def test_there_and_back_with_a_mapping_made_in_python(
     assert np.abs(again.atoms.positions - cg.atoms.positions).max() < 3.0  # of a sampler that does nothing
     direct = map_to_beads(made, mapping=ATOMS)  # what was made knows its molecules
     np.testing.assert_allclose(direct.atoms.positions, again.atoms.positions, atol=1e-3)
+
+
+def test_frames_of_files_are_not_all_held_at_once() -> None:
+    alive = weakref.WeakSet[Frame]()
+    most = 0
+
+    def read() -> Iterator[Frame]:
+        nonlocal most
+        for number in range(50):
+            frame = Frame(np.zeros((1, 3), np.float32), np.zeros((3, 3)), index=number)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+
+    assert [frame.index for frame in in_turn(read(), range(50))] == list(range(50))
+    assert most <= 3
+    assert [frame.index for frame in in_turn(read(), [7, 2, 2, 7, 40])] == [7, 2, 2, 7, 40]
 
 
 def weights(given: object) -> np.ndarray:

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -22,9 +23,11 @@ import pytest
 from mixed import Mixture, Options, Result, command, fake_sampler, listing, words
 
 import dbm_gmx.files.record as record
+from dbm_gmx.chemistry.array_types import SignArray
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import PartFile
 from dbm_gmx.files.trajectory import SUFFIXES, read_frames
+from dbm_gmx.plain import plain, restored
 
 ROOT = Path(__file__).parents[1]
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
@@ -416,3 +419,15 @@ def test_a_real_run_that_was_ended_goes_on_to_the_same_bytes(
     assert 1 < kept < MANY
     assert command("backmap", given).code == 0
     assert contents(out) == real.expected
+
+
+def test_arrays_come_back_where_the_type_of_arrays_is_an_alias() -> None:
+    """As ``NDArray`` is from NumPy 2.5 on."""
+    alias = types.GenericAlias(types.SimpleNamespace(__value__=np.ndarray), (np.int8,))  # type: ignore[arg-type]
+    signs = np.array([[1, -1, 0]], np.int8)
+    for kind in (alias, SignArray):
+        back = restored(kind, plain(signs))
+        assert back.dtype == np.int8
+        assert np.array_equal(back, signs)
+    (back,) = restored(Mapping[str, SignArray], plain({"SPS": signs})).values()
+    assert np.array_equal(back, signs)

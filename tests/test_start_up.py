@@ -49,14 +49,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_default_run_and_forward_mapping_load_no_tensors(folder: Path) -> None:
+def test_a_check_a_default_run_and_forward_mapping_load_no_tensors(folder: Path) -> None:
     code = (
         "import os; os.chdir(sys.argv[1])\n"
         "from dbm_gmx.cli import main\n"
-        "files = ['-p', 'topol.top', '-m', 'mapping.xml', '-q']\n"
-        "beads = ['-s', 'cg.gro', '-cp', 'cg.top', '-t', '350', *files, '-o', 'aa.gro']\n"
-        "assert main(['backmap', *beads, '--annealing', '0', '--windows', '0']) in (0, 2)\n"
-        "assert main(['map', '-s', 'aa.gro', *files, '-o', 'b.gro']) == 0\n"
+        "files = ['-p', 'topol.top', '-m', 'mapping.xml']\n"
+        "beads = ['-s', 'cg.gro', '-cp', 'cg.top', '-t', '350', *files]\n"
+        "assert main(['check', *beads]) == 0\n"
+        "quick = ['--annealing', '0', '--windows', '0', '-q']\n"
+        "assert main(['backmap', *beads, *quick, '-o', 'aa.gro']) in (0, 2)\n"
+        "assert main(['map', '-s', 'aa.gro', *files, '-q', '-o', 'b.gro']) == 0\n"
         "from dbm_gmx import Backmapper, backmap, map_to_beads"
     )
     found, _ = loaded(code, str(folder))

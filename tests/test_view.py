@@ -18,7 +18,7 @@ from dbm_gmx.chemistry.topology import chemical_bonds
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.overlay import ViewInputs, overlay
 from dbm_gmx.evaluation.viewer import Scene, view_page, viewer
-from dbm_gmx.files.residues import element_in, residues_of
+from dbm_gmx.files.residues import element_in, read_residues
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.top import read_topology
@@ -60,7 +60,7 @@ def test_beads_lie_at_the_image_of_their_atoms(files: Path) -> None:
 def test_without_a_topology_bonds_and_elements_are_those_of_the_molecule(files: Path) -> None:
     topology = read_topology(OCTANE / "topol.top")
     (moltype,) = topology.molecule_types.values()
-    frame, residues = read_structure(files / "aa.gro"), residues_of(files / "aa.gro")
+    frame, residues = read_structure(files / "aa.gro"), read_residues(files / "aa.gro")
     scene, notes = overlay(ViewInputs(files / "aa.gro", around=27, within=0.01))
     assert residues.count == 80
     assert scene.elements == moltype.elements  # the whole molecule of atom 27

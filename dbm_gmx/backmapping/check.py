@@ -27,11 +27,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
 from dbm_gmx.files.system import read_inputs
-from dbm_gmx.network.arrays import make_network_arrays
-from dbm_gmx.network.channels import classes_of
-from dbm_gmx.network.model import read_model
-from dbm_gmx.network.suitable import doubts
-from dbm_gmx.options import TACTICITIES, Inputs, Method
+from dbm_gmx.options import MODEL, TACTICITIES, Inputs, Method
 from dbm_gmx.sampling.chirality import DECIDED
 from dbm_gmx.sampling.sampler import make_sampler
 
@@ -39,8 +35,8 @@ from dbm_gmx.sampling.sampler import make_sampler
 def check(inputs: Inputs, method: Method) -> list[str]:
     """Validate all inputs: names, counts, order, mapping, box and positions of every frame, method.
 
-    Of the force field and the model, what the settings need must fit; what is said of the other is for
-    information.
+    Of the force field and the model, what the settings need must fit.  Of a model that was named and is not
+    needed, what is said is for information.
 
     Returns
     -------
@@ -64,7 +60,8 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_rebuilder(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
-    lines += _model(system, method)
+    if method.settings.uses_network or method.model != MODEL:
+        lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
     box = "none with a box, all" if beads.first.free else "all with a box and"
     lines.append(f"trajectory: {len(times)} frames, {times[0]:g} to {times[-1]:g} ps, {box} finite")
@@ -170,7 +167,12 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
 
 
 def _model(system: System, method: Method) -> list[str]:
-    """Say whether the model knows the system."""
+    """Say whether the model knows the system; it alone needs tensors."""
+    from dbm_gmx.network.arrays import make_network_arrays
+    from dbm_gmx.network.channels import classes_of
+    from dbm_gmx.network.model import read_model
+    from dbm_gmx.network.suitable import doubts
+
     name = method.model
     try:
         model = read_model(name, method.channels)

@@ -39,6 +39,7 @@ from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.record import forget_run, read_lines
 from dbm_gmx.files.system import mappings_of, read_atoms
 from dbm_gmx.files.top import read_topology
@@ -224,20 +225,33 @@ def map_to_beads(
     return kept.universe()
 
 
+def in_turn(frames: Iterable[Frame], numbers: Sequence[int]) -> Iterator[Frame]:
+    """Frames by their numbers; only those are held that come again, or that come later than they are read."""
+    last = {number: place for place, number in enumerate(numbers)}
+    held: dict[int, Frame] = {}
+    read = enumerate(frames)
+    for place, number in enumerate(numbers):
+        while number not in held:
+            at, frame = next(read)
+            if last.get(at, -1) >= place:
+                held[at] = frame
+        yield held[number]
+        if last[number] == place:
+            del held[number]
+
+
 def _atoms(
     atoms: Any, trajectory: str | Path | None, topology: str | Path | None, numbers: tuple[Any, ...]
 ) -> tuple[Topology, Iterator[Frame], int]:
     """What the atoms are, their frames, and how many these are."""
     if isinstance(atoms, str | Path):
-        inputs = AtomInputs(
-            Path(atoms),
-            None if topology is None else Path(topology),
-            None if trajectory is None else Path(trajectory),
-        )
-        what, read, _ = read_atoms(inputs)
-        every = list(read)
-        chosen_ones = chosen_frames(len(every), *numbers)
-        return what, (every[k] for k in chosen_ones), len(chosen_ones)
+        file = None if trajectory is None else Path(trajectory)
+        inputs = AtomInputs(Path(atoms), None if topology is None else Path(topology), file)
+        what, read, total = read_atoms(inputs)
+        if total is None and file is not None:
+            total = count_taken(file, whatever_it_takes=True)
+        wanted = chosen_frames(total or 0, *numbers)
+        return what, in_turn(read, wanted), len(wanted)
     group = group_of(atoms)
     taken = chosen_frames(group.universe.trajectory.n_frames, *numbers)
     if topology is None:

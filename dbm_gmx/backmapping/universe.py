@@ -84,8 +84,10 @@ class UniverseFrames:
         sizes[:3] *= ANGSTROM
         positions = (self.group.positions * ANGSTROM).astype(np.float32)
         positions = positions if self.rows is None else positions[self.rows]
+        # MDAnalysis warns of files of one frame, which have no steps of time
+        time = ts.time if "time" in ts.data or self.group.universe.trajectory.n_frames > 1 else 0.0
         step = int(ts.data.get("step", 0))
-        frame = with_room(Frame(positions, box_vectors(sizes), time=ts.time, step=step, index=ts.frame))
+        frame = with_room(Frame(positions, box_vectors(sizes), time=time, step=step, index=ts.frame))
         check_frame(frame)
         return frame
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -164,7 +164,8 @@ def energy_difference(reference: Frames, candidate: Frames, *, atoms: int, kt: f
     """Energies of a candidate less those of the reference, with standard errors over frames.
 
     Where the reference has all times of the candidate, and these are :data:`PAIRS` or more, frames of the
-    same time are compared: what the same beads give both takes no part in the error then.
+    same time are compared: what the same beads give both takes no part in the error then.  A single frame has
+    the scatter of the frames of the reference.
     """
     by_time = {round(frame.time, 3): frame for frame in reference}
     same = [by_time[time] for time in (round(f.time, 3) for f in candidate) if time in by_time]
@@ -174,7 +175,12 @@ def energy_difference(reference: Frames, candidate: Frames, *, atoms: int, kt: f
         np.array([[frame.moving[name] for name in names] for frame in frames])
         for frames in (candidate, same if paired else reference)
     )
-    return compare_energies(first, second, names, atoms=atoms, kt=kt, paired=paired)
+    found = compare_energies(first, second, names, atoms=atoms, kt=kt, paired=paired)
+    if len(first) > 1 or len(second) < 2:
+        return found
+    scatter = np.column_stack([second, second.sum(axis=1)]).std(axis=0, ddof=1) / (kt * atoms)
+    error = scatter * np.sqrt(1 + 1 / len(second))
+    return replace(found, error=error, degrees=len(second) - 1.0)
 
 
 def _over(found: Sequence[Scores], how: Callable[[list[float]], np.floating[Any]]) -> Scores:

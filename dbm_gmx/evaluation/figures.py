@@ -175,6 +175,7 @@ def _line(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
         shown = x[some]
         margin = 2 * (x[1] - x[0])
         axes.set_xlim(shown[0] - margin, shown[-1] + margin)
+        axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(bottom=0)
 
 

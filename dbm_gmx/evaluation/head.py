@@ -52,7 +52,7 @@ def _file(trajectory: Trajectory) -> str:
 
 
 def verdicts(evaluation: Evaluation) -> str:
-    """What each candidate is good for, and what the words and colours mean: HTML."""
+    """What each candidate is good for: HTML."""
     boxes = []
     for candidate in evaluation.candidates:
         found = advice(evaluation, candidate)
@@ -61,12 +61,17 @@ def verdicts(evaluation: Evaluation) -> str:
             f'<p class="verdict {CLASSES[found.use]}"><b>{escape(candidate.label)}: {found.use}.</b> '
             f"{why}</p>"
         )
+    return "".join(boxes)
+
+
+def meaning() -> str:
+    """What the words and colours mean: HTML."""
     words = "".join(
         f'<tr><td><span class="word {CLASSES[use]}">{use}</span></td><td>{escape(said)}</td></tr>'
         for use, said in MEANING.items()
     )
     return (
-        f"<h2>What the atoms are good for</h2>{''.join(boxes)}"
+        "<h2>What the words and colours mean</h2>"
         f'<table class="words"><tbody>{words}</tbody></table>'
         "<p>In the tables below a <b class=off>red</b> number is off: a rule is broken, or a score is worse "
         "than its floor by more than two errors. A red score does not forbid a simulation. It says that "

@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.periodic import minimum_image, neighbour_pairs, whole_mol
 from dbm_gmx.chemistry.topology import Topology, blocks, chemical_bonds
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.viewer import Beads, Scene
-from dbm_gmx.files.residues import Residues, residues_of
+from dbm_gmx.files.residues import Residues, read_residues
 from dbm_gmx.files.structure import compare_names, read_structure
 
 MOST = 20_000
@@ -68,7 +68,7 @@ def overlay(inputs: ViewInputs) -> tuple[Scene, list[str]]:
     InputError
         If a file cannot be read, or they are not of the same system.
     """
-    frame, residues = read_structure(inputs.atoms), residues_of(inputs.atoms)
+    frame, residues = read_structure(inputs.atoms), read_residues(inputs.atoms)
     topology = inputs.topology
     if topology is not None:
         compare_names(topology, inputs.atoms)
@@ -123,7 +123,7 @@ def _placed(
     """Beads next to the atoms that are shown."""
     path = inputs.beads
     assert path is not None
-    beads, of_beads = read_structure(path), residues_of(path)
+    beads, of_beads = read_structure(path), read_residues(path)
     rows = np.flatnonzero(shown)
     pairs = neighbour_pairs(beads.positions, frame.positions[rows], frame.box, REACH)
     if of_beads.count == residues.count:  # a bead belongs to its own residue

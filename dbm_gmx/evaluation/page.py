@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any, NamedTuple
 
 from dbm_gmx import __version__
 from dbm_gmx.evaluation.compare import BEYOND, METRICS, REFERENCE, RESAMPLES, SPLITS, Score
 from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
-from dbm_gmx.evaluation.head import facts, floor_words, verdicts, with_contents
+from dbm_gmx.evaluation.head import facts, floor_words, meaning, verdicts, with_contents
 from dbm_gmx.evaluation.tables import (
     PARTS,
     TERM_ALONE,
@@ -27,6 +25,7 @@ from dbm_gmx.evaluation.tables import (
     term_table,
     told_apart_by,
 )
+from dbm_gmx.evaluation.template import filled
 from dbm_gmx.evaluation.viewer import scripts, viewer
 from dbm_gmx.evaluation.worst import Place, scene_of
 from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
@@ -93,35 +92,37 @@ def page(
     system = evaluation.system.topology
     moltypes = ", ".join(f"{count} {name}" for name, count in system.molecules)
     reference = evaluation.reference
-    beside = (
-        f"beside {len(reference.frames)} frames of {reference.path.name}"
-        if reference
-        else "without a reference"
-    )
-    frames = ", ".join(f"{c.label}: {len(c.frames)} frames of {c.path.name}" for c in evaluation.candidates)
+    beside = f"beside {_frames(reference)} of {reference.path.name}" if reference else "without a reference"
+    frames = ", ".join(f"{c.label}: {_frames(c)} of {c.path.name}" for c in evaluation.candidates)
     lead = f"{moltypes} ({system.n_atoms} atoms). {frames}; {beside}."
-    parts = [verdicts(evaluation), rule_table(evaluation), _summary(evaluation), _equilibrium(evaluation)]
+    parts = [meaning(), rule_table(evaluation), _summary(evaluation), _equilibrium(evaluation)]
     parts += [_expected(evaluation)]
     parts += [_figure(evaluation, name, drawn, plots) for name, drawn in figures.items()]
     parts.append(worst)
     body = "\n".join(part for part in parts if part)
-    head = Head(escape(f"Evaluation of {names}"), escape(lead), facts(evaluation, made or {}))
+    how = facts(evaluation, made or {})
+    head = Head(escape(f"Evaluation of {names}"), escape(lead), verdicts(evaluation), how)
     return fill_page(head, body, method(evaluation))
 
 
 class Head(NamedTuple):
-    """The first lines of a page, which are HTML: title, what it is of, and how it was made."""
+    """The first lines of a page, which are HTML: title, what it is of, the verdict, and how it was made."""
 
     title: str
     lead: str
+    verdict: str = ""
     facts: str = ""
+
+
+def _frames(trajectory: Trajectory) -> str:
+    count = len(trajectory.frames)
+    return f"{count} frame{'' if count == 1 else 's'}"
 
 
 def fill_page(head: Head, body: str, method: str) -> str:
     """A whole page from its parts, which are HTML; the contents are made of the headings."""
-    template = Template((files("dbm_gmx.evaluation") / "report.html").read_text())
     body, contents = with_contents(f"{body}\n<h2>How it was measured</h2>\n{method}")
-    return template.substitute(head._asdict(), body=body, contents=contents)
+    return filled("report", **head._asdict(), body=body, contents=contents)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

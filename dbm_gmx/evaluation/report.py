@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -114,7 +115,7 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
         for group, name in main_scores(scores):
             score = scores[group, name]
             lines.append(
-                f"  {group + ' ' + name:28} {score.value:9.4f} +- {score.error:.4f} ({score.floor:.4f})"
+                f"  {group + ' ' + name:28} {score.value:9.4f}{_error(score.error)} ({score.floor:.4f})"
             )
         if space is not None and candidate.label in space.divergence:
             value, (floor, _) = space.divergence[candidate.label], space.floor[candidate.label]
@@ -123,6 +124,11 @@ def summary(evaluation: Evaluation, index: Path | None) -> str:
         lines += _classifier_lines(evaluation, candidate.label)
     lines += [f"note: {note}" for note in evaluation.notes]
     return "\n".join([*lines, *([f"report         {index}"] if index else [])])
+
+
+def _error(value: float) -> str:
+    """An error; a single frame has none."""
+    return "" if math.isnan(value) else f" +- {value:.4f}"
 
 
 def _equilibrium_lines(evaluation: Evaluation, label: str) -> list[str]:
@@ -134,7 +140,7 @@ def _equilibrium_lines(evaluation: Evaluation, label: str) -> list[str]:
     return [
         "  energies less the reference's, kT per atom",
         *(
-            f"    {name:26} {value:+9.4f} +- {error:.4f}{'  OFF' if off else ''}"
+            f"    {name:26} {value:+9.4f}{_error(error)}{'  OFF' if off else ''}"
             for name, value, error, off in rows
         ),
     ]

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from string import Template
 
 import numpy as np
 
 from dbm_gmx import __version__
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
+from dbm_gmx.evaluation.template import filled
 
 LIBRARY, LICENCE, OWN = "3Dmol-min.js", "3Dmol-LICENSE.txt", "viewer.js"
 
@@ -122,8 +122,6 @@ def scripts() -> str:
 
 def view_page(title: str, scenes: Sequence[Scene], notes: Sequence[str]) -> str:
     """A page with a view alone."""
-    template = Template((files("dbm_gmx.evaluation") / "view.html").read_text())
     said = "".join(f"<li>{escape(note)}</li>" for note in [*notes, f"dbm-gmx {__version__}, 3Dmol.js"])
-    return template.substitute(
-        title=escape(title), viewer=viewer(scenes), notes=f"<ul>{said}</ul>", scripts=scripts()
-    )
+    notes_list = f"<ul>{said}</ul>"
+    return filled("view", title=escape(title), viewer=viewer(scenes), notes=notes_list, scripts=scripts())

@@ -28,7 +28,7 @@ from dbm_gmx.files.python_mapping import is_smiles, mappings_of_python
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
 from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
 from dbm_gmx.files.text import check_file, what_it_is
-from dbm_gmx.files.votca import VotcaMolecule, read_votca, residues_in, residues_of, votca_weights
+from dbm_gmx.files.votca import VotcaMolecule, read_votca, residue_names, residues_in, votca_weights
 from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ def _parts(raw: VotcaMolecule | DbmMap, name: str, topology: Topology) -> Parts:
             return ()
         return parts if all(part in types for part, _ in parts) else ()
     if isinstance(raw, VotcaMolecule):
-        residues = residues_of(raw)
+        residues = residue_names(raw)
         single = {str(m.graph.nodes[0]["resname"]): n for n, m in types.items() if residues_in(m) == 1}
         single |= {str(types[name].graph.nodes[0]["resname"]): name} if residues_in(types[name]) == 1 else {}
         if len(residues) > residues_in(types[name]) == 1 and set(residues) <= set(single):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import read_text
+from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import ASSUMED, CONSTRAINTS, Conditions, Preprocessor
 
 log = logging.getLogger(__name__)
@@ -295,8 +296,8 @@ def _say_left_out(entries: dict[str, Entry]) -> None:
         _say(pbc, f"{which} is taken as periodic in all directions")
 
 
-def _say(entry: Entry, what: str) -> None:
-    log.warning("%s:%d: %s = %s: %s", entry.path, entry.line, entry.key, entry.text, what)
+def _say(entry: Entry, what: str, level: int = logging.WARNING) -> None:
+    log.log(level, "%s:%d: %s = %s: %s", entry.path, entry.line, entry.key, entry.text, what)
 
 
 def _constraints(entries: dict[str, Entry], path: Path) -> str:
@@ -320,12 +321,7 @@ def _reaction_field(entries: dict[str, Entry], epsilon_r: float) -> float | None
     entry = entries.get("coulombtype")
     name = "cutoff" if entry is None else _plain(entry)
     if name.startswith(LONG_RANGE) and entry is not None:
-        log.info(
-            "%s:%d: coulombtype = %s: sampled as the zero-quadrupole form within rcoulomb",
-            entry.path,
-            entry.line,
-            entry.text,
-        )
+        _say(entry, "sampled as the zero-quadrupole form within rcoulomb", NOTICE)
         return None
     if name == "cutoff":  # a potential shifted to zero is the reaction field of the medium itself
         return epsilon_r

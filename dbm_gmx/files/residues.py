@@ -64,7 +64,7 @@ def element_in(name: str, residue: str = "") -> str:
     return letters[:1] or "X"
 
 
-def residues_of(path: Path) -> Residues:
+def read_residues(path: Path) -> Residues:
     """Read the residues of the first frame of a structure; damage is found where positions are read."""
     name, residue, number = COLUMNS[path.suffix]
     with path.open(encoding="latin-1") as stream:

@@ -217,7 +217,7 @@ def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_mat
     return weights.tocsr(), problems
 
 
-def residues_of(raw: VotcaMolecule) -> list[str]:
+def residue_names(raw: VotcaMolecule) -> list[str]:
     """Names of the residues that the atoms of a mapping are in, in the order of their numbers."""
     found: dict[int, str] = {}
     for bead in raw.beads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ project = "dbm-gmx"
 author = "the dbm-gmx developers"
 release = version = dbm_gmx.__version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "numpydoc",
@@ -32,6 +33,15 @@ smartquotes = False  # what is quoted may be typed
 # Markdown: equations, definition lists, links to every heading
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 4
+
+# Notebooks are Markdown with cells of code, and hold no outputs: they are run when pages are built, each in a
+# folder of its own.
+nb_execution_mode = "auto"
+nb_execution_excludepatterns = [] if shutil.which("gmx") else ["notebooks/martini*"]
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900  # of a cell, s; a busy machine
+nb_merge_streams = True
 
 # docstrings are those of numpydoc; types stand in the signatures
 autodoc_member_order = "bysource"
@@ -50,10 +60,13 @@ nitpick_ignore_regex = [(r"py:.*", r".*")]
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"dbm-gmx {release}"
-html_static_path: list[str] = []
+html_static_path = ["notebooks/tables.css"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 copybutton_exclude = ".linenos, .gp, .go"
+copybutton_selector = ":not(.cell_output) > div.highlight > pre"
 
 
 def for_own(handler: Callable[..., object]) -> Callable[..., object]:

@@ -31,10 +31,13 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 BEADS = {"A": (0.17, "#2563b0"), "B": (0.23, "#f08c1e")}  # by type: radius in nm, colour
-ELEMENTS = {"H": (0.042, "#f7f7f7"), "O": (0.055, "#d0402f"), "N": (0.055, "#7048c0")}
+TAIL = "#f0b429"  # of lipids, whose beads are coloured by the first letter of their type
+MARTINI = {"N": "#2f9e77", "P": "#c2410c", "G": "#f08c1e", "C": TAIL, "D": TAIL, "W": "#5aa9e6"}
+ELEMENTS = {"H": (0.042, "#f7f7f7"), "O": (0.055, "#d0402f"), "N": (0.055, "#7048c0"), "P": (0.08, "#c2410c")}
 CARBON = 0.062  # nm, radius; its colour is that of its bead
 STICK = 0.028  # nm, radius
 VIEW = Rotation.from_euler("yx", [48, -36], degrees=True)
+UPRIGHT = Rotation.from_euler("zx", [25, -82], degrees=True)  # z upwards
 LIGHT = np.array([-0.44, 0.53, 0.72])
 PIXELS, FINER = 760, 3  # of a panel, along an edge; and how many times finer it is drawn
 PALE = 0.55  # how white the other molecules are
@@ -59,27 +62,32 @@ def look(radius: float, colour: str) -> tuple[float, ...]:
     return radius, *mpl.colors.to_rgb(colour)
 
 
+def bead(kind: str) -> tuple[float, str]:
+    """Radius and colour of a type of beads."""
+    return BEADS.get(kind, (0.21, MARTINI.get(kind[0], "#8a8f98")))
+
+
 def bead_looks(match: Match) -> np.ndarray:
     """Radii and colours (4, n) of the beads of a molecule."""
-    return np.array([look(*BEADS[moltype]) for moltype in match.mapping.types]).T
+    return np.array([look(*bead(kind)) for kind in match.mapping.types]).T
 
 
 def atom_looks(match: Match) -> np.ndarray:
     """Radii and colours (4, n) of its atoms."""
-    beads = [match.mapping.types[bead] for bead in match.mapping.owner]
-    pairs = zip(match.moltype.elements, beads, strict=True)
-    return np.array([look(*ELEMENTS.get(e, (CARBON, BEADS[bead][1]))) for e, bead in pairs]).T
+    kinds = [match.mapping.types[owner] for owner in match.mapping.owner]
+    pairs = zip(match.moltype.elements, kinds, strict=True)
+    return np.array([look(*ELEMENTS.get(e, (CARBON, bead(kind)[1]))) for e, kind in pairs]).T
 
 
-def balls(topology: Topology, frame: Frame, looks: list[np.ndarray], chosen: int) -> Balls:
-    """Particles and sticks, molecules whole about their middle, which is in the box."""
+def balls(topology: Topology, frame: Frame, looks: list[np.ndarray], chosen: int, view: Rotation) -> Balls:
+    """Particles and sticks turned by ``view``, molecules whole about their middle, which is in the box."""
     found = []
     number = 0
     for (moltype, first, count), (radii, *colours) in zip(blocks(topology), looks, strict=True):
         rows = frame.positions[first : first + count * moltype.n_atoms].reshape(count, -1, 3)
         rows = make_whole(rows.astype(np.float64), frame.box, moltype.bonds)
         cell = np.floor(rows.mean(axis=1, keepdims=True) @ np.linalg.inv(frame.box))
-        rows = VIEW.apply((rows - cell @ frame.box - frame.box.sum(0) / 2).reshape(-1, 3)).reshape(rows.shape)
+        rows = view.apply((rows - cell @ frame.box - frame.box.sum(0) / 2).reshape(-1, 3)).reshape(rows.shape)
         for points in rows:
             white = 0 if number == chosen else PALE
             shown = np.transpose(colours) * (1 - white) + white
@@ -172,6 +180,7 @@ def main() -> None:
     )
     for option in ("-cp", "-p", "-m"):
         parser.add_argument(option, type=Path)
+    parser.add_argument("--upright", action="store_true", help="z upwards")
     parser.add_argument("--dpi", type=int, default=125)
     given = parser.parse_args()
     molecules = MoleculeFiles(given.p, mappings=[given.m] if given.m else [])
@@ -180,7 +189,8 @@ def main() -> None:
     beads, atoms = next(read_frames(given.xtc, n_atoms=cg.n_atoms)), read_structure(given.gro)
     coarse = [bead_looks(match) for match in system.matches]
     fine = [atom_looks(match) for match in system.matches]
-    seen = [balls(cg, beads, coarse, given.molecule), balls(system.topology, atoms, fine, given.molecule)]
+    shown = given.molecule, UPRIGHT if given.upright else VIEW
+    seen = [balls(cg, beads, coarse, *shown), balls(system.topology, atoms, fine, *shown)]
     low, high = (f(seen[0].points[:, :2], axis=0) for f in (np.min, np.max))
     scale = PIXELS * FINER / ((high - low).max() + 0.6)
     middle = (low + high) / 2

@@ -29,14 +29,21 @@ hexane() {
     finish hexane "$from/cg.gro" "$from/cg.xtc" -cp "$from/cg.top" -p "$from/topol.top" -m mapping/HEX.xml
 }
 
-for name in "${@:-sps aps cumene octane hexane}"; do
+bilayer() { # the tutorial of a Martini bilayer as it is; needs GROMACS
+    { time bash "$share/docs/scripts/martini.sh" bilayer --spread 0.05 --annealing 0 --windows 0 --no-check \
+        --threads 1 >bilayer.txt 2>bilayer.log; } 2>bilayer.time
+    cp bilayer/aa.gro bilayer.gro
+    finish bilayer bilayer/cg.tpr bilayer/cg.gro -p bilayer/topol.top --upright
+}
+
+for name in "${@:-sps aps cumene octane hexane bilayer}"; do
     for one in $name; do
         case $one in
         sps) shipped sps 300 ;;
         aps) shipped aps 320 -r "$share/reference/aps/aa.gro" ;;
         cumene | octane) shipped "$one" 30 ;;
-        hexane) hexane ;;
-        *) echo "no system $one; there are sps, aps, cumene, octane and hexane" >&2 && exit 1 ;;
+        hexane | bilayer) $one ;;
+        *) echo "no system $one; there are sps, aps, cumene, octane, hexane and bilayer" >&2 && exit 1 ;;
         esac
     done
 done
