@@ -199,7 +199,7 @@ def test_a_small_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("over", [False, True])
 def test_a_killed_process_leaves_a_small_file_under_a_known_name(over: bool, tmp_path: Path) -> None:
-    """``kill -9`` while it is written: nothing hidden, the older one stays, and the next run is not held up."""
+    """``kill -9`` while it is written: nothing hidden, the older one stays, the next run is not held up."""
     path = tmp_path / "x.top"
     path.write_text("older")
     if (child := os.fork()) == 0:
@@ -226,7 +226,7 @@ def test_two_processes_may_write_a_small_file_at_once(tmp_path: Path) -> None:
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
-    assert sorted(one.read_text() for one in tmp_path.iterdir()) == texts  # each whole: one, and three backups
+    assert sorted(one.read_text() for one in tmp_path.iterdir()) == texts  # all whole, three of them backups
 
 
 def test_a_small_file_that_another_process_does_not_finish_is_an_error(
@@ -239,7 +239,7 @@ def test_a_small_file_that_another_process_does_not_finish_is_an_error(
         with pytest.raises(InputError, match=r"x\.part\.top: another run writes it"), atomic_write(path):
             pass
     assert path.read_text() == "mine"
-    os.symlink(tmp_path / "elsewhere", part)
+    part.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(InputError, match=r"x\.top: cannot be written"), atomic_write(path):
         pass
     assert not (tmp_path / "elsewhere").exists()
@@ -289,6 +289,23 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(
     holder.wait()
     assert names(tmp_path) == ["x.xtc.lock"]
     take(tmp_path / "x.xtc")
+    assert names(tmp_path) == []
+
+
+def test_nothing_stays_of_a_lock_and_a_folder_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", fails_at(1, errno.ENOSPC)(os.pwrite))
+    with pytest.raises(InputError, match="x: cannot be written: No space"):
+        take(tmp_path / "x")
+
+    def full(path: Path, _: str) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="work: cannot be made a work folder: No space"):
+        own_folder(tmp_path / "work")
     assert names(tmp_path) == []
 
 

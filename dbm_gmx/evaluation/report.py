@@ -53,13 +53,13 @@ def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None)
         (part / "data").mkdir()
         plots = panels(evaluation)
         for panel in plots:
-            (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
+            _write_text(part / "data" / f"{panel.name}.csv", panel.csv())
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation, made))
         pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
         text = page(evaluation, plots, figures, worst_places(places, pictures), made)
-        (part / "index.html").write_text(text)
+        _write_text(part / "index.html", text)
         backup(folder)
         part.rename(folder)
         (folder / MARK).unlink()  # it is the user's now
@@ -68,6 +68,11 @@ def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None)
     finally:
         remove_own(part)
     return folder / "index.html"
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a text, in which names of files may be any bytes."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def check_folder(folder: Path) -> None:

@@ -55,8 +55,7 @@ def _take(path: Path, lock: Path) -> int:
             _check_holder(path, lock, descriptor)
             if is_same(lock, descriptor):  # else another one has just ended and removed it
                 mine = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%F %T")}
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(mine).encode() + b"\n", 0)
+                _write(lock, descriptor, json.dumps(mine).encode() + b"\n")
                 return descriptor
         except OSError as error:
             os.close(descriptor)
@@ -65,6 +64,16 @@ def _take(path: Path, lock: Path) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _write(lock: Path, descriptor: int, text: bytes) -> None:
+    """Write who holds a lock; where the disk is full it does not stay."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
+    except OSError:
+        lock.unlink()
+        raise
 
 
 def _check_holder(path: Path, lock: Path, descriptor: int) -> None:

@@ -62,8 +62,8 @@ def description_of(path: Path) -> Path:
 def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
     """Write a file that gets its name only when it is complete, and on the disk.
 
-    It is written as ``aa.part.top`` for ``aa.top``.  On an exception nothing is left; a process that is killed
-    leaves it under that name.
+    It is written as ``aa.part.top`` for ``aa.top``.  On an exception nothing is left; a process that is
+    killed leaves it under that name.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _alone(part: Path, *, over: bool) -> Iterator[None]:
 
 
 def _take(part: Path, *, over: bool) -> int:
-    """Open an empty file that no other process writes; what an ended one has left there is moved or emptied."""
+    """Open an empty file that no other process writes; what an ended one has left is moved or emptied."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
@@ -365,6 +365,10 @@ def own_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(MARKED)
     except OSError as error:
+        with suppress(OSError):
+            if not mark.stat().st_size:  # the disk is full: nothing stays
+                mark.unlink()
+                folder.rmdir()
         raise InputError(f"cannot be made a work folder: {error.strerror}", path=folder) from error
     return folder
 
