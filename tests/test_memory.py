@@ -54,7 +54,7 @@ from dbm_gmx.sampling.sampler import (
 )
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
-FRAMES, COPIES = 9, 8
+FRAMES, COPIES = 9, 12
 SETTINGS = Settings(annealing=0, check=False, tolerance=0.3)
 
 
