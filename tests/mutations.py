@@ -291,7 +291,7 @@ MUTATIONS = [
     ),
     one(
         "numbers-that-no-run-has-pass",
-        "tests/test_mdp.py -k said",
+        "tests/test_mdp.py -k what_is_refused",
         "files/mdp.py",
         "    if not LEAST <= value <= MOST:",
         "    if False:",
