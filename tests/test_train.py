@@ -27,6 +27,7 @@ import dbm_gmx.train.state as state_module
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
+from dbm_gmx.files.output import part_name
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
@@ -191,17 +192,18 @@ def test_a_training_that_is_killed_leaves_whole_files(
     before = {name: (tmp_path / "broken" / name).read_bytes() for name in ("checkpoint.pt", "model.pt")}
     real, written_whole = torch.save, Path.write_bytes
     for name in before:
+        making = part_name(Path(name)).name
 
-        def half(saved: Any, path: Path, name: str = name) -> None:
-            if name not in getattr(path, "name", ""):
+        def half(saved: Any, path: Path, making: str = making) -> None:
+            if getattr(path, "name", "") != making:
                 real(saved, path)
                 return
             path.write_bytes(b"half of it")
             raise KeyboardInterrupt
 
-        def half_of_it(path: Path, data: bytes, name: str = name) -> int:
-            written = written_whole(path, data[:100] if name in path.name else data)
-            if name in path.name:
+        def half_of_it(path: Path, data: bytes, making: str = making) -> int:
+            written = written_whole(path, data[:100] if path.name == making else data)
+            if path.name == making:
                 raise KeyboardInterrupt
             return written
 
