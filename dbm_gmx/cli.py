@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from textwrap import fill
 from typing import Any, NoReturn
@@ -96,21 +97,12 @@ def completion(parser: Parser, shell: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    if arguments is None:
+        _stand_in()
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if options.version:
-        print(version_text(verbose=options.more))
-        return ExitCode.DONE
-    if options.completion is not None:
-        try:
-            print(completion(parser, options.completion))
-        except InputError as error:
-            print(f"dbm-gmx: error: {error}", file=sys.stderr)
-            return ExitCode.FAILED
-        return ExitCode.DONE
-    if options.command is None:
-        parser.print_help()
-        return ExitCode.DONE
+    if options.version or options.completion is not None or options.command is None:
+        return _caught(lambda: _tell(parser, options))
     # threads that wait must not burn the cores of others; read when torch is loaded
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with answering(at_once=arguments is None):
@@ -122,20 +114,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return ExitCode.FAILED
 
 
+def _stand_in() -> None:
+    """Open streams that whoever started us has closed, lest a file of ours is taken for one of them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+            setattr(sys, name, os.fdopen(descriptor, "w" if number else "r"))
+
+
+def _tell(parser: Parser, options: argparse.Namespace) -> ExitCode:
+    """Print what is asked for without a command."""
+    if options.version:
+        print(version_text(verbose=options.more))
+    elif options.completion is not None:
+        print(completion(parser, options.completion))
+    else:
+        parser.print_help()
+    sys.stdout.flush()  # here, where it is caught that nothing can be written
+    return ExitCode.DONE
+
+
 def _run(options: argparse.Namespace, *, is_program: bool) -> int:
     """Run a command; returns the exit code."""
     try:
-        check_inputs(options)
-        check_outputs(options)
-        return int(options.run(options))
-    except (InputError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            print(f"dbm-gmx: error: {error}", file=sys.stderr)
+        return _caught(lambda: _checked(options))
     except KeyboardInterrupt as signal:
         said = f"interrupted ({signal})" if str(signal) else "interrupted"
         if is_program:
             end_now([said])
         print(f"dbm-gmx: {said}", file=sys.stderr)
+    return ExitCode.FAILED
+
+
+def _checked(options: argparse.Namespace) -> int:
+    """Run a command after a look at what is read and written."""
+    check_inputs(options)
+    check_outputs(options)
+    code = int(options.run(options))
+    sys.stdout.flush()
+    return code
+
+
+def _caught(action: Callable[[], int]) -> int:
+    """Do something; what the user can mend is said, and makes the exit code."""
+    try:
+        return action()
+    except (InputError, OSError, MemoryError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        else:
+            said = f"not enough memory: {error}" if isinstance(error, MemoryError) else error
+            with suppress(OSError):
+                print(f"dbm-gmx: error: {said}", file=sys.stderr)
     return ExitCode.FAILED

@@ -72,7 +72,7 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
         yield
         return
     try:
-        file = log.open("a")
+        file = log.open("a", encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=log) from error
     with file:

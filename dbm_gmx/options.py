@@ -24,6 +24,9 @@ TOLERANCE = 0.03
 SHORTEST_STEP = 1e-6
 """Least time between frames that are taken, ps; no simulation has steps as short."""
 
+LEAST, MOST = 1e-6, 1e6
+"""Range of temperatures, lengths and times that users give, K, nm, ps: no simulation has others."""
+
 ASSUMED = "assumed"
 """Source of a temperature nobody has given."""
 

@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from dbm_gmx.chemistry.frame import Frame
@@ -22,8 +23,18 @@ from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions, Inputs, MoleculeFiles
+from dbm_gmx.sampling import evidence, growth
 
 BOX = np.eye(3) * 6.0
+
+
+def search_less(patch: pytest.MonkeyPatch) -> None:
+    """Grow molecules and infer states in few steps, where it is not asked how well: that takes a fifth."""
+    few = growth.GROWTH._replace(steps=12, descent=30)
+    for module in (growth, evidence):
+        patch.setattr(module, "GROWTH", few)
+    patch.setattr(growth, "MOST", 4)
+    patch.setattr(evidence, "STARTS", 1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class Cut:
     Attributes
     ----------
     folder
-        Has ``topol.top``, ``cg.top``, ``cg.gro``, ``cg.trr``, ``aa.gro`` and the mapping and owners.
+        Has ``topol.top``, ``cg.top``, ``cg.gro``, ``cg.trr``, ``aa.gro``, ``aa.trr``, the mapping and owners.
     system
         Of the cut molecules.
     atoms, beads
@@ -116,6 +127,7 @@ def cut(source: Path, folder: Path, molecule: str, copies: int, *, frames: int =
     of_beads = bead_topology(system.matches)
     for name, topology, written in (
         ("aa.gro", system.topology, atoms[:1]),
+        ("aa.trr", system.topology, atoms),
         ("cg.gro", of_beads, beads[:1]),
         ("cg.trr", of_beads, beads),
     ):

@@ -355,6 +355,11 @@ def below_absolute_zero(files: Mixture, options: Options) -> None:
     options["-t"] = -3
 
 
+@wrong("--cutoff: '1e-310' is not a length in nm from 1e-06 to 1e+06")
+def a_cut_off_of_nothing(files: Mixture, options: Options) -> None:
+    options["--cutoff"] = 1e-310
+
+
 @wrong("sweeps need a refinement: gibbs or exact")
 def sweeps_of_nothing(files: Mixture, options: Options) -> None:
     options |= {"--refine": "none", "--sweeps": 2}

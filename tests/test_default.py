@@ -178,7 +178,8 @@ def test_threads_change_nothing(liquid: Cut, tmp_path: Path) -> None:
         for threads, end in ((1, 1e6), (2, 0), (2, 1e6)):
             last = liquid.beads[0].time if end == 0 else end
             output = tmp_path / f"aa_{threads}_{end:.0f}.trr"
-            found.append(put_back(liquid, output, t=350, sweeps=3, threads=threads, e=last)[1])
+            how = {"t": 350, "sweeps": 3, "annealing": 100, "threads": threads, "e": last}
+            found.append(put_back(liquid, output, **how)[1])
     finally:
         torch.set_num_threads(before)
     alone, together, beside = found

@@ -136,6 +136,8 @@ def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCapture
         ("rvdw = 1,0", r"run.mdp:2: rvdw: expected a number, found '1,0'"),
         ("rvdw = 1.0 1.2", r"run.mdp:2: rvdw: expected one number, found '1.0 1.2'"),
         ("rcoulomb = 0", r"run.mdp:2: rcoulomb: expected a number above 0"),
+        ("rcoulomb = 1e-310", r"run.mdp:2: rcoulomb: expected 1e-06 to 1e\+06, found '1e-310'"),
+        ("ref-t = 1e300", r"run.mdp:2: ref-t: expected 1e-06 to 1e\+06, found '1e300'"),
         ("epsilon-r = -1", r"run.mdp:2: epsilon-r: expected a number above 0"),
         ("coulombtype = RF\n", r"run.mdp:2: coulombtype: 'RF' is not supported; possible are Cut-off"),
         ("coulombtype = Reaction-Field\nepsilon-rf = -1", r"run.mdp:3: epsilon-rf: expected a number from 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -196,6 +197,54 @@ def test_a_small_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.
     assert (path.read_text(), names(tmp_path)) == ("newest", ["#x.top.1#", "x.top"])
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_a_killed_process_leaves_a_small_file_under_a_known_name(over: bool, tmp_path: Path) -> None:
+    """``kill -9`` while it is written: nothing hidden, the older one stays, the next run is not held up."""
+    path = tmp_path / "x.top"
+    path.write_text("older")
+    if (child := os.fork()) == 0:
+        with atomic_write(path, over=over) as part:
+            part.write_text("half of it")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert names(tmp_path) == ["x.part.top", "x.top"]
+    assert path.read_text() == "older"
+    with atomic_write(path, over=over) as part:
+        part.write_text("whole")
+    # what may be somebody else's is moved away, what is ours is gone
+    assert names(tmp_path) == (["x.top"] if over else ["#x.part.top.1#", "#x.top.1#", "x.top"])
+    assert path.read_text() == "whole"
+
+
+def test_two_processes_may_write_a_small_file_at_once(tmp_path: Path) -> None:
+    path, children = tmp_path / "x.top", []
+    texts = [str(k) * 50_000 for k in range(4)]
+    for text in texts:
+        if (child := os.fork()) == 0:
+            with atomic_write(path) as part:
+                part.write_text(text)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    assert sorted(one.read_text() for one in tmp_path.iterdir()) == texts  # all whole, three of them backups
+
+
+def test_a_small_file_that_another_process_does_not_finish_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(output, "PATIENCE", 0.1)
+    path = tmp_path / "x.top"
+    with atomic_write(path) as part:
+        part.write_text("mine")
+        with pytest.raises(InputError, match=r"x\.part\.top: another run writes it"), atomic_write(path):
+            pass
+    assert path.read_text() == "mine"
+    part.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"x\.top: cannot be written"), atomic_write(path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 # --- locks -----------------------------------------------------------------------------------------
 
 
@@ -240,6 +289,23 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(
     holder.wait()
     assert names(tmp_path) == ["x.xtc.lock"]
     take(tmp_path / "x.xtc")
+    assert names(tmp_path) == []
+
+
+def test_nothing_stays_of_a_lock_and_a_folder_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "pwrite", fails_at(1, errno.ENOSPC)(os.pwrite))
+    with pytest.raises(InputError, match="x: cannot be written: No space"):
+        take(tmp_path / "x")
+
+    def full(path: Path, _: str) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="work: cannot be made a work folder: No space"):
+        own_folder(tmp_path / "work")
     assert names(tmp_path) == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut
+from cut import Cut, cut, search_less
 from exact import CHARGED, beads_of, fork, lattice, mixture, start, sweeps, system
 from systems import Example
 
@@ -43,6 +43,12 @@ def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     """Two decamers of polystyrene."""
     folder = tmp_path_factory.mktemp("polymer")
     return cut(share_path("reference", "sps"), folder / "sps", "SPS", 2)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How good the atoms are is asked elsewhere."""
+    search_less(monkeypatch)
 
 
 def make(made: Cut, *, sweeps: int = 3, threads: int = 1) -> Sampler:

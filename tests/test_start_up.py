@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ import MDAnalysis as mda
 import pytest
 from oracle import example
 
-from dbm_gmx.cli import COMMANDS
+from dbm_gmx.cli import COMMANDS, main
+from dbm_gmx.logs import speaking
 
 HEAVY = ("torch", "numba", "MDAnalysis", "scipy", "numpy", "networkx", "parmed")
 
@@ -35,6 +38,62 @@ def test_help_and_version_load_nothing_heavy() -> None:
     found, said = loaded(code, *names)
     assert found == []
     assert all(f"usage: dbm-gmx {name}" in said for name in names)
+
+
+def test_streams_that_are_closed_are_not_taken_for_files() -> None:
+    """``2>&-``: what is opened next would be stream 2, and what is said there would end up in it."""
+    code = (
+        "import os; from dbm_gmx import cli\n"
+        "before = sys.stderr\n"
+        "cli._stand_in()\n"
+        "print(before is None, sys.stderr.fileno(), open(os.devnull).fileno() > 2)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: os.close(2),
+        check=True,
+    )
+    assert done.stdout == "True 2 True\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_terminal_that_takes_nothing_is_an_error() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "dbm_gmx", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "dbm-gmx: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(MemoryError("2 TiB"), "not enough memory: 2 TiB"), (OSError(5, "broken"), "broken")]
+)
+def test_errors_of_the_machine_are_said(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("dbm_gmx.commands.models.run", fails)
+    assert main(["models"]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_names_of_any_bytes_are_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file name need not be UTF-8."""
+    monkeypatch.setattr(sys, "argv", ["dbm-gmx", "map", os.fsdecode(b"\xff.xtc")])
+    with speaking(quiet=False, verbose=False, log=tmp_path / "log"):
+        logging.getLogger("dbm_gmx").warning("%s", os.fsdecode(b"\xfe.xtc"))
+    said = (tmp_path / "log").read_text()
+    assert "\\udcff.xtc" in said
+    assert "\\udcfe.xtc" in said
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from dbm_gmx.options import (
     ADJUSTABLE,
     ASSUMED,
     INFEASIBLE,
+    LEAST,
     MODEL,
+    MOST,
     NARROW,
     REFINEMENTS,
     RULE_GROUPS,
@@ -66,12 +68,14 @@ def count(least: int) -> Callable[[str], int]:
 
 
 def positive(what: str) -> Callable[[str], float]:
-    """Return a parser of finite numbers above 0."""
+    """Return a parser of numbers above 0 that are of use."""
 
     def positive(text: str) -> float:
         value = _number(text)
         if not (math.isfinite(value) and value > 0):
             raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
+        if not LEAST <= value <= MOST:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {LEAST:g} to {MOST:g}")
         return value
 
     return positive

@@ -50,7 +50,8 @@ def run(options: Namespace) -> int:
     scene, notes = overlay(inputs)
     beads = f" and {options.beads.name}" if options.beads else ""
     with atomic_write(options.output) as part:
-        part.write_text(view_page(f"{options.atoms.name}{beads}", [scene], notes))
+        page = view_page(f"{options.atoms.name}{beads}", [scene], notes)
+        part.write_text(page, encoding="utf-8", errors="backslashreplace")  # names may be any bytes
     if not options.quiet:
         number = "" if scene.beads is None else f", {len(scene.beads.names)} beads"
         print("\n".join([f"{len(scene.elements)} atoms{number}", *notes, f"page           {options.output}"]))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import secrets
-import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +17,7 @@ from dbm_gmx.evaluation.page import main_scores, page, worst_of_each, worst_plac
 from dbm_gmx.evaluation.tables import panels, plain_scores, told_apart_by
 from dbm_gmx.evaluation.worst import write_worst
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import backup
+from dbm_gmx.files.output import MARK, backup, own_folder, part_name, remove_own
 from dbm_gmx.options import ADJUSTABLE
 
 
@@ -49,26 +47,33 @@ def write_report(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] |
 def _write(evaluation: Evaluation, folder: Path, made: Mapping[str, Any] | None) -> Path:
     from dbm_gmx.evaluation.figures import colours_of, draw_figures, draw_places
 
-    part = folder.with_name(f".{folder.name}.part-{secrets.token_hex(4)}")
+    part = part_name(folder)
+    remove_own(part)  # a process that was killed has left it
+    own_folder(part)
     try:
-        (part / "data").mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path=folder) from error
-    try:
+        (part / "data").mkdir()
         plots = panels(evaluation)
         for panel in plots:
-            (part / "data" / f"{panel.name}.csv").write_text(panel.csv())
+            _write_text(part / "data" / f"{panel.name}.csv", panel.csv())
         places = write_worst(evaluation, part / "worst")
         figures = draw_figures(plots, colours_of([c.label for c in evaluation.candidates]))
         (part / "scores.json").write_text(scores_text(evaluation, made))
         pictures = draw_places(chosen) if (chosen := worst_of_each(places)) else ""
         text = page(evaluation, plots, figures, worst_places(places, pictures), made)
-        (part / "index.html").write_text(text)
+        _write_text(part / "index.html", text)
         backup(folder)
         part.rename(folder)
+        (folder / MARK).unlink()  # it is the user's now
+    except OSError as error:
+        raise InputError(f"cannot be written: {error.strerror}", path=folder) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_own(part)
     return folder / "index.html"
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write a text, in which names of files may be any bytes."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def check_folder(folder: Path) -> None:

@@ -53,10 +53,9 @@ def _take(path: Path, lock: Path) -> int:
             raise InputError(f"cannot be written: {error.strerror}", path=path) from error
         try:
             _check_holder(path, lock, descriptor)
-            if _is_same(lock, descriptor):  # else another one has just ended and removed it
+            if is_same(lock, descriptor):  # else another one has just ended and removed it
                 mine = {"host": socket.gethostname(), "process": os.getpid(), "since": time.strftime("%F %T")}
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, json.dumps(mine).encode() + b"\n", 0)
+                _write(lock, descriptor, json.dumps(mine).encode() + b"\n")
                 return descriptor
         except OSError as error:
             os.close(descriptor)
@@ -67,20 +66,37 @@ def _take(path: Path, lock: Path) -> int:
         os.close(descriptor)
 
 
+def _write(lock: Path, descriptor: int, text: bytes) -> None:
+    """Write who holds a lock; where the disk is full it does not stay."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text, 0)
+    except OSError:
+        lock.unlink()
+        raise
+
+
 def _check_holder(path: Path, lock: Path, descriptor: int) -> None:
     """Refuse if another process holds an open lock, or may hold it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        known = True
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise InputError(f"another run writes it: {_holder(descriptor)[2]}", path=path) from error
-        if error.errno not in NO_FLOCK:
-            raise
-        known = False
+    known = lock_open(descriptor)
+    if known is False:
+        raise InputError(f"another run writes it: {_holder(descriptor)[2]}", path=path)
     host, process, who = _holder(descriptor)
     if host and (host != socket.gethostname() or (not known and _runs(process))):
         raise InputError(f"another run may be writing it: {who}; if it has ended, remove {lock}", path=path)
+
+
+def lock_open(descriptor: int) -> bool | None:
+    """Lock an open file: whether no other process has; ``None`` where the file system cannot tell."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        if error.errno not in NO_FLOCK:
+            raise
+        return None
+    return True
 
 
 def _holder(descriptor: int) -> tuple[str, int, str]:
@@ -104,7 +120,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _is_same(lock: Path, descriptor: int) -> bool:
+def is_same(lock: Path, descriptor: int) -> bool:
     """Whether the open file is the one of that name."""
     with suppress(FileNotFoundError):
         return os.path.samestat(lock.stat(), os.fstat(descriptor))
@@ -116,7 +132,7 @@ def _release(lock: Path) -> None:
     if descriptor is None:
         return
     with suppress(OSError):
-        if _is_same(lock, descriptor):
+        if is_same(lock, descriptor):
             lock.unlink()
     # not before it is gone: the process may be ended in between
     if _held.pop(lock, None) is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import read_text
 from dbm_gmx.logs import NOTICE
-from dbm_gmx.options import ASSUMED, CONSTRAINTS, Conditions, Preprocessor
+from dbm_gmx.options import ASSUMED, CONSTRAINTS, LEAST, MOST, Conditions, Preprocessor
 
 log = logging.getLogger(__name__)
 
@@ -182,6 +182,13 @@ def _positive(entries: dict[str, Entry], key: str, default: float) -> float:
     value = entries[key].number()
     if value <= 0:
         raise entries[key].error(f"{key}: expected a number above 0, found {entries[key].text!r}")
+    return _of_use(entries[key], value)
+
+
+def _of_use(entry: Entry, value: float) -> float:
+    """A number above 0, unless it is none that a run has."""
+    if not LEAST <= value <= MOST:
+        raise entry.error(f"{entry.key}: expected {LEAST:g} to {MOST:g}, found {entry.text!r}")
     return value
 
 
@@ -214,7 +221,7 @@ def mdp_temperature(entries: Mapping[str, Entry]) -> float:
         raise entry.error(f"{entry.key}: groups of different temperatures ({found} K); one is needed")
     if not values[0] > 0:
         raise entry.error(f"{entry.key}: expected a temperature above 0 K, found {entry.text!r}")
-    return values[0]
+    return _of_use(entry, values[0])
 
 
 ANNEALED = ("single", "periodic")

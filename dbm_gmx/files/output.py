@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,12 +16,16 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.locks import is_same, lock_open
 from dbm_gmx.interrupts import do_last
 
 log = logging.getLogger(__name__)
 
 SYNC = 1.0
 """s between two times that what is written is sent to the disk itself."""
+
+PATIENCE = 10.0
+"""s that another process has to finish a small file of the same name."""
 
 
 def backup(path: str | Path) -> Path | None:
@@ -59,18 +62,19 @@ def description_of(path: Path) -> Path:
 def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
     """Write a file that gets its name only when it is complete, and on the disk.
 
-    On an exception nothing is left.
+    It is written as ``aa.part.top`` for ``aa.top``.  On an exception nothing is left; a process that is
+    killed leaves it under that name.
 
     Parameters
     ----------
     path
-        An older file of that name is backed up.
+        An older file of that name is backed up, as is one of the name of the file in the making.
     over
-        It is replaced instead: it is one of ours.
+        They are replaced instead: they are ours.
 
     Yields
     ------
-    The hidden file that is to be written.
+    The file that is to be written.
 
     Raises
     ------
@@ -78,27 +82,54 @@ def atomic_write(path: str | Path, *, over: bool = False) -> Iterator[Path]:
         It cannot be written: at once, before any work, where that is known.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
     if path.is_dir():
         raise InputError("is a folder, the name of a file is needed", path=path)
+    part = part_name(path)
     try:
-        part.open("xb").close()
-        _hidden.add(part)
-        yield part
-        sync(part)
-        if not over:
-            backup(path)
-        part.replace(path)
+        with _alone(part, over=over):
+            yield part
+            sync(part)
+            if not over:
+                backup(path)
+            part.replace(path)
         sync(path.parent)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+
+
+@contextmanager
+def _alone(part: Path, *, over: bool) -> Iterator[None]:
+    """Have an empty file to oneself; it is removed unless it gets another name meanwhile."""
+    descriptor = _take(part, over=over)
+    _making.add(part)
+    try:
+        yield
     finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        _hidden.discard(part)
+        if is_same(part, descriptor):
+            part.unlink()
+        _making.discard(part)
+        os.close(descriptor)
 
 
-_hidden: set[Path] = set()
+def _take(part: Path, *, over: bool) -> int:
+    """Open an empty file that no other process writes; what an ended one has left is moved or emptied."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            if lock_open(descriptor) is False or not is_same(part, descriptor):
+                time.sleep(0.01)  # another process writes the same: it is soon done
+            elif os.fstat(descriptor).st_size and not over:
+                backup(part)
+            else:
+                os.ftruncate(descriptor, 0)
+                return os.dup(descriptor)
+        finally:
+            os.close(descriptor)
+    raise InputError("another run writes it", path=part)
+
+
+_making: set[Path] = set()
 
 
 def sync(path: Path) -> None:
@@ -302,9 +333,9 @@ def left_parts() -> list[str]:
             with suppress(OSError):
                 os.ftruncate(opened.descriptor, opened.size)
         said += opened.text()
-    for hidden in list(_hidden):
+    for part in list(_making):
         with suppress(OSError):
-            hidden.unlink()
+            part.unlink()
     return said
 
 
@@ -334,6 +365,10 @@ def own_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(MARKED)
     except OSError as error:
+        with suppress(OSError):
+            if not mark.stat().st_size:  # the disk is full: nothing stays
+                mark.unlink()
+                folder.rmdir()
         raise InputError(f"cannot be made a work folder: {error.strerror}", path=folder) from error
     return folder
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbm_gmx.files.output import MARK, atomic_write, is_own, own_folder, remove_own
 
-_OURS = re.compile(r"frame_\d+(\.npz)?|\.frame_\d+\.npz\.part-[0-9a-f]+")
+_OURS = re.compile(r"frame_\d+((\.part)?\.npz)?")
 """Names in the folder that are ours."""
 
 

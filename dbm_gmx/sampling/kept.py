@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.compiled import cache_folder
+from dbm_gmx.errors import InputError
+from dbm_gmx.files.output import atomic_write
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +51,8 @@ def keep(name: str, values: FloatArray) -> None:
     path = _path(name)
     if path is None:
         return
-    whole = path.with_suffix(f".{uuid4().hex}")
     try:
-        with whole.open("wb") as file:
+        with atomic_write(path, over=True) as whole, whole.open("wb") as file:
             np.save(file, values)
-        whole.replace(path)  # complete or not there at all
-    except OSError as error:
+    except InputError as error:
         log.info("conformers cannot be kept: %s", error)
-        with suppress(OSError):
-            whole.unlink()
