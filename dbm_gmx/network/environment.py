@@ -14,9 +14,8 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.periodic import neighbour_pairs
 from dbm_gmx.network.arrays import NetworkArrays, repeat_frames
-from dbm_gmx.network.guide_steps import ALL_KNOWN, REACH
+from dbm_gmx.network.guide_steps import REACH
 from dbm_gmx.network.voxels import Grid, gaussians
-
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,10 @@ TRUST = 0.03
 """nm, how far the network's draws are taken to be off."""
 STAY = 0.03
 """nm, how far atoms may go in a step without the network."""
-ROUNDS, FEWER_ROUNDS = 6, 3
+ROUNDS, FEWER_ROUNDS = 6, 2
 """Of Gauss and Newton's method."""
+PASSES = 4
+"""In which a bead's atoms follow the guide without noise, before two states of it are compared."""
 
 
 class Guide(NamedTuple):
@@ -47,12 +49,12 @@ class Guide(NamedTuple):
 
     Attributes
     ----------
-    step, distance, spread, bond
-        (rows, k) atoms at a known distance, as offsets from the atom itself (0: none); nm; standard
-        deviation, nm; whether it is a bond.
-    flat, flat_spread
-        (rows, f, 3) atoms that lie in a plane with it, as offsets (0: none); standard deviation of
-        the volume of the four, nm^3.
+    step, distance, stiffness, bond
+        (rows, k) atoms at a known distance, as offsets from the atom itself (0: none); nm; 1 over the
+        standard deviation, 1/nm; whether it is a bond.
+    flat, flat_stiffness
+        (rows, f, 3) atoms that lie in a plane with it, as offsets (0: none); 1 over the standard
+        deviation of the volume of the four, 1/nm^3.
     turn, curve, inner
         (rows, t, 3) other atoms of torsions, as offsets (0: none); row of the curve, and whether
         the atom is an inner one.
@@ -84,10 +86,10 @@ class Guide(NamedTuple):
 
     step: IntArray
     distance: FloatArray
-    spread: FloatArray
+    stiffness: FloatArray
     bond: IntArray
     flat: IntArray
-    flat_spread: FloatArray
+    flat_stiffness: FloatArray
     turn: IntArray
     curve: IntArray
     inner: IntArray
@@ -114,7 +116,8 @@ class Guide(NamedTuple):
 def noise_of(guide: Guide) -> int:
     """Random numbers for each atom: of the squares, and where a hydrogen begins."""
     beads = 3 * guide.bead.shape[1]
-    return guide.step.shape[1] + guide.flat.shape[1] + guide.turn.shape[1] + beads + 3
+    squares = guide.step.shape[1] + guide.flat.shape[1] + guide.turn.shape[1] + beads
+    return int(squares) + 3
 
 
 def make_around(guide: Guide, scene: Scene) -> Around:
@@ -127,7 +130,7 @@ def make_around(guide: Guide, scene: Scene) -> Around:
     members = np.lexsort((rank, hydrogen, owner))
     start = arrays.owned_start.cpu().numpy()
     light = np.concatenate([[0], np.cumsum(hydrogen[members])])
-    links = (values.cpu().numpy() for values in (scene.link_start, scene.link_bead, scene.link_shift))
+    links = [values.cpu().numpy() for values in (scene.link_start, scene.link_bead, scene.link_shift)]
     return Around(
         owner,
         molecule,
@@ -136,7 +139,9 @@ def make_around(guide: Guide, scene: Scene) -> Around:
         row,
         np.tile(guide.first_bead, len(owner) // n) + frame * (arrays.n_beads // (len(owner) // n)),
         scene.beads.cpu().numpy(),
-        *links,
+        links[0],
+        links[1],
+        links[2],
         start,
         start[1:] - (light[start[1:]] - light[start[:-1]]),
         members,
@@ -220,7 +225,7 @@ class Guiding:
 
 def make_guiding(guide: Guide, scene: Scene) -> Guiding:
     """Set up the guide for the atoms of a scene."""
-    return Guiding(guide, make_around(guide, scene), Work(np.zeros(10), np.zeros((MOST, 5))))
+    return Guiding(guide, make_around(guide, scene), Work(np.zeros(10), np.zeros((MOST, 6))))
 
 
 def growing(known_below: int) -> How:
@@ -235,7 +240,7 @@ def redrawing(width: float = 1.0) -> How:
 
 def staying(width: float = 1.0) -> How:
     """How atoms follow the guide from where they are, all others there."""
-    return How(ALL_KNOWN, redraw=False, trust=STAY, rounds=FEWER_ROUNDS, width=width)
+    return How(ALL_KNOWN, redraw=False, trust=STAY, rounds=FEWER_ROUNDS, width=width, passes=PASSES)
 
 
 def _array(values: Tensor) -> Any:

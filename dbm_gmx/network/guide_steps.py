@@ -30,8 +30,6 @@ WIDEST = 2 ** (1 / 6)
 """Of sigma: atoms further apart do not repel."""
 MOST = 4096
 """Atoms that may be near a heavy atom and its hydrogens."""
-PASSES = 6
-"""In which the atoms of a bead follow the guide without noise, before two states of it are compared."""
 KICK = 0.7
 """Of a hydrogen's first place from the direction away from all other neighbours, in bonds."""
 
@@ -76,11 +74,13 @@ class How(NamedTuple):
     redraw
         Whether atoms of the same bead that are placed later are taken not to be there.
     trust
-        nm, how far an atom may be from where it is drawn.
+        nm, how far an atom may be from where it is drawn; 0 where energies alone are asked for.
     rounds
         Of Gauss and Newton's method.
     width
         Factor of all widths; atoms that overlap repel as ever.
+    passes
+        In which the atoms of a bead follow the guide without noise, before two states of it are compared.
     """
 
     known_below: int
@@ -88,10 +88,11 @@ class How(NamedTuple):
     trust: float
     rounds: int
     width: float
+    passes: int = 0
 
 
 class Work(NamedTuple):
-    """Memory of the steps: of the normal equations (10,), and of atoms nearby (:data:`MOST`, 5)."""
+    """Memory of the steps: of the normal equations (10,), and of atoms nearby (:data:`MOST`, 6)."""
 
     sums: Any
     near: Any
@@ -140,30 +141,36 @@ def _known(around: Any, atom: int, other: int, how: Any) -> bool:
 
 
 @compiled(forceinline=True)
-def _share(around: Any, bead: int, other: int) -> int:
-    return 1 if around.owner[other] == bead else 0
+def _share(around: Any, atom: int, others: Any, how: Any) -> float:
+    """Part of a term that each atom of a bead has which counts it; asked for energies only."""
+    count, bead = 1, around.owner[atom]
+    if how.trust == 0:
+        for other in others:
+            # heavy atoms do not know hydrogens
+            count += around.owner[other] == bead and around.hydrogen[other] == around.hydrogen[atom]
+    return 1 / count if count > 1 else 1.0
 
 
-@compiled()
+@compiled(forceinline=True)
 def _distances(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p: Any, sums: Any) -> None:
-    row, bead = around.row[atom], around.owner[atom]
+    row, soft = around.row[atom], 1 / how.width
     for k in range(guide.step.shape[1]):
         step = guide.step[row, k]
         if step == 0 or not _known(around, atom, atom + step, how):
             continue
         vector = _minus(p, _at(x, atom + step))
         distance = max(1e-3, math.sqrt(dot(vector, vector)))
-        off = distance - guide.distance[row, k] - guide.spread[row, k] * noise[k]
-        weight = 1 / (how.width * guide.spread[row, k])
-        c = weight / distance
-        share = 1 / (1 + _share(around, bead, atom + step))
-        _add(sums, weight * off, (c * vector[0], c * vector[1], c * vector[2]), share)
+        weight = guide.stiffness[row, k]
+        residual = (weight * (distance - guide.distance[row, k]) - noise[k]) * soft
+        c = weight * soft / distance
+        share = _share(around, atom, (atom + step,), how)
+        _add(sums, residual, (c * vector[0], c * vector[1], c * vector[2]), share)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p: Any, sums: Any) -> None:
     """Flat groups, and stereocentres."""
-    row, bead, first = around.row[atom], around.owner[atom], guide.step.shape[1]
+    row, first, soft = around.row[atom], guide.step.shape[1], 1 / how.width
     for k in range(guide.flat.shape[1]):
         i, j, m = atom + guide.flat[row, k, 0], atom + guide.flat[row, k, 1], atom + guide.flat[row, k, 2]
         if i == atom or not (
@@ -171,9 +178,9 @@ def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
         ):
             continue
         volume, normal = _volume(x, i, j, m, p)
-        weight = 1 / (how.width * guide.flat_spread[row, k])
-        residual = weight * volume - noise[first + k] / how.width
-        share = 1 / (1 + _share(around, bead, i) + _share(around, bead, j) + _share(around, bead, m))
+        weight = soft * guide.flat_stiffness[row, k]
+        residual = weight * volume - soft * noise[first + k]
+        share = _share(around, atom, (i, j, m), how)
         _add(sums, residual, (-weight * normal[0], -weight * normal[1], -weight * normal[2]), share)
     one = atom % len(guide.hand)
     for k in range(guide.hand.shape[1]):
@@ -185,8 +192,8 @@ def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
         volume, normal = _volume(x, i, j, m, p)
         least = guide.least[one, k]
         if volume < HAND * least:
-            weight = 1 / (0.1 * least * how.width)
-            share = 1 / (1 + _share(around, bead, i) + _share(around, bead, j) + _share(around, bead, m))
+            weight = soft / (0.1 * least)
+            share = _share(around, atom, (i, j, m), how)
             gradient = (-weight * normal[0], -weight * normal[1], -weight * normal[2])
             _add(sums, weight * (volume - HAND * least), gradient, share)
 
@@ -199,9 +206,9 @@ def _volume(x: Any, i: int, j: int, m: int, p: Any) -> Any:
     return dot(_minus(a, p), normal), normal
 
 
-@compiled()
+@compiled(forceinline=True)
 def _torsions(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p: Any, sums: Any) -> None:
-    row, bead = around.row[atom], around.owner[atom]
+    row, soft = around.row[atom], 1 / how.width
     first = guide.step.shape[1] + guide.flat.shape[1]
     for k in range(guide.turn.shape[1]):
         i, j, m = atom + guide.turn[row, k, 0], atom + guide.turn[row, k, 1], atom + guide.turn[row, k, 2]
@@ -230,11 +237,10 @@ def _torsions(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, 
         else:
             gradient = (of_end * left[0], of_end * left[1], of_end * left[2])
         value, slope, floor = _look_up(guide, guide.curve[row, k], angle)
-        slope /= how.width
-        share = 1 / (1 + _share(around, bead, i) + _share(around, bead, j) + _share(around, bead, m))
-        residual = (value - noise[first + k]) / how.width
+        share, slope = _share(around, atom, (i, j, m), how), soft * slope
+        residual = soft * (value - noise[first + k])
         _add(sums, residual, (slope * gradient[0], slope * gradient[1], slope * gradient[2]), share)
-        sums[9] += share * floor / how.width**2
+        sums[9] += share * floor * soft**2
 
 
 @compiled(forceinline=True)
@@ -248,14 +254,14 @@ def _look_up(guide: Any, curve: int, angle: float) -> Any:
     return start + rise * (place - low), rise * (bins / (2 * math.pi)), guide.floors[curve, low]
 
 
-@compiled()
+@compiled(forceinline=True)
 def _centres(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p: Any, sums: Any) -> None:
     """The mapped centres of the beads that a heavy atom has weight in, and how far it is from centres.
 
     Where all atoms are there, a centre moves with the atom and the hydrogens on it.  In growth atoms that are
     missing are taken to be where this one is, and the centre is held as loosely as that is uncertain.
     """
-    row, bead = around.row[atom], around.owner[atom]
+    row, bead, soft = around.row[atom], around.owner[atom], 1 / how.width
     first = guide.step.shape[1] + guide.flat.shape[1] + guide.turn.shape[1]
     for k in range(guide.bead.shape[1]):
         if guide.bead[row, k] < 0:
@@ -271,7 +277,7 @@ def _centres(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
             elif _there(around, atom, atom + step, how):
                 other = _at(x, atom + step)
                 cx, cy, cz = cx + weight * other[0], cy + weight * other[1], cz + weight * other[2]
-                within += _share(around, bead, atom + step) * (not around.hydrogen[atom + step])
+                within += around.owner[atom + step] == bead and not around.hydrogen[atom + step]
             else:
                 absent += weight
         growing = how.known_below < ALL_KNOWN or absent > 0
@@ -283,28 +289,29 @@ def _centres(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
             cx, cy, cz = cx + rest * here[0], cy + rest * here[1], cz + rest * here[2]
         vector = _minus(p, target)
         if share > 0:
-            weight = 1 / (how.width * math.hypot(absent * LOOSE, guide.softness))
+            weight = soft / math.sqrt((absent * LOOSE) ** 2 + guide.softness**2)
             c = (cx + total * p[0], cy + total * p[1], cz + total * p[2])
             for d in range(3):
-                residual = weight * (c[d] - target[d]) - noise[first + 3 * k + d] / how.width
+                residual = weight * (c[d] - target[d]) - soft * noise[first + 3 * k + d]
                 slope = weight * total
                 gradient = (slope * (d == 0), slope * (d == 1), slope * (d == 2))
                 _add(sums, residual, gradient, 1 / within)
         if growing and guide.radius[row, k] >= 0:
             distance = max(1e-3, math.sqrt(dot(vector, vector)))
-            weight = 1 / (RADIUS * how.width)
-            c2 = weight / distance
-            gradient = (c2 * vector[0], c2 * vector[1], c2 * vector[2])
+            weight = soft / RADIUS
+            slope = weight / distance
+            gradient = (slope * vector[0], slope * vector[1], slope * vector[2])
             _add(sums, weight * (distance - guide.radius[row, k]), gradient, 0.0)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _find_near(
     guide: Any, around: Any, x: Any, atom: int, how: Any, p: Any, offset: Any, near: Any, count: int
 ) -> int:
     """List the atoms that may come to overlap with one that is at ``p`` and ``offset`` from what moves.
 
-    Rows are the place of the other less the offset, sigma, strength, and 1/2 for those of the same bead.
+    Rows are the place of the other less the offset, the square of sigma, strength, and 1/2 for those of the
+    same bead.
     """
     row, types = around.row[atom], len(guide.types)
     kind = guide.types[atom % types]
@@ -314,7 +321,11 @@ def _find_near(
     for link in range(around.link_start[bead], around.link_start[bead + 1]):
         other_bead, shift = around.link_bead[link], _at(around.link_shift, link)
         place = _at(around.beads, other_bead)
-        towards = (place[0] + shift[0] - here[0], place[1] + shift[1] - here[1], place[2] + shift[2] - here[2])
+        towards = (
+            place[0] + shift[0] - here[0],
+            place[1] + shift[1] - here[1],
+            place[2] + shift[2] - here[2],
+        )
         if dot(towards, towards) > reach:
             continue
         for k in range(around.member_start[other_bead], around.member_start[other_bead + 1]):
@@ -332,45 +343,54 @@ def _find_near(
             if strength == 0 or square > (WIDEST * guide.sigma[kind, other_kind] + LONGEST_STEP) ** 2:
                 continue
             apart = True
-            for e in range(guide.excluded.shape[1]):
-                apart = apart and other - atom != guide.excluded[row, e]
+            if around.molecule[other] == around.molecule[atom]:
+                for e in range(guide.excluded.shape[1]):
+                    apart = apart and other - atom != guide.excluded[row, e]
             if apart and count < len(near):
                 for d in range(3):
                     near[count, d] = here[d] + vector[d] - offset[d]
-                near[count, 3] = guide.sigma[kind, other_kind]
-                near[count, 4] = strength if other_bead != bead else -strength
+                near[count, 3] = guide.sigma[kind, other_kind] ** 2
+                near[count, 4] = strength
+                near[count, 5] = 1.0 if other_bead != bead else 0.5
                 count += 1
     return count
 
 
-@compiled()
+@compiled(forceinline=True)
 def _overlaps(near: Any, count: int, p: Any, sums: Any) -> None:
     """The repulsion of Lennard-Jones: 4 epsilon ((sigma / r)^6 - 1/2)^2, a square as it is."""
+    xx, xy, xz, yy, yz, zz, fx, fy, fz, energy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(count):
-        vector = (p[0] - near[k, 0], p[1] - near[k, 1], p[2] - near[k, 2])
-        sigma = near[k, 3]
-        square = dot(vector, vector)
-        if square > (WIDEST * sigma) ** 2:
+        dx, dy, dz = p[0] - near[k, 0], p[1] - near[k, 1], p[2] - near[k, 2]
+        sigma, strength = near[k, 3], near[k, 4]
+        square = dx * dx + dy * dy + dz * dz
+        if square > WIDEST * WIDEST * sigma:  # the squares of both
             continue
-        distance = max(1e-3, math.sqrt(square))
-        ratio = sigma / max(distance, OVERLAP * sigma)
-        sixth = ratio**6
-        slope = -6 * sixth * ratio / sigma
-        # nearer than OVERLAP: on in a straight line
-        value = sixth - 0.5 + slope * min(0.0, distance - OVERLAP * sigma)
-        strength = abs(near[k, 4])
-        c = strength * slope / distance
-        share = 0.5 if near[k, 4] < 0 else 1.0
-        _add(sums, strength * value, (c * vector[0], c * vector[1], c * vector[2]), share)
+        inverse = 1 / max(square, OVERLAP * OVERLAP * sigma)
+        ratio = sigma * inverse
+        sixth = ratio * ratio * ratio
+        value, c = strength * (sixth - 0.5), -6 * strength * sixth * inverse
+        if square < OVERLAP * OVERLAP * sigma:  # on in a straight line
+            distance, least = max(1e-3, math.sqrt(square)), OVERLAP * math.sqrt(sigma)
+            value += c * least * (distance - least)
+            c *= least / distance
+        gx, gy, gz = c * dx, c * dy, c * dz
+        xx, xy, xz = xx + gx * gx, xy + gx * gy, xz + gx * gz
+        yy, yz, zz = yy + gy * gy, yz + gy * gz, zz + gz * gz
+        fx, fy, fz = fx + gx * value, fy + gy * value, fz + gz * value
+        energy += near[k, 5] * value * value
+    for k, term in enumerate((xx, xy, xz, yy, yz, zz, fx, fy, fz, energy / 2)):
+        sums[k] += term
 
 
-@compiled()
+@compiled(forceinline=True)
 def _squares(
     guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p: Any, count: int, memory: Any
 ) -> None:
     """All squares of an atom at ``p``, in place."""
     sums = memory.sums
-    sums[:] = 0
+    for k in range(len(sums)):
+        sums[k] = 0.0
     _distances(guide, around, x, atom, how, noise, p, sums)
     _volumes(guide, around, x, atom, how, noise, p, sums)
     _torsions(guide, around, x, atom, how, noise, p, sums)
@@ -379,7 +399,7 @@ def _squares(
     _overlaps(memory.near, count, p, sums)
 
 
-@compiled()
+@compiled(forceinline=True)
 def _near_all(guide: Any, around: Any, x: Any, atom: int, how: Any, p: Any, near: Any) -> int:
     """List what is near an atom, and near the hydrogens that go with it where all atoms are there."""
     count = _find_near(guide, around, x, atom, how, p, (0.0, 0.0, 0.0), near, 0)
@@ -449,7 +469,7 @@ def settle_all(guide: Any, around: Any, x: Any, atoms: Any, how: Any, noise: Any
 
 @compiled()
 def begin_hydrogens(guide: Any, around: Any, x: Any, atoms: Any, how: Any, noise: Any, memory: Any) -> None:
-    """Place hydrogens where none are yet: away from the other neighbours, then where the guide allows them."""
+    """Place hydrogens anew: away from the other neighbours, then where the guide allows them."""
     for k in range(len(atoms)):
         atom = atoms[k]
         parent = atom + guide.parent[around.row[atom]]
@@ -481,11 +501,11 @@ def begin_hydrogens(guide: Any, around: Any, x: Any, atoms: Any, how: Any, noise
 @compiled()
 def energy_of(guide: Any, around: Any, x: Any, members: Any, how: Any, quiet: Any, memory: Any) -> float:
     """Energy of the atoms of a bead in all squares, in kT; terms with several of them count once."""
-    total = 0.0
+    total, counted = 0.0, How(how.known_below, how.redraw, 0.0, 0, how.width, 0)
     for atom in members:
         here = _at(x, atom)
         count = _find_near(guide, around, x, atom, how, here, (0.0, 0.0, 0.0), memory.near, 0)
-        _squares(guide, around, x, atom, how, quiet, here, count, memory)
+        _squares(guide, around, x, atom, counted, quiet, here, count, memory)
         total += memory.sums[9]
     return total
 
@@ -512,7 +532,7 @@ def choose_all(
         for n in range(heavy):
             for d in range(3):
                 x[members[n], d] = other[members[n], d]
-        placing = How(how.known_below, True, how.trust, how.rounds, how.width)
+        placing = How(how.known_below, True, how.trust, how.rounds, how.width, how.passes)
         count = len(members) - heavy
         begin_hydrogens(guide, around, x, members[heavy:], placing, noise[at : at + count], memory)
         at += count
@@ -529,6 +549,6 @@ def choose_all(
 @compiled()
 def _relaxed(guide: Any, around: Any, x: Any, members: Any, how: Any, quiet: Any, memory: Any) -> float:
     noise = np.zeros((len(members), len(quiet)))
-    for _ in range(PASSES):
+    for _ in range(how.passes):
         settle_all(guide, around, x, members, how, noise, memory)
     return energy_of(guide, around, x, members, how, quiet, memory)

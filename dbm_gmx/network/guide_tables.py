@@ -120,14 +120,16 @@ def make_guide(system: System, conditions: Conditions, chirality: Chirality) -> 
     ]
     carried = _offsets([row for match in matches.values() for row in _carried(match.moltype)])
     parent = [offset for match in matches.values() for offset in _parents(match.moltype)]
-    bead, share, radius, members, weights = _centres([row for table in tables.values() for row in table.centres])
+    bead, share, radius, members, weights = _centres(
+        [row for table in tables.values() for row in table.centres]
+    )
     return Guide(
         step=distances[..., 0].astype(np.int64),
         distance=distances[..., 1].copy(),
-        spread=np.where(distances[..., 2] > 0, distances[..., 2], 1.0),
+        stiffness=_inverse(distances[..., 2]),
         bond=distances[..., 3].astype(np.int64),
         flat=flat[..., :3].astype(np.int64),
-        flat_spread=np.where(flat[..., 3] > 0, flat[..., 3], 1.0),
+        flat_stiffness=_inverse(flat[..., 3]),
         turn=turn[..., :3].astype(np.int64),
         curve=turn[..., 3].astype(np.int64),
         inner=turn[..., 4].astype(np.int64),
@@ -201,7 +203,9 @@ def _torsions_by_atom(
     return _padded(rows, 5), np.array(values or [np.zeros((2, len(TURN)))])
 
 
-def _centres(rows: Sequence[Sequence[Share]]) -> tuple[FloatArray | IntArray, ...]:
+def _centres(
+    rows: Sequence[Sequence[Share]],
+) -> tuple[IntArray, FloatArray, FloatArray, IntArray, FloatArray]:
     """Beads, shares, radii, members and weights of a :class:`~dbm_gmx.network.guide.Guide`."""
     beads = max(1, *map(len, rows))
     most = max([1, *(len(entry.members) for row in rows for entry in row)])
@@ -214,6 +218,11 @@ def _centres(rows: Sequence[Sequence[Share]]) -> tuple[FloatArray | IntArray, ..
             members[a, k, : len(entry.members)] = entry.members
             weights[a, k, : len(entry.members)] = entry.weights
     return bead, share, radius, members, weights
+
+
+def _inverse(values: FloatArray) -> FloatArray:
+    """1 over what is above 0, and 0."""
+    return np.where(values > 0, 1 / np.where(values > 0, values, 1.0), 0.0)
 
 
 def _carried(moltype: MoleculeType) -> list[list[int]]:

@@ -17,8 +17,9 @@ from torch import Tensor
 from dbm_gmx.network.arrays import MOST_ATOMS
 from dbm_gmx.network.bond_lengths import FixedBonds, constrain, hold
 from dbm_gmx.network.centring import Centring, centre
-from dbm_gmx.network.environment import ALL_KNOWN, Environment, Scene, Targets, make_environment, make_targets
+from dbm_gmx.network.environment import Environment, Scene, Targets, make_environment, make_targets
 from dbm_gmx.network.guide import Guide, Guiding, growing, make_guiding, redrawing, staying
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.random_numbers import RandomNumbers
 from dbm_gmx.network.scoring import Scorer
 from dbm_gmx.network.voxels import Grid, collapse
@@ -34,7 +35,7 @@ HELD = (
     2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
 )
 
-SETTLING = 10
+SETTLING = 6
 """Passes in which atoms follow the guide alone, after each sweep of the network."""
 SOFTEST = 3
 """Halvings: the guide is so much wider in early sweeps, so that atoms can pass each other."""
@@ -199,7 +200,7 @@ def _offer(placer: Placer, guiding: Guiding, stage: Stage, width: float) -> None
     draw_stage(placer, stage, Draw(growing=False, replica=1, redraw=True, width=width, guiding=guiding), rng)
     beads = scene.arrays.owner[stage[0][1]]
     chance = rng.uniform(len(beads)), rng.normal(guiding.hydrogens(beads), guiding.noise)
-    guiding.choose(*scene.positions, beads, chance, staying(width))
+    guiding.choose(scene.positions[0], scene.positions[1], beads, chance, staying(width))
 
 
 def _centre(placer: Placer) -> None:
