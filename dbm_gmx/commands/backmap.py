@@ -140,8 +140,8 @@ def _add_settings(command: ArgumentParser) -> None:
         "--orientations",
         type=count(1),
         default=Settings.orientations,
-        help="draws of the network for each bead in a sweep; unguided: at most, where its energy is an outlier "
-        "(%(default)s)",
+        help="draws of the network for each bead in a sweep; unguided: for one whose energy is an outlier, "
+        "at most (%(default)s)",
     )
     of_network(
         "--unguided",
