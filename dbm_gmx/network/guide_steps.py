@@ -277,7 +277,8 @@ def _centres(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
             elif _there(around, atom, atom + step, how):
                 other = _at(x, atom + step)
                 cx, cy, cz = cx + weight * other[0], cy + weight * other[1], cz + weight * other[2]
-                within += around.owner[atom + step] == bead and not around.hydrogen[atom + step]
+                if how.trust == 0:  # energies: each heavy atom of the bead has a part
+                    within += around.owner[atom + step] == bead and not around.hydrogen[atom + step]
             else:
                 absent += weight
         growing = how.known_below < ALL_KNOWN or absent > 0
