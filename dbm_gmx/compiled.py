@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 PACKAGE = Path(__file__).parent
 SOURCES = (
     *("compiled.py", "errors.py", "logs.py", "options.py", "parallel.py"),
-    *("chemistry", "forcefield", "files/xtc_bits.py", "sampling"),
+    *("chemistry", "forcefield", "files/xtc_bits.py", "network/guide_steps.py", "sampling"),
 )
 """Files and folders that hold compiled code, or what it takes constants from."""
 

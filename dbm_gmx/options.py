@@ -460,8 +460,8 @@ class Settings:
     samples
         Independent reconstructions of each frame.
     orientations
-        Orientations of the local frame the network tries at most for each bead: more than one where the
-        energy is an outlier for beads of its type.
+        New states that a bead is offered by the network in a guided sweep; else orientations of the local
+        frame that it tries at most: more than one where the energy is an outlier for beads of its type.
     guided
         Whether what the force field and the beads say of the place of an atom guides the network's draws;
         else they are as they come, as in the paper.

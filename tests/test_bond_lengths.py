@@ -14,7 +14,8 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.network.bond_lengths import constrain, find_fixed_bonds, hold
-from dbm_gmx.network.environment import ALL_KNOWN, make_targets
+from dbm_gmx.network.environment import make_targets
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.options import MoleculeFiles
 
 

@@ -31,7 +31,7 @@ SCRIPTS = [*sorted((ROOT / "share").rglob("*.sh"))]
 OTHERS = {
     *("--dist", "--keep-going", "--nproc-per-node", "--index-url", "--hypothesis-profile", "--list"),
     *("--jobs", "--frames", "--run", "--seed", "--start", "--whole-ends", "--strict"),  # of recipes, mypy
-    *("--held-out", "--single", "--meter", "--check"),  # of recipes/train/table.py
+    *("--held-out", "--single", "--meter", "--check", "--minutes"),  # of recipes/train
 }
 """Options that pages name, of other programs."""
 

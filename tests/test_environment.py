@@ -17,7 +17,6 @@ from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.network.build_order import make_build_order
 from dbm_gmx.network.channels import ROLES
 from dbm_gmx.network.environment import (
-    ALL_KNOWN,
     Environment,
     Scene,
     Targets,
@@ -26,6 +25,7 @@ from dbm_gmx.network.environment import (
     make_environment,
     make_scene,
 )
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.voxels import Grid, collapse, density_of
 
 GRID = Grid()

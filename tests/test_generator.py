@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from dbm_gmx.errors import InputError
 from dbm_gmx.network import model as model_module
 from dbm_gmx.network.channels import Channels, default_channels
-from dbm_gmx.network.environment import ALL_KNOWN, Environment, densities, make_environment, make_targets
+from dbm_gmx.network.environment import Environment, densities, make_environment, make_targets
 from dbm_gmx.network.generator import Generator, Shape, operations
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.model import (
     Model,
     best_device,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +17,11 @@ from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.network import guide as module
 from dbm_gmx.network.centring import centre, make_centrings
-from dbm_gmx.network.environment import ALL_KNOWN, Scene, Targets, make_targets
-from dbm_gmx.network.guide import Guide, find_near, follow
+from dbm_gmx.network.environment import Scene
+from dbm_gmx.network.guide import Guide, Guiding, growing, make_guiding, redrawing, staying
+from dbm_gmx.network.guide_steps import How, _near_all, _squares, energy_of
 from dbm_gmx.network.guide_tables import flat_groups, known_distances, make_guide
-from dbm_gmx.network.voxels import Grid
 from dbm_gmx.options import Conditions, MoleculeFiles
 
 KELVIN = 350.0
@@ -57,53 +57,71 @@ def states(example: Example) -> np.ndarray:
 def guide_of(example: Example, constraints: str = "all-bonds") -> Guide:
     conditions = Conditions(temperature=KELVIN, constraints=constraints)
     known = {example.system.matches[0].moltype.name: states(example)}
-    return make_guide(example.system, conditions, known, grid=Grid())
+    return make_guide(example.system, conditions, known)
 
 
-def quiet(guide: Guide, atom: torch.Tensor) -> torch.Tensor:
+def guiding_of(example: Example, constraints: str = "all-bonds") -> tuple[Guiding, Scene]:
+    scene = example.scene()
+    return make_guiding(guide_of(example, constraints), scene), scene
+
+
+def quiet(guiding: Guiding, atom: torch.Tensor) -> torch.Tensor:
     """No noise."""
-    return torch.zeros(len(atom), guide.noise)
+    return torch.zeros(len(atom), guiding.noise)
 
 
-def squares(guide: Guide, scene: Scene, targets: Targets) -> dict[str, module.Part]:
-    noise = quiet(guide, targets.atom)
-    return {
-        "distances": module._distances(guide, scene, targets, noise),
-        "flat": module._flat_groups(guide, scene, targets, noise),
-        "torsions": module._torsions(guide, scene, targets, noise),
-        "hands": module._hands(guide, scene, targets),
-        "centres": module._centres(guide, scene, targets, noise),
-        "overlaps": module._overlaps(guide, scene, targets, None),
-    }
+def alone(guiding: Guiding) -> Guiding:
+    """Nothing but repulsion is known."""
+    guide = guiding.guide
+    nothing = {key: getattr(guide, key) * 0 for key in ("step", "flat", "turn")}
+    return replace(guiding, guide=guide._replace(**nothing, bead=np.full_like(guide.bead, -1)))
 
 
-@pytest.mark.parametrize("known_below", [ALL_KNOWN, 0], ids=["sweep", "growth"])
-def test_gradients_are_those_of_the_residuals(polystyrene: Example, known_below: int) -> None:
-    guide, scene = guide_of(polystyrene), polystyrene.scene()
+def energies(guiding: Guiding, x: torch.Tensor, beads: Sequence[int]) -> np.ndarray:
+    """KT of some beads."""
+    around, how = guiding.around, staying()
+    members = [around.members[around.member_start[b] : around.member_start[b + 1]] for b in beads]
+    noise = np.zeros(guiding.noise)
+    fixed = (guiding.guide, around, x.numpy())
+    return np.array([energy_of(*fixed, some, how, noise, guiding.memory) for some in members])
+
+
+@pytest.mark.long  # compiles all squares for Python
+@pytest.mark.parametrize("growth", [False, True], ids=["sweep", "growth"])
+def test_gradients_are_those_of_the_energy(polystyrene: Example, growth: bool) -> None:
+    guiding, scene = guiding_of(polystyrene)
     rank = int(polystyrene.arrays.growth_rank.sort().values[200])
-    atom = (polystyrene.arrays.growth_rank == rank).nonzero()[:, 0]
-    atom = torch.arange(scene.arrays.n_atoms) if known_below else atom
-    targets = make_targets(atom, known_below or rank)
-    generator = torch.Generator().manual_seed(2)
-    position = scene.positions[0, atom] + 0.05 * torch.randn(len(atom), 3, generator=generator)
-    step = 1e-4 * torch.randn(len(atom), 3, generator=generator)
-    for name, part in squares(guide, scene, targets).items():
-        before, after = part(position - step / 2), part(position + step / 2)
-        change = (part(position).gradient * step[:, None]).sum(2)
-        found = after.residual - before.residual
-        off = (found - change).abs() > 0.02 * found.abs() + 0.01
-        assert off.float().mean() < 1e-3, name  # but for steps over an edge
+    every = torch.arange(scene.arrays.n_atoms)
+    atoms = every[polystyrene.arrays.growth_rank == rank] if growth else every
+    how = growing(rank) if growth else staying()
+    how = how._replace(trust=0.01)
+    x, noise, memory = scene.positions[0].numpy(), np.zeros(guiding.noise), guiding.memory
+    rng = np.random.default_rng(2)
+    off = 0
+    for atom in atoms.tolist():
+        here = x[atom] + 0.02 * rng.standard_normal(3)
+        step = 1e-4 * rng.standard_normal(3)
+        fixed = (guiding.guide, guiding.around, x, atom, how)
+        count = _near_all.outer(*fixed, tuple(here), memory.near)
+        memory.near[:count, 5] = 1  # pairs within a bead count in full for the atom
+        found = []
+        for side in (-0.5, 0.5, 0.0):
+            _squares.outer(*fixed, noise, tuple(here + side * step), count, memory)
+            found.append((memory.sums[9], memory.sums[6:9] @ step))
+        change, slope = found[1][0] - found[0][0], found[2][1]
+        off += abs(change - slope) > 0.02 * abs(change) + 0.01
+    assert off < 0.01 * len(atoms) + 1  # but for steps over an edge, and radii, which are no energy
 
 
-def test_true_atoms_are_where_they_are_said_to_be(polystyrene: Example) -> None:
-    guide, scene = guide_of(polystyrene), polystyrene.scene()
-    targets = make_targets(torch.arange(scene.arrays.n_atoms), ALL_KNOWN)
-    for name, part in squares(guide, scene, targets).items():
-        residual = part(scene.positions[0]).residual
-        present = residual[residual != 0]
-        # in units of what is thermal; bonds are fixed here, and atoms of the data are at 568 K
-        assert not len(present) or float(present.square().mean().sqrt()) < 2, name
-    assert not squares(guide, scene, targets)["hands"](scene.positions[0]).residual.any()
+def test_true_atoms_have_energies_of_a_few_kt(polystyrene: Example) -> None:
+    guiding, scene = guiding_of(polystyrene)
+    true = energies(guiding, scene.positions[0], range(scene.arrays.n_beads))
+    squares = 40  # at least, of the atoms of a bead
+    # bonds are fixed here, and atoms of the data are at another temperature
+    assert np.median(true) < 2 * squares
+    rng = torch.Generator().manual_seed(1)
+    moved = scene.positions[0] + 0.02 * torch.randn(scene.positions[0].shape, generator=rng)
+    assert np.median(energies(guiding, moved, range(scene.arrays.n_beads))) > 3 * np.median(true)
 
 
 def test_distances_are_those_of_bonds_and_angles(cumene: Example) -> None:
@@ -137,42 +155,49 @@ def _aromatic(example: Example, atom: int) -> bool:
 
 
 def test_atoms_off_their_place_come_back(cumene: Example) -> None:
-    guide, scene = guide_of(cumene), cumene.scene()
+    guiding, scene = guiding_of(cumene)
     truth = scene.positions[0].clone()
     atom = torch.arange(0, scene.arrays.n_atoms, 7)
     away = 0.04 * torch.randn(len(atom), 3, generator=torch.Generator().manual_seed(4))
-    targets = make_targets(atom, ALL_KNOWN)
-    found = follow(guide, scene, targets, truth[atom] + away, quiet(guide, atom))
+    found = guiding.follow(truth, atom, truth[atom] + away, quiet(guiding, atom), redrawing_nothing())
     heavy = ~scene.arrays.hydrogen[atom]
     assert float((found - truth[atom])[heavy].norm(dim=1).median()) < 0.012
     assert float((found - truth[atom]).norm(dim=1).median()) < 0.3 * float(away.norm(dim=1).median())
 
 
+def redrawing_nothing() -> How:
+    """All other atoms are there, and the draw counts as one of the network."""
+    return redrawing()._replace(redraw=False)
+
+
 def test_what_nothing_holds_stays_where_the_network_drew_it(cumene: Example) -> None:
-    guide, scene = guide_of(cumene), cumene.scene()
+    guiding, scene = guiding_of(cumene)
     atom = torch.tensor([0])
     far = scene.beads[scene.arrays.owner[atom]] + torch.tensor([[0.0, 0.0, 40.0]])
-    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0, turn=guide.turn * 0)
-    alone = replace(alone, centres=alone.centres._replace(share=alone.centres.share * 0))
-    assert torch.allclose(follow(alone, scene, make_targets(atom, ALL_KNOWN), far, quiet(guide, atom)), far)
+    found = alone(guiding).follow(
+        scene.positions[0], atom, far.clone(), quiet(guiding, atom), redrawing_nothing()
+    )
+    assert torch.allclose(found, far)
 
 
 def test_draws_are_as_wide_as_the_force_field_says(cumene: Example) -> None:
     """A hydrogen of the ring: its bond is flexible here, and nothing else is so stiff along it."""
-    guide, scene = guide_of(cumene, constraints="none"), cumene.scene()
+    guiding, scene = guiding_of(cumene, constraints="none")
+    guide = guiding.guide
     hydrogen = int(scene.arrays.hydrogen.nonzero()[0, 0])
-    step, mean, width = (v[scene.arrays.row[hydrogen], 0] for v in (guide.step, guide.distance, guide.width))
+    row = int(scene.arrays.row[hydrogen])
+    step, mean, width = int(guide.step[row, 0]), guide.distance[row, 0], 1 / guide.stiffness[row, 0]
     atom = torch.full((2000,), hydrogen)
-    noise = torch.randn(len(atom), guide.noise, generator=torch.Generator().manual_seed(5))
+    noise = torch.randn(len(atom), guiding.noise, generator=torch.Generator().manual_seed(5))
     here = scene.positions[0, atom]
-    drawn = follow(guide, scene, make_targets(atom, ALL_KNOWN), here, noise)
+    drawn = guiding.follow(scene.positions[0], atom, here, noise, redrawing_nothing())
     length = (drawn - scene.positions[0, hydrogen + step]).norm(dim=1)
     assert float(length.mean()) == pytest.approx(float(mean), abs=0.003)
     assert float(length.std()) == pytest.approx(float(width), rel=0.25)
 
 
 def test_a_wrong_hand_is_put_right(polystyrene: Example) -> None:
-    guide, scene = guide_of(polystyrene), polystyrene.scene()
+    guiding, scene = guiding_of(polystyrene)
     match = polystyrene.system.matches[0]
     elements = stereo_elements(match.moltype)
     centres = torch.from_numpy(elements[:, 0].copy())
@@ -190,52 +215,78 @@ def test_a_wrong_hand_is_put_right(polystyrene: Example) -> None:
         return chirality_of(match.molecules(atoms.numpy()), elements)[0]
 
     assert (now(wrong) != expected).all()
-    placed = follow(guide, scene, make_targets(centres, ALL_KNOWN), mirrored, quiet(guide, centres))
+    placed = guiding.follow(wrong, centres, mirrored, quiet(guiding, centres), redrawing_nothing())
     wrong[centres] = placed
     assert (now(wrong) == expected).all()
 
 
-def test_a_centre_is_pushed_off_the_plane_of_its_heavy_neighbours(polystyrene: Example) -> None:
-    """Before it is on the wrong side of them: they are all that is known when it is placed."""
-    guide, scene = guide_of(polystyrene), polystyrene.scene()
+def test_a_wrong_hand_has_the_higher_energy(polystyrene: Example) -> None:
+    """Of a centre in the plane of its heavy neighbours as well: they are all that is known at first."""
+    guiding, scene = guiding_of(polystyrene)
     moltype = polystyrene.system.matches[0].moltype
-    elements = stereo_elements(moltype)
-    centres = torch.from_numpy(elements[:, 0].copy())
-    heavy = [[j for j in around if moltype.elements[j] != "H"] for around in elements[:, 1:].tolist()]
-    ends, here = scene.positions[0, torch.tensor(heavy)], scene.positions[0, centres]
-    normal = torch.linalg.cross(ends[:, 1] - ends[:, 0], ends[:, 2] - ends[:, 0])
-    normal = normal / normal.norm(dim=1, keepdim=True)
-    height = ((here - ends[:, 0]) * normal).sum(1, keepdim=True) * normal
-    push = squares(guide, scene, make_targets(centres, ALL_KNOWN))["hands"]
-    for share, pushed in ((-1.0, True), (0.0, True), (0.2, True), (0.8, False)):
-        residual = push(here + (share - 1.0) * height).residual
-        assert bool((residual.abs().max(dim=1).values > 0.5).all()) is pushed, share
+    centre, *around = stereo_elements(moltype)[3].tolist()
+    heavy = [j for j in around if j >= 0 and moltype.elements[j] != "H"]
+    ends, here = scene.positions[0, heavy], scene.positions[0, centre]
+    normal = torch.linalg.cross(ends[1] - ends[0], ends[2] - ends[0])
+    height = ((here - ends[0]) @ normal) * normal / normal.square().sum()
+    bead = [int(scene.arrays.owner[centre])]
+    blind = replace(guiding, guide=guiding.guide._replace(hand=guiding.guide.hand * 0))
+    for share, wrong in ((-1.0, True), (0.0, True), (0.2, True), (0.8, False)):
+        moved = scene.positions[0].clone()
+        moved[centre] = here + (share - 1.0) * height
+        costs = energies(guiding, moved, bead)[0] - energies(blind, moved, bead)[0]
+        assert bool(costs > 0.1) is wrong, share
 
 
 def test_overlapping_atoms_are_pushed_apart(cumene: Example) -> None:
-    guide, scene = guide_of(cumene), cumene.scene()
+    guiding, scene = guiding_of(cumene)
     others = scene.arrays.molecule > 0
     apart = (scene.positions[0] - scene.positions[0, 0]).norm(dim=1)
     stranger = int(torch.where(others, apart, torch.inf).argmin())
-    alone = replace(guide, step=guide.step * 0, flat=guide.flat * 0, turn=guide.turn * 0)
-    alone = replace(alone, centres=alone.centres._replace(share=alone.centres.share * 0))
     here = scene.positions[0, [stranger]]
     here = here + 0.15 * (scene.positions[0, [0]] - here) / apart[stranger]
     atom = torch.tensor([0])
-    for near in (None, find_near(guide, scene)):
-        placed = follow(alone, scene, make_targets(atom, ALL_KNOWN), here, quiet(guide, atom), near=near)
-        assert float((placed - scene.positions[0, stranger]).norm()) > 0.2
+    placed = alone(guiding).follow(scene.positions[0], atom, here, quiet(guiding, atom), redrawing_nothing())
+    assert float((placed - scene.positions[0, stranger]).norm()) > 0.2
 
 
-def test_near_atoms_are_all_that_repel(cumene: Example) -> None:
-    guide, scene = guide_of(cumene), cumene.scene()
-    targets = make_targets(torch.arange(scene.arrays.n_atoms), ALL_KNOWN)
-    near = find_near(guide, scene)
-    full = module._overlaps(guide, scene, targets, None)(scene.positions[0]).residual
-    short = module._overlaps(guide, scene, targets, near)(scene.positions[0]).residual
-    assert near.other.shape[1] < full.shape[1]
-    # their squares add up to the same
-    torch.testing.assert_close(full.square().sum(1), short.square().sum(1), atol=1e-3, rtol=1e-3)
+def test_hydrogens_are_placed_where_bonds_and_angles_say(cumene: Example) -> None:
+    guiding, scene = guiding_of(cumene)
+    x, light = scene.positions[0], scene.arrays.hydrogen.nonzero()[:, 0]
+    light = light[torch.argsort(scene.arrays.growth_rank[light], stable=True)]
+    truth = x[light].clone()
+    x[light] = 50.0  # not there yet
+    noise = quiet(guiding, light)
+    noise[:, -3:] = torch.randn(len(light), 3, generator=torch.Generator().manual_seed(6))
+    for rank in torch.unique(scene.arrays.growth_rank[light]).tolist():
+        now = scene.arrays.growth_rank[light] == rank
+        guiding.begin(x, light[now], noise[now], growing(rank))
+    moltype = cumene.system.matches[0].moltype
+    parents = [next(iter(moltype.graph[i % moltype.n_atoms])) for i in light.tolist()]
+    ring = torch.tensor([_aromatic(cumene, parent) for parent in parents])
+    assert float((x[light] - truth)[ring].norm(dim=1).median()) < 0.02
+    i, j = np.array(moltype.graph.edges).T
+    molecules = cumene.system.matches[0].molecules(x.numpy())
+    lengths = np.linalg.norm(molecules[:, i] - molecules[:, j], axis=2)
+    assert np.abs(lengths - np.median(lengths, 0)).max() < 0.02
+
+
+def test_of_two_states_the_better_is_taken_and_either_of_equal_ones(cumene: Example) -> None:
+    guiding, scene = guiding_of(cumene)
+    beads = torch.arange(0, scene.arrays.n_beads, 3)
+    noise = torch.randn(guiding.hydrogens(beads), guiding.noise, generator=torch.Generator().manual_seed(7))
+    chance = torch.rand(len(beads), generator=torch.Generator().manual_seed(8)), noise
+    truth, torn = scene.positions[0].clone(), scene.positions[0].clone()
+    heavy = ~scene.arrays.hydrogen & torch.isin(scene.arrays.owner, beads)
+    torn[heavy] += 0.3 * torch.randn(int(heavy.sum()), 3, generator=torch.Generator().manual_seed(9))
+    pairs = {"worse": (truth, torn), "better": (torn, truth), "same": (truth, truth)}
+    taken = {}
+    for name, (now, other) in pairs.items():
+        x = now.clone()
+        taken[name] = guiding.choose(x, other, beads, chance, staying()) / len(beads)
+        if name == "worse":
+            assert float((x != now).any(1).float().mean()) < 0.2
+    assert taken["worse"] < 0.15 < 0.2 < taken["same"] < 0.6 < 0.85 < taken["better"], taken
 
 
 def test_centring_puts_mapped_atoms_on_their_beads(polystyrene: Example) -> None:

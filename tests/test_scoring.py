@@ -18,7 +18,8 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, lennard_jones
 from dbm_gmx.network.arrays import NetworkArrays, make_network_arrays
-from dbm_gmx.network.environment import ALL_KNOWN, Scene, make_scene
+from dbm_gmx.network.environment import Scene, make_scene
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.scoring import WRONG, Scorer, make_scorer
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.options import MoleculeFiles

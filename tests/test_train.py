@@ -42,7 +42,7 @@ from dbm_gmx.train.frames import make_pair, read_training_system
 from dbm_gmx.train.loop import train
 from dbm_gmx.train.monitor import EventLog, check_finite, make_event_log, score_warnings, warnings_of
 from dbm_gmx.train.rollout import roll_out
-from dbm_gmx.train.scores import AMPLITUDES, calibrated, overall, score_frames
+from dbm_gmx.train.scores import AMPLITUDES, Generation, calibrated, overall, score_frames
 from dbm_gmx.train.settings import (
     AdversarialSettings,
     CriticSettings,
@@ -447,12 +447,12 @@ def test_fine_tuning_begins_with_the_model_and_says_so(tmp_path: Path) -> None:
 def test_the_amplitude_is_that_of_the_best_generation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of heavy atoms first; that of hydrogens is best where it goes with the one of heavy atoms."""
 
-    def off(model: Model, systems: Any, *, sweeps: int, seed: int) -> float:
+    def off(model: Model, systems: Any, how: Generation) -> float:
         heavy, hydrogens = model.amplitude
         return 2 * abs(heavy - 0.5) + abs(hydrogens - heavy - 0.35)
 
     monkeypatch.setattr(scores, "amplitude_error", off)
-    assert calibrated(small_model(), [], sweeps=0, seed=1).amplitude == (0.5, 0.85)
+    assert calibrated(small_model(), [], Generation(sweeps=0, seed=1)).amplitude == (0.5, 0.85)
 
 
 def test_the_amplitude_is_found_in_the_end_and_kept(few: Cut, tmp_path: Path) -> None:

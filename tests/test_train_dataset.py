@@ -12,7 +12,8 @@ from systems import Example
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
-from dbm_gmx.network.environment import ALL_KNOWN, Targets, densities, make_environment, make_targets
+from dbm_gmx.network.environment import Targets, densities, make_environment, make_targets
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.scoring import make_scorer
 from dbm_gmx.network.voxels import Grid, collapse, density_of
 from dbm_gmx.train.batches import Batch, blur, draw_atoms, draw_batch, local_position, look_up

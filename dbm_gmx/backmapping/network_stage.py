@@ -110,14 +110,14 @@ class NetworkStage:
             [one.beads.positions for one in batch],
             [one.beads.box for one in batch],
             grid=self.network.grid,
-            replicas=min(2, self.task.settings.orientations),
+            replicas=2 if self.guide is not None else min(2, self.task.settings.orientations),
             device=self.device,
         )
 
     def _scorer(self, scene: Scene) -> Scorer | None:
-        """What says which beads are drawn again, if the settings allow more than one draw."""
+        """What says which beads are drawn again, if there is more than one draw and no guide."""
         settings = self.task.settings
-        if settings.orientations == 1:
+        if settings.orientations == 1 or self.guide is not None:
             return None
         return make_scorer(
             self.task.system,
@@ -137,7 +137,7 @@ def make_network_stage(task: Task, model: Model, generate: Generate | None = Non
     bonds = find_fixed_bonds(task.system, task.conditions.constraints, device=device)
     if not task.settings.guided:
         return NetworkStage(task, device, arrays, network, bonds)
-    guide = make_guide(task.system, task.conditions, task.chirality, grid=model.grid, device=device)
+    guide = make_guide(task.system, task.conditions, task.chirality)
     return NetworkStage(task, device, arrays, network, bonds, guide, make_centrings(task.system))
 
 

@@ -140,7 +140,8 @@ def _add_settings(command: ArgumentParser) -> None:
         "--orientations",
         type=count(1),
         default=Settings.orientations,
-        help="draws of the network for a bead whose energy is an outlier for its type, at most (%(default)s)",
+        help="draws of the network for each bead in a sweep; unguided: for one whose energy is an outlier, "
+        "at most (%(default)s)",
     )
     of_network(
         "--unguided",

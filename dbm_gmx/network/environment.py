@@ -14,13 +14,8 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.periodic import neighbour_pairs
 from dbm_gmx.network.arrays import NetworkArrays, repeat_frames
+from dbm_gmx.network.guide_steps import REACH
 from dbm_gmx.network.voxels import Grid, gaussians
-
-REACH = 0.4
-"""nm an atom may be away from the bead that owns it and still be found as a neighbour."""
-
-ALL_KNOWN = 2**40
-"""A rank above all others: every atom is known."""
 
 
 @dataclass(frozen=True, eq=False)

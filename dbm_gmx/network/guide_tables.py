@@ -35,8 +35,8 @@ from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.forcefield.energy import term_energies
 from dbm_gmx.forcefield.terms import energy_terms
-from dbm_gmx.network.guide import Centres, Guide
-from dbm_gmx.network.voxels import Grid
+from dbm_gmx.network.guide import Guide
+from dbm_gmx.network.guide_steps import LONGEST_STEP, WIDEST
 from dbm_gmx.options import Conditions
 
 RIGID = 0.004
@@ -56,7 +56,7 @@ Quad = tuple[tuple[int, int, int, int], float]
 
 
 class Share(NamedTuple):
-    """An atom and a bead; see :class:`~dbm_gmx.network.guide.Centres`."""
+    """An atom and a bead; see :class:`~dbm_gmx.network.guide.Guide`."""
 
     bead: int
     share: float
@@ -71,7 +71,7 @@ class MoleculeTables(NamedTuple):
     Attributes
     ----------
     distances
-        Atom, distance and its standard deviation.
+        Atom, distance, its standard deviation and whether it is a bond.
     flat
         Three atoms, and the standard deviation of the volume.
     centres
@@ -92,14 +92,7 @@ class MoleculeTables(NamedTuple):
     torsions: list[tuple[tuple[int, int, int, int], FloatArray]]
 
 
-def make_guide(
-    system: System,
-    conditions: Conditions,
-    chirality: Chirality,
-    *,
-    grid: Grid,
-    device: torch.device | str = "cpu",
-) -> Guide:
+def make_guide(system: System, conditions: Conditions, chirality: Chirality) -> Guide:
     """What the force field and the beads say of the atoms of a system.
 
     Raises
@@ -116,40 +109,48 @@ def make_guide(
         name: _tables(match.moltype, match.mapping, conditions.constraints, kt)
         for name, match in matches.items()
     }
-    distances = _padded([row for table in tables.values() for row in table.distances], 3)
+    distances = _padded([row for table in tables.values() for row in table.distances], 4)
     flat = _padded([row for table in tables.values() for row in table.flat], 4)
     turn, curves = _torsions_by_atom(matches, tables)
     hand = _hands_by_atom(system, chirality, {name: table.quads for name, table in tables.items()})
-    excluded = [row for table in tables.values() for row in table.excluded]
     sigma, strength = _repulsion(nonbonded, kt)
     first = [
         np.repeat(m.first_bead + len(m.mapping.names) * np.arange(m.count), m.moltype.n_atoms)
         for m in system.matches
     ]
-
-    def tensor(values: FloatArray | IntArray) -> torch.Tensor:
-        kind = torch.float32 if values.dtype.kind == "f" else torch.int64
-        return torch.from_numpy(np.ascontiguousarray(values)).to(device, kind)
-
+    carried = _offsets([row for match in matches.values() for row in _carried(match.moltype)])
+    parent = [offset for match in matches.values() for offset in _parents(match.moltype)]
+    bead, share, radius, members, weights = _centres(
+        [row for table in tables.values() for row in table.centres]
+    )
     return Guide(
-        step=tensor(distances[..., 0].astype(np.int64)),
-        distance=tensor(distances[..., 1]),
-        width=tensor(np.where(distances[..., 2] > 0, distances[..., 2], 1.0)),
-        flat=tensor(flat[..., :3].astype(np.int64)),
-        flat_width=tensor(np.where(flat[..., 3] > 0, flat[..., 3], 1.0)),
-        turn=tensor(turn[..., :3].astype(np.int64)),
-        curve=tensor(turn[..., 3:].astype(np.int64)),
-        curves=tensor(curves),
-        hand=tensor(hand[..., :3].astype(np.int64)),
-        least=tensor(hand[..., 3]),
-        centres=Centres(*map(tensor, _centres([row for table in tables.values() for row in table.centres]))),
-        first_bead=tensor(np.concatenate(first)),
-        excluded=tensor(_padded([[(j,) for j in row] for row in excluded], 1)[..., 0].astype(np.int64)),
-        types=tensor(atom_types(system.topology)),
-        sigma=tensor(sigma),
-        strength=tensor(strength),
-        spread=conditions.width,
-        grid=grid,
+        step=distances[..., 0].astype(np.int64),
+        distance=distances[..., 1].copy(),
+        stiffness=_inverse(distances[..., 2]),
+        bond=distances[..., 3].astype(np.int64),
+        flat=flat[..., :3].astype(np.int64),
+        flat_stiffness=_inverse(flat[..., 3]),
+        turn=turn[..., :3].astype(np.int64),
+        curve=turn[..., 3].astype(np.int64),
+        inner=turn[..., 4].astype(np.int64),
+        curves=curves[:, 0].copy(),
+        floors=curves[:, 1].copy(),
+        hand=hand[..., :3].astype(np.int64),
+        least=hand[..., 3].copy(),
+        bead=bead,
+        share=share,
+        radius=radius,
+        members=members,
+        weights=weights,
+        carried=carried,
+        parent=np.array(parent, np.int64),
+        first_bead=np.concatenate(first),
+        excluded=_offsets([row for table in tables.values() for row in table.excluded]),
+        types=np.asarray(atom_types(system.topology), np.int64),
+        sigma=sigma,
+        strength=strength,
+        softness=float(conditions.width),
+        reach=float(WIDEST * sigma.max(initial=0.0) + LONGEST_STEP),
     )
 
 
@@ -199,11 +200,13 @@ def _torsions_by_atom(
                 own[i].append((j - i, k - i, m - i, curves[key], 0))
                 own[j].append((i - j, k - j, m - j, curves[key], 1))
         rows += own
-    return _padded(rows, 5), np.array(values or [np.zeros_like(TURN)])
+    return _padded(rows, 5), np.array(values or [np.zeros((2, len(TURN)))])
 
 
-def _centres(rows: Sequence[Sequence[Share]]) -> tuple[FloatArray | IntArray, ...]:
-    """The arrays of :class:`~dbm_gmx.network.guide.Centres`."""
+def _centres(
+    rows: Sequence[Sequence[Share]],
+) -> tuple[IntArray, FloatArray, FloatArray, IntArray, FloatArray]:
+    """Beads, shares, radii, members and weights of a :class:`~dbm_gmx.network.guide.Guide`."""
     beads = max(1, *map(len, rows))
     most = max([1, *(len(entry.members) for row in rows for entry in row)])
     bead, members = np.full((len(rows), beads), -1), np.zeros((len(rows), beads, most), np.int64)
@@ -215,6 +218,28 @@ def _centres(rows: Sequence[Sequence[Share]]) -> tuple[FloatArray | IntArray, ..
             members[a, k, : len(entry.members)] = entry.members
             weights[a, k, : len(entry.members)] = entry.weights
     return bead, share, radius, members, weights
+
+
+def _inverse(values: FloatArray) -> FloatArray:
+    """1 over what is above 0, and 0."""
+    return np.where(values > 0, 1 / np.where(values > 0, values, 1.0), 0.0)
+
+
+def _carried(moltype: MoleculeType) -> list[list[int]]:
+    """Hydrogens on each heavy atom, as offsets."""
+    light, graph = hydrogens(moltype), moltype.graph
+    return [[j - i for j in graph[i] if light[j]] if not light[i] else [] for i in range(moltype.n_atoms)]
+
+
+def _parents(moltype: MoleculeType) -> list[int]:
+    """What each hydrogen is on, as an offset; 0 for heavy atoms."""
+    light, graph = hydrogens(moltype), moltype.graph
+    return [next((j - i for j in graph[i]), 0) if light[i] else 0 for i in range(moltype.n_atoms)]
+
+
+def _offsets(rows: Sequence[Sequence[int]]) -> IntArray:
+    """(rows, k) padded with 0."""
+    return _padded([[(j,) for j in row] for row in rows], 1)[..., 0].astype(np.int64)
 
 
 def _padded(rows: Sequence[Sequence[Sequence[float]]], columns: int) -> FloatArray:
@@ -363,7 +388,7 @@ def _apart(sides: tuple[float, ...]) -> FloatArray:
 
 
 def _root(energy: FloatArray, kt: float) -> FloatArray:
-    """Signed square root of a periodic curve, less the minimum of each basin."""
+    """Signed square root of a periodic curve above the floor of each basin; (2, g) with these floors, kT."""
     n = len(energy)
     slope = np.roll(energy, -1) - np.roll(energy, 1)
     floor, down = np.empty(n), np.sign(slope)
@@ -375,7 +400,8 @@ def _root(energy: FloatArray, kt: float) -> FloatArray:
                 break
             at = lower
         floor[start] = energy[at]
-    return np.asarray(down * np.sqrt(2 * np.maximum(energy - floor, 0) / kt))
+    root = down * np.sqrt(2 * np.maximum(energy - floor, 0) / kt)
+    return np.stack([root, (floor - energy.min()) / kt])
 
 
 def flat_distances(moltype: MoleculeType, pairs: Pairs, quads: Sequence[tuple[int, int, int, int]]) -> Pairs:
@@ -424,8 +450,9 @@ def _height(pairs: Pairs, top: int, left: int, right: int) -> float:
 def _by_atom(moltype: MoleculeType, pairs: Pairs) -> list[list[tuple[float, ...]]]:
     rows: list[list[tuple[float, ...]]] = [[] for _ in range(moltype.n_atoms)]
     for (i, j), (mean, sd) in pairs.items():
-        rows[i].append((j - i, mean, sd))
-        rows[j].append((i - j, mean, sd))
+        bond = moltype.graph.has_edge(i, j)
+        rows[i].append((j - i, mean, sd, bond))
+        rows[j].append((i - j, mean, sd, bond))
     return rows
 
 

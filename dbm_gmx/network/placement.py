@@ -17,8 +17,9 @@ from torch import Tensor
 from dbm_gmx.network.arrays import MOST_ATOMS
 from dbm_gmx.network.bond_lengths import FixedBonds, constrain, hold
 from dbm_gmx.network.centring import Centring, centre
-from dbm_gmx.network.environment import ALL_KNOWN, Environment, Scene, Targets, make_environment, make_targets
-from dbm_gmx.network.guide import Guide, Near, find_near, follow
+from dbm_gmx.network.environment import Environment, Scene, Targets, make_environment, make_targets
+from dbm_gmx.network.guide import Guide, Guiding, growing, make_guiding, redrawing, staying
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.random_numbers import RandomNumbers
 from dbm_gmx.network.scoring import Scorer
 from dbm_gmx.network.voxels import Grid, collapse
@@ -34,7 +35,7 @@ HELD = (
     2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
 )
 
-SETTLING = 10
+SETTLING = 6
 """Passes in which atoms follow the guide alone, after each sweep of the network."""
 SOFTEST = 3
 """Halvings: the guide is so much wider in early sweeps, so that atoms can pass each other."""
@@ -69,7 +70,7 @@ class Placer:
     Attributes
     ----------
     scene
-        One or several frames; two replicas where there is a scorer.
+        One or several frames; two replicas where there is a scorer or a guide.
     network
         Draws the atoms.
     rng
@@ -115,8 +116,8 @@ class Draw:
         Whether each bead is drawn as if none of its atoms of this stage were there.
     width
         Factor of the widths of the guide.
-    near
-        Atoms near each other: then atoms follow the guide from where they are, and the network draws nothing.
+    guiding
+        What the draws follow.
     """
 
     growing: bool
@@ -125,7 +126,7 @@ class Draw:
     beads: Tensor | None = None
     redraw: bool = False
     width: float = 1.0
-    near: Near | None = None
+    guiding: Guiding | None = None
 
     def known_below(self, rank: int) -> int:
         """Growth rank below which atoms are known in the step of a rank."""
@@ -146,37 +147,66 @@ def reconstruct(placer: Placer, *, start: Tensor | None = None) -> Tensor:
     """
     scene, sweeps = placer.scene, placer.settings.network_sweeps
     with torch.inference_mode():
-        if start is None:
+        guiding = None if placer.guide is None else make_guiding(placer.guide, scene)
+        if start is not None:
+            scene.positions[:] = start
+        elif guiding is None:
             _place_stages(placer, schedule(scene.arrays.growth_rank), Draw(growing=True))
         else:
-            scene.positions[:] = start
+            _grow(placer, guiding)
         order = schedule(scene.arrays.sweep_rank)
         for left in reversed(range(sweeps)):
             hold_bonds = placer.bonds is not None and left < HELD
-            how = Draw(growing=False, hold=hold_bonds, width=2.0 ** min(left, SOFTEST))
-            if placer.guide is not None:
-                _centre(placer)
-            _place_stages(placer, order, how)
-            if placer.guide is not None:
-                _settle(placer, placer.guide, order, how)
+            if guiding is None:
+                _place_stages(placer, order, Draw(growing=False, hold=hold_bonds))
+            else:
+                _sweep(placer, guiding, order, 2.0 ** min(left, SOFTEST))
             if placer.bonds is not None and hold_bonds:
                 frames = scene.positions[0].reshape(len(placer.rng.streams), -1, 3)
                 scene.positions[0] = constrain(placer.bonds, frames).reshape(-1, 3)
     return scene.positions[0]
 
 
+def _grow(placer: Placer, guiding: Guiding) -> None:
+    """Place all atoms: heavy atoms by the network, then hydrogens by the guide."""
+    scene, rng = placer.scene, placer.rng
+    for stage in schedule(scene.arrays.growth_rank):
+        if not scene.arrays.hydrogen[stage[0][1][0]]:
+            draw_stage(placer, stage, Draw(growing=True, guiding=guiding), rng)
+            continue
+        for rank, atoms in stage:
+            guiding.begin(scene.positions[0], atoms, rng.normal(len(atoms), guiding.noise), growing(rank))
+
+
+def _sweep(placer: Placer, guiding: Guiding, order: Sequence[Stage], width: float) -> None:
+    """Beads take what the network draws for them, or stay; then all atoms follow the guide."""
+    scene, rng = placer.scene, placer.rng
+    _centre(placer)
+    for stage in order:
+        if not scene.arrays.hydrogen[stage[0][1][0]]:
+            for _ in range(placer.settings.orientations):
+                _offer(placer, guiding, stage, width)
+    for _ in range(SETTLING):
+        for stage in order:
+            for _, atoms in stage:
+                noise = rng.normal(len(atoms), guiding.noise)
+                guiding.settle(scene.positions[0], atoms, noise, staying(width))
+
+
+def _offer(placer: Placer, guiding: Guiding, stage: Stage, width: float) -> None:
+    """Draw each bead of a stage as if its atoms were not there, and choose between the old and the new."""
+    scene, rng = placer.scene, placer.rng
+    scene.positions[1] = scene.positions[0]
+    draw_stage(placer, stage, Draw(growing=False, replica=1, redraw=True, width=width, guiding=guiding), rng)
+    beads = scene.arrays.owner[stage[0][1]]
+    chance = rng.uniform(len(beads)), rng.normal(guiding.hydrogens(beads), guiding.noise)
+    guiding.choose(scene.positions[0], scene.positions[1], beads, chance, staying(width))
+
+
 def _centre(placer: Placer) -> None:
     scene, frames = placer.scene, len(placer.rng.streams)
     atoms, beads = (values.reshape(frames, -1, 3) for values in (scene.positions[0], scene.beads))
     scene.positions[0] = centre(placer.centrings, atoms, beads).reshape(-1, 3)
-
-
-def _settle(placer: Placer, guide: Guide, order: Sequence[Stage], how: Draw) -> None:
-    """Let atoms follow the guide, one after the other and several times."""
-    how = replace(how, near=find_near(guide, placer.scene, batch=placer.settings.batch))
-    for _ in range(SETTLING):
-        for stage in order:
-            draw_stage(placer, stage, how, placer.rng)
 
 
 def schedule(rank: Tensor) -> list[list[tuple[int, Tensor]]]:
@@ -208,7 +238,7 @@ def draw_stage(placer: Placer, stage: Stage, how: Draw, rng: RandomNumbers) -> N
     for rank, every in stage:
         width = network.amplitude[int(scene.arrays.hydrogen[every[0]])]  # a step has heavy atoms or hydrogens
         columns = [every, rng.angle(len(every)), width * rng.normal(len(every), network.noise)]
-        columns.append(rng.normal(len(every), placer.guide.noise if placer.guide else 0))
+        columns.append(rng.normal(len(every), how.guiding.noise if how.guiding else 0))
         columns = [column.to(every.device) for column in columns]
         if how.beads is not None:
             chosen = torch.isin(scene.arrays.owner[every], how.beads)
@@ -234,15 +264,14 @@ class Chance(NamedTuple):
 
 def _drawn(placer: Placer, targets: Targets, chance: Chance, how: Draw) -> Tensor:
     """(b, 3) nm, positions drawn for some atoms."""
-    scene, grid, guide = placer.scene, placer.network.grid, placer.guide
-    if guide is not None and how.near is not None:
-        here = scene.positions[targets.replica, targets.atom]
-        return follow(guide, scene, targets, here, chance.thermal, width=how.width, near=how.near)
+    scene, grid = placer.scene, placer.network.grid
     environment = make_environment(scene, targets, chance.azimuth, grid)
     density = placer.network.generate(environment, chance.noise).float()
     position = to_laboratory(environment, collapse(density, grid))
-    if guide is not None:
-        return follow(guide, scene, targets, position, chance.thermal, width=how.width)
+    if how.guiding is not None:
+        follow = redrawing(how.width) if how.redraw else growing(int(targets.known_below[0]))
+        atoms = scene.positions[how.replica]
+        return how.guiding.follow(atoms, targets.atom, position, chance.thermal, follow)
     if placer.bonds is None or not how.hold:
         return position
     return hold(placer.bonds, scene, targets, position)

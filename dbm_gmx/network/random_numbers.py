@@ -40,7 +40,11 @@ class RandomNumbers:
 
     def angle(self, rows: int) -> Tensor:
         """(rows,) uniform in 0 to 2 pi, an equal share for each frame."""
-        return 2 * pi * self._each(torch.rand, rows, 1)[:, 0]
+        return 2 * pi * self.uniform(rows)
+
+    def uniform(self, rows: int) -> Tensor:
+        """(rows,) uniform in 0 to 1, an equal share for each frame."""
+        return self._each(torch.rand, rows, 1)[:, 0]
 
     def _each(self, draw: Callable[..., Tensor], rows: int, columns: int) -> Tensor:
         share = rows // len(self.streams)

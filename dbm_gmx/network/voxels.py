@@ -29,14 +29,14 @@ class Grid:
     sigma: float = 0.1
     cutoff: float = 0.7
 
-    def axis(self) -> Tensor:
+    def axis(self, device: torch.device | None = None) -> Tensor:
         """(size,) centres of the voxels along one axis, nm."""
-        return (torch.arange(self.size) + 0.5) * (self.edge / self.size) - self.edge / 2
+        return (torch.arange(self.size, device=device) + 0.5) * (self.edge / self.size) - self.edge / 2
 
 
 def gaussians(positions: Tensor, grid: Grid) -> Tensor:
     """(..., 3, size) the density's factor along each axis; their product is gamma(x) of the paper."""
-    distance = positions[..., None] - grid.axis().to(positions)
+    distance = positions[..., None] - grid.axis(positions.device).to(positions)
     return torch.exp(-distance.square() / (2 * grid.sigma**2))
 
 
@@ -48,7 +48,7 @@ def density_of(positions: Tensor, grid: Grid) -> Tensor:
 
 def collapse(density: Tensor, grid: Grid) -> Tensor:
     """First moment of densities (..., size, size, size): positions (..., 3) in nm, differentiable."""
-    axis = grid.axis().to(density)
+    axis = grid.axis(density.device).to(density)
     total = density.sum((-3, -2, -1))
     moments = [(density.sum(dims) * axis).sum(-1) / total for dims in ((-2, -1), (-3, -1), (-3, -2))]
     return torch.stack(moments, -1)

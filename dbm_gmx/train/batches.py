@@ -63,7 +63,7 @@ def look_up(
     environment = Environment(
         atom=atom,
         atom_class=dataset.atom_class[atom],
-        centre=torch.zeros(batch, 3),
+        centre=position.new_zeros(batch, 3),
         rotation=turn,
         positions=position,
         rows=row,
@@ -109,13 +109,13 @@ def blur(
     width
         nm, the most that the standard deviation of a shift can be; that of a sample is drawn below it.
     """
-    batch = len(truth)
-    scale = width * torch.rand(batch, 1, 1, generator=rng)
-    shift = scale * torch.randn(batch, 1, 3, generator=rng)
-    axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=rng)
-    generators = torch.linalg.cross(torch.eye(3).expand(batch, 3, 3), axis[:, None].expand(batch, 3, 3))
-    turn = torch.linalg.matrix_exp(generators)
-    alone = scale * torch.randn(environments[0].positions.shape, generator=rng)
+    batch, device = len(truth), truth.device
+    scale = width * torch.rand(batch, 1, 1, generator=rng).to(device)
+    shift = scale * torch.randn(batch, 1, 3, generator=rng).to(device)
+    axis = scale[:, 0] / LEVER * torch.randn(batch, 3, generator=rng).to(device)
+    unit = torch.eye(3, device=device).expand(batch, 3, 3)
+    turn = torch.linalg.matrix_exp(torch.linalg.cross(unit, axis[:, None].expand(batch, 3, 3)))
+    alone = scale * torch.randn(environments[0].positions.shape, generator=rng).to(device)
     rows, atoms = environments[0].rows, (environments[0].neighbour >= 0)[..., None]
     others = ((rows >= table.bead_row) & (rows < table.current_row))[..., None]
     blurred = [
@@ -148,10 +148,11 @@ def draw_batch(dataset: Dataset, count: int, *, sweeps: float, rng: torch.Genera
     sweeps
         Probability of sweep and redraw, half of it each.
     """
-    sequence = torch.multinomial(dataset.weight, count, replacement=True, generator=rng)
-    chance = torch.rand(count, generator=rng)
+    device = dataset.truth.device
+    sequence = torch.multinomial(dataset.weight.cpu(), count, replacement=True, generator=rng).to(device)
+    chance = torch.rand(count, generator=rng).to(device)
     mode = (chance < sweeps).long() + (chance < sweeps / 2).long()
-    azimuth = 2 * pi * torch.rand(count, generator=rng)
+    azimuth = 2 * pi * torch.rand(count, generator=rng).to(device)
     length = dataset.sequences.start[sequence + 1] - dataset.sequences.start[sequence]
     order = torch.argsort(length, descending=True, stable=True)
     return Batch(sequence[order], mode[order], azimuth[order])
@@ -162,5 +163,5 @@ def draw_atoms(dataset: Dataset, count: int, *, rng: torch.Generator) -> tuple[T
     batch = draw_batch(dataset, count, sweeps=2 / 3, rng=rng)
     start = dataset.sequences.start[batch.sequence]
     length = dataset.sequences.start[batch.sequence + 1] - start
-    slot = (torch.rand(count, generator=rng) * length).long().clamp(max=length - 1)
+    slot = (torch.rand(count, generator=rng).to(length.device) * length).long().clamp(max=length - 1)
     return dataset.sequences.items[start + slot], batch.mode, batch.azimuth

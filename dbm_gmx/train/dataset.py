@@ -9,7 +9,8 @@ So they are gathered once, and looked up by :func:`~dbm_gmx.train.batches.look_u
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,7 +22,6 @@ from dbm_gmx.forcefield.energy import Form
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.channels import Channels, FeatureTable, bead_types_of, classes_of, feature_table
 from dbm_gmx.network.environment import (
-    ALL_KNOWN,
     Scene,
     Targets,
     expand,
@@ -29,6 +29,7 @@ from dbm_gmx.network.environment import (
     make_environment,
     make_scene,
 )
+from dbm_gmx.network.guide_steps import ALL_KNOWN
 from dbm_gmx.network.scoring import TermTable, excluded_atoms, term_tables
 from dbm_gmx.network.voxels import Grid
 from dbm_gmx.train.frames import Pair, TrainingSystem
@@ -138,6 +139,21 @@ class Dataset:
     def later_in_sequence(self, other: Tensor, atom: Tensor) -> Tensor:
         """Whether an atom is placed after another of its sequence."""
         return (self.sequence[other] == self.sequence[atom]) & (self.slot[other] > self.slot[atom])
+
+
+Record = TypeVar("Record")
+
+
+def moved_to(record: Record, device: torch.device) -> Record:
+    """A record with all tensors within it on a device."""
+    if isinstance(record, Tensor):
+        return cast(Record, record.to(device))
+    if isinstance(record, tuple) and not hasattr(record, "_fields"):
+        return cast(Record, tuple(moved_to(one, device) for one in record))
+    if isinstance(record, Dataset | Ragged | TermGroup):
+        values = {f.name: moved_to(getattr(record, f.name), device) for f in fields(record)}
+        return cast(Record, replace(record, **values))
+    return record
 
 
 def make_dataset(systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid) -> Dataset:

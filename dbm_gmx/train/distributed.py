@@ -25,10 +25,13 @@ class Processes:
     ----------
     rank, size
         Number of this one, and how many there are.
+    local
+        Number of this one among those of its machine.
     """
 
     rank: int = 0
     size: int = 1
+    local: int = 0
 
     @property
     def first(self) -> bool:
@@ -47,9 +50,9 @@ def join_processes() -> Iterator[Processes]:
     if size == 1:
         yield Processes()
         return
-    dist.init_process_group("gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield Processes(dist.get_rank(), size)
+        yield Processes(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         dist.destroy_process_group()
 

@@ -41,7 +41,7 @@ from dbm_gmx.train.monitor import (
     stopping,
     warnings_of,
 )
-from dbm_gmx.train.scores import calibrated, overall, score
+from dbm_gmx.train.scores import Generation, calibrated, overall, score
 from dbm_gmx.train.settings import TrainSettings, plain, read_settings
 from dbm_gmx.train.start import first_model
 from dbm_gmx.train.state import (
@@ -262,14 +262,16 @@ def log_means(training: Training, state: TrainingState, progress: Progress, *, r
 
 def calibrate(training: Training, state: TrainingState, progress: Progress) -> None:
     """Find the amplitude of the random vector, in the end."""
-    run, seed = training.settings.run, training.settings.seed
-    if run.calibrate and training.processes.first:
-        model = calibrated(
-            finished(training, state, progress), training.systems, sweeps=run.sweeps, seed=seed
-        )
+    if training.settings.run.calibrate and training.processes.first:
+        model = calibrated(finished(training, state, progress), training.systems, generation(training))
         progress.amplitude = model.amplitude
         heavy, hydrogens = model.amplitude
         training.events.write("amplitude", state.step, {"heavy": heavy, "hydrogens": hydrogens})
+
+
+def generation(training: Training) -> Generation:
+    """How frames are generated freely, to be scored."""
+    return Generation(training.settings.run.sweeps, training.settings.seed, training.context.device)
 
 
 def evaluate(training: Training, state: TrainingState, progress: Progress) -> None:
@@ -277,13 +279,8 @@ def evaluate(training: Training, state: TrainingState, progress: Progress) -> No
     progress.scored = state.step
     if not training.processes.first:
         return
-    settings, model = training.settings, finished(training, state, progress)
-    progress.scores = score(
-        model,
-        training.systems,
-        sweeps=settings.run.sweeps,
-        seed=settings.seed,
-    )
+    model = finished(training, state, progress)
+    progress.scores = score(model, training.systems, generation(training))
     now = overall(progress.scores)
     found = score_warnings(now, progress.best)
     _warn(found, state, training.processes)
@@ -316,7 +313,8 @@ def finished(training: Training, state: TrainingState, progress: Progress) -> Mo
         "scores": progress.scores,
         "resolution": _resolution(training),
     }
-    return replace(training.model, state=state.average, provenance=provenance, amplitude=progress.amplitude)
+    weights = {key: value.cpu() for key, value in state.average.items()}
+    return replace(training.model, state=weights, provenance=provenance, amplitude=progress.amplitude)
 
 
 def _resolution(training: Training) -> dict[str, list[int]]:
@@ -343,8 +341,11 @@ def profile(training: Training) -> dict[str, Any]:
     return {
         "processes": training.processes.size,
         "threads": torch.get_num_threads(),
+        "device": str(training.context.device),
         "precision": str(training.context.dtype).removeprefix("torch."),
-        "peak_gflops": peak_gflops(training.context.dtype) if training.processes.first else 0.0,
+        "peak_gflops": peak_gflops(training.context.dtype, training.context.device)
+        if training.processes.first
+        else 0.0,
         "mflop_per_sample": {phase: value / 1e6 for phase, value in cost.items()},
         "atoms": training.context.dataset.n_atoms,
         "sequences": len(training.context.dataset.weight),

@@ -186,13 +186,13 @@ def score_warnings(now: float, best: float) -> list[str]:
     return []
 
 
-def peak_gflops(dtype: torch.dtype) -> float:
+def peak_gflops(dtype: torch.dtype, device: torch.device) -> float:
     """GFLOP/s of this process in the multiplication of large matrices: what convolutions could reach."""
-    a = torch.ones(1024, 1024, dtype=dtype)
-    _ = a @ a
+    n = 1024 if device.type == "cpu" else 8192  # large enough to keep it busy
+    a = torch.ones(n, n, dtype=dtype, device=device)
     times = []
-    for _ in range(5):
+    for _ in range(6):
         begin = time.perf_counter()
-        _ = a @ a
+        float((a @ a)[0, 0])  # waits until it is there
         times.append(time.perf_counter() - begin)
-    return 2 * 1024**3 / min(times) / 1e9
+    return 2 * n**3 / min(times) / 1e9

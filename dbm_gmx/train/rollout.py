@@ -81,7 +81,9 @@ def roll_out(dataset: Dataset, batch: Batch, features: Tensor, place: PlaceAtoms
         label, truth = features[step.environment.atom_class], local_position(dataset, atom, azimuth)
         density, position = place(environment, label, truth)
         moved.append(torch.nn.functional.pad(position - truth, (0, 0, 0, len(length) - active)))
-        columns.append((torch.arange(active), atom, environment, label, density, position))
+        columns.append(
+            (torch.arange(active, device=atom.device), atom, environment, label, density, position)
+        )
         steps.append(step)
     sample, atoms, found, labels, drawn, positions = (torch.cat(c) for c in zip(*columns, strict=True))
     return Rollout(sample, atoms, found, labels, drawn, positions, torch.stack(moved, 1), tuple(steps))
@@ -127,7 +129,7 @@ def energies(
     By interaction type (bond, angle, dihedral, lennard_jones), (b,) kJ/mol.
     """
     count = len(batch.sequence)
-    total = {t: torch.zeros(count) for t in ("bond", "angle", "dihedral", "lennard_jones")}
+    total = {t: rollout.moved.new_zeros(count) for t in ("bond", "angle", "dihedral", "lennard_jones")}
     # displacements turned back from the local frames to the laboratory
     frames = turns(batch.azimuth) @ dataset.rotation[batch.sequence]
     moved = rollout.moved @ frames
@@ -146,7 +148,9 @@ def energies(
         active = len(step.pair)
         here = rollout.position[begin : begin + active]
         pairs = _pair_energies(dataset, step, here, ceiling)
-        total["lennard_jones"] = total["lennard_jones"].index_add(0, torch.arange(active), pairs)
+        total["lennard_jones"] = total["lennard_jones"].index_add(
+            0, torch.arange(active, device=pairs.device), pairs
+        )
         begin += active
     return total
 

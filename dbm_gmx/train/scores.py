@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,31 +33,33 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
+class Generation(NamedTuple):
+    """How frames are generated: sweeps, seed of the random numbers, where the network runs."""
+
+    sweeps: int
+    seed: int
+    device: torch.device = torch.device("cpu")
+
+
 def generate_frames(
-    model: Model,
-    system: System,
-    pairs: Sequence[Pair],
-    *,
-    sweeps: int,
-    seed: int,
-    bonds: FixedBonds | None = None,
+    model: Model, system: System, pairs: Sequence[Pair], how: Generation, bonds: FixedBonds | None = None
 ) -> list[np.ndarray]:
     """Atoms (n, 3) of some frames, one by one; without ``bonds`` their lengths are those of the network."""
     arrays, table = make_network_arrays(system, model.channels)
-    network = make_network(model, table, device=torch.device("cpu"))
-    settings = Settings(refine="gibbs", sweeps=sweeps, seed=seed)
+    network = make_network(model, table, device=how.device)
+    settings = Settings(refine="gibbs", sweeps=how.sweeps, seed=how.seed)
     frames = []
     for pair in pairs:
-        scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=model.grid)
-        rng = make_random_numbers([pair.index], seed=seed)
-        frames.append(reconstruct(Placer(scene, network, rng, settings, bonds=bonds)).numpy())
+        scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=model.grid, device=how.device)
+        rng = make_random_numbers([pair.index], seed=how.seed)
+        frames.append(reconstruct(Placer(scene, network, rng, settings, bonds=bonds)).cpu().numpy())
     return frames
 
 
 AMPLITUDES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0)
 
 
-def calibrated(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> Model:
+def calibrated(model: Model, systems: Sequence[TrainingSystem], how: Generation) -> Model:
     """Find the amplitude with which angles and impropers are distributed as in a frame of the training.
 
     That of heavy atoms is found first, with 1 for hydrogens, which depend on them; then that of hydrogens.
@@ -65,20 +68,18 @@ def calibrated(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, 
         found = {}
         for width in AMPLITUDES:
             amplitude = (width, 1.0) if atoms == 0 else (model.amplitude[0], width)
-            found[amplitude] = amplitude_error(
-                replace(model, amplitude=amplitude), systems, sweeps=sweeps, seed=seed
-            )
+            found[amplitude] = amplitude_error(replace(model, amplitude=amplitude), systems, how)
         model = replace(model, amplitude=min(found, key=found.__getitem__))
     return model
 
 
-def amplitude_error(model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int) -> float:
+def amplitude_error(model: Model, systems: Sequence[TrainingSystem], how: Generation) -> float:
     """Mean divergence of angles and impropers in the first frame that each system is trained on."""
     parts: list[float] = []
     for system in systems:
         pair, *_ = system.train
-        bonds = find_fixed_bonds(system.system, Conditions().constraints)
-        made = generate_frames(model, system.system, [pair], sweeps=sweeps, seed=seed, bonds=bonds)
+        bonds = find_fixed_bonds(system.system, Conditions().constraints, device=how.device)
+        made = generate_frames(model, system.system, [pair], how, bonds)
         scores = mean_divergences(frame_divergences(system.system, made, [pair]))
         parts += [scores[part] for part in ("angle", "improper") if part in scores]
     return float(np.mean(parts or [0.0]))
@@ -121,15 +122,13 @@ def frame_divergences(
     return divergences(ours, theirs)
 
 
-def score(
-    model: Model, systems: Sequence[TrainingSystem], *, sweeps: int, seed: int
-) -> dict[str, dict[str, float]]:
+def score(model: Model, systems: Sequence[TrainingSystem], how: Generation) -> dict[str, dict[str, float]]:
     """Scores of free generation of the first held-out frame of each system that has one."""
     result = {}
     for system in systems:
         if system.held_out:
             pairs = system.held_out[:1]
-            made = generate_frames(model, system.system, pairs, sweeps=sweeps, seed=seed)
+            made = generate_frames(model, system.system, pairs, how)
             result[system.name] = score_frames(system.system, made, pairs)
     return result
 

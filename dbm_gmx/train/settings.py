@@ -204,6 +204,9 @@ class RunSettings:
         Decay of the running average of the weights that is kept as the model.
     precision
         ``auto``, ``bf16`` or ``float32``.
+    device
+        ``auto`` (the fastest there is), ``cpu``, ``cuda``, ``mps``.  Random numbers come from the processor,
+        so that the same seed draws the same batches and noise everywhere.
     """
 
     checkpoint: float = 5.0
@@ -213,6 +216,7 @@ class RunSettings:
     calibrate: bool = True
     average: float = 0.999
     precision: str = "auto"
+    device: str = "auto"
 
 
 @dataclass(frozen=True)

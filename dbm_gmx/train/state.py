@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from dbm_gmx.network.environment import densities
 from dbm_gmx.network.generator import Generator
-from dbm_gmx.network.model import Model, best_dtype
+from dbm_gmx.network.model import Model, best_device, best_dtype
 from dbm_gmx.network.voxels import Grid, collapse, density_of
 from dbm_gmx.train.batches import BatchEnvironment, blur, draw_atoms, draw_batch, local_position, look_up
 from dbm_gmx.train.critic import Critic
-from dbm_gmx.train.dataset import Dataset
+from dbm_gmx.train.dataset import Dataset, moved_to
 from dbm_gmx.train.distributed import Processes, average_gradients
 from dbm_gmx.train.losses import (
     SupervisedBatch,
@@ -74,14 +74,14 @@ class TrainingState:
 def make_training_state(settings: TrainSettings, model: Model, processes: Processes) -> TrainingState:
     """The state in the beginning: the generator has the weights of a model, the critic random ones."""
     torch.manual_seed(settings.seed)
-    channels = model.channels.width
+    channels, device = model.channels.width, device_of(settings, processes)
     generator = Generator(channels, model.shape)
     if model.state:
         generator.load_state_dict(dict(model.state))
     critic = Critic(channels, settings.critic)
     for network in (generator, critic):
         move: Callable[..., object] = network.to  # torch before 2.14 does not declare this one
-        move(memory_format=torch.channels_last_3d)
+        move(device=device, memory_format=torch.channels_last_3d)
     adversarial = settings.adversarial
     return TrainingState(
         generator=generator,
@@ -116,7 +116,7 @@ def restore(state: TrainingState, saved: dict[str, Any], rng: Tensor) -> None:
     """Bring back a state that was saved."""
     for name, attribute in PARTS.items():
         getattr(state, attribute).load_state_dict(saved[name])
-    state.average = saved["average"]
+    state.average = {key: value.to(state.average[key]) for key, value in saved["average"].items()}
     state.step, state.seconds = saved["step"], saved["seconds"]
     state.rng.set_state(rng)
 
@@ -131,8 +131,8 @@ class Context:
         The data, and the feature table as a tensor.
     settings, processes
         The training file; the processes.
-    dtype
-        Precision of the networks.
+    dtype, device
+        Precision of the networks, and where they and the data are.
     """
 
     dataset: Dataset
@@ -140,18 +140,35 @@ class Context:
     settings: TrainSettings
     processes: Processes
     dtype: torch.dtype
+    device: torch.device
 
     @property
     def autocast(self) -> AbstractContextManager[object]:
         """Compute in the precision of the networks."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
 def make_context(dataset: Dataset, settings: TrainSettings, processes: Processes) -> Context:
     """Put together what the steps need."""
     chosen = {"bf16": torch.bfloat16, "float32": torch.float32}
-    dtype = chosen.get(settings.run.precision, best_dtype(torch.device("cpu")))
-    return Context(dataset, torch.from_numpy(dataset.table.features), settings, processes, dtype)
+    device = device_of(settings, processes)
+    dtype = chosen.get(settings.run.precision, best_dtype(device))
+    features = torch.from_numpy(dataset.table.features).to(device)
+    return Context(moved_to(dataset, device), features, settings, processes, dtype, device)
+
+
+def device_of(settings: TrainSettings, processes: Processes) -> torch.device:
+    """Where a process trains; several on one machine share out its graphics cards.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    device = best_device(None if settings.run.device == "auto" else settings.run.device)
+    if device.type == "cuda" and device.index is None:
+        return torch.device("cuda", processes.local % torch.cuda.device_count())
+    return device
 
 
 Step = Callable[[TrainingState, Context], dict[str, float]]
@@ -189,7 +206,7 @@ def supervise(state: TrainingState, context: Context) -> dict[str, Tensor]:
     batch = supervised_batch(state, context)
     density = densities(batch.environment, features, dataset.grid)
     label, draws = features[batch.environment.atom_class], context.settings.warm.draws
-    noise = torch.randn(draws * len(label), state.generator.shape.noise, generator=state.rng)
+    noise = torch.randn(draws * len(label), state.generator.shape.noise, generator=state.rng).to(label)
     with context.autocast:
         drawn = state.generator(
             density.contiguous(memory_format=torch.channels_last_3d).repeat(draws, 1, 1, 1, 1),
@@ -205,7 +222,7 @@ def supervised_batch(state: TrainingState, context: Context) -> SupervisedBatch:
     settings, dataset, rng = context.settings.warm, context.dataset, state.rng
     atom, mode, azimuth = draw_atoms(dataset, context.processes.share(settings.batch), rng=rng)
     scale = settings.jitter * torch.rand(1, generator=rng).square()
-    pool = scale * torch.randn(POOL, 3, generator=rng)
+    pool = (scale * torch.randn(POOL, 3, generator=rng)).to(context.device)
     displaced = look_up(
         dataset, atom, mode=mode, azimuth=azimuth, displace=lambda _, source: pool[source % POOL]
     )
@@ -238,7 +255,7 @@ def generated_positions(state: TrainingState, context: Context) -> PlaceAtoms:
     """The generator, with fresh noise for each atom."""
 
     def place(environment: Tensor, label: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-        noise = torch.randn(len(label), state.generator.shape.noise, generator=state.rng)
+        noise = torch.randn(len(label), state.generator.shape.noise, generator=state.rng).to(label)
         ordered = environment.contiguous(memory_format=torch.channels_last_3d)
         with context.autocast:
             density: Tensor = state.generator(ordered, label, noise)
@@ -250,7 +267,7 @@ def generated_positions(state: TrainingState, context: Context) -> PlaceAtoms:
 def critic_density(density: Tensor, grid: Grid) -> Tensor:
     """Densities (b, s, s, s) of sum 1 as the critic gets them: peaks about 1, as those of the environment."""
     # the sum over the grid of one particle's density of peak 1
-    volume: Tensor = density_of(torch.zeros(3), grid).sum()
+    volume: Tensor = density_of(density.new_zeros(3), grid).sum()
     return density * volume
 
 
@@ -268,7 +285,7 @@ def critic_step(state: TrainingState, context: Context) -> dict[str, float]:
         scores = state.critic(both[0], rolled.label.repeat(2, 1), both[1])
         parts = {"critic": critic_loss(*scores.chunk(2))}
         if settings.critic.penalty:
-            mix = torch.rand(len(rolled.label), generator=rng)
+            mix = torch.rand(len(rolled.label), generator=rng).to(context.device)
             penalty = gradient_penalty(state.critic, real, made, rolled.label, mix)
             parts["penalty"] = settings.critic.penalty * penalty
     _descend(torch.stack(list(parts.values())).sum(), state.critic, state.critic_optimiser, context)
@@ -328,6 +345,6 @@ def draw_spread(state: TrainingState, context: Context, *, count: int = 64) -> f
     density = densities(environment, context.features, dataset.grid)
     label = context.features[environment.atom_class]
     density, label = density.repeat(2, 1, 1, 1, 1), label.repeat(2, 1)
-    noise = torch.randn(len(label), state.generator.shape.noise, generator=rng)
+    noise = torch.randn(len(label), state.generator.shape.noise, generator=rng).to(label)
     first, second = collapse(state.generator(density, label, noise), dataset.grid).chunk(2)
     return float((first - second).square().sum(1).mean().sqrt())
