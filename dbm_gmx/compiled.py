@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
 SOURCES = (
-    *("compiled.py", "errors.py", "logs.py", "options.py", "parallel.py"),
-    *("chemistry", "forcefield", "files/xtc_bits.py", "network/guide_steps.py", "sampling"),
+    *("compiled.py", "errors.py", "interrupts.py", "logs.py", "options.py", "parallel.py"),
+    *("chemistry", "forcefield", "network/guide_steps.py", "sampling"),
+    *("files/locks.py", "files/output.py", "files/xtc_bits.py"),
 )
 """Files and folders that hold compiled code, or what it takes constants from."""
 

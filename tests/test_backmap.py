@@ -166,8 +166,8 @@ def test_seed_and_batch(backmap, tmp_path: Path) -> None:
 def test_orientations_and_threads(backmap, tmp_path: Path) -> None:
     before = torch.get_num_threads()
     try:
-        backmap("one.trr", e=0)
-        backmap("two.trr", e=0, orientations=2, threads=1)
+        backmap("one.trr", e=0, unguided=None)
+        backmap("two.trr", e=0, unguided=None, orientations=2, threads=1)
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)

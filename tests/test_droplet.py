@@ -84,13 +84,14 @@ def test_what_a_droplet_asks_for_is_done_to_the_whole(
 ) -> None:
     sampler, beads = melt
     tried = list[int]()
+    gains = {0: 0.5, 32: 0.4, 64: 0.4, 128: 0.4}
 
     def trial(some: Sampler, *_: object) -> SimpleNamespace:
         tried.append(some.system.n_atoms)
         return SimpleNamespace(energy=1.0 if some.annealing < 2000 else 0.5, strain={})
 
     monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
-    monkeypatch.setattr("dbm_gmx.sampling.preparation._with_windows", lambda *_: {0: 0.5, 32: 0.4, 64: 0.4})
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._with_windows", lambda *_: gains)
     monkeypatch.setattr("dbm_gmx.sampling.preparation._loosened", lambda some, *_: (some, trial(some)))
     monkeypatch.setattr("dbm_gmx.sampling.preparation.cut_droplet", partial(cut_droplet, atoms=FEW))
     ready, found = prepare(sampler, beads)

@@ -15,7 +15,7 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, virtual_sites
-from dbm_gmx.forcefield.forms import FORMS
+from dbm_gmx.forcefield.forms import FORMS, PERIODIC
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian, make_hamiltonian
 from dbm_gmx.forcefield.terms import BondedTerms
 from dbm_gmx.options import Conditions
@@ -178,7 +178,9 @@ def _of_molecule(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian) -> lis
 
 def _of_terms(terms: BondedTerms) -> Iterator[str]:
     """By the names of their forms, whose numbers may be others in another version."""
-    numbers = zip(_lines(terms.parameters), terms.atoms.tolist(), terms.form.tolist(), strict=True)
+    given = terms.parameters.copy()
+    given[terms.form == PERIODIC, 3:] = 0.0  # what follows from the others
+    numbers = zip(_lines(given), terms.atoms.tolist(), terms.form.tolist(), strict=True)
     for parameters, atoms, form in numbers:
         yield " ".join([FORMS[form], *(str(i) for i in atoms if i >= 0), parameters])
     if len(terms.tables):
