@@ -28,6 +28,8 @@ settings.load_profile("short")  # another one is asked for by --hypothesis-profi
 HERE = Path(__file__).resolve().parent
 
 LONGEST = (
+    "test_martini",
+    "test_docs",
     "test_memory",
     "test_train",
     "test_default",
