@@ -24,8 +24,8 @@ from dbm_gmx.sampling.sampler import Sampler
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
 """Numbers of the frames of a run that are begun anew, however large they are."""
 
-MOST = 5
-"""Frames that are begun anew early in a run, at most."""
+MOST = 3
+"""Frames that are begun anew early in a run, at most: where windows are needed, one costs twice a frame."""
 
 SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
@@ -38,7 +38,7 @@ def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
     """Whether a frame is compared with an independent start; frames count from 0.
 
     The energies of one small frame scatter by more than the tolerance.  So every second of the first frames
-    is taken until their mean can show it.
+    is taken until their mean can show it, or there are :data:`MOST`.
     """
     error = SCATTER * (2.0 / atoms) ** 0.5
     needed = min(MOST, math.ceil((ERRORS * error / max(tolerance, 1e-6)) ** 2))
