@@ -39,8 +39,12 @@ myst_heading_anchors = 4
 # folder of its own.
 nb_execution_mode = "auto"
 nb_execution_excludepatterns = [] if shutil.which("gmx") else ["notebooks/martini*"]
-if os.environ.get("DBM_GMX_NOTEBOOKS") == "some":  # of the checks of a commit, whose tests do the same work
-    nb_execution_excludepatterns = ["notebooks/martini*", "notebooks/training*"]
+if (
+    os.environ.get("DBM_GMX_NOTEBOOKS") == "one"
+):  # in the checks of a commit, whose tests do the work of the others
+    nb_execution_excludepatterns = [
+        f"notebooks/{name}*" for name in ("martini", "polystyrene", "report", "training")
+    ]
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # of a cell, s; a busy machine
