@@ -45,6 +45,7 @@ if (
     nb_execution_excludepatterns = [
         f"notebooks/{name}*" for name in ("martini", "polystyrene", "report", "training")
     ]
+suppress_warnings = ["myst-nb.lexer"]  # a notebook that is not run does not tell its language
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900  # of a cell, s; a busy machine
