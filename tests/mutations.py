@@ -1176,7 +1176,7 @@ MUTATIONS = [
         "charges-end-beyond-the-cut-off-of-packing",
         "tests/test_preparation.py -k charges_end",
         "sampling/packing.py",
-        "found._replace(constants=found.constants._replace(beyond=Beyond(*map(float, BEYOND))))",
+        "found._replace(constants=found.constants._replace(beyond=zero_quadrupole(CUTOFF).beyond))",
         "found",
     ),
     one(

@@ -25,7 +25,6 @@ from dbm_gmx.chemistry.array_types import IntArray, SignArray
 from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
-    Beyond,
     acts_at_all,
     clamped,
     coulomb_force,
@@ -37,6 +36,7 @@ from dbm_gmx.forcefield.nonbonded import (
     single,
     special_pair,
     usual_pair,
+    zero_quadrupole,
 )
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
 from dbm_gmx.forcefield.terms import add_force, add_terms
@@ -45,7 +45,7 @@ from dbm_gmx.sampling.arrays import Arrays, Configuration, Place
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.neighbours import at_home, image, within
 from dbm_gmx.sampling.random_numbers import Stream, seeded
-from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN
+from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
 INTEGRATOR = Integrator(time_step=0.006, friction=2.0, longest=0.02)
 """All forces act in every step: with those of other atoms in every second one, water came out .3 kT per atom
@@ -281,11 +281,11 @@ def pack(
 
 
 def _packing_arrays(arrays: Arrays, *, soft: bool) -> PackingArrays:
-    """With charges that end at the cut-off of packing, see :data:`BEYOND`."""
+    """With charges that end at the cut-off of packing, see :data:`~dbm_gmx.sampling.surroundings.BEYOND`."""
     found = arrays.part(PackingArrays, soft=soft)
     if found.constants.coulomb2 <= CUTOFF**2:
         return found
-    return found._replace(constants=found.constants._replace(beyond=Beyond(*map(float, BEYOND))))
+    return found._replace(constants=found.constants._replace(beyond=zero_quadrupole(CUTOFF).beyond))
 
 
 # --- virtual sites -----------------------------------------------------------------------------------

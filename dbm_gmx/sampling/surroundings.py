@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.compiled import compiled
+from dbm_gmx.compiled import compiled, plain
 from dbm_gmx.forcefield.nonbonded import (
-    Beyond,
     acts_at_all,
     clamped,
     coulomb,
@@ -23,6 +22,7 @@ from dbm_gmx.forcefield.nonbonded import (
     lennard_jones,
     lennard_jones_force,
     pair_energy_and_force,
+    single,
     special_pair,
     usual_pair,
     zero_quadrupole,
@@ -35,7 +35,7 @@ CUTOFF = 0.6
 MARGIN = 0.08
 """nm, that distances change by after pairs were listed."""
 
-BEYOND = Beyond(*(np.float32(c) for c in zero_quadrupole(CUTOFF).beyond))
+BEYOND = plain(single)(zero_quadrupole(CUTOFF).beyond)  # compiled, it would return Python floats
 """What stands for the charges beyond it, so that energy and force end there.
 
 Cut off in the field of a longer cut-off, water at equilibrium came out .35 kT per atom too high.  In double
