@@ -27,9 +27,12 @@ PLACE = np.array([0.3, 2.0, 3.8])  # so that the neighbour is seen through a wal
 
 
 class Case:
-    """A chain and one atom; dihedral energies (kT) above and below, depth of the pair in kT."""
+    """A chain and one atom; dihedral energies (kT) above and below, depth of the pair in kT.
 
-    def __init__(self, above: float, below: float, epsilon: float):
+    ``first`` is the first atom of the chain that moves; ``middle`` the depth of those that turn nothing.
+    """
+
+    def __init__(self, above: float, below: float, epsilon: float, *, first: int = 0, middle: float = 0.0):
         sites = [("C", 12.0, 0.0)] * 3 + [("H", 1e-6, 0.0)]
         lengths = np.linalg.norm(np.diff(ABOVE, axis=0), axis=1)
         bonds = [("bonds", 1, (i, i + 1), (float(lengths[i]), 2e5)) for i in range(3)]
@@ -45,12 +48,15 @@ class Case:
         ]
         chain = molecule("M", sites, [*bonds, *tight, *turned])
         pair = [(chain, beads_of(chain, [0, 0, 0, 0]), 1), (atom, beads_of(atom, [0]), 1)]
-        self.depth = {"C": (SIGMA, 0.0), "H": (SIGMA, epsilon * self.kt), "N": (SIGMA, epsilon * self.kt)}
+        depths = {"C": middle, "H": epsilon, "N": epsilon}
+        self.depth = {name: (SIGMA, depth * self.kt) for name, depth in depths.items()}
         self.system = system(pair, self.depth)
         hamiltonian = make_hamiltonian(self.system, CONDITIONS)
         self.arrays, four = make_arrays(hamiltonian), np.arange(4)
         none = np.zeros((1, 0), np.int64)
-        self.group = Group(window(hamiltonian, "M", four), four[None], np.zeros((1, 1), np.int64), none, ())
+        self.free = four[first:]
+        arrays = window(hamiltonian, "M", self.free)
+        self.group = Group(arrays, four[None], np.zeros((1, 1), np.int64), none, ())
         self.bead = PLACE + ABOVE[:3].mean(axis=0)
 
     def choose(
@@ -66,7 +72,7 @@ class Case:
         beads = np.array([self.bead, atoms[4]])
         neighbours = make_neighbours(beads, np.full(2, 0.4), BOX, CUTOFF + MARGIN)
         conf = Configuration(atoms, np.zeros((2, 3)), neighbours, self.arrays)
-        conformers = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost)]
+        conformers = PLACE + np.stack([ABOVE, BELOW])[None, : len(cost), self.free]
         zero = np.zeros(1, np.int64)
         copies = Copies(self.bead[None, None], np.zeros((1, 0)), atoms[None, :4], zero)
         candidates = Candidates(self.group, copies, conformers, self.kt * np.array([cost]))
@@ -109,6 +115,14 @@ def test_a_conformer_gets_out_of_an_overlap_and_counts_with_what_it_has_then() -
     assert np.linalg.norm(moved - neighbour) > 0.9 * SIGMA
     assert np.linalg.norm(moved - ABOVE[3]) > 0.02
     assert case.above(neighbour) > 0.2
+
+
+def test_a_window_does_not_run_into_the_rest_of_its_molecule() -> None:
+    """Those it is bonded to stand still, much nearer than a pair that is not bonded could be."""
+    case = Case(0.0, 0.0, 1.0, first=3, middle=1.0)
+    found = np.array([case.choose(FAR, n) for n in range(20)])
+    np.testing.assert_allclose(np.linalg.norm(found - ABOVE[2], axis=1), 0.15, atol=0.001)
+    assert 0 < (found[:, 2] > 0).sum() < len(found)
 
 
 def test_who_has_no_choice_stays() -> None:

@@ -147,7 +147,10 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
 
 @compiled()
 def _seen_by(place: Any, arrays: Any, choice: Any, copy: int) -> Any:
-    """What is around a window wherever its candidates are, see :func:`_neighbours`."""
+    """What is around a window wherever its candidates are, see :func:`_neighbours`.
+
+    All that the window knows of its molecule is left out, moving or not: terms and pairs have it already.
+    """
     low, high = np.full(3, FAR), np.full(3, -FAR)
     for k in range(choice.tried.shape[1]):
         if choice.tried[copy, k]:
@@ -156,7 +159,7 @@ def _seen_by(place: Any, arrays: Any, choice: Any, copy: int) -> Any:
                     low[d] = min(low[d], choice.conformers[copy, k, q, d] - CUTOFF - MARGIN)
                     high[d] = max(high[d], choice.conformers[copy, k, q, d] + CUTOFF + MARGIN)
     owners = choice.owner[choice.owner_start[copy] : choice.owner_start[copy + 1]]
-    return _neighbours(place, arrays, owners, choice.atoms[copy][choice.free], low, high)
+    return _neighbours(place, arrays, owners, choice.atoms[copy], low, high)
 
 
 @compiled()
