@@ -950,8 +950,8 @@ MUTATIONS = [
         "independent-starts-recall",
         MEMORY,
         "backmapping/independent.py",
-        "windows=LONGER * sampler.windows, recollection=None)",
-        "windows=LONGER * sampler.windows)",
+        "windows=windows, recollection=None)",
+        "windows=windows)",
     ),
     one(
         "memory-file-recalls-the-old-sample",

@@ -18,7 +18,7 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies
-from dbm_gmx.sampling.preparation import SCATTER
+from dbm_gmx.sampling.preparation import SCATTER, SWEPT
 from dbm_gmx.sampling.sampler import Sampler
 
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
@@ -31,7 +31,8 @@ SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
 
 LONGER, LEAST = 2, 1000
-"""Times the steps of annealing and the sweeps with windows, and so many of the steps at least."""
+"""Times the steps of annealing and the sweeps with windows (never more of these than are tried of a frame),
+and so many of the steps at least."""
 
 
 def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
@@ -82,7 +83,8 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 def annealed_longer(sampler: Sampler) -> Sampler:
     """The same without a memory, with more steps of annealing and, where there are any, more windows."""
     annealing = max(LEAST, LONGER * sampler.annealing)
-    return replace(sampler, annealing=annealing, windows=LONGER * sampler.windows, recollection=None)
+    windows = max(sampler.windows, min(LONGER * sampler.windows, SWEPT[-1]))
+    return replace(sampler, annealing=annealing, windows=windows, recollection=None)
 
 
 def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:

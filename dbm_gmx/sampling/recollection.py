@@ -15,11 +15,11 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.sampling.chain import Convergence, advance, sweep_windows
+from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
-from dbm_gmx.sampling.preparation import SWEPT
+from dbm_gmx.sampling.preparation import SCATTER, SWEPT
 from dbm_gmx.sampling.random_numbers import Stream, Use, preparation_stream
-from dbm_gmx.sampling.sampler import Sampler, recall_frame, start_recalled
+from dbm_gmx.sampling.sampler import Sampler, configure, recall_frame, start_recalled
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,9 @@ STARTED, WORTH_STARTED = 2, 5
 
 SWEEPS, FEWEST, EVERY = 32, 4, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
+
+SPARED = 2
+"""Recalled frames have one of so many of the sweeps with windows of others at most, or are not worth it."""
 
 UNUSUAL = 2.0
 """Times the misfit of the frames tried: beads of a frame with more are too unlike those remembered."""
@@ -107,16 +110,19 @@ def make_recollection(
     stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
     done = dict[int, tuple[Float32Array, Convergence]]()
     memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
+    far = sampler.settings.tolerance + SCATTER * (2.0 / sampler.system.n_atoms) ** 0.5
     for number, beads in enumerate(frames):
         done[beads.index] = positions, _ = sampler(beads)
         memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))
     for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
         trials.append(_try(sampler, memory, beads, done[beads.index][1], stream.of(1, number)))
         log.info("recalled frame %d: %s", beads.index, trials[-1])
+        if sampler.windows and _end(trials[-1].energies[-1]) > far:
+            break  # windows take long, and the mean of all would not be low enough
     misfit = float(np.mean([trial.misfit for trial in trials]))
     for number in range(min(len(trial.energies) for trial in trials)):
         windows = trials[0].windows[number]
-        excess = float(np.mean([trial.energies[number][-SWEEPS // 2 :].mean() for trial in trials]))
+        excess = float(np.mean([_end(trial.energies[number]) for trial in trials]))
         if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):
             series = np.mean([trial.energies[number] for trial in trials], axis=0)
             sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
@@ -145,14 +151,14 @@ class _Trial:
 
     def __str__(self) -> str:
         ends = (
-            f"{excess[-SWEEPS // 2 :].mean():+.4f} after {windows} sweeps with windows"
+            f"{_end(excess):+.4f} after {windows} sweeps with windows"
             for windows, excess in zip(self.windows, self.energies, strict=True)
         )
         return f"misfit {self.misfit:.4f} nm, energy {', '.join(ends)} kT per atom"
 
 
 def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stream: Stream) -> _Trial:
-    """Recall a frame, and follow its energy with ever more windows up to those of the sampler."""
+    """Recall a frame, and follow its energy with ever more windows, at most half of those of the sampler."""
     known = (
         full.energies[len(full.energies) // 2 :].mean() if not sampler.windows else full.energies[-8:].mean()
     )
@@ -160,17 +166,25 @@ def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stre
         recall_frame(sampler, memory, beads, stream),
         sampler.hamiltonian.kt * sampler.system.n_atoms,
     )
+    chain, _ = start_recalled(sampler, full.steps, beads, found, stream, Clock())
     tried, energies = [], []
-    for windows in (0, *(n for n in SWEPT if n <= sampler.windows)):
-        chain, _ = start_recalled(sampler, full.steps, beads, found, stream, Clock())
+    for windows in (0, *(n for n in SWEPT if SPARED * n <= sampler.windows)):
         sweep_windows(chain, windows, stream, sampler.team)
+        # from there on as a frame of the run, while the chain itself goes on to more windows
+        there = configure(sampler, chain.conf.positions.copy(), beads, chain.conf.neighbours)
+        swept = start_chain(there, full.steps)
         for _ in range(SWEEPS):
-            advance(chain, stream, sampler.team)
+            advance(swept, stream.of(windows), sampler.team)
         tried.append(windows)
-        energies.append((np.array(chain.energies[-SWEEPS:]) - known) / unit)
-        if energies[-1][-SWEEPS // 2 :].mean() < 0.5 * sampler.settings.tolerance:
+        energies.append((np.array(swept.energies[-SWEEPS:]) - known) / unit)
+        if _end(energies[-1]) < 0.5 * sampler.settings.tolerance:
             break
     return _Trial(found.misfit, tuple(tried), tuple(energies))
+
+
+def _end(energies: FloatArray) -> float:
+    """Mean of the last half of the sweeps of a trial."""
+    return float(energies[-SWEEPS // 2 :].mean())
 
 
 def _enough(series: FloatArray, tolerance: float) -> int:

@@ -51,7 +51,7 @@ from dbm_gmx.sampling.updates import (
     states_of,
 )
 
-STEPS = 500
+STEPS = 250
 """Of an annealing."""
 
 TIME_STEP = 0.008
