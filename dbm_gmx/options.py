@@ -455,6 +455,9 @@ class Settings:
         Whether the first frame, and later ones now and then, are begun anew, to see that both ways end alike.
     memory
         Whether frames may be made of what is remembered of others, where that ends no higher.
+    follow
+        Whether a frame begins with the atoms of the one before it, so that what its beads leave open does not
+        jump between frames a few ps apart.  Frames are then made one after the other.
     memory_file
         What is remembered of another run: read if it exists, or ships under that name, else written.
     samples
@@ -479,6 +482,7 @@ class Settings:
     tolerance: float = TOLERANCE
     check: bool = True
     memory: bool = True
+    follow: bool = False
     memory_file: Path | None = None
     samples: int = 1
     orientations: int = 1
@@ -504,7 +508,8 @@ class Settings:
     @property
     def remembers(self) -> bool:
         """Whether frames may be made of what is remembered of others."""
-        return self.memory and self.grows and self.refine == "exact" and self.sweeps is None
+        alone = self.grows and self.refine == "exact" and self.sweeps is None
+        return self.memory and alone and not self.follow
 
     @property
     def network_sweeps(self) -> int:

@@ -17,7 +17,7 @@ from dbm_gmx.backmapping.run import Run, Task, make_run, rebuilder_of
 from dbm_gmx.backmapping.summary import Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality
 from dbm_gmx.files.input_files import files_of_beads
@@ -26,7 +26,7 @@ from dbm_gmx.files.provenance import Started, write_provenance
 from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.top_writer import flat_topology, topology_text
-from dbm_gmx.files.trajectory import check_suffix, make_writer
+from dbm_gmx.files.trajectory import check_suffix, make_writer, read_frames
 from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import Inputs, Matching, Method, Outputs
 from dbm_gmx.parallel import Workers
@@ -101,6 +101,10 @@ def backmap(
     samples = method.settings.samples
     started = Started()
     _check_part(inputs, method)
+    if method.settings.follow and (inputs.part is not None or crew is not None):
+        raise InputError(
+            "frames that follow each other (--follow) are made in one process: no --part, no --dask"
+        )
     paths, firsts = _check_outputs(outputs.frames, outputs.first, samples)
     _check_conformer(outputs.conformer, [*paths, *firsts])
     system, beads = read_inputs(inputs)
@@ -235,9 +239,11 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
         progress.known()
 
     record.take_up(done, known)
+    after: list[Rebuilt] = []
     if done:
         log.info("%d frames are there already", done)
-    for one in writing.run(frames, begin=beads.offset + done):
+        after = _made_before(writing, beads, done) if ready.mapper.settings.follow else []
+    for one in writing.run(frames, begin=beads.offset + done, after=after):
         writing.targets.write(one, ready.assigned.states)
         last = one.atoms
         seconds = before + time.monotonic() - begin
@@ -245,6 +251,18 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
         progress.update()
     writing.targets.end(last)
     return before + time.monotonic() - begin
+
+
+def _made_before(writing: Writing, beads: BeadFrames, done: int) -> list[Rebuilt]:
+    """All samples of the last frame that is there already."""
+    system = writing.run.ready.mapper.system
+    before = next(islice(iter(beads), done - 1, None))
+    before = replace(before, positions=whole_beads(system, before))
+    found = []
+    for sample in range(writing.record.job.samples):
+        atoms = read_frames(writing.record.parts[sample].part, n_atoms=system.n_atoms)
+        found.append(Rebuilt(before, sample, next(islice(atoms, done - 1, None)).positions))
+    return found
 
 
 def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Iterator[Frame]]:

@@ -34,7 +34,8 @@ class Choices(TypedDict, total=False):
         The ensemble: K, a file, nm, nm.
     refine, start_from
         ``exact``, ``gibbs`` or ``none``; and ``growth`` or ``network``, the option ``--start``.
-    sweeps, annealing, windows, tolerance, check, memory, memory_file, orientations, guided, seed, batch
+    sweeps, annealing, windows, tolerance, check, memory, follow, memory_file, orientations, guided, seed,
+    batch
         As the fields of :class:`~dbm_gmx.options.Settings`.
     model, channels, device
         The network's.
@@ -62,6 +63,7 @@ class Choices(TypedDict, total=False):
     tolerance: float
     check: bool
     memory: bool
+    follow: bool
     memory_file: str | Path
     orientations: int
     guided: bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -59,9 +59,11 @@ class Ready:
         """What was found out of a memory, where one may pay."""
         return self.memory.remembered
 
-    def __call__(self, frames: Iterable[Frame], *, begin: int = 0) -> Iterator[Rebuilt]:
+    def __call__(
+        self, frames: Iterable[Frame], *, begin: int = 0, after: Sequence[Rebuilt] = ()
+    ) -> Iterator[Rebuilt]:
         """Rebuild the frames of the run, from number ``begin`` on; what is to be kept of them is kept."""
-        return keep_frames(self.memory, self.mapper(frames, begin=begin), self.run.source)
+        return keep_frames(self.memory, self.mapper(frames, begin=begin, after=after), self.run.source)
 
     def can_begin(self, done: int) -> int:
         """Number of the frame the run can begin with, where so many are there already."""

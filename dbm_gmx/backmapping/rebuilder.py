@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +19,7 @@ from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System, carried_along, whole_beads
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
@@ -112,7 +112,12 @@ class Rebuilder:
     infeasible: bool = True
 
     def __call__(
-        self, frames: Iterable[Frame], *, begin: int = 0, generate: Generate | None = None
+        self,
+        frames: Iterable[Frame],
+        *,
+        begin: int = 0,
+        after: Sequence[Rebuilt] = (),
+        generate: Generate | None = None,
     ) -> Iterator[Rebuilt]:
         """Rebuild frames, several at a time.
 
@@ -122,6 +127,8 @@ class Rebuilder:
             Beads.
         begin
             Number of the first of them in the run: others have been rebuilt before.
+        after
+            All samples of the frame before the first, where frames follow each other.
         generate
             Used instead of the model's network.
 
@@ -136,6 +143,8 @@ class Rebuilder:
         """
         stage = self._network_stage(generate) if self.settings.uses_network else None
         begun = self._begin(frames, begin)
+        if self.settings.follow:
+            return self._followed(begun, after)
         return self._finished(begun, stage) if self.crew is None else self._sent(begun, stage, self.crew)
 
     def _finished(self, rebuilt: Iterator[Rebuilt], stage: NetworkStage | None) -> Iterator[Rebuilt]:
@@ -220,11 +229,24 @@ class Rebuilder:
         with closing(work) as results:
             yield from results
 
+    def _followed(self, begun: Iterator[Rebuilt], after: Sequence[Rebuilt]) -> Iterator[Rebuilt]:
+        """Rebuild frames one after the other, each from the atoms of the one before."""
+        if self.sampler is None:
+            raise ValueError("the settings need a sampler")
+        last = {one.sample: one for one in after}
+        for one in begun:
+            if (before := last.get(one.sample)) is not None:
+                positions = carried_along(self.system, before.atoms, before.beads, one.beads)
+                one = replace(one, positions=positions)
+            last[one.sample] = made = self._sample(self.sampler, one)
+            yield made
+
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
         if one.sample == 0 and one.positions is None and one.beads.index in self.done:
             positions, convergence = self.done[one.beads.index]
         else:
-            positions, convergence = sampler(one.beads, start=one.positions, sample=one.sample)
+            near = self.settings.follow
+            positions, convergence = sampler(one.beads, start=one.positions, near=near, sample=one.sample)
         said = self._said(convergence, one.beads.time)
         rebuilt = replace(one, positions=positions, refinement=one.refinement + said)
         if not one.checked:
@@ -376,7 +398,7 @@ def make_rebuilder(
         say_left_out(system.topology)
         threads = thread_count()
         few = frames is not None and frames * settings.samples < threads
-        together = few or system.n_atoms >= SMALL
+        together = few or settings.follow or system.n_atoms >= SMALL
         of_frame, workers = (threads, 1) if together else (1, threads)
         sampler = make_sampler(system, conditions, settings, mapper.chirality, threads=of_frame)
         mapper = replace(mapper, sampler=sampler, workers=workers)
@@ -405,6 +427,12 @@ def check_settings(settings: Settings) -> None:
         raise InputError(
             "orientations are those of the network: refine with gibbs, or start from the network"
         )
+    if settings.follow and (settings.refine != "exact" or not settings.grows):
+        raise InputError(
+            "frames that follow each other (--follow) are refined exactly, from growth (no --start)"
+        )
+    if settings.follow and settings.memory_file is not None:
+        raise InputError("frames that follow each other (--follow) are not made of a memory (--memory)")
     if settings.memory_file is not None and not settings.memory:
         raise InputError("a file of a memory (--memory) and no memory (--no-memory): give one of them")
     if settings.memory_file is not None and not settings.remembers:

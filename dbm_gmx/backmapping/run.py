@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,9 +52,14 @@ class Run:
     ready: Ready
     tally: Tally
 
-    def __call__(self, frames: Iterable[Frame], *, begin: int = 0) -> Iterator[Rebuilt]:
-        """Rebuild frames of beads, from number ``begin`` of the run on, and judge them."""
-        for one in self.ready(frames, begin=begin):
+    def __call__(
+        self, frames: Iterable[Frame], *, begin: int = 0, after: Sequence[Rebuilt] = ()
+    ) -> Iterator[Rebuilt]:
+        """Rebuild frames of beads, from number ``begin`` of the run on, and judge them.
+
+        ``after`` is what was made of the one before that, where frames follow each other.
+        """
+        for one in self.ready(frames, begin=begin, after=after):
             self.tally.add(one.atoms, one.beads, one.refinement)
             yield one
 

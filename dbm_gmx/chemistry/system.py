@@ -184,6 +184,19 @@ def whole_atoms(system: System, frame: Frame) -> Float32Array:
     return whole_molecules(system.topology, frame)
 
 
+def carried_along(system: System, atoms: Frame, before: Frame, now: Frame) -> Float32Array:
+    """Atoms (n, 3) of a frame, nm, each moved as the bead that owns it, between two frames of whole beads.
+
+    They are taken to a thousandth of a nm first, as files hold them: so what follows is the same whether they
+    come from a file or not.
+    """
+    positions = np.rint(atoms.positions.astype(np.float64) * 1000.0) / 1000.0
+    for match in system.matches:
+        moved = match.beads(now.positions).astype(np.float64) - match.beads(before.positions)
+        match.molecules(positions)[:] += moved[:, match.mapping.owner]
+    return positions.astype(np.float32)
+
+
 def mapped_beads(system: System, atoms: FloatArray | Float32Array) -> FloatArray:
     """(m, 3) beads of whole atoms (n, 3), as the mapping weighs them."""
     parts = []

@@ -124,6 +124,12 @@ def _add_settings(command: ArgumentParser) -> None:
         action="store_false",
         help="sample every frame in full, with nothing recalled from other frames",
     )
+    add(
+        "--follow",
+        action="store_true",
+        help="begin each frame with the atoms of the one before it, so that nothing jumps between frames a "
+        "few ps apart; frames are made one after the other",
+    )
     group(command, "output").add_argument(
         "--samples",
         type=count(1),

@@ -96,6 +96,10 @@ MANY, ONE_OF = 12, 3
 NO_FRAME = -2
 """In place of the index of a frame: all that is remembered is asked."""
 
+CARRIED, MOVED = 8, 0.02
+"""A frame that begins near where it should be takes one of so many sweeps with windows, if no atom of it had
+to be put elsewhere, nm."""
+
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
 
@@ -141,7 +145,7 @@ class Sampler:
     recollection: Recollection | None = None
 
     def __call__(
-        self, beads: Frame, *, start: Float32Array | None = None, sample: int = 0
+        self, beads: Frame, *, start: Float32Array | None = None, near: bool = False, sample: int = 0
     ) -> tuple[Float32Array, Convergence]:
         """Rebuild the atoms of one frame.
 
@@ -152,6 +156,8 @@ class Sampler:
         start
             (n, 3) nm whole molecules to begin with; molecules that cannot be used (of the wrong chirality,
             torn, far from their beads) are grown anew.  Without it all are.
+        near
+            ``start`` is right for beads hardly elsewhere: it is not annealed, and takes few windows.
         sample
             Number of the independent repeat.
 
@@ -166,12 +172,14 @@ class Sampler:
             if found.misfit < self.recollection.misfit:
                 return _from_memory(self, self.recollection, beads, found, stream, clock)
         conf, regrown = begin(self, beads, start, stream, clock)
+        near = near and start is not None and bool(np.abs(conf.positions - start).max() < MOVED)
+        schedule = RECALLED if near else make_schedule(self.annealing)
         with clock.stage("packing"):
-            conf = pack_frame(self, conf, beads, stream, make_schedule(self.annealing))
+            conf = pack_frame(self, conf, beads, stream, schedule)
         chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
         with clock.stage("windows"):
             if self.settings.refine == "exact":
-                sweep_windows(chain, self.windows, stream, self.team)
+                sweep_windows(chain, self.windows // (CARRIED if near else 1), stream, self.team)
         with clock.stage("sweeps"):
             limit = chain.sweeps + (LIMIT if self.settings.sweeps is None else self.settings.sweeps)
             while self.settings.refine == "exact" and chain.sweeps < limit:
