@@ -17,7 +17,7 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.options import Conditions
 
-FRAMES, STEP = 5, 0.004
+FRAMES, STEP = 4, 0.004
 """Frames, and how far beads move from one to the next, nm."""
 
 
@@ -85,7 +85,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(
 ) -> None:
     given = options(liquid, tmp_path / "aa.xtc", follow=None)
     with monkeypatch.context() as patch:
-        break_off(patch, 3)
+        break_off(patch, 2)
         with pytest.raises(KilledError):
             command("backmap", given)
     assert not (tmp_path / "aa.xtc").exists()
@@ -105,7 +105,7 @@ def test_atoms_move_as_their_beads(liquid: Cut) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"part": "1/2"}, "no --part or --dask"),
+        ({"part": "1/2"}, "no --part, no --dask"),
         ({"refine": "none"}, "--follow"),
         ({"memory": Path("some.npz")}, "not made of a memory"),
     ],
