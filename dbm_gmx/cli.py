@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -48,6 +49,10 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong and how it would be right."""
         self.print_usage(sys.stderr)
         self.exit(ExitCode.FAILED, f"dbm-gmx: error: {message}\n")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; what cannot be written is an error, not so in argparse."""
+        print(self.format_help(), end="", file=file, flush=True)
 
 
 def build_parser() -> Parser:
@@ -96,9 +101,24 @@ def completion(parser: Parser, shell: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
+    """Run a command; returns the exit code.
+
+    Where whoever reads our output has seen enough (``| head``) the program ends by SIGPIPE and without a word,
+    as others do.
+    """
     if arguments is None:
         _stand_in()
+    try:
+        return _answered(arguments)
+    except BrokenPipeError:
+        if arguments is None:
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGPIPE)
+        return 128 + signal.SIGPIPE
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
+    """Parse, and do what is asked for; returns the exit code."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version or options.completion is not None or options.command is None:
@@ -159,11 +179,10 @@ def _caught(action: Callable[[], int]) -> int:
     """Do something; what the user can mend is said, and makes the exit code."""
     try:
         return action()
+    except BrokenPipeError:
+        raise
     except (InputError, OSError, MemoryError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        else:
-            said = f"not enough memory: {error}" if isinstance(error, MemoryError) else error
-            with suppress(OSError):
-                print(f"dbm-gmx: error: {said}", file=sys.stderr)
+        said = f"not enough memory: {error}" if isinstance(error, MemoryError) else error
+        with suppress(OSError):
+            print(f"dbm-gmx: error: {said}", file=sys.stderr)
     return ExitCode.FAILED

@@ -290,6 +290,20 @@ MUTATIONS = [
         "        if False:",
     ),
     one(
+        "a-reader-that-has-gone-is-an-error",
+        "tests/test_start_up.py -k reader",
+        "cli.py",
+        "            signal.raise_signal(signal.SIGPIPE)",
+        "            pass",
+    ),
+    one(
+        "a-help-that-nobody-reads-ends-well",
+        "tests/test_start_up.py -k reader",
+        "cli.py",
+        '        print(self.format_help(), end="", file=file, flush=True)',
+        "        super().print_help(file)",
+    ),
+    one(
         "numbers-that-no-run-has-pass",
         "tests/test_mdp.py -k what_is_refused",
         "files/mdp.py",

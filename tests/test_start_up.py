@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,25 @@ def test_a_terminal_that_takes_nothing_is_an_error() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "dbm-gmx: error: [Errno 28] No space left on device\n"
+
+
+@pytest.mark.parametrize("words", ["--version", "--completion bash", "--help", "map --help", "plan"])
+def test_a_reader_that_has_seen_enough_ends_a_command_as_any_other(words: str, folder: Path) -> None:
+    """``dbm-gmx ... | head -1``: ended by SIGPIPE, without a word."""
+    if "completion" in words:
+        pytest.importorskip("shtab")
+    inputs = "-s cg.gro -cp cg.top -p topol.top -m mapping.xml".split() if words == "plan" else []
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "dbm_gmx", *words.split(), *inputs],
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
 
 
 @pytest.mark.parametrize(
