@@ -58,8 +58,10 @@ class Parser(argparse.ArgumentParser):
 def build_parser() -> Parser:
     """The parser of all commands."""
     parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
-    parser.add_argument("--version", action="store_true", help="show the version; with -v all there is to it")
-    parser.add_argument("-v", dest="more", action="store_true", help="with --version: packages, threads, gmx")
+    parser.add_argument(
+        "--version", action="store_true", help="show the version; with -v also packages, threads and gmx"
+    )
+    parser.add_argument("-v", dest="more", action="store_true", help="with --version: say more")
     parser.add_argument(
         "--completion", choices=("bash", "zsh", "tcsh"), help="print what completes commands in this shell"
     )
@@ -103,8 +105,8 @@ def completion(parser: Parser, shell: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    Where whoever reads our output has seen enough (``| head``) the program ends by SIGPIPE and without a word,
-    as others do.
+    If whoever reads our output has seen enough (``| head``) the program ends by SIGPIPE and without a word, as
+    others do.
     """
     if arguments is None:
         _stand_in()

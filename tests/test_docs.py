@@ -149,6 +149,17 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_what_is_said_of_the_memories_that_ship_is_in_them() -> None:
+    said = (ROOT / "share" / "README.md").read_text()
+    for path in sorted((ROOT / "share" / "memories").glob("*.npz")):
+        with np.load(path) as file:
+            found = json.loads(str(file["about"]))["findings"]
+        side = "above" if found["excess"] > 0 else "below"
+        excess = f"{abs(found['excess']):.3f}".lstrip("0")
+        row = next(line for line in said.splitlines() if line.startswith(f"| `{path.stem}` |"))
+        assert f"take {found['sweeps']} sweeps and end {excess} kT per atom {side} those" in row
+
+
 def test_links_of_pages_outside_the_site_lead_somewhere() -> None:
     lost = []
     for path in (README, ROOT / "share" / "README.md", ROOT / ".github" / "CONTRIBUTING.md"):

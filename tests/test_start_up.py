@@ -16,6 +16,8 @@ from oracle import example
 from dbm_gmx.cli import COMMANDS, main
 from dbm_gmx.logs import speaking
 
+PLAN = "plan -s cg.gro -cp cg.top -p topol.top -m mapping.xml"
+
 HEAVY = ("torch", "numba", "MDAnalysis", "scipy", "numpy", "networkx", "parmed")
 
 
@@ -73,16 +75,15 @@ def test_a_terminal_that_takes_nothing_is_an_error() -> None:
     assert done.stderr == "dbm-gmx: error: [Errno 28] No space left on device\n"
 
 
-@pytest.mark.parametrize("words", ["--version", "--completion bash", "--help", "map --help", "plan"])
+@pytest.mark.parametrize("words", ["--version", "--completion bash", "--help", "map --help", PLAN])
 def test_a_reader_that_has_seen_enough_ends_a_command_as_any_other(words: str, folder: Path) -> None:
     """``dbm-gmx ... | head -1``: ended by SIGPIPE, without a word."""
     if "completion" in words:
         pytest.importorskip("shtab")
-    inputs = "-s cg.gro -cp cg.top -p topol.top -m mapping.xml".split() if words == "plan" else []
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
-        [sys.executable, "-m", "dbm_gmx", *words.split(), *inputs],
+        [sys.executable, "-m", "dbm_gmx", *words.split()],
         cwd=folder,
         stdout=writer,
         stderr=subprocess.PIPE,

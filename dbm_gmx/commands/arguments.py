@@ -200,7 +200,7 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="FILE",
         help="beads: .top, or .itp of the only molecule, where -s is no .tpr",
     )
-    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the library of molecules)")
+    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (that of the library of molecules)")
     add_mapping(command)
     add(
         "--owners",
@@ -328,8 +328,24 @@ def add_times(command: ArgumentParser) -> None:
 def add_preprocessor(command: ArgumentParser) -> None:
     """Add what the preprocessor of a ``.top`` is told."""
     add = group(command, "preprocessor of topologies").add_argument
-    add("-D", "--define", action="append", default=[], dest="defines", metavar="NAME", help="as in an .mdp")
-    add("-I", "--include", action="append", type=Path, default=[], metavar="FOLDER", help="for #include")
+    add(
+        "-D",
+        "--define",
+        action="append",
+        default=[],
+        dest="defines",
+        metavar="NAME",
+        help="define a name, as -DNAME in an .mdp",
+    )
+    add(
+        "-I",
+        "--include",
+        action="append",
+        type=Path,
+        default=[],
+        metavar="FOLDER",
+        help="where #include looks, too",
+    )
 
 
 def add_conditions(command: ArgumentParser) -> None:

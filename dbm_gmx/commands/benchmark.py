@@ -24,14 +24,14 @@ def add_parser(commands: Commands) -> None:
         "benchmark",
         help="measure speed and memory on this machine",
         description="Time one frame, several, and a larger box: one pass of the network (one orientation, no "
-        "sweeps), and the exact refinement.  Then CPU time by stage, and what a frame costs in steps of "
+        "sweeps), and the exact sampler. Then CPU time by stage, and what a frame costs in steps of "
         "molecular dynamics of its atoms, where GROMACS is found.",
     )
     add_inputs(command)
     add_conditions(command)
     add_model(command)
     add = command.add_argument
-    add("--sweeps", type=count(0), help="sweeps of the exact refinement (as many as it needs)")
+    add("--sweeps", type=count(0), help="sweeps of the exact sampler (as many as it needs)")
     add("--box", type=count(1), default=2, help="larger box: so many along each vector (%(default)s)")
     add("--frames", type=count(1), default=10, help="frames at once (%(default)s)")
     add("--threads", type=count(1), help="CPU threads (all cores)")

@@ -15,6 +15,7 @@ from dbm_gmx.commands.arguments import (
     add_tolerance,
     add_verbose,
     count,
+    group,
     inputs_and_method,
     record_of,
 )
@@ -34,7 +35,7 @@ def add_parser(commands: Commands) -> None:
     add_conditions(command)
     add_method(command)
     add_model(command)
-    add = command.add_argument
+    add = group(command, "equilibrium").add_argument
     add(
         "--converged",
         type=Path,

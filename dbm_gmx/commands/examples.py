@@ -50,4 +50,6 @@ EXAMPLES = {
 
 def epilog(command: str) -> str:
     """Text after the options of a command."""
-    return "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[command])])
+    return "\n".join(
+        ["Words in brackets are the defaults.", "", "examples:", *(f"  {line}" for line in EXAMPLES[command])]
+    )

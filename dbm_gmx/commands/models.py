@@ -12,7 +12,7 @@ def add_parser(commands: Commands) -> None:
     """Add the command, which has no options."""
     command = commands.add_parser(
         "models",
-        help="list the models there are",
+        help="list the models that ship",
         description="List the models that ship: what each knows and how it scores.",
     )
     command.set_defaults(run=run)

@@ -13,8 +13,8 @@ def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     command = commands.add_parser(
         "plan",
-        help="print the order in which atoms are placed",
-        description="Print the order in which beads and atoms are placed.",
+        help="print the order in which the network places atoms",
+        description="Print the order in which the network places beads and atoms.",
     )
     add_inputs(command)
     add_verbose(command)

@@ -21,6 +21,7 @@ from dbm_gmx.commands.arguments import (
     count,
     crew_of,
     exit_code,
+    group,
     limits_of,
     record_of,
 )
@@ -40,19 +41,23 @@ def add_parser(commands: Commands) -> None:
         "restrained.",
     )
     add_atoms(command)
-    add = command.add_argument
-    add(
+    group(command, "input").add_argument(
         "--beads",
         type=Path,
         metavar="FILE",
         help="beads to which the mapped centres are restrained (their positions in -f)",
     )
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
+    output = group(command, "output")
+    output.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb"
+    )
     add_conditions(command)
     add_relaxing(command)
     add_restart(command)
     add_rules(command)
-    add("--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)")
+    group(command, "GROMACS").add_argument(
+        "--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)"
+    )
     add_cluster(command)
     add_part(command)
     add_process(command)

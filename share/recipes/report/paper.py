@@ -7,7 +7,7 @@ those in ``share/reference``; each ``XTC`` was made from its beads.  A label ``G
 group beside each other, as the paper does with the models trained on polystyrene (left) and on octane and
 cumene (right), and gives the same name the same colour in each:
 
-    paper.py share/reference/sps share/reports sPS/none=a.xtc sPS/p1=b.xtc sPS/p2=c.xtc \\
+    paper.py share/reference/sps figures sPS/none=a.xtc sPS/p1=b.xtc sPS/p2=c.xtc \\
         transferred/none=d.xtc transferred/p1=e.xtc transferred/p2=f.xtc sampler/exact=g.xtc
 
 ``OUT`` gets ``index.html``, which opens without a network, and ``scores.json``.  Needs the extra ``report``.
