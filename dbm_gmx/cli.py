@@ -105,8 +105,8 @@ def completion(parser: Parser, shell: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code.
 
-    If whoever reads our output has seen enough (``| head``) the program ends by SIGPIPE and without a word, as
-    others do.
+    If whoever reads our output has seen enough (``| head``), the program ends by SIGPIPE and without a word,
+    as others do.
     """
     if arguments is None:
         _stand_in()

@@ -31,7 +31,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import forms
 from dbm_gmx.forcefield.constraints import fixed_bonds, without_bonds
 from dbm_gmx.forcefield.nonbonded import lennard_jones_tail, long_range
-from dbm_gmx.forcefield.terms import ENERGY_NAMES, canonical, energy_terms
+from dbm_gmx.forcefield.terms import canonical, energy_name, energy_terms
 from dbm_gmx.options import Conditions
 
 HARMONIC_WAY = "min(d, 2*pi-d)^2; d = abs(theta-p0); pi = 3.141592653589793"
@@ -135,7 +135,7 @@ class _Bonded:
 
     def add(self, terms: Terms, starts: IntArray) -> None:
         """Add terms of molecules that begin at ``starts``."""
-        name = ENERGY_NAMES[terms.directive, terms.function]
+        name = energy_name(terms)
         if terms.directive in PAIRS:
             force = self.force(name, -1, lambda: _custom("bond", PAIRS[terms.directive]))
             for rows, p in zip(terms.atoms.tolist(), terms.parameters.tolist(), strict=True):

@@ -29,8 +29,8 @@ from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.constraints import free_topology
 from dbm_gmx.forcefield.nonbonded import LongRange, long_range
 from dbm_gmx.forcefield.terms import (
-    ENERGY_NAMES,
     canonical,
+    energy_name,
     energy_terms,
     term_energy,
     term_parameters,
@@ -108,7 +108,7 @@ def _bonded(
         where = block[rows].reshape(count, -1)
         for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=conditions.epsilon_r):
             atoms, energies = _energies(terms, positions[rows].reshape(count, -1, 3))
-            _add(found, ENERGY_NAMES[terms.directive, terms.function], where[:, atoms], energies, size)
+            _add(found, energy_name(terms), where[:, atoms], energies, size)
     return found
 
 

@@ -42,7 +42,7 @@ from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.forms import LEAST_SINE, STRETCHED
 from dbm_gmx.forcefield.nonbonded import CLOSEST, Beyond, LongRange, inverse_sixth
 from dbm_gmx.forcefield.tables import periodic_slopes
-from dbm_gmx.forcefield.terms import ENERGY_NAMES, check_supported, energy_terms
+from dbm_gmx.forcefield.terms import check_supported, energy_name, energy_terms
 
 NOTHING = Beyond(0.0, 0.0, 0.0)
 """Beyond a cut-off."""
@@ -346,56 +346,49 @@ class Form:
 
     Attributes
     ----------
-    energy
-        Name of the energy in ``gmx energy``.
     measure
         Points (..., k, m, 3) to internal coordinates, each (..., k).
     potential
         Internal coordinates, then the parameters (each (k,)), to energies (..., k).
     """
 
-    energy: str
     measure: Measure
     potential: Potential
 
 
-_FORMS: Mapping[tuple[str, int], tuple[Measure, Potential]] = {
-    ("bonds", 1): (_distance, harmonic),
-    ("bonds", 2): (_distance, quartic_bond),
-    ("bonds", 3): (_distance, morse),
-    ("bonds", 4): (_distance, cubic_bond),
-    ("bonds", 6): (_distance, harmonic),
-    ("bonds", 7): (_distance, fene),
-    ("bonds", 8): (_distance, tabled),
-    ("bonds", 9): (_distance, tabled),
-    ("bonds", 10): (_distance, restraint),
-    ("angles", 1): (_angle, harmonic_angle),
-    ("angles", 2): (_cosine, cosine_angle),
-    ("angles", 3): (_bonds_and_ends, cross_bonds),
-    ("angles", 4): (_bonds_and_ends, cross_angle),
-    ("angles", 5): (_angle_and_ends, urey_bradley),
-    ("angles", 6): (_angle, angle_polynomial),
-    ("angles", 8): (_angle, tabled),
-    ("angles", 10): (_angle, restricted),
-    ("dihedrals", 1): (_dihedral, periodic),
-    ("dihedrals", 2): (_dihedral, harmonic_dihedral),
-    ("dihedrals", 3): (_dihedral, ryckaert_bellemans),
-    ("dihedrals", 4): (_dihedral, periodic),
-    ("dihedrals", 5): (_dihedral, fourier),
-    ("dihedrals", 8): (_dihedral_from_minus_pi, tabled),
-    ("dihedrals", 9): (_dihedral, periodic),
-    ("dihedrals", 10): (_dihedral, restricted),
-    ("dihedrals", 11): (_dihedral_and_sines, bent_torsion),
-    ("dihedral_restraints", 1): (_dihedral, dihedral_restraint),
-    ("angle_restraints", 1): (_between, angle_restraint),
-    ("cmap", 1): (_dihedrals, correction_map),
-    ("pairs", 1): (_distance, lennard_jones),
-    ("pairs", 2): (_distance, charged_pair),
-    ("coulomb14", 1): (_distance, coulomb),
-}
-
 FORMS: Mapping[tuple[str, int], Form] = {
-    key: Form(ENERGY_NAMES[key], measure, potential) for key, (measure, potential) in _FORMS.items()
+    ("bonds", 1): Form(_distance, harmonic),
+    ("bonds", 2): Form(_distance, quartic_bond),
+    ("bonds", 3): Form(_distance, morse),
+    ("bonds", 4): Form(_distance, cubic_bond),
+    ("bonds", 6): Form(_distance, harmonic),
+    ("bonds", 7): Form(_distance, fene),
+    ("bonds", 8): Form(_distance, tabled),
+    ("bonds", 9): Form(_distance, tabled),
+    ("bonds", 10): Form(_distance, restraint),
+    ("angles", 1): Form(_angle, harmonic_angle),
+    ("angles", 2): Form(_cosine, cosine_angle),
+    ("angles", 3): Form(_bonds_and_ends, cross_bonds),
+    ("angles", 4): Form(_bonds_and_ends, cross_angle),
+    ("angles", 5): Form(_angle_and_ends, urey_bradley),
+    ("angles", 6): Form(_angle, angle_polynomial),
+    ("angles", 8): Form(_angle, tabled),
+    ("angles", 10): Form(_angle, restricted),
+    ("dihedrals", 1): Form(_dihedral, periodic),
+    ("dihedrals", 2): Form(_dihedral, harmonic_dihedral),
+    ("dihedrals", 3): Form(_dihedral, ryckaert_bellemans),
+    ("dihedrals", 4): Form(_dihedral, periodic),
+    ("dihedrals", 5): Form(_dihedral, fourier),
+    ("dihedrals", 8): Form(_dihedral_from_minus_pi, tabled),
+    ("dihedrals", 9): Form(_dihedral, periodic),
+    ("dihedrals", 10): Form(_dihedral, restricted),
+    ("dihedrals", 11): Form(_dihedral_and_sines, bent_torsion),
+    ("dihedral_restraints", 1): Form(_dihedral, dihedral_restraint),
+    ("angle_restraints", 1): Form(_between, angle_restraint),
+    ("cmap", 1): Form(_dihedrals, correction_map),
+    ("pairs", 1): Form(_distance, lennard_jones),
+    ("pairs", 2): Form(_distance, charged_pair),
+    ("coulomb14", 1): Form(_distance, coulomb),
 }
 """The supported forms by directive and function type.
 
@@ -476,7 +469,7 @@ def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float =
         rows = positions[..., first : first + count * moltype.n_atoms, :]
         block = rows.reshape(*rows.shape[:-2], count, moltype.n_atoms, 3)
         for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=epsilon_r):
-            name, energy = form_of(terms).energy, term_energies(terms, block).sum((-2, -1))
+            name, energy = energy_name(terms), term_energies(terms, block).sum((-2, -1))
             totals[name] = totals[name] + energy if name in totals else energy
     return totals
 

@@ -350,6 +350,11 @@ WITHOUT_ENERGY = frozenset({("bonds", 5), ("constraints", 1), ("constraints", 2)
 """What shapes a molecule and holds no energy; virtual sites (``virtual_sites*``) too."""
 
 
+def energy_name(terms: Terms) -> str:
+    """Name of the energy of terms in ``gmx energy``."""
+    return ENERGY_NAMES[terms.directive, terms.function]
+
+
 def check_supported(terms: Terms) -> None:
     """Refuse a function type that has no canonical form.
 
