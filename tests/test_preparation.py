@@ -16,6 +16,7 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.files.share import share_path
+from dbm_gmx.forcefield.equilibrium import SCATTER
 from dbm_gmx.forcefield.nonbonded import coulomb, coulomb_force
 from dbm_gmx.options import NARROW, Conditions, Settings
 from dbm_gmx.sampling.packing import (
@@ -31,7 +32,6 @@ from dbm_gmx.sampling.packing import (
     make_schedule,
 )
 from dbm_gmx.sampling.preparation import (
-    SCATTER,
     SWEPT,
     WINDOWS_AHEAD,
     Effort,

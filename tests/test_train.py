@@ -20,6 +20,7 @@ import torch
 from cut import Cut, cut
 from mixed import command
 from systems import Example
+from tiny import OCTANE, tiny_settings
 
 import dbm_gmx.train.loop as loop
 import dbm_gmx.train.scores as scores
@@ -45,16 +46,11 @@ from dbm_gmx.train.rollout import roll_out
 from dbm_gmx.train.scores import AMPLITUDES, Generation, calibrated, overall, score_frames
 from dbm_gmx.train.settings import (
     AdversarialSettings,
-    CriticSettings,
-    PriorSettings,
     RunSettings,
     SystemSettings,
-    TrainSettings,
     WarmSettings,
 )
 from dbm_gmx.train.start import merged, widen
-
-OCTANE = share_path("examples", "octane")
 
 
 @pytest.fixture(autouse=True)
@@ -69,29 +65,6 @@ def _one_thread() -> Iterator[None]:
 def few(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     """Eight molecules of octane, two frames: where atoms are generated, that takes longest."""
     return cut(OCTANE, tmp_path_factory.mktemp("few") / "octane", "OCT", 8, frames=2)
-
-
-def tiny_settings(output: Path, **changes: Any) -> TrainSettings:
-    """Four steps of each phase on a frame of octane, all losses switched on, nothing held out."""
-    system = SystemSettings(
-        topology=OCTANE / "topol.top",
-        trajectory=OCTANE / "aa.xtc",
-        mapping=(OCTANE / "mapping.xml",),
-        temperature=350.0,
-        frames=1,
-        held_out=0,
-    )
-    settings = TrainSettings(
-        output=output,
-        system=(system,),
-        network=Shape(width=8, blocks=1, noise=4),
-        critic=CriticSettings(width=8, blocks=1),
-        warm=WarmSettings(steps=4, batch=16, draws=2),
-        adversarial=AdversarialSettings(steps=4, batch=6, critic_steps=2, supervised=0.5),
-        prior=PriorSettings("p2", ramp=0.0),
-        run=RunSettings(log=2, evaluate=0, sweeps=0, calibrate=False),
-    )
-    return replace(settings, **changes)
 
 
 def log_of(folder: Path, *events: str) -> list[dict[str, Any]]:

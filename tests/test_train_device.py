@@ -11,24 +11,16 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import OCTANE, tiny_settings
 from torch.overrides import TorchFunctionMode
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
-from dbm_gmx.network.generator import Shape
 from dbm_gmx.network.model import load_model
 from dbm_gmx.train.dataset import make_dataset, moved_to
 from dbm_gmx.train.distributed import Processes
 from dbm_gmx.train.frames import channels_for, read_training_system
-from dbm_gmx.train.settings import (
-    AdversarialSettings,
-    CriticSettings,
-    PriorSettings,
-    RunSettings,
-    SystemSettings,
-    TrainSettings,
-    WarmSettings,
-)
+from dbm_gmx.train.settings import AdversarialSettings, RunSettings, WarmSettings
 from dbm_gmx.train.start import first_model
 from dbm_gmx.train.state import (
     Context,
@@ -39,7 +31,6 @@ from dbm_gmx.train.state import (
     take_step,
 )
 
-OCTANE = share_path("examples", "octane")
 FACTORIES = {
     *(
         torch.zeros,
@@ -58,17 +49,10 @@ NO_CARD = "no graphics card that CUDA can use"
 
 def training(output: Path, device: str = "cpu") -> tuple[TrainingState, Context]:
     """One step of each phase, all losses switched on."""
-    system = SystemSettings(
-        OCTANE / "topol.top", OCTANE / "aa.xtc", (OCTANE / "mapping.xml",), frames=1, held_out=0
-    )
-    settings = TrainSettings(
-        output=output,
-        system=(system,),
-        network=Shape(width=8, blocks=1, noise=4),
-        critic=CriticSettings(width=8, blocks=1),
+    settings = tiny_settings(
+        output,
         warm=WarmSettings(steps=1, batch=16, draws=2, blur=0.05),
         adversarial=AdversarialSettings(steps=1, batch=6, critic_steps=1, supervised=0.5),
-        prior=PriorSettings("p2", ramp=0.0),
         run=RunSettings(device=device, precision="float32"),
     )
     systems = [read_training_system(one) for one in settings.system]

@@ -17,8 +17,8 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
-from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies
-from dbm_gmx.sampling.preparation import SCATTER, SWEPT
+from dbm_gmx.forcefield.equilibrium import ERRORS, SCATTER, EnergyDifference, compare_energies
+from dbm_gmx.sampling.preparation import SWEPT
 from dbm_gmx.sampling.sampler import Sampler
 
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])

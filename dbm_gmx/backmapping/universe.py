@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions,
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
@@ -354,7 +354,7 @@ def universe_of(topology: Topology) -> mda.Universe:
 
     Names, types, elements, masses, charges, residues, molecules and bonds.
     """
-    moltypes = [moltype for moltype, _, count in blocks(topology) for _ in range(count)]
+    moltypes = [moltype for moltype, _ in each_molecule(topology)]
     residues: list[tuple[Any, Any]] = []
     residue: list[int] = []
     molecules: list[int] = []

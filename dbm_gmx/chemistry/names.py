@@ -7,7 +7,7 @@ another one, in which every atom would be taken for one of its neighbours.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule
 from dbm_gmx.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def check_names(topology: Topology, named: Named, against: str | None = None) ->
         The same names in another order, within a molecule or in the whole system, or a name that tells
         another element.
     """
-    wanted = [name for moltype, _, count in blocks(topology) for _ in range(count) for name in moltype.names]
+    wanted = [name for moltype, _ in each_molecule(topology) for name in moltype.names]
     rows = _differing(named, wanted)
     if not len(rows):
         return
@@ -109,9 +109,8 @@ def check_names(topology: Topology, named: Named, against: str | None = None) ->
     if sorted(named.names[i] for i in rows) == sorted(wanted[i] for i in rows):
         hint = "" if system_order(topology, named) is None else "; --reorder puts them in its order"
         raise found.error(f"another order than in {against}: {found.first(found.rows[0])}{hint}")
-    for moltype, first, count in blocks(topology):
-        for start in _molecules_of(rows, first, count, moltype.n_atoms):
-            _check_molecule(moltype, start, found)
+    for moltype, start in each_molecule(topology):
+        _check_molecule(moltype, start, found)
     log.warning(
         "%s: %s; %s are taken in order, as of %s",
         named.source,
@@ -159,15 +158,13 @@ def system_order(topology: Topology, named: Named) -> IntArray | None:
         return None
     rows: IntArray = np.arange(topology.n_atoms)
     known: dict[tuple[MoleculeType, tuple[str, ...]], IntArray | None] = {}
-    for moltype, first, count in blocks(topology):
-        wanted = [name[: named.width] for name in moltype.names]
-        for start in range(first, first + count * moltype.n_atoms, moltype.n_atoms):
-            found = tuple(named.names[start : start + moltype.n_atoms])
-            if (moltype, found) not in known:
-                known[moltype, found] = order_of(found, wanted)
-            order = known[moltype, found]
-            if order is not None:
-                rows[start : start + moltype.n_atoms] = start + order
+    for moltype, start in each_molecule(topology):
+        found = tuple(named.names[start : start + moltype.n_atoms])
+        if (moltype, found) not in known:
+            known[moltype, found] = order_of(found, [name[: named.width] for name in moltype.names])
+        order = known[moltype, found]
+        if order is not None:
+            rows[start : start + moltype.n_atoms] = start + order
     return None if (rows == np.arange(len(rows))).all() else rows
 
 
@@ -182,16 +179,12 @@ def _differing(named: Named, wanted: Sequence[str]) -> IntArray:
     return np.array([i for i, (a, b) in pairs if a != b and a != b[: named.width]], np.int64)
 
 
-def _molecules_of(rows: IntArray, first: int, count: int, n_atoms: int) -> Iterable[int]:
-    """First rows of those molecules of a run in which something differs."""
-    inside = rows[(rows >= first) & (rows < first + count * n_atoms)]
-    return [first + int(k) * n_atoms for k in np.unique((inside - first) // max(1, n_atoms))]
-
-
 def _check_molecule(moltype: MoleculeType, start: int, found: _Difference) -> None:
     """Refuse another order within a molecule, and names of other elements."""
     low, high = np.searchsorted(found.rows, (start, start + moltype.n_atoms))
     rows = found.rows[low:high]
+    if not rows:
+        return
     swapped = _swapped([(i, _plain(found.found[i]), _plain(found.wanted[i])) for i in rows])
     if swapped is not None:
         raise found.error(f"another order than in {found.against}: {found.first(swapped)}")

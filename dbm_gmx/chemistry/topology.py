@@ -218,6 +218,13 @@ def blocks(topology: Topology) -> Iterator[tuple[MoleculeType, int, int]]:
         first += count * moltype.n_atoms
 
 
+def each_molecule(topology: Topology) -> Iterator[tuple[MoleculeType, int]]:
+    """Yield ``(molecule type, first atom)`` for each molecule."""
+    for moltype, first, count in blocks(topology):
+        for number in range(count):
+            yield moltype, first + number * moltype.n_atoms
+
+
 def molecule_counts(topology: Topology) -> dict[str, int]:
     """Molecules of each type that ``[ molecules ]`` names, in its order; 0 where it says so."""
     found: dict[str, int] = {}

@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, each_molecule
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 
@@ -33,7 +33,7 @@ def to_ase(topology: Topology, frame: Frame) -> ase.Atoms:
     """
     if len(frame.positions) != topology.n_atoms:
         raise InputError(f"{len(frame.positions)} positions for {topology.n_atoms} atoms")
-    moltypes = [moltype for moltype, _, count in blocks(topology) for _ in range(count)]
+    moltypes = [moltype for moltype, _ in each_molecule(topology)]
     masses = np.concatenate([np.zeros(0), *(moltype.masses for moltype in moltypes)])
     atoms = ase.Atoms(
         [str(one) or "X" for one in _all(moltypes, "element")],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
 from dbm_gmx.files.input_errors import Problem, refuse
-from dbm_gmx.files.sections import SectionLine, section_lines
+from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
 from dbm_gmx.files.text import read_text
 
 NULL = "!"
@@ -18,9 +18,10 @@ NULL = "!"
 
 @dataclass
 class _Entry:
-    """One ``[ molecule ]``, or one ``[ block ]``, as written."""
+    """One ``[ molecule ]``, or one ``[ block ]`` or ``[ modification ]``, as written."""
 
     line: int
+    modified: bool = False
     residues: list[str] = field(default_factory=list)
     beads: list[str] = field(default_factory=list)
     atoms: dict[AtomName, dict[str, float]] = field(default_factory=dict)
@@ -48,21 +49,17 @@ def read_backward(path: Path) -> list[ResidueMapping]:
     -----
     Wassenaar et al., J. Chem. Theory Comput. 10, 676 (2014); vermouth, ``map_input.py`` (weights).
     """
-    entries: list[_Entry] = []
-    problems: list[Problem] = []
-    for line in section_lines(read_text(path)):
-        section = line.section.lower()
-        if section == "molecule" and not line.text:
-            entries.append(_Entry(line.number))
-        elif line.text and entries:
-            text = _backward_line(entries[-1], section, line)
-            problems += [Problem(text, path, line.number)] if text else []
+    entries, problems = entries_of(path, section_lines(read_text(path)), _molecule, _backward_line)
     return _finished(entries, path, problems)
 
 
-def _backward_line(entry: _Entry, section: str, line: SectionLine) -> str:
+def _molecule(line: SectionLine) -> _Entry | None:
+    return _Entry(line.number) if line.section.lower() == "molecule" and not line.text else None
+
+
+def _backward_line(entry: _Entry, line: SectionLine) -> str:
     """Take a line in; returns what is wrong with it."""
-    words = line.words
+    words, section = line.words, line.section.lower()
     if section == "molecule":
         if entry.residues:
             return f"a second name of {entry.residues[0]}: {line.text!r}"
@@ -76,11 +73,11 @@ def _backward_line(entry: _Entry, section: str, line: SectionLine) -> str:
     elif section in ("from", "mapping"):
         entry.origins += words
     elif section in ("chiral", "cis", "trans"):
-        entry.stereo += _stereo(section, words)
+        entry.stereo += stated_stereo(section, words)
     return ""
 
 
-def _stereo(section: str, words: Sequence[str]) -> list[StatedStereo]:
+def stated_stereo(section: str, words: Sequence[str]) -> list[StatedStereo]:
     """What a line says of a state; lines of four atoms in ``[ chiral ]`` say where to put one at first."""
     length = 5 if section == "chiral" else 4
     return [StatedStereo(section, tuple(words))] if len(words) == length else []
@@ -156,41 +153,40 @@ def read_vermouth(path: Path) -> tuple[list[ResidueMapping], list[str]]:
     InputError
         With all lines that cannot be read.
     """
-    entries: list[_Entry] = []
-    modified: list[_Entry] = []
-    problems: list[Problem] = []
+    entries, problems = entries_of(path, _expanded(section_lines(read_text(path))), _block, _vermouth_line)
+    names = [name for entry in entries if entry.modified for name in entry.residues]
+    return _finished([entry for entry in entries if not entry.modified], path, problems), names
+
+
+def _expanded(lines: Iterable[SectionLine]) -> Iterator[SectionLine]:
+    """Lines with what the macros stand for, without those that define them."""
     macros: dict[str, str] = {}
-    for line in section_lines(read_text(path)):
-        section = line.section.lower()
-        if section in ("block", "modification", "molecule") and not line.text:
-            (modified if section == "modification" else entries).append(_Entry(line.number))
-            current = modified if section == "modification" else entries
-        elif section == "macros" and line.text:
-            words = line.text.split(None, 1)
+    for line in lines:
+        text = line.text
+        if text and line.section.lower() == "macros":
+            words = text.split(None, 1)
             macros[words[0]] = words[-1].strip('"')
-        elif line.text and (entries or modified):
-            text = _vermouth_line(current[-1], section, _expanded(line, macros))
-            wanted = current is entries
-            problems += [Problem(text, path, line.number)] if text and wanted else []
-    names = [name for entry in modified for name in entry.residues]
-    return _finished(entries, path, problems), names
+            continue
+        for name in sorted(macros, key=len, reverse=True):
+            text = text.replace(f"${name}", macros[name])
+        yield SectionLine(line.number, line.section, text)
 
 
-def _expanded(line: SectionLine, macros: dict[str, str]) -> SectionLine:
-    text = line.text
-    for name in sorted(macros, key=len, reverse=True):
-        text = text.replace(f"${name}", macros[name])
-    return SectionLine(line.number, line.section, text)
+def _block(line: SectionLine) -> _Entry | None:
+    section = line.section.lower()
+    begins = section in ("block", "modification", "molecule") and not line.text
+    return _Entry(line.number, section == "modification") if begins else None
 
 
-def _vermouth_line(entry: _Entry, section: str, line: SectionLine) -> str:
-    words = line.words
+def _vermouth_line(entry: _Entry, line: SectionLine) -> str:
+    words, section = line.words, line.section.lower()
     if section in ("from blocks", "block", "molecule"):
         entry.residues += [word.partition("#")[0] for word in words]
     elif section == "from":
         entry.origins += words
     elif section == "mapping":
-        return _vermouth_atom(entry, words, line.number)
+        wrong = _vermouth_atom(entry, words, line.number)
+        return "" if entry.modified else wrong
     return ""
 
 

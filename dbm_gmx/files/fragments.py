@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
+from dbm_gmx.files.backward import stated_stereo
 from dbm_gmx.files.input_errors import Problem, refuse
-from dbm_gmx.files.sections import SectionLine, section_lines
+from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
 from dbm_gmx.files.text import read_text
 
 VIRTUAL = "@v"
@@ -74,17 +75,13 @@ def read_pycgtool(path: Path) -> list[ResidueMapping]:
     InputError
         With all lines that cannot be read.
     """
-    entries: list[_Entry] = []
-    problems: list[Problem] = []
-    for line in section_lines(read_text(path)):
-        if not line.text:
-            entries.append(_Entry(line.section, line.number))
-        elif not entries:
-            problems.append(Problem(f"{line.text!r} stands before the first [ RESIDUE ]", path, line.number))
-        else:
-            text = _pycgtool_line(entries[-1], line)
-            problems += [Problem(text, path, line.number)] if text else []
+    lines = section_lines(read_text(path))
+    entries, problems = entries_of(path, lines, _residue, _pycgtool_line, "[ RESIDUE ]")
     return _finished(entries, path, problems, by_mass=False)
+
+
+def _residue(line: SectionLine) -> _Entry | None:
+    return None if line.text else _Entry(line.section, line.number)
 
 
 def _pycgtool_line(entry: _Entry, line: SectionLine) -> str:
@@ -164,19 +161,20 @@ def read_memback(path: Path) -> list[ResidueMapping]:
     InputError
         With all lines that cannot be read.
     """
-    entries: list[_Entry] = []
-    problems: list[Problem] = []
-    for line in section_lines(read_text(path), ";#"):
-        words, section = line.words, line.section
-        if words[:1] == ["RESI"] and len(words) == 2:
-            entries.append(_Entry(words[1], line.number))
-        elif words and not entries:
-            problems.append(Problem(f"{line.text!r} stands before the first RESI", path, line.number))
-        elif words and section.lower() == "chiral":
-            entries[-1].stereo += [StatedStereo("chiral", tuple(words))] if len(words) == 5 else []
-        elif words and section.lower() in ("cis", "trans"):
-            entries[-1].stereo += [StatedStereo(section.lower(), tuple(words))] if len(words) == 4 else []
-        elif words and section.lower() != "dihedral":
-            wrong = entries[-1].add(section, words)
-            problems += [Problem(wrong, path, line.number)] if wrong else []
+    lines = section_lines(read_text(path), ";#")
+    entries, problems = entries_of(path, lines, _named, _memback_line, "RESI")
     return _finished(entries, path, problems, by_mass=False)
+
+
+def _named(line: SectionLine) -> _Entry | None:
+    words = line.words
+    return _Entry(words[1], line.number) if words[:1] == ["RESI"] and len(words) == 2 else None
+
+
+def _memback_line(entry: _Entry, line: SectionLine) -> str:
+    words, section = line.words, line.section.lower()
+    if section in ("chiral", "cis", "trans"):
+        entry.stereo += stated_stereo(section, words)
+    elif section != "dihedral":
+        return entry.add(line.section, words)
+    return ""

@@ -149,7 +149,7 @@ def part_name(path: Path) -> Path:
     return path.with_name(f"{path.stem}.part{path.suffix}")
 
 
-class Kept(NamedTuple):
+class Extent(NamedTuple):
     """What of a file in the making is there from an earlier run: frames, and bytes."""
 
     frames: int = 0
@@ -168,8 +168,6 @@ class PartFile:
         The final file, and the one that is written.
     descriptor
         Of the open file.
-    kept
-        Of an earlier run.
     frames, size
         In the file, and its bytes.
     fresh
@@ -228,7 +226,7 @@ class PartFile:
             return os.path.samestat(self.part.stat(), os.fstat(self.descriptor))
         return False
 
-    def keep(self, kept: Kept) -> None:
+    def keep(self, kept: Extent) -> None:
         """Take off all but what is kept."""
         os.ftruncate(self.descriptor, kept.size)
         self.frames, self.size = kept

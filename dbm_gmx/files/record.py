@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import Kept, PartFile, atomic_write, backup, open_part, part_name
+from dbm_gmx.files.output import Extent, PartFile, atomic_write, backup, open_part, part_name
 
 FORMAT = "dbm_gmx run 1"
 
@@ -158,7 +158,7 @@ class Record:
         use
             Gets what is recorded of these frames.
         """
-        counts = [Kept() for _ in self.parts]
+        counts = [Extent() for _ in self.parts]
         with self.path.open("rb") as stream:
             end = len(stream.readline())
             for text in islice(stream, frames * self.job.samples):
@@ -168,7 +168,7 @@ class Record:
         try:
             for part, kept in zip(self.parts, counts, strict=True):
                 part.keep(kept)
-            self.lines.keep(Kept(frames, end))
+            self.lines.keep(Extent(frames, end))
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
 
@@ -257,7 +257,7 @@ def _opened(path: Path, files: Sequence[Path], job: Job, *, resumed: bool) -> It
     try:
         with ExitStack() as stack:
             lines = stack.enter_context(_opened_record(path))
-            counts, kept = _recover(path, files, job.samples) if resumed else ([Kept()] * len(files), 0)
+            counts, kept = _recover(path, files, job.samples) if resumed else ([Extent()] * len(files), 0)
             for k, one in enumerate(files):
                 spoken = True if k < job.samples else None
                 parts.append(stack.enter_context(open_part(one, ours=resumed, resumes=spoken)))
@@ -378,13 +378,13 @@ def _line(text: bytes) -> Line:
         raise ValueError("no line of a record") from error
 
 
-def _with(counts: Sequence[Kept], line: Line) -> list[Kept]:
+def _with(counts: Sequence[Extent], line: Line) -> list[Extent]:
     """Count one line more of a record: each file that grows has a frame more."""
     pairs = zip(counts, line.ends, strict=True)
-    return [Kept(before.frames + (size > before.size), size) for before, size in pairs]
+    return [Extent(before.frames + (size > before.size), size) for before, size in pairs]
 
 
-def _recover(path: Path, files: Sequence[Path], samples: int) -> tuple[list[Kept], int]:
+def _recover(path: Path, files: Sequence[Path], samples: int) -> tuple[list[Extent], int]:
     """Find the frames of an earlier run whose bytes are all there.
 
     Files that have got their names already, before that run was ended, are files in the making again.
@@ -397,7 +397,7 @@ def _recover(path: Path, files: Sequence[Path], samples: int) -> tuple[list[Kept
     with ExitStack() as stack:
         opened = [stack.enter_context(place.open("rb")) if place.is_file() else None for place in places]
         stream = stack.enter_context(path.open("rb"))
-        counts, whole, frames = [Kept() for _ in files], [Kept() for _ in files], 0
+        counts, whole, frames = [Extent() for _ in files], [Extent() for _ in files], 0
         stream.readline()
         for number, text in enumerate(stream, 1):
             try:

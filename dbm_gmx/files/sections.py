@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TypeVar
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.input_errors import Problem
 from dbm_gmx.files.text import read_text
+
+Entry = TypeVar("Entry")
 
 _HEADER = re.compile(r"\[\s*([^\]]*?)\s*\]\s*$")
 
@@ -48,6 +52,40 @@ def section_lines(text: str, comments: str = ";") -> Iterator[SectionLine]:
             yield SectionLine(number, section, "")
         elif line:
             yield SectionLine(number, section, line)
+
+
+def entries_of(
+    path: Path,
+    lines: Iterable[SectionLine],
+    begin: Callable[[SectionLine], Entry | None],
+    take: Callable[[Entry, SectionLine], str],
+    first: str = "",
+) -> tuple[list[Entry], list[Problem]]:
+    """Gather the lines of a file into entries.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    lines
+        Of it.
+    begin
+        Makes the entry that begins with a line, if one does.
+    take
+        Takes a line into the last entry; returns what is wrong with it.
+    first
+        What a line may not stand before; not given where such lines mean nothing.
+    """
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for line in lines:
+        if (begun := begin(line)) is not None:
+            entries.append(begun)
+        elif line.text:
+            orphan = f"{line.text!r} stands before the first {first}" if first else ""
+            if text := take(entries[-1], line) if entries else orphan:
+                problems.append(Problem(text, path, line.number))
+    return entries, problems
 
 
 class Kind(Enum):

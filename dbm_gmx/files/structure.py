@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
 from dbm_gmx.chemistry.names import Named, check_names, system_order
-from dbm_gmx.chemistry.topology import Topology, blocks, has_elements
+from dbm_gmx.chemistry.topology import Topology, each_molecule, has_elements
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import check_text
 from dbm_gmx.files.tpr import read_tpr
@@ -137,7 +137,7 @@ def names_of(path: str | Path, what: str = "atoms") -> Named:
     path = Path(path)
     if path.suffix == ".tpr":
         topology, _ = read_tpr(path)
-        names = [n for moltype, _, count in blocks(topology) for _ in range(count) for n in moltype.names]
+        names = [name for moltype, _ in each_molecule(topology) for name in moltype.names]
         return Named(names, path, what=what)
     column = _NAMES[path.suffix]
     with path.open(encoding=_BYTES) as stream:

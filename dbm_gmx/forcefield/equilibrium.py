@@ -20,6 +20,10 @@ TOTAL = "total"
 ERRORS = 2.0
 """Errors beyond which a difference is no chance."""
 
+SCATTER = 0.9
+"""Energies of independent samples of n atoms scatter by so many kT per atom over the root of n (seen in
+polystyrene; the heat capacity of a harmonic system gives 1.2)."""
+
 
 @dataclass(frozen=True, eq=False)
 class EnergyDifference:

@@ -141,6 +141,14 @@ def _known(around: Any, atom: int, other: int, how: Any) -> bool:
 
 
 @compiled(forceinline=True)
+def _three(around: Any, atom: int, steps: Any, how: Any) -> Any:
+    """The three other atoms of a term, and whether there is one and all of them are known."""
+    i, j, m = atom + steps[0], atom + steps[1], atom + steps[2]
+    known = i != atom and _known(around, atom, i, how) and _known(around, atom, j, how)
+    return i, j, m, known and _known(around, atom, m, how)
+
+
+@compiled(forceinline=True)
 def _share(around: Any, atom: int, others: Any, how: Any) -> float:
     """Part of a term that each atom of a bead has which counts it; asked for energies only."""
     count, bead = 1, around.owner[atom]
@@ -172,10 +180,8 @@ def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
     """Flat groups, and stereocentres."""
     row, first, soft = around.row[atom], guide.step.shape[1], 1 / how.width
     for k in range(guide.flat.shape[1]):
-        i, j, m = atom + guide.flat[row, k, 0], atom + guide.flat[row, k, 1], atom + guide.flat[row, k, 2]
-        if i == atom or not (
-            _known(around, atom, i, how) and _known(around, atom, j, how) and _known(around, atom, m, how)
-        ):
+        i, j, m, known = _three(around, atom, guide.flat[row, k], how)
+        if not known:
             continue
         volume, normal = _volume(x, i, j, m, p)
         weight = soft * guide.flat_stiffness[row, k]
@@ -184,10 +190,8 @@ def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
         _add(sums, residual, (-weight * normal[0], -weight * normal[1], -weight * normal[2]), share)
     one = atom % len(guide.hand)
     for k in range(guide.hand.shape[1]):
-        i, j, m = atom + guide.hand[one, k, 0], atom + guide.hand[one, k, 1], atom + guide.hand[one, k, 2]
-        if i == atom or not (
-            _known(around, atom, i, how) and _known(around, atom, j, how) and _known(around, atom, m, how)
-        ):
+        i, j, m, known = _three(around, atom, guide.hand[one, k], how)
+        if not known:
             continue
         volume, normal = _volume(x, i, j, m, p)
         least = guide.least[one, k]
@@ -211,10 +215,8 @@ def _torsions(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, 
     row, soft = around.row[atom], 1 / how.width
     first = guide.step.shape[1] + guide.flat.shape[1]
     for k in range(guide.turn.shape[1]):
-        i, j, m = atom + guide.turn[row, k, 0], atom + guide.turn[row, k, 1], atom + guide.turn[row, k, 2]
-        if i == atom or not (
-            _known(around, atom, i, how) and _known(around, atom, j, how) and _known(around, atom, m, how)
-        ):
+        i, j, m, known = _three(around, atom, guide.turn[row, k], how)
+        if not known:
             continue
         inner = guide.inner[row, k]
         a, b, c = _at(x, i), _at(x, j), _at(x, m)

@@ -27,6 +27,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
+from dbm_gmx.forcefield.equilibrium import SCATTER
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
@@ -57,12 +58,8 @@ DOUBLINGS = 3
 ATOMS, REPEATS = 2600, 4
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
 
-SCATTER = 0.9
-"""Energies of independent samples of n atoms scatter by so many kT per atom over the root of n (seen in
-polystyrene; the heat capacity of a harmonic system gives 1.2)."""
-
 CERTAIN = 2.0
-"""Times this scatter, from which on what is left counts."""
+"""Times the scatter of energies (:data:`SCATTER`), from which on what is left counts."""
 
 DOUBTFUL, AGAIN = 3.0, 2
 """Times this scatter, up to which a gain is tried once more, and repeats of that."""

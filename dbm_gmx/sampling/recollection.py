@@ -15,9 +15,10 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
+from dbm_gmx.forcefield.equilibrium import SCATTER
 from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
-from dbm_gmx.sampling.preparation import SCATTER, SWEPT
+from dbm_gmx.sampling.preparation import SWEPT
 from dbm_gmx.sampling.random_numbers import Stream, Use, preparation_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, recall_frame, start_recalled
 
