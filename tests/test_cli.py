@@ -197,7 +197,7 @@ def structure_that_is_none(files: Mixture, options: Options) -> None:
     (files.folder / "no.gro").write_text("a letter\nof\nwords\n")
 
 
-@wrong("topol.top: no mapping of any molecule, as the topology defines none; found those of OCT/OCT ")
+@wrong("topol.top: defines no molecule: no [ moleculetype ] in it; is it cut off?")
 def empty_topology(files: Mixture, options: Options) -> None:
     (files.folder / "topol.top").write_text("; nothing yet\n")
 

@@ -322,6 +322,30 @@ def test_a_conformer_with_numbers_that_are_none(tmp_path, old, said):
         _open(path)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "evaluate -p topol.top -f aa.xtc --json",
+        "view aa.gro -p topol.top",
+        "relax -p topol.top -f aa.xtc --no-restraints -o x.xtc",
+        "check -s cg.tpr -p topol.top -m mapping.xml",
+        "map init -p topol.top -s cg.tpr",
+    ],
+)
+def test_a_topology_that_is_cut_off_is_named(files, capsys, words):
+    """Below the force field, and below the molecule types."""
+    text = (files / "topol.top").read_text()
+    for head, said in (("moleculetype", "no [ moleculetype ] in it"), ("system", "has no [ molecules ]")):
+        if head == "system" and "init" in words:
+            continue  # which needs no numbers
+        (files / "topol.top").write_text(text[: text.index(f"[ {head} ]")])
+        assert main(words.split()) == 1
+        assert (
+            f"topol.top: {'defines no molecule: ' if head != 'system' else ''}{said}"
+            in capsys.readouterr().err
+        )
+
+
 def test_includes_within_includes(tmp_path):
     for k in range(1500):
         (tmp_path / f"{k}.itp").write_text(f'#include "{k + 1}.itp"\n')
@@ -374,6 +398,10 @@ def test_pipes_folders_devices_and_links_to_nothing(tmp_path, name):
     path.unlink()
     path.symlink_to(tmp_path / "none")
     with pytest.raises(InputError, match="is a link to a file that is not there"):
+        READERS[name](path)
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(InputError, match="cannot be read: Too many levels of symbolic links"):
         READERS[name](path)
     path.unlink()
     with pytest.raises(InputError, match="no such file"):
@@ -449,6 +477,7 @@ def files(tmp_path, monkeypatch):
     os.link(tmp_path / "aa.xtc", tmp_path / "hard.xtc")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe.xtc")
+    (tmp_path / "loop.xtc").symlink_to("loop.xtc")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -475,6 +504,11 @@ READ = "is a file that is read as well"
         ([*BACKMAP, "-o", "x.xtc", "--relax", "cg.xtc"], READ),
         ([*BACKMAP, "-o", "x.xtc", "--relax", "x.xtc"], "the same file"),
         (["relax", *MAP[1:], "--beads", "cg.xtc", "-o", "cg.xtc"], READ),
+        (["relax", *MAP[1:], "-o", "."], "is a folder, the name of a file is needed"),
+        (["relax", *MAP[1:], "-o", "x.pdf"], ".pdf is no known trajectory"),
+        ([*BACKMAP, "-o", "x.xtc", "--relax", "x.pdf"], ".pdf is no known trajectory"),
+        ([*MAP, "-o", "loop.xtc"], "is a link to itself"),
+        (["map", "init", *BACKMAP[1:5], "-o", "aa.xtc/x"], "cannot be made: Not a directory"),
         ([*MAP, "-o", "x.xtc", "-dt", "1e-310"], "no time between frames"),
         ([*MAP, "-o", "x.xtc", "-b", "nan"], "is not a time in ps"),
     ],

@@ -100,7 +100,7 @@ def worker(tmp_path_factory) -> Iterator[Worker]:
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory) -> Path:
+def honest(tmp_path_factory, worker) -> Path:
     """Files of a few molecules of octane that nothing is wrong with."""
     folder, example = tmp_path_factory.mktemp("honest"), share_path("examples", "octane")
     for name in ("mapping.xml", "owners.txt", "nvt.mdp"):
@@ -122,6 +122,9 @@ def honest(tmp_path_factory) -> Path:
                 for frame in frames:
                     writer.write(frame)
     _write_others(folder)
+    for part in range(FRAMES):
+        grow = [*GROW, "-f", "cg.xtc", "--part", f"{part + 1}/{FRAMES}"]
+        assert worker.do({"arguments": grow, "folder": str(folder)}, COMPILING)["code"] == 0
     return folder
 
 
@@ -159,6 +162,10 @@ MAP = ["map", "-p", "topol.top", "-m", "mapping.xml", "-o", "out.xtc"]
 GROW = ["backmap", *CHECK[1:], "-o", "out.xtc", "--refine", "none", "--start", "growth", "--no-check"]
 
 
+EVALUATE = ["evaluate", "-p", "topol.top", "-f", "aa.trr", "-o", "report", "--no-conformations"]
+JOIN = ["join", "out_part1.xtc", "out_part2.xtc", "-o", "out.xtc"]
+
+
 def from_tpr(folder: str) -> list[str]:
     return ["check", "-s", "all/cg.tpr", "-p", f"{folder}/topol.top", "-m", f"{folder}/mapping.xml"]
 
@@ -180,6 +187,10 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "owners": ("owners.txt", {"arguments": [*CHECK, "--owners", "owners.txt"]}),
     "map": ("OCT.map", {"arguments": [*CHECK, "OCT.map"]}),
     "reference": ("aa.gro", {"arguments": [*CHECK, "-r", "aa.gro"]}),
+    "top, init": ("topol.top", {"arguments": ["map", "init", *CHECK[1:7], "-o", "new"]}),
+    "gro, view": ("aa.gro", {"arguments": ["view", "aa.gro", "--cg", "cg.gro", "-p", "topol.top"]}),
+    "trr, evaluate": ("aa.trr", {"arguments": EVALUATE}),
+    "json, join": ("out_part2.xtc.json", {"arguments": JOIN}),
     "channels": ("channels.toml", {"read": ["channels", "channels.toml"]}),
     "settings": ("train.toml", {"read": ["settings", "train.toml"]}),
     "memory": ("memory.npz", {"read": ["memory", "memory.npz"]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from pathlib import Path
@@ -157,6 +158,37 @@ def test_a_part_that_has_changed_or_is_of_unknown_origin(parts: list[Path], tmp_
     assert "of unknown origin" in join(tmp_path / "joined.xtc", *parts).err
     result = join(tmp_path / "joined.trr", *parts[:1])
     assert "into .xtc" in result.err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("part", {"number": 3, "of": 2}, "there is no part 3 of 2"),
+        ("part", {"number": 2, "of": 10**12}, "of 1000000000000 parts, not 2"),
+        ("part", [1, 2], "is no part of a run"),
+        ("broken", None, "does not say how aa_part2.xtc was made: broken is missing or damaged"),
+        ("inputs", [7], "inputs is missing or damaged"),
+    ],
+)
+def test_a_description_that_is_damaged(
+    parts: list[Path], tmp_path: Path, key: str, value: object, said: str
+) -> None:
+    path = tmp_path / "aa_part2.xtc.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    result = join(tmp_path / "joined.xtc", *parts[:2])
+    assert result.code == 1
+    assert said in result.err
+    assert not (tmp_path / "joined.xtc").exists()
+
+
+def test_parts_that_are_no_files(parts: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "aa_part2.xtc.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert "is a named pipe, not a file" in join(tmp_path / "joined.xtc", *parts[:2]).err
+    parts[0].unlink()
+    parts[0].symlink_to("/dev/zero")
+    assert "is a device, not a file" in join(tmp_path / "joined.xtc", *parts[:2]).err
 
 
 def test_a_part_is_not_relaxed_and_makes_no_memory(files: Mixture, model: Path, tmp_path: Path) -> None:

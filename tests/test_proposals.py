@@ -182,6 +182,8 @@ def test_where_several_are_equally_good_none_is_written(tmp_path: Path):
     found = read_mappings([tmp_path / "out"], read_topology(tmp_path / "topol.top"))["MOL"]
     assert found.owner.tolist() == [1, 1, 0, 0]
     assert "there are 2 ways, not 3" in run_words("map", "init", *given, "--choose", "MOL=3").err
+    unknown = run_words("map", "init", *given, "--choose", "MOLE=1").err
+    assert "--choose: no molecule type MOLE; known: MOL" in unknown
     assert "nothing says what the beads are" in run_words("map", "init", "-p", tmp_path / "topol.top").err
     assert "no output" in run_words("map", "-s", tmp_path / "cg.gro").err
 

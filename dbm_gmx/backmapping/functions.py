@@ -256,7 +256,7 @@ def _atoms(
     taken = chosen_frames(group.universe.trajectory.n_frames, *numbers)
     if topology is None:
         return topology_of(group), iter(UniverseFrames(group, taken)), len(taken)
-    what = read_topology(Path(topology))
+    what = read_topology(Path(topology), counted=True)
     if what.n_atoms != len(group):
         raise InputError(f"{len(group)} atoms in the Universe, {what.n_atoms} in {topology}")
     if hasattr(group, "names"):

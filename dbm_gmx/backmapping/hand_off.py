@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.files.trajectory import check_suffix, read_frames
 from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
 from dbm_gmx.gromacs.workdir import make_workdir, write_workdir
@@ -59,6 +59,7 @@ def check_hand_off(wanted: HandOff, output: Path) -> HandOff:
         make_workdir(wanted.workdir)
     if wanted.relaxed is None:
         return wanted
+    check_suffix(wanted.relaxed)
     if wanted.relaxed.resolve() == output.resolve():
         raise InputError("the same file for the atoms (-o) and the relaxed ones (--relax)", path=output)
     return replace(wanted, prepared=prepare(wanted.settings))

@@ -82,6 +82,9 @@ def propose_mappings(inputs: ProposalInputs) -> Proposed:
         If files cannot be read, or nothing says what the beads are.
     """
     atoms = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+    if unknown := sorted(inputs.choose.keys() - atoms.molecule_types.keys()):
+        known = ", ".join(atoms.molecule_types)
+        raise InputError(f"--choose: no molecule type {unknown[0]}; known: {known}", path=inputs.topology)
     if inputs.structure is None and not inputs.smiles:
         raise InputError("nothing says what the beads are: give them (-s), or CGSmiles (--smiles)")
     found: dict[str, tuple[BeadMapping, MoleculeType]] = {}
@@ -103,6 +106,10 @@ def propose_mappings(inputs: ProposalInputs) -> Proposed:
             found[moltype.name] = _mapping(proposal, cut), moltype
             lines.append(_decided(proposal, cut))
         lines += _left_out(cg, atoms, set(found) | {text.partition(":")[0] for text in unclear})
+    if not found and not unclear:
+        raise InputError(
+            "\n".join(lines) or "no molecule of atoms goes with one of beads", path=inputs.topology
+        )
     return Proposed(found, tuple(lines), tuple(unclear))
 
 
@@ -110,8 +117,16 @@ def write_proposals(proposed: Proposed, folder: Path) -> list[Path]:
     """Write ``NAME.xml`` and ``NAME.svg`` of each molecule type, and ``owners.txt`` if one needs it.
 
     Older files of these names are backed up.
+
+    Raises
+    ------
+    InputError
+        They cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", path=folder) from error
     texts = {}
     for name, (mapping, moltype) in proposed.mappings.items():
         texts[f"{name}.xml"] = votca_text(mapping, moltype)
@@ -181,13 +196,12 @@ def _left_out(cg: Topology, atoms: Topology, done: set[str]) -> list[str]:
 
 def _chosen(proposal: Proposal, choose: Mapping[str, int]) -> Cut | None:
     name, cuts = proposal.moltype.name, proposal.cuts
-    if len(cuts) == 1:
-        return cuts[0]
-    number = choose.get(name)
+    number = choose.get(name, 1 if len(cuts) == 1 else None)
     if number is None or not cuts:
         return None
     if number > len(cuts):
-        raise InputError(f"{name}: there are {len(cuts)} ways, not {number} (--choose)")
+        ways = "is one way" if len(cuts) == 1 else f"are {len(cuts)} ways"
+        raise InputError(f"{name}: there {ways}, not {number} (--choose)")
     return cuts[number - 1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from argparse import Namespace
@@ -48,7 +49,9 @@ def _outputs(options: Namespace) -> Iterator[tuple[str, Path]]:
     """Yield what is written: the option's name and the path."""
     for key, name in OUTPUTS.items():
         path = getattr(options, key, None)
-        if isinstance(path, Path) and path.name and not (key == "memory_file" and path.exists()):
+        if not isinstance(path, Path) or (key == "relax" and not path.name):  # --relax alone has no name yet
+            continue
+        if not (key == "memory_file" and path.exists()):
             yield name, path
     output, samples = getattr(options, "output", None), getattr(options, "samples", 1)
     if output is not None and samples > 1:
@@ -75,7 +78,9 @@ def _check_kind(name: str, path: Path, *, folder: bool) -> None:
     """Refuse what is there and cannot be replaced."""
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if path.is_symlink() and getattr(error, "errno", None) == errno.ELOOP:
+            raise InputError(f"{name} is a link to itself; give another name", path=path) from error
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise InputError(

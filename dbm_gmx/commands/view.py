@@ -45,7 +45,9 @@ def run(options: Namespace) -> int:
 
     topology = None
     if options.topology is not None:
-        topology = read_topology(options.topology, defines=options.defines, include=options.include)
+        topology = read_topology(
+            options.topology, defines=options.defines, include=options.include, counted=True
+        )
     inputs = ViewInputs(options.atoms, options.beads, topology, options.around, options.within)
     scene, notes = overlay(inputs)
     beads = f" and {options.beads.name}" if options.beads else ""

@@ -274,7 +274,9 @@ def evaluated_system(inputs: EvaluateInputs) -> tuple[System, BeadFrames | None]
         if inputs.cg_topology is not None:
             text = "a topology of beads (-cp) without beads: give them (--cg)"
             raise InputError(text, path=inputs.cg_topology)
-        topology = read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+        topology = read_topology(
+            inputs.topology, defines=inputs.defines, include=inputs.include, counted=True
+        )
         mappings = read_mappings(inputs.mappings, topology) if inputs.mappings else {}
         return atomistic_system(topology, mappings), None
     if not inputs.mappings:

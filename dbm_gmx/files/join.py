@@ -5,17 +5,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import atomic_write
-from dbm_gmx.files.provenance import Provenance, Started, read_provenance, write_provenance
+from dbm_gmx.files.output import atomic_write, description_of
+from dbm_gmx.files.provenance import (
+    Provenance,
+    Started,
+    read_provenance,
+    write_provenance,
+)
 from dbm_gmx.files.record import facts_of
+from dbm_gmx.files.text import check_file
 
 CHUNK = 2**24
 """Bytes that are copied at a time."""
+
+SHOWN = 20
+"""Parts that are missing of which the number is named."""
+
+_DESCRIBED = {
+    **dict.fromkeys(("output", "settings", "findings", "summary", "versions", "run"), dict),
+    **dict.fromkeys(("inputs", "text", "broken"), list),
+    **dict.fromkeys(("command", "command_line"), str),
+}
+"""What must be known of a part, and what it is."""
 
 _MODEL = re.compile(rb"^MODEL +\d+ *$", re.MULTILINE)
 
@@ -101,16 +118,21 @@ def join_parts(paths: Sequence[Path], output: Path) -> Joined:
 
 def _read_part(path: Path) -> Part:
     """Read how a part was made, and see that it is whole."""
+    check_file(path)
     made = read_provenance(path)
     found = made.get("part")
-    try:
-        number, of = int(found["number"]), int(found["of"])  # type: ignore[index]
-        known = made["output"]["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError("is no part of a run (--part)", path=path) from error
-    if facts_of(path).sha256 != known:
+    if not isinstance(found, dict) or not all(isinstance(found.get(key), int) for key in ("number", "of")):
+        raise InputError("is no part of a run (--part)", path=path)
+    if not 1 <= found["number"] <= found["of"]:
+        raise InputError(f"there is no part {found['number']} of {found['of']}", path=description_of(path))
+    wrong = [key for key, kind in _DESCRIBED.items() if not isinstance(made.get(key), kind)]
+    files = [] if wrong else made["inputs"]
+    if wrong or not all(isinstance(file, dict) and {"path", "sha256"} <= file.keys() for file in files):
+        text = f"does not say how {path.name} was made: {(wrong or ['inputs'])[0]} is missing or damaged"
+        raise InputError(text, path=description_of(path))
+    if facts_of(path).sha256 != made["output"].get("sha256"):
         raise InputError("is not as it was written: damaged, or changed since", path=path)
-    return Part(path, number, of, made)
+    return Part(path, found["number"], found["of"], made)
 
 
 def _check(parts: Sequence[Part], output: Path) -> None:
@@ -131,9 +153,10 @@ def _check(parts: Sequence[Part], output: Path) -> None:
     if twice:
         same = ", ".join(str(part.path) for part in parts if part.number == twice[0])
         raise InputError(f"part {twice[0]}/{first.of} is there twice: {same}")
-    missing = sorted(set(range(1, first.of + 1)) - set(numbers))
-    if missing:
-        raise InputError(f"parts {', '.join(map(str, missing))} of {first.of} are missing")
+    if first.of > len(numbers):
+        missing = (str(number) for number in range(1, first.of + 1) if number not in numbers)
+        more = ", ..." if first.of - len(numbers) > SHOWN else ""
+        raise InputError(f"parts {', '.join(islice(missing, SHOWN))}{more} of {first.of} are missing")
 
 
 def _differences(one: Part, other: Part) -> list[str]:

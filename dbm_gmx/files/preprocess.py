@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.text import read_text
+from dbm_gmx.files.text import check_file, read_text
 
 _COMMAND = re.compile(r"#\s*(\w*)\s*(.*)")
 _INCLUDE = re.compile(r'"([^"]+)"|<([^>]+)>')
@@ -160,6 +160,7 @@ def _joined_lines(path: Path) -> Iterator[Line]:
 
 def _lines_of(path: Path, reading: _Reading, *, parents: tuple[Path, ...]) -> Iterator[Line]:
     """Yield the active lines of one file and what it includes."""
+    check_file(path)
     branches: list[_Branch] = []
     macros = reading.macros
     parents = (*parents, path.resolve())

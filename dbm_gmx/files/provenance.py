@@ -27,6 +27,7 @@ from dbm_gmx import __version__
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write, description_of
 from dbm_gmx.files.record import FileFacts, facts_of
+from dbm_gmx.files.text import read_text
 
 log = logging.getLogger(__name__)
 
@@ -135,11 +136,11 @@ def read_provenance(output: Path) -> dict[str, Any]:
         There is no such file, or it is another one.
     """
     path = description_of(output)
+    if not path.exists():
+        raise InputError(f"{output.name} is of unknown origin without it", path=path)
     try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{output.name} is of unknown origin without it", path=path) from error
-    except (OSError, ValueError) as error:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"cannot be read: {error}", path=path) from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise InputError(f"is not how an output was made ({FORMAT})", path=path)

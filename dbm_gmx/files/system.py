@@ -124,7 +124,7 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
         raise InputError(
             "a mapping without a topology (-p): give one, or neither to use the library of molecules"
         )
-    atomistic = read_topology(files.topology, defines=files.defines, include=files.include)
+    atomistic = read_topology(files.topology, defines=files.defines, include=files.include, counted=True)
     try:
         return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
     except InputError as error:
@@ -354,7 +354,7 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray |
         first = read_structure(path)
     if inputs.topology is not None:
         topology = join_topology(
-            read_topology(inputs.topology, defines=inputs.defines, include=inputs.include)
+            read_topology(inputs.topology, defines=inputs.defines, include=inputs.include, counted=True)
         )
     if topology is None:
         raise InputError("nothing says what the atoms are: give a topology (-p) or a .tpr (-s)", path=path)

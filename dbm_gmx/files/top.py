@@ -23,6 +23,7 @@ from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
     FIELD,
@@ -85,7 +86,11 @@ class Row:
 
 
 def read_topology(
-    path: str | Path, *, defines: Sequence[str] = (), include: Sequence[str | Path] = ()
+    path: str | Path,
+    *,
+    defines: Sequence[str] = (),
+    include: Sequence[str | Path] = (),
+    counted: bool = False,
 ) -> Topology:
     """Read a ``.top``, or an ``.itp`` of molecule types.
 
@@ -97,6 +102,8 @@ def read_topology(
         ``NAME`` or ``NAME=value`` for its ``#ifdef``.
     include
         More folders to look for ``#include``.
+    counted
+        Refuse a file that does not say how many molecules there are.
 
     Returns
     -------
@@ -129,6 +136,13 @@ def read_topology(
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
         raise system[-1].header.error("no molecules: [ molecules ] with a name and a count is needed")
+    if not moltypes:
+        raise InputError("defines no molecule: no [ moleculetype ] in it; is it cut off?", path=path)
+    if counted and not molecules:
+        raise InputError(
+            "has no [ molecules ], which says how many there are of each: give the .top of the system, whole",
+            path=path,
+        )
     topology = Topology(moltypes, molecules, tables.nonbonded, Path(path), left_out=left_out)
     if not between:
         return topology

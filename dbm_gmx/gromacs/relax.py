@@ -35,7 +35,7 @@ from dbm_gmx.files.record import Job, Line, open_record
 from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import block_of, mappings_of, read_atoms
 from dbm_gmx.files.top_writer import add_sites, flat_topology, sited_molecule, topology_text
-from dbm_gmx.files.trajectory import make_writer, read_frames
+from dbm_gmx.files.trajectory import check_suffix, make_writer, read_frames
 from dbm_gmx.gromacs.finished import clear_folder, frame_folder, keep, recall, work_folder
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, find_gmx, stop_all
 from dbm_gmx.gromacs.relax_frame import Protocol, Relaxed, Task, fingerprint, relax_frame
@@ -132,6 +132,7 @@ def relax(
     InputError
         If any input cannot be used or no frame could be relaxed.
     """
+    check_suffix(output)
     settings = settings or RelaxSettings()
     prepared = prepare(settings)
     if inputs.topology is None:

@@ -67,7 +67,7 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
         If files cannot be read or do not go together, or nothing is left to train on.
     """
     told = Preprocessor() if settings.mdp is None else read_mdp(settings.mdp)[1]
-    topology = read_topology(settings.topology, defines=told.defines, include=told.include)
+    topology = read_topology(settings.topology, defines=told.defines, include=told.include, counted=True)
     mappings = read_mappings(settings.mapping, topology, owners=settings.owners)
     matches = mapped_molecules(topology, mappings)
     lost = sorted({name for name, _ in topology.molecules} - set(mappings))
