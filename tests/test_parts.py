@@ -167,6 +167,7 @@ def test_a_part_that_has_changed_or_is_of_unknown_origin(parts: list[Path], tmp_
         ("part", {"number": 2, "of": 10**12}, "of 1000000000000 parts, not 2"),
         ("part", [1, 2], "is no part of a run"),
         ("broken", None, "does not say how aa_part2.xtc was made: broken is missing or damaged"),
+        ("broken", [["bonds"]], "broken is missing or damaged"),
         ("inputs", [7], "inputs is missing or damaged"),
     ],
 )

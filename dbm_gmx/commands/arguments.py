@@ -68,14 +68,14 @@ def count(least: int) -> Callable[[str], int]:
 
 
 def positive(what: str) -> Callable[[str], float]:
-    """Return a parser of numbers above 0 that are of use."""
+    """Return a parser of numbers above 0 that are of use; ``what`` is, with its article, what they are."""
 
     def positive(text: str) -> float:
         value = _number(text)
         if not (math.isfinite(value) and value > 0):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} above 0")
         if not LEAST <= value <= MOST:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a {what} from {LEAST:g} to {MOST:g}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not {what} from {LEAST:g} to {MOST:g}")
         return value
 
     return positive
@@ -353,7 +353,7 @@ def add_conditions(command: ArgumentParser) -> None:
     add_ensemble(command)
     group(command, "ensemble").add_argument(
         "--spread",
-        type=auto(positive("length in nm")),
+        type=auto(positive("a length in nm")),
         metavar="NM",
         help="width of the bead restraints, which is the standard deviation of the mapped centres about the "
         f"beads; auto: {NARROW}, or wider by bead type where that would strain the atoms (auto)",
@@ -366,14 +366,14 @@ def add_ensemble(command: ArgumentParser) -> None:
     add(
         "-t",
         "--temperature",
-        type=positive("temperature in K"),
+        type=positive("a temperature in K"),
         metavar="K",
         help="temperature (that of --mdp, else 300)",
     )
     add("--mdp", type=Path, metavar="FILE", help="run parameters: temperature, cut-offs, constraints, define")
     add(
         "--cutoff",
-        type=positive("length in nm"),
+        type=positive("a length in nm"),
         metavar="NM",
         help="cut-off of Lennard-Jones and electrostatics (those of --mdp, else 1)",
     )
@@ -425,7 +425,7 @@ def add_relaxing(command: ArgumentParser) -> None:
     )
     add(
         "--timeout",
-        type=positive("time in s"),
+        type=positive("a time in s"),
         default=RelaxSettings.timeout,
         metavar="S",
         help="longest time of each command of GROMACS (%(default)g)",
@@ -442,7 +442,7 @@ def add_tolerance(command: ArgumentParser) -> None:
     """Add what counts as converged."""
     group(command, "method").add_argument(
         "--tolerance",
-        type=positive("energy in kT per atom"),
+        type=positive("an energy in kT per atom"),
         default=TOLERANCE,
         metavar="KT",
         help="largest difference in energy from an independent start that counts as converged, kT per atom "

@@ -42,7 +42,7 @@ def add_parser(commands: Commands) -> None:
     add(
         "-t",
         "--temperature",
-        type=positive("temperature in K"),
+        type=positive("a temperature in K"),
         default=300.0,
         metavar="K",
         help="temperature of the atoms, for the force constants of -op (%(default)g)",

@@ -25,7 +25,7 @@ def add_parser(commands: Commands) -> None:
     add("-o", "--output", type=Path, metavar="FOLDER", help="for checkpoint, log and model (that of FILE)")
     add("--from", dest="start", metavar="MODEL", help="begin with this model, by name or path (as in FILE)")
     add("--seed", type=count(0), help="random seed (that of FILE)")
-    add("--max-time", type=positive("time in h"), metavar="H", help="stop after so many hours")
+    add("--max-time", type=positive("a time in h"), metavar="H", help="stop after so many hours")
     add("--restart", action="store_true", help="begin anew; else the last run with the same folder goes on")
     add_process(command)
     command.set_defaults(run=run)

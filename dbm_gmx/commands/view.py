@@ -26,7 +26,7 @@ def add_parser(commands: Commands) -> None:
     add("--around", type=count(1), metavar="N", help="show only what is near atom N, which is marked")
     add(
         "--within",
-        type=positive("length in nm"),
+        type=positive("a length in nm"),
         default=2.5,
         metavar="NM",
         help="how near, also where a system is too large to show it all (%(default)g)",

@@ -127,8 +127,12 @@ def _read_part(path: Path) -> Part:
         raise InputError(f"there is no part {found['number']} of {found['of']}", path=description_of(path))
     wrong = [key for key, kind in _DESCRIBED.items() if not isinstance(made.get(key), kind)]
     files = [] if wrong else made["inputs"]
-    if wrong or not all(isinstance(file, dict) and {"path", "sha256"} <= file.keys() for file in files):
-        text = f"does not say how {path.name} was made: {(wrong or ['inputs'])[0]} is missing or damaged"
+    if not all(isinstance(file, dict) and {"path", "sha256"} <= file.keys() for file in files):
+        wrong = ["inputs"]
+    if not wrong and not all(isinstance(rule, str) for rule in made["broken"]):
+        wrong = ["broken"]
+    if wrong:
+        text = f"does not say how {path.name} was made: {wrong[0]} is missing or damaged"
         raise InputError(text, path=description_of(path))
     if facts_of(path).sha256 != made["output"].get("sha256"):
         raise InputError("is not as it was written: damaged, or changed since", path=path)
