@@ -869,6 +869,7 @@ def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path, octane: sy
     [
         ({"labels": ("a", "b")}, "2 labels"),
         ({"labels": ("reference",)}, "labels"),
+        ({"labels": (" ",)}, "not empty"),
         ({"cg": (OCTANE / "cg.tpr", OCTANE / "cg.xtc")}, "mapping"),
     ],
 )

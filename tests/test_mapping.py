@@ -271,6 +271,11 @@ def test_atom_without_weight_or_bond_is_an_error(tmp_path):
         read_mappings([write(tmp_path / "m.xml", xml(TWO))], topology(moltype))
 
 
+def test_an_owners_file_without_owners_is_refused(tmp_path):
+    with pytest.raises(InputError, match="names no owners"):
+        read_owners(write(tmp_path / "owners.txt", "; bead : atoms\n"))
+
+
 def test_owners_file_beside_is_picked_up_and_a_given_one_wins(tmp_path):
     path = write(tmp_path / "m.xml", xml(TWO))
     write(tmp_path / "owners.txt", "; comment\nA1 : 1 2\nA2: 3 4 ; rest\n")

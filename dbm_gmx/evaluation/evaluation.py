@@ -251,7 +251,7 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        Another number than that of the trajectories, the same twice, or that of the reference.
+        Another number than that of the trajectories, the same twice, that of the reference, or an empty one.
     """
     paths = inputs.trajectories
     labels = inputs.labels or tuple(path.stem for path in paths)
@@ -260,9 +260,9 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     if len(labels) != len(paths):
         raise InputError(f"{len(labels)} labels (--labels) for {len(paths)} trajectories (-f)")
     twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice or REFERENCE in labels:
+    if twice or REFERENCE in labels or not all(label.strip() for label in labels):
         raise InputError(
-            f"candidates need labels (--labels) of their own, other than {REFERENCE!r}; "
+            f"candidates need labels (--labels) of their own, not empty and other than {REFERENCE!r}; "
             f"found {', '.join(labels)}"
         )
     return labels

@@ -31,7 +31,7 @@ def read_owners(path: str | Path) -> dict[str, Owners]:
     Raises
     ------
     InputError
-        With the line, if it is no such line or names a bead twice.
+        With the line, if it is no such line or names a bead twice; or there is none.
     """
     path = Path(path)
     tables: dict[str, Owners] = {}
@@ -49,6 +49,8 @@ def read_owners(path: str | Path) -> dict[str, Owners]:
                     f"bead {bead} has a line already; give all its atoms on one", path=path, line=number
                 )
             table[bead] = atoms
+    if not tables:
+        raise InputError("names no owners: a line is 'bead : atom numbers' (from 1)", path=path)
     return tables
 
 
