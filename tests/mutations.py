@@ -304,6 +304,27 @@ MUTATIONS = [
         "        super().print_help(file)",
     ),
     one(
+        "a-topology-that-is-cut-off-is-taken",
+        "tests/test_damaged.py -k cut_off",
+        "files/top.py",
+        "    if counted and not molecules:",
+        "    if False:",
+    ),
+    one(
+        "descriptions-of-parts-are-believed",
+        "tests/test_parts.py -k description",
+        "files/join.py",
+        "    if wrong:\n        text",
+        "    if False:\n        text",
+    ),
+    one(
+        "atoms-are-relaxed-before-their-file-is-looked-at",
+        "tests/test_damaged.py -k outputs",
+        "gromacs/relax.py",
+        "    check_suffix(output)\n",
+        "",
+    ),
+    one(
         "numbers-that-no-run-has-pass",
         "tests/test_mdp.py -k what_is_refused",
         "files/mdp.py",
