@@ -19,8 +19,8 @@ Cut = tuple[frozenset[int], ...]
 MASS = 0.6
 """amu: masses of beads and of their atoms that differ by less are the same; in files they are rounded."""
 
-WORK = 200_000
-"""Parts that are looked at, at most."""
+WORK = 500_000
+"""Atoms of all parts that are looked at, at most: large parts take longer."""
 
 MOST_CUTS = 300
 """Ways that are looked at, at most."""
@@ -227,7 +227,7 @@ def _parts(
         if rows in seen:
             continue
         seen.add(rows)
-        search.work += 1
+        search.work += len(rows)
         if search.work > WORK:
             raise TooManyError
         more, enough = _fits(search, bead, rows)
