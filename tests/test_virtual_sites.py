@@ -17,14 +17,16 @@ from test_forces import PACKED, Slow, agree, inner, of_beads, packing_forces, sl
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import System, mapped_beads
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.chemistry.virtual_sites import (
     FORMS,
     VirtualSites,
+    inner_sites,
     place_in_molecules,
     place_sites,
     spread_sites,
+    touched_sites,
     virtual_sites,
 )
 from dbm_gmx.errors import InputError
@@ -90,6 +92,15 @@ def branched(name: str, kinds: list[tuple[str, int]]) -> MoleculeType:
 def two_beads(moltype: MoleculeType) -> list[int]:
     """Beads that own the atoms: sites on either."""
     return [0, 0, 0, 0, 1, 1, *(k % 2 for k in range(moltype.n_atoms - 6))]
+
+
+def of_sites(name: str) -> MoleculeType:
+    """The branched molecule with three sites: the first is made of the last, that of the second."""
+    kinds = [("virtual_sites2", 1), ("virtual_sites3", 4), ("virtual_sites2", 1)]
+    made = branched(name, kinds)
+    terms = [t for t in made.terms if t.directive != "virtual_sites2"]
+    halves = Terms("virtual_sites2", 1, np.array([[6, 0, 8], [8, 3, 7]]), np.array([[0.5], [0.5]]))
+    return replace(made, terms=(*terms, halves))
 
 
 SHAPE = np.array(
@@ -176,11 +187,31 @@ def test_forces_on_sites_are_spread_by_the_transpose(kind: tuple[str, int]) -> N
 def test_what_cannot_be_built_is_refused() -> None:
     made = branched("MOL", [("virtual_sites1", 1), ("virtual_sites2", 1)])
     first, second = (t for t in made.terms if t.directive.startswith("virtual"))
-    chained = replace(second, atoms=np.array([[7, 6, 0]]))
-    with pytest.raises(InputError, match="V8 is made of V7"):
-        virtual_sites(replace(made, terms=(first, chained)))
+    chained = replace(second, atoms=np.array([[7, 6, 0]])), replace(first, atoms=np.array([[6, 7]]))
+    with pytest.raises(InputError, match=r"V[78] is made of itself, by way of those"):
+        virtual_sites(replace(made, terms=chained))
     with pytest.raises(InputError, match="V7 is defined twice"):
         virtual_sites(replace(made, terms=(first, replace(second, atoms=np.array([[6, 1, 0]])))))
+
+
+def test_sites_of_sites_come_after_those() -> None:
+    """The first is the middle of an atom and the last, which is the middle of the second and an atom."""
+    sites = virtual_sites(of_sites("MOL"))
+    assert sites.virtual.tolist() == [7, 8, 6]
+    rng = np.random.default_rng(3)
+    x, push = rng.normal(size=(9, 3)), rng.normal(size=3)
+    place_sites(x, sites)
+    np.testing.assert_allclose(x[7], by_the_manual(("virtual_sites3", 4), x), atol=1e-12)
+    np.testing.assert_allclose(x[6], 0.5 * x[0] + 0.25 * (x[3] + x[7]), atol=1e-12)
+    force = np.zeros((9, 3))
+    force[6] = push
+    spread_sites(x, sites, force)
+    assert not force[6:].any()
+    np.testing.assert_allclose(force.sum(axis=0), push, atol=1e-12)
+    np.testing.assert_allclose(np.cross(x, force).sum(axis=0), np.cross(x[6], push), atol=1e-12)
+    assert touched_sites(sites, np.array([2])).tolist() == [0, 1, 2]  # all, by way of the second
+    assert inner_sites(sites, np.array([0, 1, 2])).tolist() == [0]
+    assert inner_sites(sites, np.array([0, 1, 2, 3])).tolist() == [0, 1, 2]
 
 
 def test_bonds_of_sites_are_not_held() -> None:
@@ -193,10 +224,12 @@ def test_bonds_of_sites_are_not_held() -> None:
     assert fixed.tolist() == [[0, 1], [1, 2], [1, 4], [2, 3], [4, 5]]
 
 
-def test_packing_forces_are_slopes_by_the_atoms() -> None:
+@pytest.mark.parametrize(
+    "moltype", [branched("MOL", [k for k in SITES if k != ("virtual_sites1", 1)]), of_sites("MOL")]
+)
+def test_packing_forces_are_slopes_by_the_atoms(moltype: MoleculeType) -> None:
     """Sites are put in place anew when an atom is shifted; they themselves are not driven."""
-    kinds = [kind for kind in SITES if kind != ("virtual_sites1", 1)]
-    made, atoms, box = box_of(branched("MOL", kinds), 4)
+    made, atoms, box = box_of(moltype, 4)
     conf = start(made, PACKED, atoms, box).conf
     slow = Slow(made, atoms, box, cutoff=0.55, soft=0.0, form=zero_quadrupole(PACKED.rcoulomb))
 
@@ -218,13 +251,19 @@ def test_packing_forces_are_slopes_by_the_atoms() -> None:
 # --- moves -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("move_type", [None, GIBBS_TORSION, TORSION_STEP, PIVOT, TRANSLATION, ANNEALING])
-def test_moves_take_sites_along(move_type: int | None) -> None:
+MOVED = [GIBBS_TORSION, TORSION_STEP, PIVOT, TRANSLATION, ANNEALING]
+
+
+@pytest.mark.parametrize(
+    ("moltype", "move_type"),
+    [
+        *((branched("MOL", list(SITES)), move) for move in [None, *MOVED]),
+        *((of_sites("MOL"), move) for move in [None, PIVOT, ANNEALING]),
+    ],
+)
+def test_moves_take_sites_along(moltype: MoleculeType, move_type: int | None) -> None:
     """The energy adds up, in which sites have their share, and sites are where their atoms say."""
-    moltype, conditions = (
-        branched("MOL", list(SITES)),
-        Conditions(500.0, rvdw=0.55, rcoulomb=0.55, spread=0.03),
-    )
+    conditions = Conditions(500.0, rvdw=0.55, rcoulomb=0.55, spread=0.03)
     made, atoms, box = box_of(moltype, 8)
     chain = start(made, conditions, atoms, box)
     if move_type == ANNEALING:

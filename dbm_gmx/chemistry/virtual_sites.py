@@ -88,12 +88,12 @@ NO_SITES = VirtualSites(
 
 @lru_cache(maxsize=64)
 def virtual_sites(moltype: MoleculeType) -> VirtualSites:
-    """The virtual sites of a molecule type, in the order of its atoms.
+    """The virtual sites of a molecule type, in the order of its atoms, but after those that they are made of.
 
     Raises
     ------
     InputError
-        If a site is defined twice, or made of another site.
+        If a site is defined twice, or is made of itself.
     """
     rows: list[tuple[int, int, FloatArray, IntArray, FloatArray]] = []
     for terms in moltype.terms:
@@ -105,15 +105,20 @@ def virtual_sites(moltype: MoleculeType) -> VirtualSites:
     for before, site in pairwise(sites):
         if before == site:
             raise InputError(f"molecule type {moltype.name}: virtual site {names[site]} is defined twice")
-    for site, _, _, atoms, _ in rows:
-        wrong = sorted(set(atoms.tolist()) & set(sites))
-        if wrong:
-            raise InputError(
-                f"molecule type {moltype.name}: virtual site {names[site]} is made of {names[wrong[0]]}, "
-                "a virtual site too; only sites made of atoms are supported"
-            )
+    number = {site: k for k, site in enumerate(sites)}
+    needs = nx.DiGraph()
+    needs.add_nodes_from(range(len(rows)))
+    needs.add_edges_from((number[i], k) for k, row in enumerate(rows) for i in row[3].tolist() if i in number)
+    try:
+        rows = [rows[k] for k in nx.lexicographical_topological_sort(needs)]
+    except nx.NetworkXUnfeasible:
+        site = sites[nx.find_cycle(needs)[0][0]]
+        raise InputError(
+            f"molecule type {moltype.name}: virtual site {names[site]} is made of itself, by way of those "
+            "that it is made of"
+        ) from None
     return VirtualSites(
-        np.array(sites, np.int64),
+        np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),
         np.array([row[2] for row in rows], np.float64).reshape(-1, 3),
         np.cumsum([0, *(len(row[3]) for row in rows)]),
@@ -145,18 +150,27 @@ def made_of(sites: VirtualSites, number: int) -> IntArray:
 
 
 def touched_sites(sites: VirtualSites, atoms: IntArray) -> IntArray:
-    """Numbers of the sites that any of some atoms makes, in order."""
-    if not len(sites.virtual):
-        return np.zeros(0, np.int64)
-    of = np.repeat(np.arange(len(sites.virtual)), np.diff(sites.made_start))
-    return np.unique(of[np.isin(sites.made_of, atoms)])
+    """Numbers of the sites that any of some atoms makes, also by way of other sites, in order."""
+    return _sites_with(sites, atoms, 1)
 
 
 def inner_sites(sites: VirtualSites, atoms: IntArray) -> IntArray:
-    """Numbers of the sites that some atoms make by themselves, in order."""
-    inside = set(atoms.tolist())
-    touched = touched_sites(sites, atoms)
-    return np.array([v for v in touched if inside.issuperset(made_of(sites, v).tolist())], np.int64)
+    """Numbers of the sites that some atoms make by themselves, also by way of other sites, in order."""
+    return _sites_with(sites, atoms, np.diff(sites.made_start))
+
+
+def _sites_with(sites: VirtualSites, atoms: IntArray, needed: IntArray | int) -> IntArray:
+    """Numbers of the sites for which so many of what they are made of are among some atoms and such sites."""
+    if not len(sites.virtual):
+        return np.zeros(0, np.int64)
+    of = np.repeat(np.arange(len(sites.virtual)), np.diff(sites.made_start))
+    inside, more = atoms[:0], np.unique(atoms)
+    while len(more) > len(inside):
+        inside = more
+        there = np.bincount(of[np.isin(sites.made_of, inside)], minlength=len(sites.virtual))
+        found: IntArray = np.flatnonzero(there >= needed)
+        more = np.union1d(atoms, sites.virtual[found])
+    return found
 
 
 def some_sites(sites: VirtualSites, numbers: IntArray, atoms: IntArray) -> VirtualSites:
@@ -219,7 +233,7 @@ def place_sites(x: Any, sites: Any) -> None:
 @compiled()
 def spread_sites(x: Any, sites: Any, force: Any) -> None:
     """Let all forces (n, 3) on sites act on their atoms; the rows are those of ``x``."""
-    for v in range(len(sites.virtual)):
+    for v in range(len(sites.virtual) - 1, -1, -1):  # a site comes after those that it is made of
         spread_site(x, sites, v, 0, force)
 
 
@@ -307,7 +321,7 @@ def place_site(x: Any, sites: Any, v: int, first: int) -> None:
 
 @compiled(forceinline=True)
 def spread_site(x: Any, sites: Any, v: int, first: int, force: Any) -> None:
-    """Let the force (n, 3) on a site act on its atoms; it is zero then.  Other arguments as above."""
+    """Let the force (n, 3) on a site act on what it is made of; it is zero then.  Arguments as above."""
     site, begin, end = first + sites.virtual[v], sites.made_start[v], sites.made_start[v + 1]
     form, f = sites.virtual_form[v], (force[site, 0], force[site, 1], force[site, 2])
     for d in range(3):

@@ -143,8 +143,12 @@ def _move_with_sites(move: Move, sites: VirtualSites) -> Move:
     touched, along = touched_sites(sites, move.atoms), set(move.atoms.tolist())
     if move.move_type != TRANSLATION:
         along |= set(move.axis)  # what lies on the axis stays where it is
-    rigid = move.move_type != ANNEALING
-    built = [v for v in touched if not (rigid and along.issuperset(made_of(sites, v).tolist()))]
+    built = []
+    for v in touched.tolist():
+        if move.move_type != ANNEALING and along.issuperset(made_of(sites, v).tolist()):
+            along.add(int(sites.virtual[v]))
+        else:
+            built.append(v)
     atoms = np.concatenate([move.atoms, sites.virtual[touched]])
     return replace(move, atoms=atoms, built=np.array(built, np.int64))
 

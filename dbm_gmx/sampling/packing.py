@@ -306,7 +306,7 @@ def _spread_all(motion: Any, arrays: Any) -> None:
     if len(arrays.virtual):
         for molecule in range(len(arrays.first_atom)):
             moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-            for v in range(arrays.virtual_start[moltype], arrays.virtual_start[moltype + 1]):
+            for v in range(arrays.virtual_start[moltype + 1] - 1, arrays.virtual_start[moltype] - 1, -1):
                 spread_site(motion.positions, arrays, v, first, motion.force)
 
 
