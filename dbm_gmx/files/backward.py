@@ -28,6 +28,7 @@ class _Entry:
     lines: dict[str, int] = field(default_factory=dict)
     stereo: list[StatedStereo] = field(default_factory=list)
     origins: list[str] = field(default_factory=list)
+    named: str = ""
 
 
 def read_backward(path: Path) -> list[ResidueMapping]:
@@ -181,6 +182,8 @@ def _block(line: SectionLine) -> _Entry | None:
 def _vermouth_line(entry: _Entry, line: SectionLine) -> str:
     words, section = line.words, line.section.lower()
     if section in ("from blocks", "block", "molecule"):
+        if entry.named != section:  # [ from blocks ] goes before a name under [ molecule ]
+            entry.named, entry.residues = section, []
         entry.residues += [word.partition("#")[0] for word in words]
     elif section == "from":
         entry.origins += words

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.heavy import heavy_graph
 from dbm_gmx.chemistry.mapping import Mapping, default_alignment, derive_owners
 from dbm_gmx.chemistry.residues import MappedResidues, ResidueMapping, map_residues
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
@@ -26,7 +27,7 @@ from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.python_mapping import is_smiles, mappings_of_python
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
-from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, find_smiles, read_smiles
+from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, composition, find_smiles, read_smiles
 from dbm_gmx.files.text import check_file, what_it_is
 from dbm_gmx.files.votca import VotcaMolecule, read_votca, residue_names, residues_in, votca_weights
 from dbm_gmx.logs import NOTICE
@@ -134,7 +135,8 @@ def _collect(paths: Iterable[Given], topology: Topology) -> dict[str, Source]:
             strange.append(raw)
             continue
         if not parts:
-            others.append(f"{'/'.join(names) or 'without a name'} ({raw.path})")
+            how = ", by the name of the file" if isinstance(raw, DbmMap) else ""
+            others.append(f"{'/'.join(names) or 'without a name'} ({raw.path}{how})")
             continue
         name = name_of_parts(parts)
         of_beads = raw.name if isinstance(raw, VotcaMolecule) else ""
@@ -227,13 +229,14 @@ def _add_smiles(sources: dict[str, Source], found: Sequence[SmilesMapping], topo
     others = []
     for raw in found:
         named = [m for n, m in topology.molecule_types.items() if n == raw.name]
+        without = [m for n, m in topology.molecule_types.items() if n not in sources]
         laid = {
             moltype.name: there
-            for moltype in named or topology.molecule_types.values()
+            for moltype in named or without
             if moltype.name not in sources and (there := find_smiles(raw, moltype)) is not None
         }
         if not laid:
-            others.append(f"{raw.name or '-'.join(raw.beads[:5])} ({raw.path}, line {raw.line})")
+            others.append(_said_of_smiles(raw, (named or without)[:3]))
         for name, there in laid.items():
             sources[name] = Source(smiles=(raw, there), parts=((name, 1),))
             if there.ways > 1:
@@ -245,6 +248,12 @@ def _add_smiles(sources: dict[str, Source], found: Sequence[SmilesMapping], topo
                     there.ways,
                 )
     return others
+
+
+def _said_of_smiles(raw: SmilesMapping, instead: Sequence[MoleculeType]) -> str:
+    """Where CGSmiles stand and what of, beside molecules that it could have been."""
+    what = f"{raw.name or '-'.join(raw.beads[:5])} of {composition(raw.heavy)} ({raw.path}, line {raw.line}"
+    return f"{'; '.join([what, *(f'{m.name} is {composition(heavy_graph(m))}' for m in instead)])})"
 
 
 def _add_residues(

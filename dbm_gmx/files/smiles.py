@@ -107,7 +107,12 @@ def parse_smiles(text: str, path: Path, line: int, name: str = "") -> SmilesMapp
     try:
         beads, atoms = MoleculeResolver.from_string(text, last_all_atom=True).resolve()
     except Exception as error:  # the package raises what its parts raise: KeyError, SyntaxError, ...
-        raise InputError(f"cannot be read as CGSmiles: {error!r}", path=path, line=line) from error
+        raise InputError(
+            f"cannot be read as CGSmiles, {{beads}}.{{#BEAD=atoms, ...}} with every bead in the second part: "
+            f"the package cgsmiles ends with {error!r}",
+            path=path,
+            line=line,
+        ) from error
     numbers = {node: k for k, node in enumerate(sorted(beads))}
     names = tuple(str(beads.nodes[node]["fragname"]) for node in numbers)
     bonds = tuple((numbers[i], numbers[j]) for i, j in beads.edges)
@@ -142,6 +147,14 @@ def lay_on(pattern: nx.Graph, moltype: MoleculeType) -> Iterator[dict[Any, int]]
 
     for found in nx.isomorphism.GraphMatcher(heavy, pattern, node_match=same).isomorphisms_iter():
         yield {node: row for row, node in found.items()}
+
+
+def composition(heavy: nx.Graph) -> str:
+    """Elements of a graph of heavy atoms, and their hydrogens: ``C2H6O``."""
+    elements = Counter(data["element"] for _, data in heavy.nodes(data=True))
+    elements["H"] += sum(data["hydrogens"] for _, data in heavy.nodes(data=True))
+    order = ["C", "H", *sorted(set(elements) - {"C", "H"})]
+    return "".join(f"{e}{elements[e] if elements[e] > 1 else ''}" for e in order if elements[e])
 
 
 def find_smiles(mapping: SmilesMapping, moltype: MoleculeType) -> FoundSmiles | None:
