@@ -21,6 +21,10 @@ HEAD = """
 1 1 no 1 1
 [ atomtypes ]
 C  6 14.0 0 A 0.008 2e-5
+S 16 32.0 0 A 0.008 2e-5
+P 15 31.0 0 A 0.008 2e-5
+F  9 19.0 0 A 0.002 2e-6
+O  8 16.0 0 A 0.002 2e-6
 OW 8 16.0 0 A 0.00307 3.0e-6
 HW 1  1.0 0 A 0 0
 MW 0  0.0 0 A 0 0
@@ -94,14 +98,18 @@ class Files:
         ]
         (self.folder / "cg.gro").write_text("\n".join(["x", str(len(rows)), *rows, "3.0 3.0 3.0"]) + "\n")
 
-    def run(self, more: Options | None = None) -> tuple[Result, np.ndarray]:
-        """Run the command; (n, 3) atoms of the frame, as floats."""
+    def command(self, more: Options | None = None) -> Result:
+        """Run the command."""
         given: Options = {"-s": "cg.gro", "-cp": "cg.top", "-p": "topol.top", "-m": "map.map"}
         given = {key: self.folder / str(name) for key, name in given.items()} | FAST | (more or {})
-        output = self.folder / "aa.trr"
-        result = command("backmap", {**given, "-t": 300, "-o": output, "-c": self.folder / "aa.gro"})
-        topology = read_topology(self.folder / "topol.top")
-        frame = next(read_frames(output, n_atoms=topology.n_atoms))
+        output = {"-o": self.folder / "aa.trr", "-c": self.folder / "aa.gro"}
+        return command("backmap", {**given, "-t": 300, **output})
+
+    def run(self, more: Options | None = None, rows: int = 0) -> tuple[Result, np.ndarray]:
+        """Run the command; what it said and (n, 3) atoms, so many or those of ``topol.top``."""
+        result = self.command(more)
+        n_atoms = rows or read_topology(self.folder / "topol.top").n_atoms
+        frame = next(read_frames(self.folder / "aa.trr", n_atoms=n_atoms))
         return result, np.array(frame.positions, np.float64)
 
 
@@ -182,3 +190,100 @@ def test_the_distance_of_two_molecules_that_are_held_together(files: Files, leng
     result, atoms = files.run()
     assert result.code == 0, result.out + result.err
     assert apart(atoms, 1, 2) == pytest.approx(length, abs=5 * (2.494 / 20000) ** 0.5)
+
+
+# --- chirality of -r ---------------------------------------------------------------------------------
+
+GROUPS = {
+    "S": (("CA", "O", "CB", "CC"), [[0.12, 0.12, 0], [-0.1, 0.1, 0.06], [0, -0.1, 0.15], [0, 0, 0.27]]),
+    "P": (("CA", "O", "CB", "CC", "F"), [[0.12, 0.12, 0.06], [-0.1, 0.1, 0], [0, -0.1, 0.15], [0, 0, 0.27]]),
+}
+"""What is around a sulphur and a phosphorus, and where; the last carbon is on the one before."""
+
+
+def chiral(element: str) -> tuple[str, list[str], np.ndarray]:
+    """A chiral sulphoxide or phosphinic fluoride: molecule type, names of atoms, and atoms (n, 3)."""
+    groups, places = GROUPS[element]
+    names = [element, *groups]
+    x = np.array([[0, 0, 0], *places, [0.02, -0.12, -0.1]])[: len(names)]
+    bonds = [(1, 2), (1, 3), (1, 4), (4, 5), *([(1, 6)] if element == "P" else [])]
+    lines = ["[ moleculetype ]", "CHI 3", "[ atoms ]"]
+    lines += [f"{i} {n[0]} 1 CHI {n} {i} 0 {20 + i}" for i, n in enumerate(names, 1)]
+    lines += ["[ bonds ]"]
+    lines += [f"{i} {j} 1 {np.linalg.norm(x[i - 1] - x[j - 1]):.4f} 200000" for i, j in bonds]
+    lines += ["[ angles ]"]
+    ends = [j for i, j in bonds if i == 1]
+    for i, k in [*((i, k) for i in ends for k in ends if i < k), (1, 5)]:
+        middle = 4 if k == 5 else 1
+        u, v = x[i - 1] - x[middle - 1], x[k - 1] - x[middle - 1]
+        angle = np.degrees(np.arccos(u @ v / np.linalg.norm(u) / np.linalg.norm(v)))
+        lines.append(f"{i} {middle} {k} 1 {angle:.1f} 500")
+    return "\n".join([*lines, ""]), names, x
+
+
+def hand(x: np.ndarray) -> int:
+    """Of the first atom, from the three that follow it."""
+    return int(np.sign(np.linalg.det(x[1:4] - x[0])))
+
+
+def write_gro(path: Path, molecules: list[tuple[str, list[str], np.ndarray]]) -> Path:
+    """Write molecules: residue, names, atoms."""
+    rows = [
+        f"{k:5d}{residue:5s}{name:>5s}{0:5d}" + "".join(f"{v:8.3f}" for v in place)
+        for k, (residue, names, x) in enumerate(molecules, 1)
+        for name, place in zip(names, x, strict=True)
+    ]
+    path.write_text("\n".join(["x", str(len(rows)), *rows, "3.0 3.0 3.0"]) + "\n")
+    return path
+
+
+@pytest.fixture(params=["S", "P"])
+def molecules(request: pytest.FixtureRequest, files: Files) -> tuple[Files, list[str], np.ndarray]:
+    """Two chiral molecules and water of which beads say nothing: files, names of atoms, atoms of one."""
+    moltype, names, x = chiral(request.param)
+    files.write(moltype + WATER, "CHI 2\nSOL 1")
+    beads = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.72], [1.5, 1.5, 0.5], [1.5, 1.5, 0.72], [2, 0.5, 2]])
+    head = " ".join(n for n in names if n not in ("CB", "CC"))
+    files.write_beads({"CHI": f"A1 {head}\nA2 CB CC", "SOL": "W OW"}, "CHI 2\nSOL 1", beads)
+    return files, names, x
+
+
+def test_sulphur_and_phosphorus_have_the_hands_of_the_conformer(
+    molecules: tuple[Files, list[str], np.ndarray],
+) -> None:
+    """One conformer stands for all molecules of its type; without it nothing says how they are."""
+    files, names, x = molecules
+    n = len(names)
+    for sign in (1, -1):
+        turned = x * [1, 1, sign]
+        given = write_gro(files.folder / "r.gro", [("CHI", names, turned)])
+        result, atoms = files.run({"-r": given})
+        assert result.code == 0, result.out + result.err
+        assert "2 of 2 right" in result.out
+        assert [hand(atoms[:n]), hand(atoms[n : 2 * n])] == [hand(turned)] * 2
+    result, _ = files.run()
+    assert result.code == 2
+    assert "0 of 2 right, 2 undecided" in result.out
+
+
+def test_a_conformer_of_the_whole_system_where_molecules_are_left_out(
+    molecules: tuple[Files, list[str], np.ndarray],
+) -> None:
+    """Water of it is not rebuilt; or it has only the molecules that are; or not all of these."""
+    files, names, x = molecules
+    one, other = ("CHI", names, x + 1.0), ("CHI", names, x * [1, 1, -1] + 1.0)
+    water = ("SOL", ["OW", "HW1", "HW2", "MW"], 0.1 * np.arange(12).reshape(4, 3))
+    whole = write_gro(files.folder / "whole.gro", [one, other, water])
+    some = write_gro(files.folder / "some.gro", [one, other])
+    n = len(names)
+    for given, more, rows in ((whole, {"--leave-out": "SOL"}, 2 * n), (some, {}, 2 * n + 4)):
+        options: Options = {"-r": given, **more}
+        result, atoms = files.run(options, rows=rows)
+        assert result.code == 0, result.out + result.err
+        assert [hand(atoms[:n]), hand(atoms[n : 2 * n])] == [hand(x), -hand(x)]
+    given = write_gro(files.folder / "one.gro", [one, water])
+    result = files.command({"-r": given})
+    assert result.code == 1
+    assert "1 molecules CHI among them; needed are all 2 of the system or one in a file of its own" in (
+        result.err
+    )

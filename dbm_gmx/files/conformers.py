@@ -25,8 +25,9 @@ from dbm_gmx.chemistry.stereo import (
 )
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
 from dbm_gmx.chemistry.system import System, runs_of_molecules
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, blocks
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.residues import Residues, read_residues
 from dbm_gmx.files.structure import compare_names, names_of, structure_frames
 
 Conformer = Frame | str | Path
@@ -200,8 +201,53 @@ def _chirality_of_one(system: System, frame: Frame, path: Path | None) -> dict[s
             path=path,
         )
     if not fits:
-        raise InputError(_no_fit(frame, moltypes, whole=system.n_atoms), path=path)
+        some = _chirality_of_some(system, frame, path) if path is not None else {}
+        if not some:
+            raise InputError(_no_fit(frame, moltypes, whole=system.n_atoms), path=path)
+        return some
     return _chirality_of_molecule(frame, chiral, path)
+
+
+def _chirality_of_some(system: System, frame: Frame, path: Path) -> dict[str, SignArray]:
+    """States in a structure that has all molecules of some types, perhaps among others that are left out.
+
+    They are found by the names of their atoms.  Nothing is found where no such molecule is there.
+    """
+    wanted: dict[tuple[str, ...], list[MoleculeType]] = {}
+    for moltype, _, count in blocks(system.topology):
+        if len(stereo_elements(moltype)):
+            wanted.setdefault(tuple(moltype.names), []).extend([moltype] * count)
+    found: dict[str, list[Positions]] = {}
+    for names, first in _find_molecules(read_residues(path), sorted(wanted, key=len, reverse=True)).items():
+        moltypes = wanted[names]
+        if len(first) != len(moltypes):
+            raise InputError(
+                f"{len(frame.positions)} atoms, {len(first)} molecules {moltypes[0].name} among them; needed "
+                f"are all {len(moltypes)} of the system or one in a file of its own",
+                path=path,
+            )
+        for moltype, row in zip(moltypes, first, strict=True):
+            found.setdefault(moltype.name, []).append(frame.positions[row : row + len(names)])
+    types = system.topology.molecule_types
+    return {name: _chirality(types[name], np.array(rows), frame.box) for name, rows in found.items()}
+
+
+def _find_molecules(
+    residues: Residues, wanted: Sequence[tuple[str, ...]]
+) -> dict[tuple[str, ...], list[int]]:
+    """First rows of the molecules with some names of atoms; they begin and end where residues do."""
+    starts = np.flatnonzero(np.diff(residues.rows, prepend=-1)).tolist()
+    edges = {*starts, len(residues.names)}
+    found: dict[tuple[str, ...], list[int]] = {}
+    end = 0
+    for start in starts:
+        for names in wanted if start >= end else ():
+            row = start + len(names)
+            if row in edges and tuple(residues.names[start:row]) == names:
+                found.setdefault(names, []).append(start)
+                end = row
+                break
+    return found
 
 
 def _chirality_of_molecule(
