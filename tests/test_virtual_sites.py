@@ -281,6 +281,24 @@ def test_moves_take_sites_along(moltype: MoleculeType, move_type: int | None) ->
 
 # --- a whole frame ---------------------------------------------------------------------------------
 
+
+@pytest.mark.parametrize("moltype", [branched("MOL", list(SITES)), of_sites("MOL")])
+def test_sites_of_all_kinds_are_rebuilt(moltype: MoleculeType) -> None:
+    """All stages, from beads alone: the atoms are bonded as they should be, and sites are where they say."""
+    made, atoms, box = box_of(moltype, 4)
+    beads = mapped_beads(made, atoms)
+    conditions = Conditions(300.0, rvdw=0.55, rcoulomb=0.55)
+    found, _ = make_sampler(made, conditions, Settings(sweeps=4), {})(Frame(beads, box))
+    x = found.reshape(4, -1, 3).astype(np.float64)
+    placed = x.copy()
+    place_in_molecules(moltype, placed)
+    np.testing.assert_allclose(x, placed, atol=2e-6)
+    bonds, length = fixed_bonds(moltype, "all-bonds")
+    apart = np.linalg.norm(x[:, bonds[:, 0]] - x[:, bonds[:, 1]], axis=-1)
+    np.testing.assert_allclose(apart, np.broadcast_to(length, apart.shape), atol=2e-6)
+    assert np.linalg.norm(mapped_beads(made, found) - beads, axis=1).max() < 0.02
+
+
 TIP4P = """
 [ defaults ]
 1 3 yes 0.5 0.5
@@ -381,11 +399,20 @@ def as_file(kind: tuple[str, int], copies: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("kind", SITES)
-def test_energies_as_gromacs(gmx: str, tmp_path: Path, kind: tuple[str, int]) -> None:
+def with_site_of_site(text: str) -> str:
+    """The topology with one more site, which is made of the first one and two atoms."""
+    text = text.replace("[ bonds ]", "8 V 1 MOL V8 8 -0.2 0\n[ bonds ]", 1)
+    return text.replace("[ exclusions ]", "[ virtual_sites3 ]\n8 7 1 3 1 0.3 0.4\n[ exclusions ]\n8 1 2 3 7")
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [*((kind, False) for kind in SITES), (("virtual_sites2", 1), True)]
+)
+def test_energies_as_gromacs(gmx: str, tmp_path: Path, kind: tuple[str, int], *, more: bool) -> None:
     """GROMACS puts sites in place anew: to see a site where it is not would change the energies."""
     copies = 64
-    (tmp_path / "topol.top").write_text(as_file(kind, copies))
+    text = as_file(kind, copies)
+    (tmp_path / "topol.top").write_text(with_site_of_site(text) if more else text)
     topology = read_topology(tmp_path / "topol.top")
     moltype = topology.molecule_types["MOL"]
     _, atoms, box = box_of(moltype, copies)
