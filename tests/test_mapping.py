@@ -371,6 +371,7 @@ def test_owners_of_a_map_win_over_a_file_beside_but_not_over_a_given_one(tmp_pat
     [
         ("4 C  2  B", "3 C  2  B", ":5: atom 3 is listed twice"),
         ("4 C  2  B", "4 C  2", ":5: .map. needs atom"),
+        ("4 C  2  B", "4 C5 C 2 B", ":5: .map. needs atom, .* found '4 C5 C 2 B': 'C' is not a whole number"),
         ("4 C  2  B", "x C  2  B", "whole number"),
         ("4 C  2  B", "4 C  3  B", "beads without an atom: 2"),
         ("2 HX 1", "2 HX 2", "bead 2 has type A above and B here"),

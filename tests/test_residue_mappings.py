@@ -136,6 +136,8 @@ def test_states_of_protonation_and_caps(tmp_path, caplog):
 def test_a_residue_without_a_mapping_is_named(tmp_path):
     with pytest.raises(InputError, match="no mapping of residues TRP; there are those of ALA"):
         read(write(tmp_path / "a", ALA_MAP), peptide("ALA", "TRP", "ALA"))
+    with pytest.raises(InputError, match=r"no mapping of CHAIN \(residues GLY, TRP\); found those of .*ALA"):
+        read(write(tmp_path / "a", ALA_MAP), peptide("GLY", "TRP", "GLY"))
 
 
 def test_a_mapping_for_other_names_is_refused(tmp_path):

@@ -92,14 +92,19 @@ def _add(raw: DbmMap, section: str, words: list[str]) -> None:
     columns, add = _ROWS[section]
     try:
         add(raw, words)
-    except IndexError:
-        raise ValueError(f"[{section}] needs {columns}; found {' '.join(words)!r}") from None
+    except (IndexError, _NumberError) as error:
+        why = f": {error}" if isinstance(error, _NumberError) else ""
+        raise ValueError(f"[{section}] needs {columns}; found {' '.join(words)[:60]!r}{why}") from None
+
+
+class _NumberError(ValueError):
+    """A word in a column of numbers."""
 
 
 def _number(word: str, *, least: int = 1) -> int:
     """Return a 1-based number of the file as a 0-based row."""
     if not word.removeprefix("-").isdecimal() or len(word) > 10 or int(word) < least:
-        raise ValueError(f"{word!r} is not a whole number from {least}")
+        raise _NumberError(f"{word[:20]!r} is not a whole number from {least}")
     return int(word) - 1
 
 

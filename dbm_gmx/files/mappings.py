@@ -156,12 +156,20 @@ def _collect(paths: Iterable[Given], topology: Topology) -> dict[str, Source]:
         others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
     others += _add_smiles(sources, [raw for raw in every if isinstance(raw, SmilesMapping)], topology)
     others += _add_residues(sources, [raw for raw in every if isinstance(raw, ResidueMapping)], topology)
-    known = ", ".join(topology.molecule_types) or "any molecule, as the topology defines none"
     if others and not sources:
+        residues = any(isinstance(raw, ResidueMapping) for raw in every)
+        known = ", ".join(f"{n}{_residues_of(m) * residues}" for n, m in topology.molecule_types.items())
+        known = known or "any molecule, as the topology defines none"
         raise InputError(f"no mapping of {known}; found those of {', '.join(others)}", path=topology.path)
     if others:
         log.info("mappings of other molecules left out: %s", ", ".join(others))
     return sources
+
+
+def _residues_of(moltype: MoleculeType) -> str:
+    """The first residues of a molecule type, to be said behind its name."""
+    names = list(dict.fromkeys(map(str, moltype.attribute("resname"))))
+    return f" (residues {', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
 
 
 def _find_by_atoms(
