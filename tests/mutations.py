@@ -389,6 +389,13 @@ MUTATIONS = [
         "on_k = _times(b, f)",
     ),
     one(
+        "forces-on-sites-of-sites-are-lost",
+        "tests/test_virtual_sites.py -k of_sites",
+        "chemistry/virtual_sites.py",
+        "range(len(sites.virtual) - 1, -1, -1)",
+        "range(len(sites.virtual))",
+    ),
+    one(
         "sites-stay-behind-in-small-moves",
         "tests/test_virtual_sites.py",
         "sampling/sweep.py",
@@ -796,6 +803,13 @@ MUTATIONS = [
         "chemistry/amino_acids.py",
         "sign = -1 if _residue(moltype, alpha) in RIGHT_HANDED else 1",
         "sign = 1 if _residue(moltype, alpha) in RIGHT_HANDED else -1",
+    ),
+    one(
+        "cages-lie-on-their-beads-as-they-fell",
+        "tests/test_growth.py -k cage",
+        "sampling/growth.py",
+        "if footing is not None:",
+        "if footing is not None and footing.beads is None:",
     ),
     one(
         "conformers-kept-for-any-seed",

@@ -1,14 +1,18 @@
 """Molecules grown on beads find the conformers that the beads allow."""
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 from cut import Cut, cut
+from exact import Row, beads_of, system
+from exact import molecule as moltype_of
+from scipy.spatial.transform import Rotation
 from systems import Example
 
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
-from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
@@ -94,6 +98,42 @@ def test_what_was_found_before_is_not_offered_again(liquid: Liquid) -> None:
         assert (apart[~np.eye(len(offered), dtype=bool)] >= 0.05).all()
     assert np.isinf(found.energy).any()
     assert np.isfinite(found.energy[:, 0]).all()
+
+
+# --- cages -----------------------------------------------------------------------------------------
+
+CORNERS = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+"""Of a tetrahedron: in adamantane carbons that are bonded to three of the six between them."""
+
+
+def adamantane() -> tuple[System, np.ndarray]:
+    """Adamantane of united atoms with four beads, and its atoms (10, 3), all bonds .153 nm long."""
+    ends = list(combinations(range(4), 2))
+    x = 0.0883 * np.concatenate([CORNERS, [CORNERS[i] + CORNERS[j] for i, j in ends]])
+    bonds = [(corner, 4 + k) for k, pair in enumerate(ends) for corner in pair]
+    near = [sorted({a + b - i for a, b in bonds if i in (a, b)}) for i in range(10)]
+    angles = [(i, j, k) for j in range(10) for i, k in combinations(near[j], 2)]
+    rows: list[Row] = [("bonds", 1, bond, (0.153, 2e5)) for bond in bonds]
+    rows += [("angles", 1, angle, (109.5, 500.0)) for angle in angles]
+    moltype = moltype_of("ADA", [("C", 14.0, 0.0)] * 10, rows)
+    # 01 and 02 with the first corner, 12 and 13 with the second, 23 and 03 with the others
+    return system([(moltype, beads_of(moltype, [0, 1, 2, 3, 0, 0, 3, 1, 1, 2]), 1)], {"C": (0.39, 0.5)}), x
+
+
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_a_cage_is_turned_onto_its_beads(mirror: int) -> None:
+    """It has no stereocentres; but its mirror image has other atoms on the beads, and does not fit them."""
+    made, x = adamantane()
+    hamiltonian = make_hamiltonian(made, Conditions(temperature=300.0))
+    pools = ConformerPools(hamiltonian.kt, CONFORMERS, 1)
+    grower = make_grower(hamiltonian, hamiltonian.molecules["ADA"], pools, Team())
+    turns = Rotation.random(10, rng=np.random.default_rng(1)).as_matrix() * [1, 1, mirror]
+    beads = np.einsum("cij,bj->cbi", turns, grower.molecule.weights.toarray() @ x)
+    found = grow(grower, Molecules(beads, np.zeros((10, 0), np.int8), np.arange(10), 0), STREAM)
+    i, j = made.matches[0].moltype.bonds.T
+    lengths = np.linalg.norm(found.positions[:, i] - found.positions[:, j], axis=-1)
+    in_one_piece = np.abs(lengths - 0.153).max(axis=1) < 0.01
+    assert in_one_piece.mean() >= 0.4  # of all tries; conformer exchange takes the best of 49
 
 
 # --- chirality -------------------------------------------------------------------------------------

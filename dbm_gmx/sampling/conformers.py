@@ -317,8 +317,9 @@ def _minima(
         raise InputError(
             f"no structure of the atoms {' '.join(piece.names)} has the chirality {chirality.tolist()}"
         )
-    # without prescribed chirality every structure is as good as its mirror image, if the force field says so
-    if not np.all(chirality) and len(chirality):
+    # without prescribed chirality every structure is as good as its mirror image, if the force field says so;
+    # in a cage of several rings beads may tell the two apart even if it has no stereo elements
+    if not np.all(chirality) or (not len(chirality) and len(piece.bonds) > m):
         for x in [-x for x in found]:
             place_sites(x, piece.virtual)
             if _all_right(x, piece.centres, chirality):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import networkx as nx
@@ -111,6 +111,21 @@ def factorised(wishes: sp.csr_matrix, normal: sp.csc_matrix) -> Layout:
     return Layout(wishes, normal, splu(normal, permc_spec="MMD_AT_PLUS_A"))
 
 
+class Footing(NamedTuple):
+    """Beads that are made of the atoms of one fragment alone.
+
+    Attributes
+    ----------
+    beads
+        (b,) of the molecule.
+    weights
+        (b, m) of the atoms of the fragment's piece in each.
+    """
+
+    beads: IntArray
+    weights: FloatArray
+
+
 @dataclass(frozen=True, eq=False)
 class Grower:
     """All that is prepared to grow molecules of one type.
@@ -123,6 +138,8 @@ class Grower:
         Of the molecule type.
     layout
         Where fragments are put.
+    footing
+        Of each fragment the beads that it has to itself, if these are several.
     cutter
         Cuts windows out of the molecule.
     whole
@@ -147,6 +164,7 @@ class Grower:
     molecule: MoleculeHamiltonian
     fragments: tuple[Fragment, ...]
     layout: Layout
+    footing: tuple[Footing | None, ...]
     cutter: Cutter
     whole: Group
     groups: tuple[Group, ...]
@@ -254,12 +272,13 @@ def make_grower(
     home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
-    graph = chemical_graph(molecule.moltype)
+    graph, weights = chemical_graph(moltype), sp.csc_matrix(molecule.weights)
     return Grower(
         hamiltonian,
         molecule,
         fragments,
         make_layout(molecule, fragments),
+        tuple(_footing(weights, piece_atoms(moltype, part)) for part in fragments),
         cutter,
         whole[0],
         make_groups(cutter, [around(joined, k) for k in middles_of(joined)])
@@ -275,6 +294,16 @@ def make_grower(
         np.array([i for i, bonds in real_graph(moltype).degree if bonds > 1], np.int64),
         team,
     )
+
+
+def _footing(weights: sp.csc_matrix, atoms: IntArray) -> Footing | None:
+    """The beads of which all weight is on some atoms; ``None`` if these are less than two."""
+    inside = weights[:, atoms].tocoo()
+    beads, rows = np.unique(inside.row, return_inverse=True)
+    shares = np.zeros((len(beads), len(atoms)))
+    shares[rows, inside.col] = inside.data
+    whole = shares.sum(axis=1) > 1.0 - 1e-6
+    return Footing(beads[whole], shares[whole]) if whole.sum() > 1 else None
 
 
 def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
@@ -562,7 +591,13 @@ def place_fragments(
             towards = (middles[:, spots.beyond] - here[..., None, :]).reshape(-1, len(spots.shell), 3)
             towards = towards + 1e-3 * rng.normal(size=towards.shape)
             shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, spots.shell], towards), shapes)
-        placed = here.reshape(-1, 1, 3) + shapes[:, spots.mine]
+        placed = (here.reshape(-1, 1, 3) + shapes).reshape(*here.shape[:-1], -1, 3)
+        for at, number in np.ndenumerate(spots.number):
+            footing = grower.footing[number]
+            if footing is not None:
+                one = (slice(None), *at)
+                placed[one] = _stand_on(placed[one], footing.weights, molecules.beads[:, footing.beads])
+        placed = placed[..., spots.mine, :]
         positions[:, spots.own] = placed.reshape(len(positions), *spots.own.shape, 3)
     positions[:, free] += 0.005 * rng.normal(size=(len(positions), len(free), 3))
 
@@ -584,6 +619,18 @@ def _conformers(grower: Grower, spots: Spots, chirality: SignArray, rng: np.rand
 def _random_rotations(count: int, rng: np.random.Generator) -> FloatArray:
     """(count, 3, 3), all orientations equally likely."""
     return np.asarray(Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix(), np.float64)
+
+
+def _stand_on(shapes: FloatArray, weights: FloatArray, beads: FloatArray) -> FloatArray:
+    """Shapes (c, m, 3) moved and turned so that their weighted centres (b, m) are closest to beads (c, b, 3).
+
+    Two beads leave a turn about the line between them, which stays as it is.
+    """
+    centres = weights @ shapes
+    here, there = centres.mean(axis=1, keepdims=True), beads.mean(axis=1, keepdims=True)
+    products = np.einsum("cbi,cbj->cij", centres - here, beads - there)
+    turns = best_rotations(products + 1e-6 * np.eye(3))  # as little as beads ask for
+    return there + np.einsum("cij,caj->cai", turns, shapes - here)
 
 
 def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:
