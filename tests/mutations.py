@@ -812,6 +812,20 @@ MUTATIONS = [
         "if footing is not None and footing.beads is None:",
     ),
     one(
+        "a-far-better-conformer-is-no-choice",
+        "tests/test_conformer_exchange.py -k far_better",
+        "sampling/conformer_exchange.py",
+        "choice.tried[:, 1:].any(axis=1)",
+        "choice.tried.sum(axis=1) > 1",
+    ),
+    one(
+        "cages-in-one-mirror-image",
+        "tests/test_growth.py -k bicyclic",
+        "sampling/conformers.py",
+        "-1 if cage and number % 2 else 1",
+        "1",
+    ),
+    one(
         "conformers-kept-for-any-seed",
         "tests/test_large_rings.py -k kept",
         "sampling/conformers.py",

@@ -100,6 +100,11 @@ def test_a_conformer_that_was_found_before_is_never_chosen() -> None:
     assert Case(1.0, 0.0, 0.0).above(FAR, (0.0, np.inf)) == 1
 
 
+def test_one_that_is_far_better_than_the_present_one_is_taken() -> None:
+    """Also if it is the only one worth a try."""
+    assert Case(0.0, 0.0, 0.0).above(FAR, (0.0, -30.0)) == 0
+
+
 def test_a_good_contact_is_preferred() -> None:
     expected = 1 / (1 + np.exp(-1.0))
     found = Case(0.0, 0.0, 1.0).above(ABOVE[3] + [0, 0, CONTACT])

@@ -1,7 +1,7 @@
 """Molecules grown on beads find the conformers that the beads allow."""
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Schedule, Task, anneal
-from dbm_gmx.sampling.chirality import infer_from_beads
+from dbm_gmx.sampling.chirality import _possible, infer_from_beads
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
@@ -144,6 +144,52 @@ def test_a_cage_is_turned_onto_its_beads(mirror: int) -> None:
     off = np.linalg.norm(found.positions[:, i] - found.positions[:, j], axis=-1)
     off = np.abs(off - np.linalg.norm(x[i] - x[j], axis=-1)).max(axis=1)
     assert (off < 0.002).mean() >= 0.3  # half of them, with chance; exchange takes the best of 49
+
+
+@pytest.fixture(scope="module")
+def norborneol() -> Grower:
+    """A bicyclic alcohol of united atoms with a bead."""
+    bonds = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5), (0, 6), (3, 6), (1, 7)]
+    masses = [13.02, 13.02, 14.03, 13.02, 14.03, 14.03, 14.03]
+    rows: list[Row] = [("bonds", 1, bond, (0.143 if 7 in bond else 0.154, 2e5)) for bond in bonds]
+    near = [[a + b - i for a, b in bonds if i in (a, b)] for i in range(8)]
+    for j in range(8):
+        for i, k in combinations(near[j], 2):
+            angle = 95.0 if j == 6 else 101.0 if 6 in (i, k) else 112.0 if 7 in (i, k) else 105.0
+            rows.append(("angles", 1, (i, j, k), (angle, 500.0)))
+    moltype = moltype_of("NOR", [*(("C", m, 0.0) for m in masses), ("O", 17.0, 0.0)], rows)
+    made = system([(moltype, beads_of(moltype, [0] * 8), 1)], {"C": (0.39, 0.5), "O": (0.31, 0.7)})
+    hamiltonian = make_hamiltonian(made, Conditions(temperature=300.0))
+    pools = ConformerPools(hamiltonian.kt, CONFORMERS, 1)
+    return make_grower(hamiltonian, hamiltonian.molecules["NOR"], pools, Team())
+
+
+def test_of_bicyclic_molecules_all_isomers_that_there_are_are_found(norborneol: Grower) -> None:
+    """Exo and endo, and the mirror images; bridgeheads go together."""
+    (piece,) = norborneol.pieces
+    assert len(piece.centres) == 3
+    there = [p for p in product((1, -1), repeat=3) if norborneol.pools.has(piece, p)]
+    assert len(there) == 4
+    assert sorted(tuple(-k for k in p) for p in there) == sorted(there)
+
+
+def test_states_that_no_structure_has_together_are_undecided(norborneol: Grower) -> None:
+    (piece,) = norborneol.pieces
+    every = np.array(list(product((1, -1), repeat=3)), np.int8)
+    there = np.array([norborneol.pools.has(piece, tuple(p.tolist())) for p in every])
+    sure = np.tile([5.0, 4.0, 9.0], (8, 1))
+    given = np.zeros_like(every)
+    given[:, 2] = every[:, 2]
+    sure[:, 2] = np.inf
+    states, confidence = _possible(norborneol, given, every, sure)
+    np.testing.assert_array_equal(states[there], every[there])
+    np.testing.assert_array_equal(confidence[there], sure[there])
+    assert all(norborneol.pools.has(piece, tuple(p.tolist())) for p in states)
+    np.testing.assert_array_equal(states[:, 2], every[:, 2])  # what is given stays
+    changed = states != every
+    assert (changed.sum(axis=1) == ~there).all()  # no more than is needed
+    assert (confidence[changed] == 0).all()
+    assert (confidence[~changed] > 0).all()
 
 
 # --- chirality -------------------------------------------------------------------------------------

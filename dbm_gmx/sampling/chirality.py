@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, SignArray
+from dbm_gmx.chemistry.stereo import chirality_of
 from dbm_gmx.sampling.evidence import Clusters, Tables, add_frame, make_clusters, make_tables
 from dbm_gmx.sampling.growth import Grower, Molecules
 from dbm_gmx.sampling.random_numbers import Stream, Use
@@ -135,7 +136,31 @@ def _infer_all(grower: Grower, frames: Sequence[Molecules], stream: Stream) -> I
         doubt = confidence < DECIDED
         if not doubt.any():
             break
-    return Inferred(odds.pattern(np.where(doubt, 0, found)), confidence, odds)
+    states = odds.pattern(np.where(doubt, 0, found))
+    return Inferred(*_possible(grower, given, states, confidence), odds)
+
+
+def _possible(
+    grower: Grower, given: SignArray, states: SignArray, confidence: FloatArray
+) -> tuple[SignArray, FloatArray]:
+    """States that fragments can have, as in bicyclic ones not all can be together, and their confidence.
+
+    Where no structure has them, those of the structure that is likeliest; what is changed is undecided.
+    """
+    states, confidence = states.copy(), confidence.copy()
+    for slot, piece in zip(grower.cutter.slots, grower.pieces, strict=True):
+        within = slot.within
+        for pattern in np.unique(states[:, within], axis=0) if len(within) > 1 else ():
+            if grower.pools.has(piece, tuple(pattern.tolist())):
+                continue
+            for copy in np.flatnonzero((states[:, within] == pattern).all(axis=1)):
+                known = given[copy, within]
+                seen = chirality_of(grower.pools(piece, tuple(known.tolist())), piece.centres)
+                sure = np.where(known != 0, 0.0, confidence[copy, within])
+                best = seen[((seen == pattern) @ (sure + 1e-3) - 1e3 * (seen == 0).any(axis=1)).argmax()]
+                confidence[copy, within[best != pattern]] = 0.0
+                states[copy, within] = best
+    return states, confidence
 
 
 # --- odds of whole patterns --------------------------------------------------------------------------

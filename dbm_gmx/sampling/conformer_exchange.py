@@ -6,8 +6,8 @@ among the conformers the others have just then (Gibbs sampling).  Windows that d
 the same time, colour by colour (:mod:`~dbm_gmx.sampling.colouring`).  First candidates are
 taken as they are, with bounds on the energies of pairs, for a contact costs no more than what moving a little
 apart would.  Then each one is brought to its minimum there, neighbours standing still: the energies compared
-are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered one
-candidate only stays as it is.
+are those of inherent structures (Stillinger and Weber, Phys. Rev. A 25, 978, 1982).  Who was offered nothing
+that is worth a try stays as it is.
 """
 
 # numba knows the types in here
@@ -273,8 +273,11 @@ def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: In
 
 
 def _colours(conf: Configuration, choice: Choice) -> tuple[IntArray, IntArray]:
-    """Ranges of each colour, and the windows that have a choice in that order."""
-    choosy = np.flatnonzero(choice.tried.sum(axis=1) > 1)
+    """Ranges of each colour, and the windows that have a choice in that order.
+
+    One candidate that is far better than the present one, the first, is a choice.
+    """
+    choosy = np.flatnonzero(choice.tried[:, 1:].any(axis=1))
     counts = np.diff(choice.owner_start)
     beads = choice.owner[np.repeat(np.isin(np.arange(len(counts)), choosy), counts)]
     start = np.concatenate([[0], np.cumsum(counts[choosy])])

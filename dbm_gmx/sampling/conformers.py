@@ -232,6 +232,14 @@ class ConformerPools:
                 self._pools[key] = self._drawn(piece, chirality)
             return self._pools[key]
 
+    def has(self, piece: Piece, chirality: tuple[int, ...]) -> bool:
+        """Whether there are conformers of a piece with some states."""
+        try:
+            self(piece, chirality)
+        except InputError:
+            return False
+        return True
+
     def _drawn(self, piece: Piece, chirality: tuple[int, ...]) -> FloatArray:
         """Conformers of a piece, of a large one those that another run has drawn, if it has."""
         if len(piece.names) < KEPT:
@@ -304,9 +312,12 @@ def _minima(
     arrays = make_window_arrays(inside, np.arange(m), kt)
     pairs, outline = of_pairs(piece.pairs, piece.pair_parameters), _outline(piece)
     held, let = chirality.astype(np.float64), np.zeros(len(chirality))
+    # of a cage, several rings that share bonds, no noise makes the mirror image, which beads tell from it and
+    # stereo elements may ask for
+    cage = len(piece.bonds) > m
     found, energies = [], []
-    for _ in range(STARTS * (1 + len(chirality))):
-        x = outline + rng.normal(scale=ROUGH, size=(m, 3))
+    for number in range(STARTS * (1 + len(chirality))):
+        x = outline * (-1 if cage and number % 2 else 1) + rng.normal(scale=ROUGH, size=(m, 3))
         if held.any():
             _to_minimum(arrays, pairs, held, x)
         energy = _to_minimum(arrays, pairs, let, x)
@@ -317,9 +328,8 @@ def _minima(
         raise InputError(
             f"no structure of the atoms {' '.join(piece.names)} has the chirality {chirality.tolist()}"
         )
-    # without prescribed chirality every structure is as good as its mirror image, if the force field says so;
-    # in a cage of several rings beads may tell the two apart even if it has no stereo elements
-    if not np.all(chirality) or (not len(chirality) and len(piece.bonds) > m):
+    # without prescribed chirality every structure is as good as its mirror image, if the force field says so
+    if not np.all(chirality) and len(chirality):
         for x in [-x for x in found]:
             place_sites(x, piece.virtual)
             if _all_right(x, piece.centres, chirality):
