@@ -218,6 +218,7 @@ class ConformerPools:
     def __init__(self, kt: float, count: int, seed: int):
         self.kt, self.count, self.stream = kt, count, Stream((seed, Use.CONFORMERS))
         self._pools: dict[tuple[object, ...], FloatArray] = {}
+        self._absent: set[tuple[object, ...]] = set()
         self._drawing = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -234,11 +235,13 @@ class ConformerPools:
 
     def has(self, piece: Piece, chirality: tuple[int, ...]) -> bool:
         """Whether there are conformers of a piece with some states."""
-        try:
-            self(piece, chirality)
-        except InputError:
-            return False
-        return True
+        key = (piece.key, chirality)
+        if key not in self._absent:
+            try:
+                self(piece, chirality)
+            except InputError:
+                self._absent.add(key)
+        return key not in self._absent
 
     def _drawn(self, piece: Piece, chirality: tuple[int, ...]) -> FloatArray:
         """Conformers of a piece, of a large one those that another run has drawn, if it has."""

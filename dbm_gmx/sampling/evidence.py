@@ -4,6 +4,8 @@ Elements without a state are taken three at a time along the molecule.  The stre
 cut out, with all beads it touches, and annealed in each of the eight patterns of their states; what two
 neighbouring stretches share, about the element they share, is annealed in its two states.  Patterns are gone
 through one inversion at a time, there and back, so that each comes from a low conformer of the one before.
+Where several elements are in one fragment, each pattern is begun from conformers that have it, too: a cage
+does not follow inversions one at a time, and its mirror image would seem strained.
 All of that is done twice, each time from the beginning: what two passes do not agree on is no evidence.
 
 The energy of a whole pattern is the sum over the threes less that over the shared ones (cluster variation
@@ -28,6 +30,7 @@ from dbm_gmx.sampling.growth import (
     Grower,
     Molecules,
     around,
+    can_be,
     penalty_of,
     place_fragments,
     take,
@@ -190,6 +193,14 @@ def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream)
         copies = first._replace(positions=first.positions.copy())
         place_fragments(grower, what.window, either, copies, stream.of(0, start).generator)
         _improve(grower, what, (copies, order[0]), (best, kept), stream.of(1, start))
+    if _coupled(what):
+        for pattern in order:
+            one = replace(molecules, chirality=molecules.chirality.copy())
+            one.chirality[:, list(what.group)] = _signs(pattern, len(what.group))
+            copies = first._replace(positions=first.positions.copy())
+            if can_be(grower, what.window, one.chirality):
+                place_fragments(grower, what.window, one, copies, stream.of(3, pattern).generator)
+                _improve(grower, what, (copies, pattern), (best, kept), stream.of(4, pattern))
     way = [*order[1:], order[0], *reversed(order)]
     for step, (before, pattern) in enumerate(zip([order[0], *way], way, strict=False)):
         copies = first._replace(positions=kept[before].copy())
@@ -199,6 +210,20 @@ def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream)
                 invert(copies.positions, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
         _improve(grower, what, (copies, pattern), (best, kept), stream.of(2, step))
     return best.T
+
+
+def _coupled(what: _Search) -> bool:
+    """Whether several of the elements are in one fragment: inverted one by one, rings of it are strained."""
+    return any(
+        len(set(within) & set(what.group)) > 1
+        for spots in what.window.spots
+        for within in spots.within.reshape(-1, spots.within.shape[-1]).tolist()
+    )
+
+
+def _signs(pattern: int, count: int) -> IntArray:
+    """(count,) states of the elements of a group in a pattern."""
+    return np.array([-1 if pattern >> j & 1 else 1 for j in range(count)], np.int64)
 
 
 def _improve(
@@ -211,8 +236,8 @@ def _improve(
     """Anneal a window in a pattern; keep energies and atoms of the copies that come out lower than before."""
     (copies, pattern), window = trial, what.window
     best, kept = found
-    for j, element in enumerate(what.group):
-        copies.chirality[:, window.centres[0] == element] = -1 if pattern >> j & 1 else 1
+    for element, sign in zip(what.group, _signs(pattern, len(what.group)), strict=True):
+        copies.chirality[:, window.centres[0] == element] = sign
     energy = anneal(window.arrays, Task(GROWTH, stream.key), copies, grower.team)
     energy = (energy + penalty_of(window, copies)) / grower.hamiltonian.kt
     better = energy < best[pattern]

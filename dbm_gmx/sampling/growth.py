@@ -616,6 +616,16 @@ def _conformers(grower: Grower, spots: Spots, chirality: SignArray, rng: np.rand
     return found
 
 
+def can_be(grower: Grower, group: Group, chirality: SignArray) -> bool:
+    """Whether the fragments of windows have conformers with the states (copies, c) of the molecules."""
+    for spots in group.spots:
+        piece, inside = grower.pieces[spots.number[0, 0]], chirality[:, spots.within]
+        for pattern in np.unique(inside.reshape(-1, spots.within.shape[-1]), axis=0):
+            if not grower.pools.has(piece, tuple(pattern.tolist())):
+                return False
+    return True
+
+
 def _random_rotations(count: int, rng: np.random.Generator) -> FloatArray:
     """(count, 3, 3), all orientations equally likely."""
     return np.asarray(Rotation.from_quat(rng.normal(size=(count, 4))).as_matrix(), np.float64)
