@@ -217,7 +217,7 @@ def _coupled(what: _Search) -> bool:
     return any(
         len(set(within) & set(what.group)) > 1
         for spots in what.window.spots
-        for within in spots.within.reshape(-1, spots.within.shape[-1]).tolist()
+        for within in spots.within.reshape(spots.number.size, -1).tolist()
     )
 
 

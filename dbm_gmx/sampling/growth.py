@@ -620,7 +620,7 @@ def can_be(grower: Grower, group: Group, chirality: SignArray) -> bool:
     """Whether the fragments of windows have conformers with the states (copies, c) of the molecules."""
     for spots in group.spots:
         piece, inside = grower.pieces[spots.number[0, 0]], chirality[:, spots.within]
-        for pattern in np.unique(inside.reshape(-1, spots.within.shape[-1]), axis=0):
+        for pattern in np.unique(inside.reshape(len(chirality) * spots.number.size, -1), axis=0):
             if not grower.pools.has(piece, tuple(pattern.tolist())):
                 return False
     return True
