@@ -229,7 +229,9 @@ def _chirality_of_some(system: System, frame: Frame, path: Path) -> dict[str, Si
         for moltype, row in zip(moltypes, first, strict=True):
             found.setdefault(moltype.name, []).append(frame.positions[row : row + len(names)])
     types = system.topology.molecule_types
-    return {name: _chirality(types[name], np.array(rows), frame.box) for name, rows in found.items()}
+    return {
+        name: _chirality(types[name], np.array(rows, np.float64), frame.box) for name, rows in found.items()
+    }
 
 
 def _find_molecules(
