@@ -640,7 +640,7 @@ def _stand_on(shapes: FloatArray, weights: FloatArray, beads: FloatArray) -> Flo
     here, there = centres.mean(axis=1, keepdims=True), beads.mean(axis=1, keepdims=True)
     products = np.einsum("cbi,cbj->cij", centres - here, beads - there)
     turns = best_rotations(products + 1e-6 * np.eye(3))  # as little as beads ask for
-    return there + np.einsum("cij,caj->cai", turns, shapes - here)
+    return np.asarray(there + np.einsum("cij,caj->cai", turns, shapes - here), np.float64)
 
 
 def _turn_onto(points: FloatArray, directions: FloatArray) -> FloatArray:
