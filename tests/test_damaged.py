@@ -144,7 +144,7 @@ def test_flipped_bits_of_compressed_positions(tmp_path):
 def test_compressed_positions_end_with_an_atom(atoms, n_bits, said):
     """Ten bits each: three numbers below eight, multiplied, and that nothing changes."""
     bounds = np.array([[0, 0, 0], [7, 7, 7], [8, 8, 8], [9, 0, 0]])
-    stream, positions = np.zeros(8, np.uint8), np.full((atoms, 3), np.nan, np.float32)
+    stream, positions = np.frombuffer(bytes(8), np.uint8), np.full((atoms, 3), np.nan, np.float32)
     assert decode_positions(stream, n_bits, bounds, FIRST, np.float32(0.001), positions) == said
 
 

@@ -106,8 +106,9 @@ def line(n: int) -> NeighbourList:
     """Beads in a row, each near two on either side."""
     near = [[j for j in range(i - 2, i + 3) if 0 <= j < n] for i in range(n)]
     start = np.concatenate([[0], np.cumsum([len(one) for one in near])])
-    beads = np.zeros((n, 3))
-    return NeighbourList(beads, beads[:, 0], np.eye(3), 0.0, start, np.concatenate(near), np.zeros((0, 3)))
+    # of the types that the package makes: nothing is compiled for others
+    shift, near_to = np.zeros((0, 3), np.int16), np.concatenate(near).astype(np.int32)
+    return NeighbourList(np.zeros((n, 3)), np.zeros(n), np.eye(3), 0.0, start, near_to, shift)
 
 
 def test_windows_get_the_smallest_colour_that_is_free() -> None:
