@@ -183,7 +183,7 @@ def brush(arms: int) -> MoleculeType:
 
 def test_bonds_of_fixed_length_do_not_say_where_they_point() -> None:
     """All directions are as likely, whatever the metric of the bonds is: many of one atom have much of it."""
-    arms, copies, rng = 4, 64, np.random.default_rng(8)
+    arms, copies, rng = 6, 64, np.random.default_rng(8)
     moltype = brush(arms)
     made = system([(moltype, beads_of(moltype, [0] * moltype.n_atoms), copies)], CONTACT)
     points, box = lattice(copies, 1.7)
