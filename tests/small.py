@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import networkx as nx
+import numpy as np
 
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 
 MASS = {"C": 12.011, "H": 1.008, "O": 15.999, "N": 14.007, "P": 30.974, "S": 32.06}
@@ -42,3 +44,14 @@ def beads(name: str, names: list[str]) -> MoleculeType:
 
 def topology(*molecules: tuple[MoleculeType, int]) -> Topology:
     return Topology({m.name: m for m, _ in molecules}, tuple((m.name, count) for m, count in molecules))
+
+
+ALKANES = topology((moltype("ALK", [("ALK", ["C1"] + ["H"] * 25)]), 4))
+"""Something to write; of the size of octane."""
+
+
+def moving(number: int) -> Frame:
+    """A frame of it, with atoms anywhere."""
+    rng = np.random.default_rng(number)
+    positions = rng.uniform(0, 3, (ALKANES.n_atoms, 3)).astype(np.float32)
+    return Frame(positions, np.diag([3.0, 3.0, 3.0]), time=2.0 * number, step=number, index=number)

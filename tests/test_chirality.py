@@ -254,6 +254,7 @@ class Coarse:
         folder = self.folder
         given: Options = {"-s": folder / "one.gro", "-cp": folder / "one.top", "-f": folder / "one.trr"}
         given |= {"-p": folder / "topol.top", "-m": folder / "one.xml", "-t": 568, "--sweeps": 1}
+        given |= {"--annealing": 0, "--spread": 0.003, "--no-check": None}  # nothing is tried or compared
         named = {("-" if len(k) <= 2 else "--") + k.replace("_", "-"): v for k, v in more.items()}
         result = command("backmap", {**given, **named, "-o": output})
         # on a busy machine it is said how far it is

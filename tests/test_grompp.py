@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ class Compiled:
 
     text: str
 
-    @property
+    @cached_property
     def types(self) -> dict[int, tuple[str, dict[str, float]]]:
         """Kind of interaction and its parameters, by number."""
         found = re.findall(r"functype\[(\d+)\]=(\w+)((?:(?!functype).)*)", self.text)
         return {int(number): (kind, _values(rest)) for number, kind, rest in found}
 
-    @property
+    @cached_property
     def molecules(self) -> dict[str, str]:
         """The text of each molecule type."""
         parts = re.split(r"^ *moltype \(\d+\):$", self.text, flags=re.MULTILINE)[1:]

@@ -33,12 +33,12 @@ sys.path[:0] = [{tests!r}]
 import dbm_gmx.cli as cli
 import dbm_gmx.commands.backmap as backmap
 from dbm_gmx.files.trajectory import open_writer
-from test_output import SYSTEM, frame
+from small import ALKANES, moving
 
 def work(options):
-    with open_writer(options.output, SYSTEM) as writer:
-        writer.write(frame(0))
-        writer.write(frame(1))
+    with open_writer(options.output, ALKANES) as writer:
+        writer.write(moving(0))
+        writer.write(moving(1))
         print("ready", flush=True)
         {way}
 
@@ -70,7 +70,10 @@ def start(folder: Path, way: str, ignored: Sequence[signal.Signals] = ()) -> sub
 
 @pytest.mark.parametrize(
     ("way", "number"),
-    [*((way, signal.SIGTERM) for way in WAYS), *(("compiled", number) for number in SIGNALS)],
+    [
+        *((way, signal.SIGTERM) for way in WAYS),
+        *(("compiled", number) for number in SIGNALS if number != signal.SIGTERM),
+    ],
 )
 def test_a_signal_ends_a_command_wherever_it_is(way: str, number: signal.Signals, tmp_path: Path) -> None:
     process = start(tmp_path, way)
@@ -97,7 +100,7 @@ def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
 def test_a_frame_that_is_half_written_is_taken_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process ends while the main thread writes, here to a disk that does not answer."""
     stuck = f"os.pwrite = lambda fd, data, at: (real(fd, data[:99], at), print('half', flush=True), {BUSY})"
-    monkeypatch.setitem(WAYS, "writing", f"import os; real = os.pwrite; {stuck}; writer.write(frame(2))")
+    monkeypatch.setitem(WAYS, "writing", f"import os; real = os.pwrite; {stuck}; writer.write(moving(2))")
     process, part = start(tmp_path, "writing"), tmp_path / "aa.part.xtc"
     assert process.stdout is not None
     assert process.stdout.readline() == "half\n"

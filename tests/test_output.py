@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from systems import alkane
+from small import ALKANES as SYSTEM
+from small import moving as frame
 
-from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files import locks, output
 from dbm_gmx.files.locks import locked
@@ -26,15 +24,6 @@ from dbm_gmx.files.output import MARK, atomic_write, own_folder, remove_own
 from dbm_gmx.files.trajectory import SUFFIXES, open_writer, read_frames
 
 ROOT = Path(__file__).parents[1]
-OCTANE = alkane(8)
-SYSTEM = Topology({"ALK": OCTANE}, (("ALK", 4),))
-BOX = np.diag([3.0, 3.0, 3.0])
-
-
-def frame(number: int) -> Frame:
-    rng = np.random.default_rng(number)
-    positions = rng.uniform(0, 3, (SYSTEM.n_atoms, 3)).astype(np.float32)
-    return Frame(positions, BOX, time=2.0 * number, step=number, index=number)
 
 
 def names(folder: Path) -> list[str]:
@@ -138,12 +127,12 @@ def test_a_disk_that_fills_is_an_error_at_that_frame(suffix: str, tmp_path: Path
 import resource, sys
 from pathlib import Path
 sys.path[:0] = [{str(ROOT / "tests")!r}]
-from test_output import SYSTEM, frame
+from small import ALKANES, moving
 from dbm_gmx.files.trajectory import open_writer
 resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))
-with open_writer({str(tmp_path / ("x" + suffix))!r}, SYSTEM) as writer:
+with open_writer({str(tmp_path / ("x" + suffix))!r}, ALKANES) as writer:
     for number in range(100):
-        writer.write(frame(number))
+        writer.write(moving(number))
         print(number + 1)
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -74,7 +74,7 @@ def atoms(folder: Path) -> mda.Universe:
 
 def mapper(beads: mda.AtomGroup, folder: Path, **more: object) -> Backmapper:
     """A sweep of the exact sampler: every part of it runs, in little time."""
-    chosen = {"temperature": 350.0, "sweeps": 1, "annealing": 0, "windows": 0} | more
+    chosen = {"temperature": 350.0, "sweeps": 1, "annealing": 0, "windows": 0, "check": False} | more
     return Backmapper(beads, folder / "topol.top", folder / "mapping.xml", **chosen)  # type: ignore[arg-type]
 
 
