@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # tests run side by side, one on each core: threads of their own would be in each other's way
@@ -12,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 import systems
+from cut import search_less
 from hypothesis import HealthCheck, settings
 
 from dbm_gmx.chemistry.system import whole_atoms
@@ -83,6 +85,14 @@ def reference_or_none() -> Path | None:
     """Return the folder with the reference systems, or ``None``."""
     folder = Path(os.environ.get("DBM_GMX_REFERENCE", HERE.parent.parent / "shared" / "data"))
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="module")
+def less_search() -> Iterator[None]:
+    """Grow molecules in few steps in all tests of a file, none of which asks how well."""
+    with pytest.MonkeyPatch.context() as patch:
+        search_less(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,8 @@ from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.recollection import FILLED, STARTED
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
+pytestmark = pytest.mark.usefixtures("less_search")
+
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 FRAMES, COPIES = 8, 8
 # the energy of so few atoms is uncertain, and they remember little: more is allowed than usual

@@ -30,6 +30,8 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.network.model import save_model
 
+pytestmark = pytest.mark.usefixtures("less_search")
+
 COUNT, FRAMES = 3, 4
 """Molecules and frames of the small system."""
 

@@ -7,6 +7,7 @@ question is asked again with the stage left out, and must be answered otherwise.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut, energies, equilibrated
+from cut import Cut, cut, energies, equilibrated, search_less
 
 import dbm_gmx.sampling.chain as chains
+import dbm_gmx.sampling.growth as growth
 import dbm_gmx.sampling.sampler as sampler
 from dbm_gmx.chemistry.stereo import chirality_of, stereocentres
 from dbm_gmx.chemistry.system import mapped_beads
@@ -26,6 +28,7 @@ from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.constraints import fixed_bonds
 from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sampling.growth import Grower
 
 # where the stages are called from, and what they are called there
 GROWTH = ((sampler, "grow"),)
@@ -74,11 +77,37 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return cut(share_path("reference", "sps"), folder / "sps", "SPS", 1)
 
 
-def sampled(made: Cut, conditions: Conditions, *, refine: str = "exact") -> np.ndarray:
+@pytest.fixture(scope="module", autouse=True)
+def grown_once() -> Iterator[None]:
+    """What grows from the same beads with the same random numbers does so once for all tests."""
+    known: dict[bytes, Any] = {}
+
+    def once(stage: Callable[..., Any]) -> Callable[..., Any]:
+        def remembered(grower: Grower, *given: Any) -> Any:
+            key = pickle.dumps((stage.__name__, growth.GROWTH, grower.hamiltonian.conditions, given))
+            if key not in known:
+                known[key] = stage(grower, *given)
+            return known[key]
+
+        return remembered
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("grow", "find_candidates"):
+            patch.setattr(sampler, name, once(getattr(sampler, name)))
+        yield
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Growth in few steps, where what comes after it is asked."""
+    search_less(monkeypatch)
+
+
+def sampled(made: Cut, conditions: Conditions, **more: Any) -> np.ndarray:
     """(frames, n, 3) atoms put back, nm."""
     reference = share_path("molecules", "SPS") / "conf.gro" if made.system.n_atoms == 162 else None
     chirality = reference_chirality(made.system, reference)
-    rebuild = sampler.make_sampler(made.system, conditions, Settings(refine=refine), chirality)
+    rebuild = sampler.make_sampler(made.system, conditions, Settings(**more), chirality)
     return np.array([rebuild(frame)[0] for frame in made.beads], np.float64)
 
 
@@ -180,13 +209,14 @@ def test_sweeps_make_energies_those_of_the_temperature(liquid: Cut) -> None:
 
 def off_their_length(made: Cut) -> float:
     """Largest deviation of a bond of fixed length, nm."""
-    atoms = sampled(made, FIXED)
+    atoms = sampled(made, FIXED, sweeps=2)
     match = made.system.matches[0]
     bonds, length = fixed_bonds(match.moltype, FIXED.constraints)
     x = atoms.reshape(len(atoms) * match.count, -1, 3)
     return float(np.abs(np.linalg.norm(x[:, bonds[:, 0]] - x[:, bonds[:, 1]], axis=-1) - length).max())
 
 
+@pytest.mark.usefixtures("quick")
 def test_bonds_of_fixed_length_have_it_in_the_end(liquid: Cut) -> None:
     """To the rounding of single precision; without the last projection they are off by picometres."""
     assert off_their_length(liquid) < 2e-6
