@@ -9,7 +9,9 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numba
@@ -22,10 +24,10 @@ from dbm_gmx.parallel import Team
 PACKAGE = Path(dbm_gmx.__file__).parent
 MESSAGE = "compiling for this machine"
 NO_FOLDER = "no folder to keep compiled code in"
-SHOWN = "import logging; logging.basicConfig(format='%(message)s')\n"
+SHOWN = "from dbm_gmx.logs import speaking; said = speaking(quiet={quiet}, verbose=False); said.__enter__()\n"
 
 CALLS = (
-    SHOWN
+    SHOWN.format(quiet=False)
     + """
 import numpy as np
 from dbm_gmx.sampling import random_numbers
@@ -38,7 +40,7 @@ print(repr(matrix.tolist()))
 """Calls a function whose callees are in another file."""
 
 LONG = (
-    SHOWN
+    SHOWN.format(quiet=False)
     + """
 import threading, time
 import numpy as np
@@ -91,6 +93,26 @@ def run(code: str, *arguments: str, **changed: str | Path) -> subprocess.Complet
     return done
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a process that compiled has said, and the folder with what it has kept."""
+
+    folder: Path
+    stdout: str
+    stderr: str
+
+    def copied(self, folder: Path) -> Path:
+        """The folder, copied to another place."""
+        return Path(shutil.copytree(self.folder, folder))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    folder = tmp_path_factory.mktemp("kept")
+    done = run(CALLS, NUMBA_CACHE_DIR=folder)
+    return Kept(folder, done.stdout, done.stderr)
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """Return a folder with a copy of the package."""
@@ -101,26 +123,18 @@ def copy(tmp_path: Path) -> Path:
 # --- what is kept is used, and never stale ---------------------------------------------------------
 
 
-def test_compiling_is_said_once_and_not_when_all_is_kept(tmp_path: Path) -> None:
-    first, second = (run(CALLS, NUMBA_CACHE_DIR=tmp_path) for _ in range(2))
-    assert first.stderr.count(MESSAGE) == 1
-    assert MESSAGE not in second.stderr
-    assert first.stdout == second.stdout
+def test_compiling_is_said_once_and_not_when_all_is_kept(kept: Kept) -> None:
+    again = run(CALLS, NUMBA_CACHE_DIR=kept.folder)
+    assert kept.stderr.count(f"dbm-gmx: {MESSAGE}") == 1
+    assert MESSAGE not in again.stderr
+    assert again.stdout == kept.stdout
 
 
 def test_quiet_does_not_say_it_and_threads_say_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    quiet = CALLS.replace(
-        SHOWN,
-        "from dbm_gmx.logs import speaking; said = speaking(quiet=True, verbose=False); said.__enter__()\n",
-    )
-    usual = CALLS.replace(
-        SHOWN,
-        "from dbm_gmx.logs import speaking; said = speaking(quiet=False, verbose=False); said.__enter__()\n",
-    )
-    assert MESSAGE not in run(quiet, NUMBA_CACHE_DIR=tmp_path / "a").stderr
-    assert f"dbm-gmx: {MESSAGE}" in run(usual, NUMBA_CACHE_DIR=tmp_path / "b").stderr
+    quiet = CALLS.replace(SHOWN.format(quiet=False), SHOWN.format(quiet=True))
+    assert MESSAGE not in run(quiet, NUMBA_CACHE_DIR=tmp_path).stderr
     compiled._say_once.cache_clear()
     functions = [compiled.compiled()(eval(f"lambda x: x + {k}")) for k in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -130,20 +144,18 @@ def test_quiet_does_not_say_it_and_threads_say_it_once(
     ]
 
 
-def test_a_change_of_a_callee_in_another_file_is_seen(tmp_path: Path, copy: Path) -> None:
-    places = {"NUMBA_CACHE_DIR": tmp_path / "kept", "PYTHONPATH": copy}
-    before = run(CALLS, **places)
-    assert run(CALLS, **places).stdout == before.stdout
+def test_a_change_of_a_callee_in_another_file_is_seen(kept: Kept, tmp_path: Path, copy: Path) -> None:
+    places = {"NUMBA_CACHE_DIR": kept.copied(tmp_path / "kept"), "PYTHONPATH": copy}
     changed = copy / "dbm_gmx" / "sampling" / "random_numbers.py"
     text = changed.read_text()
     assert "(1.0 / 9007199254740992.0)" in text
     changed.write_text(text.replace("(1.0 / 9007199254740992.0)", "(0.5 / 9007199254740992.0)"))
     after = run(CALLS, **places)
-    assert after.stdout != before.stdout
+    assert after.stdout != kept.stdout
     assert MESSAGE in after.stderr
     changed.write_text(text)
-    back = run(CALLS, **places)  # what was kept for the old source is still there
-    assert back.stdout == before.stdout
+    back = run(CALLS, **places)  # what was kept for the old source is still there, wherever the source is
+    assert back.stdout == kept.stdout
     assert MESSAGE not in back.stderr
 
 
@@ -174,22 +186,22 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-def test_a_damaged_file_is_compiled_again(tmp_path: Path) -> None:
-    first = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
-    for path in tmp_path.rglob("*.nbc"):
+def test_a_damaged_file_is_compiled_again(kept: Kept, tmp_path: Path) -> None:
+    folder = kept.copied(tmp_path / "kept")
+    for path in folder.rglob("*.nbc"):
         path.write_bytes(path.read_bytes()[:100])
-    second = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
-    assert second.stdout == first.stdout
+    second = run(CALLS, NUMBA_CACHE_DIR=folder)
+    assert second.stdout == kept.stdout
     assert MESSAGE in second.stderr
-    assert MESSAGE not in run(CALLS, NUMBA_CACHE_DIR=tmp_path).stderr
+    assert MESSAGE not in run(CALLS, NUMBA_CACHE_DIR=folder).stderr
 
 
-def test_processes_side_by_side_leave_whole_files(tmp_path: Path) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        outputs = set(pool.map(lambda _: run(CALLS, NUMBA_CACHE_DIR=tmp_path).stdout, range(3)))
-    assert len(outputs) == 1
+def test_processes_side_by_side_leave_whole_files(kept: Kept, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        outputs = set(pool.map(lambda _: run(CALLS, NUMBA_CACHE_DIR=tmp_path).stdout, range(2)))
+    assert outputs == {kept.stdout}
     last = run(CALLS, NUMBA_CACHE_DIR=tmp_path)
-    assert {last.stdout} == outputs
+    assert last.stdout == kept.stdout
     assert MESSAGE not in last.stderr
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".nbc"}
 
@@ -242,45 +254,59 @@ def test_two_threads_share_a_loop_at_the_same_time() -> None:
 # --- where -----------------------------------------------------------------------------------------
 
 
+Places = Callable[..., Path | None]
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Places:
+    """Look for the folder with what the environment says, and nothing else; it must not be complained of."""
+
+    def look(**given: Path) -> Path | None:
+        lost = {"HOME": "/proc/nowhere", "XDG_CACHE_HOME": "", "TMPDIR": "/proc/nowhere"}
+        for name, where in {**lost, **given}.items():
+            monkeypatch.setenv(name, str(where))
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(given.get("NUMBA_CACHE_DIR", "")))
+        folder: Path | None = compiled.cache_folder.__wrapped__()
+        assert not caplog.records
+        return folder
+
+    return look
+
+
 @pytest.mark.parametrize(
     ("name", "where"), [("NUMBA_CACHE_DIR", ""), ("XDG_CACHE_HOME", ""), ("HOME", ".cache"), ("TMPDIR", "")]
 )
-def test_it_is_kept_where_the_user_can_write_and_nobody_else(tmp_path: Path, name: str, where: str) -> None:
-    lost = {"HOME": "/proc/nowhere"}
-    done = run("from dbm_gmx.compiled import cache_folder; print(cache_folder())", **{**lost, name: tmp_path})
-    folder = Path(done.stdout.strip())
+def test_it_is_kept_where_the_user_can_write_and_nobody_else(
+    found: Places, tmp_path: Path, name: str, where: str
+) -> None:
+    folder = found(**{name: tmp_path})
+    assert folder is not None
     assert folder.parent.parent == tmp_path / where
     for one in (folder, folder.parent):
         assert stat.S_IMODE(one.stat().st_mode) == 0o700
-    assert done.stderr == ""
 
 
-def test_numbas_own_variable_comes_first(tmp_path: Path) -> None:
-    done = run(
-        "from dbm_gmx.compiled import cache_folder; print(cache_folder())",
-        NUMBA_CACHE_DIR=tmp_path / "n",
-        XDG_CACHE_HOME=tmp_path / "x",
-        HOME=tmp_path,
-    )
-    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "n")
+def test_numbas_own_variable_comes_first(kept: Kept, found: Places, tmp_path: Path) -> None:
+    folder = found(NUMBA_CACHE_DIR=tmp_path / "n", XDG_CACHE_HOME=tmp_path / "x", HOME=tmp_path)
+    assert folder is not None
+    assert folder.is_relative_to(tmp_path / "n")
     assert not (tmp_path / "x").exists()
+    assert list(kept.folder.rglob("*.nbc"))  # numba has read it
 
 
-def test_without_any_folder_it_works_with_one_warning(tmp_path: Path) -> None:
+def test_without_any_folder_it_works_with_one_warning(kept: Kept) -> None:
     done = run(CALLS, HOME="/proc/nowhere", TMPDIR="/proc/nowhere", XDG_CACHE_HOME="/proc/nowhere")
     assert done.stderr.count(NO_FOLDER) == 1
-    assert done.stdout == run(CALLS, NUMBA_CACHE_DIR=tmp_path).stdout
+    assert done.stdout == kept.stdout
 
 
-def test_a_folder_that_can_no_longer_be_written_to_stops_nothing(tmp_path: Path) -> None:
-    kept = tmp_path / "kept"
-    remove = (
-        f"import shutil; from dbm_gmx import compiled; compiled.cache_folder(); shutil.rmtree({str(kept)!r})"
-    )
+def test_a_folder_that_can_no_longer_be_written_to_stops_nothing(kept: Kept, tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    remove = f"import shutil; from dbm_gmx import compiled; compiled.cache_folder(); shutil.rmtree({str(folder)!r})"
     gone = CALLS.replace("rng, matrix =", f"{remove}\nrng, matrix =")
-    done = run(gone, NUMBA_CACHE_DIR=kept)
-    assert not kept.exists()
-    assert done.stdout == run(CALLS, NUMBA_CACHE_DIR=tmp_path / "other").stdout
+    done = run(gone, NUMBA_CACHE_DIR=folder)
+    assert not folder.exists()
+    assert done.stdout == kept.stdout
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777])
@@ -313,12 +339,12 @@ def test_a_link_and_a_folder_of_somebody_else_are_refused(
         compiled._private(tmp_path / "real")
 
 
-def test_a_refused_folder_is_passed_over(tmp_path: Path) -> None:
+def test_a_refused_folder_is_passed_over(found: Places, tmp_path: Path) -> None:
     (tmp_path / "n" / "dbm_gmx").mkdir(parents=True)
     (tmp_path / "n" / "dbm_gmx").chmod(0o777)
-    code = "from dbm_gmx.compiled import cache_folder; print(cache_folder())"
-    done = run(code, NUMBA_CACHE_DIR=tmp_path / "n", XDG_CACHE_HOME=tmp_path / "x")
-    assert Path(done.stdout.strip()).is_relative_to(tmp_path / "x")
+    folder = found(NUMBA_CACHE_DIR=tmp_path / "n", XDG_CACHE_HOME=tmp_path / "x")
+    assert folder is not None
+    assert folder.is_relative_to(tmp_path / "x")
     assert list((tmp_path / "n" / "dbm_gmx").iterdir()) == []
 
 

@@ -53,11 +53,12 @@ def found_out() -> list[tuple[Sampler, Preparation]]:
 def prepared_once(found_out: list[tuple[Sampler, Preparation]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the first command prepare for all: system, conditions, seed and beads are the same.
 
-    A frame is tried once, and annealed in 1000 steps at most: enough for so small a molecule, whatever
-    chance says of few atoms.
+    A frame is tried once, annealed in 1000 steps and swept with few windows at most: enough for so small a
+    molecule, whatever chance says of few atoms.
     """
     monkeypatch.setattr("dbm_gmx.sampling.preparation.LADDER", (1000,))
     monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.SWEPT", (4, 8, 16))
 
     def once(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         if not found_out:
