@@ -302,7 +302,8 @@ def test_without_any_folder_it_works_with_one_warning(kept: Kept) -> None:
 
 def test_a_folder_that_can_no_longer_be_written_to_stops_nothing(kept: Kept, tmp_path: Path) -> None:
     folder = tmp_path / "kept"
-    remove = f"import shutil; from dbm_gmx import compiled; compiled.cache_folder(); shutil.rmtree({str(folder)!r})"
+    remove = "import shutil; from dbm_gmx import compiled; compiled.cache_folder(); "
+    remove += f"shutil.rmtree({str(folder)!r})"
     gone = CALLS.replace("rng, matrix =", f"{remove}\nrng, matrix =")
     done = run(gone, NUMBA_CACHE_DIR=folder)
     assert not folder.exists()

@@ -25,6 +25,8 @@ from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.preparation import Preparation, prepare
 from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
+pytestmark = pytest.mark.usefixtures("less_search")
+
 FRAMES = 3
 WARM = Conditions(temperature=350.0, rvdw=0.9, rcoulomb=0.9)
 
