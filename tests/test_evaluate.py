@@ -8,7 +8,6 @@ import math
 import re
 import shutil
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -78,20 +77,24 @@ def later() -> Evaluation:
     return evaluate(inputs(OCTANE / "aa.xtc", begin=400.0), conditions=WARM, slow=())
 
 
-def test_a_single_frame_has_no_error(later: Evaluation) -> None:
-    one = evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
+@pytest.fixture(scope="module")
+def one() -> Evaluation:
+    """A single frame of octane beside all ten."""
+    return evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
+
+
+def test_a_single_frame_has_no_error(later: Evaluation, one: Evaluation) -> None:
     assert "nan" not in summary(one, None)
     scores = summary(one, None).partition("energies less")[0]
     assert "+- 0." in summary(later, None).partition("energies less")[0]
     assert "+- 0." not in scores
 
 
-def test_energies_of_a_single_frame_are_not_taken_for_good(tmp_path: Path) -> None:
+def test_energies_of_a_single_frame_are_not_taken_for_good(tmp_path: Path, one: Evaluation) -> None:
     """They are held against the scatter of the reference's frames."""
-    sound = evaluate(inputs(OCTANE / "aa.gro"), conditions=WARM, slow=())
-    spoilt = rattled(tmp_path / "one.trr", OCTANE / "aa.xtc", sound.system, width=0.005, frames=1)
+    spoilt = rattled(tmp_path / "one.trr", OCTANE / "aa.xtc", one.system, width=0.005, frames=1)
     strained = evaluate(inputs(spoilt), conditions=WARM, slow=())
-    uses = [advice(found, found.candidates[0]).use for found in (sound, strained)]
+    uses = [advice(found, found.candidates[0]).use for found in (one, strained)]
     assert uses == [SAFE, RELAX]
 
 
@@ -358,7 +361,7 @@ def test_faults_say_which_atoms(octane: systems.Example) -> None:
 
 def test_a_mirrored_melt_breaks_the_rule_on_hands(tmp_path: Path) -> None:
     """Its distributions are nearly the same, no centre is right."""
-    system = evaluate(EvaluateInputs(SPS / "topol.top", (SPS / "aa.gro",)), slow=()).system
+    system = atomistic_system(read_topology(SPS / "topol.top"), {})
     frame = next(read_frames(SPS / "aa.xtc", n_atoms=system.n_atoms))
     mirrored = replace(frame, positions=whole_atoms(system, frame) * np.float32([-1, 1, 1]))
     with open_writer(tmp_path / "mirrored.xtc", system.topology) as writer:
@@ -531,12 +534,11 @@ def evaluated(*options: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report(tmp_path_factory: pytest.TempPathFactory, octane: systems.Example) -> Path:
     """A report with everything in it: two candidates, one of them spoilt."""
     pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
     folder = tmp_path_factory.mktemp("report")
-    system = evaluate(inputs(OCTANE / "aa.gro", end=150.0), conditions=WARM, slow=()).system
-    spoilt = rattled(folder / "spoilt.trr", OCTANE / "aa.xtc", system, width=0.03)
+    spoilt = rattled(folder / "spoilt.trr", OCTANE / "aa.xtc", octane.system, width=0.03)
     cg = ["--cg", OCTANE / "cg.tpr", OCTANE / "cg.xtc", "-m", OCTANE / "mapping.xml"]
     files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.xtc", spoilt, "-r", OCTANE / "aa.xtc", *cg]
     assert evaluated(*files, "-e", 300, "-o", folder / "out", "-q").code == 2
@@ -818,12 +820,13 @@ def test_json_alone_needs_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert 0.7 < angle["spread"] / angle["expected spread"] < 1.2
 
 
-def test_an_older_report_is_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the extra 'report' is not installed")
+def test_an_older_report_is_kept_and_nothing_else_is_touched(report: Path, tmp_path: Path) -> None:
+    shutil.copytree(report, tmp_path / "out")
     files = ["-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro", "-q", "-o"]
-    for _ in range(2):
-        assert evaluated(*files, tmp_path / "out").code == 0
+    assert evaluated(*files, tmp_path / "out").code == 0
     assert {p.name for p in tmp_path.iterdir()} == {"out", "#out.1#"}
+    pages = [(tmp_path / name / "index.html").read_bytes() for name in ("#out.1#", "out")]
+    assert pages[0] == (report / "index.html").read_bytes() != pages[1]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious").touch()
     assert evaluated(*files, tmp_path / "mine").code == 1
@@ -876,11 +879,3 @@ def test_the_page_on_the_paper_is_made_of_its_figures(tmp_path: Path, octane: sy
 def test_what_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(inputs(OCTANE / "aa.xtc", **changes), conditions=WARM, slow=())
-
-
-def test_the_command_runs_as_a_program(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "dbm_gmx", "evaluate", "-p", OCTANE / "topol.top", "-f", OCTANE / "aa.gro"]
-    done = subprocess.run(
-        [*map(str, words), "--json", "--cutoff", "0.9"], cwd=tmp_path, capture_output=True, check=True
-    )
-    assert json.loads(done.stdout)["candidates"]["aa"]["frames"] == 1
