@@ -21,6 +21,8 @@ from dbm_gmx.sampling.droplet import ATOMS, LARGE, VACUUM, cut_droplet
 from dbm_gmx.sampling.preparation import prepare
 from dbm_gmx.sampling.sampler import Sampler, make_sampler
 
+pytestmark = pytest.mark.usefixtures("less_search")
+
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
 FEW = 800
 
@@ -62,8 +64,8 @@ def test_the_molecules_around_the_middle_are_taken_as_they_are(melt: tuple[Sampl
 
 
 def test_one_of_each_type_is_taken() -> None:
-    made, atoms = mixture(MIXED * 2.0)
-    beads = Frame(mapped_beads(made, atoms).astype(np.float32), MIXED * 2.0)
+    made, atoms = mixture(MIXED * 1.25)
+    beads = Frame(mapped_beads(made, atoms).astype(np.float32), MIXED * 1.25)
     part, _ = cut_droplet(make_sampler(made, Conditions(rvdw=0.5, rcoulomb=0.4), Settings(), {}), beads, 1)
     assert [match.moltype.name for match in part.system.matches] == [
         match.moltype.name for match in made.matches
