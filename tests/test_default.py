@@ -28,6 +28,12 @@ SPREAD = NARROW * 3**0.5
 """Root mean square distance of a mapped centre from its bead, nm, where nothing but the beads pulls."""
 
 
+@pytest.fixture(autouse=True)
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Annealing is tried once: how sure the energy is that it is judged by is of no concern here."""
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     """A decamer of syndiotactic polystyrene, two frames."""
@@ -156,9 +162,7 @@ def test_a_chain_whose_chirality_the_beads_decide(chain: Cut, tmp_path: Path) ->
     check_atoms(chain, atoms, fixed=True)
 
 
-def test_a_liquid(liquid: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # how sure the energy is that annealing is judged by is of no concern here
-    monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
+def test_a_liquid(liquid: Cut, tmp_path: Path) -> None:
     mdp = share_path("reference", "cumene") / "run.mdp"
     result, atoms = put_back(liquid, tmp_path / "aa.trr", mdp=mdp, allow="converged")
     assert result.code == 0

@@ -31,7 +31,7 @@ def test_the_tutorial_leads_to_a_run_of_the_atoms(tmp_path: Path) -> None:
         "LIPIDS": "32",
         "STEPS": "2000",
     }
-    options = ["--annealing", "0", "--windows", "0", "--no-check", "--spread", "0.05"]
+    options = ["--annealing", "0", "--windows", "0", "--sweeps", "8", "--no-check", "--spread", "0.05"]
     script = share_path("docs", "scripts", "martini.sh")
     command = ["bash", str(script), str(tmp_path / "out"), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

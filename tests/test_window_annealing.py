@@ -121,15 +121,14 @@ def limp(*, site: bool) -> MoleculeType:
     return made
 
 
-@pytest.mark.parametrize("site", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_windows_alone_sample_what_is_known(site: bool) -> None:
+def test_windows_alone_sample_what_is_known() -> None:
     """No other moves: bonds keep their lengths, and the density of two angles and a torsion is known.
 
     As in ``test_butane_in_two_beads`` but for the bonds: p ~ sin t1 sin t2 exp(-U / kT) K(d).
     """
     conditions = Conditions(temperature=400.0, spread=0.05, rvdw=0.3, rcoulomb=0.3)
     copies, apart, kt = 64, 0.19, KT(conditions)
-    moltype = limp(site=site)
+    moltype = limp(site=True)
     made = system([(moltype, beads_of(moltype, [0, 0, 1, 1, 1][: moltype.n_atoms]), copies)], CONTACT)
     t = (np.arange(60) + 0.5) / 60 * np.pi
     f = (np.arange(60) + 0.5) / 60 * np.pi  # the other half is its mirror image

@@ -269,7 +269,8 @@ def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: In
     once = np.ones(owners.shape, bool)
     once[:, 1:] = owners[:, 1:] != owners[:, :-1]
     start = np.concatenate([[0], np.cumsum(once.sum(axis=1))])
-    return Choice(atoms, free, start, owners[once], candidates.conformers, energy, tried)
+    conformers = np.ascontiguousarray(candidates.conformers)  # one type of array, compiled once
+    return Choice(atoms, free, start, owners[once], conformers, energy, tried)
 
 
 def _colours(conf: Configuration, choice: Choice) -> tuple[IntArray, IntArray]:
