@@ -53,6 +53,8 @@ from dbm_gmx.sampling.sampler import (
     pack_frame,
 )
 
+pytestmark = pytest.mark.usefixtures("less_search")
+
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 FRAMES, COPIES = 9, 12
 SETTINGS = Settings(annealing=0, check=False, tolerance=0.3)
