@@ -19,7 +19,7 @@ from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
-from dbm_gmx.chemistry.system import System, carried_along, whole_beads
+from dbm_gmx.chemistry.system import System, as_in_files, carried_along, whole_beads
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
@@ -238,7 +238,10 @@ class Rebuilder:
             if (before := last.get(one.sample)) is not None:
                 positions = carried_along(self.system, before.atoms, before.beads, one.beads)
                 one = replace(one, positions=positions)
-            last[one.sample] = made = self._sample(self.sampler, one)
+            made = self._sample(self.sampler, one)
+            if made.positions is not None:  # a run that goes on has no more digits than the file
+                made = replace(made, positions=as_in_files(made.positions))
+            last[one.sample] = made
             yield made
 
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:

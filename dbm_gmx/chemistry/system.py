@@ -31,6 +31,9 @@ from dbm_gmx.options import Matching
 
 log = logging.getLogger(__name__)
 
+DIGITS = 1000.0
+"""Steps to a nm of positions in files."""
+
 
 @dataclass(frozen=True, eq=False)
 class System:
@@ -184,13 +187,17 @@ def whole_atoms(system: System, frame: Frame) -> Float32Array:
     return whole_molecules(system.topology, frame)
 
 
+def as_in_files(positions: Float32Array) -> Float32Array:
+    """Positions to a thousandth of a nm, which every kind of file holds."""
+    return np.asarray(np.rint(positions.astype(np.float64) * DIGITS) / DIGITS, np.float32)
+
+
 def carried_along(system: System, atoms: Frame, before: Frame, now: Frame) -> Float32Array:
     """Atoms (n, 3) of a frame, nm, each moved as the bead that owns it, between two frames of whole beads.
 
-    They are taken to a thousandth of a nm first, as files hold them: so what follows is the same whether they
-    come from a file or not.
+    What comes out is the same whether they are as :func:`as_in_files` gives them or were read from a file.
     """
-    positions = np.rint(atoms.positions.astype(np.float64) * 1000.0) / 1000.0
+    positions = np.rint(atoms.positions.astype(np.float64) * DIGITS) / DIGITS
     for match in system.matches:
         moved = match.beads(now.positions).astype(np.float64) - match.beads(before.positions)
         match.molecules(positions)[:] += moved[:, match.mapping.owner]

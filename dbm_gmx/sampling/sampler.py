@@ -96,9 +96,8 @@ MANY, ONE_OF = 12, 3
 NO_FRAME = -2
 """In place of the index of a frame: all that is remembered is asked."""
 
-CARRIED, MOVED = 8, 0.02
-"""A frame that begins near where it should be takes one of so many sweeps with windows, if no atom of it had
-to be put elsewhere, nm."""
+CARRIED = 8
+"""A frame that begins near where it should be takes one of so many sweeps with windows."""
 
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
@@ -171,8 +170,12 @@ class Sampler:
                 found = recall_frame(self, self.recollection.memory, beads, stream)
             if found.misfit < self.recollection.misfit:
                 return _from_memory(self, self.recollection, beads, found, stream, clock)
+        if start is None:
+            near = False
+        elif near:
+            with clock.stage("growth"):
+                start, near = _brought_along(self, beads, start, stream)
         conf, regrown = begin(self, beads, start, stream, clock)
-        near = near and start is not None and bool(np.abs(conf.positions - start).max() < MOVED)
         schedule = RECALLED if near else make_schedule(self.annealing)
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
@@ -440,6 +443,24 @@ def _grow_run(
         found = grow(grower, rest.some(left), stream)
         atoms[others[left]], again = found.positions, again + found.again
     return atoms, again, np.union1d(first, others[left])
+
+
+def _brought_along(
+    sampler: Sampler, beads: Frame, start: Float32Array, stream: Stream
+) -> tuple[Float32Array, bool]:
+    """Atoms of beads that were hardly elsewhere, and whether all molecules of them can be used.
+
+    Neighbouring beads do not move alike: each molecule goes down to where its bonds are as they should be.
+    """
+    positions, complete = start.astype(np.float64), True
+    wanted_chirality = chirality_of_copies(sampler.system, sampler.chirality)
+    for match, wanted in zip(sampler.system.matches, wanted_chirality, strict=True):
+        grower, atoms = sampler.growers[match.moltype.name], match.molecules(positions)
+        centres = match.beads(beads.positions).astype(np.float64)
+        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
+        mend(grower, molecules, atoms, stream.of(Use.PLACEMENT, match.first_atom))
+        complete &= bool(_usable(grower, molecules, atoms).all())
+    return positions.astype(np.float32), complete
 
 
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
