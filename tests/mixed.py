@@ -189,15 +189,15 @@ class FakeSampler:
         self.made.append(self)
 
     def __call__(
-        self, beads: Frame, *, start: np.ndarray | None = None, sample: int = 0
+        self, beads: Frame, *, start: np.ndarray | None = None, near: bool = False, sample: int = 0
     ) -> tuple[np.ndarray, Convergence]:
         self.calls.append((beads.index, sample, start is not None))
         random = np.random.default_rng([self.settings.seed, beads.index, sample])
-        near = [
+        owners = [
             m.first_bead + np.arange(m.count)[:, None] * len(m.mapping.names) + m.mapping.owner
             for m in self.system.matches
         ]
-        atoms = beads.positions[np.concatenate(near, axis=None)] if start is None else start
+        atoms = beads.positions[np.concatenate(owners, axis=None)] if start is None else start
         moved = atoms + random.uniform(-0.1, 0.1, atoms.shape)
         return moved.astype(np.float32), Convergence(
             converged=beads.index not in self.unsettled,

@@ -590,7 +590,7 @@ class Mirror:
     chirality: Chirality
     asked: list[dict[str, list[list[int]]]] = field(default_factory=list)
 
-    def __call__(self, beads: Frame, *, start=None, sample: int = 0):
+    def __call__(self, beads: Frame, *, start=None, near=False, sample: int = 0):
         self.asked.append({name: chirality.tolist() for name, chirality in self.chirality.items()})
         return self.frames[beads.index].astype(np.float32), Convergence(True, np.zeros(1))
 
