@@ -55,3 +55,25 @@ def moving(number: int) -> Frame:
     rng = np.random.default_rng(number)
     positions = rng.uniform(0, 3, (ALKANES.n_atoms, 3)).astype(np.float32)
     return Frame(positions, np.diag([3.0, 3.0, 3.0]), time=2.0 * number, step=number, index=number)
+
+
+TIP4P_WATER = """[ moleculetype ]
+SOL 1
+[ atoms ]
+1 OW 1 SOL OW  1  0.0     15.9994
+2 HW 1 SOL HW1 1  0.5564   1.008
+3 HW 1 SOL HW2 1  0.5564   1.008
+4 MW 1 SOL MW  1 -1.1128   0.0
+[ constraints ]
+1 2 1 0.09572
+1 3 1 0.09572
+2 3 1 0.15139
+[ virtual_sites3 ]
+4 1 2 3 1 0.13193828 0.13193828
+[ exclusions ]
+1 2 3 4
+2 1 3 4
+3 1 2 4
+4 1 2 3
+"""
+"""A molecule type whose fourth site has the charge of the oxygen."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 from mixed import Options, Result, command
 from test_energy import rerun
 
@@ -28,26 +29,6 @@ O  8 16.0 0 A 0.002 2e-6
 OW 8 16.0 0 A 0.00307 3.0e-6
 HW 1  1.0 0 A 0 0
 MW 0  0.0 0 A 0 0
-"""
-
-WATER = """
-[ moleculetype ]
-SOL 1
-[ atoms ]
-1 OW 1 SOL OW  1  0.0     16.0
-2 HW 1 SOL HW1 1  0.5564   1.0
-3 HW 1 SOL HW2 1  0.5564   1.0
-4 MW 1 SOL MW  1 -1.1128   0.0
-[ constraints ]
-1 2 1 0.09572
-1 3 1 0.09572
-2 3 1 0.15139
-[ virtual_sites3 ]
-4 1 2 3 1 0.13193828 0.13193828
-[ exclusions ]
-1 2 3 4
-2 3 4
-3 4
 """
 
 
@@ -129,7 +110,7 @@ def apart(atoms: np.ndarray, i: int, j: int) -> float:
 def solution(tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, Result, np.ndarray, np.ndarray]:
     """Two butanes and water: files, what was said, atoms, and beads."""
     files = Files(tmp_path_factory.mktemp("solution"))
-    files.write(chain("BUT", 4) + WATER, "BUT 2\nSOL 12")
+    files.write(chain("BUT", 4) + small.TIP4P_WATER, "BUT 2\nSOL 12")
     axis = np.array([0.6, 1.4, 2.2])
     water = np.stack(np.meshgrid(axis, axis, axis[:2], indexing="ij"), axis=-1).reshape(-1, 3)[:12]
     butane = np.array([[0.5, 0.5, 2.6], [0.75, 0.5, 2.6], [1.5, 1.5, 2.6], [1.75, 1.5, 2.6]])
@@ -241,7 +222,7 @@ def write_gro(path: Path, molecules: list[tuple[str, list[str], np.ndarray]]) ->
 def molecules(request: pytest.FixtureRequest, files: Files) -> tuple[Files, list[str], np.ndarray]:
     """Two chiral molecules and water of which beads say nothing: files, names of atoms, atoms of one."""
     moltype, names, x = chiral(request.param)
-    files.write(moltype + WATER, "CHI 2\nSOL 1")
+    files.write(moltype + small.TIP4P_WATER, "CHI 2\nSOL 1")
     beads = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.72], [1.5, 1.5, 0.5], [1.5, 1.5, 0.72], [2, 0.5, 2]])
     head = " ".join(n for n in names if n not in ("CB", "CC"))
     files.write_beads({"CHI": f"A1 {head}\nA2 CB CC", "SOL": "W OW"}, "CHI 2\nSOL 1", beads)

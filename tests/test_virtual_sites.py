@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import small
 import torch
 from exact import beads_of, lattice, molecule, moves_of, only, start, sweeps, system
 from test_chain import check_books
@@ -299,32 +300,14 @@ def test_sites_of_all_kinds_are_rebuilt(moltype: MoleculeType) -> None:
     assert np.linalg.norm(mapped_beads(made, found) - beads, axis=1).max() < 0.02
 
 
-TIP4P = """
+TIP4P = f"""
 [ defaults ]
 1 3 yes 0.5 0.5
 [ atomtypes ]
 OW 8 15.9994 0.0 A 0.31589 0.77490
 HW 1 1.008 0.0 A 0.0 0.0
 MW 0 0.0 0.0 D 0.0 0.0
-[ moleculetype ]
-SOL 1
-[ atoms ]
-1 OW 1 SOL OW  1  0.0     15.9994
-2 HW 1 SOL HW1 1  0.5564   1.008
-3 HW 1 SOL HW2 1  0.5564   1.008
-4 MW 1 SOL MW  1 -1.1128   0.0
-[ constraints ]
-1 2 1 0.09572
-1 3 1 0.09572
-2 3 1 0.15139
-[ virtual_sites3 ]
-4 1 2 3 1 0.13193828 0.13193828
-[ exclusions ]
-1 2 3 4
-2 1 3 4
-3 1 2 4
-4 1 2 3
-[ system ]
+{small.TIP4P_WATER}[ system ]
 water
 [ molecules ]
 SOL 27

@@ -239,10 +239,9 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
         progress.known()
 
     record.take_up(done, known)
-    after: list[Rebuilt] = []
     if done:
         log.info("%d frames are there already", done)
-        after = _made_before(writing, beads, done) if ready.mapper.settings.follow else []
+    after = _made_before(writing, beads, done) if done and ready.mapper.settings.follow else []
     for one in writing.run(frames, begin=beads.offset + done, after=after):
         writing.targets.write(one, ready.assigned.states)
         last = one.atoms

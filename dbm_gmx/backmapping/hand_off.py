@@ -14,10 +14,11 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_files import files_of_beads
 from dbm_gmx.files.locks import locked
+from dbm_gmx.files.output import make_folder
 from dbm_gmx.files.trajectory import check_suffix, read_frames
 from dbm_gmx.gromacs.relax import Atoms, Preparation, prepare, relax_frames
 from dbm_gmx.gromacs.relaxation import Relaxation
-from dbm_gmx.gromacs.workdir import make_workdir, write_workdir
+from dbm_gmx.gromacs.workdir import write_workdir
 from dbm_gmx.options import Inputs, RelaxSettings
 from dbm_gmx.parallel import Workers
 
@@ -56,7 +57,7 @@ def check_hand_off(wanted: HandOff, output: Path) -> HandOff:
         No GROMACS, files that cannot be read or written.
     """
     if wanted.workdir is not None:
-        make_workdir(wanted.workdir)
+        make_folder(wanted.workdir)
     if wanted.relaxed is None:
         return wanted
     check_suffix(wanted.relaxed)

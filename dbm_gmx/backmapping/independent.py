@@ -17,7 +17,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
-from dbm_gmx.forcefield.equilibrium import ERRORS, SCATTER, EnergyDifference, compare_energies
+from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies, scatter_of
 from dbm_gmx.sampling.preparation import SWEPT
 from dbm_gmx.sampling.sampler import Sampler
 
@@ -41,8 +41,7 @@ def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
     The energies of one small frame scatter by more than the tolerance.  So every second of the first frames
     is taken until their mean can show it, or there are :data:`MOST`.
     """
-    error = SCATTER * (2.0 / atoms) ** 0.5
-    needed = min(MOST, math.ceil((ERRORS * error / max(tolerance, 1e-6)) ** 2))
+    needed = min(MOST, math.ceil((ERRORS * scatter_of(atoms) / max(tolerance, 1e-6)) ** 2))
     return number in CHECKED or (number % 2 == 0 and number < 2 * needed)
 
 

@@ -19,7 +19,7 @@ from dbm_gmx.files.dbm_map import mass_weights
 from dbm_gmx.files.drawing import draw_mapping
 from dbm_gmx.files.mapping_writer import owners_text, unique_names, votca_text
 from dbm_gmx.files.mappings import OWNERS
-from dbm_gmx.files.output import atomic_write
+from dbm_gmx.files.output import atomic_write, make_folder
 from dbm_gmx.files.smiles import find_smiles, parse_smiles
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.top import read_topology
@@ -123,10 +123,7 @@ def write_proposals(proposed: Proposed, folder: Path) -> list[Path]:
     InputError
         They cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made: {error.strerror}", path=folder) from error
+    make_folder(folder, "cannot be made")
     texts = {}
     for name, (mapping, moltype) in proposed.mappings.items():
         texts[f"{name}.xml"] = votca_text(mapping, moltype)

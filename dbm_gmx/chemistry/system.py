@@ -197,7 +197,7 @@ def carried_along(system: System, atoms: Frame, before: Frame, now: Frame) -> Fl
 
     What comes out is the same whether they are as :func:`as_in_files` gives them or were read from a file.
     """
-    positions = np.rint(atoms.positions.astype(np.float64) * DIGITS) / DIGITS
+    positions = as_in_files(atoms.positions).astype(np.float64)
     for match in system.matches:
         moved = match.beads(now.positions).astype(np.float64) - match.beads(before.positions)
         match.molecules(positions)[:] += moved[:, match.mapping.owner]

@@ -348,6 +348,20 @@ MARK = ".dbm-gmx"
 MARKED = "A work folder of dbm-gmx: its files are replaced and removed.\n"
 
 
+def make_folder(folder: Path, wrong: str = "cannot be made a folder") -> None:
+    """Make a folder, and those it is in, where they are not there yet.
+
+    Raises
+    ------
+    InputError
+        Saying what is ``wrong``: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{wrong}: {error.strerror}", path=folder) from error
+
+
 def own_folder(folder: Path) -> Path:
     """Make a folder in which files may be replaced and removed.
 

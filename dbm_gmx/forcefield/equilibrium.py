@@ -25,6 +25,11 @@ SCATTER = 0.9
 polystyrene; the heat capacity of a harmonic system gives 1.2)."""
 
 
+def scatter_of(atoms: int) -> float:
+    """Error of the difference of two independent energies of so many atoms, kT per atom."""
+    return float(SCATTER * (2.0 / atoms) ** 0.5)
+
+
 @dataclass(frozen=True, eq=False)
 class EnergyDifference:
     """Energies of one set of configurations less those of another, kT per atom.

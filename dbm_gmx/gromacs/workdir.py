@@ -14,7 +14,7 @@ from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import tableb, tables_beside
 from dbm_gmx.files.includes import copy_topology
-from dbm_gmx.files.output import atomic_write
+from dbm_gmx.files.output import atomic_write, make_folder
 from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import NAMES
@@ -58,7 +58,7 @@ def write_workdir(
     defines, include
         For the preprocessor of the topology.
     """
-    make_workdir(folder)
+    make_folder(folder)
     texts = _parameters(settings, defines)
     with open_writer(folder / "conf.gro", topology) as writer:
         writer.write(replace(frame, free=False))  # GROMACS runs in the box that is large enough
@@ -84,20 +84,6 @@ def _program(given: str | None) -> str:
     if given is None:
         return next((name for name in NAMES if shutil.which(name)), NAMES[0])
     return str(Path(given).absolute()) if os.sep in given else given
-
-
-def make_workdir(folder: Path) -> None:
-    """Make the folder.
-
-    Raises
-    ------
-    InputError
-        It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made a folder: {error.strerror}", path=folder) from error
 
 
 def _parameters(settings: RelaxSettings, defines: Sequence[str]) -> dict[str, str]:

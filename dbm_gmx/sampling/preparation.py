@@ -27,7 +27,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.forcefield.equilibrium import SCATTER
+from dbm_gmx.forcefield.equilibrium import scatter_of
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
@@ -59,7 +59,7 @@ ATOMS, REPEATS = 2600, 4
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
 
 CERTAIN = 2.0
-"""Times the scatter of energies (:data:`SCATTER`), from which on what is left counts."""
+"""Times the scatter of energies, from which on what is left counts."""
 
 DOUBTFUL, AGAIN = 3.0, 2
 """Times this scatter, up to which a gain is tried once more, and repeats of that."""
@@ -320,7 +320,7 @@ def _repeats(atoms: int) -> int:
 
 def _scatter(atoms: int) -> float:
     """Error of the difference of two trials of a frame, kT per atom."""
-    return float(SCATTER * (2.0 / (_repeats(atoms) * atoms)) ** 0.5)
+    return scatter_of(_repeats(atoms) * atoms)
 
 
 def _mean_energy(sampler: Sampler, chains: _Chains) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.forcefield.equilibrium import SCATTER
+from dbm_gmx.forcefield.equilibrium import scatter_of
 from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
 from dbm_gmx.sampling.preparation import SWEPT
@@ -111,7 +111,7 @@ def make_recollection(
     stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
     done = dict[int, tuple[Float32Array, Convergence]]()
     memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
-    far = sampler.settings.tolerance + SCATTER * (2.0 / sampler.system.n_atoms) ** 0.5
+    far = sampler.settings.tolerance + scatter_of(sampler.system.n_atoms)
     for number, beads in enumerate(frames):
         done[beads.index] = positions, _ = sampler(beads)
         memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))

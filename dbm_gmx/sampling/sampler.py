@@ -19,7 +19,7 @@ At last bonds of fixed length get that length.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -387,6 +387,15 @@ def begin(
     return conf, regrown
 
 
+def _runs(sampler: Sampler, beads: Frame) -> Iterator[tuple[Match, Grower, Molecules]]:
+    """Runs of molecules, what grows them, and them on their beads, in the states that are wanted."""
+    states = chirality_of_copies(sampler.system, sampler.chirality)
+    for match, wanted in zip(sampler.system.matches, states, strict=True):
+        centres = match.beads(beads.positions).astype(np.float64)
+        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
+        yield match, sampler.growers[match.moltype.name], molecules
+
+
 Grown = list[tuple[Match, IntArray, Molecules]]
 """Runs of molecules, which of them were grown, and these."""
 
@@ -396,20 +405,16 @@ def _grow_all(
 ) -> tuple[FloatArray, int, Grown]:
     """Atoms to begin with (n, 3), how many molecules were grown more than once, and what was grown."""
     positions = np.empty((sampler.system.n_atoms, 3))
-    wanted_chirality = chirality_of_copies(sampler.system, sampler.chirality)
     regrown, grown = 0, Grown()
-    for match, wanted in zip(sampler.system.matches, wanted_chirality, strict=True):
-        atoms, grower = match.molecules(positions), sampler.growers[match.moltype.name]
-        centres = match.beads(beads.positions).astype(np.float64)
-        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
-        chosen = np.ones(match.count, bool)
+    for match, grower, molecules in _runs(sampler, beads):
+        atoms, chosen = match.molecules(positions), np.ones(match.count, bool)
         if start is not None:
             atoms[:] = match.molecules(start)
             place_in_molecules(match.moltype, atoms)
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
         if len(rows):
-            named = replace(molecules, chirality=_named(match, wanted))
+            named = replace(molecules, chirality=_named(match, molecules.chirality))
             some = infer_from_beads(grower, named.some(rows), stream)
             atoms[rows], again, new = _grow_run(sampler, match, some, stream)
             regrown += again
@@ -453,11 +458,8 @@ def _brought_along(
     Neighbouring beads do not move alike: each molecule goes down to where its bonds are as they should be.
     """
     positions, complete = start.astype(np.float64), True
-    wanted_chirality = chirality_of_copies(sampler.system, sampler.chirality)
-    for match, wanted in zip(sampler.system.matches, wanted_chirality, strict=True):
-        grower, atoms = sampler.growers[match.moltype.name], match.molecules(positions)
-        centres = match.beads(beads.positions).astype(np.float64)
-        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
+    for match, grower, molecules in _runs(sampler, beads):
+        atoms = match.molecules(positions)
         mend(grower, molecules, atoms, stream.of(Use.PLACEMENT, match.first_atom))
         complete &= bool(_usable(grower, molecules, atoms).all())
     return positions.astype(np.float32), complete
@@ -513,13 +515,10 @@ def recall_frame(sampler: Sampler, memory: Memory, beads: Frame, stream: Stream)
     """Recall all molecules of a frame."""
     positions, offers = np.zeros((sampler.system.n_atoms, 3)), list[Offer]()
     complete, misfits = True, list[FloatArray]()
-    states = chirality_of_copies(sampler.system, sampler.chirality)
-    for match, wanted in zip(sampler.system.matches, states, strict=True):
-        centres, atoms = match.beads(beads.positions).astype(np.float64), match.molecules(positions)
-        asked = Wanted(match, centres, wanted, beads.index)
-        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
-        one = stream.of(Use.MEMORY, match.first_atom)
-        if sampler.growers[match.moltype.name].short:
+    for match, grower, molecules in _runs(sampler, beads):
+        atoms, one = match.molecules(positions), stream.of(Use.MEMORY, match.first_atom)
+        asked = Wanted(match, molecules.beads, molecules.chirality, beads.index)
+        if grower.short:
             usable, misfit, candidates = _recall_short(sampler, memory, asked, molecules, one, atoms)
             offers.append(Offer(match, usable, candidates.some(usable)))
         else:

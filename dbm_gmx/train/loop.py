@@ -18,9 +18,8 @@ import torch
 from tqdm import tqdm
 
 import dbm_gmx
-from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import backup
+from dbm_gmx.files.output import backup, make_folder
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
@@ -194,10 +193,7 @@ def _folder(folder: Path, processes: Processes) -> Iterator[None]:
     if not processes.first:
         yield
         return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made a folder: {error.strerror}", path=folder) from error
+    make_folder(folder)
     with locked(folder / NAME):
         yield
 
