@@ -431,6 +431,24 @@ def test_the_reach_of_bonded_beads_is_an_upper_bound() -> None:
     assert "bead 1 (A1 of ALK 1) and bead 2 (B2 of ALK 1)" in problem.words
 
 
+def test_a_periodic_chain_of_two_beads_is_no_ring() -> None:
+    """Each bead between two images of the other; a ring of as many atoms has both on one side."""
+    atoms = molecule(["C"] * 16, ring(16), [2] * 16, name="PE", united=True)
+    two = system((atoms, mapping(atoms, [0] * 8 + [1] * 8, "AA"), 2))
+    box = np.diag([2.0, 3.0, 3.0])
+    closed, chain = np.array([[0, 0, 0], [0.45, 0, 0]]), np.array([[1.5, 1, 1], [2.5, 1, 1]])
+    frame = Frame(np.concatenate([closed, closed + 1], dtype=np.float32), box)
+    assert problems_of(two, frame, 0.9) == []
+    frame = Frame(np.concatenate([closed, chain], dtype=np.float32), box)
+    (problem,) = (p for p in problems_of(two, frame, 0.9) if p.fatal)
+    assert problem.kind == "periodic molecule"
+    assert "bead 3 (A1 of PE 2) and bead 4 (A2 of PE 2) have several bonds between them" in problem.words
+    naphthalene = molecule(["C"] * 10, [*ring(10), (2, 7)], [1] * 10, name="NAP", united=True)
+    two = system((naphthalene, mapping(naphthalene, [0, 0, 0, 1, 1, 1, 1, 1, 0, 0], "AB"), 1))
+    frame = Frame(np.array([[0, 0, 0], [0.25, 0, 0]], np.float32), np.diag([1.0, 1.0, 1.0]))
+    assert not [p for p in problems_of(two, frame, 0.5) if p.kind == "periodic molecule"]
+
+
 @pytest.mark.parametrize(
     ("line", "length"), [("1 0.15 2e5", 0.15), ("3 0.16 400 20", 0.16), ("4 0.17 2e5 20", 0.17)]
 )
