@@ -111,7 +111,7 @@ def true_chirality(made: Cut) -> np.ndarray:
     # another seed: an independent start of 162 atoms is now and then as far off as chance makes it
     [
         ({"no-memory": None, "seed": 2}, r".* all stationary"),
-        ({}, r".* 2 recalled, .*\n(.*\n)*memory +of sps.npz"),
+        ({"seed": 2}, r".* 2 recalled, .*\n(.*\n)*memory +of sps.npz"),
     ],
 )
 def test_a_chain_whose_chirality_is_given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ from dbm_gmx.forcefield.forms import (
     TABLED_DISTANCE,
 )
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
+from dbm_gmx.forcefield.lanes import arc
 from dbm_gmx.forcefield.nonbonded import (
     LongRange,
     coulomb,
@@ -62,6 +64,7 @@ from dbm_gmx.forcefield.terms import (
     STIFFEST,
     BondedTerms,
     add_term,
+    add_terms,
     canonical,
     soften,
     term_rows,
@@ -201,12 +204,53 @@ def test_any_multiplicity(n: int) -> None:
         assert energy_of(terms, 0, x) == pytest.approx(expected, abs=1e-9)
 
 
+LINE = np.arange(4)[:, None] * np.array([0.1, 0.0, 0.0])
+
+
+RUNS = ["distance", "angle", "cosine", "harmonic", "polynomial", "distance angle FENE harmonic polynomial"]
+
+
+@pytest.mark.parametrize(
+    ("names", "count"), [(names.split(), 37) for names in RUNS] + [([RUNS[-1].split()[1]], 3)]
+)
+def test_many_terms_are_as_they_are_one_by_one(names: list[str], count: int) -> None:
+    """In runs of one form, whole groups and what is left of them, a straight line among them."""
+    rng = np.random.default_rng(count)
+    forms, sizes, values = zip(*(BONDED[name] for name in names for _ in range(count)), strict=True)
+    parameters = [np.array([*given, *[0.0] * (6 - len(given))]) for given in values]
+    atoms = [np.arange(4 * k, 4 * k + size) for k, size in enumerate(sizes)]
+    x = np.concatenate([np.zeros((2, 3)), *(bent(4, rng) for _ in sizes)])
+    x[2:6] = LINE
+    terms, weak = written(forms, parameters, atoms), 0.3
+    x = np.concatenate([x, np.zeros((5, 3))])
+    force, expected = np.full_like(x, 0.5), np.full_like(x, 0.5)
+    record = TermArrays(terms.form, terms.atoms, terms.parameters, terms.tables)
+    add_terms(record, (1, len(forms) - 1, 2), x, weak, force)
+    for t in range(1, len(forms) - 1):
+        push(terms, t, x, expected, first=2, scale=1.0 if forms[t] == DISTANCE else weak)
+    agree(force - 0.5, expected - 0.5, 1e-8)
+
+
+class TermArrays(NamedTuple):
+    """What :func:`add_terms` takes."""
+
+    form: np.ndarray
+    atoms: np.ndarray
+    parameters: np.ndarray
+    tables: np.ndarray
+
+
+@pytest.mark.parametrize("turn", [np.pi, 3.0, 1.58, 1.56, 0.8, 0.7, 1e-6, 0.0])
+def test_an_arc_is_that_of_its_sine_and_cosine(turn: float) -> None:
+    for scale in (1.0, 1e-7, 1e7):
+        assert arc(scale * np.sin(turn), scale * np.cos(turn)) == pytest.approx(turn, abs=1e-9)
+
+
 @pytest.mark.parametrize("form", [ANGLE, COSINE, PERIODIC, HARMONIC, POLYNOMIAL])
 def test_forces_in_a_straight_line_are_numbers(form: int) -> None:
     parameters, force = np.array([1.0, 100.0, 3.0, 1.0, 1.0, 1.0]), np.zeros((4, 3))
-    x = np.arange(4)[:, None] * np.array([0.1, 0.0, 0.0])
     size = 3 if form in (ANGLE, COSINE) else 4
-    push(written([form], [parameters], [range(size)]), 0, x, force)
+    push(written([form], [parameters], [range(size)]), 0, LINE, force)
     assert np.isfinite(force).all()
 
 

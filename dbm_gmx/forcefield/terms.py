@@ -23,6 +23,7 @@ from dbm_gmx.chemistry.topology import MoleculeType, Terms
 from dbm_gmx.chemistry.vectors import arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
+from dbm_gmx.forcefield import lanes
 from dbm_gmx.forcefield.forms import (
     ANGLE,
     ANGLE_POLYNOMIAL,
@@ -53,6 +54,7 @@ from dbm_gmx.forcefield.forms import (
     dihedral_form,
     distance_form,
 )
+from dbm_gmx.forcefield.lanes import STRAIGHT
 from dbm_gmx.forcefield.tables import grid_coefficients, grid_energy, table_coefficients
 
 ATOMS, PARAMETERS = 5, 6
@@ -63,9 +65,6 @@ EVEN = 1e-9
 
 STIFFEST = 2e5
 """Force constant of a bond while molecules are grown and packed, at most: long time steps, kJ/mol nm^-2."""
-
-STRAIGHT = 1e-3
-"""Sine of an angle below which the force on it no longer grows: in a straight line it has no direction."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -580,6 +579,8 @@ def add_torque(rows: Any, arms: Any, slope: float, force: Any) -> None:
 def add_terms(terms: Any, which: Any, x: Any, weak: float, force: Any) -> None:
     """Add the forces of terms to those on atoms (n, 3), kJ/mol nm^-1.
 
+    Terms of one form that follow each other are worked out side by side.
+
     Parameters
     ----------
     terms
@@ -594,10 +595,19 @@ def add_terms(terms: Any, which: Any, x: Any, weak: float, force: Any) -> None:
     """
     form, parameters, tables, atoms = terms.form, terms.parameters, terms.tables, terms.atoms
     begin, end, first = which
-    for t in range(begin, end):
-        share = 1.0 if form[t] == DISTANCE else weak
-        rows = term_rows(atoms, t, first)
-        add_term(form[t], term_parameters(parameters, t), tables, x, rows, share, force)
+    space = np.ones(lanes.SPACE if end - begin >= lanes.FEW else 0)
+    while begin < end:
+        stop, one = begin + 1, form[begin]
+        while stop < min(begin + lanes.LANES, end) and form[stop] == one:
+            stop += 1
+        share = 1.0 if one == DISTANCE else weak
+        if stop - begin >= lanes.FEW and one in lanes.FORMS:
+            lanes.add_group((one, atoms, parameters), (begin, stop, first), x, share, space, force)
+        else:
+            for t in range(begin, stop):
+                rows = term_rows(atoms, t, first)
+                add_term(one, term_parameters(parameters, t), tables, x, rows, share, force)
+        begin = stop
 
 
 @compiled()

@@ -26,9 +26,8 @@ from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     acts_at_all,
+    charged_pair_force,
     clamped,
-    coulomb_force,
-    inverse_distance,
     inverse_sixth,
     lennard_jones_force,
     pair_energy_and_force,
@@ -427,16 +426,16 @@ def _hide(place: Any, arrays: Any, bead: int, lists: Any) -> None:
 
 
 @compiled()
-def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any) -> Any:
-    """Lennard-Jones force on one place by atoms of one type, the first and last of ``rows``."""
+def _dispersion_force(x: Any, y: Any, z: Any, around: Any, of: Any, limit: Any) -> Any:
+    """Lennard-Jones force on one place by all in a list, by their c6, c12 and soft cores."""
     fx = fy = fz = np.float32(0.0)
     ax, ay, az = around[0], around[1], around[2]
-    c6, c12, core, limit = pair
-    for j in range(rows[0], rows[1]):
+    c6, c12, core = of[0], of[1], of[2]
+    for j in range(len(c6)):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = lennard_jones_force(near, inverse_sixth(near, core), c6, c12)
+        push = lennard_jones_force(near, inverse_sixth(near, core[j]), c6[j], c12[j])
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
@@ -445,17 +444,15 @@ def _dispersion_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any)
 
 
 @compiled()
-def _charged_force(x: Any, y: Any, z: Any, around: Any, rows: Any, pair: Any, charged: Any) -> Any:
-    """The same with charges: that of the atom, and what is beyond the cut-off, see ``charged``."""
+def _charged_force(x: Any, y: Any, z: Any, around: Any, of: Any, limit: Any, charge: Any, beyond: Any) -> Any:
+    """The same with charges, and what is beyond the cut-off; soft cores have none."""
     fx = fy = fz = np.float32(0.0)
     ax, ay, az, charges = around[0], around[1], around[2], around[3]
-    (c6, c12, core, limit), (charge, beyond) = pair, charged
-    for j in range(rows[0], rows[1]):
+    c6, c12 = of[0], of[1]
+    for j in range(len(c6)):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
-        near = clamped(r2)
-        push = lennard_jones_force(near, inverse_sixth(near, core), c6, c12)
-        push += charge * charges[j] * coulomb_force(inverse_distance(near), near, beyond)
+        push = charged_pair_force(clamped(r2), c6[j], c12[j], charge * charges[j], beyond)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
@@ -486,6 +483,22 @@ def _around(place: Any, arrays: Any, bead: int, lists: Any) -> Any:
     return around
 
 
+@compiled(forceinline=True)
+def _coefficients(arrays: Any, one: int, begin: Any, soft: float, found: Any) -> None:
+    """c6, c12 and soft core (3, k) of an atom of type ``one`` with those of a list, which is sorted by type.
+
+    What has no core does not act where cores are soft.
+    """
+    for other in range(len(arrays.c6)):
+        c6, c12, core = arrays.c6[one, other], arrays.c12[one, other], 0.0
+        if soft > 0.0:
+            core = soft * c12 / c6 if c6 > 0.0 and c12 > 0.0 else 0.0
+            c6, c12 = (c6, c12) if core > 0.0 else (0.0, 0.0)
+        found[0, begin[other] : begin[other + 1]] = c6
+        found[1, begin[other] : begin[other + 1]] = c12
+        found[2, begin[other] : begin[other + 1]] = core
+
+
 @compiled()
 def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
     """Forces on the atoms of a bead by all but their special partners."""
@@ -493,6 +506,9 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
     around = _around(place, arrays, bead, lists)
     limit, beyond = np.float32(cores.cutoff * cores.cutoff), single(arrays.constants.beyond)
     kept = np.empty(lists.hidden.shape[1], np.float32)
+    acts = arrays.constants.charged and cores.soft == 0.0
+    of, rows = np.empty((len(arrays.c6), 3, around.shape[1]), np.float32), 0
+    known = np.full(len(arrays.c6), -1, np.int64)
     for r in range(arrays.owned_start[bead], arrays.owned_start[bead + 1]):
         i = arrays.owned[r]
         x = np.float32(positions[i, 0] - centre[0])
@@ -501,21 +517,16 @@ def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, be
         for q in range(lists.skipped[i]):
             kept[q] = around[0, lists.hidden[i, q]]
             around[0, lists.hidden[i, q]] = AWAY
-        fx = fy = fz = np.float32(0.0)
-        acts = arrays.constants.charged and cores.soft == 0.0
-        charged = np.float32(arrays.charge[i] if acts else 0.0), beyond
-        for other in range(len(arrays.c6)):
-            c6, c12 = arrays.c6[arrays.type[i], other], arrays.c12[arrays.type[i], other]
-            rows = lists.begin[bead, other], lists.begin[bead, other + 1]
-            if rows[0] == rows[1] or (cores.soft > 0.0 and (c6 <= 0.0 or c12 <= 0.0)):
-                continue
-            core = np.float32(cores.soft * c12 / c6 if cores.soft > 0.0 else 0.0)
-            pair = np.float32(c6), np.float32(c12), core, limit
-            if charged[0] != 0.0:
-                gx, gy, gz = _charged_force(x, y, z, around, rows, pair, charged)
-            else:
-                gx, gy, gz = _dispersion_force(x, y, z, around, rows, pair)
-            fx, fy, fz = fx + gx, fy + gy, fz + gz
+        row = known[arrays.type[i]]
+        if row < 0:
+            row = known[arrays.type[i]] = rows
+            _coefficients(arrays, arrays.type[i], lists.begin[bead], cores.soft, of[row])
+            rows += 1
+        charge = np.float32(arrays.charge[i])
+        if acts and charge != 0.0:
+            fx, fy, fz = _charged_force(x, y, z, around, of[row], limit, charge, beyond)
+        else:
+            fx, fy, fz = _dispersion_force(x, y, z, around, of[row], limit)
         for q in range(lists.skipped[i]):
             around[0, lists.hidden[i, q]] = kept[q]
         pull = _wall_force(x, y, z, place.radius[bead])

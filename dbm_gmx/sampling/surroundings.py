@@ -213,9 +213,11 @@ def _dispersion(surroundings: Any, q: int, x: Any, y: Any, z: Any, soft: Any) ->
     """Lennard-Jones force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
     limit = np.float32(CUTOFF * CUTOFF)
-    ax, ay, az = surroundings.place[0], surroundings.place[1], surroundings.place[2]
-    c6, c12, core = surroundings.c6, surroundings.c12, surroundings.core
-    for j in range(surroundings.start[q], surroundings.start[q + 1]):
+    begin, end, place = surroundings.start[q], surroundings.start[q + 1], surroundings.place
+    # slices: of a range of rows compilers do not know that they follow each other
+    ax, ay, az = place[0, begin:end], place[1, begin:end], place[2, begin:end]
+    c6, c12, core = surroundings.c6[begin:end], surroundings.c12[begin:end], surroundings.core[begin:end]
+    for j in range(len(c6)):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
@@ -234,13 +236,15 @@ def _charges(surroundings: Any, q: int, x: Any, y: Any, z: Any) -> Any:
     """Electrostatic force on one atom by its neighbours, and the energy."""
     fx = fy = fz = energy = np.float32(0.0)
     limit = np.float32(CUTOFF * CUTOFF)
-    ax, ay, az = surroundings.place[0], surroundings.place[1], surroundings.place[2]
-    for j in range(surroundings.start[q], surroundings.start[q + 1]):
+    begin, end, place = surroundings.start[q], surroundings.start[q + 1], surroundings.place
+    ax, ay, az = place[0, begin:end], place[1, begin:end], place[2, begin:end]
+    charge = surroundings.qq[begin:end]
+    for j in range(len(charge)):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
         inverse = inverse_distance(near)
-        qq = surroundings.qq[j] if r2 < limit else np.float32(0.0)
+        qq = charge[j] if r2 < limit else np.float32(0.0)
         energy += qq * coulomb(inverse, near, BEYOND)
         push = qq * coulomb_force(inverse, near, BEYOND)
         fx += push * dx

@@ -27,16 +27,14 @@ from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_si
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
 from dbm_gmx.forcefield.nonbonded import (
+    Beyond,
     acts_at_all,
+    charged_pair_force,
     clamped,
-    coulomb_force,
-    inverse_distance,
-    inverse_sixth,
-    lennard_jones_force,
     special_pair,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import add_force, add_term, term_parameters
+from dbm_gmx.forcefield.terms import add_force, add_terms
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
 from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
@@ -69,6 +67,9 @@ WEAK, THIN = 0.15, 0.7
 WIDE = 0.2
 """nm: how far from its bead an atom is on the way, as a rule: those around are listed for that."""
 
+NOTHING_BEYOND = Beyond(np.float32(0.0), np.float32(0.0), np.float32(0.0))
+"""Pairs within a window have no cut-off."""
+
 HELD, TORSION, NEIGHBOUR = range(3)
 """Forces that do not change on the way, and those that get weaker."""
 
@@ -87,8 +88,9 @@ class Window(NamedTuple):
         torsions, by neighbours.
     bonds, square
         (b, 2), (b,) bonds that keep their length, and its square, nm^2.
-    term, rows, held
-        (t,) numbers of terms, their atoms (t, 5), and how many are held, the first ones; others get weaker.
+    form, atoms, parameters, tables, held
+        Terms, see :class:`~dbm_gmx.forcefield.terms.BondedTerms`, and how many are held, the first ones;
+        others get weaker.
     own
         (3, free, n) c6, c12, qq of pairs within the window.
     around, c6, c12
@@ -110,8 +112,10 @@ class Window(NamedTuple):
     force: Any
     bonds: Any
     square: Any
-    term: Any
-    rows: Any
+    form: Any
+    atoms: Any
+    parameters: Any
+    tables: Any
     held: Any
     own: Any
     around: Any
@@ -142,7 +146,7 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
     before = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     arrived, work = False, 0.0
     if before != DEPENDENT:
-        arrived, work = _go(arrays, window, workspace.rng)
+        arrived, work = _go(kt, window, workspace.rng)
     after = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     drawn, accepted = uniform(workspace.rng), False
     for q in range(window.free):
@@ -241,8 +245,10 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
         np.zeros((3, count, 3)),
         bonds,
         squared_lengths(x, bonds),
-        term[:kept],
+        arrays.form[term[:kept]],
         rows[:kept],
+        arrays.parameters[term[:kept]],
+        arrays.tables,
         held,
         _own_pairs(arrays, at, move, atoms[:count]),
         around,
@@ -389,23 +395,23 @@ def _restraints(place: Any, arrays: Any, at: Any, move: int, x: Any) -> Any:
 
 
 @compiled()
-def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
+def _go(kt: float, window: Any, rng: Any) -> tuple[bool, float]:
     """Move a window along its schedule.
 
     Returns
     -------
     Whether its bonds could be kept all the way, and the change of its kinetic energy less the heat, kJ/mol.
     """
-    x, velocity, driven, kt = window.x, window.velocity, window.driven, arrays.constants.kt
+    x, velocity, driven = window.x, window.velocity, window.driven
     kept, before = math.exp(-FRICTION * TIME_STEP * REFRESHED), window.x.copy()
     _thermalise(window, 0.0, kt, rng)
     work = -_kinetic(window)
-    _forces(arrays, window)
+    _forces(window)
     for step in range(STEPS):
         done = 1.0 - abs(2.0 * (step + 0.5) / STEPS - 1.0)
         done *= 2.0 - done  # slow in the middle
-        shares = 1.0, WEAK**done, THIN**done
-        _kick(window, shares)
+        weak, thin = WEAK**done, THIN**done
+        _kick(window, weak, thin)
         for q in range(driven):
             for d in range(3):
                 before[q, d] = x[q, d]
@@ -416,8 +422,8 @@ def _go(arrays: Any, window: Any, rng: Any) -> tuple[bool, float]:
             for d in range(3):
                 velocity[q, d] = (x[q, d] - before[q, d]) / TIME_STEP
         place_sites(x, window.virtual)
-        _forces(arrays, window)
-        _kick(window, shares)
+        _forces(window)
+        _kick(window, weak, thin)
         if (step + 1) % REFRESHED == 0:
             if factor_metric(x, window.bonds, driven, window.units, window.factor) == DEPENDENT:
                 return False, 0.0
@@ -451,13 +457,12 @@ def _thermalise(window: Any, kept: float, kt: float, rng: Any) -> None:
 
 
 @compiled(forceinline=True)
-def _kick(window: Any, shares: Any) -> None:
-    """Half a step of the velocities."""
+def _kick(window: Any, weak: float, thin: float) -> None:
+    """Half a step of the velocities, with these shares of torsions and neighbours."""
     force, half = window.force, 0.5 * TIME_STEP / MASS
     for q in range(window.driven):
         for d in range(3):
-            total = force[HELD, q, d]
-            total += shares[TORSION] * force[TORSION, q, d] + shares[NEIGHBOUR] * force[NEIGHBOUR, q, d]
+            total = force[HELD, q, d] + weak * force[TORSION, q, d] + thin * force[NEIGHBOUR, q, d]
             window.velocity[q, d] += half * total
 
 
@@ -465,21 +470,13 @@ def _kick(window: Any, shares: Any) -> None:
 
 
 @compiled()
-def _forces(arrays: Any, window: Any) -> None:
+def _forces(window: Any) -> None:
     """Work out the forces on the atoms of a window; those on atoms that stand still mean nothing."""
     x, force, free = window.x, window.force, window.free
     force[:, :free] = 0.0
-    _add_terms(arrays, window, 0, window.held, force[HELD])
-    _add_terms(arrays, window, window.held, len(window.term), force[TORSION])
-    places = x.T.astype(np.float32)
-    limit = np.float32(CUTOFF * CUTOFF)
-    for q in range(free):
-        at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
-        of = window.own[0, q], window.own[1, q], window.own[2, q]
-        fx, fy, fz = _own_push(at, places, of, limit)
-        add_force(force[NEIGHBOUR], q, fx, fy, fz)
-        fx, fy, fz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q], limit)
-        add_force(force[NEIGHBOUR], q, fx, fy, fz)
+    add_terms(window, (0, window.held, 0), x, 1.0, force[HELD])
+    add_terms(window, (window.held, len(window.form), 0), x, 1.0, force[TORSION])
+    _add_neighbours(window, force[NEIGHBOUR])
     for b in range(len(window.stiffness)):
         share = window.share[b]
         for d in range(3):
@@ -493,13 +490,15 @@ def _forces(arrays: Any, window: Any) -> None:
 
 
 @compiled()
-def _add_terms(arrays: Any, window: Any, begin: int, end: int, force: Any) -> None:
-    """Add the forces of terms from ``begin`` to ``end``."""
-    form, parameters, tables = arrays.form, arrays.parameters, arrays.tables
-    term, rows, x = window.term, window.rows, window.x
-    for q in range(begin, end):
-        five = rows[q, 0], rows[q, 1], rows[q, 2], rows[q, 3], rows[q, 4]
-        add_term(form[term[q]], term_parameters(parameters, term[q]), tables, x, five, 1.0, force)
+def _add_neighbours(window: Any, force: Any) -> None:
+    """Add the forces of pairs, within the window and with atoms around."""
+    places, limit = window.x.T.astype(np.float32), np.float32(CUTOFF * CUTOFF)
+    for q in range(window.free):
+        at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
+        of = window.own[0, q], window.own[1, q], window.own[2, q]
+        fx, fy, fz = _own_push(at, places, of, limit)
+        gx, gy, gz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q], limit)
+        add_force(force, q, fx + gx, fy + gy, fz + gz)
 
 
 @compiled()
@@ -512,8 +511,7 @@ def _own_push(at: Any, places: Any, of: Any, limit: Any) -> Any:
         dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = lennard_jones_force(near, inverse_sixth(near, np.float32(0.0)), c6[j], c12[j])
-        push += qq[j] * inverse_distance(near) / near
+        push = charged_pair_force(near, c6[j], c12[j], qq[j], NOTHING_BEYOND)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
@@ -531,8 +529,7 @@ def _push(at: Any, around: Any, of: Any, charge: Any, limit: Any) -> Any:
         dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
-        push = lennard_jones_force(near, inverse_sixth(near, np.float32(0.0)), c6[j], c12[j])
-        push += charge * charges[j] * coulomb_force(inverse_distance(near), near, BEYOND)
+        push = charged_pair_force(near, c6[j], c12[j], charge * charges[j], BEYOND)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy
