@@ -28,9 +28,11 @@ from numba.core.caching import _Cache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.ir import Expr
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 from numba.core.typed_passes import NopythonTypeInference
+from numba.core.types import Array, NamedTupleClass
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +57,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 # --- functions -------------------------------------------------------------------------------------
 
 
-def compiled(**options: Any) -> Callable[[Function], Function]:
+def compiled(*, makes_arrays: bool = False, **options: Any) -> Callable[[Function], Function]:
     """Compile a function, once for this machine.
 
     Parameters
     ----------
+    makes_arrays
+        Whether it makes arrays, or gets any from what it calls.  Others do not count who refers to an array,
+        which their callers do: that takes an atomic operation or two for each array that is taken out of a
+        record, longer than most of what is done with it.
     options
         Of :func:`numba.njit`, besides :data:`OPTIONS`.
     """
+    options = {"_nrt": makes_arrays, **options}
 
     def compile_one(function: Function) -> Function:
         if nb.config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -90,7 +97,7 @@ class CompiledFunction(CPUDispatcher):
         if "_outer" not in self.__dict__:
             with _LOCK:
                 if "_outer" not in self.__dict__:
-                    options = {k: v for k, v in self.targetoptions.items() if k not in INNER}
+                    options = {k: v for k, v in self.targetoptions.items() if k not in INNER and k != "_nrt"}
                     options["no_cfunc_wrapper"] = True
                     made: Any = CPUDispatcher(self.py_func, {}, options)
                     made._cache = FunctionFiles(self.py_func, options)
@@ -149,9 +156,33 @@ class UseInnerLibrary(FunctionPass):
         FunctionPass.__init__(self)
 
     def run_pass(self, state: Any) -> bool:
-        """Set the library, which numba makes itself where there is none."""
+        """Set the library, which numba makes itself where there is none.
+
+        Raises
+        ------
+        TypeError
+            If arrays would be lost or freed while they are used, see :func:`compiled`.
+        """
+        if not state.flags.nrt and _gets_arrays(state):
+            raise TypeError(f"{state.func_id.func_qualname} gets or returns arrays: it must say makes_arrays")
         state.library = InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return False
+
+
+def _gets_arrays(state: Any) -> bool:
+    """Whether a function that is being compiled returns arrays, or what it calls does."""
+    found = [state.return_type]
+    for call, signature in state.calltypes.items():
+        if isinstance(call, Expr) and call.op == "call":
+            what = state.typemap.get(call.func.name)
+            if not isinstance(what, NamedTupleClass):  # of arrays that are there
+                found.append(signature.return_type)
+    return any(_holds_arrays(one) for one in found)
+
+
+def _holds_arrays(kind: Any) -> bool:
+    """Whether a type is one of arrays, or of a tuple with some."""
+    return isinstance(kind, Array) or any(map(_holds_arrays, getattr(kind, "types", ())))
 
 
 class InnerCompiler(CompilerBase):

@@ -947,6 +947,27 @@ MUTATIONS = [
         ),
     ),
     one(
+        "windows-are-tried-only-where-annealing-gains",
+        "tests/test_preparation.py -k gains_nothing",
+        "sampling/preparation.py",
+        "    if asked and ANNEALING in",
+        "    if asked and chosen.annealing and ANNEALING in",
+    ),
+    one(
+        "arrays-are-lost-in-silence",
+        "tests/test_compiled.py -k says",
+        "compiled.py",
+        "if not state.flags.nrt and _gets_arrays(state):",
+        "if False:",
+    ),
+    one(
+        "periodic-chains-of-two-beads-are-rings",
+        "tests/test_rules.py -k periodic",
+        "chemistry/feasible.py",
+        "        if not both.any():",
+        "        if True:",
+    ),
+    one(
         "weak-terms-act-in-full",
         "tests/test_forces.py -k packing",
         "forcefield/terms.py",

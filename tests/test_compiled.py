@@ -13,8 +13,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numba
+import numpy as np
 import pytest
 
 import dbm_gmx
@@ -364,3 +366,38 @@ def test_a_function_can_be_called_from_both_sides() -> None:
     assert outer(1.0) == 4.0
     assert inner(1.0) == 2.0
     assert outer(2.0) == 6.0
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer"),
+    [("lambda x: x + 1.0", "lambda x: inner(x)"), ("lambda x: (x[0], x[1:])", "lambda x: inner(x)[0]")],
+)
+def test_who_gets_arrays_without_saying_so_does_not_compile(inner: str, outer: str) -> None:
+    """It would lose them, or hand out what its caller frees."""
+    array = np.arange(3.0)
+    makes = compiled.compiled(makes_arrays=True)(eval(inner))
+    gets = compiled.compiled()(eval(outer, {"inner": makes}))
+    calls = compiled.compiled(makes_arrays=True)(eval("lambda x: gets(x)", {"gets": gets}))
+    with pytest.raises(TypeError, match="gets or returns arrays"):
+        calls(array)
+    says = compiled.compiled(makes_arrays=True)(eval(outer, {"inner": makes}))
+    calls = compiled.compiled(makes_arrays=True)(eval("lambda x: says(x)", {"says": says}))
+    assert np.sum(calls(array)) > -1.0
+
+
+def test_records_of_arrays_that_are_there_may_be_made() -> None:
+    """Only what is new, or goes out, is counted."""
+    sums = compiled.compiled()(eval("lambda x: x.first[0] + x.second[1]"))
+    makes = compiled.compiled()(eval("lambda x: sums(Pair(x, x[1:]))", {"sums": sums, "Pair": Pair}))
+    calls = compiled.compiled(makes_arrays=True)(eval("lambda x: makes(x)", {"makes": makes}))
+    array = np.arange(3.0)
+    before = sys.getrefcount(array)
+    assert calls(array) == 2.0
+    assert sys.getrefcount(array) == before
+
+
+class Pair(NamedTuple):
+    """Two arrays."""
+
+    first: np.ndarray
+    second: np.ndarray

@@ -33,6 +33,7 @@ from dbm_gmx.sampling.packing import (
 )
 from dbm_gmx.sampling.preparation import (
     WINDOWS_AHEAD,
+    WINDOWS_GAIN,
     Effort,
     Preparation,
     _climb,
@@ -253,12 +254,13 @@ def test_what_longer_annealing_would_gain_is_said() -> None:
         ({0: 1.0, 32: 0.99, 64: 0.97, 128: 0.96, 256: 0.96}, 64),
         ({0: 1.0, 32: 0.9, 64: 0.89}, 64),  # one that gains nothing may be chance
         ({0: 1.0, 32: 0.9, 64: 0.9, 128: 0.86}, 128),
-        ({0: 1.0, 32: 0.9, 64: 0.89, 128: 0.89}, 32),
+        ({0: 1.0, 32: 0.9, 64: 0.895, 128: 0.895}, 32),
+        ({0: 1.0, 32: 0.9, 64: 0.89, 128: 0.89, 256: 0.89}, 64),
         ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, 256),
     ],
 )
 def test_windows_are_annealed_as_long_as_they_gain(energies: dict[int, float], sweeps: int) -> None:
-    assert _enough(energies, 0.03, WINDOWS_AHEAD) == sweeps
+    assert _enough(energies, 0.03, WINDOWS_AHEAD, WINDOWS_GAIN) == sweeps
 
 
 def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
@@ -284,7 +286,7 @@ def test_windows_that_gain_nothing_are_left_out(liquid: Cut) -> None:
     ready, found = prepare(sampler_of(liquid, annealing=200), liquid.beads[0])
     assert ready.annealing == found.annealing == 200
     assert next(iter(found.swept)) == 0
-    assert ready.windows == found.windows == _enough(found.swept, 0.03, WINDOWS_AHEAD)
+    assert ready.windows == found.windows == _enough(found.swept, 0.03, WINDOWS_AHEAD, WINDOWS_GAIN)
     assert len(found.swept) == 3 if found.windows == 0 else found.windows in (2, 4, 8, 16)
 
 
@@ -407,3 +409,17 @@ def test_a_frame_that_was_not_compared_is_not_said_to_be_converged() -> None:
     report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16))
     assert report.convergence() == "not compared with an independent start"
     assert "not compared" in report.text()
+
+
+@pytest.mark.usefixtures("short")
+def test_windows_are_tried_also_where_annealing_gains_nothing(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chains that turn easily annealing finds no more than growth does, and windows do."""
+    falling = iter([1.0, 0.9, 0.8, 0.8, 0.8])
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._climb", lambda *_: {0: 1.0, 1000: 1.0})
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._confirmed", lambda *_: ({0: 1.0, 1000: 1.0}, 0))
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._mean_energy", lambda *_: next(falling))
+    ready, found = prepare(sampler_of(liquid, annealing=None), liquid.beads[0])
+    assert ready.annealing == 0
+    assert ready.windows == found.windows > 0

@@ -91,7 +91,7 @@ def _three(stream: Any, at: int, n_bits: int, size_1: int, size_2: int) -> Any:
     return low // size_1, low % size_1, third
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def decode_positions(stream: Any, n_bits: int, bounds: Any, small: int, scale: Any, positions: Any) -> int:
     """Decode the positions of a frame.
 

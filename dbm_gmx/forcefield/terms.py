@@ -575,7 +575,7 @@ def add_torque(rows: Any, arms: Any, slope: float, force: Any) -> None:
     add_force(force, k, lx + sx, ly + sy, lz + sz)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def add_terms(terms: Any, which: Any, x: Any, weak: float, force: Any) -> None:
     """Add the forces of terms to those on atoms (n, 3), kJ/mol nm^-1.
 

@@ -95,7 +95,7 @@ def _model(first: int, second: int) -> FloatArray:
     return np.array([[0.0, 0.0, 0.0], [LENGTH, 0.0, 0.0], *left, *right])
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _profile(form: Any, atoms: Any, parameters: Any, tables: Any, model: Any, first: int) -> Any:
     """(STEPS,) energies, kJ/mol, with the atoms from ``first`` on turned about the bond, cis first."""
     energy, x = np.zeros(STEPS), model.copy()

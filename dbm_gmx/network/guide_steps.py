@@ -513,7 +513,7 @@ def energy_of(guide: Any, around: Any, x: Any, members: Any, how: Any, quiet: An
     return total
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def choose_all(
     guide: Any, around: Any, x: Any, other: Any, beads: Any, how: Any, noise: Any, chance: Any, memory: Any
 ) -> int:
@@ -549,7 +549,7 @@ def choose_all(
     return taken
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _relaxed(guide: Any, around: Any, x: Any, members: Any, how: Any, quiet: Any, memory: Any) -> float:
     noise = np.zeros((len(members), len(quiet)))
     for _ in range(how.passes):

@@ -216,7 +216,7 @@ def window_energy(arrays: Any, window: Any, x: Any) -> float:
 # --- the way down ------------------------------------------------------------------------------------
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> None:
     """Bring the atoms of a window to the minimum among their surroundings, in at most so many steps.
 
@@ -236,7 +236,7 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
     place_sites(x, arrays)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _anneal(arrays: Any, window: Any, schedule: Any, x: Any, rng: Any) -> None:
     """Langevin dynamics of the atoms of a window, hot and loose to cold and stiff."""
     motion = Motion(x, np.zeros((len(x), 3)), np.zeros((len(x), 3)))
@@ -259,7 +259,7 @@ class Task(NamedTuple):
     surroundings: Any = NOTHING
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, step: int) -> None:
     """Anneal every ``step``-th copy of a window."""
     rng = np.empty(1, np.uint64)

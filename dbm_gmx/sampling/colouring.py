@@ -35,7 +35,7 @@ class Owners(NamedTuple):
     first_bead: Any
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def colour_instances(neighbours: Any, owners: Any, late: Any) -> Any:
     """Colours of all instances: those of one colour do not see each other.
 
@@ -61,7 +61,7 @@ def colour_instances(neighbours: Any, owners: Any, late: Any) -> Any:
     return colour
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _colour_some(neighbours: Any, owners: Any, late: Any, which: bool, colour: Any, taken: Any) -> Any:
     """Colour the late ones or all others; returns what is taken near each bead."""
     first = colour.max() + 1 if len(colour) else 0
@@ -73,7 +73,7 @@ def _colour_some(neighbours: Any, owners: Any, late: Any, which: bool, colour: A
     return taken
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _colour_one(neighbours: Any, beads: Any, first_bead: int, first: int, taken: Any) -> Any:
     """The smallest colour from ``first`` on that is free near beads of a molecule; then it is taken there."""
     free = _free_colour(taken, beads, first_bead, first)

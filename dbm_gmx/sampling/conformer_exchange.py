@@ -90,7 +90,7 @@ class Choice(NamedTuple):
     tried: Any
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _neighbours(place: Any, arrays: Any, owners: Any, own: Any, low: Any, high: Any) -> Any:
     """(a, 4) x, y, z and atom of those near the beads ``owners``, between two corners, but for ``own``.
 
@@ -145,7 +145,7 @@ def _bounded_energy(arrays: Any, atoms: Any, conformer: Any, around: Any) -> flo
     return total
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _seen_by(place: Any, arrays: Any, choice: Any, copy: int) -> Any:
     """What is around a window wherever its candidates are, see :func:`_neighbours`.
 
@@ -162,7 +162,7 @@ def _seen_by(place: Any, arrays: Any, choice: Any, copy: int) -> Any:
     return _neighbours(place, arrays, owners, choice.atoms[copy], low, high)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _bounded_some(
     place: Any, arrays: Any, choice: Any, copies: Any, energy: Any, first: int, step: int
 ) -> None:
@@ -183,7 +183,7 @@ class Relaxed(NamedTuple):
     energy: Any
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _relax_some(
     place: Any, arrays: Any, choice: Any, inside: Any, trials: Any, relaxed: Any, first: int, step: int
 ) -> None:

@@ -341,14 +341,14 @@ def _minima(
     return np.array(found), np.array(energies)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _to_minimum(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Bring a piece to a minimum, in place; its energy, kJ/mol."""
     descend(arrays, Window(np.zeros((0, 3)), chirality), DESCENT, pairs, x)
     return _energy(arrays, pairs, chirality, x)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _energy(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Energy of a piece, without what holds its chirality, kJ/mol."""
     window = Window(np.zeros((0, 3)), chirality)
@@ -510,7 +510,7 @@ def _put(x: Any, i: int, place: Any) -> None:
         x[i, d] = place[d]
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _allowed(i: int, x: Any, old: Any, piece: Any) -> bool:
     """Whether no stereo element of atom i has come nearer to losing its state than is usual."""
     for k in range(len(piece.chirality)):

@@ -71,7 +71,7 @@ def full_energy(conf: Configuration) -> FloatArray:
     return np.asarray(_full_energy(conf.place, conf.arrays.part(EnergyArrays)), np.float64)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
     total = np.zeros(3)
     positions = place.positions
@@ -93,7 +93,7 @@ def _full_energy(place: Any, arrays: Any) -> Any:
     return total
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     """Energy of the atoms a bead owns with all that are not special to them, within the cut-offs.
 

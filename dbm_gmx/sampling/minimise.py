@@ -48,7 +48,7 @@ class Memory(NamedTuple):
     step: Any
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def make_memory(n: int) -> Memory:
     """Nothing is known of a function of n variables."""
     return Memory(

@@ -114,7 +114,7 @@ def at_home(shift: Any) -> bool:
     return shift[0] == 0 and shift[1] == 0 and shift[2] == 0
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def near_any(neighbours: Any, beads: Any) -> Any:
     """Rows of ``neighbours.near`` with all that is near one of some beads of a molecule, each image once."""
     space, n = 0, 0

@@ -358,7 +358,7 @@ def _list_some(place: Any, arrays: Any, reach: float, lists: Any, first: int, st
         _list(place, arrays, bead, reach, lists)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _list(place: Any, arrays: Any, bead: int, reach: float, lists: Any) -> None:
     begin, end = arrays.owned_start[bead], arrays.owned_start[bead + 1]
     if begin == end:
@@ -467,20 +467,18 @@ def _wall_force(x: Any, y: Any, z: Any, radius: float) -> Any:
     return np.float32(WALL * (edge / math.sqrt(r2) - 1.0) if r2 > edge * edge else 0.0)
 
 
-@compiled(forceinline=True)
-def _around(place: Any, arrays: Any, bead: int, lists: Any) -> Any:
-    """(4, k) x, y, z relative to a bead, and charge of the atoms in its list."""
-    positions, centre, n = place.positions, place.beads[bead], lists.size[bead]
+@compiled()
+def _look_around(place: Any, arrays: Any, bead: int, lists: Any, around: Any) -> None:
+    """Set x, y, z relative to a bead, and charge (4, k) of the atoms in its list."""
+    positions, centre = place.positions, place.beads[bead]
     other, row, shift, charge = lists.other, lists.row, place.shift, arrays.charge
-    around = np.empty((4, n), np.float32)
-    for q in range(n):
+    for q in range(around.shape[1]):
         j = other[bead, q]
         sx, sy, sz = image(place, shift[row[bead, q]])
         around[0, q] = positions[j, 0] + sx - centre[0]
         around[1, q] = positions[j, 1] + sy - centre[1]
         around[2, q] = positions[j, 2] + sz - centre[2]
         around[3, q] = charge[j]
-    return around
 
 
 @compiled(forceinline=True)
@@ -494,41 +492,69 @@ def _coefficients(arrays: Any, one: int, begin: Any, soft: float, found: Any) ->
         if soft > 0.0:
             core = soft * c12 / c6 if c6 > 0.0 and c12 > 0.0 else 0.0
             c6, c12 = (c6, c12) if core > 0.0 else (0.0, 0.0)
-        found[0, begin[other] : begin[other + 1]] = c6
-        found[1, begin[other] : begin[other + 1]] = c12
-        found[2, begin[other] : begin[other + 1]] = core
+        for j in range(begin[other], begin[other + 1]):
+            found[0, j], found[1, j], found[2, j] = c6, c12, core
+
+
+class _Around(NamedTuple):
+    """What is around a bead, and room to work.
+
+    Attributes
+    ----------
+    places
+        (4, k) see :func:`_look_around`.
+    of, row
+        (rows, 3, k) see :func:`_coefficients`, and (types,) which row is of which type; -1 if none yet.
+    kept
+        Places of what does not act on an atom.
+    """
+
+    places: Any
+    of: Any
+    row: Any
+    kept: Any
+
+
+@compiled(makes_arrays=True)
+def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
+    """Forces on the atoms of a bead by all but their special partners."""
+    size, types = lists.size[bead], len(arrays.c6)
+    around = _Around(
+        np.empty((4, size), np.float32),
+        np.empty((min(types, arrays.owned_start[bead + 1] - arrays.owned_start[bead]), 3, size), np.float32),
+        np.full(types, -1, np.int64),
+        np.empty(lists.hidden.shape[1], np.float32),
+    )
+    _look_around(place, arrays, bead, lists, around.places)
+    _push_all(place, arrays, cores, lists, around, force, bead)
 
 
 @compiled()
-def _bead_forces(place: Any, arrays: Any, cores: Any, lists: Any, force: Any, bead: int) -> None:
-    """Forces on the atoms of a bead by all but their special partners."""
-    positions, centre = place.positions, place.beads[bead]
-    around = _around(place, arrays, bead, lists)
+def _push_all(place: Any, arrays: Any, cores: Any, lists: Any, around: Any, force: Any, bead: int) -> None:
+    """Forces on the atoms of a bead by those in its list."""
+    positions, centre, places, rows = place.positions, place.beads[bead], around.places, 0
     limit, beyond = np.float32(cores.cutoff * cores.cutoff), single(arrays.constants.beyond)
-    kept = np.empty(lists.hidden.shape[1], np.float32)
     acts = arrays.constants.charged and cores.soft == 0.0
-    of, rows = np.empty((len(arrays.c6), 3, around.shape[1]), np.float32), 0
-    known = np.full(len(arrays.c6), -1, np.int64)
     for r in range(arrays.owned_start[bead], arrays.owned_start[bead + 1]):
         i = arrays.owned[r]
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])
         for q in range(lists.skipped[i]):
-            kept[q] = around[0, lists.hidden[i, q]]
-            around[0, lists.hidden[i, q]] = AWAY
-        row = known[arrays.type[i]]
-        if row < 0:
-            row = known[arrays.type[i]] = rows
-            _coefficients(arrays, arrays.type[i], lists.begin[bead], cores.soft, of[row])
+            around.kept[q] = places[0, lists.hidden[i, q]]
+            places[0, lists.hidden[i, q]] = AWAY
+        one, charge = arrays.type[i], np.float32(arrays.charge[i])
+        if around.row[one] < 0:
+            around.row[one] = rows
+            _coefficients(arrays, one, lists.begin[bead], cores.soft, around.of[rows])
             rows += 1
-        charge = np.float32(arrays.charge[i])
+        of = around.of[around.row[one]]
         if acts and charge != 0.0:
-            fx, fy, fz = _charged_force(x, y, z, around, of[row], limit, charge, beyond)
+            fx, fy, fz = _charged_force(x, y, z, places, of, limit, charge, beyond)
         else:
-            fx, fy, fz = _dispersion_force(x, y, z, around, of[row], limit)
+            fx, fy, fz = _dispersion_force(x, y, z, places, of, limit)
         for q in range(lists.skipped[i]):
-            around[0, lists.hidden[i, q]] = kept[q]
+            places[0, lists.hidden[i, q]] = around.kept[q]
         pull = _wall_force(x, y, z, place.radius[bead])
         force[i, 0], force[i, 1], force[i, 2] = fx + pull * x, fy + pull * y, fz + pull * z
 

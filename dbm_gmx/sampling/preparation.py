@@ -11,8 +11,9 @@ Annealing that is too short leaves conformations that small moves do not change,
 too high.  It is long enough when twice the steps lower the energy no more.
 
 The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
-find what is left.  There are enough sweeps with them when twice as many lower the energy no more.  They are
-left out where they, or annealing before them, lower it by nothing.
+find what is left.  There are enough sweeps with them when twice and four times as many lower the energy no
+more.  They are tried also where annealing lowers it by nothing: in chains that turn easily it finds no more
+than growth does, and windows do.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ SWEPT = (32, 64, 128, 256)
 AHEAD, WINDOWS_AHEAD = (1, 2), (2, 2)
 """How many longer trials there must be of one that is enough, after none and after some: of annealing, of
 windows."""
+
+GAIN, WINDOWS_GAIN = 0.5, 0.25
+"""Part of the tolerance that longer trials must gain to be worth it: of annealing, of windows."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
@@ -268,10 +272,10 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         chosen = replace(chosen, annealing=steps)
     else:
         chosen = replace(chosen, annealing=sampler.annealing)
-    # where annealing finds nothing better, windows have nothing to find
-    if settings.windows is None and chosen.annealing and ANNEALING in chosen.arrays.moves.move_type:
+    asked = settings.windows is None and settings.annealing != 0
+    if asked and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
-        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD))
+        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN))
     found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
     found = replace(found, scatter=_scatter(len(positions)))
     return chosen, found
@@ -430,8 +434,10 @@ def _confirmed(
     return (energies, steps) if gains else (again, 0)
 
 
-def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, int] = AHEAD) -> int:
-    """The first number beyond which the energy falls by less than half of the tolerance.
+def _enough(
+    energies: Mapping[int, float], tolerance: float, ahead: tuple[int, int] = AHEAD, gain: float = GAIN
+) -> int:
+    """The first number beyond which the energy falls by less than a part of the tolerance.
 
     The energy falls by about as much from each doubling to the next, until it no longer falls at all.
     ``ahead`` says how many more must have been tried, after none and after some: short annealing may lose as
@@ -441,7 +447,7 @@ def _enough(energies: Mapping[int, float], tolerance: float, ahead: tuple[int, i
     for k, value in enumerate(values):
         count = ahead[min(k, 1)]
         following = values[k + 1 :] if k == 0 else values[k + 1 : k + 1 + count]
-        if len(following) >= count and value - min(following) < 0.5 * tolerance:
+        if len(following) >= count and value - min(following) < gain * tolerance:
             return numbers[k]
     return numbers[-1]
 
@@ -461,6 +467,6 @@ def _with_windows(
             sweep_windows(chain, sweeps, one, sampler.team)
         energies[sweeps] = _mean_energy(sampler, chains)
         log.info("%d sweeps with windows: %.4f kT per atom", sweeps, energies[sweeps])
-        if _enough(energies, sampler.settings.tolerance, WINDOWS_AHEAD) < sweeps:
+        if _enough(energies, sampler.settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN) < sweeps:
             break
     return energies

@@ -31,7 +31,7 @@ ROUNDS = 200
 """In which bonds must have come to their lengths."""
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def squared_lengths(x: Any, bonds: Any) -> Any:
     """(b,) nm^2."""
     square = np.zeros(len(bonds))
@@ -41,7 +41,7 @@ def squared_lengths(x: Any, bonds: Any) -> Any:
     return square
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def tie(x: Any, before: Any, bonds: Any, square: Any, free: int) -> bool:
     """Bring bonds to their lengths along the directions they had (Andersen, J. Comput. Phys. 52, 24, 1983).
 
@@ -135,7 +135,7 @@ def factor_metric(x: Any, bonds: Any, free: int, units: Any, factor: Any) -> flo
     return logarithm
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def straighten(velocity: Any, bonds: Any, free: int, units: Any, factor: Any) -> None:
     """Take from velocities (free, 3) what would change the bonds; see :func:`factor_metric`."""
     bonds_count = len(bonds)

@@ -88,7 +88,7 @@ def acts(surroundings: Any) -> bool:
     return len(surroundings.c6) > 0 or len(surroundings.pair) > 0
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def make_surroundings(arrays: Any, inside: Any, atoms: Any, x: Any, around: Any) -> Surroundings:
     """List the pairs of the atoms of a window that move, with its others and with the atoms ``around``.
 
@@ -137,7 +137,7 @@ def _square(a: Any, b: Any) -> float:
     return dx * dx + dy * dy + dz * dz
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _inner_pairs(arrays: Any, inside: Any, atoms: Any, x: Any, limit: float) -> Any:
     """Pairs within a window of which one moves, and their coefficients."""
     molecule, free = arrays.molecule[atoms[0]], inside.free

@@ -134,7 +134,7 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
 # --- an update ---------------------------------------------------------------------------------------
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _workspace(arrays: Any, cluster: int, rng: Any, progress: Any, one: int) -> Workspace:
     """Space for the largest move of a cluster."""
     atoms = beads = 1
@@ -166,7 +166,7 @@ def _is_due(arrays: Any, block: int, steps: Any, number: int) -> bool:
     return on and number % arrays.every[block] == 0
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _beads_of_due(arrays: Any, at: Any, steps: Any, number: int) -> Any:
     """Beads that own atoms of the blocks that have their turn, that of their centres first; none if none."""
     first, last = arrays.cluster_bead_start[at.cluster], arrays.cluster_bead_start[at.cluster + 1]
@@ -184,7 +184,7 @@ def _beads_of_due(arrays: Any, at: Any, steps: Any, number: int) -> Any:
     return beads[:count]
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: int) -> None:
     """Try all moves of those blocks of an instance that have their turn.
 
@@ -348,7 +348,7 @@ class Turn(NamedTuple):
     number: int
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, step: int) -> None:
     """Update every ``step``-th cluster, from the ``first`` one on."""
     rng = np.empty(1, np.uint64)

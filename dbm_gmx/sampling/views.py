@@ -74,7 +74,7 @@ def _place_among(known: Any, row: int) -> int:
     return low if low < len(known) and known[low] == row else -1
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
     """All that blocks see whose atoms are those of some beads, the first one in the middle.
 
@@ -143,7 +143,7 @@ def _limit(place: Any, arrays: Any, beads: Any) -> float:
     return (widest + arrays.constants.reach) ** 2
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _sorted(
     arrays: Any, at: Any, loose: Any, types: Any, shell: Any, end: Any, first: int, listed: Any
 ) -> Any:

@@ -83,9 +83,9 @@ class Window(NamedTuple):
         How many atoms move, and how many of these, the first ones, are no virtual sites.
     virtual
         The virtual sites.
-    x, velocity, force
-        (n, 3) nm from the centre of the view; (free, 3) nm/ps; (3, n, 3) kJ/mol nm^-1: held, by
-        torsions, by neighbours.
+    x, places, velocity, force
+        (n, 3) nm from the centre of the view; (3, n) the same for neighbours; (free, 3) nm/ps; (3, n, 3)
+        kJ/mol nm^-1: held, by torsions, by neighbours.
     bonds, square
         (b, 2), (b,) bonds that keep their length, and its square, nm^2.
     form, atoms, parameters, tables, held
@@ -108,6 +108,7 @@ class Window(NamedTuple):
     driven: int
     virtual: Any
     x: Any
+    places: Any
     velocity: Any
     force: Any
     bonds: Any
@@ -133,7 +134,7 @@ class Window(NamedTuple):
 # --- the move ----------------------------------------------------------------------------------------
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any) -> None:
     """Anneal a window, and take what comes out or leave it."""
     positions, kt = place.positions, arrays.constants.kt
@@ -170,7 +171,7 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
         put_moved(positions, arrays, at.first_atom, move, workspace.old)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _all_states(positions: Any, arrays: Any, first: int, move: int) -> int:
     """States of the bonds that do not turn and of the stereocentres of a window, a bit for each."""
     states, centre = states_of(positions, arrays, first, move), np.empty(5, np.int64)
@@ -195,7 +196,7 @@ def _row_of(atoms: Any, count: int, atom: int) -> int:
     return count
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
     """Cut out the window of a move."""
     begin, end, first = arrays.moved_start[move], arrays.moved_start[move + 1], at.first_atom
@@ -241,6 +242,7 @@ def _cut_out(place: Any, arrays: Any, at: Any, move: int, view: Any) -> Window:
         free - sites,
         virtual,
         x,
+        np.empty((3, count), np.float32),
         np.empty((free, 3)),
         np.zeros((3, count, 3)),
         bonds,
@@ -273,7 +275,7 @@ def _size_of_sites(arrays: Any, move: int) -> Any:
     return arrays.built_start[move + 1] - arrays.built_start[move], made
 
 
-@compiled(forceinline=True)
+@compiled(forceinline=True, makes_arrays=True)
 def _virtual_of(arrays: Any, move: int, first: int, atoms: Any, count: int) -> Any:
     """The virtual sites of a window, in rows from ``first`` on, and how many atoms there are with theirs."""
     sites, made = _size_of_sites(arrays, move)
@@ -329,7 +331,7 @@ def _is_held(form: int, rows: Any, degree: Any) -> bool:
     return form < DIHEDRALS and (degree[rows[0]] < 2 or degree[rows[2]] < 2)
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _own_pairs(arrays: Any, at: Any, move: int, atoms: Any) -> Any:
     """(3, free, n) c6, c12, qq of pairs within a window."""
     free, first = arrays.moved_start[move + 1] - arrays.moved_start[move], at.first_atom
@@ -347,7 +349,7 @@ def _own_pairs(arrays: Any, at: Any, move: int, atoms: Any) -> Any:
     return own
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _near(place: Any, arrays: Any, at: Any, view: Any) -> Any:
     """Those of the view that a window may meet: (4, k), and (types, k) c6 and c12."""
     count, centre = view.around.shape[1], view.centre
@@ -373,7 +375,7 @@ def _near(place: Any, arrays: Any, at: Any, view: Any) -> Any:
     return around, c6, c12
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _restraints(place: Any, arrays: Any, at: Any, move: int, x: Any) -> Any:
     """Weights, offsets and stiffness of the beads that a window shifts."""
     free = arrays.moved_start[move + 1] - arrays.moved_start[move]
@@ -394,7 +396,7 @@ def _restraints(place: Any, arrays: Any, at: Any, move: int, x: Any) -> Any:
 # --- the way -----------------------------------------------------------------------------------------
 
 
-@compiled()
+@compiled(makes_arrays=True)
 def _go(kt: float, window: Any, rng: Any) -> tuple[bool, float]:
     """Move a window along its schedule.
 
@@ -473,7 +475,10 @@ def _kick(window: Any, weak: float, thin: float) -> None:
 def _forces(window: Any) -> None:
     """Work out the forces on the atoms of a window; those on atoms that stand still mean nothing."""
     x, force, free = window.x, window.force, window.free
-    force[:, :free] = 0.0
+    for k in range(len(force)):
+        for q in range(free):
+            for d in range(3):
+                force[k, q, d] = 0.0
     add_terms(window, (0, window.held, 0), x, 1.0, force[HELD])
     add_terms(window, (window.held, len(window.form), 0), x, 1.0, force[TORSION])
     _add_neighbours(window, force[NEIGHBOUR])
@@ -492,7 +497,10 @@ def _forces(window: Any) -> None:
 @compiled()
 def _add_neighbours(window: Any, force: Any) -> None:
     """Add the forces of pairs, within the window and with atoms around."""
-    places, limit = window.x.T.astype(np.float32), np.float32(CUTOFF * CUTOFF)
+    places, limit = window.places, np.float32(CUTOFF * CUTOFF)
+    for q in range(len(window.x)):
+        for d in range(3):
+            places[d, q] = window.x[q, d]
     for q in range(window.free):
         at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
         of = window.own[0, q], window.own[1, q], window.own[2, q]
