@@ -16,6 +16,7 @@ from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, 
 from dbm_gmx.commands import map as map_
 from dbm_gmx.commands.examples import epilog
 from dbm_gmx.commands.habits import answer
+from dbm_gmx.commands.idle import check_idle
 from dbm_gmx.commands.mistaken import check_inputs
 from dbm_gmx.commands.paths import check_outputs
 from dbm_gmx.commands.version import version_text
@@ -130,7 +131,8 @@ def _answered(arguments: Sequence[str] | None) -> int:
     with answering(at_once=arguments is None):
         try:
             with speaking(quiet=options.quiet, verbose=options.verbose, log=options.log):
-                return _run(options, is_program=arguments is None)
+                command = dict(every_parser(parser))[options.command]
+                return _run(options, command, is_program=arguments is None)
         except InputError as error:  # the log cannot be written
             print(f"dbm-gmx: error: {error}", file=sys.stderr)
             return ExitCode.FAILED
@@ -156,10 +158,10 @@ def _tell(parser: Parser, options: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
-def _run(options: argparse.Namespace, *, is_program: bool) -> int:
+def _run(options: argparse.Namespace, command: Parser, *, is_program: bool) -> int:
     """Run a command; returns the exit code."""
     try:
-        return _caught(lambda: _checked(options))
+        return _caught(lambda: _checked(options, command))
     except KeyboardInterrupt as signal:
         said = f"interrupted ({signal})" if str(signal) else "interrupted"
         if is_program:
@@ -168,8 +170,9 @@ def _run(options: argparse.Namespace, *, is_program: bool) -> int:
     return ExitCode.FAILED
 
 
-def _checked(options: argparse.Namespace) -> int:
-    """Run a command after a look at what is read and written."""
+def _checked(options: argparse.Namespace, command: Parser) -> int:
+    """Run a command after a look at its options, and at what is read and written."""
+    check_idle(options, command)
     check_inputs(options)
     check_outputs(options)
     code = int(options.run(options))

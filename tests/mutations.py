@@ -363,7 +363,28 @@ MUTATIONS = [
         "frames-of-the-wrong-number-are-made-again",
         "tests/test_resume.py -k killed_goes_on",
         "backmapping/backmap.py",
-        "    for _ in islice(frames, done):\n        pass\n",
+        "passed = deque(islice(frames, done), ",
+        "passed = deque(islice(iter(beads), done), ",
+    ),
+    one(
+        "all-atoms-that-are-there-are-read-again",
+        "tests/test_follow.py -k goes_on",
+        "backmapping/backmap.py",
+        "path, start = writing.record.parts[sample].part, ends[sample][sample]",
+        "path, start = writing.record.parts[sample].part, 0",
+    ),
+    one(
+        "options-that-do-nothing-are-let-pass",
+        "tests/test_idle.py",
+        "commands/idle.py",
+        "        if options.command not in idle.commands or not idle.case(options):",
+        "        if True:",
+    ),
+    one(
+        "run-parameters-that-are-no-numbers-reach-gromacs",
+        "tests/test_relax.py -k numbers",
+        "gromacs/run_parameters.py",
+        "    check_numbers(own)\n",
         "",
     ),
     one(
@@ -1175,8 +1196,8 @@ MUTATIONS = [
         "tests/test_sampler.py -k runs",
         "sampling/sampler.py",
         "        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)\n"
-        "        chosen",
-        "        molecules = Molecules(centres, wanted, np.arange(match.count), 0)\n        chosen",
+        "        yield",
+        "        molecules = Molecules(centres, wanted, np.arange(match.count), 0)\n        yield",
     ),
     one(
         "partners-are-seen-where-other-blocks-move-them",

@@ -285,13 +285,12 @@ def test_a_batch_ends_where_the_input_does(files: Mixture) -> None:
 
 @pytest.fixture
 def exact(files: Mixture, tmp_path: Path):
-    """Run the command with the defaults and no model to be found; rules may be broken, as they are."""
+    """Run the command with the defaults; rules may be broken, as they are."""
 
     def run(output: str, *, judged: bool = False, **options: object) -> Result:
         named = {f"--{key.replace('_', '-')}" if len(key) > 2 else f"-{key}": v for key, v in options.items()}
-        files_and_model = {**files.inputs, "--model": "nowhere", "-o": tmp_path / output}
         lenient = {} if judged else {"--allow": "all"}
-        return command("backmap", {**files_and_model, **lenient, **named})
+        return command("backmap", {**files.inputs, "-o": tmp_path / output, **lenient, **named})
 
     return run
 
@@ -300,6 +299,7 @@ def test_the_default_is_the_sampler_without_a_model(
     exact, files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = mixed.fake_sampler(monkeypatch)
+    monkeypatch.setattr(network_stage, "read_model", None)
     result = exact("aa.trr", e=20, t=313, sweeps=9, seed=4, spread=0.002)
     assert (result.code, result.err) == (0, "")
     (sampler,) = made
@@ -402,7 +402,8 @@ def test_every_start_with_every_refinement(
         network_stage, "read_model", lambda *given: loaded.append(given) or read_model(*given)
     )
     options = {**files.inputs, "--refine": refine, "-o": tmp_path / "aa.trr", "-e": 10, "-t": 300}
-    options |= {"--model": model, "--allow": "all"} | ({"--start": start} if start else {})
+    options |= {"--allow": "all"} | ({"--start": start} if start else {})
+    options |= {"--model": model} if network else {}
     result = command("backmap", options)
     assert (result.code, result.err) == (0, "")
     assert [sampler.calls for sampler in made] == ([] if calls is None else [[(0, 0, calls), (1, 0, calls)]])
@@ -414,8 +415,9 @@ def test_gibbs_sweeps_begin_with_what_was_grown(
     files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed.fake_sampler(monkeypatch)
-    options = {**files.options, "--model": model, "--start": "growth", "-e": 10, "-t": 300}
-    for name, more in (("none", {"--refine": "none"}), ("zero", {}), ("one", {"--sweeps": 1})):
+    options = {**files.options, "--start": "growth", "-e": 10, "-t": 300}
+    known = {"--model": model}
+    for name, more in (("none", {"--refine": "none"}), ("zero", known), ("one", {**known, "--sweeps": 1})):
         assert (
             command("backmap", {**options, **more, "-o": tmp_path / f"{name}.trr", "--allow": "all"}).code
             == 0
@@ -566,15 +568,15 @@ def test_seconds_of_the_stages_of_network_and_sampler(
         return positions, replace(convergence, seconds={"growth": 12.0, "packing": 0.25 * beads.index})
 
     monkeypatch.setattr(mixed.FakeSampler, "__call__", timed)
-    options = {**files.inputs, "--model": model, "-o": tmp_path / "aa.trr", "-e": 20, "-t": 300}
-    options["--no-check"] = None
+    options = {**files.inputs, "-o": tmp_path / "aa.trr", "-e": 20, "-t": 300, "--no-check": None}
     sampler, network = "growth 12 s, packing 0.2 s", r"network \d+(\.\d+)? s"
     for refine, start, stages in (
         ("exact", "growth", sampler),
         ("exact", "network", f"{network}, {sampler}"),
         ("gibbs", "growth", f"{sampler}, {network}"),
     ):
-        result = command("backmap", {**options, "--refine": refine, "--start": start, "--allow": "all"})
+        given = {**options, "--refine": refine, "--start": start, "--allow": "all"}
+        result = command("backmap", given | ({"--model": model} if network in stages else {}))
         (line,) = (line for line in result.out.splitlines() if line.startswith("stages"))
         assert re.fullmatch(f"stages         {stages} a frame", line)
 

@@ -182,6 +182,24 @@ def test_of_very_many_copies_some_stand_for_all_where_they_are_alike(
     assert asked == [copies]
 
 
+def test_some_that_are_alike_perhaps_do_not_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All states are the same and decided, but that may be chance."""
+    asked = list[int]()
+
+    def found(_: Grower, frames: list[Molecules], __: Stream) -> Inferred:
+        asked.append(len(frames[0]))
+        odds = uniform_odds(asked[-1], 0)
+        return Inferred(*odds.states(), odds)
+
+    monkeypatch.setattr(chirality, "_infer_all", found)
+    monkeypatch.setattr(Odds, "alike", lambda _: 0.9 * chirality.CERTAIN)
+    copies = 5000
+    molecules = Molecules(np.zeros((copies, 1, 3)), np.zeros((copies, 6), np.int8), np.arange(copies), 0)
+    made = chirality.infer_states(None, [molecules], Stream((1,)))  # type: ignore[arg-type]
+    assert asked == [SOME, copies]
+    assert (made.states == 1).all()
+
+
 def test_what_two_searches_do_not_agree_on_is_no_evidence() -> None:
     odds = random_odds(1, scale=20.0)
     for table in odds.tables.groups + odds.tables.shared:

@@ -367,6 +367,7 @@ def sweeps_of_nothing(files: Mixture, options: Options) -> None:
 
 @wrong("orientations are those of the network: refine with gibbs, or start from the network")
 def orientations_without_the_network(files: Mixture, options: Options) -> None:
+    del options["--model"]
     options |= {"--refine": "exact", "--orientations": 2}
 
 
@@ -577,7 +578,7 @@ COMMANDS = (
 )
 
 
-SHARED = {"arguments", "paths", "examples", "habits", "mistaken", "version"}
+SHARED = {"arguments", "paths", "examples", "habits", "idle", "mistaken", "version"}
 
 
 def test_every_command_is_a_file_that_holds_its_options() -> None:

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -125,6 +126,24 @@ def test_results_come_in_order_and_a_lost_job_is_done_again(crew: Crew, tmp_path
     sabotaged = Sabotaged(crew, tmp_path / "killed", is_five)
     assert list(side_by_side(square, iter(range(20)), sabotaged, ahead=3)) == [k * k for k in range(20)]
     assert (tmp_path / "killed").exists()
+
+
+def test_results_come_in_order_where_a_later_one_is_there_first() -> None:
+    late, early = threading.Event(), threading.Event()
+
+    def work(k: int) -> int:
+        if k == 1:
+            late.wait(10)
+        if k == 2:
+            early.set()
+        return k
+
+    results = side_by_side(work, iter(range(4)), 2, ahead=2)
+    assert next(results) == 0
+    assert early.wait(10)
+    time.sleep(0.05)  # until the job counts as done, too
+    threading.Timer(0.1, late.set).start()
+    assert list(results) == [1, 2, 3]
 
 
 def test_what_jobs_share_is_sent_once_to_each_worker(crew: Crew, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +13,13 @@ from cut import Cut, cut, energies
 from mixed import Options, command
 from test_resume import KilledError, break_off
 
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_topology
 from dbm_gmx.chemistry.system import carried_along
 from dbm_gmx.files.share import share_path
+from dbm_gmx.files.system import BeadFrames
 from dbm_gmx.files.trajectory import open_writer, read_frames
+from dbm_gmx.files.xdr import xdr_frames
 from dbm_gmx.options import Conditions
 
 FRAMES, STEP = 4, 0.004
@@ -83,13 +88,24 @@ def test_atoms_do_not_jump_and_have_the_energy_of_frames_made_anew(
 def test_a_run_that_was_ended_goes_on_to_the_same_bytes(
     liquid: Cut, followed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of the atoms that are there only the last frame is read, and the beads are gone through once."""
     given = options(liquid, tmp_path / "aa.xtc", follow=None)
     with monkeypatch.context() as patch:
         break_off(patch, 2)
         with pytest.raises(KilledError):
             command("backmap", given)
     assert not (tmp_path / "aa.xtc").exists()
+    seen = Counter[str]()
+
+    def counted(path: Path, *given: object, **more: object) -> Iterator[Frame]:
+        for frame in xdr_frames(path, *given, **more):
+            seen[path.name] += 1
+            yield frame
+
+    monkeypatch.setattr("dbm_gmx.files.trajectory.xdr_frames", counted)
+    monkeypatch.setattr(BeadFrames, "early", lambda self, _: [self.first])
     assert command("backmap", given).code == 0
+    assert (seen["aa.part.xtc"], seen["cg.trr"]) == (1, 1 + FRAMES)  # and the first, for the number of beads
     assert (tmp_path / "aa.xtc").read_bytes() == followed.read_bytes()
 
 

@@ -451,6 +451,32 @@ def test_the_users_force_field_and_temperature(files: Mixture, out: Path, tmp_pa
     assert values["gen-seed"] == values["ld-seed"] == "1"
 
 
+@pytest.mark.parametrize("option", ["mdp", "em-mdp", "nvt-mdp"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rvdw = nan", "rvdw: expected a number, found 'nan'"),
+        ("rvdw = -0.9", "rvdw: expected a number above 0, found '-0.9'"),
+        ("rvdw = 1e30", "rvdw: expected 1e-06 to 1e+06, found '1e30'"),
+        ("rcoulomb = inf", "rcoulomb: expected a number, found 'inf'"),
+        ("rcoulomb = 0", "rcoulomb: expected a number above 0, found '0'"),
+        ("dt = nan", "dt: expected a number, found 'nan'"),
+        ("dt = -0.001", "dt: expected a number above 0, found '-0.001'"),
+        ("ref_t = 300 nan", "ref-t: expected a number, found '300 nan'"),
+        ("ref-t = 300 -300", "ref-t: expected a number from 0, found '300 -300'"),
+        ("rlist = -1", "rlist: expected a number from 0, found '-1'"),
+    ],
+)
+def test_numbers_of_a_run_that_are_none(
+    option: str, text: str, said: str, files: Mixture, out: Path, tmp_path: Path
+) -> None:
+    mdp = files.folder / "wrong.mdp"
+    mdp.write_text(f"; mine\nconstraints = none\n{text}\n")
+    given = {**options(files, out, tmp_path / "no_gmx"), f"--{option}": mdp, "-t": 300}
+    result = command("relax", given)
+    assert (result.code, f"{mdp}:3: {said}" in result.err, listing(out)) == (1, True, []), result.err
+
+
 def test_files_in_place_of_those_that_ship(files: Mixture, out: Path, tmp_path: Path) -> None:
     (files.folder / "nvt.mdp").write_text(SHORT_NVT.replace("350", "120"))
     mine = {"em-mdp": files.folder / "em.mdp", "nvt-mdp": files.folder / "nvt.mdp"}

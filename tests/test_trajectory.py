@@ -16,7 +16,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.output import atomic_write, backup
 from dbm_gmx.files.structure import read_structure
-from dbm_gmx.files.trajectory import SUFFIXES, open_writer, read_frames
+from dbm_gmx.files.trajectory import SUFFIXES, open_writer, read_frame_at, read_frames
 
 BOX = np.array([[3.0, 0, 0], [-1.2, 2.5, 0], [0.7, -1.1, 2.25]])
 
@@ -81,6 +81,20 @@ def test_roundtrip(tmp_path, system, frames, suffix):
         np.testing.assert_allclose(found.box, given.box, atol=1e-3 if suffix == ".pdb" else 1e-5)
     assert names(tmp_path) == [path.name]
     assert count_taken(path) == (11 if suffix in (".xtc", ".trr") else None)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_bytes_of_earlier_frames_are_left_out(tmp_path, system, frames, suffix):
+    with open_writer(tmp_path / f"x{suffix}", system) as writer:
+        for frame in frames[:5]:
+            writer.write(frame)
+        start = writer.part.size
+        writer.write(frames[5])
+    whole = [*read_frames(tmp_path / f"x{suffix}", n_atoms=system.n_atoms)]
+    found = read_frame_at(tmp_path / f"x{suffix}", start, n_atoms=system.n_atoms)
+    np.testing.assert_array_equal(found.positions, whole[5].positions)
+    np.testing.assert_array_equal(found.box, whole[5].box)
+    assert found.time == whole[5].time
 
 
 def test_labels_of_a_gro(tmp_path, system, frames):

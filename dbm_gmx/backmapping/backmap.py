@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
@@ -26,7 +27,7 @@ from dbm_gmx.files.provenance import Started, write_provenance
 from dbm_gmx.files.record import Job, Line, Record, open_record
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.top_writer import flat_topology, topology_text
-from dbm_gmx.files.trajectory import check_suffix, make_writer, read_frames
+from dbm_gmx.files.trajectory import check_suffix, make_writer, read_frame_at
 from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import Inputs, Matching, Method, Outputs
 from dbm_gmx.parallel import Workers
@@ -229,19 +230,23 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
     """Rebuild frames and write them, after those that an ended run has left; returns the wall time."""
     record, tally, ready = writing.record, writing.run.tally, writing.run.ready
     last: Frame | None = None
-    done, frames = _pass_by(beads, record.kept, ready)
+    done, passed, frames = _pass_by(beads, record.kept, ready)
     before = 0.0
+    ends = deque[Sequence[int]]([[0] * len(record.parts)], maxlen=record.job.samples + 1)
 
     def known(line: Line) -> None:
         nonlocal before
         before = line.seconds
+        ends.append(line.ends)
         tally.add_noted(line.said)
         progress.known()
 
     record.take_up(done, known)
     if done:
         log.info("%d frames are there already", done)
-    after = _made_before(writing, beads, done) if done and ready.mapper.settings.follow else []
+    after: list[Rebuilt] = []
+    if passed is not None and ready.mapper.settings.follow:
+        after = _made_before(writing, passed, list(ends))
     for one in writing.run(frames, begin=beads.offset + done, after=after):
         writing.targets.write(one, ready.assigned.states)
         last = one.atoms
@@ -252,33 +257,41 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
     return before + time.monotonic() - begin
 
 
-def _made_before(writing: Writing, beads: BeadFrames, done: int) -> list[Rebuilt]:
-    """All samples of the last frame that is there already."""
+def _made_before(writing: Writing, beads: Frame, ends: Sequence[Sequence[int]]) -> list[Rebuilt]:
+    """All samples of the last frame that is there already; nothing before it is read.
+
+    Parameters
+    ----------
+    beads
+        Of that frame.
+    ends
+        Bytes of each file before the frame, and with each sample of it.
+    """
     system = writing.run.ready.mapper.system
-    before = next(islice(iter(beads), done - 1, None))
-    before = replace(before, positions=whole_beads(system, before))
+    beads = replace(beads, positions=whole_beads(system, beads))
     found = []
     for sample in range(writing.record.job.samples):
-        atoms = read_frames(writing.record.parts[sample].part, n_atoms=system.n_atoms)
-        found.append(Rebuilt(before, sample, next(islice(atoms, done - 1, None)).positions))
+        path, start = writing.record.parts[sample].part, ends[sample][sample]
+        atoms = read_frame_at(path, start, n_atoms=system.n_atoms)
+        found.append(Rebuilt(beads, sample, atoms.positions))
     return found
 
 
-def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Iterator[Frame]]:
+def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Frame | None, Iterator[Frame]]:
     """Leave out frames that are there already; some are always made, as the summary looks at the last one.
 
     Returns
     -------
-    How many are left out, and the others.
+    How many are left out, the last of these, and the others.
     """
     done, frames = ready.can_begin(kept), iter(beads)
-    for _ in islice(frames, done):
-        pass
+    passed = deque(islice(frames, done), maxlen=ready.mapper.together + 1)
     following = list(islice(frames, 1))
-    if following or not done:
-        return done, chain(following, frames)
-    done = ready.can_begin(done - 1)
-    return done, islice(iter(beads), done, None)
+    if done and not following:
+        first = ready.can_begin(done - 1)
+        following = [passed.pop() for _ in range(done - first)][::-1]
+        done = first
+    return done, passed[-1] if passed else None, chain(following, frames)
 
 
 def _job(inputs: Inputs, method: Method, system: System) -> Job:

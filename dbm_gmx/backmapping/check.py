@@ -60,7 +60,7 @@ def check(inputs: Inputs, method: Method) -> list[str]:
     lines += [f"note: {note}" for note in stereo_notes(system, known)]
     make_rebuilder(system, method, chirality=chirality)
     lines += [_force_field(system, method, chirality), *_electrostatics(system, inputs, method)]
-    if method.settings.uses_network or method.model != MODEL:
+    if method.settings.uses_network or method.model != MODEL or method.channels is not None:
         lines += _model(system, method)
     times, found = _frames(system, frames, inputs, method)
     box = "none with a box, all" if beads.first.free else "all with a box and"

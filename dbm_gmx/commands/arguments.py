@@ -210,6 +210,19 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="FILE",
         help="which bead each atom is rebuilt with (owners.txt beside the mapping; else from the weights)",
     )
+    add_matching(command)
+    add(
+        "--solvate",
+        action="store_true",
+        help="put in water and ions of -p that have no beads: as many as it lists; if it lists no water, as "
+        "much as there is room for. aa.top has the molecules",
+    )
+    add_preprocessor(command)
+
+
+def add_chirality(command: ArgumentParser) -> None:
+    """Add what says the chirality of stereocentres."""
+    add = group(command, "input").add_argument
     add(
         "-r",
         "--reference",
@@ -227,15 +240,6 @@ def add_inputs(command: ArgumentParser) -> None:
         metavar="|".join([*TACTICITIES, "FILE"]),
         help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
     )
-    add_matching(command)
-    add(
-        "--solvate",
-        action="store_true",
-        help="put in water and ions of -p that have no beads: as many as it lists; if it lists no water, as "
-        "much as there is room for. aa.top has the molecules",
-    )
-    add_times(command)
-    add_preprocessor(command)
 
 
 def add_matching(command: ArgumentParser) -> None:

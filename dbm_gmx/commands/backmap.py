@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_chirality,
     add_cluster,
     add_conditions,
     add_inputs,
@@ -19,6 +20,7 @@ from dbm_gmx.commands.arguments import (
     add_relaxing,
     add_restart,
     add_rules,
+    add_times,
     add_tolerance,
     auto,
     count,
@@ -49,6 +51,8 @@ def add_parser(commands: Commands) -> None:
         description="Turn a coarse-grained trajectory into an atomistic one.",
     )
     add_inputs(command)
+    add_chirality(command)
+    add_times(command)
     add_conditions(command)
     add_method(command)
     add_model(command)

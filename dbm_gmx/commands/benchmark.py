@@ -9,6 +9,7 @@ from dbm_gmx.commands.arguments import (
     add_conditions,
     add_inputs,
     add_model,
+    add_times,
     add_verbose,
     count,
     inputs_and_method,
@@ -28,6 +29,7 @@ def add_parser(commands: Commands) -> None:
         "molecular dynamics of its atoms, where GROMACS is found.",
     )
     add_inputs(command)
+    add_times(command)
     add_conditions(command)
     add_model(command)
     add = command.add_argument

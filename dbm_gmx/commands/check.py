@@ -8,10 +8,12 @@ from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
     Commands,
+    add_chirality,
     add_conditions,
     add_inputs,
     add_method,
     add_model,
+    add_times,
     add_tolerance,
     add_verbose,
     count,
@@ -32,6 +34,8 @@ def add_parser(commands: Commands) -> None:
         "with --converged, say whether atoms are at equilibrium given their beads.",
     )
     add_inputs(command)
+    add_chirality(command)
+    add_times(command)
     add_conditions(command)
     add_method(command)
     add_model(command)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.commands.arguments import Commands, add_process, count, positive
-from dbm_gmx.errors import ExitCode
+from dbm_gmx.errors import ExitCode, InputError
 
 
 def add_parser(commands: Commands) -> None:
@@ -43,6 +43,10 @@ def run(options: Namespace) -> int:
     given = {key: getattr(options, key) for key in ("output", "start", "seed")}
     given = {key: value for key, value in given.items() if value is not None}
     settings = replace(read_settings(options.settings), **given)
+    if not settings.steps and (options.restart or options.max_time is not None or options.start is not None):
+        raise InputError(
+            "no steps of training: --from, --max-time and --restart have no effect", path=options.settings
+        )
     if settings.memory is not None and int(os.environ.get("RANK", "0")) == 0:
         made = make_memory(settings)
         if not options.quiet:

@@ -47,7 +47,7 @@ def read_beads(inputs: Inputs) -> Beads:
     Raises
     ------
     InputError
-        Files that cannot be read; a trajectory whose beads cannot be told.
+        Files that cannot be read; a trajectory whose beads cannot be told; an index file that says nothing.
     """
     cg, frame = read_cg_system(
         inputs.structure,
@@ -58,12 +58,14 @@ def read_beads(inputs: Inputs) -> Beads:
     )
     path = inputs.trajectory
     if path is None:
+        _refuse_index(inputs, "there is no trajectory (-f)")
         return Beads(cg, frame)
     order = None
     if inputs.cg_topology is not None and inputs.reorder and path.suffix not in (".gro", ".pdb"):
         order = compare_names(cg, inputs.structure, "beads", reorder=True)  # that of the structure
     found = count_atoms(path)
     if found >= cg.n_atoms:
+        _refuse_index(inputs, f"{path} holds all beads of {inputs.structure}")
         return Beads(cg, frame, order)
     if order is not None:
         raise InputError(
@@ -74,6 +76,15 @@ def read_beads(inputs: Inputs) -> Beads:
     rows = _rows_of(inputs, cg, found)
     part, order = _part_of(cg, rows, path)
     return Beads(part, replace(frame, positions=frame.positions[rows[order]]), _or_none(order))
+
+
+def _refuse_index(inputs: Inputs, why: str) -> None:
+    """Refuse an index file that says nothing."""
+    if inputs.index is not None:
+        raise InputError(
+            f"{why}, and -n is for one with fewer beads; some molecules of all: --only, --leave-out",
+            path=inputs.index,
+        )
 
 
 def _rows_of(inputs: Inputs, cg: Topology, found: int) -> IntArray:

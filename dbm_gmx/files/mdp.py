@@ -192,6 +192,30 @@ def _of_use(entry: Entry, value: float) -> float:
     return value
 
 
+ABOVE_ZERO = ("dt", "rvdw", "rcoulomb")
+
+FROM_ZERO = (
+    *("rlist", "rvdw-switch", "rcoulomb-switch", "epsilon-r", "epsilon-rf", "fourierspacing"),
+    *("ref-t", "gen-temp", "emtol", "emstep"),
+)
+"""Numbers of a run that grompp, or the run itself, does not always refuse where they are none."""
+
+
+def check_numbers(entries: dict[str, Entry]) -> None:
+    """Refuse numbers of a run that are not finite or out of range.
+
+    Raises
+    ------
+    InputError
+        With the line of the first of them.
+    """
+    for key in ABOVE_ZERO:
+        _positive(entries, key, 1.0)
+    for entry in (entries[key] for key in FROM_ZERO if key in entries):
+        if min(entry.numbers()) < 0:
+            raise entry.error(f"{entry.key}: expected a number from 0, found {entry.text!r}")
+
+
 def has_temperature(entries: Mapping[str, Entry]) -> bool:
     """Whether a run has a temperature of its own."""
     return "ref-t" in entries or any(first is not None for first in _annealing(entries))

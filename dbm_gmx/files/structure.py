@@ -211,8 +211,8 @@ def read_structure(path: str | Path) -> Frame:
     return frame
 
 
-def structure_frames(path: str | Path) -> Iterator[Frame]:
-    """Yield all frames of a ``.gro`` or ``.pdb``, unchecked.
+def structure_frames(path: str | Path, *, skip: int = 0) -> Iterator[Frame]:
+    """Yield all frames of a ``.gro`` or ``.pdb``, unchecked; ``skip`` bytes of earlier ones are not read.
 
     Raises
     ------
@@ -227,6 +227,7 @@ def structure_frames(path: str | Path) -> Iterator[Frame]:
     index = 0
     try:
         with path.open(encoding=_BYTES) as stream:
+            stream.seek(skip)
             while frame := readers[path.suffix](stream):
                 yield replace(frame, index=index)
                 index += 1

@@ -85,6 +85,11 @@ def match_molecules(cg: Topology, files: MoleculeFiles, frame: Frame | None = No
     """
     if files.matching.solvate and (files.topology is None or frame is None):
         raise InputError("--solvate needs a topology of the atoms (-p), with their water")
+    if files.none_given and files.owners:
+        raise InputError(
+            "owners (--owners) are those of a mapping: give it (-m) and its topology (-p)",
+            path=Path(files.owners[0]),
+        )
     if files.none_given:
         atomistic, found = load_library(_wanted(cg, files.matching))
         system = make_system(atomistic, found, cg, files.matching)

@@ -64,12 +64,29 @@ def read_frames(
         raise InputError(
             f"frames every {dt:g} ps: 0 or a time from {SHORTEST_STEP:g} ps is needed", path=path
         )
-    frames = _all_frames(path, n_atoms)
+    return _select(_opened(path, n_atoms), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
+
+
+def read_frame_at(path: Path, start: int, *, n_atoms: int) -> Frame:
+    """Read the frame that begins at a byte of a trajectory, and nothing before it.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_frames`.
+    """
+    frames = _opened(path, n_atoms, start)
+    return next(_select(frames, path, n_atoms=n_atoms, begin=None, end=None, dt=None))
+
+
+def _opened(path: Path, n_atoms: int, skip: int = 0) -> Iterator[Frame]:
+    """The frames, of which the first is there and has so many atoms."""
+    frames = _all_frames(path, n_atoms, skip)
     first = next(frames, None)
     if first is None:
         raise InputError("holds no frame with positions", path=path)
     _check_count(first, n_atoms, path)
-    return _select(chain([first], frames), path, n_atoms=n_atoms, begin=begin, end=end, dt=dt)
+    return chain([first], frames)
 
 
 def count_atoms(path: str | Path) -> int:
@@ -86,13 +103,15 @@ def count_atoms(path: str | Path) -> int:
     return len(first.positions)
 
 
-def _all_frames(path: Path, n_atoms: int | None) -> Iterator[Frame]:
+def _all_frames(path: Path, n_atoms: int | None, skip: int = 0) -> Iterator[Frame]:
     """Yield every frame of a file of a known kind; other numbers of atoms may be refused at once."""
     check_suffix(path)
     check_file(path)
     if path.stat().st_size == 0:
         raise InputError("is empty", path=path)
-    return structure_frames(path) if path.suffix in (".gro", ".pdb") else xdr_frames(path, n_atoms)
+    if path.suffix in (".gro", ".pdb"):
+        return structure_frames(path, skip=skip)
+    return xdr_frames(path, n_atoms, skip=skip)
 
 
 def check_suffix(path: Path) -> None:

@@ -92,7 +92,7 @@ class _Head(NamedTuple):
     has_positions: bool = True
 
 
-def xdr_frames(path: Path, n_atoms: int | None = None) -> Iterator[Frame]:
+def xdr_frames(path: Path, n_atoms: int | None = None, *, skip: int = 0) -> Iterator[Frame]:
     """Yield the frames of a .xtc or .trr that have positions.
 
     Parameters
@@ -101,6 +101,8 @@ def xdr_frames(path: Path, n_atoms: int | None = None) -> Iterator[Frame]:
         The file.
     n_atoms
         How many atoms a frame must have; other frames are refused before their positions are read.
+    skip
+        Bytes of earlier frames, which are not read.
 
     Raises
     ------
@@ -110,6 +112,7 @@ def xdr_frames(path: Path, n_atoms: int | None = None) -> Iterator[Frame]:
     read_head = _READERS[path.suffix]
     last = "none"
     with path.open("rb") as stream:
+        stream.seek(skip)
         source = _Source(stream, os.fstat(stream.fileno()).st_size)
         for index in count():
             try:

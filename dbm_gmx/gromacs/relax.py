@@ -181,7 +181,8 @@ def prepare(settings: RelaxSettings) -> Preparation:
     known = settings.temperature is not None or settings.nvt_mdp is not None
     if not known and (settings.mdp is None or not has_temperature(mdp_entries(settings.mdp))):
         log.warning("no temperature is given (-t, or ref-t in --mdp): GROMACS runs at that of share/mdp")
-    return Preparation(find_gmx(settings.gmx), wanted_runs(settings, RUNS))
+    runs = wanted_runs(settings, RUNS)
+    return Preparation(find_gmx(settings.gmx), runs)
 
 
 def _wanted_mappings(

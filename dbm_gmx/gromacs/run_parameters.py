@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dbm_gmx.files.mdp import (
     Entry,
+    check_numbers,
     has_temperature,
     mdp_defines,
     mdp_entries,
@@ -80,13 +81,15 @@ def run_parameters(
     Raises
     ------
     InputError
-        A file that cannot be read.
+        A file that cannot be read, or numbers in it that are none.
     """
     path = template or share_path("mdp", f"{name}.mdp")
     own = mdp_entries(path)
+    check_numbers(own)
     wanted, searched = dict[str, Entry](), mdp_include(own)
     if mdp is not None and template is None:
         theirs = mdp_entries(mdp)
+        check_numbers(theirs)
         searched = mdp_include(theirs)
         wanted = {key: entry for key, entry in theirs.items() if key in FORCE_FIELD}
         if temperature is None and has_temperature(theirs):
