@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -122,6 +123,17 @@ class SharedWork(WorkerPlugin):  # type: ignore[misc]
         self.abandon()
 
 
+class LeftAlone(WorkerPlugin):  # type: ignore[misc]
+    """A worker that does not heed Ctrl-C, which all processes of a terminal get: who started it ends it."""
+
+    name = "left-alone"
+
+    def setup(self, worker: Any) -> None:
+        """Ignore the signal; without it a worker that waits would say where it was."""
+        with suppress(ValueError):  # not on the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _do(name: str, job: Any) -> Any:
     """Do a job on a worker."""
     return get_worker().plugins[name].work(job)
@@ -167,6 +179,7 @@ def _client(where: str | None, count: int, stack: ExitStack) -> Any:
         # a busy machine starts processes slowly; theirs is no network that could be down
         stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "300s"}))
         client = Client(stack.enter_context(_local(count)))
+        client.register_plugin(LeftAlone())
         client.wait_for_workers(count)
         return client
     try:

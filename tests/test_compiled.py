@@ -378,7 +378,7 @@ def test_who_gets_arrays_without_saying_so_does_not_compile(inner: str, outer: s
     makes = compiled.compiled(makes_arrays=True)(eval(inner))
     gets = compiled.compiled()(eval(outer, {"inner": makes}))
     calls = compiled.compiled(makes_arrays=True)(eval("lambda x: gets(x)", {"gets": gets}))
-    with pytest.raises((TypeError, numba.TypingError), match="returns arrays|returning of array"):
+    with pytest.raises((TypeError, numba.TypingError), match=r"returns arrays|returning of array"):
         calls(array)
     says = compiled.compiled(makes_arrays=True)(eval(outer, {"inner": makes}))
     calls = compiled.compiled(makes_arrays=True)(eval("lambda x: says(x)", {"says": says}))

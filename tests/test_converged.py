@@ -175,7 +175,7 @@ def fake(liquid: Cut, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 def test_frames_are_spread_and_drawn_independently(liquid: Cut, fake: Fake) -> None:
     path = written(liquid, "same.trr", liquid.atoms)
-    result = checked(liquid, path, f=liquid.folder / "cg.trr", refine="none", seed=7)
+    result = checked(liquid, path, f=liquid.folder / "cg.trr", seed=7)
     times = [frame.time for frame in liquid.atoms]
     assert fake.asked == [(times[0], SAMPLE), (times[-1], SAMPLE)]
     assert SAMPLE > 10_000  # no number of a sample that a user asks for
