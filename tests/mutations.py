@@ -976,7 +976,7 @@ MUTATIONS = [
     ),
     one(
         "arrays-are-lost-in-silence",
-        "tests/test_compiled.py -k says",
+        "tests/test_compiled.py -k without_saying",
         "compiled.py",
         "if not state.flags.nrt and _gets_arrays(state):",
         "if False:",

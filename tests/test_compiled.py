@@ -379,7 +379,7 @@ def test_who_gets_arrays_without_saying_so_does_not_compile(inner: str, outer: s
     gets = compiled.compiled()(eval(outer, {"inner": makes}))
     calls = compiled.compiled(makes_arrays=True)(eval("lambda x: gets(x)", {"gets": gets}))
     with pytest.raises((TypeError, numba.TypingError), match=r"returns arrays|returning of array"):
-        calls(array)
+        calls.outer.compile((numba.typeof(array),))
     says = compiled.compiled(makes_arrays=True)(eval(outer, {"inner": makes}))
     calls = compiled.compiled(makes_arrays=True)(eval("lambda x: says(x)", {"says": says}))
     assert np.sum(calls(array)) > -1.0
