@@ -279,7 +279,7 @@ def _is_ours(function: Any) -> bool:
 
 @cache
 def _say_once() -> None:
-    log.warning("compiling for this machine: the first run takes about half a minute longer")
+    log.warning("compiling for this machine: the first run takes a minute or two longer")
 
 
 # --- where -----------------------------------------------------------------------------------------
