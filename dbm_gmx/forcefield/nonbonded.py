@@ -222,7 +222,7 @@ def coulomb_force(inverse: Any, r2: Any, beyond: Any) -> Any:
 
 @compiled(forceinline=True)
 def charged_pair_force(r2: Any, c6: Any, c12: Any, qq: Any, beyond: Any) -> Any:
-    """Force over distance of two atoms with charges, kJ/mol nm^-2: the sum of the two above.
+    """Force over distance of two atoms, kJ/mol nm^-2: :func:`lennard_jones_force` and :func:`coulomb_force`.
 
     It takes one division and one root, which are what long loops take their time for.
     """
