@@ -110,13 +110,12 @@ def checked(made: Cut, path: Path, **more: object) -> Result:
 
 @pytest.mark.usefixtures("prepared_once")
 def test_what_the_sampler_made_is_found_converged(liquid: Cut, sampled: list[Frame]) -> None:
+    """The tolerance is more than three times what chance makes of so few atoms, and half of what follows."""
     path = written(liquid, "sampled.trr", sampled)
-    result = checked(liquid, path, f=liquid.folder / "cg.trr", frames=FRAMES)
+    more = {"frames": FRAMES, "tolerance": 0.15}
+    result = checked(liquid, path, f=liquid.folder / "cg.trr", **more)
     assert result.code == ExitCode.DONE
-    assert "NOT CONVERGED" not in result.out
-    assert "no difference of more than 0.03 kT per atom was found" in result.out
-    # with as few atoms small differences cannot be seen, which is said
-    assert "(--frames)" in result.out
+    assert "no difference of more than 0.15 kT per atom was found" in result.out
 
 
 @pytest.mark.usefixtures("prepared_once")
@@ -126,7 +125,7 @@ def test_torsions_on_their_barriers_are_found(liquid: Cut, sampled: list[Frame])
     for one, other in zip(frames, sampled, strict=True):
         apart = mapped_beads(liquid.system, one.positions) - mapped_beads(liquid.system, other.positions)
         assert np.abs(apart).max() < 0.002
-    result = checked(liquid, written(liquid, "turned.trr", frames), frames=FRAMES)
+    result = checked(liquid, written(liquid, "turned.trr", frames), frames=FRAMES, tolerance=0.15)
     assert result.code == ExitCode.FLAWED
     assert "NOT CONVERGED" in result.out
     assert "above an independent reconstruction" in result.out
@@ -230,7 +229,7 @@ def test_a_reconstruction_that_is_not_stationary_is_named(liquid: Cut, fake: Fak
         (0.02, 0.01, "no difference of more than 0.03 kT per atom was found", True),
         (0.21, 0.01, "NOT CONVERGED: 0.21 kT per atom above an independent reconstruction", False),
         (-0.21, 0.01, "NOT CONVERGED: 0.21 kT per atom below an independent reconstruction; it is", False),
-        (0.1, 2.0, "none below", True),
+        (0.1, 2.0, "with 2 frames none below 0.65 can be found (--frames)", True),
     ],
 )
 def test_verdicts(shift: float, spread: float, said: str, fine: bool) -> None:
