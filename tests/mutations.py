@@ -975,6 +975,13 @@ MUTATIONS = [
         "    if asked and chosen.annealing and ANNEALING in",
     ),
     one(
+        "few-windows-are-enough-where-one-frame-says-so",
+        "tests/test_preparation.py -k caught",
+        "sampling/preparation.py",
+        "return max(enough, FEWEST) if caught else enough",
+        "return enough",
+    ),
+    one(
         "arrays-are-lost-in-silence",
         "tests/test_compiled.py -k without_saying",
         "compiled.py",

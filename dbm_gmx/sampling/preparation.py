@@ -13,7 +13,9 @@ too high.  It is long enough when twice the steps lower the energy no more.
 The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
 find what is left.  There are enough sweeps with them when twice and four times as many lower the energy no
 more.  They are tried also where annealing lowers it by nothing: in chains that turn easily it finds no more
-than growth does, and windows do.
+than growth does, and windows do.  Where conformations are caught for certain, a frame has :data:`FEWEST`
+sweeps with windows however little more of them gain on the one that was tried: frames differ, and few atoms
+do not show it.
 """
 
 from __future__ import annotations
@@ -50,14 +52,20 @@ AHEAD, WINDOWS_AHEAD = (1, 2), (2, 2)
 """How many longer trials there must be of one that is enough, after none and after some: of annealing, of
 windows."""
 
+FEWEST = 128
+"""Sweeps with windows, where conformations are caught.
+
+Nylon-6 was left .055 kT per atom too high by 32, which one frame of it had shown to be enough."""
+
 GAIN, WINDOWS_GAIN = 0.5, 0.25
 """Part of the tolerance that longer trials must gain to be worth it: of annealing, of windows."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
 
-DOUBLINGS = 3
-"""Of the steps, whose gain says what is left where the longest annealing is not shown to be enough."""
+DOUBLINGS, PART_LEFT = 3, 0.5
+"""Doublings of what was tried, whose gain says what is left where the most is not shown to be enough; and the
+part of it that is: .4 of polyethers and united-atom chains, by the energies of GROMACS."""
 
 ATOMS, REPEATS = 2600, 4
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
@@ -177,9 +185,10 @@ class Preparation:
         if self.source:
             said.append(f"annealing      {self.annealing} steps{sweeps}, as found for {self.source}")
         elif self.energies or self.swept:
-            what = "the last doublings have lowered" if self.exhausted else "more lower"
+            gain = f"more lower the energy by {self.left:.3f} kT per atom"
+            if self.exhausted:
+                gain = f"by the gain of the last doublings {self.left:.3f} kT per atom are left"
             more = ": TOO FEW" if self.is_short(tolerance) else ""
-            gain = f"{what} the energy by {self.left:.3f} kT per atom"
             where = f" (tried on {self.part[0]} of {self.part[1]} atoms)" if self.part else ""
             said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{where}{more}")
         loose = [
@@ -197,23 +206,23 @@ class Preparation:
 
 
 def _is_last(energies: Mapping[int, float], chosen: int) -> bool:
-    return chosen > 0 and chosen == max(energies, default=0)
+    """Whether nothing longer was tried."""
+    return 0 < chosen >= max(energies, default=0)
 
 
 def _left(energies: Mapping[int, float], chosen: int) -> float:
     """What more than what was chosen has gained, where that was tried, kT per atom.
 
-    Else what the last doublings have gained, since an energy that falls slowly falls by about as much from
-    each doubling to the next.
+    Else a part of what the last doublings have gained, since an energy that falls slowly falls by about as
+    much from each doubling to the next.
     """
     if not energies:
         return 0.0
-    if not _is_last(energies, chosen):
-        return max(
-            0.0, energies[chosen] - min((e for n, e in energies.items() if n > chosen), default=np.inf)
-        )
-    before = [energy for number, energy in energies.items() if number < chosen]
-    return max(0.0, before[-DOUBLINGS:][0] - energies[chosen])
+    known = energies[max(number for number in energies if number <= chosen)]
+    if following := [energy for number, energy in energies.items() if number > chosen]:
+        return max(0.0, known - min(following))
+    doubled = [energy for number, energy in energies.items() if number > 0] or [known]
+    return PART_LEFT * max(0.0, doubled[-DOUBLINGS - 1 :][0] - known)
 
 
 def is_asked(conditions: Conditions, settings: Settings) -> bool:
@@ -275,7 +284,9 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
     asked = settings.windows is None and settings.annealing != 0
     if asked and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
-        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN))
+        chosen = replace(
+            chosen, windows=_windows(swept, settings.tolerance, chosen.annealing, len(positions))
+        )
     found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
     found = replace(found, scatter=_scatter(len(positions)))
     return chosen, found
@@ -453,6 +464,14 @@ def _enough(
 
 
 # --- windows -----------------------------------------------------------------------------------------
+
+
+def _windows(swept: Mapping[int, float], tolerance: float, annealing: int, atoms: int) -> int:
+    """Sweeps with windows that are enough, by the trials of a frame of so many atoms."""
+    enough = _enough(swept, tolerance, WINDOWS_AHEAD, WINDOWS_GAIN)
+    gained = swept[0] - min(swept.values())
+    caught = annealing > 0 or gained > DOUBTFUL * _scatter(atoms)
+    return max(enough, FEWEST) if caught else enough
 
 
 def _with_windows(
