@@ -978,7 +978,7 @@ MUTATIONS = [
         "few-windows-are-enough-where-one-frame-says-so",
         "tests/test_preparation.py -k caught",
         "sampling/preparation.py",
-        "return max(enough, FEWEST) if caught else enough",
+        "return CAUGHT if caught else enough",
         "return enough",
     ),
     one(

@@ -61,7 +61,7 @@ def prepared_once(found_out: list[tuple[Sampler, Preparation]], monkeypatch: pyt
     monkeypatch.setattr("dbm_gmx.sampling.preparation.LADDER", (1000,))
     monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
     monkeypatch.setattr("dbm_gmx.sampling.preparation.SWEPT", (4, 8, 16))
-    monkeypatch.setattr("dbm_gmx.sampling.preparation.FEWEST", 8)
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.CAUGHT", 8)
 
     def once(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         if not found_out:
