@@ -1153,8 +1153,15 @@ MUTATIONS = [
         "unlike-starts-are-converged",
         "tests/test_preparation.py -k unlike",
         "backmapping/summary.py",
-        "bool(self.against.beyond(self.tolerance)[-1])",
-        "False",
+        "return self._too_short or bool(off)",
+        "return self._too_short",
+    ),
+    one(
+        "torsions-that-are-caught-are-not-looked-at-alone",
+        "tests/test_converged.py tests/test_equilibrium.py -k scatter",
+        "forcefield/equilibrium.py",
+        "for name in (TOTAL, SLOW) if",
+        "for name in (TOTAL,) if",
     ),
     one(
         "exchange-without-energies",

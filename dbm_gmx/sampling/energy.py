@@ -10,6 +10,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.forms import DIHEDRALS, PRODUCT
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -22,7 +23,7 @@ from dbm_gmx.forcefield.nonbonded import (
     switched_lennard_jones,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import sum_of_terms
+from dbm_gmx.forcefield.terms import term_energy, term_parameters, term_rows
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.neighbours import at_home, image
 
@@ -66,30 +67,32 @@ def full_energy(conf: Configuration) -> FloatArray:
 
     Returns
     -------
-    (3,) kJ/mol: terms and springs, special pairs, all other pairs within the cut-off.
+    (4,) kJ/mol: bonds, angles and springs; dihedrals; special pairs; all other pairs within the cut-off.
     """
     return np.asarray(_full_energy(conf.place, conf.arrays.part(EnergyArrays)), np.float64)
 
 
 @compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
-    total = np.zeros(3)
+    total, tables = np.zeros(4), arrays.tables
     positions = place.positions
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-        terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
-        total[0] += sum_of_terms(arrays, terms, positions)
+        for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
+            form, rows = arrays.form[t], term_rows(arrays.atoms, t, first)
+            energy = term_energy(form, term_parameters(arrays.parameters, t), tables, positions, rows)
+            total[0 if form < DIHEDRALS or form == PRODUCT else 1] += energy
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
             usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
             r2 = 0.0
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
-            total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
+            total[2] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
     listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
-            total[2] += 0.5 * _bead_energy(place, arrays, bead, listed)
+            total[3] += 0.5 * _bead_energy(place, arrays, bead, listed)
     return total
 
 

@@ -8,7 +8,8 @@ highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Ru
 1, 1977), and is the one used.
 
 Annealing that is too short leaves conformations that small moves do not change, and the energy stationary but
-too high.  It is long enough when twice the steps lower the energy no more.
+too high.  It is long enough when twice the steps lower the energy no more.  All energies here are those of
+torsions and pairs: bonds and angles know little of what is caught, and scatter more than all the rest.
 
 The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
 find what is left.  There are enough sweeps with them when twice and four times as many lower the energy no
@@ -30,10 +31,11 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.forcefield.equilibrium import scatter_of
+from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
+from dbm_gmx.sampling.energy import full_energy
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -136,8 +138,8 @@ class Preparation:
     annealing, windows
         Steps, and sweeps with windows, that are used.
     energies, swept
-        kT per atom by number of steps, and by number of sweeps with windows, that were tried; nothing where
-        the number was given.
+        Of torsions and pairs, kT per atom by number of steps, and by number of sweeps with windows, that were
+        tried; nothing where the number was given.
     part
         Atoms of the droplet that it was tried on, and of the frame; nothing if that is the whole.
     scatter
@@ -295,7 +297,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
 
 @dataclass(frozen=True)
 class _Trial:
-    """A frame packed and swept: its energy, kT per atom, and how atoms sit on their beads."""
+    """A frame packed and swept: its torsions and pairs, kT per atom, and how atoms sit on their beads."""
 
     energy: float
     strain: dict[Types, Strain]
@@ -303,15 +305,16 @@ class _Trial:
 
 def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Trial:
     """Pack and sweep a frame; a small one several times, since the energy of few atoms is uncertain."""
-    square = np.zeros(sampler.system.n_beads)
+    square, energies = np.zeros(sampler.system.n_beads), list[float]()
     chains = _packed(sampler, beads, start, stream)
     for chain, one in chains:
         for number in range(SWEEPS):
             advance(chain, one, sampler.team)
             if number >= SWEEPS // 2:
                 square += (chain.conf.offsets**2).sum(axis=1)
-    square /= len(chains) * (SWEEPS - SWEEPS // 2)
-    return _Trial(_mean_energy(sampler, chains), _strain_of(sampler, square))
+                energies.append(_slow_energy(chain))
+    square /= len(energies)
+    return _Trial(float(np.mean(energies)), _strain_of(sampler, square))
 
 
 _Chains = Sequence[tuple[Chain, Stream]]
@@ -336,13 +339,13 @@ def _repeats(atoms: int) -> int:
 
 def _scatter(atoms: int) -> float:
     """Error of the difference of two trials of a frame, kT per atom."""
-    return scatter_of(_repeats(atoms) * atoms)
+    return scatter_of(_repeats(atoms) * atoms, SLOW_SCATTER)
 
 
-def _mean_energy(sampler: Sampler, chains: _Chains) -> float:
-    """Of the last halves of chains, kT per atom."""
-    means = [np.mean(chain.energies[chain.sweeps // 2 + 1 :]) for chain, _ in chains]
-    return float(np.mean(means)) / (sampler.hamiltonian.kt * sampler.system.n_atoms)
+def _slow_energy(chain: Chain) -> float:
+    """Of torsions and pairs, kT per atom."""
+    _, *slow = full_energy(chain.conf)
+    return float(sum(slow)) / (float(chain.conf.arrays.constants.kt) * len(chain.conf.positions))
 
 
 # --- widths ------------------------------------------------------------------------------------------
@@ -483,10 +486,20 @@ def _with_windows(
     log.info("without windows: %.4f kT per atom", energies[0])
     chains = _packed(sampler, beads, start, stream)
     for sweeps in SWEPT:
-        for chain, one in chains:
-            sweep_windows(chain, sweeps, one, sampler.team)
-        energies[sweeps] = _mean_energy(sampler, chains)
+        energies[sweeps] = float(
+            np.mean([_after_windows(chain, sweeps, one, sampler) for chain, one in chains])
+        )
         log.info("%d sweeps with windows: %.4f kT per atom", sweeps, energies[sweeps])
         if _enough(energies, sampler.settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN) < sweeps:
             break
     return energies
+
+
+def _after_windows(chain: Chain, sweeps: int, stream: Stream, sampler: Sampler) -> float:
+    """Go on until there were so many sweeps with windows: energy of the last half of all, kT per atom."""
+    energies = []
+    while chain.sweeps < sweeps:
+        sweep_windows(chain, chain.sweeps + 1, stream, sampler.team)
+        if chain.sweeps > sweeps // 2:
+            energies.append(_slow_energy(chain))
+    return float(np.mean(energies))
