@@ -76,7 +76,7 @@ def entries(values: object) -> int:
 def size_of(grower: Grower) -> int:
     """Numbers in all that is prepared to grow a molecule."""
     total = grower.layout.wishes.nnz + grower.layout.factors.L.nnz + grower.layout.factors.U.nnz
-    for group in (grower.whole, *grower.groups):
+    for group in (grower.whole, *grower.groups, *grower.wider):
         total += entries((tuple(group.arrays), group.atoms, group.beads, group.centres, group.spots))
     return total
 
@@ -92,8 +92,10 @@ def test_arrays_of_the_moves_grow_with_the_molecule() -> None:
 
 
 def test_no_window_sees_more_of_a_longer_molecule() -> None:
-    seen = [max(group.atoms.shape[1] for group in g.groups) for g in (prepared(100), prepared(400))]
-    assert seen[0] == seen[1] < 40
+    for windows, most in (("groups", 40), ("wider", 60)):
+        of_both = (getattr(prepared(n), windows) for n in (100, 400))
+        seen = [max(group.atoms.shape[1] for group in groups) for groups in of_both]
+        assert seen[0] == seen[1] < most
 
 
 def test_windows_that_are_alike_are_few_groups() -> None:
@@ -106,7 +108,7 @@ def test_windows_that_are_alike_are_few_groups() -> None:
 def test_windows_of_a_group_do_not_see_each_other_and_cover_the_molecule() -> None:
     grower = prepared(200)
     moved = np.zeros(grower.molecule.moltype.n_atoms, bool)
-    for group in grower.groups:
+    for group in (*grower.groups, *grower.wider):
         free = group.free
         assert len(np.unique(free)) == free.size
         for one in range(len(group)):
@@ -125,7 +127,7 @@ def test_a_window_has_all_that_its_atoms_change() -> None:
     molecules = Molecules(beads, np.ones((2, centres), np.int8), np.arange(2), 0)
     x = rng.normal(size=(2, n, 3))
     whole = energy_of(grower.whole, take(grower.whole, molecules, x))
-    for group in grower.groups:
+    for group in (*grower.groups, *grower.wider):
         copies, y = take(group, molecules, x), x.copy()
         before = energy_of(group, copies)
         copies.positions[:, group.arrays.free] += 0.01 * rng.normal(
