@@ -44,18 +44,24 @@ def add_parser(commands: Commands) -> None:
         "--converged",
         type=Path,
         metavar="FILE",
-        help="atoms, whoever made them: compare their energies with those of an independent "
-        "reconstruction on the beads (of -f, else mapped from these atoms)",
+        help="Trajectory of atoms, whoever made them. Their energies are compared with those of an "
+        "independent reconstruction on the beads of -f; without -f, on beads that are mapped from these "
+        "atoms.",
     )
     add(
         "--frames",
         type=count(1),
         default=ConvergenceCheck.frames,
-        help="frames that --converged rebuilds, evenly spread (%(default)s)",
+        help="Number of frames that --converged rebuilds, evenly spread. Default: %(default)s.",
     )
     add_tolerance(command)
-    add("--seed", type=count(0), default=Settings.seed, help="random seed of --converged (%(default)s)")
-    add("--threads", type=count(1), help="CPU threads of --converged (all cores)")
+    add(
+        "--seed",
+        type=count(0),
+        default=Settings.seed,
+        help="Random seed of --converged. Default: %(default)s.",
+    )
+    add("--threads", type=count(1), help="Number of CPU threads of --converged. Default: all cores.")
     add_verbose(command)
     command.set_defaults(run=run)
 
