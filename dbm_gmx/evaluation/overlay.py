@@ -147,6 +147,8 @@ def _placed(
     ]
     if lost and shown.all():
         notes.append(f"{lost} of {len(beads.positions)} beads have no atom within {REACH:g} nm.")
+    if len(beads.positions) > len(frame.positions):
+        notes.append("There are more beads than atoms. The file of the atoms stands first, beads are --cg.")
     labels = [f"{of_beads.label(i)} {i + 1} (bead)" for i in kept]
     return Beads([of_beads.names[i] for i in kept], labels, points.astype(np.float32)), notes
 
