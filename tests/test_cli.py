@@ -26,6 +26,7 @@ from dbm_gmx import __version__
 from dbm_gmx.backmapping.benchmark import repeat_frame, repeat_system
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.commands.check import verdict
 from dbm_gmx.files.trajectory import Writer, read_frames
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
@@ -694,7 +695,9 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         f"model {model} knows all atom classes (C4, H@C4) and bead types",
         "  nothing in its file says how good it is",
         FRAMES,
+        "verdict: ready for backmap",
     ]
+    assert verdict(["system", "warning: a", "warning: b"]).endswith("but read the 2 warnings")
     assert made[0].conditions.rvdw == 1.2
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
@@ -72,8 +73,19 @@ def run(options: Namespace) -> int:
         return _check_converged(options)
     from dbm_gmx.backmapping.check import check
 
-    print("\n".join(check(*inputs_and_method(options))))
+    lines = check(*inputs_and_method(options))
+    print("\n".join([*lines, verdict(lines)]))
     return ExitCode.DONE
+
+
+def verdict(lines: Sequence[str]) -> str:
+    """The last line: input that cannot be used was an error before."""
+    warnings = sum(line.startswith("warning:") for line in lines)
+    if not warnings:
+        return "verdict: ready for backmap"
+    return (
+        f"verdict: ready for backmap, but read the {'warning' if warnings == 1 else f'{warnings} warnings'}"
+    )
 
 
 def _check_converged(options: Namespace) -> int:
