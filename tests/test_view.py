@@ -103,7 +103,16 @@ def test_files_in_each_others_place_are_seen(files: Path) -> None:
     _, notes = overlay(ViewInputs(files / "cg.gro", files / "aa.gro"))
     assert any("The file of the atoms stands first" in note for note in notes)
     _, notes = overlay(ViewInputs(files / "aa.gro", files / "cg.gro"))
-    assert not any("stands first" in note for note in notes)
+    assert not any("stands first" in note or "different frames" in note for note in notes)
+
+
+def test_beads_of_another_frame_are_noticed(files: Path, tmp_path: Path) -> None:
+    topology = read_topology(OCTANE / "cg.top")
+    *_, last = read_frames(OCTANE / "cg.xtc", n_atoms=topology.n_atoms)
+    with open_writer(tmp_path / "late.gro", topology) as writer:
+        writer.write(last)
+    _, notes = overlay(ViewInputs(files / "aa.gro", tmp_path / "late.gro"))
+    assert any("of different frames" in note for note in notes)
 
 
 def test_names_in_a_scene_are_no_html() -> None:
