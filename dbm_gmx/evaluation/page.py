@@ -358,8 +358,8 @@ def _expected_row(part: str, name: str, found: Sequence[Mapping[str, float]]) ->
 def _figure(evaluation: Evaluation, name: str, drawn: str, plots: Sequence[Panel]) -> str:
     links = ", ".join(f'<a href="data/{p.name}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name)
     own = [p for p in plots if p.figure == name]
-    how = HOW.get(own[0].moltype, "")
-    if own[0].moltype == "line" and REFERENCE in own[0].columns:
+    how = HOW.get(own[0].form, "")
+    if own[0].form == "line" and REFERENCE in own[0].columns:
         how += " Wide and grey: the reference."
     scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
