@@ -110,6 +110,11 @@ def completion(parser: Parser, shell: str) -> str:
         raise InputError(
             "completion needs shtab, which is not installed: pip install 'dbm-gmx[completion]'"
         ) from error
+    of_files = {"FILE": shtab.FILE, "PATH": shtab.FILE, "FOLDER": shtab.DIRECTORY}
+    for _, inside in every_parser(parser):
+        for action in inside._actions:
+            if action.metavar in of_files:
+                action.complete = of_files[action.metavar]  # type: ignore[attr-defined]
     made: str = shtab.complete(parser, shell)
     return made
 

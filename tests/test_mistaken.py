@@ -197,6 +197,9 @@ def test_completion_of_a_shell(capsys: pytest.CaptureFixture[str], monkeypatch: 
     said = capsys.readouterr().out
     assert "--tacticity" in said
     assert "dbm-gmx" in said
+    found = {line.partition("=")[0].removeprefix("_shtab_dbm_gmx_"): line for line in said.splitlines()}
+    assert "_shtab_compgen_files" in found["backmap__s_COMPGEN"]
+    assert "_shtab_compgen_dirs" in found["backmap___workdir_COMPGEN"]
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["--completion", "zsh"]) == 1
     assert "pip install 'dbm-gmx[completion]'" in capsys.readouterr().err
