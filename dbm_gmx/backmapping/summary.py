@@ -130,7 +130,7 @@ def _seconds(time: float) -> str:
     return f"{time:.0f} s" if time >= 10 else f"{time:.1f} s" if time >= 0.1 else f"{time:.3f} s"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What was found in the frames of a run; reports of parts add up.
 
@@ -281,6 +281,11 @@ class Report:
     def rms_deviation(self) -> float:
         """Root mean square distance of the mapped atoms from the input beads, nm."""
         return float((self.square_deviation / max(1, self.deviations)) ** 0.5)
+
+    def __repr__(self) -> str:
+        """The last line of the summary: all of it is :meth:`text`."""
+        rules = self.judgement.line(self.limits.allowed)
+        return f"<Report of {self.frames} frame{'' if self.frames == 1 else 's'}, rules: {rules}>"
 
     def text(self) -> str:
         """Say it in a few lines, for the end of a run."""

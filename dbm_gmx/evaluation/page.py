@@ -73,8 +73,14 @@ CAPTIONS = {
 }
 
 
+PAPER = (
+    "The paper, whose figures some of these follow: Stieffenhofer, Wand, Bereau, Mach. Learn.: Sci. Technol. "
+    "1, 045014 (2020)."
+)
+"""Said under the method."""
+
 HOW = {
-    "line": " Pale bands: standard errors over frames. Wide and grey: the reference.",
+    "line": " Pale bands: standard errors over frames.",
     "scatter": " Points that are near each other are alike; the directions have no unit.",
 }
 """How each kind of panel is read."""
@@ -352,7 +358,10 @@ def _expected_row(part: str, name: str, found: Sequence[Mapping[str, float]]) ->
 
 def _figure(evaluation: Evaluation, name: str, drawn: str, plots: Sequence[Panel]) -> str:
     links = ", ".join(f'<a href="data/{p.name}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name)
-    how = HOW.get(next(p.moltype for p in plots if p.figure == name), "")
+    own = [p for p in plots if p.figure == name]
+    how = HOW.get(own[0].form, "")
+    if own[0].form == "line" and REFERENCE in own[0].columns:
+        how += " Wide and grey: the reference."
     scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
     if keys:
@@ -452,5 +461,6 @@ def method(evaluation: Evaluation) -> str:
     space = evaluation.conformations
     if space is not None:
         lines += list(space.notes)
+    lines.append(PAPER)
     lines += [*evaluation.notes, f"dbm-gmx {__version__}; the numbers are in scores.json."]
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
