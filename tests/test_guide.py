@@ -141,8 +141,8 @@ def test_roots_of_torsions_are_above_the_floor_of_their_basin() -> None:
     """Three minima at -180, -60 and 60 degrees, of which one is deeper; and of a torsion without energy."""
     energy = 5.0 * (1 + np.cos(3 * TURN)) + 2.0 * (1 + np.cos(TURN))
     (root, floor), bottom = _root(energy, KT), energy.min()
-    for centre, lowest in ((-np.pi, 0.0), (np.radians(-60), None), (np.radians(60), None)):
-        within = np.abs(np.remainder(TURN - centre + np.pi, 2 * np.pi) - np.pi) < np.radians(50)
+    for middle, lowest in ((-np.pi, 0.0), (np.radians(-60), None), (np.radians(60), None)):
+        within = np.abs(np.remainder(TURN - middle + np.pi, 2 * np.pi) - np.pi) < np.radians(50)
         wanted = energy[within].min() if lowest is None else bottom
         np.testing.assert_allclose(floor[within] * KT, wanted - bottom, atol=1e-9)
         np.testing.assert_allclose(root[within] ** 2 * KT / 2, energy[within] - wanted, atol=1e-9)

@@ -391,7 +391,7 @@ def _root(energy: FloatArray, kt: float) -> FloatArray:
     """Signed square root of a periodic curve above the floor of each basin; (2, g) with these floors, kT."""
     slope = np.roll(energy, -1) - np.roll(energy, 1)
     here = np.arange(len(energy))
-    near = (here + [[-1], [0], [1]]) % len(energy)
+    near = np.stack([here - 1, here, here + 1]) % len(energy)
     lower = near[np.argmin(energy[near], axis=0), here]
     for _ in range(len(energy).bit_length()):  # twice as far down each time, at last to the bottom
         lower = lower[lower]
