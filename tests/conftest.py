@@ -65,6 +65,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """What is sent to the disk itself can be told from what is not by a cut of power alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which fails in the same way
+        yield
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Return the folder with the published reference systems, which are not part of the project."""
