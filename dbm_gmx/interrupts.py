@@ -88,8 +88,11 @@ def answering(*, at_once: bool) -> Iterator[None]:
         if not isinstance(lost.exc_value, Interrupted):
             hook(lost)
         elif came:  # where Python drops exceptions, as in a callback of a compiler: once more
-            number = came.pop()
-            Timer(0.05, lambda: over.is_set() or signal.raise_signal(number)).start()
+            Timer(0.05, once_more, [came.pop()]).start()
+
+    def once_more(number: int) -> None:
+        if not over.is_set():
+            signal.raise_signal(number)
 
     before = {number: signal.signal(number, on_signal) for number in numbers}
     hook, sys.unraisablehook = sys.unraisablehook, on_lost
