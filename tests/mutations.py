@@ -1589,6 +1589,27 @@ MUTATIONS = [
         "if number > most:",
     ),
     one(
+        "a signal that python drops is lost",
+        "tests/test_interrupts.py -k dropped",
+        "interrupts.py",
+        "        if not isinstance(lost.exc_value, Interrupted):",
+        "        if True:",
+    ),
+    one(
+        "torsions stay above the floor of their basin",
+        "tests/test_guide.py -k roots",
+        "network/guide_tables.py",
+        "    for _ in range(len(energy).bit_length()):  # twice",
+        "    for _ in range(2):  # twice",
+    ),
+    one(
+        "paths between beads count bonds of all atoms around",
+        "tests/test_rules.py -k reach",
+        "chemistry/feasible.py",
+        "        if here not in found:\n            found[here] = length\n",
+        "        if here not in found:\n            found[here] = 2 * length\n",
+    ),
+    one(
         "macros may grow without end",
         "tests/test_damaged.py -k macros",
         "files/preprocess.py",

@@ -71,6 +71,26 @@ def inputs(*trajectories: Path, **changes: Any) -> EvaluateInputs:
     return replace(given, **changes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def measured_once() -> Iterator[None]:
+    """Measure a frame once, however many evaluations it is in: most have the same reference."""
+    known: dict[tuple[Any, ...], Measured] = {}
+
+    def measured(
+        system: System, frame: Frame, conditions: Conditions, aims: Aims, *, beads: Frame | None = None
+    ) -> Measured:
+        arrays = [frame.positions, frame.box, *aims.chirality.values()]
+        arrays += [] if beads is None else [beads.positions]
+        key = (*(array.tobytes() for array in arrays), frame.time, conditions, aims.limits, *aims.chirality)
+        if key not in known:
+            known[key] = measure(system, frame, conditions, aims, beads=beads)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbm_gmx.evaluation.evaluation.measure", measured)
+        yield
+
+
 @pytest.fixture(scope="module")
 def later() -> Evaluation:
     """The last two frames of octane beside all ten."""

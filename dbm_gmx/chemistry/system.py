@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -175,11 +176,17 @@ def whole_beads(system: System, frame: Frame) -> Float32Array:
     """
     parts = []
     for match in system.matches:
-        edges = np.array(bead_graph(match.mapping, match.moltype).edges, np.int64).reshape(-1, 2)
+        edges = _bead_bonds(match.mapping, match.moltype)
         whole = make_whole(match.beads(frame.positions), frame.box, edges)
         refuse_periodic(whole, frame.box, edges, f"{match.moltype.name} (beads)")
         parts.append(whole.reshape(-1, 3))
     return np.concatenate(parts)
+
+
+@lru_cache(maxsize=64)
+def _bead_bonds(mapping: BeadMapping, moltype: MoleculeType) -> IntArray:
+    """(k, 2) neighbouring beads of a molecule."""
+    return np.array(bead_graph(mapping, moltype).edges, np.int64).reshape(-1, 2)
 
 
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
