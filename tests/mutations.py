@@ -1264,6 +1264,13 @@ MUTATIONS = [
         "    taken[: int((before < atoms).sum())] = True\n",
     ),
     one(
+        "wider-windows-are-grown-in-few-molecules-only",
+        "tests/test_linear.py -k wider",
+        "sampling/growth.py",
+        "    if len(others) and gained > PAYS * windows * grower.hamiltonian.kt:\n",
+        "    if False:\n",
+    ),
+    one(
         "all-molecules-are-grown",
         "tests/test_memory.py -k few_are_grown",
         "sampling/sampler.py",

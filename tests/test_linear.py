@@ -22,6 +22,7 @@ from dbm_gmx.sampling.growth import (
     TIE,
     Grower,
     Molecules,
+    _grow_wider,
     energy_of,
     grow,
     make_grower,
@@ -30,6 +31,7 @@ from dbm_gmx.sampling.growth import (
     take,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.windows import Group
 
 SITE = 4  # carbons of a bead
 BOND, ANGLE, TORSION = (0.154, 2e5), (114.0, 520.0), (5.9, -1.1, 13.2, 0.0)
@@ -188,3 +190,35 @@ def test_a_long_chain_is_grown_on_its_beads() -> None:
     i, j = grower.molecule.moltype.bonds.T
     assert np.abs(np.linalg.norm(found[i] - found[j], axis=1) - 0.154).max() < 0.03
     assert np.linalg.norm(grower.molecule.weights @ found - path, axis=1).mean() < 0.03
+
+
+# --- wider windows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "asked"), [(0.0, [[0, 4, 8]]), (9.0, [[0, 4, 8], [1, 2, 3, 5, 6, 7, 9]])])
+def test_wider_windows_are_grown_in_all_molecules_where_they_pay_in_some(
+    monkeypatch: pytest.MonkeyPatch, gain: float, asked: list[list[int]]
+) -> None:
+    """Gains are of kT a window."""
+    long = prepared(60)
+    seen, windows = list[list[int]](), sum(map(len, long.wider))
+    before = iter([gain * long.hamiltonian.kt * windows, 0.0] * len(asked))
+
+    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> None:
+        if group is long.wider[0]:
+            seen.append(molecules.number.tolist())
+
+    monkeypatch.setattr("dbm_gmx.sampling.growth._grow_group", grown)
+    monkeypatch.setattr("dbm_gmx.sampling.growth.energy_of", lambda *_: np.array([next(before)]))
+    molecule = long.molecule
+    beads = np.zeros((10, molecule.weights.shape[0], 3))
+    centres = len(stereo_elements(molecule.moltype))
+    molecules = Molecules(beads, np.ones((10, centres), np.int8), np.arange(10), 0)
+    _grow_wider(long, molecules, np.zeros((10, molecule.moltype.n_atoms, 3)), frame_stream(1, 0, 0))
+    assert seen == asked
+
+
+def test_wider_windows_move_more() -> None:
+    long = prepared(60)
+    narrow, wide = (max(len(group.arrays.free) for group in groups) for groups in (long.groups, long.wider))
+    assert wide > 1.3 * narrow
