@@ -57,14 +57,14 @@ DISTINCT = 2.0
 """Difference in energy that tells one conformer of a window from another, kT."""
 
 RADIUS, WIDER = 3, 5
-"""Fragments of a window are so many bonds from the one in its middle: at first, and once more where that pays.
+"""Fragments of a window are so many bonds from the one in its middle: at first, and once more if that pays.
 
 Where a wrong conformer does not end within its window, none that fits is found.  Chains of atactic
 polypropylene came out 2 kT above those of the simulation they were mapped from, some of them 18 kT; with
 wider windows 3 kT below, and none above 7.  Polystyrene gains nothing."""
 
 ONE_IN, PAYS = 4, 0.1
-"""Wider windows are tried on one molecule in so many, and grown in all where they gain that much, kT each."""
+"""Wider windows are tried on one molecule in so many, and grown in all where each gains so much, kT."""
 
 SHORT = 10
 """Molecules of so many fragments are one window, which is grown anew only when conformers are offered."""
