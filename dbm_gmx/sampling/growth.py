@@ -274,10 +274,10 @@ def make_grower(
     fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
     moltype = molecule.moltype
     pieces = tuple(make_piece(hamiltonian, molecule, piece_atoms(moltype, part)) for part in fragments)
-    cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
+    cutter = make_cutter(hamiltonian, molecule, fragments, pieces)
     joined = fragment_graph(fragments)
     is_short = len(joined) <= SHORT
-    whole = make_groups(cutter, [np.arange(len(fragments))])
+    whole = make_groups(cutter, [np.arange(len(fragments))], paired=is_short)
     home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
@@ -322,7 +322,7 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
 
 def _regrown(cutter: Cutter, joined: nx.Graph, radius: int) -> tuple[Group, ...]:
     """Windows of so many bonds to either side that have every bond between fragments well inside one."""
-    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)])
+    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)], paired=True)
 
 
 def around(joined: nx.Graph, fragment: int, radius: int = RADIUS) -> IntArray:
@@ -443,12 +443,11 @@ def _regrow(
     grower: Grower, molecules: Molecules, positions: FloatArray, rows: IntArray, stream: Stream
 ) -> float:
     """Grow wider windows of these molecules (in place); the mean energy that they gain, kJ/mol."""
-    some, made = molecules.some(rows), positions[rows]
-    before = energy_of(grower.whole, take(grower.whole, some, made))
+    some, made, gained = molecules.some(rows), positions[rows], 0.0
     for number, group in enumerate(grower.wider, 1 + len(grower.groups)):
-        _grow_group(grower, group, some, made, stream.of(number))
+        gained += _grow_group(grower, group, some, made, stream.of(number))
     positions[rows] = made
-    return float(np.mean(before - energy_of(grower.whole, take(grower.whole, some, made))))
+    return gained / len(rows)
 
 
 def take(group: Group, molecules: Molecules, positions: FloatArray, rows: IntArray | None = None) -> Copies:
@@ -480,14 +479,19 @@ def put(group: Group, copies: Copies, positions: FloatArray) -> None:
 
 def _grow_group(
     grower: Grower, group: Group, molecules: Molecules, positions: FloatArray, stream: Stream
-) -> None:
+) -> float:
     """Grow windows of all molecules anew until hardly a trial finds a better conformer (in place).
 
     Trials know nothing of the conformer there is, so none is out of reach.
+
+    Returns
+    -------
+    The energy that all have gained, kJ/mol.
     """
     kt, quiet = grower.hamiltonian.kt, 0  # trials - ENOUGH x improvements
     copies = take(group, molecules, positions)
     energy = energy_of(group, copies)
+    before = energy.sum()
     for attempt in range(MOST):
         one, trial = stream.of(attempt), copies._replace(positions=copies.positions.copy())
         cost = _trial(grower, group, molecules, trial, one)
@@ -498,6 +502,7 @@ def _grow_group(
         if quiet >= min(ENOUGH, MOST * len(rise)):
             break
     put(group, copies, positions)
+    return float(before - energy.sum())
 
 
 def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, stream: Stream) -> FloatArray:
@@ -508,14 +513,14 @@ def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, s
 
 def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) -> FloatArray:
     """Anneal windows (in place); their energies (copies,)."""
-    task = Task(GROWTH, stream.of(Use.ANNEALING).key)
+    task = Task(GROWTH, stream.of(Use.ANNEALING).key, group.pairs)
     energy = anneal(group.arrays, task, copies, grower.team)
     return energy + penalty_of(group, copies)
 
 
 def energy_of(group: Group, copies: Copies) -> FloatArray:
     """Energy (copies,) of windows and penalty of the chirality, kJ/mol."""
-    return window_energies(group.arrays, copies) + penalty_of(group, copies)
+    return window_energies(group.arrays, copies, group.pairs) + penalty_of(group, copies)
 
 
 def penalty_of(group: Group, copies: Copies) -> FloatArray:
@@ -590,7 +595,8 @@ def _brought_down(
     grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> tuple[Copies, FloatArray]:
     """Molecules near a minimum, each by itself, and their energies (copies,)."""
-    group, task = grower.whole, Task(GROWTH._replace(steps=0, descent=NEAR), stream.key)
+    group = grower.whole
+    task = Task(GROWTH._replace(steps=0, descent=NEAR), stream.key, group.pairs)
     copies = take(group, molecules, positions)
     return copies, anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies)
 
