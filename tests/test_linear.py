@@ -230,14 +230,14 @@ def test_wider_windows_are_grown_in_all_molecules_where_they_pay_in_some(
     """Gains are of kT a window."""
     long = prepared(60)
     seen, windows = list[list[int]](), sum(map(len, long.wider))
-    before = iter([gain * long.hamiltonian.kt * windows, 0.0] * len(asked))
 
-    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> None:
-        if group is long.wider[0]:
-            seen.append(molecules.number.tolist())
+    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> float:
+        if group is not long.wider[0]:
+            return 0.0
+        seen.append(molecules.number.tolist())
+        return gain * long.hamiltonian.kt * windows * len(molecules)
 
     monkeypatch.setattr("dbm_gmx.sampling.growth._grow_group", grown)
-    monkeypatch.setattr("dbm_gmx.sampling.growth.energy_of", lambda *_: np.array([next(before)]))
     molecule = long.molecule
     beads = np.zeros((10, molecule.weights.shape[0], 3))
     centres = len(stereo_elements(molecule.moltype))

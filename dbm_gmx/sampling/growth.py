@@ -432,11 +432,11 @@ def grow_once(grower: Grower, molecules: Molecules, stream: Stream) -> tuple[Flo
 
 def _grow_wider(grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream) -> None:
     """Grow wider windows of some molecules, and of all others where that is worth it (in place)."""
-    first = np.arange(0, len(molecules), ONE_IN)
-    gained = _regrow(grower, molecules, positions, first, stream)
+    first, number = np.arange(0, len(molecules), ONE_IN), 1 + len(grower.groups)
+    gained = _regrow(grower, molecules, positions, first, stream.of(number))
     others, windows = np.setdiff1d(np.arange(len(molecules)), first), sum(map(len, grower.wider))
     if len(others) and gained > PAYS * windows * grower.hamiltonian.kt:
-        _regrow(grower, molecules, positions, others, stream)
+        _regrow(grower, molecules, positions, others, stream.of(number + 1))
 
 
 def _regrow(
@@ -444,7 +444,7 @@ def _regrow(
 ) -> float:
     """Grow wider windows of these molecules (in place); the mean energy that they gain, kJ/mol."""
     some, made, gained = molecules.some(rows), positions[rows], 0.0
-    for number, group in enumerate(grower.wider, 1 + len(grower.groups)):
+    for number, group in enumerate(grower.wider):
         gained += _grow_group(grower, group, some, made, stream.of(number))
     positions[rows] = made
     return gained / len(rows)
