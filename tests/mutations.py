@@ -62,8 +62,8 @@ MUTATIONS = [
         "an option has another name than in the pages",
         "tests/test_docs.py",
         "commands/arguments.py",
-        '("--leave-out", "do not',
-        '("--drop", "do not',
+        '("--leave-out", "Do not',
+        '("--drop", "Do not',
     ),
     one(
         "an example has an option that is there no more",
@@ -1610,11 +1610,11 @@ MUTATIONS = [
         "    for _ in range(2):  # twice",
     ),
     one(
-        "paths between beads count bonds of all atoms around",
+        "paths between beads count bonds, not their lengths",
         "tests/test_rules.py -k reach",
         "chemistry/feasible.py",
-        "        if here not in found:\n            found[here] = length\n",
-        "        if here not in found:\n            found[here] = 2 * length\n",
+        "(graph, atom, cutoff=reach)",
+        "(graph, atom, weight=None)",
     ),
     one(
         "macros may grow without end",
