@@ -1160,7 +1160,7 @@ MUTATIONS = [
         "torsions-that-are-caught-are-not-looked-at-alone",
         "tests/test_converged.py tests/test_equilibrium.py -k scatter",
         "forcefield/equilibrium.py",
-        "for name in (TOTAL, SLOW) if",
+        "for name in SUMS if",
         "for name in (TOTAL,) if",
     ),
     one(
