@@ -146,8 +146,8 @@ def own_energies(
     made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray
 ) -> tuple[float, float]:
     """Energies by the sampler's own code, as :func:`potential` gives them; atoms stay where they are."""
-    stiff, dihedrals, special, others = full_energy(around(made, conditions, atoms, box))
-    return stiff + dihedrals, special + others
+    terms, special, others = full_energy(around(made, conditions, atoms, box))
+    return terms, special + others
 
 
 def around(made: System, conditions: Conditions, atoms: np.ndarray, box: np.ndarray) -> Configuration:

@@ -62,8 +62,8 @@ MUTATIONS = [
         "an option has another name than in the pages",
         "tests/test_docs.py",
         "commands/arguments.py",
-        '("--leave-out", "do not',
-        '("--drop", "do not',
+        '("--leave-out", "Do not',
+        '("--drop", "Do not',
     ),
     one(
         "an example has an option that is there no more",
@@ -1160,7 +1160,7 @@ MUTATIONS = [
         "torsions-that-are-caught-are-not-looked-at-alone",
         "tests/test_converged.py tests/test_equilibrium.py -k scatter",
         "forcefield/equilibrium.py",
-        "for name in (TOTAL, SLOW) if",
+        "for name in SUMS if",
         "for name in (TOTAL,) if",
     ),
     one(
@@ -1617,11 +1617,11 @@ MUTATIONS = [
         "    for _ in range(2):  # twice",
     ),
     one(
-        "paths between beads count bonds of all atoms around",
+        "paths between beads count bonds, not their lengths",
         "tests/test_rules.py -k reach",
         "chemistry/feasible.py",
-        "        if here not in found:\n            found[here] = length\n",
-        "        if here not in found:\n            found[here] = 2 * length\n",
+        "(graph, atom, cutoff=reach)",
+        "(graph, atom, weight=None)",
     ),
     one(
         "macros may grow without end",

@@ -16,9 +16,12 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.files.share import share_path
+from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import SCATTER
 from dbm_gmx.forcefield.nonbonded import coulomb, coulomb_force
+from dbm_gmx.forcefield.terms import STIFF
 from dbm_gmx.options import NARROW, Conditions, Settings
+from dbm_gmx.sampling.chain import advance, start_chain
 from dbm_gmx.sampling.packing import (
     APART,
     CUTOFF,
@@ -39,6 +42,7 @@ from dbm_gmx.sampling.preparation import (
     _climb,
     _confirmed,
     _enough,
+    _slow_energy,
     _windows,
     prepare,
 )
@@ -294,6 +298,22 @@ def test_conformations_that_are_caught_have_windows(
 ) -> None:
     """However little more of them gain on one frame, which says little of others."""
     assert _windows(swept, 0.03, annealing, 1300) == sweeps
+
+
+def test_torsions_and_pairs_are_all_but_bonds_and_angles(liquid: Cut) -> None:
+    """They change as the energies by name do; those leave out what charges have with fields of their own."""
+    sampler, beads = sampler_of(liquid), liquid.beads[0]
+    chain = start_chain(configure(sampler, liquid.atoms[0].positions.astype(np.float64), beads))
+    unit, found = sampler.hamiltonian.kt * liquid.system.n_atoms, []
+    for number in range(3):
+        atoms = replace(beads, positions=chain.conf.positions)
+        by_name = block_energies(liquid.system, atoms, WARM)
+        slow = sum(by_name.values[:, k].sum() for k, name in enumerate(by_name.names) if name not in STIFF)
+        found.append((_slow_energy(chain), slow / unit))
+        advance(chain, frame_stream(1, 0, number), sampler.team)
+    changes = np.diff(found, axis=0)
+    assert np.abs(changes).max() > 1e-2
+    np.testing.assert_allclose(changes[:, 0], changes[:, 1], atol=2e-4)  # pairs are in single precision
 
 
 @pytest.fixture

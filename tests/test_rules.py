@@ -198,8 +198,7 @@ def test_an_energy_off_an_independent_start_breaks_a_rule() -> None:
         def row(self, _: str) -> tuple[float, float]:
             return self.value, 0.001
 
-        def reach(self, _: int) -> np.ndarray:
-            return np.array([0.001, 0.001])
+        shown = 0.001
 
         def sums_beyond(self, tolerance: float) -> tuple[str, ...]:
             return (TOTAL,) if abs(self.value) > tolerance else ()

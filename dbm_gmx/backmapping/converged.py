@@ -24,7 +24,7 @@ from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forcefield.equilibrium import SLOW, TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SLOW, SUMS, TOTAL, EnergyDifference
 from dbm_gmx.options import ConvergenceCheck, Inputs, Method
 from dbm_gmx.sampling.preparation import prepare
 from dbm_gmx.sampling.sampler import make_sampler
@@ -61,8 +61,8 @@ class Converged:
     def off(self) -> tuple[str, ...]:
         """The sums, or terms, that differ by more than the tolerance and chance."""
         names, sums = self.energies.names, self.energies.sums_beyond(self.tolerance)
-        beyond = self.energies.beyond(self.tolerance, looks=len(names) - 2)
-        terms = (name for name, off in zip(names, beyond, strict=True) if off and name not in (SLOW, TOTAL))
+        beyond = self.energies.beyond(self.tolerance, looks=len(names) - len(SUMS))
+        terms = (name for name, off in zip(names, beyond, strict=True) if off and name not in SUMS)
         return (*terms, *sums)
 
     @property
@@ -90,7 +90,7 @@ class Converged:
 
     def verdict(self) -> str:
         """What follows, in a sentence."""
-        seen = float(self.energies.reach(2)[self.energies.names.index(SLOW)])
+        seen = self.energies.shown
         for name in self.energies.sums_beyond(self.tolerance)[:1]:
             value = self.energies.row(name)[0]
             side, where = "above" if value > 0 else "below", "" if name == TOTAL else f" in {SLOW}"

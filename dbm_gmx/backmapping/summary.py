@@ -29,7 +29,7 @@ from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.equilibrium import SLOW, TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SLOW, SUMS, TOTAL, EnergyDifference
 from dbm_gmx.options import Conditions, Limits, Method, Settings
 from dbm_gmx.plain import plain, restored
 from dbm_gmx.sampling.preparation import Preparation
@@ -238,7 +238,7 @@ class Report:
                 f"{total[0]:+.3f} +- {total[1]:.3f} kT per atom, {slow[0]:+.3f} +- {slow[1]:.3f} in {SLOW}, "
                 f"beside {count} independent start{'s'[: count > 1]}"
             )
-            seen = float(self.against.reach(2)[self.against.names.index(SLOW)])
+            seen = self.against.shown
             if not seen <= self.tolerance:
                 said += f", which cannot show less than {seen:.2f} in these"
         if self._too_short:
@@ -269,7 +269,7 @@ class Report:
     @property
     def _off_by(self) -> float:
         """By how much, kT per atom."""
-        off = 0.0 if self.against is None else max(abs(self.against.row(name)[0]) for name in (TOTAL, SLOW))
+        off = 0.0 if self.against is None else max(abs(self.against.row(name)[0]) for name in SUMS)
         return max(off, self.prepared.left) if self.prepared is not None and self._too_short else off
 
     @property

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from heapq import heappop, heappush
 from itertools import product
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
@@ -41,11 +41,11 @@ molecules (polyethylene has 130)."""
 MIDDLE = 1.5
 """A bead in the middle of two images of its neighbour is at most so many times as far from one of them."""
 
+NEAR = 0.5
+"""nm along bonds, in which the atoms of the next bead are looked for first."""
+
 SMALLEST = 0.5
 """nm: shortest box vector with which contacts can be counted."""
-
-Bonds = dict[int, list[tuple[int, float]]]
-"""Of each atom, those bonded to it and the lengths of the bonds, nm."""
 
 
 @dataclass(frozen=True)
@@ -135,39 +135,35 @@ def _box(system: System, frame: Frame, cutoff: float) -> list[Problem]:
 @lru_cache(maxsize=64)
 def reaches(mapping: Mapping, moltype: MoleculeType) -> tuple[IntArray, FloatArray]:
     """(k, 2) neighbouring beads of a molecule, and (k,) how far apart their mapped centres can be, nm."""
-    lengths = bond_lengths(moltype)
-    bonds: Bonds = {
-        i: [(j, float(lengths[min(i, j), max(i, j)])) for j in near]
-        for i, near in chemical_graph(moltype).adjacency()
-    }
+    lengths, graph = bond_lengths(moltype), nx.Graph()
+    graph.add_nodes_from(chemical_graph(moltype))
+    graph.add_weighted_edges_from(
+        (i, j, float(lengths[min(i, j), max(i, j)])) for i, j in chemical_graph(moltype).edges
+    )
     pairs = np.array(sorted(tuple(sorted(e)) for e in bead_graph(mapping, moltype).edges), np.int64)
-    found = [_reach(mapping, bonds, int(one), int(other)) for one, other in pairs.reshape(-1, 2)]
+    found = [_reach(mapping, graph, int(one), int(other)) for one, other in pairs.reshape(-1, 2)]
     return pairs.reshape(-1, 2), np.array(found, np.float64)
 
 
-def _reach(mapping: Mapping, bonds: Bonds, one: int, other: int) -> float:
+def _reach(mapping: Mapping, graph: nx.Graph, one: int, other: int) -> float:
     """Mean length of the paths between the atoms of two beads; infinite where there is none."""
     mine, theirs = mapping.weights[[one]].tocoo(), mapping.weights[[other]].tocoo()
     mean = 0.0
     for atom, weight in zip(mine.col.tolist(), mine.data.tolist(), strict=True):
-        paths = _paths(bonds, atom, set(theirs.col.tolist()))
+        paths = _paths(graph, atom, set(theirs.col.tolist()))
         for end, share in zip(theirs.col.tolist(), theirs.data.tolist(), strict=True):
             mean += abs(weight * share) * paths.get(end, np.inf)
     return mean
 
 
-def _paths(bonds: Bonds, atom: int, wanted: set[int]) -> dict[int, float]:
-    """Lengths of the shortest paths from an atom to those wanted, and to all nearer ones, nm."""
-    found: dict[int, float] = {}
-    ahead, left = [(0.0, atom)], set(wanted)
-    while ahead and left:
-        length, here = heappop(ahead)
-        if here not in found:
-            found[here] = length
-            left.discard(here)
-            for there, bond in bonds[here]:
-                heappush(ahead, (length + bond, there))
-    return found
+def _paths(graph: nx.Graph, atom: int, wanted: set[int]) -> dict[int, float]:
+    """Lengths of the paths from an atom to those wanted, nm, without a search of the whole molecule."""
+    reach, size = NEAR, 0
+    while True:
+        lengths: dict[int, float] = nx.single_source_dijkstra_path_length(graph, atom, cutoff=reach)
+        if wanted <= lengths.keys() or len(lengths) == size:
+            return lengths
+        reach, size = 2 * reach, len(lengths)
 
 
 def _far(system: System, frame: Frame) -> list[Problem]:

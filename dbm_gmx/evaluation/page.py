@@ -28,7 +28,7 @@ from dbm_gmx.evaluation.tables import (
 from dbm_gmx.evaluation.template import filled
 from dbm_gmx.evaluation.viewer import scripts, viewer
 from dbm_gmx.evaluation.worst import Place, scene_of
-from dbm_gmx.forcefield.equilibrium import SLOW, TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SUMS, EnergyDifference
 
 TITLES = {
     "bond": "Bonds",
@@ -261,8 +261,7 @@ def _equilibrium(evaluation: Evaluation) -> str:
     if not found:
         return ""
     first = next(iter(found.values()))
-    sums = (SLOW, TOTAL)
-    rows = [[f"<b>{escape(name)}</b>" if name in sums else escape(name)] for name in first.names]
+    rows = [[f"<b>{escape(name)}</b>" if name in SUMS else escape(name)] for name in first.names]
     head = ["kT per atom"]
     for label, energies in found.items():
         head += [escape(label), REFERENCE, "difference"]

@@ -21,6 +21,9 @@ TOTAL, SLOW = "total", "torsions and pairs"
 What is caught is a torsion, or a neighbour.  Bonds and angles know little of it, and scatter twice as much as
 all the rest: without them a comparison shows differences half as large."""
 
+SUMS = (TOTAL, SLOW)
+"""Both, the first to be said first."""
+
 ERRORS = 2.0
 """Errors beyond which a difference is no chance."""
 
@@ -41,7 +44,7 @@ class EnergyDifference:
     Attributes
     ----------
     names
-        (k,) terms, and at last two sums, :data:`SLOW` and :data:`TOTAL`.
+        (k,) terms, and at last the two of :data:`SUMS`.
     first, second
         (k,) means of the two sets.
     difference, error
@@ -75,8 +78,13 @@ class EnergyDifference:
 
     def sums_beyond(self, limit: float) -> tuple[str, ...]:
         """Which of the two sums differ by more than ``limit``, kT per atom, and by more than chance."""
-        off = self.beyond(limit, looks=2)
-        return tuple(name for name in (TOTAL, SLOW) if off[self.names.index(name)])
+        off = self.beyond(limit, looks=len(SUMS))
+        return tuple(name for name in SUMS if off[self.names.index(name)])
+
+    @property
+    def shown(self) -> float:
+        """The smallest difference in torsions and pairs that is no chance, kT per atom."""
+        return float(self.reach(len(SUMS))[self.names.index(SLOW)])
 
     def row(self, name: str) -> tuple[float, float]:
         """Difference and error of a term, kT per atom."""

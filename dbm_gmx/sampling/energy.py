@@ -23,7 +23,7 @@ from dbm_gmx.forcefield.nonbonded import (
     switched_lennard_jones,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import term_energy, term_parameters, term_rows
+from dbm_gmx.forcefield.terms import sum_of_terms, term_energy, term_parameters, term_rows
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.neighbours import at_home, image
 
@@ -58,8 +58,30 @@ class EnergyArrays(NamedTuple):
 
 def total_energy(conf: Configuration) -> float:
     """Energy of atoms and beads, kJ/mol."""
-    restraints = 0.5 * conf.arrays.beads.stiffness @ (conf.offsets**2).sum(axis=1)
-    return float(full_energy(conf).sum()) + float(restraints)
+    return float(full_energy(conf).sum()) + bead_energy(conf)
+
+
+def bead_energy(conf: Configuration) -> float:
+    """Energy of the bead restraints, kJ/mol."""
+    return float(0.5 * conf.arrays.beads.stiffness @ (conf.offsets**2).sum(axis=1))
+
+
+def stiff_energy(conf: Configuration) -> float:
+    """Energy of bonds, angles and springs, kJ/mol."""
+    return float(_stiff_energy(conf.positions, conf.arrays.part(EnergyArrays)))
+
+
+@compiled()
+def _stiff_energy(positions: Any, arrays: Any) -> float:
+    total, tables = 0.0, arrays.tables
+    for molecule in range(len(arrays.first_atom)):
+        moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+        for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
+            form = arrays.form[t]
+            if form < DIHEDRALS or form == PRODUCT:
+                rows, parameters = term_rows(arrays.atoms, t, first), term_parameters(arrays.parameters, t)
+                total += term_energy(form, parameters, tables, positions, rows)
+    return total
 
 
 def full_energy(conf: Configuration) -> FloatArray:
@@ -67,32 +89,30 @@ def full_energy(conf: Configuration) -> FloatArray:
 
     Returns
     -------
-    (4,) kJ/mol: bonds, angles and springs; dihedrals; special pairs; all other pairs within the cut-off.
+    (3,) kJ/mol: terms and springs, special pairs, all other pairs within the cut-off.
     """
     return np.asarray(_full_energy(conf.place, conf.arrays.part(EnergyArrays)), np.float64)
 
 
 @compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
-    total, tables = np.zeros(4), arrays.tables
+    total = np.zeros(3)
     positions = place.positions
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-        for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
-            form, rows = arrays.form[t], term_rows(arrays.atoms, t, first)
-            energy = term_energy(form, term_parameters(arrays.parameters, t), tables, positions, rows)
-            total[0 if form < DIHEDRALS or form == PRODUCT else 1] += energy
+        terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
+        total[0] += sum_of_terms(arrays, terms, positions)
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
             usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
             r2 = 0.0
             for d in range(3):
                 r2 += (positions[i, d] - positions[j, d]) ** 2
-            total[2] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
+            total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
     listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
-            total[3] += 0.5 * _bead_energy(place, arrays, bead, listed)
+            total[2] += 0.5 * _bead_energy(place, arrays, bead, listed)
     return total
 
 

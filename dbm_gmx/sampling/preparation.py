@@ -35,7 +35,7 @@ from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
-from dbm_gmx.sampling.energy import full_energy
+from dbm_gmx.sampling.energy import bead_energy, stiff_energy
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -344,8 +344,9 @@ def _scatter(atoms: int) -> float:
 
 def _slow_energy(chain: Chain) -> float:
     """Of torsions and pairs, kT per atom."""
-    _, *slow = full_energy(chain.conf)
-    return float(sum(slow)) / (float(chain.conf.arrays.constants.kt) * len(chain.conf.positions))
+    conf = chain.conf
+    slow = chain.energy - bead_energy(conf) - stiff_energy(conf)
+    return slow / (float(conf.arrays.constants.kt) * len(conf.positions))
 
 
 # --- widths ------------------------------------------------------------------------------------------
