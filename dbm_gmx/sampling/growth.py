@@ -78,8 +78,9 @@ WRONG = 1e6
 SAME = 0.05
 """Atoms of one conformer are less far apart, nm."""
 
-OFFERED = 48, 1
-"""Conformers offered of a molecule that is one window, and of each window of one that is not."""
+OFFERED, IN_A_ROUND = (48, 1), 8
+"""Conformers offered of a molecule that is one window, and of each window of one that is not; and of each
+wide window in a round of offers."""
 
 TIE, LONE = 0.1, 0.02
 """Where fragments are put: weights of neighbouring ones close together, and of one at its own bead."""
@@ -151,8 +152,9 @@ class Grower:
         Cuts windows out of the molecule.
     whole
         One window that holds all of the molecule.
-    groups, wider
-        Windows that are grown anew, and larger ones after them; of a short molecule the whole, and none.
+    groups, wider, offered
+        Windows that are grown anew, and larger ones after them; of a short molecule the whole, and none.  And
+        those for which many conformers are offered, which know the pairs within them.
     middles
         The fragment each stereo element is in.
     arms
@@ -176,6 +178,7 @@ class Grower:
     whole: Group
     groups: tuple[Group, ...]
     wider: tuple[Group, ...]
+    offered: tuple[Group, ...]
     middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
@@ -277,7 +280,7 @@ def make_grower(
     cutter = make_cutter(hamiltonian, molecule, fragments, pieces)
     joined = fragment_graph(fragments)
     is_short = len(joined) <= SHORT
-    whole = make_groups(cutter, [np.arange(len(fragments))], paired=is_short)
+    whole = make_groups(cutter, [np.arange(len(fragments))])
     home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
     middles = [home[int(c[1] if bond else c[0])] for c, bond in zip(centres, bonds, strict=True)]
@@ -292,6 +295,7 @@ def make_grower(
         whole[0],
         whole if is_short else _regrown(cutter, joined, RADIUS),
         () if is_short else _regrown(cutter, joined, WIDER),
+        () if is_short else _regrown(cutter, joined, WIDER, paired=True),
         tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)
@@ -320,9 +324,9 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     return np.array([centre[0], *arms], np.int64)
 
 
-def _regrown(cutter: Cutter, joined: nx.Graph, radius: int) -> tuple[Group, ...]:
+def _regrown(cutter: Cutter, joined: nx.Graph, radius: int, *, paired: bool = False) -> tuple[Group, ...]:
     """Windows of so many bonds to either side that have every bond between fragments well inside one."""
-    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)], paired=True)
+    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)], paired=paired)
 
 
 def around(joined: nx.Graph, fragment: int, radius: int = RADIUS) -> IntArray:
@@ -534,26 +538,26 @@ def penalty_of(group: Group, copies: Copies) -> FloatArray:
 
 
 def find_candidates(
-    grower: Grower, number: int, molecules: Molecules, positions: FloatArray, stream: Stream
+    grower: Grower, group: Group, count: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> Candidates:
     """Conformers that the windows of a group might have, the present one first.
 
     Parameters
     ----------
-    grower, molecules, stream
+    grower, molecules
         As for :func:`grow`.
-    number
-        Of the group.
+    group, count
+        The windows, and how many conformers each is offered.
     positions
         (copies, n, 3) nm, as grown.
+    stream
+        Random numbers of the group.
     """
-    group = grower.groups[number]
     copies = take(group, molecules, positions)
     conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
-    for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
+    for attempt in range(count):
         trial = copies._replace(positions=copies.positions.copy())
-        one = stream.of(Use.CANDIDATES, molecules.run, 1 + number, attempt)
-        energies.append(_trial(grower, group, molecules, trial, one))
+        energies.append(_trial(grower, group, molecules, trial, stream.of(attempt)))
         conformers.append(trial.positions[:, group.arrays.free])
     return _distinct(grower, group, copies, conformers, energies)
 
