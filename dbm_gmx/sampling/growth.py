@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -152,9 +153,8 @@ class Grower:
         Cuts windows out of the molecule.
     whole
         One window that holds all of the molecule.
-    groups, wider, offered
-        Windows that are grown anew, and larger ones after them; of a short molecule the whole, and none.  And
-        those for which many conformers are offered, which know the pairs within them.
+    groups, wider
+        Windows that are grown anew, and larger ones after them; of a short molecule the whole, and none.
     middles
         The fragment each stereo element is in.
     arms
@@ -178,7 +178,6 @@ class Grower:
     whole: Group
     groups: tuple[Group, ...]
     wider: tuple[Group, ...]
-    offered: tuple[Group, ...]
     middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
@@ -190,6 +189,11 @@ class Grower:
     def short(self) -> bool:
         """Whether one window holds all of the molecule."""
         return len(self.fragments) <= SHORT
+
+    @cached_property
+    def offered(self) -> tuple[Group, ...]:
+        """Wide windows for which many conformers are offered, with the pairs within them."""
+        return _regrown(self.cutter, fragment_graph(self.fragments), WIDER, paired=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +299,6 @@ def make_grower(
         whole[0],
         whole if is_short else _regrown(cutter, joined, RADIUS),
         () if is_short else _regrown(cutter, joined, WIDER),
-        () if is_short else _regrown(cutter, joined, WIDER, paired=True),
         tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)

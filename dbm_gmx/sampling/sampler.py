@@ -409,11 +409,12 @@ def begin(
 
 
 def offer(sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, stream: Stream) -> None:
-    """Offer all molecules many conformers of wide windows, round by round; the positions of ``conf`` change.
+    """Offer long molecules many conformers of wide windows, round by round; the positions of ``conf`` change.
 
     What growth finds fits the beads; which of it fits the neighbours, too, they see when they choose.
     """
-    everyone = [(match, np.arange(match.count), molecules) for match, _, molecules in _runs(sampler, beads)]
+    runs = [(match, molecules) for match, grower, molecules in _runs(sampler, beads) if not grower.short]
+    everyone = [(match, np.arange(match.count), molecules) for match, molecules in runs]
     for number in rounds:
         _exchange_all(sampler, conf, everyone, stream.of(Use.OFFERS, number), wide=True)
 
