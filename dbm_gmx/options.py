@@ -444,6 +444,9 @@ class Settings:
     sweeps
         Refinement passes after the start: exactly so many (``gibbs``), at most so many (``exact``).
         ``None`` is the paper's four, and what the sampler needs up to its limit.
+    offers
+        Rounds in which stretches of molecules choose among many conformers, before all are annealed; ``None``
+        for as many as the energy asks for.
     annealing
         Steps in which a frame is annealed; ``None`` for as many as its energy asks for.
     windows
@@ -477,6 +480,7 @@ class Settings:
     refine: str = "exact"
     start: str | None = None
     sweeps: int | None = None
+    offers: int | None = None
     annealing: int | None = None
     windows: int | None = None
     tolerance: float = TOLERANCE

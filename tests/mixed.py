@@ -33,6 +33,7 @@ from dbm_gmx.network.model import save_model
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.chain import Convergence
+from dbm_gmx.sampling.sampler import Effort
 
 MOLECULES = (("OCT", 2), ("OCX", 3), ("OCT", 1))
 BEADS, ATOMS = 4, 26
@@ -184,7 +185,7 @@ class FakeSampler:
             raise InputError(self.refused)
         self.system, self.conditions, self.settings = system, conditions, settings
         self.chirality, self.threads, self.team = chirality, threads, Team(threads)
-        self.annealing = self.windows = 0
+        self.effort = Effort()
         self.calls: list[tuple[int, int, bool]] = []
         self.made.append(self)
 

@@ -1264,6 +1264,13 @@ MUTATIONS = [
         "    taken[: int((before < atoms).sum())] = True\n",
     ),
     one(
+        "windows-know-no-pairs",
+        "tests/test_linear.py -k pairs",
+        "sampling/windows.py",
+        "arrays.free) if paired else NOTHING",
+        "arrays.free) if False else NOTHING",
+    ),
+    one(
         "wider-windows-are-grown-in-few-molecules-only",
         "tests/test_linear.py -k wider",
         "sampling/growth.py",

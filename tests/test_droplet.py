@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Conditions, MoleculeFiles, Settings
 from dbm_gmx.sampling.droplet import ATOMS, LARGE, VACUUM, cut_droplet
 from dbm_gmx.sampling.preparation import prepare
-from dbm_gmx.sampling.sampler import Sampler, make_sampler
+from dbm_gmx.sampling.sampler import Effort, Sampler, make_sampler
 
 pytestmark = pytest.mark.usefixtures("less_search")
 
@@ -90,14 +91,18 @@ def test_what_a_droplet_asks_for_is_done_to_the_whole(
 
     def trial(some: Sampler, *_: object) -> SimpleNamespace:
         tried.append(some.system.n_atoms)
-        return SimpleNamespace(energy=1.0 if some.annealing < 2000 else 0.5, strain={})
+        return SimpleNamespace(energy=1.0 if some.effort.annealing < 2000 else 0.5, strain={})
+
+    def offered(some: Sampler, _: Frame, starts: object, *__: object) -> object:
+        return {0: 1.1, 2: 1.0}, replace(some, effort=Effort(offers=2)), starts
 
     monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
     monkeypatch.setattr("dbm_gmx.sampling.preparation._with_windows", lambda *_: gains)
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._with_offers", offered)
     monkeypatch.setattr("dbm_gmx.sampling.preparation._loosened", lambda some, *_: (some, trial(some)))
     monkeypatch.setattr("dbm_gmx.sampling.preparation.cut_droplet", partial(cut_droplet, atoms=FEW))
     ready, found = prepare(sampler, beads)
     assert ready.system is sampler.system
-    assert (ready.annealing, ready.windows) == (2000, 256)
+    assert ready.effort == found.effort == (2, 2000, 256)
     assert max(tried) < FEW + sampler.system.matches[0].moltype.n_atoms
     assert f"(tried on {tried[0]} of {sampler.system.n_atoms} atoms)" in found.lines(0.03)[0]

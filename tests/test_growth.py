@@ -50,9 +50,7 @@ class Liquid:
     def candidates(self, count: int) -> Candidates:
         """What the one window of each molecule is offered besides what it was grown to."""
         start = grow(self.grower, self.molecules, STREAM).positions
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("dbm_gmx.sampling.growth.OFFERED", (count, count))
-            return find_candidates(self.grower, 0, self.molecules, start, STREAM)
+        return find_candidates(self.grower, self.grower.groups[0], count, self.molecules, start, STREAM)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from dbm_gmx.forcefield.hamiltonian import Hamiltonian, make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import make_arrays
-from dbm_gmx.sampling.conformers import ConformerPools
+from dbm_gmx.sampling.conformers import ConformerPools, pair_parameters
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
     LONE,
@@ -31,6 +33,7 @@ from dbm_gmx.sampling.growth import (
     take,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.surroundings import NOTHING
 from dbm_gmx.sampling.windows import Group
 
 SITE = 4  # carbons of a bead
@@ -78,8 +81,9 @@ def entries(values: object) -> int:
 def size_of(grower: Grower) -> int:
     """Numbers in all that is prepared to grow a molecule."""
     total = grower.layout.wishes.nnz + grower.layout.factors.L.nnz + grower.layout.factors.U.nnz
-    for group in (grower.whole, *grower.groups, *grower.wider):
-        total += entries((tuple(group.arrays), group.atoms, group.beads, group.centres, group.spots))
+    for group in (grower.whole, *grower.groups, *grower.wider, *grower.offered):
+        of_all = group.atoms, group.beads, group.centres, group.spots
+        total += entries((tuple(group.arrays), tuple(group.pairs), *of_all))
     return total
 
 
@@ -139,6 +143,27 @@ def test_a_window_has_all_that_its_atoms_change() -> None:
         change = (energy_of(group, copies) - before).reshape(2, -1).sum(axis=1)
         after = energy_of(grower.whole, take(grower.whole, molecules, y))
         assert change == pytest.approx(after - whole, rel=1e-6, abs=1e-3)
+
+
+def test_a_window_has_the_pairs_of_its_own_atoms_of_which_one_moves() -> None:
+    """Added up one by one; nothing is charged here."""
+    grower, rng = prepared(60), np.random.default_rng(1)
+    molecule = grower.molecule
+    centres = len(stereo_elements(molecule.moltype))
+    beads = np.zeros((1, molecule.weights.shape[0], 3))
+    molecules = Molecules(beads, np.ones((1, centres), np.int8), np.arange(1), 0)
+    x = rng.normal(size=(1, molecule.moltype.n_atoms, 3))
+    for group in (grower.offered[0], grower.offered[3]):
+        copies = take(group, molecules, x)
+        found = energy_of(group, copies) - energy_of(replace(group, pairs=NOTHING), copies)
+        for atoms, free, energy in zip(group.atoms.tolist(), group.free.tolist(), found, strict=True):
+            pairs = [(i, j) for i in atoms for j in atoms if i < j and (i in free or j in free)]
+            c6, c12, _ = pair_parameters(grower.hamiltonian, molecule, pairs).T
+            i, j = np.array(pairs).T
+            r = np.linalg.norm(x[0, i] - x[0, j], axis=1)
+            assert energy == pytest.approx((c12 / r**12 - c6 / r**6).sum(), rel=1e-9)
+    # those that are grown first know none: that is quicker, and most molecules gain nothing by it
+    assert all(len(group.pairs.pair) == 0 for group in (grower.whole, *grower.groups, *grower.wider))
 
 
 def test_fragments_are_put_where_least_squares_want_them() -> None:
@@ -202,14 +227,14 @@ def test_wider_windows_are_grown_in_all_molecules_where_they_pay_in_some(
     """Gains are of kT a window."""
     long = prepared(60)
     seen, windows = list[list[int]](), sum(map(len, long.wider))
-    before = iter([gain * long.hamiltonian.kt * windows, 0.0] * len(asked))
 
-    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> None:
-        if group is long.wider[0]:
-            seen.append(molecules.number.tolist())
+    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> float:
+        if group is not long.wider[0]:
+            return 0.0
+        seen.append(molecules.number.tolist())
+        return gain * long.hamiltonian.kt * windows * len(molecules)
 
     monkeypatch.setattr("dbm_gmx.sampling.growth._grow_group", grown)
-    monkeypatch.setattr("dbm_gmx.sampling.growth.energy_of", lambda *_: np.array([next(before)]))
     molecule = long.molecule
     beads = np.zeros((10, molecule.weights.shape[0], 3))
     centres = len(stereo_elements(molecule.moltype))

@@ -48,7 +48,7 @@ from dbm_gmx.sampling.memory_file import (
 from dbm_gmx.sampling.origin import Origin, differences, origin_of
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.recollection import FILLED, STARTED
-from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
+from dbm_gmx.sampling.sampler import Effort, Sampler, configure, make_sampler
 
 pytestmark = pytest.mark.usefixtures("less_search")
 
@@ -528,11 +528,12 @@ def test_findings_hold_for_as_thorough_a_sampler_only(kept: KeptMemory, liquid: 
     assert unknown_molecules(kept.memory, liquid.system) == []
     assert what_differs(kept, sampler) == []
     assert what_differs(replace(kept, findings=None), sampler) == ["not tried yet"]
-    assert effort_found(kept, sampler) == (0, 0, "octane.npz")
+    assert effort_found(kept, sampler) == (Effort(), "octane.npz")
     other = make_sampler(liquid.system, replace(WARM, spread=0.006), SETTINGS, {})
     assert effort_found(kept, other) is None  # beads are held otherwise
-    for longer in (replace(sampler, annealing=2000), replace(sampler, windows=32)):
-        assert what_differs(kept, longer) == ["compared with 0 steps of annealing, 0 windows"]
+    for more in (Effort(offers=1), Effort(annealing=2000), Effort(windows=32)):
+        said = what_differs(kept, replace(sampler, effort=more))
+        assert said == ["compared with 0 offers, 0 steps of annealing, 0 windows"]
     assert kept.findings is not None
     fewer = replace(kept, findings=kept.findings._replace(steps=kept.findings.steps[1:]))
     assert what_differs(fewer, sampler) == ["other moves"]

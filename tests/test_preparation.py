@@ -37,7 +37,6 @@ from dbm_gmx.sampling.packing import (
 from dbm_gmx.sampling.preparation import (
     WINDOWS_AHEAD,
     WINDOWS_GAIN,
-    Effort,
     Preparation,
     _climb,
     _confirmed,
@@ -47,7 +46,7 @@ from dbm_gmx.sampling.preparation import (
     prepare,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream, preparation_stream
-from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler, pack_frame
+from dbm_gmx.sampling.sampler import Effort, Sampler, configure, make_sampler, pack_frame
 
 pytestmark = pytest.mark.usefixtures("less_search")
 
@@ -127,7 +126,7 @@ def test_atoms_that_nothing_joins_do_not_leave_their_bead() -> None:
     owner = sampler.arrays.atoms.bead
     x = beads[owner] + np.random.default_rng(1).normal(0.0, 0.2, (made.n_atoms, 3))
     conf = configure(sampler, x, frame)
-    pack_frame(sampler, conf, frame, frame_stream(1, 0, 0), make_schedule(sampler.annealing))
+    pack_frame(sampler, conf, frame, frame_stream(1, 0, 0), make_schedule(sampler.effort.annealing))
     apart = np.linalg.norm(x - beads[owner], axis=1)
     print(f"{apart[:24].max():.3f} nm of {sampler.radius[0]:.3f}")
     assert 0.5 * sampler.radius[0] < apart[:24].max() < sampler.radius[0]
@@ -149,14 +148,14 @@ def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:
 
     before = torsions(x)
     conf = configure(sampler, x, made.beads[0])
-    pack_frame(sampler, conf, made.beads[0], frame_stream(1, 0, 0), make_schedule(sampler.annealing))
+    pack_frame(sampler, conf, made.beads[0], frame_stream(1, 0, 0), make_schedule(sampler.effort.annealing))
     apart = np.abs((torsions(x) - before + 180) % 360 - 180)
     return float((apart > 60).mean()), float(energies(made, x[None].astype(np.float32), WARM)[0])
 
 
 def test_annealing_turns_torsions_that_packing_leaves(liquid: Cut) -> None:
-    plain, usual = turned(liquid, replace(sampler_of(liquid), annealing=0))
-    annealed, energy = turned(liquid, replace(sampler_of(liquid), annealing=1000))
+    plain, usual = turned(liquid, replace(sampler_of(liquid), effort=Effort()))
+    annealed, energy = turned(liquid, replace(sampler_of(liquid), effort=Effort(annealing=1000)))
     print(
         f"{plain:.0%} turned without annealing, {annealed:.0%} with it; {usual:.2f}, {energy:.2f} kT an atom"
     )
@@ -196,11 +195,11 @@ def test_no_more_is_tried_than_it_takes(
     liquid: Cut, monkeypatch: pytest.MonkeyPatch, energies: dict[int, float], tried: list[int]
 ) -> None:
     def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(energy=energies[sampler.annealing])
+        return SimpleNamespace(energy=energies[sampler.effort.annealing])
 
     monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
-    sampler, start = replace(sampler_of(liquid), annealing=0), np.zeros((5832, 3))
-    found = _climb(sampler, liquid.beads[0], start, preparation_stream(1), 1.0)
+    sampler, starts = replace(sampler_of(liquid), effort=Effort()), [np.zeros((5832, 3))]
+    found = _climb(sampler, liquid.beads[0], starts, preparation_stream(1), 1.0)
     assert list(found) == tried
     assert found == {0: 1.0} | {steps: energies[steps] for steps in tried if steps}
 
@@ -212,28 +211,30 @@ def test_a_small_gain_must_be_seen_twice(
     tried = list[int]()
 
     def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
-        tried.append(sampler.annealing)
-        return SimpleNamespace(energy=1.0 - (again if sampler.annealing else 0.0))
+        tried.append(sampler.effort.annealing)
+        return SimpleNamespace(energy=1.0 - (again if sampler.effort.annealing else 0.0))
 
     monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
-    sampler = replace(sampler_of(liquid), annealing=0)
+    sampler = replace(sampler_of(liquid), effort=Effort())
     energies = {0: 1.0, 1000: 1.0, 2000: 1.0 - gain, 4000: 1.0 - gain, 8000: 1.0 - gain}
-    start = np.zeros((5832, 3))
-    found, chosen = _confirmed(sampler, liquid.beads[0], start, preparation_stream(1), energies)
+    starts = [np.zeros((5832, 3))]
+    found, chosen = _confirmed(sampler, liquid.beads[0], starts, preparation_stream(1), energies)
     assert chosen == steps
     assert bool(tried) == (gain < 0.1)
-    said = Preparation({}, {}, chosen, found)
+    said = Preparation({}, {}, Effort(0, chosen), found)
     assert said.left < 0.015
     assert not said.exhausted
 
 
 def test_what_longer_annealing_would_gain_is_said() -> None:
-    short = Preparation({}, {}, 4000, {0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80})
+    short = Preparation({}, {}, Effort(0, 4000), {0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80})
     assert short.left == pytest.approx(0.05)  # half of what two doublings have gained
     assert "4000 steps" in short.lines(0.03)[0]
     assert "TOO FEW" in short.lines(0.03)[0]
     # water: slower and slower, but never at its end
-    slow = Preparation({}, {}, 8000, {0: 15.70, 1000: 15.65, 2000: 15.61, 4000: 15.57, 8000: 15.54})
+    slow = Preparation(
+        {}, {}, Effort(0, 8000), {0: 15.70, 1000: 15.65, 2000: 15.61, 4000: 15.57, 8000: 15.54}
+    )
     assert slow.left == pytest.approx(0.055)
     assert "TOO FEW" in slow.lines(0.03)[0]
     report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), prepared=slow)
@@ -243,7 +244,7 @@ def test_what_longer_annealing_would_gain_is_said() -> None:
     # of so few atoms this may be chance
     assert "TOO FEW" not in replace(slow, scatter=0.04).lines(0.03)[0]
     assert "TOO FEW" in replace(slow, scatter=0.02).lines(0.03)[0]
-    enough = Preparation({}, {}, 1000, {0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891})
+    enough = Preparation({}, {}, Effort(0, 1000), {0: 1.0, 1000: 0.9, 2000: 0.89, 4000: 0.891})
     assert enough.left == pytest.approx(0.01)
     assert "TOO FEW" not in enough.lines(0.03)[0]
 
@@ -270,15 +271,15 @@ def test_windows_are_annealed_as_long_as_they_gain(energies: dict[int, float], s
 
 def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
     trials = {0: 1.0, 1000: 0.9, 2000: 0.85}
-    enough = Preparation({}, {}, 2000, trials, 64, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.742})
+    enough = Preparation({}, {}, Effort(0, 2000, 64), trials, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.742})
     assert enough.left == pytest.approx(0.008)  # whatever annealing alone would still gain
     assert "2000 steps and 64 sweeps with windows" in enough.lines(0.03)[0]
     assert "TOO FEW" not in enough.lines(0.03)[0]
-    short = Preparation({}, {}, 2000, trials, 128, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.70})
+    short = Preparation({}, {}, Effort(0, 2000, 128), trials, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.70})
     assert short.left == pytest.approx(0.05)
     assert "TOO FEW" in short.lines(0.03)[0]
     # more than were tried, see CAUGHT
-    most = Preparation({}, {}, 2000, trials, 128, {0: 0.85, 32: 0.85, 64: 0.846})
+    most = Preparation({}, {}, Effort(0, 2000, 128), trials, {0: 0.85, 32: 0.85, 64: 0.846})
     assert most.left == pytest.approx(0.002)
     assert most.exhausted
 
@@ -327,19 +328,20 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short")
 def test_windows_are_tried_where_frames_are_annealed(liquid: Cut) -> None:
     ready, found = prepare(sampler_of(liquid, annealing=200), liquid.beads[0])
-    assert ready.annealing == found.annealing == 200
+    assert ready.effort == found.effort
+    assert ready.effort.annealing == 200
     assert next(iter(found.swept)) == 0
-    assert ready.windows == found.windows == 16
+    assert ready.effort.windows == 16
 
 
 @pytest.mark.usefixtures("short")
 def test_windows_are_not_tried_where_annealing_gains_nothing(liquid: Cut) -> None:
     ready, found = prepare(sampler_of(liquid, annealing=0), liquid.beads[0])
     assert not found.swept
-    assert ready.windows == found.windows == 0
+    assert ready.effort.windows == found.effort.windows == 0
     # but annealed where they are asked for
     ready, found = prepare(sampler_of(liquid, annealing=0, windows=8), liquid.beads[0])
-    assert ready.windows == found.windows == 8
+    assert ready.effort.windows == found.effort.windows == 8
 
 
 @pytest.mark.usefixtures("short")
@@ -347,18 +349,17 @@ def test_what_is_known_is_not_tried(liquid: Cut) -> None:
     """But what the user gives is kept, and widths are fitted before anything is believed."""
     asked = []
 
-    def known(sampler: Sampler) -> Effort:
+    def known(sampler: Sampler) -> tuple[Effort, str]:
         asked.append(sampler)
-        return Effort(2000, 32, "octane.npz")
+        return Effort(1, 2000, 32), "octane.npz"
 
     ready, found = prepare(sampler_of(liquid), liquid.beads[0], known)
-    assert (ready.annealing, ready.windows) == (found.annealing, found.windows) == (2000, 32)
+    assert ready.effort == found.effort == Effort(1, 2000, 32)
     assert not found.energies
     assert not found.swept
     assert found.strain
-    assert found.lines(0.03) == [
-        "annealing      2000 steps and 32 sweeps with windows, as found for octane.npz"
-    ]
+    said = "2000 steps and 32 sweeps with windows, after 1 round of offers, as found for octane.npz"
+    assert found.lines(0.03) == [f"annealing      {said}"]
     assert not found.is_short(0.03)
     moved = liquid.beads[0].positions + np.random.default_rng(1).normal(
         scale=0.03, size=(len(asked[0].radius), 3)
@@ -366,7 +367,7 @@ def test_what_is_known_is_not_tried(liquid: Cut) -> None:
     ready, _ = prepare(
         sampler_of(liquid, annealing=500), replace(liquid.beads[0], positions=moved.astype(np.float32)), known
     )
-    assert (ready.annealing, ready.windows) == (500, 32)
+    assert ready.effort == Effort(1, 500, 32)
     assert (asked[1].radius > asked[0].radius).all()
 
 
@@ -463,5 +464,6 @@ def test_windows_are_tried_also_where_annealing_gains_nothing(
     monkeypatch.setattr("dbm_gmx.sampling.preparation._confirmed", lambda *_: ({0: 1.0, 1000: 1.0}, 0))
     monkeypatch.setattr("dbm_gmx.sampling.preparation._after_windows", lambda *_: next(falling))
     ready, found = prepare(sampler_of(liquid, annealing=None), liquid.beads[0])
-    assert ready.annealing == 0
-    assert ready.windows == found.windows > 0
+    assert ready.effort == found.effort
+    assert ready.effort.annealing == 0
+    assert ready.effort.windows > 0

@@ -603,7 +603,7 @@ def test_candidates_of_the_other_isomer_cost_too_much(rubber: tuple[System, Fram
         match.beads(beads.positions).astype(np.float64), states, np.arange(CHAINS), 0
     )
     positions = match.molecules(atoms).astype(np.float64)
-    found = find_candidates(grower, 0, molecules, positions, frame_stream(1, 0, 0))
+    found = find_candidates(grower, grower.groups[0], 1, molecules, positions, frame_stream(1, 0, 0))
     at, inside = found.copies.positions, found.group.arrays
     places = np.broadcast_to(at[:, None], (*found.energy.shape, *at.shape[1:])).copy()
     places[:, :, inside.free] = found.conformers

@@ -108,8 +108,9 @@ def benchmark(
             continue
         last, _ = _run(one, many[:1])  # what is done once (compiling, caches) is not counted
         if one.sampler is not None:  # nor what is found out on the first frame
-            steps, sweeps = one.sampler.annealing, one.sampler.windows
-            chosen = replace(chosen, settings=replace(chosen.settings, annealing=steps, windows=sweeps))
+            offers, steps, sweeps = one.sampler.effort
+            known = replace(chosen.settings, offers=offers, annealing=steps, windows=sweeps)
+            chosen = replace(chosen, settings=known)
         timings = [_timed(f"{name}, 1 frame", one, many[:1], repeats)]
         yield str(timings[0])
         if frames > 1:

@@ -32,8 +32,8 @@ class Choices(TypedDict, total=False):
         The ensemble: K, a file, nm, nm.
     refine, start_from
         ``exact``, ``gibbs`` or ``none``; and ``growth`` or ``network``, the option ``--start``.
-    sweeps, annealing, windows, tolerance, check, memory, follow, memory_file, orientations, guided, seed,
-    batch
+    sweeps, offers, annealing, windows, tolerance, check, memory, follow, memory_file, orientations, guided,
+    seed, batch
         As the fields of :class:`~dbm_gmx.options.Settings`.
     model, channels, device
         The network's.
@@ -56,6 +56,7 @@ class Choices(TypedDict, total=False):
     refine: str
     start_from: str
     sweeps: int
+    offers: int
     annealing: int
     windows: int
     tolerance: float
@@ -85,7 +86,7 @@ class Choices(TypedDict, total=False):
 
 NUMBERS = {
     **dict.fromkeys(("temperature", "cutoff", "spread", "tolerance"), 0.0),
-    **dict.fromkeys(("sweeps", "annealing", "windows", "seed"), 0),
+    **dict.fromkeys(("sweeps", "offers", "annealing", "windows", "seed"), 0),
     **dict.fromkeys(("orientations", "batch"), 1),
 }
 """Choices that are numbers, and their smallest values."""

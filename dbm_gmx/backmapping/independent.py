@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies, scatter_of
 from dbm_gmx.sampling.preparation import SWEPT
-from dbm_gmx.sampling.sampler import Sampler
+from dbm_gmx.sampling.sampler import Effort, Sampler
 
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
 """Numbers of the frames of a run that are begun anew, however large they are."""
@@ -31,8 +31,8 @@ SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
 
 LONGER, LEAST = 2, 1000
-"""Times the steps of annealing and the sweeps with windows (never more of these than are tried of a frame),
-and so many of the steps at least."""
+"""Times the rounds of offers, the steps of annealing and the sweeps with windows (never more of these than
+are tried of a frame), and so many of the steps at least."""
 
 
 def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
@@ -80,10 +80,11 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 
 
 def annealed_longer(sampler: Sampler) -> Sampler:
-    """The same without a memory, with more steps of annealing and, where there are any, more windows."""
-    annealing = max(LEAST, LONGER * sampler.annealing)
-    windows = max(sampler.windows, min(LONGER * sampler.windows, SWEPT[-1]))
-    return replace(sampler, annealing=annealing, windows=windows, recollection=None)
+    """The same without a memory, with more steps of annealing, and offers and windows where there are any."""
+    offers, annealing, windows = sampler.effort
+    more = max(windows, min(LONGER * windows, SWEPT[-1]))
+    effort = Effort(LONGER * offers, max(LEAST, LONGER * annealing), more)
+    return replace(sampler, effort=effort, recollection=None)
 
 
 def compare_twins(twins: Sequence[Twin], *, atoms: int, kt: float) -> EnergyDifference:

@@ -67,7 +67,7 @@ def _decided(prepared: Preparation | None, remembered: Remembered | None) -> dic
     found: dict[str, Any] = {}
     if prepared is not None:
         widths = {" ".join(types): round(strain.width, DIGITS) for types, strain in prepared.strain.items()}
-        found |= {"annealing": prepared.annealing, "windows": prepared.windows, "widths": widths}
+        found |= {**prepared.effort._asdict(), "widths": widths}
     if remembered is not None:
         how = remembered.how
         found["recalled"] = None if how is None else {"windows": how.windows, "sweeps": how.sweeps}

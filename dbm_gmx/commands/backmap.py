@@ -107,6 +107,13 @@ def _add_settings(command: ArgumentParser) -> None:
         "converge.",
     )
     add(
+        "--offers",
+        type=auto(count(0)),
+        metavar="ROUNDS",
+        help="Number of rounds in which each stretch of a long molecule chooses among 8 new conformers. "
+        "'auto' finds it on one frame. Default: auto.",
+    )
+    add(
         "--annealing",
         type=auto(count(0)),
         metavar="STEPS",

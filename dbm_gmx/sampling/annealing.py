@@ -25,7 +25,7 @@ from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
 from dbm_gmx.sampling.random_numbers import seeded
-from dbm_gmx.sampling.surroundings import NOTHING, acts, add_surroundings
+from dbm_gmx.sampling.surroundings import NOTHING, Surroundings, acts, add_surroundings
 
 INTEGRATOR = Integrator(time_step=0.002, friction=15.0, longest=0.01)
 TIGHT = 0.006
@@ -268,7 +268,16 @@ def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, s
         window = Window(copies.beads[copy], copies.chirality[copy])
         _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
         descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
-        energy[copy] = window_energy(arrays, window, copies.positions[copy])
+        energy[copy] = _with_pairs(arrays, task.surroundings, window, copies.positions[copy])
+
+
+@compiled(makes_arrays=True)
+def _with_pairs(arrays: Any, pairs: Any, window: Any, x: Any) -> float:
+    """Energy of the terms, beads and pairs of a window, kJ/mol."""
+    energy = window_energy(arrays, window, x)
+    if acts(pairs):
+        energy += add_surroundings(pairs, arrays.free, x, 0.0, np.zeros((len(x), 3)))
+    return energy
 
 
 def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
@@ -283,15 +292,15 @@ def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> Floa
     return energy
 
 
-@compiled()
-def _energies(arrays: Any, copies: Any, energy: Any) -> None:
+@compiled(makes_arrays=True)
+def _energies(arrays: Any, pairs: Any, copies: Any, energy: Any) -> None:
     for copy in range(len(copies.positions)):
         window = Window(copies.beads[copy], copies.chirality[copy])
-        energy[copy] = window_energy(arrays, window, copies.positions[copy])
+        energy[copy] = _with_pairs(arrays, pairs, window, copies.positions[copy])
 
 
-def window_energies(arrays: WindowArrays, copies: Copies) -> FloatArray:
-    """(copies,) energies of many copies of a window, kJ/mol."""
+def window_energies(arrays: WindowArrays, copies: Copies, pairs: Surroundings = NOTHING) -> FloatArray:
+    """(copies,) energies of many copies of a window and its pairs, kJ/mol."""
     energy = np.empty(len(copies.positions))
-    _energies(arrays, copies, energy)
+    _energies(arrays, pairs, copies, energy)
     return energy

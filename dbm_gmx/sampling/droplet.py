@@ -63,7 +63,7 @@ def cut_droplet(sampler: Sampler, beads: Frame, atoms: int = ATOMS) -> tuple[Sam
         sampler.settings,
         {name: np.concatenate(signs) for name, signs in states.items()},
     )
-    part = replace(with_team(part, sampler.team), annealing=sampler.annealing, windows=sampler.windows)
+    part = replace(with_team(part, sampler.team), effort=sampler.effort)
     return part, replace(beads, positions=(whole - whole.min(axis=0)).astype(np.float32), box=box)
 
 

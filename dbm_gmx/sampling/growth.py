@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -78,8 +79,9 @@ WRONG = 1e6
 SAME = 0.05
 """Atoms of one conformer are less far apart, nm."""
 
-OFFERED = 48, 1
-"""Conformers offered of a molecule that is one window, and of each window of one that is not."""
+OFFERED, IN_A_ROUND = (48, 1), 8
+"""Conformers offered of a molecule that is one window, and of each window of one that is not; and of each
+wide window in a round of offers."""
 
 TIE, LONE = 0.1, 0.02
 """Where fragments are put: weights of neighbouring ones close together, and of one at its own bead."""
@@ -188,6 +190,11 @@ class Grower:
         """Whether one window holds all of the molecule."""
         return len(self.fragments) <= SHORT
 
+    @cached_property
+    def offered(self) -> tuple[Group, ...]:
+        """Wide windows for which many conformers are offered, with the pairs within them."""
+        return _regrown(self.cutter, fragment_graph(self.fragments), WIDER, paired=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
@@ -274,7 +281,7 @@ def make_grower(
     fragments, centres = make_fragments(molecule.moltype), stereo_elements(molecule.moltype)
     moltype = molecule.moltype
     pieces = tuple(make_piece(hamiltonian, molecule, piece_atoms(moltype, part)) for part in fragments)
-    cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
+    cutter = make_cutter(hamiltonian, molecule, fragments, pieces)
     joined = fragment_graph(fragments)
     is_short = len(joined) <= SHORT
     whole = make_groups(cutter, [np.arange(len(fragments))])
@@ -320,9 +327,9 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     return np.array([centre[0], *arms], np.int64)
 
 
-def _regrown(cutter: Cutter, joined: nx.Graph, radius: int) -> tuple[Group, ...]:
+def _regrown(cutter: Cutter, joined: nx.Graph, radius: int, *, paired: bool = False) -> tuple[Group, ...]:
     """Windows of so many bonds to either side that have every bond between fragments well inside one."""
-    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)])
+    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)], paired=paired)
 
 
 def around(joined: nx.Graph, fragment: int, radius: int = RADIUS) -> IntArray:
@@ -443,12 +450,11 @@ def _regrow(
     grower: Grower, molecules: Molecules, positions: FloatArray, rows: IntArray, stream: Stream
 ) -> float:
     """Grow wider windows of these molecules (in place); the mean energy that they gain, kJ/mol."""
-    some, made = molecules.some(rows), positions[rows]
-    before = energy_of(grower.whole, take(grower.whole, some, made))
+    some, made, gained = molecules.some(rows), positions[rows], 0.0
     for number, group in enumerate(grower.wider):
-        _grow_group(grower, group, some, made, stream.of(number))
+        gained += _grow_group(grower, group, some, made, stream.of(number))
     positions[rows] = made
-    return float(np.mean(before - energy_of(grower.whole, take(grower.whole, some, made))))
+    return gained / len(rows)
 
 
 def take(group: Group, molecules: Molecules, positions: FloatArray, rows: IntArray | None = None) -> Copies:
@@ -480,14 +486,19 @@ def put(group: Group, copies: Copies, positions: FloatArray) -> None:
 
 def _grow_group(
     grower: Grower, group: Group, molecules: Molecules, positions: FloatArray, stream: Stream
-) -> None:
+) -> float:
     """Grow windows of all molecules anew until hardly a trial finds a better conformer (in place).
 
     Trials know nothing of the conformer there is, so none is out of reach.
+
+    Returns
+    -------
+    The energy that all have gained, kJ/mol.
     """
     kt, quiet = grower.hamiltonian.kt, 0  # trials - ENOUGH x improvements
     copies = take(group, molecules, positions)
     energy = energy_of(group, copies)
+    before = energy.sum()
     for attempt in range(MOST):
         one, trial = stream.of(attempt), copies._replace(positions=copies.positions.copy())
         cost = _trial(grower, group, molecules, trial, one)
@@ -498,6 +509,7 @@ def _grow_group(
         if quiet >= min(ENOUGH, MOST * len(rise)):
             break
     put(group, copies, positions)
+    return float(before - energy.sum())
 
 
 def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, stream: Stream) -> FloatArray:
@@ -508,14 +520,14 @@ def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, s
 
 def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) -> FloatArray:
     """Anneal windows (in place); their energies (copies,)."""
-    task = Task(GROWTH, stream.of(Use.ANNEALING).key)
+    task = Task(GROWTH, stream.of(Use.ANNEALING).key, group.pairs)
     energy = anneal(group.arrays, task, copies, grower.team)
     return energy + penalty_of(group, copies)
 
 
 def energy_of(group: Group, copies: Copies) -> FloatArray:
     """Energy (copies,) of windows and penalty of the chirality, kJ/mol."""
-    return window_energies(group.arrays, copies) + penalty_of(group, copies)
+    return window_energies(group.arrays, copies, group.pairs) + penalty_of(group, copies)
 
 
 def penalty_of(group: Group, copies: Copies) -> FloatArray:
@@ -529,26 +541,26 @@ def penalty_of(group: Group, copies: Copies) -> FloatArray:
 
 
 def find_candidates(
-    grower: Grower, number: int, molecules: Molecules, positions: FloatArray, stream: Stream
+    grower: Grower, group: Group, count: int, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> Candidates:
     """Conformers that the windows of a group might have, the present one first.
 
     Parameters
     ----------
-    grower, molecules, stream
+    grower, molecules
         As for :func:`grow`.
-    number
-        Of the group.
+    group, count
+        The windows, and how many conformers each is offered.
     positions
         (copies, n, 3) nm, as grown.
+    stream
+        Random numbers of the group.
     """
-    group = grower.groups[number]
     copies = take(group, molecules, positions)
     conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
-    for attempt in range(OFFERED[0] if grower.short else OFFERED[1]):
+    for attempt in range(count):
         trial = copies._replace(positions=copies.positions.copy())
-        one = stream.of(Use.CANDIDATES, molecules.run, 1 + number, attempt)
-        energies.append(_trial(grower, group, molecules, trial, one))
+        energies.append(_trial(grower, group, molecules, trial, stream.of(attempt)))
         conformers.append(trial.positions[:, group.arrays.free])
     return _distinct(grower, group, copies, conformers, energies)
 
@@ -590,7 +602,8 @@ def _brought_down(
     grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> tuple[Copies, FloatArray]:
     """Molecules near a minimum, each by itself, and their energies (copies,)."""
-    group, task = grower.whole, Task(GROWTH._replace(steps=0, descent=NEAR), stream.key)
+    group = grower.whole
+    task = Task(GROWTH._replace(steps=0, descent=NEAR), stream.key, group.pairs)
     copies = take(group, molecules, positions)
     return copies, anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies)
 

@@ -29,8 +29,7 @@ from dbm_gmx.files.text import check_file
 from dbm_gmx.sampling import memory as limits
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, Site, make_sites
 from dbm_gmx.sampling.origin import MoleculeOrigin, Origin, differences, origin_of
-from dbm_gmx.sampling.preparation import Effort
-from dbm_gmx.sampling.sampler import Sampler
+from dbm_gmx.sampling.sampler import Effort, Sampler
 
 NAME, FORMAT = "dbm_gmx memory", 1
 """Of the file; the number rises where arrays or findings come to mean something else."""
@@ -54,8 +53,8 @@ class Findings(NamedTuple):
         Sweeps with windows, and after them without, that a recalled frame takes.
     steps
         (moves,) sizes of the moves.
-    annealing, full_windows
-        Steps of annealing, and sweeps with windows, of the frames sampled in full.
+    annealing, full_windows, offers
+        Steps of annealing, sweeps with windows, and rounds of offers, of the frames sampled in full.
     """
 
     excess: float
@@ -66,6 +65,12 @@ class Findings(NamedTuple):
     steps: tuple[float, ...]
     annealing: int
     full_windows: int
+    offers: int = 0
+
+    @property
+    def effort(self) -> Effort:
+        """What was done to the frames sampled in full."""
+        return Effort(self.offers, self.annealing, self.full_windows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +114,8 @@ def findings_of(sampler: Sampler, excess: float, misfit: float) -> Findings | No
         return None
     steps = tuple(float(step) for step in how.steps)
     windows, sweeps, most = how.windows, how.sweeps, how.misfit
-    return Findings(excess, misfit, most, windows, sweeps, steps, sampler.annealing, sampler.windows)
+    offers, annealing, full_windows = sampler.effort
+    return Findings(excess, misfit, most, windows, sweeps, steps, annealing, full_windows, offers)
 
 
 # --- whether it is of use ----------------------------------------------------------------------------
@@ -121,12 +127,12 @@ def unknown_molecules(memory: Memory, system: System) -> list[str]:
     return [name for name, of in sites.items() if any(site.kind not in memory for site in of)]
 
 
-def effort_found(kept: KeptMemory, sampler: Sampler) -> Effort | None:
-    """How much annealing was found to be enough, if the memory is of the case of a sampler."""
+def effort_found(kept: KeptMemory, sampler: Sampler) -> tuple[Effort, str] | None:
+    """What was found to be enough and where, if the memory is of the case of a sampler."""
     known, now = kept.findings, origin_of(sampler.hamiltonian, frames=0, source="")
     if known is None or differences(kept.origin, now):
         return None
-    return Effort(known.annealing, known.full_windows, kept.path.name)
+    return known.effort, kept.path.name
 
 
 def memory_that_ships(sampler: Sampler) -> KeptMemory | None:
@@ -155,8 +161,9 @@ def what_differs(kept: KeptMemory, sampler: Sampler) -> list[str]:
     known = kept.findings
     if known is None:
         return [*said, "not tried yet"]
-    if known.annealing < sampler.annealing or known.full_windows < sampler.windows:
-        said.append(f"compared with {known.annealing} steps of annealing, {known.full_windows} windows")
+    offers, annealing, windows = known.effort
+    if any(n < wanted for n, wanted in zip(known.effort, sampler.effort, strict=True)):
+        said.append(f"compared with {offers} offers, {annealing} steps of annealing, {windows} windows")
     if known.excess >= 0.5 * sampler.settings.tolerance:
         said.append(f"{known.excess:.3f} kT per atom above frames sampled in full")
     if len(known.steps) != len(sampler.arrays.moves.move_type):
@@ -415,6 +422,7 @@ def _findings(plain: Mapping[str, Any] | None) -> Findings | None:
         steps=_row(plain["steps"], 0.0),
         annealing=_whole(plain["annealing"]),
         full_windows=_whole(plain["full_windows"]),
+        offers=_whole(plain.get("offers", 0)),
     )
 
 

@@ -38,6 +38,7 @@ class Use(IntEnum):
     PACKING          the dynamics of the frame, by the step
     SWEEPS           the moves, by sweep and block
     MEMORY           what is recalled, by attempt and run of molecules; and what is forgotten
+    OFFERS           as CANDIDATES and EXCHANGE, of rounds in which all choose, by the round
     ===============  ================================================================
     """
 
@@ -51,6 +52,7 @@ class Use(IntEnum):
     PACKING = 7
     SWEEPS = 8
     MEMORY = 9
+    OFFERS = 10
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def make_recollection(
     for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
         trials.append(_try(sampler, memory, beads, done[beads.index][1], stream.of(1, number)))
         log.info("recalled frame %d: %s", beads.index, trials[-1])
-        if sampler.windows and _end(trials[-1].energies[-1]) > far:
+        if sampler.effort.windows and _end(trials[-1].energies[-1]) > far:
             break  # windows take long, and the mean of all would not be low enough
     misfit = float(np.mean([trial.misfit for trial in trials]))
     for number in range(min(len(trial.energies) for trial in trials)):
@@ -161,7 +161,9 @@ class _Trial:
 def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stream: Stream) -> _Trial:
     """Recall a frame, and follow its energy with ever more windows, at most half of those of the sampler."""
     known = (
-        full.energies[len(full.energies) // 2 :].mean() if not sampler.windows else full.energies[-8:].mean()
+        full.energies[len(full.energies) // 2 :].mean()
+        if not sampler.effort.windows
+        else full.energies[-8:].mean()
     )
     found, unit = (
         recall_frame(sampler, memory, beads, stream),
@@ -169,7 +171,7 @@ def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stre
     )
     chain, _ = start_recalled(sampler, full.steps, beads, found, stream, Clock())
     tried, energies = [], []
-    for windows in (0, *(n for n in SWEPT if SPARED * n <= sampler.windows)):
+    for windows in (0, *(n for n in SWEPT if SPARED * n <= sampler.effort.windows)):
         sweep_windows(chain, windows, stream, sampler.team)
         # from there on as a frame of the run, while the chain itself goes on to more windows
         there = configure(sampler, chain.conf.positions.copy(), beads, chain.conf.neighbours)

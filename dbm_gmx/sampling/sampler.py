@@ -65,6 +65,8 @@ from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
+    IN_A_ROUND,
+    OFFERED,
     Candidates,
     Grower,
     Molecules,
@@ -106,6 +108,24 @@ TORN = 0.5
 """Relative stretch of a bond from which on a molecule is torn."""
 
 
+class Effort(NamedTuple):
+    """What is done to a frame before the sweeps.
+
+    Attributes
+    ----------
+    offers
+        Rounds in which all molecules are offered conformers.
+    annealing
+        Steps in which the frame is annealed.
+    windows
+        First sweeps in which windows of it are.
+    """
+
+    offers: int = 0
+    annealing: int = 0
+    windows: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Sampler:
     """Samples the atoms of frames of beads; made by :func:`make_sampler`.
@@ -121,8 +141,8 @@ class Sampler:
         What is sampled.
     radius
         (m,) nm, how far from its bead an atom can be.
-    annealing, windows
-        Steps in which a frame is annealed, and first sweeps in which windows of it are.
+    effort
+        What is done before the sweeps.
     growers
         By molecule type.
     team
@@ -137,8 +157,7 @@ class Sampler:
     hamiltonian: Hamiltonian
     arrays: Arrays
     radius: FloatArray
-    annealing: int
-    windows: int
+    effort: Effort
     growers: Mapping[str, Grower]
     team: Team
     recollection: Recollection | None = None
@@ -176,13 +195,16 @@ class Sampler:
             with clock.stage("growth"):
                 start, near = _brought_along(self, beads, start, stream)
         conf, regrown = begin(self, beads, start, stream, clock)
-        schedule = RECALLED if near else make_schedule(self.annealing)
+        if not near:
+            with clock.stage("offers"):
+                offer(self, conf, beads, range(self.effort.offers), stream)
+        schedule = RECALLED if near else make_schedule(self.effort.annealing)
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
         chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
         with clock.stage("windows"):
             if self.settings.refine == "exact":
-                sweep_windows(chain, self.windows // (CARRIED if near else 1), stream, self.team)
+                sweep_windows(chain, self.effort.windows // (CARRIED if near else 1), stream, self.team)
         with clock.stage("sweeps"):
             limit = chain.sweeps + (LIMIT if self.settings.sweeps is None else self.settings.sweeps)
             while self.settings.refine == "exact" and chain.sweeps < limit:
@@ -269,8 +291,7 @@ def make_sampler(
         hamiltonian,
         arrays,
         reach_of_all(hamiltonian),
-        settings.annealing or 0,
-        settings.windows or 0,
+        Effort(settings.offers or 0, settings.annealing or 0, settings.windows or 0),
         {name: make_grower(hamiltonian, molecule, pools, team) for name, molecule in molecules.items()},
         team,
     )
@@ -385,6 +406,17 @@ def begin(
         conf = configure(sampler, positions, beads)
         _exchange_all(sampler, conf, grown, stream)
     return conf, regrown
+
+
+def offer(sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, stream: Stream) -> None:
+    """Offer long molecules many conformers of wide windows, round by round; the positions of ``conf`` change.
+
+    What growth finds fits the beads; which of it fits the neighbours, too, they see when they choose.
+    """
+    runs = [(match, molecules) for match, grower, molecules in _runs(sampler, beads) if not grower.short]
+    everyone = [(match, np.arange(match.count), molecules) for match, molecules in runs]
+    for number in rounds:
+        _exchange_all(sampler, conf, everyone, stream.of(Use.OFFERS, number), wide=True)
 
 
 def _runs(sampler: Sampler, beads: Frame) -> Iterator[tuple[Match, Grower, Molecules]]:
@@ -565,16 +597,24 @@ def _recall_short(
 # --- conformer exchange ------------------------------------------------------------------------------
 
 
-def _exchange_all(sampler: Sampler, conf: Configuration, grown: Grown, stream: Stream) -> None:
-    """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change."""
+def _exchange_all(
+    sampler: Sampler, conf: Configuration, grown: Grown, stream: Stream, *, wide: bool = False
+) -> None:
+    """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change.
+
+    Few conformers of the windows they were grown in at first, or many of ``wide`` ones.
+    """
     for match, rows, molecules in grown:
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
         known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
         kept = replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
-        for number in range(len(grower.groups)):
+        groups = grower.offered if wide else grower.groups
+        count = IN_A_ROUND if wide else OFFERED[0 if grower.short else 1]
+        for number, group in enumerate(groups):
             positions = match.molecules(conf.positions)
             some = positions if len(rows) == len(positions) else positions[rows]
-            candidates = find_candidates(grower, number, kept, some, stream)
+            offered = stream.of(Use.CANDIDATES, match.first_atom, 1 + number)
+            candidates = find_candidates(grower, group, count, kept, some, offered)
             one = stream.of(Use.EXCHANGE, match.first_atom, 1 + number)
             exchange_conformers(conf, candidates, first_atoms, one, sampler.team)
 

@@ -20,10 +20,11 @@ from dbm_gmx.chemistry.fragments import Fragment, homes
 from dbm_gmx.chemistry.stereo import stereo_elements
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.virtual_sites import inner_sites, made_of, some_sites, touched_sites, virtual_sites
-from dbm_gmx.forcefield.hamiltonian import MoleculeHamiltonian
+from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import chosen_terms
 from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
 from dbm_gmx.sampling.conformers import Piece, piece_atoms
+from dbm_gmx.sampling.surroundings import NOTHING, Surroundings, of_pairs
 
 
 class Spots(NamedTuple):
@@ -64,6 +65,9 @@ class Group:
         (windows, ...) atoms, beads and stereo elements of the molecule that each moves or sees.
     spots
         The fragments that move.
+    pairs
+        Pairs within each, of which one moves: special ones, and the Lennard-Jones part of all others, whose
+        charges are screened by neighbours that are not there.
     """
 
     arrays: WindowArrays
@@ -71,6 +75,7 @@ class Group:
     beads: IntArray
     centres: IntArray
     spots: tuple[Spots, ...]
+    pairs: Surroundings = NOTHING
 
     def __len__(self) -> int:
         return len(self.atoms)
@@ -117,8 +122,8 @@ class _Slot:
 class Cutter:
     """Cuts windows out of a molecule type; made by :func:`make_cutter`."""
 
+    hamiltonian: Hamiltonian
     molecule: MoleculeHamiltonian
-    kt: float
     centres: IntArray
     terms_of: _Touching
     centres_of: _Touching
@@ -128,7 +133,10 @@ class Cutter:
 
 
 def make_cutter(
-    molecule: MoleculeHamiltonian, fragments: Sequence[Fragment], pieces: Sequence[Piece], kt: float
+    hamiltonian: Hamiltonian,
+    molecule: MoleculeHamiltonian,
+    fragments: Sequence[Fragment],
+    pieces: Sequence[Piece],
 ) -> Cutter:
     """Look up what the windows of a molecule type need."""
     n, centres = molecule.moltype.n_atoms, np.array(stereo_elements(molecule.moltype))
@@ -137,8 +145,8 @@ def make_cutter(
     share[weights.row, _counted(weights.row)] = weights.col
     centres_of = _Touching(centres, n)
     return Cutter(
+        hamiltonian,
         molecule,
-        kt,
         centres,
         _Touching(molecule.terms.atoms, n),
         centres_of,
@@ -182,11 +190,15 @@ class _Cut(NamedTuple):
     beads: IntArray
     centres: IntArray
     spots: tuple[Spots, ...]
+    pairs: Surroundings
     sort: tuple[object, ...]
 
 
-def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
-    """Cut out the window of some fragments; ``alone`` with what acts among its atoms only."""
+def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False, paired: bool = False) -> _Cut:
+    """Cut out the window of some fragments.
+
+    ``alone`` with what acts among its atoms only, ``paired`` with their pairs.
+    """
     molecule = cutter.molecule
     real = np.sort(np.concatenate([cutter.slots[k].own for k in fragments]))
     sites = virtual_sites(molecule.moltype)
@@ -222,10 +234,32 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False) -> _Cut:
     bonded = chosen_terms(molecule.terms, terms, local[0])
     virtual = some_sites(sites, built, atoms)
     contents = Contents(bonded, local[1], inside, local[2], molecule.special_parameters[pairs], virtual)
-    arrays = make_window_arrays(contents, np.searchsorted(atoms, free), cutter.kt)
+    arrays = make_window_arrays(contents, np.searchsorted(atoms, free), cutter.hamiltonian.kt)
+    inner = _pairs(cutter, atoms, arrays.free) if paired else NOTHING
     spots, sort = _spots(cutter, fragments, atoms)
-    key = (*sort, *(np.asarray(array).tobytes() for array in arrays))
-    return _Cut(arrays, atoms, beads, centres, spots, key)
+    key = (*sort, *(np.asarray(array).tobytes() for array in (*arrays, inner.pair, inner.inner)))
+    return _Cut(arrays, atoms, beads, centres, spots, inner, key)
+
+
+def _pairs(cutter: Cutter, atoms: IntArray, free: IntArray) -> Surroundings:
+    """Pairs among the atoms of a window of which one is ``free``, see :class:`Group`."""
+    molecule, moves = cutter.molecule, np.isin(np.arange(len(atoms)), free)
+    i, j = (grid.reshape(-1) for grid in np.meshgrid(free, np.arange(len(atoms)), indexing="ij"))
+    once = ~moves[j] | (j > i)
+    i, j = i[once], j[once]
+    types = molecule.types[atoms[i]], molecule.types[atoms[j]]
+    inner = np.stack([cutter.hamiltonian.c6[types], cutter.hamiltonian.c12[types], np.zeros(len(i))], axis=1)
+    number = len(molecule.types)
+    pairs = np.sort(np.stack([atoms[i], atoms[j]], axis=1), axis=1) @ [number, 1]
+    known = molecule.special @ [number, 1]
+    order = np.argsort(known)
+    row = np.searchsorted(known[order], pairs)
+    found = np.zeros(len(pairs), bool)
+    found[row < len(known)] = known[order][row[row < len(known)]] == pairs[row < len(known)]
+    own = molecule.special_parameters[order[row[found]]]
+    inner[found] = own[:, :3] + own[:, 4:] * inner[found]
+    acts = inner.any(axis=1)
+    return of_pairs(np.stack([i, j], axis=1)[acts].astype(np.int64), inner[acts])
 
 
 def _spots(
@@ -247,7 +281,7 @@ def _spots(
     return tuple(found), (*alike, *(spots.own.tobytes() for spots in found))
 
 
-def make_groups(cutter: Cutter, windows: Iterable[IntArray]) -> tuple[Group, ...]:
+def make_groups(cutter: Cutter, windows: Iterable[IntArray], *, paired: bool = False) -> tuple[Group, ...]:
     """Cut out windows, each a list of fragments, and put together those that can be grown side by side.
 
     Windows are in one group if they are alike, and what one moves another neither moves nor sees.
@@ -256,7 +290,7 @@ def make_groups(cutter: Cutter, windows: Iterable[IntArray]) -> tuple[Group, ...
     moved: dict[tuple[object, ...], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     seen: dict[tuple[object, ...], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for fragments in windows:
-        cut = _cut(cutter, fragments)
+        cut = _cut(cutter, fragments, paired=paired)
         free, atoms = cut.atoms[cut.arrays.free].tolist(), cut.atoms.tolist()
         alike, moving, seeing = groups[cut.sort], moved[cut.sort], seen[cut.sort]
         taken = set().union(*(moving[i] for i in atoms), *(seeing[i] for i in free))
@@ -283,7 +317,7 @@ def _together(cuts: list[_Cut]) -> Group:
     atoms, beads, centres = (
         np.stack([getattr(cut, name) for cut in cuts]) for name in ("atoms", "beads", "centres")
     )
-    return Group(cuts[0].arrays, atoms, beads, centres, tuple(spots))
+    return Group(cuts[0].arrays, atoms, beads, centres, tuple(spots), cuts[0].pairs)
 
 
 def cut_out(cutter: Cutter, fragments: IntArray) -> Group:

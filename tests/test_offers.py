@@ -1,0 +1,181 @@
+"""Rounds in which long molecules are offered conformers: what is offered to whom, and how many rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cut import Cut, cut, search_less
+
+import dbm_gmx.sampling.preparation as preparation
+import dbm_gmx.sampling.sampler as samplers
+from dbm_gmx.backmapping.independent import annealed_longer
+from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
+from dbm_gmx.files.share import share_path
+from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.sampling.growth import IN_A_ROUND, Candidates, Grower
+from dbm_gmx.sampling.preparation import Preparation, prepare
+from dbm_gmx.sampling.random_numbers import Stream, frame_stream
+from dbm_gmx.sampling.sampler import Effort, Sampler, configure, make_sampler, offer
+
+WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
+
+
+@pytest.fixture(scope="module")
+def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    """Two decamers of polystyrene."""
+    return cut(share_path("reference", "sps"), tmp_path_factory.mktemp("polymer") / "sps", "SPS", 2)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How good what is offered is asked elsewhere."""
+    search_less(monkeypatch)
+
+
+def states_of(made: Cut) -> dict[str, np.ndarray]:
+    match = made.system.matches[0]
+    atoms = match.molecules(made.atoms[0].positions)
+    return {match.moltype.name: chirality_of(atoms, stereo_elements(match.moltype))}
+
+
+def sampler_of(made: Cut, **more: int) -> Sampler:
+    return make_sampler(made.system, WARM, Settings(sweeps=0, **more), states_of(made))
+
+
+# --- a round -----------------------------------------------------------------------------------------
+
+
+def test_all_windows_of_all_long_molecules_are_offered_new_conformers_in_each_round(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler, seen = sampler_of(polymer), list[tuple[int, int, Any]]()
+    found = samplers.find_candidates
+
+    def offered(
+        grower: Grower, group: Any, count: int, molecules: Any, positions: Any, stream: Stream
+    ) -> Candidates:
+        seen.append((len(molecules), count, stream.path))
+        assert any(group is one for one in grower.offered)
+        return found(grower, group, 1, molecules, positions, stream)
+
+    monkeypatch.setattr(samplers, "find_candidates", offered)
+    conf = configure(sampler, polymer.atoms[0].positions.astype(np.float64), polymer.beads[0])
+    offer(sampler, conf, polymer.beads[0], range(2), frame_stream(1, 0, 0))
+    assert len(seen) == 2 * len(sampler.growers["SPS"].offered)
+    assert {(molecules, count) for molecules, count, _ in seen} == {(2, IN_A_ROUND)}
+    assert len({path for _, _, path in seen}) == len(seen)
+
+
+def test_conformers_are_chosen_and_stereocentres_stay(polymer: Cut) -> None:
+    """A frame that is at equilibrium is a start like any other; and who asks for none gets none."""
+    sampler, beads = sampler_of(polymer), polymer.beads[0]
+    atoms = polymer.atoms[0].positions.astype(np.float64)
+    conf = configure(sampler, atoms.copy(), beads)
+    offer(sampler, conf, beads, range(0), frame_stream(1, 0, 0))
+    assert np.array_equal(conf.positions, atoms)
+    offer(sampler, conf, beads, range(1), frame_stream(1, 0, 0))
+    moved = np.linalg.norm(conf.positions - atoms, axis=1)
+    assert (moved > 0.1).mean() > 0.02
+    match = polymer.system.matches[0]
+    found = chirality_of(match.molecules(conf.positions), stereo_elements(match.moltype))
+    assert np.array_equal(found, states_of(polymer)["SPS"])
+    # mapped atoms are where their beads are
+    conf = configure(sampler, conf.positions, beads)
+    assert np.linalg.norm(conf.offsets, axis=1).max() < 0.02
+
+
+def test_a_frame_is_offered_what_it_asks_for(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[range]()
+    monkeypatch.setattr(samplers, "offer", lambda *given: asked.append(given[3]))
+    _, how = sampler_of(polymer, offers=3)(polymer.beads[0])
+    assert asked == [range(3)]
+    assert "offers" in how.cpu
+    # one that begins near where it should be needs none
+    near = sampler_of(polymer, offers=3)
+    near(polymer.beads[0], start=polymer.atoms[0].positions, near=True)
+    assert len(asked) == 1
+
+
+def test_an_independent_start_is_offered_more(polymer: Cut) -> None:
+    sampler = replace(sampler_of(polymer), effort=Effort(2, 500, 8))
+    assert annealed_longer(sampler).effort == (4, 1000, 16)
+
+
+# --- how many ----------------------------------------------------------------------------------------
+
+
+def tried(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch, energies: Sequence[float], **more: int
+) -> tuple[Sampler, Preparation, list[range]]:
+    """What is prepared where trials have these energies, one after the other; the rounds that were made."""
+    made, falling = list[range](), iter(energies)
+
+    def after(_: Sampler, __: object, starts: Any, rounds: range, ___: Stream) -> Any:
+        made.append(rounds)
+        return starts
+
+    monkeypatch.setattr(preparation, "_try", lambda *_: SimpleNamespace(energy=next(falling), strain={}))
+    monkeypatch.setattr(preparation, "_after_offers", after)
+    monkeypatch.setattr(preparation, "_scatter", lambda _: 0.01)
+    monkeypatch.setattr(preparation, "_climb", lambda *given: dict.fromkeys((0, 4000), given[-1]))
+    monkeypatch.setattr(preparation, "_confirmed", lambda *given: (given[-1], 0))
+    monkeypatch.setattr(preparation, "_with_windows", lambda *given: dict.fromkeys((0, 32, 64), given[-1]))
+    ready, found = prepare(sampler_of(polymer, **more), polymer.beads[0])
+    return ready, found, made
+
+
+@pytest.mark.parametrize(
+    ("energies", "rounds"),
+    [
+        ([1.0, 1.1], 0),
+        ([1.0, 0.8, 0.8], 2),  # twice as many as are enough for this one
+        ([1.0, 0.8, 0.7, 0.7], 4),
+        ([1.0, 0.9, 0.8, 0.7, 0.6], 8),
+        ([1.0, 0.99, 1.0, 1.0], 0),  # chance: a second look sees nothing
+        ([1.0, 0.99, 1.0, 0.96, 0.97], 2),  # one that sees a gain
+    ],
+)
+def test_there_are_twice_as_many_rounds_as_are_enough(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch, energies: list[float], rounds: int
+) -> None:
+    ready, found, made = tried(polymer, monkeypatch, energies)
+    assert ready.effort == found.effort == (rounds, 0, 0)
+    assert max(found.offered) == max(rounds, 1)
+    # rounds go on where those before them have ended
+    looks = [one for one in made if one.start or one.stop == 1]
+    assert sum(map(len, looks)) == max(rounds, 1) + (len(energies) > 3 and energies[1] == 0.99)
+
+
+def test_what_more_rounds_would_gain_is_said(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found, _ = tried(polymer, monkeypatch, [1.0, 0.9, 0.8, 0.7, 0.6])
+    assert found.left == pytest.approx(0.15)
+    assert "after 8 rounds of offers" in found.lines(0.03)[0]
+    assert "TOO FEW" in found.lines(0.03)[0]
+    enough = replace(found, offered={0: 1.0, 1: 0.9, 2: 0.895}, effort=Effort(2))
+    assert enough.left == pytest.approx(0.0025)
+    assert "TOO FEW" not in enough.lines(0.03)[0]
+    # windows that come after them have the last word
+    later = replace(found, swept={0: 0.6, 32: 0.5, 64: 0.5, 128: 0.5}, effort=Effort(8, 0, 64))
+    assert later.left == 0
+
+
+def test_rounds_that_are_given_are_made_and_not_tried(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready, found, made = tried(polymer, monkeypatch, [1.0, 0.9], offers=3)
+    assert ready.effort.offers == found.effort.offers == 3
+    assert made == [range(3)]
+    assert not found.offered
+    ready, found, made = tried(polymer, monkeypatch, [1.0, 0.9], offers=0)
+    assert ready.effort.offers == 0
+    assert not made
+
+
+def test_nobody_in_a_hurry_is_made_to_wait(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who wants no annealing wants no trials either."""
+    ready, _, made = tried(polymer, monkeypatch, [1.0], annealing=0)
+    assert ready.effort == (0, 0, 0)
+    assert not made
