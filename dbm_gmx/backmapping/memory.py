@@ -10,7 +10,7 @@ from pathlib import Path
 from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.system import whole_beads
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.sampling.memory import Memory, remember
 from dbm_gmx.sampling.memory_file import (
     KeptMemory,
@@ -134,7 +134,7 @@ def _tried(
     filled, worth = (FILLED, WORTH) if start is None else (STARTED, WORTH_STARTED)
     if count < worth:
         return FoundMemory(mapper)
-    some = [replace(one, positions=whole_beads(mapper.system, one)) for one in beads(filled)]
+    some = [with_whole_beads(mapper.system, one) for one in beads(filled)]
     if len(some) < 2:
         return FoundMemory(mapper)
     before = None if start is None else start.memory

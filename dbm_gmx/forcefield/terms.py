@@ -20,7 +20,7 @@ from numpy.polynomial import chebyshev
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
-from dbm_gmx.chemistry.vectors import arm, cross, dot
+from dbm_gmx.chemistry.vectors import arm, cross, dot, written
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.forms import (
@@ -478,7 +478,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
     form, p, tables
         The form, its parameters (see :func:`term_parameters`) and the tables of all.
     positions
-        (n, 3) nm, molecules whole.
+        (n, 3) nm, molecules whole; or as :func:`~dbm_gmx.chemistry.vectors.in_lattice` makes them.
     rows
         Its atoms, see :func:`term_rows`.
     """
@@ -490,7 +490,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
         cosine, sine = angle_of(a, b)
         return angle_form(form, p, tables, cosine, sine)[0]
     if form >= OTHERS:
-        return _other_term(form, p, tables, positions, rows, 0.0, positions)
+        return _other_term(form, p, tables, positions, rows, 0.0, written(positions))
     cosine, sine = dihedral_of(a, b, arm(positions, rows[2], rows[3]))
     return dihedral_form(form, p, tables, cosine, sine)[0]
 
