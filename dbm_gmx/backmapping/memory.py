@@ -37,6 +37,10 @@ Early = Callable[[int], Sequence[Frame]]
 """Returns up to so many frames of beads of the beginning."""
 
 
+WINDING = "every frame is sampled in full: its molecules are bonded to their own periodic images"
+"""Said where no memory is looked for."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What a run is of.
@@ -90,6 +94,8 @@ def find_memory(mapper: Rebuilder, beads: Early, run: Run) -> FoundMemory:
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or not settings.remembers:
         return FoundMemory(mapper)
+    if with_whole_beads(mapper.system, beads(1)[0]).winds:
+        return FoundMemory(mapper, notes=(WINDING,))
     path, count = settings.memory_file, (run.frames or 0) * settings.samples
     if mapper.kept is not None:
         return _with_file(mapper, sampler, mapper.kept, beads, count)

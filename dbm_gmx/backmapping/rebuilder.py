@@ -175,6 +175,12 @@ class Rebuilder:
             beads = with_whole_beads(self.system, frame)
             if not self.infeasible and (error := self.refusal(beads)):
                 raise error
+            if beads.winds and self.settings.uses_network:
+                raise InputError(
+                    "molecules are bonded to their own periodic images; the network does not know such "
+                    "(--refine exact or none with --start growth)",
+                    path=self.source,
+                )
             for sample in range(self.settings.samples):
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
 

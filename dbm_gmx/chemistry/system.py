@@ -219,27 +219,28 @@ def place_virtual_sites(system: System, atoms: FloatArray) -> None:
         place_in_molecules(match.moltype, match.molecules(atoms))
 
 
-def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
+def map_frame(matches: tuple[Match, ...], frame: Frame) -> Frame:
     """Map a frame.
 
     Returns
     -------
-    (m, 3) beads, nm, of molecules made whole about their first atom; or, where these are bonded to images of
+    The beads, of molecules made whole about their first atom; or, where these are bonded to images of
     their own, of atoms that are whole for each bead.
     """
-    parts = []
+    parts, winds = [], False
     for match in matches:
         whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
         if frame.free or not through_the_box(whole, frame.box, match.moltype.bonds).any():
             parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
             continue
+        winds = True
         weights, bonds = match.mapping.weights.tocsr(), match.moltype.bonds
         beads = np.empty((match.count, weights.shape[0], 3))
         for bead, (begin, end) in enumerate(pairwise(weights.indptr.tolist())):
             atoms = weights.indices[begin:end]
             beads[:, bead] = weights.data[begin:end] @ together(whole, atoms, frame.box, bonds)
         parts.append(beads.reshape(-1, 3))
-    return np.concatenate(parts).astype(np.float32)
+    return replace(frame, positions=np.concatenate(parts).astype(np.float32), winds=winds)
 
 
 def copies_of_runs(system: System) -> Iterator[tuple[Match, slice]]:

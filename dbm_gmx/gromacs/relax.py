@@ -309,7 +309,7 @@ def _tasks(atoms: Atoms) -> Iterator[Task]:
     references = iter(atoms.beads) if atoms.beads is not None else None
     for frame in atoms.frames:
         whole = replace(frame, positions=whole_molecules(atoms.topology, frame))
-        mapped = map_frame(matches, whole) if matches else np.zeros((0, 3), np.float32)
+        mapped = map_frame(matches, whole).positions if matches else np.zeros((0, 3), np.float32)
         if references is None:
             yield Task(whole, mapped)
             continue

@@ -168,7 +168,7 @@ def _read_back(protocol: Protocol, task: Task, folder: Path, name: str) -> Relax
         raise GmxError(f"gmx mdrun left {len(end.positions)} atoms", path=folder)
     positions = end.positions[protocol.atoms]
     whole = [
-        _in_place(rows, before, task.frame.box, bonds)
+        _in_place(rows, before, task.frame, bonds)
         for rows, before, bonds in _molecules(protocol.topology, positions, task.frame.positions)
     ]
     potential = energies.get("Potential", np.nan) - energies.get("Position Rest.", 0.0)
@@ -186,9 +186,11 @@ def _molecules(
         yield rows[0], rows[1], moltype.bonds
 
 
-def _in_place(after: Float32Array, before: Float32Array, box: FloatArray, bonds: IntArray) -> Float32Array:
+def _in_place(after: Float32Array, before: Float32Array, frame: Frame, bonds: IntArray) -> Float32Array:
     """Make molecules whole and move each to the image nearest to where its first atom was."""
-    whole = make_whole(after, box, bonds)
+    if frame.winds:
+        return (before + minimum_image(after - before, frame.box)).reshape(-1, 3).astype(np.float32)
+    whole, box = make_whole(after, frame.box, bonds), frame.box
     moved = whole[:, :1] - before[:, :1]
     return np.asarray((whole - moved + minimum_image(moved, box)).reshape(-1, 3), np.float32)
 

@@ -20,7 +20,16 @@ from dbm_gmx.files.text import read_text
 from dbm_gmx.options import RelaxSettings
 
 FORCE_FIELD = (
-    *("define", "pbc", "constraints", "constraint-algorithm", "lincs-order", "lincs-iter", "shake-tol"),
+    *(
+        "define",
+        "pbc",
+        "periodic-molecules",
+        "constraints",
+        "constraint-algorithm",
+        "lincs-order",
+        "lincs-iter",
+        "shake-tol",
+    ),
     *("cutoff-scheme", "nstlist", "rlist", "verlet-buffer-tolerance"),
     *("coulombtype", "coulomb-modifier", "rcoulomb", "rcoulomb-switch", "epsilon-r", "epsilon-rf"),
     *("vdwtype", "vdw-type", "vdw-modifier", "rvdw", "rvdw-switch", "dispcorr", "lj-pme-comb-rule"),

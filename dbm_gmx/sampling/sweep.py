@@ -133,6 +133,32 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
     _rotate(positions, arrays, first, move, workspace)
 
 
+@compiled(forceinline=True)
+def _turns_whole(arrays: Any, at: Any, move: int, workspace: Any, place: Any, lattice: Any) -> bool:
+    """Whether what a move turns stays what it is, in the lattice: that a rotation leaves as it is.
+
+    Where a molecule is bonded to images of its own, atoms that are far apart may see images of each other,
+    which are not turned with them.
+    """
+    if lattice is None or arrays.move_type[move] in (TRANSLATION, ANNEALING):
+        return True
+    pivot = workspace.pivot
+    if arrays.move_type[move] == RIGID_ROTATION:
+        _middle(arrays, move, workspace)
+    else:
+        _axis(place.positions, arrays, at.first_atom, move, pivot)
+    room = 0.5 * (2.0 * math.sqrt(lattice.safe) - arrays.constants.reach)
+    for q in range(arrays.moved_start[move + 1] - arrays.moved_start[move]):
+        x, y, z = (
+            workspace.old[q, 0] - pivot[0],
+            workspace.old[q, 1] - pivot[1],
+            workspace.old[q, 2] - pivot[2],
+        )
+        if x * x + y * y + z * z > room * room:
+            return False
+    return True
+
+
 # --- an update ---------------------------------------------------------------------------------------
 
 
@@ -218,6 +244,8 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: i
             if progress.steps[move] == 0.0:
                 continue
             copy_moved(place.positions, arrays, at.first_atom, move, workspace.old)
+            if not _turns_whole(arrays, at, move, workspace, place, place.lattice):
+                continue
             if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
                 _choose(place, arrays, at, move, view, workspace)
             elif arrays.move_type[move] == ANNEALING:
