@@ -240,7 +240,8 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Frame:
             atoms = weights.indices[begin:end]
             beads[:, bead] = weights.data[begin:end] @ together(whole, atoms, frame.box, bonds)
         parts.append(beads.reshape(-1, 3))
-    return replace(frame, positions=np.concatenate(parts).astype(np.float32), winds=winds)
+    positions = np.concatenate([np.zeros((0, 3)), *parts]).astype(np.float32)
+    return replace(frame, positions=positions, winds=winds)
 
 
 def copies_of_runs(system: System) -> Iterator[tuple[Match, slice]]:

@@ -20,7 +20,7 @@ from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, write_tables
 from dbm_gmx.gromacs.log import last_energies
-from dbm_gmx.gromacs.run_parameters import Run
+from dbm_gmx.gromacs.run_parameters import Run, bonded_through_the_box
 from dbm_gmx.options import RelaxSettings
 
 
@@ -122,7 +122,12 @@ def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
     tables = write_tables(protocol.tables, folder)
     last = "start"
     for name, run in protocol.runs.items():
-        _write_run(folder, name, text=_seeded(run, settings.seed + task.frame.index), top=protocol.tops[name])
+        _write_run(
+            folder,
+            name,
+            text=bonded_through_the_box(_seeded(run, settings.seed + task.frame.index), task.frame),
+            top=protocol.tops[name],
+        )
         files = ["-f", f"{name}.mdp", "-c", f"{last}.gro", "-r", "start.gro", "-p", f"{name}.top"]
         options = [*files, "-o", f"{name}.tpr", "-maxwarn", str(settings.maxwarn)]
         protocol.gmx.run("grompp", options, folder=folder, timeout=settings.timeout)
