@@ -83,9 +83,9 @@ def lattice_of(frame: Frame) -> Lattice | None:
     return make_lattice(reduced_cell(frame.box.astype(np.float64))) if frame.winds else None
 
 
-def arms_of(molecules: Floats, pairs: IntArray, lattice: Lattice | None) -> Floats:
+def arms_of(molecules: Positions, pairs: IntArray, lattice: Lattice | None) -> Positions:
     """(copies, k, 3) nm from the first to the second atom of pairs (k, 2) of molecules (copies, n, 3)."""
-    arms = molecules[:, pairs[:, 1]] - molecules[:, pairs[:, 0]]
+    arms: Positions = molecules[:, pairs[:, 1]] - molecules[:, pairs[:, 0]]
     return arms if lattice is None else minimum_image(arms, lattice.cell)
 
 

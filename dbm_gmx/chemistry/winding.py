@@ -145,4 +145,4 @@ def _beads_whole(match: Match, whole: Float32Array, box: FloatArray) -> Float32A
         found[:, atoms] = together(whole, atoms, box, match.moltype.bonds)
     middles = np.stack([found[:, atoms].mean(axis=1) for atoms in owned], axis=1)
     moved = make_whole(middles, box, _bead_bonds(mapping, match.moltype)) - middles
-    return found + moved[:, mapping.owner]
+    return np.asarray(found + moved[:, mapping.owner], np.float32)

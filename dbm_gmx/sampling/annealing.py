@@ -174,7 +174,8 @@ class Copies(NamedTuple):
 
     def some(self, rows: Any) -> Copies:
         """Some of them."""
-        return Copies(*(values[rows] for values in self[:4]), self.lattice)
+        beads, chirality, positions, number, lattice = self
+        return Copies(beads[rows], chirality[rows], positions[rows], number[rows], lattice)
 
 
 def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowArrays:
