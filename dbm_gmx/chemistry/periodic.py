@@ -86,7 +86,9 @@ def lattice_of(frame: Frame) -> Lattice | None:
 def arms_of(molecules: Positions, pairs: IntArray, lattice: Lattice | None) -> Positions:
     """(copies, k, 3) nm from the first to the second atom of pairs (k, 2) of molecules (copies, n, 3)."""
     arms: Positions = molecules[:, pairs[:, 1]] - molecules[:, pairs[:, 0]]
-    return arms if lattice is None else minimum_image(arms, lattice.cell)
+    if lattice is None:
+        return arms
+    return minimum_image(np.asarray(arms, np.float64), lattice.cell)
 
 
 def beside(places: Floats, others: FloatArray | Float32Array, lattice: Lattice) -> Floats:
