@@ -175,9 +175,19 @@ def _gets_arrays(state: Any) -> bool:
     for call, signature in state.calltypes.items():
         if isinstance(call, Expr) and call.op == "call":
             what = state.typemap.get(call.func.name)
-            if not isinstance(what, NamedTupleClass):  # of arrays that are there
+            if not isinstance(what, NamedTupleClass) and not _is_written_out(
+                what
+            ):  # of arrays that are there
                 found.append(signature.return_type)
     return any(_holds_arrays(one) for one in found)
+
+
+def _is_written_out(kind: Any) -> bool:
+    """Whether calls of a function are replaced by what it does, which is another name for what is there."""
+    return any(
+        getattr(one, "_inline", None) is not None and one._inline.is_always_inline
+        for one in getattr(kind, "templates", ())
+    )
 
 
 def _holds_arrays(kind: Any) -> bool:

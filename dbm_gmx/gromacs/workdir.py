@@ -18,7 +18,7 @@ from dbm_gmx.files.output import atomic_write, make_folder
 from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import NAMES
-from dbm_gmx.gromacs.run_parameters import wanted_runs
+from dbm_gmx.gromacs.run_parameters import bonded_through_the_box, wanted_runs
 from dbm_gmx.options import RelaxSettings
 
 RUNS = ("em", "nvt", "npt")
@@ -68,7 +68,7 @@ def write_workdir(
         text = topology_text(flat_topology(topology, defines=defines, include=include))
         _write(folder / "topol.top", text)
     for name, text in texts.items():
-        _write(folder / f"{name}.mdp", text)
+        _write(folder / f"{name}.mdp", bonded_through_the_box(text, frame))
     _write(folder / "index.ndx", "".join(_index(topology)))
     tables = tables_beside(topology)
     for name, text in tables.items():

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.vectors import arm, dot, in_lattice
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
@@ -24,7 +25,7 @@ from dbm_gmx.forcefield.nonbonded import (
 )
 from dbm_gmx.forcefield.terms import sum_of_terms
 from dbm_gmx.sampling.arrays import Configuration
-from dbm_gmx.sampling.neighbours import at_home, image
+from dbm_gmx.sampling.neighbours import at_home, image, is_meant
 
 NO_CORE = np.float32(0.0)
 
@@ -74,17 +75,16 @@ def full_energy(conf: Configuration) -> FloatArray:
 @compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
     total = np.zeros(3)
-    positions = place.positions
+    x = in_lattice(place.positions, place.lattice)
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
         terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
-        total[0] += sum_of_terms(arrays, terms, positions)
+        total[0] += sum_of_terms(arrays, terms, x)
         for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
             i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
             usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-            r2 = 0.0
-            for d in range(3):
-                r2 += (positions[i, d] - positions[j, d]) ** 2
+            apart = arm(x, j, i)
+            r2 = dot(apart, apart)
             total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
     listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
@@ -115,15 +115,16 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     for q in range(begin, end):
         sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        same = at_home(place.shift[q])
+        near_home = at_home(place.shift[q]) or place.lattice is not None
         for r in range(arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]):
             j = arrays.owned[r]
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
             if x * x + y * y + z * z < limit:
                 around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[j]
                 types[k] = arrays.type[j]
-                if same and arrays.molecule[j] == molecule:
-                    listed[j - first] = k
+                if near_home and arrays.molecule[j] == molecule:
+                    row = j - first
+                    listed[row] = k if is_meant(place.lattice, around, listed[row], k) else listed[row]
                 k += 1
     around = around[:, :k].copy()  # without gaps, for loops over many at once
     c6, c12, charge = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)

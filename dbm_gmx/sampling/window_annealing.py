@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.stereo import stereo_volume
+from dbm_gmx.chemistry.vectors import in_lattice
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
@@ -138,8 +139,9 @@ class Window(NamedTuple):
 def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any) -> None:
     """Anneal a window, and take what comes out or leave it."""
     positions, kt = place.positions, arrays.constants.kt
+    bonded = in_lattice(positions, place.lattice)
     tried = workspace.tried[move - workspace.first_move]
-    inner = inner_energy(positions, arrays, at.first_atom, move)
+    inner = inner_energy(bonded, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer = outer_energy(positions, arrays, at.first_atom, move, view)
     states = _all_states(positions, arrays, at.first_atom, move)
@@ -157,7 +159,7 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
     right = _all_states(positions, arrays, at.first_atom, move) == states
     if arrived and right and inside(place, arrays, at, move):
         trial_bead = bead_energy(place, arrays, at, move, workspace)
-        trial_inner = inner_energy(positions, arrays, at.first_atom, move)
+        trial_inner = inner_energy(bonded, arrays, at.first_atom, move)
         trial_outer = outer_energy(positions, arrays, at.first_atom, move, view)
         work += trial_inner + trial_outer + trial_bead - inner - outer - bead
         accepted = drawn < math.exp(min(0.0, -work / kt - 0.5 * (after - before)))

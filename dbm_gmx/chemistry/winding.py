@@ -1,0 +1,148 @@
+"""Molecules that are bonded to images of their own, through the box: infinite chains, sheets and networks.
+
+Each of their atoms is beside its bead, and the beads are whole along a tree of bonds: those that close
+a circle through the box are long.  What looks at two atoms of such a molecule takes the nearest image
+(:class:`~dbm_gmx.chemistry.vectors.Lattice`): where box vectors are two cut-offs long no other one acts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import BoolArray, Float32Array, FloatArray, IntArray
+from dbm_gmx.chemistry.feasible import SLACK, STRETCH, reaches
+from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph
+from dbm_gmx.chemistry.periodic import make_whole, reduced_cell, through_the_box, together
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.vectors import make_lattice
+from dbm_gmx.chemistry.virtual_sites import made_of, virtual_sites
+from dbm_gmx.errors import InputError
+
+MIDDLE = 1.5
+"""A bead in the middle of two images of its neighbour is at most so many times as far from one of them."""
+
+
+# --- beads -------------------------------------------------------------------------------------------
+
+
+def with_whole_beads(system: System, frame: Frame) -> Frame:
+    """A frame of beads with all molecules whole; the first bead of each stays where it is.
+
+    Raises
+    ------
+    InputError
+        If a molecule is bonded to images of its own whose atoms cannot be put there.
+    """
+    parts, winds = [], False
+    for match in system.matches:
+        edges = _bead_bonds(match.mapping, match.moltype)
+        whole = make_whole(match.beads(frame.positions), frame.box, edges)
+        if (
+            not frame.free
+            and (through_the_box(whole, frame.box, edges) | _in_the_middle(match, whole, frame.box)).any()
+        ):
+            winds = True
+            _check(match.mapping, match.moltype)
+        parts.append(whole.reshape(-1, 3))
+    return replace(frame, positions=np.concatenate(parts), winds=winds)
+
+
+@lru_cache(maxsize=64)
+def _bead_bonds(mapping: Mapping, moltype: MoleculeType) -> IntArray:
+    return np.array(bead_graph(mapping, moltype).edges, np.int64).reshape(-1, 2)
+
+
+@lru_cache(maxsize=64)
+def _twice_bonded(mapping: Mapping, moltype: MoleculeType) -> BoolArray:
+    """Which neighbouring beads have several bonds between them, which may be ways through the box."""
+    bonds = Counter[tuple[int, int]]()
+    for i, j in chemical_graph(moltype).edges:
+        one, other = sorted((int(mapping.owner[i]), int(mapping.owner[j])))
+        bonds[one, other] += 1
+    return np.array(
+        [bonds[min(pair), max(pair)] > 1 for pair in _bead_bonds(mapping, moltype).tolist()], bool
+    )
+
+
+def _in_the_middle(match: Match, whole: Float32Array, box: FloatArray) -> BoolArray:
+    """(copies, k) which neighbouring beads are bonded both ways round, as those of a chain of two beads are.
+
+    A longer one is bonded to images that are not nearest to each other.  One of two beads is not: each bead
+    lies in the middle between two images of the other, while in a ring these are on the same side.
+    """
+    bonds, twice = _bead_bonds(match.mapping, match.moltype), _twice_bonded(match.mapping, match.moltype)
+    found = np.zeros((len(whole), len(bonds)), bool)
+    if not twice.any():
+        return found
+    pairs, reach = reaches(match.mapping, match.moltype)
+    far = {tuple(pair): value for pair, value in zip(pairs.tolist(), reach.tolist(), strict=True)}
+    for number in np.flatnonzero(twice):
+        one, other = bonds[number].tolist()
+        apart = whole[:, other].astype(np.float64) - whole[:, one]
+        near = np.linalg.norm(apart, axis=-1)
+        image = np.linalg.norm(apart[:, None] + _steps(box), axis=-1).min(axis=-1)
+        limit = STRETCH * far[min(one, other), max(one, other)] + SLACK
+        found[:, number] = (image < limit) & (image < MIDDLE * near)
+    return found
+
+
+def _steps(box: FloatArray) -> FloatArray:
+    """(26, 3) nm from a cell to those around it."""
+    return np.array(make_lattice(reduced_cell(box.astype(np.float64))).steps)
+
+
+def _check(mapping: Mapping, moltype: MoleculeType) -> None:
+    """Refuse molecules that are bonded to images of their own where atoms are not beside one bead.
+
+    Raises
+    ------
+    InputError
+        Saying which.
+    """
+    shared = np.flatnonzero(np.diff(mapping.weights.tocsc().indptr) > 1)
+    whose = f"{moltype.name} is bonded to its own periodic images, and"
+    if len(shared):
+        raise InputError(
+            f"{whose} atom {shared[0] + 1} ({moltype.names[shared[0]]}) is part of several beads: not "
+            "supported; each atom of such a molecule must be part of one bead"
+        )
+    if len(mapping.names) == 1:
+        raise InputError(f"{whose} has a single bead: not supported; two are needed at least")
+    sites = virtual_sites(moltype)
+    for v, site in enumerate(sites.virtual.tolist()):
+        if len(set(mapping.owner[[site, *made_of(sites, v)]].tolist())) > 1:
+            raise InputError(
+                f"{whose} the virtual site {site + 1} ({moltype.names[site]}) is made of atoms of several "
+                "beads: not supported; give all of them to one bead (--owners)"
+            )
+
+
+# --- atoms -------------------------------------------------------------------------------------------
+
+
+def with_whole_atoms(system: System, frame: Frame) -> Frame:
+    """A frame of atoms with all molecules whole; of those bonded to images of their own each bead is."""
+    parts, winds = [], False
+    for match in system.matches:
+        whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
+        if not frame.free and through_the_box(whole, frame.box, match.moltype.bonds).any():
+            winds, whole = True, _beads_whole(match, whole, frame.box)
+        parts.append(whole.reshape(-1, 3))
+    return replace(frame, positions=np.concatenate(parts), winds=winds)
+
+
+def _beads_whole(match: Match, whole: Float32Array, box: FloatArray) -> Float32Array:
+    """Molecules (copies, n, 3) of which the atoms of each bead are together, and beads beside each other."""
+    mapping, found = match.mapping, whole.copy()
+    owned = [np.flatnonzero(mapping.owner == bead) for bead in range(len(mapping.names))]
+    for atoms in owned:
+        found[:, atoms] = together(whole, atoms, box, match.moltype.bonds)
+    middles = np.stack([found[:, atoms].mean(axis=1) for atoms in owned], axis=1)
+    moved = make_whole(middles, box, _bead_bonds(mapping, match.moltype)) - middles
+    return np.asarray(found + moved[:, mapping.owner], np.float32)
