@@ -170,20 +170,21 @@ class UseInnerLibrary(FunctionPass):
 
 
 def _gets_arrays(state: Any) -> bool:
-    """Whether a function that is being compiled returns arrays, or what it calls does."""
+    """Whether a function that is being compiled returns arrays, or what it calls does.
+
+    Records of arrays that are there, and other names for these, may be made.
+    """
     found = [state.return_type]
     for call, signature in state.calltypes.items():
         if isinstance(call, Expr) and call.op == "call":
             what = state.typemap.get(call.func.name)
-            if not isinstance(what, NamedTupleClass) and not _is_written_out(
-                what
-            ):  # of arrays that are there
+            if not isinstance(what, NamedTupleClass) and not _is_written_out(what):
                 found.append(signature.return_type)
     return any(_holds_arrays(one) for one in found)
 
 
 def _is_written_out(kind: Any) -> bool:
-    """Whether calls of a function are replaced by what it does, which is another name for what is there."""
+    """Whether what a function does is written in place of its calls, before anything is made of them."""
     return any(
         getattr(one, "_inline", None) is not None and one._inline.is_always_inline
         for one in getattr(kind, "templates", ())

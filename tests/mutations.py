@@ -1174,7 +1174,7 @@ MUTATIONS = [
         "repeated-box-of-broken-molecules",
         "tests/test_cli.py -k repeated",
         "backmapping/benchmark.py",
-        "frame.box, whole_beads(system, frame)",
+        "frame.box, whole.positions",
         "frame.box, frame.positions",
     ),
     one(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pytest
 from mixed import command
+from test_energy import compare
 
 from dbm_gmx.chemistry.feasible import problems_of
 from dbm_gmx.chemistry.frame import Frame
@@ -29,64 +32,139 @@ from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
 CONDITIONS = Conditions(400.0, rvdw=0.7, rcoulomb=0.7, constraints="none", spread=0.01)
-BOX = np.diag([1.5, 1.5, 1.45])
-ATOMS, CHAINS, PER_BEAD = 12, 4, 3
+BOX = np.array([[1.5, 0.0, 0.0], [0.4, 1.5, 0.0], [-0.3, 0.35, 1.5]])
+LONG, HALF = 14, 7
+"""Atoms of a chain once through the box, and half of them."""
 
 MDP = "rvdw = 0.7\nrcoulomb = 0.7\nconstraints = none\nref-t = 400\nperiodic-molecules = yes\n"
+"""Of runs, with the least box that GROMACS takes for them."""
 
 
-def write_chain(folder: Path, atoms: int = ATOMS, count: int = CHAINS) -> System:
-    """Chains of methylene groups, the last one bonded to the first, with a charge on every third."""
+@dataclass(frozen=True)
+class Kind:
+    """A molecule type of methylene groups.
 
-    def row(i: int, k: int) -> str:
-        return " ".join(str((i + n) % atoms + 1) for n in range(k))
+    Attributes
+    ----------
+    name, count
+        And how many molecules of it there are.
+    bonds
+        Between its atoms.
+    owner
+        The bead of each atom.
+    places
+        (count, n, 3) nm, where atoms are, bonds whole but for those through the box.
+    """
 
-    charge = [0.2, -0.1, -0.1]
-    numbers = range(atoms)
+    name: str
+    count: int
+    bonds: Sequence[tuple[int, int]]
+    owner: Sequence[int]
+    places: np.ndarray
+
+
+def line(along: np.ndarray, start: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """(n, 3) nm a zigzag along a box vector, and back to an image of its first atom."""
+    side = np.cross(along, [0.3, 0.5, 0.8])
+    side = 0.04 * side / np.linalg.norm(side) * (-1.0) ** np.arange(LONG)[:, None]
+    places: np.ndarray = start + np.arange(LONG)[:, None] / LONG * along + side
+    return places + 0.01 * rng.normal(size=places.shape)
+
+
+def ring(atoms: int, first: int = 0) -> list[tuple[int, int]]:
+    """Bonds of a chain whose last atom is bonded to the first."""
+    return [(first + i, first + (i + 1) % atoms) for i in range(atoms)]
+
+
+def chains() -> Kind:
+    """Two chains along the last box vector, one the other way round."""
+    rng = np.random.default_rng(1)
+    places = [line(BOX[2], [0.8, 0.95, 0.1], rng), line(-BOX[2], [0.55, 0.5, 0.4], rng)]
+    return Kind("PE", 2, ring(LONG), [n // HALF for n in range(LONG)], np.stack(places))
+
+
+def network() -> Kind:
+    """Two chains along the other box vectors, with a bridge of two atoms between them."""
+    rng = np.random.default_rng(2)
+    one, other = line(BOX[0], [0.1, 0.1, 0.3], rng), line(BOX[1], [0.1, 0.1, 0.66], rng)
+    bridge = one[0] + np.outer([0.33, 0.67], other[0] - one[0])
+    bonds = [*ring(LONG), *ring(LONG, LONG), (0, 2 * LONG), (2 * LONG, 2 * LONG + 1), (2 * LONG + 1, LONG)]
+    owner = [*(4 * n // LONG for n in range(2 * LONG)), 8, 8]
+    return Kind("NET", 1, bonds, owner, np.concatenate([one, other, bridge])[None])
+
+
+def molecule_type(kind: Kind) -> str:
+    """Its part of a topology: all terms of its graph, and charges."""
+    graph = nx.Graph(kind.bonds)
+    angles = [(i, j, k) for j in graph for i in graph[j] for k in graph[j] if i < k]
+    turns = [(i, j, k, m) for j, k in graph.edges for i in graph[j] for m in graph[k] if k != i != m != j]
+    text = f"[ moleculetype ]\n{kind.name} 3\n[ atoms ]\n"
+    for i in range(len(kind.owner)):
+        text += f"{i + 1} CH2 {kind.owner[i] + 1} {kind.name} C{i + 1} {i + 1} {0.2 * (-1) ** i} 14.027\n"
+    for name, rows, values in (
+        ("bonds", kind.bonds, "1 0.154 200000"),
+        ("angles", angles, "1 114 520"),
+        ("dihedrals", turns, "3 8.4 16.8 1.1 -26.3 0 0"),
+    ):
+        text += f"[ {name} ]\n" + "".join(" ".join(str(i + 1) for i in row) + f" {values}\n" for row in rows)
+    return text
+
+
+def mapping_of(kind: Kind) -> str:
+    """Its mapping."""
+    beads = maps = ""
+    for bead in range(max(kind.owner) + 1):
+        atoms = [i for i, owner in enumerate(kind.owner) if owner == bead]
+        names = " ".join(f"{bead + 1}:{kind.name}:C{i + 1}" for i in atoms)
+        beads += f"<cg_bead><name>B{bead + 1}</name><type>B</type><mapping>M{bead}</mapping>"
+        beads += f"<beads>{names}</beads></cg_bead>"
+        maps += f"<map><name>M{bead}</name><weights>{' '.join('1' for _ in atoms)}</weights></map>"
+    head = f"<cg_molecule><name>{kind.name}</name><ident>{kind.name}</ident>"
+    return f"{head}<topology><cg_beads>{beads}</cg_beads></topology><maps>{maps}</maps></cg_molecule>"
+
+
+@dataclass(frozen=True)
+class Wrapped:
+    """A system in files, and a frame of atoms, each of them in the box.
+
+    Attributes
+    ----------
+    system
+        The molecules.
+    frame
+        The atoms.
+    files
+        Options of commands with its files.
+    """
+
+    system: System
+    frame: Frame
+    files: dict[str, object]
+
+
+def write_system(folder: Path, kinds: Sequence[Kind], box: np.ndarray = BOX) -> Wrapped:
+    """Write the files of a system."""
+    folder.mkdir(exist_ok=True)
     top = "[ defaults ]\n1 2 no 1 1\n[ atomtypes ]\nCH2 6 14.027 0 A 0.36 0.3\n"
-    top += "[ moleculetype ]\nPE 3\n[ atoms ]\n"
-    top += "".join(
-        f"{i + 1} CH2 {i // PER_BEAD + 1} PE C{i + 1} {i + 1} {charge[i % 3]} 14.027\n" for i in numbers
-    )
-    top += "[ bonds ]\n" + "".join(f"{row(i, 2)} 1 0.154 200000\n" for i in numbers)
-    top += "[ angles ]\n" + "".join(f"{row(i, 3)} 1 114 520\n" for i in numbers)
-    top += "[ dihedrals ]\n" + "".join(f"{row(i, 4)} 3 8.4 16.8 1.1 -26.3 0 0\n" for i in numbers)
-    top += f"[ system ]\nPE\n[ molecules ]\nPE {count}\n"
-    (folder / "topol.top").write_text(top)
-    beads = "".join(
-        f"<cg_bead><name>B{b + 1}</name><type>B</type><mapping>M</mapping><beads>"
-        + " ".join(f"{b + 1}:PE:C{PER_BEAD * b + k + 1}" for k in range(PER_BEAD))
-        + "</beads></cg_bead>"
-        for b in range(atoms // PER_BEAD)
-    )
-    weights = " ".join(["1"] * PER_BEAD)
-    (folder / "pe.xml").write_text(
-        f"<cg_molecule><name>PE</name><ident>PE</ident><topology><cg_beads>{beads}</cg_beads></topology>"
-        f"<maps><map><name>M</name><weights>{weights}</weights></map></maps></cg_molecule>"
-    )
+    top += "".join(map(molecule_type, kinds)) + "[ system ]\nwound\n[ molecules ]\n"
+    (folder / "topol.top").write_text(top + "".join(f"{kind.name} {kind.count}\n" for kind in kinds))
     (folder / "run.mdp").write_text(MDP)
+    mappings = []
+    for kind in kinds:
+        mappings.append(folder / f"{kind.name}.xml")
+        mappings[-1].write_text(mapping_of(kind))
+    cell = np.concatenate([kind.places.reshape(-1, 3) for kind in kinds]) @ np.linalg.inv(box)
+    frame = Frame(((cell - np.floor(cell)) @ box).astype(np.float32), box)
     topology = read_topology(folder / "topol.top")
-    return atomistic_system(topology, read_mappings([folder / "pe.xml"], topology))
+    system = atomistic_system(topology, read_mappings(mappings, topology))
+    with open_writer(folder / "aa.gro", topology) as writer:
+        writer.write(frame)
+    return Wrapped(system, frame, {"-p": folder / "topol.top", "-m": mappings})
 
 
-def zigzag(atoms: int = ATOMS, box: np.ndarray = BOX, *, broken: bool = True) -> Frame:
-    """Chains along the last box vector, every second one the other way round."""
-    rng, chains = np.random.default_rng(1), []
-    for k in range(CHAINS):
-        place = np.array([0.375 + 0.75 * (k % 2), 0.375 + 0.75 * (k // 2), rng.random()])
-        way = (1 if k % 2 else -1) * box[2, 2] / atoms
-        side = 0.04 * (-1.0) ** np.arange(atoms)
-        chains.append(place + np.stack([side, 0 * side, way * np.arange(atoms)], axis=1))
-    positions = np.concatenate(chains) + 0.01 * rng.normal(size=(CHAINS * atoms, 3))
-    if broken:
-        cell = positions @ np.linalg.inv(box)
-        positions = (cell - np.floor(cell)) @ box
-    return Frame(positions.astype(np.float32), box)
-
-
-def on_beads(system: System, atoms: Frame) -> tuple[Frame, np.ndarray]:
+def on_beads(wrapped: Wrapped) -> tuple[Frame, np.ndarray]:
     """The beads of a frame, and the atoms beside them."""
-    whole = with_whole_atoms(system, atoms)
+    system, whole = wrapped.system, with_whole_atoms(wrapped.system, wrapped.frame)
     beads = with_whole_beads(system, map_frame(system.matches, whole))
     lattice = lattice_of(beads)
     assert lattice is not None
@@ -95,17 +173,13 @@ def on_beads(system: System, atoms: Frame) -> tuple[Frame, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> System:
-    return write_chain(tmp_path_factory.mktemp("chain"))
+def wrapped(tmp_path_factory: pytest.TempPathFactory) -> Wrapped:
+    """Chains of two beads along one box vector, and a network along the others."""
+    return write_system(tmp_path_factory.mktemp("wound"), [chains(), network()])
 
 
-@pytest.fixture(scope="module")
-def sampler(system: System) -> Sampler:
-    return make_sampler(system, CONDITIONS, Settings(), {})
-
-
-def begun(sampler: Sampler, frame: Frame) -> Chain:
-    beads, positions = on_beads(sampler.system, frame)
+def begun(sampler: Sampler, wrapped: Wrapped) -> Chain:
+    beads, positions = on_beads(wrapped)
     return start_chain(configure(sampler, positions, beads))
 
 
@@ -120,27 +194,35 @@ def test_an_arm_is_that_to_the_nearest_image() -> None:
     np.testing.assert_allclose(arms, minimum_image(np.diff(places, axis=0), box), atol=1e-9)
 
 
-def test_beads_are_of_atoms_that_are_together(system: System) -> None:
-    frame = zigzag()
-    beads = map_frame(system.matches, frame)
+def test_beads_are_of_atoms_that_are_together(wrapped: Wrapped) -> None:
+    beads = map_frame(wrapped.system.matches, wrapped.frame)
     assert beads.winds
-    for copy in range(CHAINS):
-        for bead in range(ATOMS // PER_BEAD):
-            first = copy * ATOMS + bead * PER_BEAD
-            rows = frame.positions[first : first + PER_BEAD].astype(np.float64)
-            mean = (rows[:1] + minimum_image(rows - rows[:1], BOX)).mean(axis=0)
-            off = minimum_image(beads.positions[copy * 4 + bead] - mean, BOX)
-            assert np.abs(off).max() < 1e-5
+    for match in wrapped.system.matches:
+        atoms = match.molecules(wrapped.frame.positions.astype(np.float64))
+        for bead in range(len(match.mapping.names)):
+            rows = atoms[:, match.mapping.owner == bead]
+            middle = (rows[:, :1] + minimum_image(rows - rows[:, :1], BOX)).mean(axis=1)
+            assert np.abs(minimum_image(match.beads(beads.positions)[:, bead] - middle, BOX)).max() < 1e-5
 
 
-def test_atoms_are_beside_their_beads(system: System) -> None:
-    whole = with_whole_atoms(system, zigzag())
+def test_atoms_are_beside_their_beads(wrapped: Wrapped) -> None:
+    system, whole = wrapped.system, with_whole_atoms(wrapped.system, wrapped.frame)
     assert whole.winds
     beads = with_whole_beads(system, map_frame(system.matches, whole))
+    assert beads.winds
     off = minimum_image(mapped_beads(system, whole.positions) - beads.positions, BOX)
     assert np.abs(off).max() < 1e-5
     assert longest_bond(system, whole.positions, lattice_of(whole)) < 0.25
     assert longest_bond(system, whole.positions) > 1.0
+
+
+def test_chirality_through_the_box() -> None:
+    centre = np.array([[0.0, 0, 0], [0.1, 0.1, 0.1], [0.1, -0.1, -0.1], [-0.1, 0.1, -0.1], [-0.1, -0.1, 0.1]])
+    rows, cells = np.arange(5)[None], np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, 2], [0, 0, 0]])
+    moved = centre + [0.02, 0.03, 0.01] + cells @ BOX
+    (expected,) = chirality_of(centre[None], rows)
+    assert chirality_of(moved[None], rows, make_lattice(reduced_cell(BOX)))[0] == expected
+    assert expected != 0
 
 
 # --- energies ----------------------------------------------------------------------------------------
@@ -148,113 +230,142 @@ def test_atoms_are_beside_their_beads(system: System) -> None:
 
 def test_energies_through_the_box_are_those_in_a_box_of_twice_the_length(tmp_path: Path) -> None:
     """There all but the bonds at both ends of the chain lie within it, and others are excluded."""
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    one, two = write_chain(tmp_path / "one"), write_chain(tmp_path / "two", 2 * ATOMS)
-    single, longer = zigzag(broken=False), BOX * [[1], [1], [2]]
-    rows = single.positions.reshape(CHAINS, ATOMS, 3)
-    again = rows + np.float32([0, 0, BOX[2, 2]])
-    doubled = Frame(np.concatenate([rows, again], axis=1).reshape(-1, 3), longer)
+    one, longer = chains(), BOX * [[1], [1], [2]]
+    again = one.places + np.array([1, -1])[:, None, None] * BOX[2]
+    owner = [n // HALF for n in range(2 * LONG)]
+    two = Kind("PE", 2, ring(2 * LONG), owner, np.concatenate([one.places, again], axis=1))
     found = []
-    for made, frame in ((one, single), (two, doubled)):
-        beads, positions = on_beads(made, frame)
-        conf = configure(make_sampler(made, CONDITIONS, Settings(), {}), positions, beads)
-        blocks = block_energies(made, with_whole_atoms(made, frame), CONDITIONS)
+    for kind, box in ((one, BOX), (two, longer)):
+        made = write_system(tmp_path / str(len(kind.owner)), [kind], box)
+        beads, positions = on_beads(made)
+        conf = configure(make_sampler(made.system, CONDITIONS, Settings(), {}), positions, beads)
+        blocks = block_energies(made.system, with_whole_atoms(made.system, made.frame), CONDITIONS)
         found.append([*full_energy(conf), *blocks.values.sum(axis=0)])
     assert min(np.abs(found[0])) > 1e-3
     np.testing.assert_allclose(found[1], 2 * np.array(found[0]), rtol=1e-4)
 
 
-def test_what_sweeps_add_up_is_the_energy(sampler: Sampler) -> None:
+def test_what_sweeps_add_up_is_the_energy_with_any_number_of_threads(wrapped: Wrapped) -> None:
     """Windows among them: a move sees its neighbours, and its own molecule, in the images that count."""
-    chain, stream = begun(sampler, zigzag()), frame_stream(1, 0, 0)
-    sweep_windows(chain, 8, stream, sampler.team)
-    for _ in range(24):
-        advance(chain, stream, sampler.team)
-    conf = chain.conf
-    scale = np.abs(np.diff(chain.energies)).sum()
-    assert abs(total_energy(conf) - chain.energy) < 2e-6 * scale + 1e-3
-    beads = conf.neighbours.beads
-    np.testing.assert_allclose(conf.offsets, mapped_beads(sampler.system, conf.positions) - beads, atol=1e-9)
-    assert np.linalg.norm(conf.positions - beads[conf.arrays.atoms.bead], axis=1).max() < 0.5
-
-
-def test_threads_change_nothing(system: System, sampler: Sampler) -> None:
     found = []
     for threads in (1, 2):
-        other = make_sampler(system, CONDITIONS, Settings(), {}, threads=threads)
-        chain = begun(other, zigzag())
-        for number in range(4):
-            advance(chain, frame_stream(1, number, 0), other.team)
-        found.append(chain.conf.positions.copy())
+        sampler = make_sampler(wrapped.system, CONDITIONS, Settings(), {}, threads=threads)
+        chain, stream = begun(sampler, wrapped), frame_stream(1, 0, 0)
+        sweep_windows(chain, 8, stream, sampler.team)
+        for _ in range(24):
+            advance(chain, stream, sampler.team)
+        conf = chain.conf
+        scale = np.abs(np.diff(chain.energies)).sum()
+        assert abs(total_energy(conf) - chain.energy) < 2e-6 * scale + 1e-3
+        beads = conf.neighbours.beads
+        np.testing.assert_allclose(
+            conf.offsets, mapped_beads(sampler.system, conf.positions) - beads, atol=1e-9
+        )
+        assert np.linalg.norm(conf.positions - beads[conf.arrays.atoms.bead], axis=1).max() < 0.8
+        found.append(conf.positions.copy())
     np.testing.assert_array_equal(*found)
 
 
-# --- growth and all the rest ------------------------------------------------------------------------
+# --- commands ----------------------------------------------------------------------------------------
 
 
-def test_chains_without_ends_are_put_on_their_beads(tmp_path: Path) -> None:
-    """The command without the files of GROMACS: beads of the atoms, and atoms on the beads."""
-    system = write_chain(tmp_path)
-    frame = zigzag()
-    with open_writer(tmp_path / "aa.gro", system.topology) as writer:
-        writer.write(frame)
-    files = {"-p": tmp_path / "topol.top", "-m": tmp_path / "pe.xml"}
-    cg = {"-o": tmp_path / "cg.gro", "-op": tmp_path / "cg.top"}
-    assert command("map", {"-s": tmp_path / "aa.gro", **files, **cg}).code == 0
-    bonds = (tmp_path / "cg.top").read_text().partition("[ bonds ]")[2].partition("[ angles ]")[0]
-    lengths = [float(line.split()[3]) for line in bonds.splitlines() if line.strip()[:1].isdigit()]
-    assert len(lengths) == ATOMS // PER_BEAD
-    assert max(lengths) < 0.5
-    made = tmp_path / "made.gro"
-    given = {"-s": tmp_path / "cg.gro", "-cp": tmp_path / "cg.top", **files, "--mdp": tmp_path / "run.mdp"}
+@pytest.fixture(scope="module")
+def made(wrapped: Wrapped) -> Path:
+    """Beads of the atoms, and atoms on the beads, by the commands: the folder with them."""
+    folder = Path(str(wrapped.files["-p"])).parent
+    cg: dict[str, object] = {"-o": folder / "cg.gro", "-op": folder / "cg.top"}
+    assert command("map", {"-s": folder / "aa.gro", **wrapped.files, **cg}).code == 0
+    given = {"-s": folder / "cg.gro", "-cp": folder / "cg.top", **wrapped.files, "--mdp": folder / "run.mdp"}
     checked = command("check", given)
     assert checked.code == 0, checked.err
-    options = {"--annealing": 200, "--windows": 4, "--sweeps": 16, "--no-check": None, "-o": made}
+    options = {"--annealing": 1000, "--no-check": None, "--workdir": folder / "go", "-o": folder / "made.gro"}
     result = command("backmap", {**given, **options})
     assert result.code in (0, 2), result.err
-    (atoms,) = read_frames(made, n_atoms=system.n_atoms)
+    (folder / "said").write_text(result.out + result.err)
+    return folder
+
+
+def test_molecules_without_ends_are_put_on_their_beads(wrapped: Wrapped, made: Path) -> None:
+    system = wrapped.system
+    bonds = (made / "cg.top").read_text().split("[ bonds ]")[1:]
+    lengths = [
+        float(row.split()[3])
+        for part in bonds
+        for row in part.partition("\n[")[0].splitlines()
+        if row.strip()[:1].isdigit()
+    ]
+    assert len(lengths) == 1 + 10
+    assert max(lengths) < 0.9
+    (atoms,) = read_frames(made / "made.gro", n_atoms=system.n_atoms)
     whole = with_whole_atoms(system, atoms)
     assert whole.winds
     assert longest_bond(system, whole.positions, lattice_of(whole)) < 0.18
-    (beads,) = read_frames(tmp_path / "cg.gro", n_atoms=CHAINS * ATOMS // PER_BEAD)
+    (beads,) = read_frames(made / "cg.gro", n_atoms=13)
     off = minimum_image(map_frame(system.matches, whole).positions - beads.positions, BOX)
-    assert np.abs(off).max() < 0.05
-    energy = block_energies(system, whole, CONDITIONS).values.sum()
-    assert energy < block_energies(system, with_whole_atoms(system, frame), CONDITIONS).values.sum()
+    assert np.abs(off).max() < 0.1
+    before = with_whole_atoms(system, wrapped.frame)
+    energies = [block_energies(system, one, CONDITIONS).values.sum() for one in (whole, before)]
+    assert energies[0] < energies[1]
 
 
-def test_chirality_through_the_box() -> None:
-    centre = np.array([[0.0, 0, 0], [0.1, 0.1, 0.1], [0.1, -0.1, -0.1], [-0.1, 0.1, -0.1], [-0.1, -0.1, 0.1]])
-    rows, box = np.arange(5)[None], np.diag([1.5, 1.5, 1.5])
-    (expected,) = chirality_of(centre[None], rows)
-    moved = (
-        centre + [0.02, 0.03, 0.01] + 1.5 * np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, 2], [0, 0, 0]])
-    )
-    assert chirality_of(moved[None], rows, make_lattice(box))[0] == expected
-    assert expected != 0
+def test_energies_are_those_of_gromacs(wrapped: Wrapped, made: Path, gmx: str, tmp_path: Path) -> None:
+    """Of what is made, and of the zigzags it began with: all terms through the box."""
+    for name in ("made.gro", "aa.gro"):
+        ours = compare(gmx, tmp_path, top=made / "topol.top", gro=made / name, coulomb="rf", longest=0.7)
+        assert min(map(abs, ours.values())) > 1e-3
+
+
+def test_gromacs_goes_on_from_there(wrapped: Wrapped, made: Path, gmx: str, tmp_path: Path) -> None:
+    """From the folder that is left, and to relax the atoms with their centres held."""
+    assert "periodic-molecules       = yes" in (made / "go" / "nvt.mdp").read_text()
+    given = {"-f": made / "made.gro", **wrapped.files, "--mdp": made / "run.mdp", "-o": tmp_path / "r.gro"}
+    result = command("relax", given)
+    assert result.code == 0, result.err
+    (after,) = read_frames(tmp_path / "r.gro", n_atoms=wrapped.system.n_atoms)
+    assert longest_bond(wrapped.system, after.positions, make_lattice(reduced_cell(BOX))) < 0.18
+
+
+def test_they_are_evaluated(wrapped: Wrapped, made: Path) -> None:
+    """Each bond is as long as it is, and no ring is pierced where an image of a chain is."""
+    given = {"-f": made / "made.gro", "-r": made / "aa.gro", "--cg": made / "cg.gro", "-cp": made / "cg.top"}
+    given |= {**wrapped.files, "--mdp": made / "run.mdp", "--json": None}
+    result = command("evaluate", given)
+    assert result.code in (0, 2), result.err
+    (made / "scores").write_text(result.out + result.err)
 
 
 # --- what is refused ---------------------------------------------------------------------------------
 
 
-def test_a_box_below_two_cutoffs_is_refused(system: System) -> None:
-    beads, _ = on_beads(system, zigzag())
-    assert not [p for p in problems_of(system, beads, 0.7) if p.fatal]
-    (problem,) = (p for p in problems_of(system, beads, 0.8) if p.fatal)
+def test_a_box_below_two_cutoffs_is_refused(wrapped: Wrapped) -> None:
+    beads, _ = on_beads(wrapped)
+    assert not [p for p in problems_of(wrapped.system, beads, 0.7) if p.fatal]
+    (problem,) = (p for p in problems_of(wrapped.system, beads, 0.8) if p.fatal)
     assert "shorter than two cut-offs of 0.8 nm" in problem.words
 
 
-def test_shared_atoms_are_refused(system: System) -> None:
-    beads, _ = on_beads(system, zigzag())
-    (match,) = system.matches
+def test_shared_atoms_are_refused(wrapped: Wrapped) -> None:
+    beads, _ = on_beads(wrapped)
+    match, *others = wrapped.system.matches
     weights = match.mapping.weights.tolil()
     weights[1, 2] = 0.5
     shared = replace(match, mapping=replace(match.mapping, weights=weights.tocsr()))
     with pytest.raises(InputError, match="atom 3 \\(C3\\) is part of several beads"):
-        with_whole_beads(replace(system, matches=(shared,)), beads)
+        with_whole_beads(replace(wrapped.system, matches=(shared, *others)), beads)
 
 
-def test_run_parameters_may_say_so(tmp_path: Path) -> None:
-    (tmp_path / "run.mdp").write_text(MDP)
-    assert read_mdp(tmp_path / "run.mdp")[0].rvdw == 0.7
+def test_a_chain_of_a_single_bead_has_no_centre(tmp_path: Path) -> None:
+    """Its beads do not tell it from a ring, which is said."""
+    one = write_system(tmp_path, [replace(chains(), owner=[0] * LONG)])
+    with pytest.raises(InputError, match="the atoms of bead B1 are bonded to their own periodic images"):
+        map_frame(one.system.matches, one.frame)
+    beads = with_whole_beads(one.system, Frame(np.zeros((2, 3), np.float32), BOX))
+    said = [p for p in problems_of(one.system, beads, 0.7) if p.kind == "ring"]
+    assert [p.fatal for p in said] == [False]
+    assert "PE has one bead and a ring of 14 atoms, as long as the box" in said[0].words
+    large = Frame(np.zeros((2, 3), np.float32), 2 * BOX)
+    assert not [p for p in problems_of(one.system, large, 0.7) if p.kind == "ring"]
+
+
+def test_run_parameters_may_say_so(wrapped: Wrapped) -> None:
+    assert read_mdp(Path(str(wrapped.files["-p"])).parent / "run.mdp")[0].rvdw == 0.7

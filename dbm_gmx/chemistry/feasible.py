@@ -17,7 +17,7 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph
 from dbm_gmx.chemistry.periodic import arms_of, lattice_of, neighbour_pairs, reduced_cell
-from dbm_gmx.chemistry.rules import LOOSEST, bond_lengths
+from dbm_gmx.chemistry.rules import LOOSEST, UNKNOWN, bond_lengths
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.errors import InputError
@@ -75,6 +75,7 @@ def problems_of(system: System, frame: Frame, cutoff: float) -> list[Problem]:
     return [
         *_box(system, frame, cutoff),
         *_far(system, frame),
+        *_single(system, frame),
         *_crowded(system, frame),
     ]
 
@@ -188,6 +189,30 @@ def _bead(match: Match, copy: int, place: int) -> str:
     """A bead for people."""
     row = match.first_bead + copy * len(match.mapping.names) + place
     return f"bead {row + 1} ({match.mapping.names[place]} of {match.moltype.name} {copy + 1})"
+
+
+# --- rings of one bead -------------------------------------------------------------------------------
+
+
+def _single(system: System, frame: Frame) -> list[Problem]:
+    """Molecules of one bead with a ring as long as the box, which the bead does not tell from a chain.
+
+    That chain would be bonded to its own image, and its bead could be anywhere along it.
+    """
+    shortest, said = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min()), list[Problem]()
+    for match in system.matches:
+        if frame.free or len(match.mapping.names) > 1 or UNKNOWN * match.moltype.n_atoms < shortest:
+            continue
+        longest = max(bond_lengths(match.moltype).values(), default=0.0)
+        rings = nx.minimum_cycle_basis(nx.Graph(chemical_graph(match.moltype)))
+        size = max(map(len, rings), default=0)
+        if size * longest > shortest:
+            words = (
+                f"{match.moltype.name} has one bead and a ring of {size} atoms, as long as the box: it is "
+                "taken for a ring; a chain bonded to its own images needs two beads"
+            )
+            said.append(Problem("ring", words, fatal=False))
+    return said
 
 
 # --- overlapping beads -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
@@ -147,21 +148,37 @@ def through_the_box(whole: Positions, box: FloatArray, bonds: IntArray) -> BoolA
     return found
 
 
-def together(molecules: Positions, atoms: IntArray, box: FloatArray, bonds: IntArray) -> FloatArray:
-    """(copies, k, 3) nm some atoms of molecules, whole about the first of them."""
+def together(
+    molecules: Positions, atoms: IntArray, box: FloatArray, bonds: IntArray, name: str
+) -> FloatArray:
+    """(copies, k, 3) nm the atoms of a bead of this name, whole about the first of them.
+
+    Raises
+    ------
+    InputError
+        If they are bonded to images of their own: then they have no centre.
+    """
     inside = np.isin(bonds, atoms).all(axis=1)
     order = np.argsort(atoms)
     rows = order[np.searchsorted(atoms[order], bonds[inside])]
-    return make_whole(molecules[:, atoms].astype(np.float64), box, rows)
+    whole = make_whole(molecules[:, atoms].astype(np.float64), box, rows)
+    if through_the_box(whole, box, rows).any():
+        raise InputError(
+            f"the atoms of bead {name} are bonded to their own periodic images, so that they have no centre; "
+            "such a molecule needs two beads at least along each way through the box"
+        )
+    return whole
 
 
-def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
-    """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
-    parts = []
+def whole_molecules(topology: Topology, frame: Frame) -> Frame:
+    """A frame of atoms with all molecules whole; the first atom of each stays where it is."""
+    parts, winds = [], False
     for moltype, first, count in blocks(topology):
-        rows = frame.positions[first : first + count * moltype.n_atoms]
-        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, moltype.bonds).reshape(-1, 3))
-    return np.concatenate(parts)
+        rows = frame.positions[first : first + count * moltype.n_atoms].reshape(count, -1, 3)
+        whole = make_whole(rows, frame.box, moltype.bonds)
+        winds |= not frame.free and bool(through_the_box(whole, frame.box, moltype.bonds).any())
+        parts.append(whole.reshape(-1, 3))
+    return replace(frame, positions=np.concatenate(parts), winds=winds)
 
 
 def _parents(n: int, bonds: IntArray) -> IntArray:

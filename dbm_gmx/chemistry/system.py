@@ -174,18 +174,9 @@ def _compare_bonds(cg: Topology, pairs: Sequence[Alike]) -> None:
             )
 
 
-def whole_beads(system: System, frame: Frame) -> Float32Array:
-    """(m, 3) beads with all molecules whole; the first bead of each stays where it is."""
-    parts = []
-    for match in system.matches:
-        edges = np.array(bead_graph(match.mapping, match.moltype).edges, np.int64).reshape(-1, 2)
-        parts.append(make_whole(match.beads(frame.positions), frame.box, edges).reshape(-1, 3))
-    return np.concatenate(parts)
-
-
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
-    return whole_molecules(system.topology, frame)
+    return whole_molecules(system.topology, frame).positions
 
 
 def as_in_files(positions: Float32Array) -> Float32Array:
@@ -238,7 +229,8 @@ def map_frame(matches: tuple[Match, ...], frame: Frame) -> Frame:
         beads = np.empty((match.count, weights.shape[0], 3))
         for bead, (begin, end) in enumerate(pairwise(weights.indptr.tolist())):
             atoms = weights.indices[begin:end]
-            beads[:, bead] = weights.data[begin:end] @ together(whole, atoms, frame.box, bonds)
+            rows = together(whole, atoms, frame.box, bonds, match.mapping.names[bead])
+            beads[:, bead] = weights.data[begin:end] @ rows
         parts.append(beads.reshape(-1, 3))
     positions = np.concatenate([np.zeros((0, 3)), *parts]).astype(np.float32)
     return replace(frame, positions=positions, winds=winds)

@@ -112,8 +112,6 @@ def _check(mapping: Mapping, moltype: MoleculeType) -> None:
             f"{whose} atom {shared[0] + 1} ({moltype.names[shared[0]]}) is part of several beads: not "
             "supported; each atom of such a molecule must be part of one bead"
         )
-    if len(mapping.names) == 1:
-        raise InputError(f"{whose} has a single bead: not supported; two are needed at least")
     sites = virtual_sites(moltype)
     for v, site in enumerate(sites.virtual.tolist()):
         if len(set(mapping.owner[[site, *made_of(sites, v)]].tolist())) > 1:
@@ -141,8 +139,8 @@ def _beads_whole(match: Match, whole: Float32Array, box: FloatArray) -> Float32A
     """Molecules (copies, n, 3) of which the atoms of each bead are together, and beads beside each other."""
     mapping, found = match.mapping, whole.copy()
     owned = [np.flatnonzero(mapping.owner == bead) for bead in range(len(mapping.names))]
-    for atoms in owned:
-        found[:, atoms] = together(whole, atoms, box, match.moltype.bonds)
+    for name, atoms in zip(mapping.names, owned, strict=True):
+        found[:, atoms] = together(whole, atoms, box, match.moltype.bonds, name)
     middles = np.stack([found[:, atoms].mean(axis=1) for atoms in owned], axis=1)
     moved = make_whole(middles, box, _bead_bonds(mapping, match.moltype)) - middles
     return np.asarray(found + moved[:, mapping.owner], np.float32)

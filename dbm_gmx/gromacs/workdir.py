@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import tableb, tables_beside
@@ -59,7 +60,7 @@ def write_workdir(
         For the preprocessor of the topology.
     """
     make_folder(folder)
-    texts = _parameters(settings, defines)
+    texts, frame = _parameters(settings, defines), whole_molecules(topology, frame)
     with open_writer(folder / "conf.gro", topology) as writer:
         writer.write(replace(frame, free=False))  # GROMACS runs in the box that is large enough
     if topology.path is not None and not topology.relisted:
