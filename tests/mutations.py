@@ -72,6 +72,28 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- molecules bonded to images of their own
+    one(
+        "one-image-of-a-partner-is-hidden",
+        "tests/test_winding.py -k sweeps",
+        "sampling/energy.py",
+        "                j = other[j]\n",
+        "                break\n",
+    ),
+    one(
+        "what-turns-is-turned-about-any-image-of-an-axis",
+        "tests/test_winding.py -k sweeps",
+        "sampling/sweep.py",
+        "        here[d] += step[d]\n",
+        "        here[d] += 0.0 * step[d]\n",
+    ),
+    one(
+        "gromacs-is-not-told-of-bonds-through-the-box",
+        "tests/test_winding.py -k goes_on",
+        "gromacs/workdir.py",
+        "bonded_through_the_box(text, frame)",
+        "text",
+    ),
     # --- mappings of residues, and proposals
     one(
         "a bead named twice for an atom counts once",

@@ -79,7 +79,7 @@ def ring(atoms: int, first: int = 0) -> list[tuple[int, int]]:
 def chains() -> Kind:
     """Two chains along the last box vector, one the other way round."""
     rng = np.random.default_rng(1)
-    places = [line(BOX[2], [0.8, 0.95, 0.1], rng), line(-BOX[2], [0.55, 0.5, 0.4], rng)]
+    places = [line(BOX[2], [1.05, 0.95, 0.1], rng), line(-BOX[2], [0.8, 0.52, 0.4], rng)]
     return Kind("PE", 2, ring(LONG), [n // HALF for n in range(LONG)], np.stack(places))
 
 

@@ -94,7 +94,7 @@ def find_memory(mapper: Rebuilder, beads: Early, run: Run) -> FoundMemory:
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or not settings.remembers:
         return FoundMemory(mapper)
-    if with_whole_beads(mapper.system, beads(1)[0]).winds:
+    if any(with_whole_beads(mapper.system, frame).winds for frame in beads(1)):
         return FoundMemory(mapper, notes=(WINDING,))
     path, count = settings.memory_file, (run.frames or 0) * settings.samples
     if mapper.kept is not None:

@@ -25,7 +25,7 @@ from dbm_gmx.forcefield.nonbonded import (
 )
 from dbm_gmx.forcefield.terms import sum_of_terms
 from dbm_gmx.sampling.arrays import Configuration
-from dbm_gmx.sampling.neighbours import at_home, image, is_meant
+from dbm_gmx.sampling.neighbours import at_home, image
 
 NO_CORE = np.float32(0.0)
 
@@ -108,6 +108,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     for q in range(begin, end):
         size += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, types = np.empty((4, size), np.float32), np.empty(size, np.int64)
+    other = np.empty(size, np.int64)  # image of an atom of the molecule, -1 if there is none
     molecule = arrays.molecule[arrays.owned[arrays.owned_start[bead]]]
     first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     before = arrays.atom_start[moltype]
@@ -123,8 +124,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
                 around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[j]
                 types[k] = arrays.type[j]
                 if near_home and arrays.molecule[j] == molecule:
-                    row = j - first
-                    listed[row] = k if is_meant(place.lattice, around, listed[row], k) else listed[row]
+                    other[k], listed[j - first] = listed[j - first], k
                 k += 1
     around = around[:, :k].copy()  # without gaps, for loops over many at once
     c6, c12, charge = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
@@ -137,8 +137,9 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
         row = before + i - first
         for t in range(arrays.partner_start[row], arrays.partner_start[row + 1]):
             j = listed[arrays.partner[t]]
-            if j >= 0:
+            while j >= 0:
                 c6[j] = c12[j] = charge[j] = 0.0
+                j = other[j]
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])

@@ -114,31 +114,6 @@ def at_home(shift: Any) -> bool:
     return shift[0] == 0 and shift[1] == 0 and shift[2] == 0
 
 
-@compiled(forceinline=True)
-def is_meant(lattice: Any, around: Any, before: int, now: int) -> bool:
-    """Whether an entry is that image of an atom which is the special partner of atoms about a bead.
-
-    Where molecules are bonded to images of their own it is the nearest one: others are beyond the cut-off.
-
-    Parameters
-    ----------
-    lattice
-        See :class:`~dbm_gmx.sampling.arrays.Configuration`.
-    around
-        (4, k) entries relative to the bead.
-    before, now
-        Another entry of the same atom, or -1, and this one.
-    """
-    if lattice is None:
-        return True
-    return before < 0 or _square(around, now) < _square(around, before)
-
-
-@compiled(forceinline=True)
-def _square(around: Any, k: int) -> float:
-    return around[0, k] ** 2 + around[1, k] ** 2 + around[2, k] ** 2
-
-
 @compiled(makes_arrays=True)
 def near_any(neighbours: Any, beads: Any) -> Any:
     """Rows of ``neighbours.near`` with all that is near one of some beads of a molecule, each image once."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbm_gmx.chemistry.vectors import in_lattice
+from dbm_gmx.chemistry.vectors import arm, in_lattice, step_to
 from dbm_gmx.compiled import compiled
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration
@@ -79,16 +79,22 @@ def _rotate(positions: Any, arrays: Any, first: int, move: int, workspace: Any) 
 
 
 @compiled(forceinline=True)
-def _axis(positions: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
-    """Set the pivot to the second atom of a move's axis; the axis, nm."""
+def _axis(place: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
+    """Set the pivot to the second atom of a move's axis, where it is near what turns; the axis, nm."""
     a, b = first + arrays.first[move], first + arrays.second[move]
     for d in range(3):
-        pivot[d] = positions[b, d]
-    return (
-        positions[b, 0] - positions[a, 0],
-        positions[b, 1] - positions[a, 1],
-        positions[b, 2] - positions[a, 2],
-    )
+        pivot[d] = place.positions[b, d]
+    if place.lattice is not None:
+        _beside(place.positions[first + arrays.moved[arrays.moved_start[move]]], pivot, place.lattice)
+    return arm(in_lattice(place.positions, place.lattice), a, b)
+
+
+@compiled()
+def _beside(there: Any, here: Any, lattice: Any) -> None:
+    """Move a place to the image nearest to another one."""
+    step = step_to(lattice, there, here)
+    for d in range(3):
+        here[d] += step[d]
 
 
 @compiled(forceinline=True)
@@ -111,9 +117,9 @@ def _middle(arrays: Any, move: int, workspace: Any) -> None:
 
 
 @compiled(forceinline=True)
-def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
+def _step(place: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
-    rng, size = workspace.rng, workspace.steps[move]
+    positions, rng, size = place.positions, workspace.rng, workspace.steps[move]
     if arrays.move_type[move] == TRANSLATION:
         x, y, z = size * symmetric(rng), size * symmetric(rng), size * symmetric(rng)
         begin = arrays.moved_start[move]
@@ -123,7 +129,7 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
             positions[atom, 1] = workspace.old[q - begin, 1] + y
             positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
-    x, y, z = _axis(positions, arrays, first, move, workspace.pivot)
+    x, y, z = _axis(place, arrays, first, move, workspace.pivot)
     angle = size * symmetric(rng)
     if arrays.move_type[move] == PIVOT:
         # a rotation vector of three symmetric components
@@ -146,15 +152,13 @@ def _turns_whole(arrays: Any, at: Any, move: int, workspace: Any, place: Any, la
     if arrays.move_type[move] == RIGID_ROTATION:
         _middle(arrays, move, workspace)
     else:
-        _axis(place.positions, arrays, at.first_atom, move, pivot)
+        _axis(place, arrays, at.first_atom, move, pivot)
     room = 0.5 * (2.0 * math.sqrt(lattice.safe) - arrays.constants.reach)
     for q in range(arrays.moved_start[move + 1] - arrays.moved_start[move]):
-        x, y, z = (
-            workspace.old[q, 0] - pivot[0],
-            workspace.old[q, 1] - pivot[1],
-            workspace.old[q, 2] - pivot[2],
-        )
-        if x * x + y * y + z * z > room * room:
+        r2 = 0.0
+        for d in range(3):
+            r2 += (workspace.old[q, d] - pivot[d]) ** 2
+        if r2 > room * room:
             return False
     return True
 
@@ -270,14 +274,14 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any
     inner = inner_energy(bonded, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
-    states = states_of(positions, arrays, at.first_atom, move)
+    states = states_of(bonded, arrays, at.first_atom, move)
     for _ in range(arrays.repeat[move]):
-        _step(positions, arrays, at.first_atom, move, workspace)
+        _step(place, arrays, at.first_atom, move, workspace)
         place_built(positions, arrays, at.first_atom, move)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if inside(place, arrays, at, move) and states_of(positions, arrays, at.first_atom, move) == states:
+        if inside(place, arrays, at, move) and states_of(bonded, arrays, at.first_atom, move) == states:
             trial_bead = bead_energy(place, arrays, at, move, workspace)
             trial_inner = inner_energy(bonded, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
@@ -314,7 +318,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
     count = CANDIDATES + int(uniform(rng) * 4.0)
     x = y = z = 0.0
     if torsion:
-        x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
+        x, y, z = _axis(place, arrays, at.first_atom, move, workspace.pivot)
     else:
         _middle(arrays, move, workspace)
     inner = inner_energy(bonded, arrays, at.first_atom, move)
@@ -323,7 +327,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
     copy_moved(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
-    states = states_of(positions, arrays, at.first_atom, move)
+    states = states_of(bonded, arrays, at.first_atom, move)
     for k in range(1, count):
         if torsion:
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
@@ -332,7 +336,7 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
         _rotate(positions, arrays, at.first_atom, move, workspace)
         place_built(positions, arrays, at.first_atom, move)
         drawn = uniform(rng)
-        if not inside(place, arrays, at, move) or states_of(positions, arrays, at.first_atom, move) != states:
+        if not inside(place, arrays, at, move) or states_of(bonded, arrays, at.first_atom, move) != states:
             continue
         trial_bead = bead_energy(place, arrays, at, move, workspace)
         trial = inner_energy(bonded, arrays, at.first_atom, move)

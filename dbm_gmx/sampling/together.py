@@ -52,41 +52,32 @@ def brought_together(place: Any, arrays: Any, at: Any, view: Any, room: Any) -> 
     """The place with the atoms of a cluster next to its bead; its view is made to fit."""
     if room is None:
         return place
-    first, last = arrays.known_start[at.cluster], arrays.known_start[at.cluster + 1]
-    for k in range(first, last):
-        _fetch(place, arrays, view.centre, room, at.first_atom + arrays.known[k])
+    where, first = (place, arrays.bead, view.centre, room), at.first_atom
+    begin_known, end_known = arrays.known_start[at.cluster], arrays.known_start[at.cluster + 1]
+    _fetch(where, first, arrays.known[begin_known:end_known])
     begin = arrays.move_start[arrays.block_start[at.cluster]]
     end = arrays.move_start[arrays.block_start[at.cluster + 1]]
+    _fetch(where, first, arrays.first[begin:end])
+    _fetch(where, first, arrays.second[begin:end])
     for t in arrays.changed[arrays.changed_start[begin] : arrays.changed_start[end]]:
-        _fetch_all(place, arrays, at, view.centre, room, arrays.atoms[t])
+        _fetch(where, first, arrays.atoms[t])
     for q in range(arrays.pair_start[begin], arrays.pair_start[end]):
-        _fetch_all(place, arrays, at, view.centre, room, arrays.pair[q])
+        _fetch(where, first, arrays.pair[q])
     for q in range(arrays.tied_start[begin], arrays.tied_start[end]):
-        _fetch_all(place, arrays, at, view.centre, room, arrays.tied[q])
+        _fetch(where, first, arrays.tied[q])
     for q in range(arrays.held_start[begin], arrays.held_start[end]):
-        _fetch_all(place, arrays, at, view.centre, room, arrays.held[q])
+        _fetch(where, first, arrays.held[q])
     for q in range(arrays.centre_start[begin], arrays.centre_start[end]):
-        _fetch_all(place, arrays, at, view.centre, room, arrays.centre[q])
+        _fetch(where, first, arrays.centre[q])
     for v in arrays.built[arrays.built_start[begin] : arrays.built_start[end]]:
-        _fetch_all(
-            place,
-            arrays,
-            at,
-            view.centre,
-            room,
-            arrays.made_of[arrays.made_start[v] : arrays.made_start[v + 1]],
-        )
-    for move in range(begin, end):
-        if arrays.first[move] >= 0:
-            _fetch(place, arrays, view.centre, room, at.first_atom + arrays.first[move])
-            _fetch(place, arrays, view.centre, room, at.first_atom + arrays.second[move])
+        _fetch(where, first, arrays.made_of[arrays.made_start[v] : arrays.made_start[v + 1]])
     for q in range(arrays.cluster_bead_start[at.cluster], arrays.cluster_bead_start[at.cluster + 1]):
         bead = at.first_bead + arrays.cluster_bead[q]
         step = step_to(place.lattice, view.centre, place.beads[bead])
         for d in range(3):
             room.beads[bead, d] = place.beads[bead, d] + step[d]
     for e in range(len(view.moving)):
-        atom = at.first_atom + arrays.known[first + view.moving[e]]
+        atom = first + arrays.known[begin_known + view.moving[e]]
         for d in range(3):
             view.shift[e, d] -= room.step[atom, d]
     return Place(
@@ -104,20 +95,17 @@ def brought_together(place: Any, arrays: Any, at: Any, view: Any, room: Any) -> 
 
 
 @compiled()
-def _fetch(place: Any, arrays: Any, centre: Any, room: Any, atom: int) -> None:
-    """Copy an atom to where its bead is nearest to a centre."""
-    step = step_to(place.lattice, centre, place.beads[arrays.bead[atom]])
-    for d in range(3):
-        room.step[atom, d] = step[d]
-        room.positions[atom, d] = place.positions[atom, d] + step[d]
-
-
-@compiled()
-def _fetch_all(place: Any, arrays: Any, at: Any, centre: Any, room: Any, atoms: Any) -> None:
-    """Copy some atoms of a molecule; numbers below 0 are none."""
-    for atom in atoms:
-        if atom >= 0:
-            _fetch(place, arrays, centre, room, at.first_atom + atom)
+def _fetch(where: Any, first: int, atoms: Any) -> None:
+    """Copy atoms of a molecule to where their beads are nearest to a centre; numbers below 0 are none."""
+    place, bead, centre, room = where
+    for number in atoms:
+        if number < 0:
+            continue
+        atom = first + number
+        step = step_to(place.lattice, centre, place.beads[bead[atom]])
+        for d in range(3):
+            room.step[atom, d] = step[d]
+            room.positions[atom, d] = place.positions[atom, d] + step[d]
 
 
 @compiled(forceinline=True)

@@ -229,12 +229,12 @@ def inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
 
 
 @compiled(forceinline=True)
-def states_of(positions: Any, arrays: Any, first: int, move: int) -> int:
+def states_of(bonded: Any, arrays: Any, first: int, move: int) -> int:
     """The states of the bonds that a move must not turn over, a bit for each."""
     states = 0
     for q in range(arrays.held_start[move], arrays.held_start[move + 1]):
         i, j, k, m = arrays.held[q, 0], arrays.held[q, 1], arrays.held[q, 2], arrays.held[q, 3]
-        cosine = dihedral_cosine(positions, (first + i, first + j, first + k, first + m))
+        cosine = dihedral_cosine(bonded, (first + i, first + j, first + k, first + m))
         states = 2 * states + (1 if cosine > 0.0 else 0)
     return states
 

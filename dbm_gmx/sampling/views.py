@@ -17,7 +17,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.vectors import step_to
 from dbm_gmx.compiled import compiled
-from dbm_gmx.sampling.neighbours import at_home, image, is_meant, near_any, within
+from dbm_gmx.sampling.neighbours import at_home, image, near_any, within
 
 SHELLS, THICK = 24, 0.05
 """Shells beyond the cut-off from the bead, and their thickness, nm; the last one has no end."""
@@ -43,7 +43,8 @@ class View(NamedTuple):
     end
         (shells,) how many atoms are in this shell or before it.
     moving, shift
-        (m,) places in ``known`` of the first atoms, which the blocks move, and (m, 3) nm of their images.
+        (m,) places in ``known`` of the first atoms, which the blocks move, and (m, 3) nm of their images;
+        with a lattice, where special partners can be near in several images, of all that are known.
     listed
         (known,) where other special partners are among the atoms, or -1.
     hidden
@@ -102,7 +103,7 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
         sx, sy, sz = ox - centre[0], oy - centre[1], oz - centre[2]
         first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
         related = first < last and arrays.molecule[arrays.owned[first]] == molecule
-        near_home = at_home(place.shift[q]) or place.lattice is not None
+        same = at_home(place.shift[q])
         for r in range(first, last):
             atom = arrays.owned[r]
             x = np.float32(place.positions[atom, 0] + sx)
@@ -116,12 +117,12 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
             kept = far < limit
             if related:
                 found = _place_among(known, atom - first_atom)
-                if found >= 0 and mobile[found]:
+                if found >= 0 and (mobile[found] or place.lattice is not None):
                     moving[m] = found
                     kept &= False
                     shift[m, 0], shift[m, 1], shift[m, 2] = ox, oy, oz
                     m += 1
-                elif found >= 0 and near_home and kept and is_meant(place.lattice, loose, listed[found], k):
+                elif found >= 0 and same and kept:
                     listed[found] = k
             end[shell[k]] += kept
             k += int(kept)
@@ -243,7 +244,7 @@ def show(place: Any, arrays: Any, at: Any, block: int, view: View) -> None:
         known = view.moving[e]
         atom = at.first_atom + arrays.known[first_known + known]
         home = view.shift[e, 0] == 0.0 and view.shift[e, 1] == 0.0 and view.shift[e, 2] == 0.0
-        if place.lattice is not None:  # of all images one is near, and that is the special partner
+        if place.lattice is not None:  # of all images one is within reach, and that is the special partner
             home = True
         seen = view.hidden[known] == SEEN or (view.hidden[known] == PARTNER and not home)
         _set(arrays, at, view, e, atom if seen else -1)

@@ -144,7 +144,7 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
     inner = inner_energy(bonded, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer = outer_energy(positions, arrays, at.first_atom, move, view)
-    states = _all_states(positions, arrays, at.first_atom, move)
+    states = _all_states(bonded, arrays, at.first_atom, move)
     window = _cut_out(place, arrays, at, move, view)
     before = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     arrived, work = False, 0.0
@@ -156,7 +156,7 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
         for d in range(3):
             window.x[q, d] += view.centre[d]
     put_moved(positions, arrays, at.first_atom, move, window.x)
-    right = _all_states(positions, arrays, at.first_atom, move) == states
+    right = _all_states(bonded, arrays, at.first_atom, move) == states
     if arrived and right and inside(place, arrays, at, move):
         trial_bead = bead_energy(place, arrays, at, move, workspace)
         trial_inner = inner_energy(bonded, arrays, at.first_atom, move)
@@ -174,14 +174,14 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
 
 
 @compiled(makes_arrays=True)
-def _all_states(positions: Any, arrays: Any, first: int, move: int) -> int:
+def _all_states(bonded: Any, arrays: Any, first: int, move: int) -> int:
     """States of the bonds that do not turn and of the stereocentres of a window, a bit for each."""
-    states, centre = states_of(positions, arrays, first, move), np.empty(5, np.int64)
+    states, centre = states_of(bonded, arrays, first, move), np.empty(5, np.int64)
     for q in range(arrays.centre_start[move], arrays.centre_start[move + 1]):
         for k in range(5):
             row = arrays.centre[q, k]
             centre[k] = first + row if row >= 0 else row
-        states = 2 * states + (1 if stereo_volume(positions, centre) > 0.0 else 0)
+        states = 2 * states + (1 if stereo_volume(bonded, centre) > 0.0 else 0)
     return states
 
 
