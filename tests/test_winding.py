@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -245,24 +248,42 @@ def test_energies_through_the_box_are_those_in_a_box_of_twice_the_length(tmp_pat
     np.testing.assert_allclose(found[1], 2 * np.array(found[0]), rtol=1e-4)
 
 
-def test_what_sweeps_add_up_is_the_energy_with_any_number_of_threads(wrapped: Wrapped) -> None:
-    """Windows among them: a move sees its neighbours, and its own molecule, in the images that count."""
+def swept(sampler: Sampler, wrapped: Wrapped, windows: int, sweeps: int) -> np.ndarray:
+    """(n, 3) nm after sweeps of a chain; what they add up must be the energy, and where beads are."""
+    chain, stream = begun(sampler, wrapped), frame_stream(1, 0, 0)
+    sweep_windows(chain, windows, stream, sampler.team)
+    for _ in range(sweeps):
+        advance(chain, stream, sampler.team)
+    conf = chain.conf
+    scale = np.abs(np.diff(chain.energies)).sum()
+    assert abs(total_energy(conf) - chain.energy) < 2e-6 * scale + 1e-3
+    beads = conf.neighbours.beads
+    np.testing.assert_allclose(conf.offsets, mapped_beads(sampler.system, conf.positions) - beads, atol=1e-9)
+    assert np.linalg.norm(conf.positions - beads[conf.arrays.atoms.bead], axis=1).max() < 0.8
+    return conf.positions
+
+
+def test_what_sweeps_add_up_is_the_energy(tmp_path: Path) -> None:
+    """In Python, which takes less time than to compile sweeps for such molecules: see the longer test."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_winding as tests; "
+    code += f"from pathlib import Path; tests.sweep_in_python(Path({str(tmp_path)!r}))"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def sweep_in_python(folder: Path) -> None:
+    wrapped = write_system(folder, [chains(), network()])
+    swept(make_sampler(wrapped.system, CONDITIONS, Settings(), {}), wrapped, windows=0, sweeps=2)
+
+
+@pytest.mark.long
+def test_windows_add_up_too_with_any_number_of_threads(wrapped: Wrapped) -> None:
+    """A move sees its neighbours, and its own molecule, in the images that count."""
     found = []
     for threads in (1, 2):
         sampler = make_sampler(wrapped.system, CONDITIONS, Settings(), {}, threads=threads)
-        chain, stream = begun(sampler, wrapped), frame_stream(1, 0, 0)
-        sweep_windows(chain, 8, stream, sampler.team)
-        for _ in range(24):
-            advance(chain, stream, sampler.team)
-        conf = chain.conf
-        scale = np.abs(np.diff(chain.energies)).sum()
-        assert abs(total_energy(conf) - chain.energy) < 2e-6 * scale + 1e-3
-        beads = conf.neighbours.beads
-        np.testing.assert_allclose(
-            conf.offsets, mapped_beads(sampler.system, conf.positions) - beads, atol=1e-9
-        )
-        assert np.linalg.norm(conf.positions - beads[conf.arrays.atoms.bead], axis=1).max() < 0.8
-        found.append(conf.positions.copy())
+        found.append(swept(sampler, wrapped, windows=8, sweeps=24))
     np.testing.assert_array_equal(*found)
 
 
