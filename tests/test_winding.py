@@ -306,21 +306,25 @@ def made(wrapped: Wrapped) -> Path:
     return folder
 
 
+def ways_round(atoms: Frame) -> np.ndarray:
+    """(4, 3) how often each of the chains goes along each box vector."""
+    places = atoms.positions[: 4 * LONG].reshape(4, LONG, 3).astype(np.float64)
+    arms = minimum_image(np.roll(places, -1, axis=1) - places, BOX)
+    return np.asarray(np.rint(np.abs(arms.sum(axis=1) @ np.linalg.inv(BOX))), np.int64)
+
+
 def test_molecules_without_ends_are_put_on_their_beads(wrapped: Wrapped, made: Path) -> None:
     system = wrapped.system
     bonds = (made / "cg.top").read_text().split("[ bonds ]")[1:]
-    lengths = [
-        float(row.split()[3])
-        for part in bonds
-        for row in part.partition("\n[")[0].splitlines()
-        if row.strip()[:1].isdigit()
-    ]
+    rows = [row for part in bonds for row in part.partition("\n[")[0].splitlines()]
+    lengths = [float(row.split()[3]) for row in rows if row.strip()[:1].isdigit()]
     assert len(lengths) == 1 + 10
     assert max(lengths) < 0.9
     (atoms,) = read_frames(made / "made.gro", n_atoms=system.n_atoms)
     whole = with_whole_atoms(system, atoms)
     assert whole.winds
     assert longest_bond(system, whole.positions, lattice_of(whole)) < 0.18
+    assert ways_round(atoms).tolist() == [[0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
     (beads,) = read_frames(made / "cg.gro", n_atoms=13)
     off = minimum_image(map_frame(system.matches, whole).positions - beads.positions, BOX)
     assert np.abs(off).max() < 0.1
@@ -338,7 +342,9 @@ def test_energies_are_those_of_gromacs(wrapped: Wrapped, made: Path, gmx: str, t
 
 def test_gromacs_goes_on_from_there(wrapped: Wrapped, made: Path, gmx: str, tmp_path: Path) -> None:
     """From the folder that is left, and to relax the atoms with their centres held."""
-    assert "periodic-molecules       = yes" in (made / "go" / "nvt.mdp").read_text()
+    text = (made / "go" / "nvt.mdp").read_text()
+    said = [line.split() for line in text.splitlines() if "periodic" in line]
+    assert said == [["periodic-molecules", "=", "yes"]]
     given = {"-f": made / "made.gro", **wrapped.files, "--mdp": made / "run.mdp", "-o": tmp_path / "r.gro"}
     result = command("relax", given)
     assert result.code == 0, result.err

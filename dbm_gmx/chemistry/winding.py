@@ -7,7 +7,8 @@ a circle through the box are long.  What looks at two atoms of such a molecule t
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -17,7 +18,13 @@ from dbm_gmx.chemistry.array_types import BoolArray, Float32Array, FloatArray, I
 from dbm_gmx.chemistry.feasible import SLACK, STRETCH, reaches
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph
-from dbm_gmx.chemistry.periodic import make_whole, reduced_cell, through_the_box, together
+from dbm_gmx.chemistry.periodic import (
+    make_whole,
+    minimum_image,
+    reduced_cell,
+    through_the_box,
+    together,
+)
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.chemistry.vectors import make_lattice
@@ -43,10 +50,8 @@ def with_whole_beads(system: System, frame: Frame) -> Frame:
     for match in system.matches:
         edges = _bead_bonds(match.mapping, match.moltype)
         whole = make_whole(match.beads(frame.positions), frame.box, edges)
-        if (
-            not frame.free
-            and (through_the_box(whole, frame.box, edges) | _in_the_middle(match, whole, frame.box)).any()
-        ):
+        through = not frame.free and through_the_box(whole, frame.box, edges).any()
+        if through or (not frame.free and _in_the_middle(match, whole, frame.box)):
             winds = True
             _check(match.mapping, match.moltype)
         parts.append(whole.reshape(-1, 3))
@@ -59,42 +64,85 @@ def _bead_bonds(mapping: Mapping, moltype: MoleculeType) -> IntArray:
 
 
 @lru_cache(maxsize=64)
-def _twice_bonded(mapping: Mapping, moltype: MoleculeType) -> BoolArray:
-    """Which neighbouring beads have several bonds between them, which may be ways through the box."""
-    bonds = Counter[tuple[int, int]]()
-    for i, j in chemical_graph(moltype).edges:
-        one, other = sorted((int(mapping.owner[i]), int(mapping.owner[j])))
-        bonds[one, other] += 1
-    return np.array(
-        [bonds[min(pair), max(pair)] > 1 for pair in _bead_bonds(mapping, moltype).tolist()], bool
-    )
+def _links(mapping: Mapping, moltype: MoleculeType) -> tuple[IntArray, ...]:
+    """(n, 2) atoms of the bonds between each two of :func:`_bead_bonds`, from the bead that is first."""
+    found = defaultdict[tuple[int, int], list[tuple[int, int]]](list)
+    for bond in sorted(map(sorted, chemical_graph(moltype).edges)):
+        (one, i), (other, j) = sorted((int(mapping.owner[atom]), atom) for atom in bond)
+        found[one, other].append((i, j))
+    return tuple(np.array(found[min(pair), max(pair)]) for pair in _bead_bonds(mapping, moltype).tolist())
 
 
-def _in_the_middle(match: Match, whole: Float32Array, box: FloatArray) -> BoolArray:
-    """(copies, k) which neighbouring beads are bonded both ways round, as those of a chain of two beads are.
+def _ways(
+    mapping: Mapping, moltype: MoleculeType, beads: FloatArray | Float32Array, box: FloatArray
+) -> Iterator[tuple[int, BoolArray, FloatArray]]:
+    """Neighbouring beads that may be bonded both ways round, as those of a chain of two beads are.
 
     A longer one is bonded to images that are not nearest to each other.  One of two beads is not: each bead
     lies in the middle between two images of the other, while in a ring these are on the same side.
+
+    Yields
+    ------
+    Which of :func:`_bead_bonds`, (copies,) whether it is so, and (copies, 3) nm from the nearest image to the
+    one on the other side.
     """
-    bonds, twice = _bead_bonds(match.mapping, match.moltype), _twice_bonded(match.mapping, match.moltype)
-    found = np.zeros((len(whole), len(bonds)), bool)
-    if not twice.any():
-        return found
-    pairs, reach = reaches(match.mapping, match.moltype)
+    links = _links(mapping, moltype)
+    if all(len(link) < 2 for link in links):
+        return
+    pairs, reach = reaches(mapping, moltype)
     far = {tuple(pair): value for pair, value in zip(pairs.tolist(), reach.tolist(), strict=True)}
-    for number in np.flatnonzero(twice):
-        one, other = bonds[number].tolist()
-        apart = whole[:, other].astype(np.float64) - whole[:, one]
-        near = np.linalg.norm(apart, axis=-1)
-        image = np.linalg.norm(apart[:, None] + _steps(box), axis=-1).min(axis=-1)
-        limit = STRETCH * far[min(one, other), max(one, other)] + SLACK
-        found[:, number] = (image < limit) & (image < MIDDLE * near)
+    steps = np.array(make_lattice(reduced_cell(box.astype(np.float64))).steps)
+    for number, pair in enumerate(_bead_bonds(mapping, moltype).tolist()):
+        if len(links[number]) < 2:
+            continue
+        one, other = min(pair), max(pair)
+        apart = minimum_image(beads[:, other].astype(np.float64) - beads[:, one], box)
+        images = np.linalg.norm(apart[:, None] + steps, axis=-1)
+        image, near = images.min(axis=-1), np.linalg.norm(apart, axis=-1)
+        limit = STRETCH * far[one, other] + SLACK
+        yield number, (image < limit) & (image < MIDDLE * near), steps[images.argmin(axis=-1)]
+
+
+def _in_the_middle(match: Match, whole: Float32Array, box: FloatArray) -> bool:
+    """Whether neighbouring beads are bonded both ways round.
+
+    Raises
+    ------
+    InputError
+        If there is no saying which bond goes which way.
+    """
+    found, names = False, match.mapping.names
+    for number, both, _ in _ways(match.mapping, match.moltype, whole, box):
+        if both.any() and len(_links(match.mapping, match.moltype)[number]) > 2:
+            one, other = _bead_bonds(match.mapping, match.moltype)[number]
+            raise InputError(
+                f"{match.moltype.name} is bonded to its own periodic images, and beads {names[one]} and "
+                f"{names[other]} by more than two bonds both ways round: not supported; three beads are"
+            )
+        found |= bool(both.any())
     return found
 
 
-def _steps(box: FloatArray) -> FloatArray:
-    """(26, 3) nm from a cell to those around it."""
-    return np.array(make_lattice(reduced_cell(box.astype(np.float64))).steps)
+def longer_ways(
+    mapping: Mapping, moltype: MoleculeType, beads: FloatArray, box: FloatArray
+) -> Iterator[tuple[int, int, FloatArray]]:
+    """Bonds that are not between the nearest images of their beads, of chains of two beads.
+
+    Nothing says which of the two bonds between these beads it is: that of the later atoms is taken.
+
+    Parameters
+    ----------
+    beads, box
+        (copies, m, 3) and (3, 3) nm.
+
+    Yields
+    ------
+    Its atoms, and (copies, 3) nm from the nearest image of the bead of the second one to the other side,
+    0 in copies that are rings.
+    """
+    for number, both, steps in _ways(mapping, moltype, beads, box):
+        i, j = _links(mapping, moltype)[number][-1].tolist()
+        yield i, j, np.where(both[:, None], steps, 0.0)
 
 
 def _check(mapping: Mapping, moltype: MoleculeType) -> None:

@@ -29,6 +29,7 @@ from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
 from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.chemistry.virtual_sites import real_graph
+from dbm_gmx.chemistry.winding import longer_ways
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
@@ -389,9 +390,10 @@ def _wound_middles(grower: Grower, molecules: Molecules, lattice: Lattice) -> Fl
     wanted = wanted.reshape(len(place), len(beads), 3)
 
     def steps(here: IntArray, there: IntArray) -> FloatArray:
-        """(k, copies, 3) from the image of one bead to that of another, nm."""
-        apart = beads[:, there] - beads[:, here]
-        return np.asarray((apart - minimum_image(apart, lattice.cell)).transpose(1, 0, 2))
+        """(k, copies, 3) from the image of one bead to that of another, nm; there and back the same."""
+        apart = beads[:, np.maximum(here, there)] - beads[:, np.minimum(here, there)]
+        step = np.asarray((apart - minimum_image(apart, lattice.cell)).transpose(1, 0, 2))
+        return np.where((here < there)[:, None, None], step, -step)
 
     part = shares.tocoo()
     off = np.zeros((beads.shape[1], len(beads), 3))
@@ -399,9 +401,13 @@ def _wound_middles(grower: Grower, molecules: Molecules, lattice: Lattice) -> Fl
     wanted -= np.asarray(shares.T @ off.reshape(len(off), -1)).reshape(wanted.shape)
     own = mean.tocoo()
     np.add.at(wanted, own.row, -(LONE**2) * own.data[:, None, None] * steps(place[own.row], own.col))
-    tie = TIE**2 * steps(place[pairs[:, 0]], place[pairs[:, 1]])
-    np.add.at(wanted, pairs[:, 0], -tie)
-    np.add.at(wanted, pairs[:, 1], tie)
+    apart = steps(place[pairs[:, 0]], place[pairs[:, 1]])
+    home = homes(molecule.moltype, grower.fragments)
+    for i, j, more in longer_ways(molecule.mapping, molecule.moltype, beads, lattice.cell):
+        apart[(pairs == home[[i, j]]).all(axis=1)] -= more
+        apart[(pairs == home[[j, i]]).all(axis=1)] += more
+    np.add.at(wanted, pairs[:, 0], -(TIE**2) * apart)
+    np.add.at(wanted, pairs[:, 1], TIE**2 * apart)
     found = np.asarray(grower.layout.factors.solve(wanted.reshape(len(place), -1)))
     return found.reshape(len(place), len(beads), 3).transpose(1, 0, 2)
 
