@@ -28,9 +28,11 @@ from dbm_gmx.files.mdp import read_mdp
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.block_energies import block_energies
-from dbm_gmx.options import Conditions, Settings
+from dbm_gmx.gromacs.workdir import write_workdir
+from dbm_gmx.options import Conditions, RelaxSettings, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.energy import full_energy, total_energy
+from dbm_gmx.sampling.growth import Molecules, fragment_middles
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
 
@@ -291,74 +293,133 @@ def test_windows_add_up_too_with_any_number_of_threads(wrapped: Wrapped) -> None
 
 
 @pytest.fixture(scope="module")
-def made(wrapped: Wrapped) -> Path:
-    """Beads of the atoms, and atoms on the beads, by the commands: the folder with them."""
+def folder(wrapped: Wrapped) -> Path:
+    """Where its files are, with the beads of its atoms by the command."""
     folder = Path(str(wrapped.files["-p"])).parent
-    cg: dict[str, object] = {"-o": folder / "cg.gro", "-op": folder / "cg.top"}
-    assert command("map", {"-s": folder / "aa.gro", **wrapped.files, **cg}).code == 0
-    given = {"-s": folder / "cg.gro", "-cp": folder / "cg.top", **wrapped.files, "--mdp": folder / "run.mdp"}
-    checked = command("check", given)
-    assert checked.code == 0, checked.err
-    options = {"--annealing": 1000, "--no-check": None, "--workdir": folder / "go", "-o": folder / "made.gro"}
-    result = command("backmap", {**given, **options})
-    assert result.code in (0, 2), result.err
-    (folder / "said").write_text(result.out + result.err)
+    cg = {"-o": folder / "cg.gro", "-op": folder / "cg.top"}
+    result = command("map", {"-s": folder / "aa.gro", **wrapped.files, **cg})
+    assert result.code == 0, result.err
     return folder
 
 
-def ways_round(atoms: Frame) -> np.ndarray:
-    """(4, 3) how often each of the chains goes along each box vector."""
-    places = atoms.positions[: 4 * LONG].reshape(4, LONG, 3).astype(np.float64)
-    arms = minimum_image(np.roll(places, -1, axis=1) - places, BOX)
-    return np.asarray(np.rint(np.abs(arms.sum(axis=1) @ np.linalg.inv(BOX))), np.int64)
+def given(wrapped: Wrapped, folder: Path) -> dict[str, object]:
+    """What commands on the beads need."""
+    beads = {"-s": folder / "cg.gro", "-cp": folder / "cg.top", "--mdp": folder / "run.mdp"}
+    return {**beads, **wrapped.files}
 
 
-def test_molecules_without_ends_are_put_on_their_beads(wrapped: Wrapped, made: Path) -> None:
-    system = wrapped.system
-    bonds = (made / "cg.top").read_text().split("[ bonds ]")[1:]
+def test_beads_are_bonded_through_the_box(wrapped: Wrapped, folder: Path) -> None:
+    """Bonds of beads are as long as they are in the box, and nothing is against atoms there."""
+    bonds = (folder / "cg.top").read_text().split("[ bonds ]")[1:]
     rows = [row for part in bonds for row in part.partition("\n[")[0].splitlines()]
     lengths = [float(row.split()[3]) for row in rows if row.strip()[:1].isdigit()]
     assert len(lengths) == 1 + 10
     assert max(lengths) < 0.9
-    (atoms,) = read_frames(made / "made.gro", n_atoms=system.n_atoms)
+    checked = command("check", given(wrapped, folder))
+    assert checked.code == 0, checked.err
+
+
+def ways_round(atoms: Frame) -> list[list[int]]:
+    """How often each of the chains goes along each box vector."""
+    places = atoms.positions[: 4 * LONG].reshape(4, LONG, 3).astype(np.float64)
+    arms = minimum_image(np.roll(places, -1, axis=1) - places, BOX)
+    ways: list[list[int]] = np.rint(np.abs(arms.sum(axis=1) @ np.linalg.inv(BOX))).astype(int).tolist()
+    return ways
+
+
+def test_fragments_are_put_all_the_way_round(wrapped: Wrapped) -> None:
+    """Of two beads too, between which bonds go both ways."""
+    system, beads = wrapped.system, on_beads(wrapped)[0]
+    sampler = make_sampler(system, CONDITIONS, Settings(), {})
+    for match, along in zip(system.matches, (2, 0), strict=True):
+        grower = sampler.growers[match.moltype.name]
+        centres = match.beads(beads.positions).astype(np.float64)
+        some = Molecules(centres, np.zeros((match.count, 0)), np.arange(match.count), 0, lattice_of(beads))
+        middles = fragment_middles(grower, some)
+        order = np.argsort([part.centre[0] for part in grower.fragments])[:LONG]
+        arms = minimum_image(middles[:, np.roll(order, -1)] - middles[:, order], BOX)
+        assert np.linalg.norm(arms, axis=-1).max() < 0.2
+        ways = np.abs(arms.sum(axis=1) @ np.linalg.inv(BOX))
+        np.testing.assert_allclose(ways, np.eye(3)[[along] * match.count], atol=1e-6)
+
+
+ATOMS = ["aa.gro", pytest.param("made.gro", marks=pytest.mark.long)]
+"""Those that beads were made of; and those that were made on the beads, once all for that is compiled."""
+
+
+@pytest.fixture
+def atoms(folder: Path, request: pytest.FixtureRequest) -> Path:
+    """One of :data:`ATOMS`."""
+    path = folder / request.param
+    if request.param == "made.gro":
+        request.getfixturevalue("made")
+    return path
+
+
+@pytest.mark.parametrize("atoms", ATOMS, indirect=True)
+def test_energies_are_those_of_gromacs(folder: Path, atoms: Path, gmx: str, tmp_path: Path) -> None:
+    """All terms through the box."""
+    ours = compare(gmx, tmp_path, top=folder / "topol.top", gro=atoms, coulomb="rf", longest=0.7)
+    assert min(map(abs, ours.values())) > 1e-3
+
+
+@pytest.mark.parametrize("atoms", ATOMS, indirect=True)
+def test_gromacs_goes_on_from_there(wrapped: Wrapped, atoms: Path, gmx: str, tmp_path: Path) -> None:
+    """Minimised, and dynamics with the centres held."""
+    files = {
+        **wrapped.files,
+        "--mdp": atoms.parent / "run.mdp",
+        "--spread": 0.01,
+        "-o": tmp_path / "relaxed.gro",
+    }
+    result = command("relax", {"-f": atoms, **files, "--gmx": gmx})
+    assert result.code == 0, result.err
+    (after,) = read_frames(tmp_path / "relaxed.gro", n_atoms=wrapped.system.n_atoms)
+    assert longest_bond(wrapped.system, after.positions, make_lattice(reduced_cell(BOX))) < 0.18
+    assert ways_round(after) == [[0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+
+
+def test_what_is_left_for_gromacs_says_so(wrapped: Wrapped, tmp_path: Path) -> None:
+    write_workdir(tmp_path / "go", wrapped.frame, wrapped.system.topology, settings=RelaxSettings())
+    for name in ("em", "nvt", "npt"):
+        lines = (tmp_path / "go" / f"{name}.mdp").read_text().splitlines()
+        said = [line.split() for line in lines if "periodic" in line]
+        assert said == [["periodic-molecules", "=", "yes"]]
+
+
+@pytest.mark.parametrize("atoms", ATOMS, indirect=True)
+def test_they_are_evaluated(wrapped: Wrapped, folder: Path, atoms: Path) -> None:
+    """No bond of them is as long as the box."""
+    cg = {"--cg": folder / "cg.gro", "-cp": folder / "cg.top", "--mdp": folder / "run.mdp"}
+    reference = {"-f": atoms, "-r": folder / "aa.gro", "--json": None}
+    result = command("evaluate", {**reference, **cg, **wrapped.files})
+    assert result.code in (0, 2), result.err
+
+
+@pytest.fixture(scope="module")
+def made(wrapped: Wrapped, folder: Path) -> Path:
+    """Atoms on the beads, by the command: most is compiled once more for such molecules."""
+    options = {"--annealing": 1000, "--no-check": None, "--workdir": folder / "go", "-o": folder / "made.gro"}
+    result = command("backmap", {**given(wrapped, folder), **options})
+    assert result.code in (0, 2), result.err
+    return folder / "made.gro"
+
+
+@pytest.mark.long
+def test_molecules_without_ends_are_put_on_their_beads(wrapped: Wrapped, folder: Path, made: Path) -> None:
+    system = wrapped.system
+    (atoms,) = read_frames(made, n_atoms=system.n_atoms)
     whole = with_whole_atoms(system, atoms)
     assert whole.winds
     assert longest_bond(system, whole.positions, lattice_of(whole)) < 0.18
-    assert ways_round(atoms).tolist() == [[0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
-    (beads,) = read_frames(made / "cg.gro", n_atoms=13)
+    assert ways_round(atoms) == [[0, 0, 1], [0, 0, 1], [1, 0, 0], [0, 1, 0]]
+    (beads,) = read_frames(folder / "cg.gro", n_atoms=13)
     off = minimum_image(map_frame(system.matches, whole).positions - beads.positions, BOX)
     assert np.abs(off).max() < 0.1
     before = with_whole_atoms(system, wrapped.frame)
     energies = [block_energies(system, one, CONDITIONS).values.sum() for one in (whole, before)]
     assert energies[0] < energies[1]
-
-
-def test_energies_are_those_of_gromacs(wrapped: Wrapped, made: Path, gmx: str, tmp_path: Path) -> None:
-    """Of what is made, and of the zigzags it began with: all terms through the box."""
-    for name in ("made.gro", "aa.gro"):
-        ours = compare(gmx, tmp_path, top=made / "topol.top", gro=made / name, coulomb="rf", longest=0.7)
-        assert min(map(abs, ours.values())) > 1e-3
-
-
-def test_gromacs_goes_on_from_there(wrapped: Wrapped, made: Path, gmx: str, tmp_path: Path) -> None:
-    """From the folder that is left, and to relax the atoms with their centres held."""
-    text = (made / "go" / "nvt.mdp").read_text()
-    said = [line.split() for line in text.splitlines() if "periodic" in line]
-    assert said == [["periodic-molecules", "=", "yes"]]
-    given = {"-f": made / "made.gro", **wrapped.files, "--mdp": made / "run.mdp", "-o": tmp_path / "r.gro"}
-    result = command("relax", given)
-    assert result.code == 0, result.err
-    (after,) = read_frames(tmp_path / "r.gro", n_atoms=wrapped.system.n_atoms)
-    assert longest_bond(wrapped.system, after.positions, make_lattice(reduced_cell(BOX))) < 0.18
-
-
-def test_they_are_evaluated(wrapped: Wrapped, made: Path) -> None:
-    """Each bond is as long as it is, and no ring is pierced where an image of a chain is."""
-    given = {"-f": made / "made.gro", "-r": made / "aa.gro", "--cg": made / "cg.gro", "-cp": made / "cg.top"}
-    given |= {**wrapped.files, "--mdp": made / "run.mdp", "--json": None}
-    result = command("evaluate", given)
-    assert result.code in (0, 2), result.err
-    (made / "scores").write_text(result.out + result.err)
+    assert "periodic-molecules" in (folder / "go" / "nvt.mdp").read_text()
 
 
 # --- what is refused ---------------------------------------------------------------------------------

@@ -612,7 +612,7 @@ def _brought_down(
 _MIDDLES: WeakKeyDictionary[Molecules, FloatArray] = WeakKeyDictionary()
 
 
-def _middles(grower: Grower, molecules: Molecules) -> FloatArray:
+def fragment_middles(grower: Grower, molecules: Molecules) -> FloatArray:
     """(copies, fragments, 3) nm where fragments are put; worked out once for the same molecules."""
     found = _MIDDLES.get(molecules)
     if found is None:
@@ -631,7 +631,7 @@ def place_fragments(
 
     Changes the positions of ``copies`` in place.  A stereo element of state 0 has either.
     """
-    middles, positions, free = _middles(grower, molecules), copies.positions, group.arrays.free
+    middles, positions, free = fragment_middles(grower, molecules), copies.positions, group.arrays.free
     lattice = molecules.lattice
     for spots in group.spots:
         shapes = _conformers(grower, spots, molecules.chirality, rng)
