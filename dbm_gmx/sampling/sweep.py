@@ -84,15 +84,16 @@ def _axis(place: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
     a, b = first + arrays.first[move], first + arrays.second[move]
     for d in range(3):
         pivot[d] = place.positions[b, d]
-    if place.lattice is not None:
-        _beside(place.positions[first + arrays.moved[arrays.moved_start[move]]], pivot, place.lattice)
+    _move_beside(place.positions, first + arrays.moved[arrays.moved_start[move]], pivot, place.lattice)
     return arm(in_lattice(place.positions, place.lattice), a, b)
 
 
-@compiled()
-def _beside(there: Any, here: Any, lattice: Any) -> None:
-    """Move a place to the image nearest to another one."""
-    step = step_to(lattice, there, here)
+@compiled(forceinline=True)
+def _move_beside(positions: Any, atom: int, here: Any, lattice: Any) -> None:
+    """Move a place to the image nearest to an atom, where there is a lattice."""
+    if lattice is None:
+        return
+    step = step_to(lattice, positions[atom], here)
     for d in range(3):
         here[d] += step[d]
 
