@@ -50,8 +50,8 @@ def with_whole_beads(system: System, frame: Frame) -> Frame:
     for match in system.matches:
         edges = _bead_bonds(match.mapping, match.moltype)
         whole = make_whole(match.beads(frame.positions), frame.box, edges)
-        through = not frame.free and through_the_box(whole, frame.box, edges).any()
-        if through or (not frame.free and _in_the_middle(match, whole, frame.box)):
+        through = through_the_box(whole, frame.box, edges).any()
+        if not frame.free and (through or _in_the_middle(match, whole, frame.box)):
             winds = True
             _check(match.mapping, match.moltype)
         parts.append(whole.reshape(-1, 3))
