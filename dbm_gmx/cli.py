@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train, view
 from dbm_gmx.commands import map as map_
-from dbm_gmx.commands.examples import epilog
-from dbm_gmx.commands.habits import answer
+from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, epilog
+from dbm_gmx.commands.habits import answer, elsewhere
 from dbm_gmx.commands.idle import check_idle
 from dbm_gmx.commands.mistaken import check_inputs
 from dbm_gmx.commands.paths import check_outputs
@@ -42,13 +42,15 @@ class Parser(argparse.ArgumentParser):
         if others and self._subparsers is None:
             known = [name for name in self._option_string_actions if name.startswith("--")]
             near = get_close_matches(others[0], known, n=1, cutoff=0.75)
-            hint = f" (nearest: {near[0]})" if near else f"; see {self.prog} --help"
+            hint = f" (nearest: {near[0]})" if near else elsewhere(self.prog, others[0])
             self.error(f"unrecognized arguments: {' '.join(others)}{hint}")
         return options, others
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and how it would be right."""
-        self.print_usage(sys.stderr)
+        """Print what is wrong and how it would be right: an example, as all options fill a screen."""
+        example = EXAMPLES.get(self.prog.partition(" ")[2])
+        usage = f"{self.prog} COMMAND ..." if example is None else example[0]
+        print(f"usage: {usage}\n       {self.prog} --help", file=sys.stderr)
         self.exit(ExitCode.FAILED, f"dbm-gmx: error: {message}\n")
 
     def print_help(self, file: Any = None) -> None:
@@ -58,13 +60,22 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> Parser:
     """The parser of all commands."""
-    parser = Parser(prog="dbm-gmx", description="Put the atoms back into coarse-grained GROMACS simulations.")
-    parser.add_argument(
-        "--version", action="store_true", help="show the version; with -v also packages, threads and gmx"
+    parser = Parser(
+        prog="dbm-gmx",
+        description="Put the atoms back into coarse-grained GROMACS simulations.",
+        epilog=FIRST_STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-v", dest="more", action="store_true", help="with --version: say more")
     parser.add_argument(
-        "--completion", choices=("bash", "zsh", "tcsh"), help="print what completes commands in this shell"
+        "--version",
+        action="store_true",
+        help="Print the version; with -v also those of packages and GROMACS, and the number of threads.",
+    )
+    parser.add_argument("-v", dest="more", action="store_true", help="Print more details, with --version.")
+    parser.add_argument(
+        "--completion",
+        choices=("bash", "zsh", "tcsh"),
+        help="Print what completes commands in this shell.",
     )
     parser.set_defaults(quiet=False, verbose=False, log=None)  # commands without these options
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", parser_class=Parser)
@@ -99,6 +110,11 @@ def completion(parser: Parser, shell: str) -> str:
         raise InputError(
             "completion needs shtab, which is not installed: pip install 'dbm-gmx[completion]'"
         ) from error
+    of_files = {"FILE": shtab.FILE, "PATH": shtab.FILE, "FOLDER": shtab.DIRECTORY}
+    for _, inside in every_parser(parser):
+        for action in inside._actions:
+            if action.metavar in of_files:
+                action.complete = of_files[action.metavar]  # type: ignore[attr-defined]
     made: str = shtab.complete(parser, shell)
     return made
 
@@ -123,7 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _answered(arguments: Sequence[str] | None) -> int:
     """Parse, and do what is asked for; returns the exit code."""
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"]:
+        words = [*words[1:], "--help"]
+    elif words and not words[0].startswith("-") and words[0] not in (commands := dict(every_parser(parser))):
+        near = get_close_matches(words[0], commands, n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        parser.error(f"there is no command {words[0]!r}{hint}; there are {', '.join(_names(parser))}")
+    options = parser.parse_args(words)
     if options.version or options.completion is not None or options.command is None:
         return _caught(lambda: _tell(parser, options))
     # threads that wait must not burn the cores of others; read when torch is loaded
@@ -136,6 +159,11 @@ def _answered(arguments: Sequence[str] | None) -> int:
         except InputError as error:  # the log cannot be written
             print(f"dbm-gmx: error: {error}", file=sys.stderr)
             return ExitCode.FAILED
+
+
+def _names(parser: Parser) -> list[str]:
+    """The commands, but for those inside others."""
+    return [name for name, _ in every_parser(parser) if " " not in name]
 
 
 def _stand_in() -> None:

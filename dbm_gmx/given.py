@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from math import isfinite
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,38 @@ def listed(given: Any) -> tuple[Any, ...]:
     """One or several as a tuple; nothing for ``None``."""
     if given is None:
         return ()
-    return (given,) if isinstance(given, str | Path | Mapping) else tuple(given)
+    return (
+        (given,)
+        if isinstance(given, str | Path | Mapping) or not isinstance(given, Iterable)
+        else tuple(given)
+    )
+
+
+def check_numbers(given: Mapping[str, Any], least: Mapping[str, float]) -> None:
+    """Refuse what is no number, or too small.
+
+    Parameters
+    ----------
+    given
+        By name; those that ``least`` does not know, and ``None``, are left alone.
+    least
+        By name the smallest value: whole numbers are needed from a whole number, 0.0 stands for above 0.
+
+    Raises
+    ------
+    InputError
+        Naming the first.
+    """
+    for name in least.keys() & given.keys():
+        value, limit = given[name], least[name]
+        if value is None:
+            continue
+        whole = isinstance(limit, int)
+        right = Integral if whole else Real
+        if isinstance(value, bool) or not isinstance(value, right) or not isfinite(value):
+            raise InputError(f"{name}: {value!r} is no {'whole ' * whole}number")
+        if value < limit or (not whole and value == limit):
+            raise InputError(f"{name}: {value!r} is not {'from' if whole else 'above'} {limit:g}")
 
 
 def check_known(names: Collection[str], known: Collection[str], what: str) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from types import FrameType
 from typing import NoReturn
 
@@ -77,17 +77,31 @@ def answering(*, at_once: bool) -> Iterator[None]:
     """
     numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     came: list[int] = []
+    over = Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:
         came.append(number)
         if len(came) == 1:  # what ends in order is not disturbed
             raise Interrupted(number)
 
+    def on_lost(lost: sys.UnraisableHookArgs) -> None:
+        if not isinstance(lost.exc_value, Interrupted):
+            hook(lost)
+        elif came:  # where Python drops exceptions, as in a callback of a compiler: once more
+            Timer(0.05, once_more, [came.pop()]).start()
+
+    def once_more(number: int) -> None:
+        if not over.is_set():
+            signal.raise_signal(number)
+
     before = {number: signal.signal(number, on_signal) for number in numbers}
+    hook, sys.unraisablehook = sys.unraisablehook, on_lost
     try:
         with _watching(frozenset(numbers)) if at_once else nullcontext():
             yield
     finally:
+        over.set()
+        sys.unraisablehook = hook
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -32,23 +32,29 @@ HERE = Path(__file__).resolve().parent
 LONGEST = (
     "test_martini",
     "test_docs",
-    "test_default",
     "test_cluster",
-    "test_evaluate",
-    "test_sampler",
-    "test_chirality",
-    "test_memory_file",
-    "test_two_samples",
-    "test_backmap",
-    "test_python",
     "test_train",
-    "test_sweep",
+    "test_evaluate",
+    "test_default",
+    "test_two_samples",
     "test_cli",
     "test_resume",
+    "test_compiled",
+    "test_fuzz",
+    "test_memory_file",
     "test_memory",
+    "test_python",
+    "test_chirality",
+    "test_backmap",
+    "test_sampler",
+    "test_growth",
+    "test_conformer_exchange",
+    "test_interrupts",
     "test_preparation",
     "test_converged",
-    "test_compiled",
+    "test_chain",
+    "test_cost",
+    "test_stages",
 )
 """Files that take longest: begun first, so that no worker is left alone with one of them in the end."""
 
@@ -63,6 +69,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest."""
     rank = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """What is sent to the disk itself can be told from what is not by a cut of power alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)  # which fails in the same way
+        yield
 
 
 @pytest.fixture(scope="session")

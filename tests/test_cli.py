@@ -26,6 +26,7 @@ from dbm_gmx import __version__
 from dbm_gmx.backmapping.benchmark import repeat_frame, repeat_system
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.commands.check import verdict
 from dbm_gmx.files.trajectory import Writer, read_frames
 
 N_ATOMS = mixed.ATOMS * sum(count for _, count in mixed.MOLECULES)
@@ -601,8 +602,8 @@ def test_version_and_help_in_process() -> None:
         "--sweeps SWEEPS",
         "{none,gibbs,exact}",
         "{growth,network}",
-        "(exact)",
-        "transferred",
+        "Default: exact.",
+        "Default: transferred.",
     )
     assert all(option in backmap.out for option in said)
 
@@ -612,7 +613,7 @@ def test_no_or_another_command() -> None:
     assert (bare.code, bare.out, bare.err) == (0, command("--help").out, "")
     result = command("backmapp")
     assert result.code == 1
-    assert "invalid choice: 'backmapp' (choose from " in result.err
+    assert "there is no command 'backmapp' (nearest: backmap)" in result.err
 
 
 LARGE = (
@@ -694,7 +695,9 @@ def test_check(files: Mixture, model: Path, monkeypatch: pytest.MonkeyPatch) -> 
         f"model {model} knows all atom classes (C4, H@C4) and bead types",
         "  nothing in its file says how good it is",
         FRAMES,
+        "verdict: ready for backmap",
     ]
+    assert verdict(["system", "warning: a", "warning: b"]).endswith("but read the 2 warnings")
     assert made[0].conditions.rvdw == 1.2
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from fake import fake_gmx, runs_of
 from mixed import Mixture, command
+from work import Heavy, KillOnce, is_frame_three, kill_always, refuse_four, square
 
 pytest.importorskip("distributed", reason="Dask is not installed (pip install 'dbm-gmx[cluster]')")
 
@@ -53,21 +54,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @dataclass(frozen=True)
-class KillOnce:
-    """Work whose worker is killed in the middle of a job, the first time."""
-
-    work: Callable[[Any], Any]
-    marker: Path
-    is_it: Callable[[Any], bool]
-
-    def __call__(self, one: Any) -> Any:
-        if self.is_it(one) and not self.marker.exists():
-            self.marker.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return self.work(one)
-
-
-@dataclass(frozen=True)
 class Sabotaged:
     """A crew of which one is killed."""
 
@@ -83,49 +69,9 @@ class Sabotaged:
         return self.crew.hired(KillOnce(work, self.marker, self.is_it), abandon)
 
 
-def square(k: int) -> int:
-    time.sleep(0.02 * (3 - k % 3))
-    return k * k
-
-
-def is_five(k: int) -> bool:
-    return k == 5
-
-
-def is_frame_three(batch: list[Any]) -> bool:
-    return batch[0].beads.index == 3
-
-
-def refuse_four(k: int) -> int:
-    if k == 4:
-        raise InputError("no four", path="here")
-    return k
-
-
-def kill_always(k: int) -> int:
-    if k == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return k
-
-
-@dataclass(frozen=True)
-class Heavy:
-    """Work that notes each time it is unpacked."""
-
-    folder: Path
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        (self.folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
-
-    def __call__(self, k: int) -> int:
-        return os.getpid()
-
-
-def test_results_come_in_order_and_a_lost_job_is_done_again(crew: Crew, tmp_path: Path) -> None:
-    sabotaged = Sabotaged(crew, tmp_path / "killed", is_five)
-    assert list(side_by_side(square, iter(range(20)), sabotaged, ahead=3)) == [k * k for k in range(20)]
-    assert (tmp_path / "killed").exists()
+def test_results_come_in_order(crew: Crew) -> None:
+    """That a lost job is done again is asked of frames, below."""
+    assert list(side_by_side(square, iter(range(20)), crew, ahead=3)) == [k * k for k in range(20)]
 
 
 def test_results_come_in_order_where_a_later_one_is_there_first() -> None:

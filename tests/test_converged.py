@@ -61,6 +61,7 @@ def prepared_once(found_out: list[tuple[Sampler, Preparation]], monkeypatch: pyt
     monkeypatch.setattr("dbm_gmx.sampling.preparation.LADDER", (1000,))
     monkeypatch.setattr("dbm_gmx.sampling.preparation.REPEATS", 1)
     monkeypatch.setattr("dbm_gmx.sampling.preparation.SWEPT", (4, 8, 16))
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.CAUGHT", 8)
 
     def once(sampler: Sampler, beads: Frame) -> tuple[Sampler, Preparation]:
         if not found_out:
@@ -229,25 +230,36 @@ def test_a_reconstruction_that_is_not_stationary_is_named(liquid: Cut, fake: Fak
         (0.02, 0.01, "no difference of more than 0.03 kT per atom was found", True),
         (0.21, 0.01, "NOT CONVERGED: 0.21 kT per atom above an independent reconstruction", False),
         (-0.21, 0.01, "NOT CONVERGED: 0.21 kT per atom below an independent reconstruction; it is", False),
-        (0.1, 2.0, "with 2 frames none below 0.65 can be found (--frames)", True),
+        (0.1, 2.0, "with 2 frames none below 0.75 in torsions and pairs can be found (--frames)", True),
     ],
 )
 def test_verdicts(shift: float, spread: float, said: str, fine: bool) -> None:
     rng = np.random.default_rng(6)
     noise = rng.normal(0, spread, 40)
     first = np.stack([shift + noise - noise.mean(), np.zeros(40)], axis=1)
-    energies = compare_energies(first, np.zeros((40, 2)), ("Angle", "LJ (SR)"), atoms=1, kt=1.0, paired=True)
+    energies = compare_energies(first, np.zeros((40, 2)), ("LJ (SR)", "Angle"), atoms=1, kt=1.0, paired=True)
     found = Converged(Path("aa.xtc"), (0.0, 10.0), energies, 0.03, (True, True), 0.004)
     assert said in found.verdict()
     assert found.converged is fine
+
+
+def test_what_is_caught_is_seen_under_the_scatter_of_angles() -> None:
+    rng = np.random.default_rng(6)
+    first = np.stack([rng.normal(0, 0.5, 40), 0.06 + rng.normal(0, 0.01, 40)], axis=1)
+    names = ("Angle", "Ryckaert-Bell.")
+    energies = compare_energies(first, np.zeros((40, 2)), names, atoms=1, kt=1.0, paired=True)
+    said = Converged(Path("aa.xtc"), (0.0,), energies, 0.03, (True,), 0.004).verdict()
+    assert said == "NOT CONVERGED: 0.06 kT per atom in torsions and pairs above an independent reconstruction"
 
 
 def test_terms_that_make_up_for_each_other_are_seen() -> None:
     """Too cold in one and too hot in another: the total says nothing."""
     rng = np.random.default_rng(6)
     first = np.stack([0.2 + rng.normal(0, 0.01, 40), -0.2 + rng.normal(0, 0.01, 40)], axis=1)
-    energies = compare_energies(first, np.zeros((40, 2)), ("Angle", "LJ (SR)"), atoms=1, kt=1.0, paired=True)
+    energies = compare_energies(
+        first, np.zeros((40, 2)), ("Fourier Dih.", "LJ (SR)"), atoms=1, kt=1.0, paired=True
+    )
     found = Converged(Path("aa.xtc"), (0.0,), energies, 0.03, (True,), 0.004)
-    assert found.off == ("Angle", "LJ (SR)")
+    assert found.off == ("Fourier Dih.", "LJ (SR)")
     assert not found.converged
-    assert found.verdict() == "NOT CONVERGED: Angle, LJ (SR) not as in an independent reconstruction"
+    assert found.verdict() == "NOT CONVERGED: Fourier Dih., LJ (SR) not as in an independent reconstruction"

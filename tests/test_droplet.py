@@ -98,6 +98,6 @@ def test_what_a_droplet_asks_for_is_done_to_the_whole(
     monkeypatch.setattr("dbm_gmx.sampling.preparation.cut_droplet", partial(cut_droplet, atoms=FEW))
     ready, found = prepare(sampler, beads)
     assert ready.system is sampler.system
-    assert (ready.annealing, ready.windows) == (2000, 32)
+    assert (ready.annealing, ready.windows) == (2000, 256)
     assert max(tried) < FEW + sampler.system.matches[0].moltype.n_atoms
     assert f"(tried on {tried[0]} of {sampler.system.n_atoms} atoms)" in found.lines(0.03)[0]

@@ -15,7 +15,7 @@ from dbm_gmx.chemistry.system import System
 from dbm_gmx.forcefield.block_energies import SIZE, atom_blocks, block_energies
 from dbm_gmx.forcefield.constraints import fixed_bonds, free_topology
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies, own_field_energy
-from dbm_gmx.forcefield.equilibrium import TOTAL, compare_energies
+from dbm_gmx.forcefield.equilibrium import SLOW, TOTAL, compare_energies
 from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions
 
@@ -26,11 +26,11 @@ FREE = Conditions(temperature=300.0, rvdw=0.6, rcoulomb=0.7, constraints="none")
 def test_differences_by_hand() -> None:
     first, second = np.array([[8.0, 2.0], [12.0, 4.0], [10.0, 6.0]]), np.array([[5.0, 1.0], [7.0, 1.0]])
     found = compare_energies(first, second, NAMES, atoms=10, kt=2.0, paired=False)
-    assert found.names == (*NAMES, TOTAL)
-    np.testing.assert_allclose(found.first, [0.5, 0.2, 0.7])
-    np.testing.assert_allclose(found.difference, [0.2, 0.15, 0.35])
-    # variances of the means: 4/3, 4/3 and 4 of the total; 1, 0 and 1
-    np.testing.assert_allclose(found.error, np.sqrt([4 / 3 + 1, 4 / 3, 4 + 1]) / 20)
+    assert found.names == (*NAMES, SLOW, TOTAL)
+    np.testing.assert_allclose(found.first, [0.5, 0.2, 0.2, 0.7])
+    np.testing.assert_allclose(found.difference, [0.2, 0.15, 0.15, 0.35])
+    # variances of the means: 4/3, 4/3 (twice: no angle is slow) and 4 of the total; 1, 0, 0 and 1
+    np.testing.assert_allclose(found.error, np.sqrt([4 / 3 + 1, 4 / 3, 4 / 3, 4 + 1]) / 20)
     assert found.row(TOTAL) == (pytest.approx(0.35), pytest.approx(float(found.error[-1])))
 
 
@@ -42,7 +42,7 @@ def test_what_paired_samples_share_is_no_error() -> None:
     np.testing.assert_allclose(paired.difference, loose.difference)
     assert paired.error[0] == pytest.approx(np.sqrt(2 / 40), rel=0.3)
     assert loose.error[0] > 20 * paired.error[0]
-    assert paired.beyond(0.02).tolist() == [True, False, True]
+    assert paired.beyond(0.02).tolist() == [True, False, False, True]
     assert not paired.beyond(4.0).any()  # larger than what matters it must be, too
     assert not loose.beyond(0.02).any()
 
@@ -57,6 +57,19 @@ def test_chance_is_called_a_difference_as_often_as_two_errors_say(size: int, pai
         found += int(compare_energies(one, other, ("LJ",), atoms=1, kt=1.0, paired=paired).beyond(0.0)[0])
     # Welch's degrees of freedom are a little too few for samples as small
     assert 0.030 < found / tries < 0.057
+
+
+def test_what_torsions_show_is_not_lost_in_the_scatter_of_angles() -> None:
+    """A melt of nylon-6, .05 kT per atom too high in torsions and pairs."""
+    rng = np.random.default_rng(5)
+    angles, torsions, pairs = rng.normal(0, [[0.3], [0.05], [0.05]], (3, 60))
+    one = np.stack([angles, torsions + 0.04, pairs + 0.01], axis=1)
+    names = ("U-B", "Ryckaert-Bell.", "LJ (SR)")
+    found = compare_energies(one, np.zeros((60, 3)), names, atoms=1, kt=1.0, paired=True)
+    assert found.sums_beyond(0.03) == (SLOW,)
+    assert found.reach()[-2] < 0.3 * found.reach()[-1]
+    less = compare_energies(one, one * 0 + [0.0, 0.03, 0.0], names, atoms=1, kt=1.0, paired=True)
+    assert less.sums_beyond(0.03) == ()
 
 
 def test_degrees_of_freedom_are_those_of_welch() -> None:

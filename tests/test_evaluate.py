@@ -57,6 +57,7 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
+from dbm_gmx.forcefield.equilibrium import SLOW
 from dbm_gmx.forcefield.nonbonded import zero_quadrupole
 from dbm_gmx.options import Conditions, EvaluateInputs
 
@@ -69,6 +70,26 @@ def inputs(*trajectories: Path, **changes: Any) -> EvaluateInputs:
     """Frames of the shipped octane, beside its own."""
     given = EvaluateInputs(OCTANE / "topol.top", trajectories, reference=OCTANE / "aa.xtc")
     return replace(given, **changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def measured_once() -> Iterator[None]:
+    """Measure a frame once, however many evaluations it is in: most have the same reference."""
+    known: dict[tuple[Any, ...], Measured] = {}
+
+    def measured(
+        system: System, frame: Frame, conditions: Conditions, aims: Aims, *, beads: Frame | None = None
+    ) -> Measured:
+        arrays = [frame.positions, frame.box, *aims.chirality.values()]
+        arrays += [] if beads is None else [beads.positions]
+        key = (*(array.tobytes() for array in arrays), frame.time, conditions, aims.limits, *aims.chirality)
+        if key not in known:
+            known[key] = measure(system, frame, conditions, aims, beads=beads)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbm_gmx.evaluation.evaluation.measure", measured)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -789,6 +810,13 @@ def test_what_atoms_are_good_for(later: Evaluation, report: Path, tmp_path: Path
     found = advice(replace(later, scores={"aa": red}, differences={"aa": strained}), candidate)
     assert found.use == RELAX
     assert any("in total +0.500" in why for why in found.why)
+    slow = energies.names.index(SLOW)
+    caught = replace(
+        energies, difference=np.where(np.arange(len(energies.names)) == slow, 0.5, 0.0), error=strained.error
+    )
+    found = advice(replace(later, differences={"aa": caught}), candidate)
+    assert found.use == RELAX
+    assert any("in torsions and pairs +0.500" in why for why in found.why)
     kept = {**candidate.verdict.judgement.kept, "flipped": Kept(2, 0.0, 0.0, 1, (0.0,))}
     mirrored = replace(candidate.verdict, judgement=replace(candidate.verdict.judgement, kept=kept))
     assert advice(later, replace(candidate, verdict=mirrored)).use == WRONG

@@ -21,7 +21,7 @@ from dbm_gmx.network.centring import centre, make_centrings
 from dbm_gmx.network.environment import Scene
 from dbm_gmx.network.guide import Guide, Guiding, growing, make_guiding, redrawing, staying
 from dbm_gmx.network.guide_steps import How, _near_all, _squares, energy_of
-from dbm_gmx.network.guide_tables import flat_groups, known_distances, make_guide
+from dbm_gmx.network.guide_tables import TURN, _root, flat_groups, known_distances, make_guide
 from dbm_gmx.options import Conditions, MoleculeFiles
 
 KELVIN = 350.0
@@ -135,6 +135,19 @@ def test_distances_are_those_of_bonds_and_angles(cumene: Example) -> None:
         assert 0.4 < width / float(found.std()) < 2.5
         assert fixed[pair][1] <= width
     assert len(loose) == len(bonds) + 36  # and the ends of all angles
+
+
+def test_roots_of_torsions_are_above_the_floor_of_their_basin() -> None:
+    """Three minima at -180, -60 and 60 degrees, of which one is deeper; and of a torsion without energy."""
+    energy = 5.0 * (1 + np.cos(3 * TURN)) + 2.0 * (1 + np.cos(TURN))
+    (root, floor), bottom = _root(energy, KT), energy.min()
+    for middle, lowest in ((-np.pi, 0.0), (np.radians(-60), None), (np.radians(60), None)):
+        within = np.abs(np.remainder(TURN - middle + np.pi, 2 * np.pi) - np.pi) < np.radians(50)
+        wanted = energy[within].min() if lowest is None else bottom
+        np.testing.assert_allclose(floor[within] * KT, wanted - bottom, atol=1e-9)
+        np.testing.assert_allclose(root[within] ** 2 * KT / 2, energy[within] - wanted, atol=1e-9)
+    assert (np.sign(root) * np.sign(np.gradient(energy)) >= 0).mean() > 0.95
+    assert not _root(np.zeros_like(TURN), KT).any()
 
 
 def test_rings_are_flat_and_chains_are_not(cumene: Example, octane: Example) -> None:

@@ -24,6 +24,7 @@ WAYS = {
     "compiled": BUSY,
     "thread": f"with ThreadPoolExecutor(1) as pool: pool.submit(lambda: {BUSY}).result()",
     "lock": "threading.Lock().acquire() and (lock := threading.Lock()).acquire() and lock.acquire()",
+    "dropped": "lost = type('Lost', (), {'__del__': lambda _: time.sleep(600)})(); del lost; time.sleep(600)",
     "swallowed": "while True:\n            try: time.sleep(600)\n            except BaseException: pass",
 }
 SCRIPT = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import networkx as nx
@@ -54,6 +55,7 @@ def folder_of(name: str) -> str:
     return first[0] if first and first[0] in FOLDERS else "top"
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Modules a file imports, wherever it does so."""
     found: set[str] = set()

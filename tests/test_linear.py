@@ -22,6 +22,7 @@ from dbm_gmx.sampling.growth import (
     TIE,
     Grower,
     Molecules,
+    _grow_wider,
     energy_of,
     grow,
     make_grower,
@@ -30,6 +31,7 @@ from dbm_gmx.sampling.growth import (
     take,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream
+from dbm_gmx.sampling.windows import Group
 
 SITE = 4  # carbons of a bead
 BOND, ANGLE, TORSION = (0.154, 2e5), (114.0, 520.0), (5.9, -1.1, 13.2, 0.0)
@@ -76,7 +78,7 @@ def entries(values: object) -> int:
 def size_of(grower: Grower) -> int:
     """Numbers in all that is prepared to grow a molecule."""
     total = grower.layout.wishes.nnz + grower.layout.factors.L.nnz + grower.layout.factors.U.nnz
-    for group in (grower.whole, *grower.groups):
+    for group in (grower.whole, *grower.groups, *grower.wider):
         total += entries((tuple(group.arrays), group.atoms, group.beads, group.centres, group.spots))
     return total
 
@@ -92,8 +94,10 @@ def test_arrays_of_the_moves_grow_with_the_molecule() -> None:
 
 
 def test_no_window_sees_more_of_a_longer_molecule() -> None:
-    seen = [max(group.atoms.shape[1] for group in g.groups) for g in (prepared(100), prepared(400))]
-    assert seen[0] == seen[1] < 40
+    for windows, most in (("groups", 40), ("wider", 60)):
+        of_both = (getattr(prepared(n), windows) for n in (100, 400))
+        seen = [max(group.atoms.shape[1] for group in groups) for groups in of_both]
+        assert seen[0] == seen[1] < most
 
 
 def test_windows_that_are_alike_are_few_groups() -> None:
@@ -106,7 +110,7 @@ def test_windows_that_are_alike_are_few_groups() -> None:
 def test_windows_of_a_group_do_not_see_each_other_and_cover_the_molecule() -> None:
     grower = prepared(200)
     moved = np.zeros(grower.molecule.moltype.n_atoms, bool)
-    for group in grower.groups:
+    for group in (*grower.groups, *grower.wider):
         free = group.free
         assert len(np.unique(free)) == free.size
         for one in range(len(group)):
@@ -125,7 +129,7 @@ def test_a_window_has_all_that_its_atoms_change() -> None:
     molecules = Molecules(beads, np.ones((2, centres), np.int8), np.arange(2), 0)
     x = rng.normal(size=(2, n, 3))
     whole = energy_of(grower.whole, take(grower.whole, molecules, x))
-    for group in grower.groups:
+    for group in (*grower.groups, *grower.wider):
         copies, y = take(group, molecules, x), x.copy()
         before = energy_of(group, copies)
         copies.positions[:, group.arrays.free] += 0.01 * rng.normal(
@@ -186,3 +190,35 @@ def test_a_long_chain_is_grown_on_its_beads() -> None:
     i, j = grower.molecule.moltype.bonds.T
     assert np.abs(np.linalg.norm(found[i] - found[j], axis=1) - 0.154).max() < 0.03
     assert np.linalg.norm(grower.molecule.weights @ found - path, axis=1).mean() < 0.03
+
+
+# --- wider windows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gain", "asked"), [(0.0, [[0, 4, 8]]), (9.0, [[0, 4, 8], [1, 2, 3, 5, 6, 7, 9]])])
+def test_wider_windows_are_grown_in_all_molecules_where_they_pay_in_some(
+    monkeypatch: pytest.MonkeyPatch, gain: float, asked: list[list[int]]
+) -> None:
+    """Gains are of kT a window."""
+    long = prepared(60)
+    seen, windows = list[list[int]](), sum(map(len, long.wider))
+    before = iter([gain * long.hamiltonian.kt * windows, 0.0] * len(asked))
+
+    def grown(_: Grower, group: Group, molecules: Molecules, *rest: object) -> None:
+        if group is long.wider[0]:
+            seen.append(molecules.number.tolist())
+
+    monkeypatch.setattr("dbm_gmx.sampling.growth._grow_group", grown)
+    monkeypatch.setattr("dbm_gmx.sampling.growth.energy_of", lambda *_: np.array([next(before)]))
+    molecule = long.molecule
+    beads = np.zeros((10, molecule.weights.shape[0], 3))
+    centres = len(stereo_elements(molecule.moltype))
+    molecules = Molecules(beads, np.ones((10, centres), np.int8), np.arange(10), 0)
+    _grow_wider(long, molecules, np.zeros((10, molecule.moltype.n_atoms, 3)), frame_stream(1, 0, 0))
+    assert seen == asked
+
+
+def test_wider_windows_move_more() -> None:
+    long = prepared(60)
+    narrow, wide = (max(len(group.arrays.free) for group in groups) for groups in (long.groups, long.wider))
+    assert wide > 1.3 * narrow

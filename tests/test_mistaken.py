@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -69,6 +70,10 @@ ATOMS = "-p topol.top -m mapping.xml"
         ),
         (f"backmap {BEADS} {ATOMS} -o new/x.gro", "there is no folder new (-o): mkdir -p new"),
         (f"map -s aa.gro -f topol.top {ATOMS} -o x.gro", "is a topology: -p topol.top. -f takes"),
+        ("map -s cg.gro -p other.top -m mapping.xml -o x.gro", "map makes beads of atoms: give those"),
+        (f"map init {BEADS} -p other.top -o x.gro", "this is a topology of beads"),
+        (f"backmap {BEADS} -f aa.gro {ATOMS} -o x.gro", "these are the atoms, and -f is"),
+        (f"backmap {BEADS} {ATOMS} --mdp topol.top -o x.gro", "--mdp takes .mdp of the atoms"),
     ],
 )
 def test_a_file_in_the_wrong_place(
@@ -89,6 +94,44 @@ def test_options_of_gromacs_are_answered(option: str, capsys: pytest.CaptureFixt
         main(["backmap", *shlex.split(BEADS), "-o", "x.gro", option, "mol"])
     assert ended.value.code == 1
     assert f"there is no option {option}: {INSTEAD[option]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "bakmap -s cg.tpr",
+            "there is no command 'bakmap' (nearest: backmap); there are backmap, map, relax",
+        ),
+        ("xyz", "there is no command 'xyz'; there are backmap"),
+        ("evaluate -p topol.top -f aa.xtc -s aa.gro", "the topology of the atoms is -p"),
+        ("backmap", "usage: dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top"),
+    ],
+)
+def test_a_slip_is_answered_in_few_lines(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line))
+    assert ended.value.code == 1
+    text = capsys.readouterr().err
+    assert said in text
+    assert text.count("\n") == 3
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "backmap"], ["help", "map", "init"]])
+def test_help_can_be_asked_for_as_a_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: {' '.join(['dbm-gmx', *words[1:]])} [-h]")
+
+
+def test_help_is_in_sentences() -> None:
+    """A capital letter, and a full stop."""
+    for name, parser in [("", build_parser()), *every_parser(build_parser())]:
+        for action in parser._actions:
+            if action.help and action.option_strings and "--help" not in action.option_strings:
+                assert re.match(r"[A-Z#]", action.help), (name, action.help)
+                assert action.help.endswith("."), (name, action.help)
 
 
 @pytest.mark.parametrize("words", [["-pcb", "mol"], ["-nosuch"], ["-save"]])
@@ -154,6 +197,9 @@ def test_completion_of_a_shell(capsys: pytest.CaptureFixture[str], monkeypatch: 
     said = capsys.readouterr().out
     assert "--tacticity" in said
     assert "dbm-gmx" in said
+    found = {line.partition("=")[0].removeprefix("_shtab_dbm_gmx_"): line for line in said.splitlines()}
+    assert "_shtab_compgen_files" in found["backmap__s_COMPGEN"]
+    assert "_shtab_compgen_dirs" in found["backmap___workdir_COMPGEN"]
     monkeypatch.setitem(sys.modules, "shtab", None)
     assert main(["--completion", "zsh"]) == 1
     assert "pip install 'dbm-gmx[completion]'" in capsys.readouterr().err

@@ -201,6 +201,13 @@ def test_openmm_begins_at_the_temperature_and_keeps_constraints(octane: tuple[To
     mean = kinetic.value_in_unit(openmm.unit.kilojoule_per_mole) / (0.5 * freedom * 0.00831446 * 350)
     assert 0.7 < mean < 1.3
     assert simulation.topology.getNumBonds() == 5 * 25
+    wrapped = replace(frame, positions=(frame.positions % np.diag(frame.box)).astype(np.float32))
+    assert np.abs(wrapped.positions - frame.positions).max() > 1
+    again = make_simulation(some, wrapped, Conditions(350, 0.9, 0.9), platform="Reference")
+    potentials = [
+        one.context.getState(getEnergy=True).getPotentialEnergy()._value for one in (simulation, again)
+    ]
+    assert potentials[1] == pytest.approx(potentials[0], rel=1e-4)
     with pytest.raises(InputError, match=r"no platform 'GPU' here; there are .*Reference"):
         make_simulation(some, frame, Conditions(), platform="GPU")
 

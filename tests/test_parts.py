@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import threading
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import mixed
@@ -38,19 +41,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Mixture:
     return mixed.mixture(tmp_path_factory.mktemp("mixture"), n=FRAMES)
 
 
+def run_into(folder: Path, files: Mixture, model: Path, *given: object, **options: object) -> Result:
+    """Run the command on the mixture; must succeed."""
+    output, *more = given
+    named = {f"--{key}" if len(key) > 2 else f"-{key}": value for key, value in options.items()}
+    choices = {**files.options, "--model": model, "-o": folder / str(output), "--allow": "all", **named}
+    result = run_words("backmap", *mixed.words(choices), *more)
+    assert result.code == 0, result.err
+    return result
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _alone() -> Iterator[None]:
+    """The network works on each frame by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbm_gmx.backmapping.rebuilder.IN_HAND", 1)
+        yield
+
+
 @pytest.fixture
-def backmap(model: Path, files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run the command on the mixture, each frame by itself; must succeed."""
-    monkeypatch.setattr("dbm_gmx.backmapping.rebuilder.IN_HAND", 1)
-
-    def run(output: str, *more: object, **options: object) -> Result:
-        named = {f"--{key}" if len(key) > 2 else f"-{key}": value for key, value in options.items()}
-        given = {**files.options, "--model": model, "-o": tmp_path / output, "--allow": "all", **named}
-        result = run_words("backmap", *mixed.words(given), *more)
-        assert result.code == 0, result.err
-        return result
-
-    return run
+def backmap(model: Path, files: Mixture, tmp_path: Path):
+    """Run the command into the folder of the test."""
+    return partial(run_into, tmp_path, files, model)
 
 
 def join(output: Path, *parts: Path) -> Result:
@@ -111,11 +123,19 @@ def test_parts_of_the_network_are_those_it_works_on_together(
     assert (tmp_path / "joined.trr").read_bytes() == (tmp_path / "whole.trr").read_bytes()
 
 
-@pytest.fixture
-def parts(backmap, tmp_path: Path) -> list[Path]:
-    """Two parts of a run."""
+@pytest.fixture(scope="module")
+def kept_parts(model: Path, files: Mixture, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two parts of a run, which nobody changes."""
+    folder = tmp_path_factory.mktemp("parts")
     for k in (1, 2):
-        backmap("aa.xtc", part=f"{k}/2")
+        run_into(folder, files, model, "aa.xtc", part=f"{k}/2")
+    return folder
+
+
+@pytest.fixture
+def parts(kept_parts: Path, tmp_path: Path) -> list[Path]:
+    """A copy of them."""
+    shutil.copytree(kept_parts, tmp_path, dirs_exist_ok=True)
     return [tmp_path / f"aa_part{k}.xtc" for k in (1, 2)]
 
 

@@ -16,9 +16,12 @@ from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.files.share import share_path
+from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import SCATTER
 from dbm_gmx.forcefield.nonbonded import coulomb, coulomb_force
+from dbm_gmx.forcefield.terms import STIFF
 from dbm_gmx.options import NARROW, Conditions, Settings
+from dbm_gmx.sampling.chain import advance, start_chain
 from dbm_gmx.sampling.packing import (
     APART,
     CUTOFF,
@@ -39,6 +42,8 @@ from dbm_gmx.sampling.preparation import (
     _climb,
     _confirmed,
     _enough,
+    _slow_energy,
+    _windows,
     prepare,
 )
 from dbm_gmx.sampling.random_numbers import frame_stream, preparation_stream
@@ -200,7 +205,7 @@ def test_no_more_is_tried_than_it_takes(
     assert found == {0: 1.0} | {steps: energies[steps] for steps in tried if steps}
 
 
-@pytest.mark.parametrize(("gain", "again", "steps"), [(0.2, 0.0, 2000), (0.04, 0.0, 0), (0.04, 0.04, 2000)])
+@pytest.mark.parametrize(("gain", "again", "steps"), [(0.2, 0.0, 2000), (0.02, 0.0, 0), (0.02, 0.02, 2000)])
 def test_a_small_gain_must_be_seen_twice(
     liquid: Cut, monkeypatch: pytest.MonkeyPatch, gain: float, again: float, steps: int
 ) -> None:
@@ -224,11 +229,11 @@ def test_a_small_gain_must_be_seen_twice(
 
 def test_what_longer_annealing_would_gain_is_said() -> None:
     short = Preparation({}, {}, 4000, {0: 1.0, 1000: 0.9, 2000: 0.85, 4000: 0.80})
-    assert short.left == pytest.approx(0.20)
+    assert short.left == pytest.approx(0.05)  # half of what two doublings have gained
     assert "4000 steps" in short.lines(0.03)[0]
     assert "TOO FEW" in short.lines(0.03)[0]
     # water: slower and slower, but never at its end
-    slow = Preparation({}, {}, 8000, {0: 15.65, 1000: 15.61, 2000: 15.59, 4000: 15.57, 8000: 15.555})
+    slow = Preparation({}, {}, 8000, {0: 15.70, 1000: 15.65, 2000: 15.61, 4000: 15.57, 8000: 15.54})
     assert slow.left == pytest.approx(0.055)
     assert "TOO FEW" in slow.lines(0.03)[0]
     report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), prepared=slow)
@@ -270,8 +275,45 @@ def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
     assert "2000 steps and 64 sweeps with windows" in enough.lines(0.03)[0]
     assert "TOO FEW" not in enough.lines(0.03)[0]
     short = Preparation({}, {}, 2000, trials, 128, {0: 0.85, 32: 0.8, 64: 0.75, 128: 0.70})
-    assert short.left == pytest.approx(0.15)
+    assert short.left == pytest.approx(0.05)
     assert "TOO FEW" in short.lines(0.03)[0]
+    # more than were tried, see CAUGHT
+    most = Preparation({}, {}, 2000, trials, 128, {0: 0.85, 32: 0.85, 64: 0.846})
+    assert most.left == pytest.approx(0.002)
+    assert most.exhausted
+
+
+@pytest.mark.parametrize(
+    ("swept", "annealing", "sweeps"),
+    [
+        ({0: 1.0, 32: 0.995, 64: 0.995}, 0, 0),
+        ({0: 1.0, 32: 0.995, 64: 0.995}, 1000, 256),  # annealing was needed
+        ({0: 1.0, 32: 0.96, 64: 0.96, 128: 0.96}, 0, 32),  # a gain that may be chance
+        ({0: 1.0, 32: 0.86, 64: 0.86, 128: 0.86}, 0, 256),  # one that is not
+        ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, 1000, 256),
+    ],
+)
+def test_conformations_that_are_caught_have_windows(
+    swept: dict[int, float], annealing: int, sweeps: int
+) -> None:
+    """However little more of them gain on one frame, which says little of others."""
+    assert _windows(swept, 0.03, annealing, 1300) == sweeps
+
+
+def test_torsions_and_pairs_are_all_but_bonds_and_angles(liquid: Cut) -> None:
+    """They change as the energies by name do; those leave out what charges have with fields of their own."""
+    sampler, beads = sampler_of(liquid), liquid.beads[0]
+    chain = start_chain(configure(sampler, liquid.atoms[0].positions.astype(np.float64), beads))
+    unit, found = sampler.hamiltonian.kt * liquid.system.n_atoms, []
+    for number in range(3):
+        atoms = replace(beads, positions=chain.conf.positions)
+        by_name = block_energies(liquid.system, atoms, WARM)
+        slow = sum(by_name.values[:, k].sum() for k, name in enumerate(by_name.names) if name not in STIFF)
+        found.append((_slow_energy(chain), slow / unit))
+        advance(chain, frame_stream(1, 0, number), sampler.team)
+    changes = np.diff(found, axis=0)
+    assert np.abs(changes).max() > 1e-2
+    np.testing.assert_allclose(changes[:, 0], changes[:, 1], atol=2e-4)  # pairs are in single precision
 
 
 @pytest.fixture
@@ -279,15 +321,15 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials of few sweeps: what they end at is not asked here."""
     monkeypatch.setattr("dbm_gmx.sampling.preparation.SWEEPS", 4)
     monkeypatch.setattr("dbm_gmx.sampling.preparation.SWEPT", (2, 4, 8, 16))
+    monkeypatch.setattr("dbm_gmx.sampling.preparation.CAUGHT", 16)
 
 
 @pytest.mark.usefixtures("short")
-def test_windows_that_gain_nothing_are_left_out(liquid: Cut) -> None:
+def test_windows_are_tried_where_frames_are_annealed(liquid: Cut) -> None:
     ready, found = prepare(sampler_of(liquid, annealing=200), liquid.beads[0])
     assert ready.annealing == found.annealing == 200
     assert next(iter(found.swept)) == 0
-    assert ready.windows == found.windows == _enough(found.swept, 0.03, WINDOWS_AHEAD, WINDOWS_GAIN)
-    assert len(found.swept) == 3 if found.windows == 0 else found.windows in (2, 4, 8, 16)
+    assert ready.windows == found.windows == 16
 
 
 @pytest.mark.usefixtures("short")
@@ -396,11 +438,11 @@ def test_small_frames_are_compared_until_their_mean_can_show_the_tolerance(atoms
 
 def test_what_a_comparison_cannot_show_is_said() -> None:
     given, made = (np.random.default_rng(seed).normal(scale=20.0, size=(8, 1)) for seed in (1, 2))
-    against = compare_twins((Twin(("Angle",), given, made, True),), atoms=480, kt=2.5)
-    assert against.reach()[-1] > 0.03
+    against = compare_twins((Twin(("LJ (SR)",), given, made, True),), atoms=480, kt=2.5)
+    assert against.reach(2)[-2] > 0.03
     report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), against=against)
-    assert f"cannot show less than {against.reach()[-1]:.2f}" in report.convergence()
-    sure = Twin(("Angle",), given, given + 0.001 * made, True)
+    assert f"cannot show less than {against.reach(2)[-2]:.2f}" in report.convergence()
+    sure = Twin(("LJ (SR)",), given, given + 0.001 * made, True)
     sharp = replace(report, against=compare_twins((sure,), atoms=480, kt=2.5))
     assert "cannot show" not in sharp.convergence()
 
@@ -419,7 +461,7 @@ def test_windows_are_tried_also_where_annealing_gains_nothing(
     falling = iter([1.0, 0.9, 0.8, 0.8, 0.8])
     monkeypatch.setattr("dbm_gmx.sampling.preparation._climb", lambda *_: {0: 1.0, 1000: 1.0})
     monkeypatch.setattr("dbm_gmx.sampling.preparation._confirmed", lambda *_: ({0: 1.0, 1000: 1.0}, 0))
-    monkeypatch.setattr("dbm_gmx.sampling.preparation._mean_energy", lambda *_: next(falling))
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._after_windows", lambda *_: next(falling))
     ready, found = prepare(sampler_of(liquid, annealing=None), liquid.beads[0])
     assert ready.annealing == 0
     assert ready.windows == found.windows > 0

@@ -118,6 +118,7 @@ def test_a_run_leaves_atoms_and_what_is_known_of_each_frame(beads: mda.AtomGroup
     assert one.rules["contacts"] >= 0
     assert "3 frames" in repr(found.quality)
     assert found.report.frames == 3
+    assert repr(found.report) == "<Report of 3 frames, rules: all hold>"
     universe = found.universe
     assert universe.atoms.n_atoms == 26 * COUNT
     assert universe.atoms.fragments[0].n_atoms == 26
@@ -252,6 +253,22 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         mapper(beads, folder).run(start=5, stop=5)
     with pytest.raises(InputError, match="2 of the 4 of a molecule OCT: whole molecules"):
         mapper(beads[:-2], folder).run(stop=1)
+    with pytest.raises(InputError, match=r"from file to file: dbm_gmx.backmap"):
+        Backmapper("cg.tpr")
+    for choice, value, said in (
+        ("temperature", -3, "temperature: -3 is not above 0"),
+        ("temperature", "350", "temperature: '350' is no number"),
+        ("spread", 0.0, "spread: 0.0 is not above 0"),
+        ("sweeps", 2.5, "sweeps: 2.5 is no whole number"),
+        ("cutoff", float("nan"), "cutoff: nan is no number"),
+        ("orientations", 0, "orientations: 0 is not from 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            mapper(beads, folder, **{choice: value})
+    with pytest.raises(InputError, match="n_workers: 0 is not from 1"):
+        mapper(beads, folder).run(stop=1, n_workers=0)
+    with pytest.raises(InputError, match="a mapping made in Python is"):
+        Backmapper(beads, folder / "topol.top", 5).run(stop=1)
     with pytest.raises(InputError, match="no rule 'flips'"):
         mapper(beads, folder, allow=["flips"])
     with pytest.raises(InputError, match=r"\.xtc or \.trr"):
@@ -288,12 +305,31 @@ def test_some_molecules_are_left_out(
     (folder / "two.top").write_text(top)
     group = beads.universe.atoms[4:12][::-1]
     found = Backmapper(group, folder / "two.top", folder / "mapping.xml", temperature=350).run(stop=1).results
+    assert "8 beads" in repr(mapper(group, folder))
     whole = mapper(beads, folder).run(stop=1).results
     np.testing.assert_allclose(
         found.universe.atoms.center_of_geometry(),
         whole.universe.select_atoms("molnum 1 2").center_of_geometry(),
         atol=1.0,
     )
+
+
+def test_a_group_takes_its_molecules_of_the_whole_topology(
+    beads: mda.AtomGroup, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topology lists all molecules, in two runs; the group has the first and the last."""
+    fake_sampler(monkeypatch)
+    total = len(beads.universe.atoms) // 4
+    text = (folder / "topol.top").read_text()
+    for name, counts in (("all", (1, total - 1)), ("few", (1, total - 2))):
+        both = "\n".join(f"OCT  {count}" for count in counts)
+        (tmp_path / f"{name}.top").write_text(text.replace(f"OCT  {COUNT}", both))
+    group = beads.universe.atoms[:4] + beads.universe.atoms[-4:]
+    files = (tmp_path / "all.top", folder / "mapping.xml")
+    found = Backmapper(group, *files, temperature=350).run(stop=1).results
+    assert found.universe.atoms.n_atoms == 2 * 26
+    with pytest.raises(InputError, match="the beads do not fit"):  # other numbers than the Universe has
+        Backmapper(group, tmp_path / "few.top", folder / "mapping.xml", temperature=350).run(stop=1)
 
 
 # --- the network, as before --------------------------------------------------------------------------
@@ -531,7 +567,9 @@ def test_every_line_of_python_in_the_docs_runs(
     for name in ("nvt.mdp", "cg.tpr", "topol.top", "mapping.xml", "owners.txt", "aa.xtc", "aa.gro"):
         (tmp_path / name).write_bytes((example() / name).read_bytes())
     (tmp_path / "cg.xtc").write_bytes((folder / "few.xtc").read_bytes())
-    (tmp_path / "reference.xtc").write_bytes((example() / "aa.xtc").read_bytes())
+    atoms = mda.Universe.empty(80 * 26, trajectory=True)
+    atoms.load_new(str(folder / "aa.xtc"))
+    atoms.atoms.write("reference.xtc", frames=atoms.trajectory[:2])
     page = Path(__file__).parent.parent / "share" / "docs" / "python.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict[str, object] = {}

@@ -7,10 +7,13 @@ import math
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,7 @@ import torch
 from cut import Cut, cut
 from mixed import command
 from systems import Example
-from tiny import OCTANE, tiny_settings
+from tiny import OCTANE, tiny_settings, train_and_keep
 
 import dbm_gmx.train.loop as loop
 import dbm_gmx.train.scores as scores
@@ -53,7 +56,7 @@ from dbm_gmx.train.settings import (
 from dbm_gmx.train.start import merged, widen
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -98,14 +101,22 @@ def state_of(folder: Path) -> dict[str, Any]:
     return {key: state[key] for key in ("learner", "dice", "progress")}
 
 
-def test_the_seed_decides_the_result(tmp_path: Path) -> None:
-    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training that nothing stops."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    train(tiny_settings(folder))
+    return folder
+
+
+def test_the_seed_decides_the_result(unbroken: Path, tmp_path: Path) -> None:
+    for name, seed in (("again", 1), ("other", 2)):
         train(tiny_settings(tmp_path / name, seed=seed))
-    states = [state_of(tmp_path / name) for name in ("one", "again", "other")]
+    states = [state_of(folder) for folder in (unbroken, tmp_path / "again", tmp_path / "other")]
     assert same(states[0], states[1])
-    assert losses(tmp_path / "one") == losses(tmp_path / "again")
+    assert losses(unbroken) == losses(tmp_path / "again")
     assert not same(states[0]["learner"], states[2]["learner"])
-    first, last = losses(tmp_path / "one")[0], losses(tmp_path / "one")[-1]
+    first, last = losses(unbroken)[0], losses(unbroken)[-1]
     assert {"place", "bond", "spread"} < set(first)
     assert {"critic", "penalty", "generator", "prior", "supervised", "spread"} < set(last)
 
@@ -128,12 +139,11 @@ def test_the_supervised_loss_goes_on_with_its_weight(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("after", [3, 6])
 def test_a_resumed_run_equals_an_unbroken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     """Stopped by a signal in either phase, in the middle of a line of the log."""
     before = signal.getsignal(signal.SIGTERM)
-    whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
-    train(whole)
+    broken = tiny_settings(tmp_path / "broken")
 
     def interrupted(state: Any, context: Any) -> dict[str, float]:
         parts = state_module.take_step(state, context)
@@ -149,18 +159,17 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert load_model(first.path).provenance["steps"] == after
     second = train(broken)
     assert (second.step, second.stopped) == (8, "")
-    assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
-    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+    assert same(state_of(unbroken), state_of(tmp_path / "broken"))
+    assert losses(unbroken) == losses(tmp_path / "broken")
     assert signal.getsignal(signal.SIGTERM) == before
     assert [line["event"] for line in log_of(tmp_path / "broken", "stop", "done")] == ["stop", "done"]
 
 
 def test_a_training_that_is_killed_leaves_whole_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed while checkpoint or model are written: those of before are there, and the end is the same."""
-    whole, broken = (tiny_settings(tmp_path / name) for name in ("whole", "broken"))
-    train(whole)
+    broken = tiny_settings(tmp_path / "broken")
     train(broken, max_hours=1e-9)
     before = {name: (tmp_path / "broken" / name).read_bytes() for name in ("checkpoint.pt", "model.pt")}
     real, written_whole = torch.save, Path.write_bytes
@@ -188,7 +197,7 @@ def test_a_training_that_is_killed_leaves_whole_files(
         assert (tmp_path / "broken" / name).read_bytes() == before[name]
         load_model(tmp_path / "broken" / "model.pt")
     train(broken)
-    assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
+    assert same(state_of(unbroken), state_of(tmp_path / "broken"))
     assert not list((tmp_path / "broken").glob("*.lock"))
 
 
@@ -512,41 +521,37 @@ def distance_off(dataset: Dataset, model: Model) -> float:
 
 # --- several processes ---------------------------------------------------------------------------------
 
-TWO = """
-import sys, torch
+SECOND = """
+import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_train import tiny_settings
-import dbm_gmx.train.loop as loop
-torch.set_num_threads(1)
-kept = []
-make = loop.make_training_state
-def keep(settings, model, processes):
-    kept.append((make(settings, model, processes), processes.rank))
-    return kept[-1][0]
-loop.make_training_state = keep
-loop.train(tiny_settings(Path({folder!r}) / "out"))
-state, rank = kept[0]
-torch.save({{"generator": state.generator.state_dict(), "critic": state.critic.state_dict(),
-             "rng": state.rng.get_state()}}, Path({folder!r}) / f"rank{{rank}}.pt")
+from tiny import train_and_keep
+train_and_keep(Path({folder!r}))
 """
 
 
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    script = tmp_path / "two.py"
-    script.write_text(TWO.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
-    environment = os.environ | {"PYTHONPATH": str(Path(loop.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)],
-        env=environment,
-        check=True,
-        capture_output=True,
-        timeout=300,
+def test_two_processes_train_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of this test and another one, with what ``torchrun`` tells the processes it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    second = subprocess.Popen(
+        [sys.executable, "-c", SECOND.format(tests=str(Path(__file__).parent), folder=str(tmp_path))],
+        env=os.environ | told | {"RANK": "1", "LOCAL_RANK": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    first, second = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
-    assert same(first["generator"], second["generator"])
-    assert same(first["critic"], second["critic"])
-    assert not torch.equal(first["rng"], second["rng"])  # each draws data of its own
+    join = partial(torch.distributed.init_process_group, timeout=timedelta(seconds=300))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.distributed, "init_process_group", join)
+        for name, value in (told | {"RANK": "0", "LOCAL_RANK": "0"}).items():
+            patch.setenv(name, value)
+        train_and_keep(tmp_path)
+    assert second.wait(timeout=300) == 0, second.communicate()
+    one, other = (torch.load(tmp_path / f"rank{k}.pt", weights_only=True) for k in (0, 1))
+    assert same(one["generator"], other["generator"])
+    assert same(one["critic"], other["critic"])
+    assert not torch.equal(one["rng"], other["rng"])  # each draws data of its own
     state = torch.load(tmp_path / "out" / CHECKPOINT, weights_only=True)
     assert len(state["dice"]) == 2
     assert log_of(tmp_path / "out", "start")[0]["processes"] == 2

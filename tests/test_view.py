@@ -99,6 +99,22 @@ def test_files_that_do_not_belong_together(files: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "x.html").exists()
 
 
+def test_files_in_each_others_place_are_seen(files: Path) -> None:
+    _, notes = overlay(ViewInputs(files / "cg.gro", files / "aa.gro"))
+    assert any("The file of the atoms stands first" in note for note in notes)
+    _, notes = overlay(ViewInputs(files / "aa.gro", files / "cg.gro"))
+    assert not any("stands first" in note or "different frames" in note for note in notes)
+
+
+def test_beads_of_another_frame_are_noticed(files: Path, tmp_path: Path) -> None:
+    topology = read_topology(OCTANE / "cg.top")
+    *_, last = read_frames(OCTANE / "cg.xtc", n_atoms=topology.n_atoms)
+    with open_writer(tmp_path / "late.gro", topology) as writer:
+        writer.write(last)
+    _, notes = overlay(ViewInputs(files / "aa.gro", tmp_path / "late.gro"))
+    assert any("of different frames" in note for note in notes)
+
+
 def test_names_in_a_scene_are_no_html() -> None:
     evil = "</script><script>alert(1)</script>"
     scene = Scene(evil, ["C"], [evil], np.zeros((1, 3), np.float32), np.zeros((0, 2), np.int64))
@@ -129,6 +145,7 @@ def test_a_browser_draws_atoms_and_beads(files: Path, tmp_path: Path, chromium: 
     assert result.code == 0
     assert "beads" in result.out
     page, said = opened(chromium, output, viewport={"width": 400, "height": 400})
+    assert page.get_by_label("size of beads").count() == 1
     both, marked = drawn(page)
     if "cannot draw" in page.locator(".said").inner_text():
         pytest.skip("the browser has no WebGL")

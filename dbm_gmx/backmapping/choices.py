@@ -7,13 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, References
 from dbm_gmx.files.mdp import conditions_given
-from dbm_gmx.given import check_known, limits_of, listed
+from dbm_gmx.given import check_known, check_numbers, limits_of, listed
 from dbm_gmx.options import (
     MODEL,
-    Conditions,
     Matching,
     Method,
     MoleculeFiles,
@@ -85,6 +83,14 @@ class Choices(TypedDict, total=False):
     limits: Mapping[str, float]
 
 
+NUMBERS = {
+    **dict.fromkeys(("temperature", "cutoff", "spread", "tolerance"), 0.0),
+    **dict.fromkeys(("sweeps", "annealing", "windows", "seed"), 0),
+    **dict.fromkeys(("orientations", "batch"), 1),
+}
+"""Choices that are numbers, and their smallest values."""
+
+
 @dataclass(frozen=True, eq=False)
 class Chosen:
     """What was chosen, as records.
@@ -115,9 +121,10 @@ def chosen(topology: str | Path | None, mapping: MappingGiven, choices: Choices)
         A choice that does not exist, or a value that cannot be.
     """
     check_known(choices, Choices.__annotations__, "choice")
+    check_numbers(choices, NUMBERS)
     conditions, told = conditions_given(choices.get("mdp"), choices.get("temperature"), choices.get("cutoff"))
     if (spread := choices.get("spread")) is not None:
-        conditions = _with_spread(conditions, spread)
+        conditions = replace(conditions, spread=spread)
     molecules = MoleculeFiles(
         None if topology is None else Path(topology),
         listed(mapping),
@@ -155,10 +162,3 @@ def _settings(choices: Choices) -> Settings:
     if (file := choices.get("memory_file")) is not None:
         found["memory_file"] = Path(file)
     return Settings(start=choices.get("start_from"), **found)
-
-
-def _with_spread(conditions: Conditions, spread: float) -> Conditions:
-    """The ensemble with another width of the bead restraints."""
-    if not spread > 0:
-        raise InputError(f"spread: {spread!r} is not a length in nm above 0")
-    return replace(conditions, spread=spread)

@@ -26,7 +26,7 @@ from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.structure import compare_names, in_order
 from dbm_gmx.files.system import BeadFrames, read_inputs
 from dbm_gmx.files.trajectory import read_frames
-from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SLOW, SUMS, TOTAL, EnergyDifference
 from dbm_gmx.options import ConvergenceCheck, Inputs, Method
 from dbm_gmx.sampling.preparation import prepare
 from dbm_gmx.sampling.sampler import make_sampler
@@ -61,11 +61,11 @@ class Converged:
 
     @property
     def off(self) -> tuple[str, ...]:
-        """The total, or terms, that differ by more than the tolerance and chance."""
-        names, terms = self.energies.names, len(self.energies.names) - 1
-        beyond = self.energies.beyond(self.tolerance, looks=terms)
-        beyond[-1] = self.energies.beyond(self.tolerance)[-1]
-        return tuple(name for name, off in zip(names, beyond, strict=True) if off)
+        """The sums, or terms, that differ by more than the tolerance and chance."""
+        names, sums = self.energies.names, self.energies.sums_beyond(self.tolerance)
+        beyond = self.energies.beyond(self.tolerance, looks=len(names) - len(SUMS))
+        terms = (name for name, off in zip(names, beyond, strict=True) if off and name not in SUMS)
+        return (*terms, *sums)
 
     @property
     def converged(self) -> bool:
@@ -92,17 +92,20 @@ class Converged:
 
     def verdict(self) -> str:
         """What follows, in a sentence."""
-        value, seen = self.energies.row(TOTAL)[0], float(self.energies.reach()[-1])
-        if TOTAL in self.off:
-            side = "above" if value > 0 else "below"
+        seen = self.energies.shown
+        for name in self.energies.sums_beyond(self.tolerance)[:1]:
+            value = self.energies.row(name)[0]
+            side, where = "above" if value > 0 else "below", "" if name == TOTAL else f" in {SLOW}"
             doubt = "" if value > 0 else "; it is the reconstruction that is not, or the atoms are too cold"
-            return f"NOT CONVERGED: {abs(value):.2g} kT per atom {side} an independent reconstruction{doubt}"
+            off = f"{abs(value):.2g} kT per atom{where}"
+            return f"NOT CONVERGED: {off} {side} an independent reconstruction{doubt}"
         if self.off:
             return f"NOT CONVERGED: {', '.join(self.off)} not as in an independent reconstruction"
         said = f"no difference of more than {self.tolerance:g} kT per atom was found"
         if seen <= self.tolerance:
             return said
-        return f"{said}; with {len(self.times)} frames none below {seen:.2g} can be found (--frames)"
+        frames = f"{len(self.times)} frames"
+        return f"{said}; with {frames} none below {seen:.2g} in {SLOW} can be found (--frames)"
 
 
 def check_converged(

@@ -40,6 +40,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
 from dbm_gmx.files.trajectory import Writer, open_writer
+from dbm_gmx.given import check_numbers
 from dbm_gmx.logs import NOTICE
 from dbm_gmx.parallel import Workers, thread_count, using_threads
 from dbm_gmx.plain import plain
@@ -116,6 +117,12 @@ class Backmapper:
         if self.output is not None and self.output.suffix not in TRAJECTORIES:
             raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=self.output)
 
+    def __repr__(self) -> str:
+        """What goes in, and how many frames there are."""
+        done = len(self.results.frames) if "frames" in self.results else 0
+        topology = self.chosen.molecules.topology or "the molecules that ship"
+        return f"<Backmapper of {len(self.beads)} beads, {topology}; {done} frames in results>"
+
     @cached_property
     def system(self) -> System:
         """Beads and atoms, matched.
@@ -159,6 +166,7 @@ class Backmapper:
         InputError
             If any input cannot be used.
         """
+        check_numbers({"n_workers": n_workers}, {"n_workers": 1})
         numbers = chosen_frames(self.beads.universe.trajectory.n_frames, start, stop, step, frames)
         begin, started, records = time.monotonic(), Started(), list[Quality]()
         with (
@@ -198,6 +206,7 @@ class Backmapper:
         n_workers: int | None = None,
     ) -> Iterator[Made]:
         """Yield frames as they are made; none is kept.  Parameters are those of :meth:`run`."""
+        check_numbers({"n_workers": n_workers}, {"n_workers": 1})
         numbers = chosen_frames(self.beads.universe.trajectory.n_frames, start, stop, step, frames)
         with using_threads(n_workers):
             run = self._begin(numbers, None)

@@ -22,6 +22,7 @@ from dbm_gmx.files.mappings import OWNERS
 from dbm_gmx.files.output import atomic_write, make_folder
 from dbm_gmx.files.smiles import find_smiles, parse_smiles
 from dbm_gmx.files.structure import read_cg_system
+from dbm_gmx.files.system import OF_BEADS, is_of_beads
 from dbm_gmx.files.top import read_topology
 
 _LISTED = 6  # ways that are listed, at most
@@ -106,6 +107,10 @@ def propose_mappings(inputs: ProposalInputs) -> Proposed:
             found[moltype.name] = _mapping(proposal, cut), moltype
             lines.append(_decided(proposal, cut))
         lines += _left_out(cg, atoms, set(found) | {text.partition(":")[0] for text in unclear})
+    if is_of_beads(atoms) and all(len(m.names) == len(moltype.names) for m, moltype in found.values()):
+        raise InputError(
+            f"{OF_BEADS} Give that of the atoms (-p); that of the beads is for -cp", path=inputs.topology
+        )
     if not found and not unclear:
         raise InputError(
             "\n".join(lines) or "no molecule of atoms goes with one of beads", path=inputs.topology

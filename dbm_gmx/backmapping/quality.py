@@ -113,7 +113,7 @@ class Qualities(Sequence[Quality]):
     def __repr__(self) -> str:
         bad = [one for one in self if not one.is_good]
         said = f"rules are broken in {len(bad)}" if bad else "all rules hold"
-        return f"<{len(self)} frames: {said}>"
+        return f"<{len(self)} frame{'' if len(self) == 1 else 's'}: {said}>"
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each frame, see :meth:`Quality.row`.

@@ -30,7 +30,7 @@ from dbm_gmx.chemistry.stereo import Assignment, Chirality, Stereo, count_stereo
 from dbm_gmx.chemistry.system import System, deviation, longest_bond
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
-from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SLOW, SUMS, TOTAL, EnergyDifference
 from dbm_gmx.options import Conditions, Limits, Method, Settings
 from dbm_gmx.plain import plain, restored
 from dbm_gmx.sampling.preparation import Preparation
@@ -131,7 +131,7 @@ def _seconds(time: float) -> str:
     return f"{time:.0f} s" if time >= 10 else f"{time:.1f} s" if time >= 0.1 else f"{time:.3f} s"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """What was found in the frames of a run; reports of parts add up.
 
@@ -234,14 +234,14 @@ class Report:
         """What independent starts and the trials of annealing say."""
         said = "not compared with an independent start"
         if self.against is not None:
-            value, error = self.against.row(TOTAL)
-            count = len(self.refinement.twins)
+            count, (total, slow) = len(self.refinement.twins), map(self.against.row, (TOTAL, SLOW))
             said = (
-                f"{value:+.3f} +- {error:.3f} kT per atom beside {count} independent start{'s'[: count > 1]}"
+                f"{total[0]:+.3f} +- {total[1]:.3f} kT per atom, {slow[0]:+.3f} +- {slow[1]:.3f} in {SLOW}, "
+                f"beside {count} independent start{'s'[: count > 1]}"
             )
-            seen = float(self.against.reach()[-1])
+            seen = self.against.shown
             if not seen <= self.tolerance:
-                said += f", which cannot show less than {seen:.2f}"
+                said += f", which cannot show less than {seen:.2f} in these"
         if self._too_short:
             said += ", annealing too short"
         return said if self.converged else f"NOT CONVERGED: {said}"
@@ -264,12 +264,13 @@ class Report:
     @property
     def _is_off(self) -> bool:
         """Whether energies are not those of an independent start, or annealing was too short."""
-        return self._too_short or (self.against is not None and bool(self.against.beyond(self.tolerance)[-1]))
+        off = () if self.against is None else self.against.sums_beyond(self.tolerance)
+        return self._too_short or bool(off)
 
     @property
     def _off_by(self) -> float:
         """By how much, kT per atom."""
-        off = 0.0 if self.against is None else abs(self.against.row(TOTAL)[0])
+        off = 0.0 if self.against is None else max(abs(self.against.row(name)[0]) for name in SUMS)
         return max(off, self.prepared.left) if self.prepared is not None and self._too_short else off
 
     @property
@@ -281,6 +282,11 @@ class Report:
     def rms_deviation(self) -> float:
         """Root mean square distance of the mapped atoms from the input beads, nm."""
         return float((self.square_deviation / max(1, self.deviations)) ** 0.5)
+
+    def __repr__(self) -> str:
+        """The last line of the summary: all of it is :meth:`text`."""
+        rules = self.judgement.line(self.limits.allowed)
+        return f"<Report of {self.frames} frame{'' if self.frames == 1 else 's'}, rules: {rules}>"
 
     def text(self) -> str:
         """Say it in a few lines, for the end of a run."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -19,7 +20,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions,
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule, molecule_counts
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
@@ -152,7 +153,8 @@ def group_of(given: Any) -> mda.AtomGroup:
         It is something else, or has no positions.
     """
     if not isinstance(given, mda.Universe | mda.AtomGroup):
-        raise InputError(f"a Universe or an AtomGroup of MDAnalysis is needed, found {given!r:.80}")
+        files = "; from file to file: dbm_gmx.backmap(...)" if isinstance(given, str | Path) else ""
+        raise InputError(f"a Universe or an AtomGroup of MDAnalysis is needed, found {given!r:.80}{files}")
     group = given.atoms.unique
     if not len(group):
         raise InputError("the group is empty")
@@ -193,6 +195,7 @@ def match_universe(
     if molecules.none_given:
         return match_molecules(_topology_of_beads(beads, None, {}), molecules)
     atomistic, mappings = read_molecules(molecules)
+    atomistic = _part_of(atomistic, beads)
     cg = _topology_of_beads(beads, atomistic, mappings)
     shipped = with_shipped(cg, atomistic, mappings, molecules.matching)
     return replace(make_system(atomistic, shipped.mappings, cg, shipped.matching), shipped=shipped.paths)
@@ -219,6 +222,28 @@ def _topology_of_beads(
         )
     _compare_names(topology, beads, "the mapping")
     return topology
+
+
+def _part_of(atomistic: Topology, beads: mda.AtomGroup) -> Topology:
+    """The molecules of a group of beads, where the topology lists those of the whole Universe.
+
+    Nothing is changed where names or numbers do not say which these are.
+    """
+    everything = beads.universe.atoms
+    if len(beads) == len(everything) or not hasattr(everything, "moltypes") or atomistic.intermolecular:
+        return atomistic
+    numbers, first = np.unique(everything.molnums, return_index=True)
+    names = [str(name) for name in np.asarray(everything.moltypes)[first]]
+    if Counter(names) != Counter(molecule_counts(atomistic)):
+        return atomistic
+    taken: dict[str, list[bool]] = {name: [] for name in molecule_counts(atomistic)}
+    for name, is_taken in zip(names, np.isin(numbers, beads.molnums).tolist(), strict=True):
+        taken[name].append(is_taken)
+    listed = []
+    for name, count in atomistic.molecules:
+        listed.append((name, sum(taken[name][:count])))
+        del taken[name][:count]
+    return replace(atomistic, molecules=tuple((n, c) for n, c in listed if c), relisted=True)
 
 
 def _compare_names(topology: Topology, group: mda.AtomGroup, against: str) -> None:

@@ -36,6 +36,9 @@ DENSEST, DENSE = 250.0, 150.0
 """Atoms in a nm^3: more than anywhere in condensed matter, and more than in any liquid or crystal of organic
 molecules (polyethylene has 130)."""
 
+NEAR = 0.5
+"""nm along bonds, in which the atoms of the next bead are looked for first."""
+
 SMALLEST = 0.5
 """nm: shortest box vector with which contacts can be counted."""
 
@@ -129,9 +132,11 @@ def _box(system: System, frame: Frame, cutoff: float) -> list[Problem]:
 @lru_cache(maxsize=64)
 def reaches(mapping: Mapping, moltype: MoleculeType) -> tuple[IntArray, FloatArray]:
     """(k, 2) neighbouring beads of a molecule, and (k,) how far apart their mapped centres can be, nm."""
-    graph, lengths = nx.Graph(chemical_graph(moltype)), bond_lengths(moltype)
-    for i, j in graph.edges:
-        graph.edges[i, j]["length"] = lengths[min(i, j), max(i, j)]
+    lengths, graph = bond_lengths(moltype), nx.Graph()
+    graph.add_nodes_from(chemical_graph(moltype))
+    graph.add_weighted_edges_from(
+        (i, j, float(lengths[min(i, j), max(i, j)])) for i, j in chemical_graph(moltype).edges
+    )
     pairs = np.array(sorted(tuple(sorted(e)) for e in bead_graph(mapping, moltype).edges), np.int64)
     found = [_reach(mapping, graph, int(one), int(other)) for one, other in pairs.reshape(-1, 2)]
     return pairs.reshape(-1, 2), np.array(found, np.float64)
@@ -150,14 +155,12 @@ def _reach(mapping: Mapping, graph: nx.Graph, one: int, other: int) -> float:
 
 def _paths(graph: nx.Graph, atom: int, wanted: set[int]) -> dict[int, float]:
     """Lengths of the paths from an atom to those wanted, nm, without a search of the whole molecule."""
-    around, size = 1, 0
+    reach, size = NEAR, 0
     while True:
-        near = nx.ego_graph(graph, atom, radius=4 * around)
-        if wanted <= set(near) or len(near) == size:
-            break
-        around, size = 2 * around, len(near)
-    lengths: dict[int, float] = nx.single_source_dijkstra_path_length(near, atom, weight="length")
-    return lengths
+        lengths: dict[int, float] = nx.single_source_dijkstra_path_length(graph, atom, cutoff=reach)
+        if wanted <= lengths.keys() or len(lengths) == size:
+            return lengths
+        reach, size = 2 * reach, len(lengths)
 
 
 def _far(system: System, frame: Frame) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -183,7 +184,13 @@ def whole_molecules(topology: Topology, frame: Frame) -> Frame:
 
 def _parents(n: int, bonds: IntArray) -> IntArray:
     """Return (n,) the parent of each atom in a spanning tree from atom 0, its own parent."""
-    pairs = np.asarray(bonds, np.int64).reshape(-1, 2)
+    return _tree(n, np.asarray(bonds, np.int64).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _tree(n: int, bonds: bytes) -> IntArray:
+    """Found once for a molecule type, not for each frame."""
+    pairs = np.frombuffer(bonds, np.int64).reshape(-1, 2)
     ones = np.ones(len(pairs), np.int8)
     graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(n, n)).tocsr()
     _, part = connected_components(graph, directed=False)
@@ -191,7 +198,9 @@ def _parents(n: int, bonds: IntArray) -> IntArray:
     joints = coo_matrix((np.ones(len(first), np.int8), (np.zeros_like(first), first)), shape=(n, n))
     _, parents = breadth_first_order(graph + joints.tocsr(), 0, directed=False)
     parents[0] = 0
-    return np.asarray(parents, np.int64)
+    found = np.asarray(parents, np.int64)
+    found.flags.writeable = False
+    return found
 
 
 class Pairs(NamedTuple):

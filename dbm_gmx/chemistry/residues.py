@@ -352,8 +352,9 @@ def _located(mapping: ResidueMapping, residues: Sequence[Residue], moltype: Mole
     """Find the atoms of a mapping by name; as if digits in front were at the end, in capitals."""
     rows: dict[AtomName, int] = {}
     for part, residue in enumerate(residues):
-        exact = _unique((moltype.names[row], row) for row in residue.rows)
-        plain = _unique((_plain(moltype.names[row]), row) for row in residue.rows)
+        names = [str(moltype.graph.nodes[row]["name"]) for row in residue.rows]
+        exact = _unique(zip(names, residue.rows, strict=True))
+        plain = _unique(zip(map(_plain, names), residue.rows, strict=True))
         wanted = [atom for atom in mapping.atoms if atom[0] == part]
         rows |= {atom: exact[atom[1]] for atom in wanted if atom[1] in exact}
         taken = set(rows.values())

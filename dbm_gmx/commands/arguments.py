@@ -184,23 +184,30 @@ def add_inputs(command: ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="FILE",
-        help="beads: .tpr, or .gro/.pdb with -cp",
+        help="Structure of the beads: a .tpr; or a .gro or .pdb, together with -cp.",
     )
     add(
         "-f",
         "--trajectory",
         type=Path,
         metavar="FILE",
-        help="beads: .xtc, .trr, .gro, .pdb (the frame in -s)",
+        help="Trajectory of the beads: .xtc, .trr, .gro or .pdb. Default: the one frame in -s.",
     )
     add(
         "-cp",
         "--cg-topology",
         type=Path,
         metavar="FILE",
-        help="beads: .top, or .itp of the only molecule, where -s is no .tpr",
+        help="Topology of the beads, needed where -s is no .tpr: a .top; or an .itp, if there is one "
+        "molecule type only.",
     )
-    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (that of the library of molecules)")
+    add(
+        "-p",
+        "--topology",
+        type=Path,
+        metavar="FILE",
+        help="Topology of the atoms (.top). Default: the molecules that ship.",
+    )
     add_mapping(command)
     add(
         "--owners",
@@ -208,14 +215,15 @@ def add_inputs(command: ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="which bead each atom is rebuilt with (owners.txt beside the mapping; else from the weights)",
+        help="Files that say which bead each atom is rebuilt with. Default: owners.txt beside the mapping; "
+        "without it the weights of the mapping decide.",
     )
     add_matching(command)
     add(
         "--solvate",
         action="store_true",
-        help="put in water and ions of -p that have no beads: as many as it lists; if it lists no water, as "
-        "much as there is room for. aa.top has the molecules",
+        help="Put in the water and ions of -p that have no beads: as many as it lists. If it lists no water, "
+        "the box is filled. The molecules that there are then are written to aa.top, for -o aa.xtc.",
     )
     add_preprocessor(command)
 
@@ -232,13 +240,15 @@ def add_chirality(command: ArgumentParser) -> None:
         default=[],
         dest="references",
         metavar="FILE",
-        help="conformers that define the stereocentres, one of each molecule type: .gro, .pdb",
+        help="Structures (.gro or .pdb) that show the right chirality: one molecule of each type, or the "
+        "whole system.",
     )
     add(
         "--tacticity",
         type=tacticity,
         metavar="|".join([*TACTICITIES, "FILE"]),
-        help="chirality of stereocentres that neither -r nor the beads decide; FILE as for -r",
+        help="Tacticity of stereocentres that neither -r nor the beads decide. FILE is a structure as for "
+        "-r.",
     )
 
 
@@ -253,12 +263,12 @@ def add_matching(command: ArgumentParser) -> None:
         default=[],
         dest="aliases",
         metavar="CG=AA",
-        help="which atomistic molecule type CG stands for, where names do not say so: NA+=NA; or several "
-        "molecules in one bead: 'W=4 SOL', 'NA+=NA 4 SOL'",
+        help="The molecule type CG of the beads is the molecule type AA of the atoms, where the names "
+        "differ: NA+=NA. A bead may hold several molecules: 'W=4 SOL', 'NA+=NA 4 SOL'.",
     )
     for option, words in (
-        ("--only", "rebuild these molecule types and no others"),
-        ("--leave-out", "do not rebuild these molecule types"),
+        ("--only", "Rebuild these molecule types and no others."),
+        ("--leave-out", "Do not rebuild these molecule types."),
     ):
         add(
             option,
@@ -266,7 +276,7 @@ def add_matching(command: ArgumentParser) -> None:
             action="extend",
             default=[],
             metavar="TYPE",
-            help=f"{words} (their names in the topology of beads or of atoms)",
+            help=f"{words} Give their names in the topology of the beads or of the atoms.",
         )
     add_reorder(command)
     add(
@@ -274,7 +284,8 @@ def add_matching(command: ArgumentParser) -> None:
         "--index",
         type=Path,
         metavar="FILE",
-        help="index file with the group of beads in -f, where these are fewer than in -s (the first ones)",
+        help="Index file with the group of the beads that are in -f, if these are fewer than in -s. "
+        "Default: the first ones.",
     )
 
 
@@ -283,22 +294,34 @@ def add_reorder(command: ArgumentParser) -> None:
     group(command, "matching").add_argument(
         "--reorder",
         action="store_true",
-        help="put names and molecules into the order of the topology; without it another order is an error",
+        help="Put atoms and molecules into the order of the topology. Without it another order is an error.",
     )
 
 
 def add_atoms(command: ArgumentParser) -> None:
     """Add the files that say what the atoms are and where."""
     add = group(command, "input").add_argument
-    add("-s", "--structure", type=Path, metavar="FILE", help="atoms: .tpr, or .gro/.pdb with -p")
+    add(
+        "-s",
+        "--structure",
+        type=Path,
+        metavar="FILE",
+        help="Structure of the atoms: a .tpr; or a .gro or .pdb, together with -p.",
+    )
     add(
         "-f",
         "--trajectory",
         type=Path,
         metavar="FILE",
-        help="atoms: .xtc, .trr, .gro, .pdb (the frame in -s)",
+        help="Trajectory of the atoms: .xtc, .trr, .gro or .pdb. Default: the one frame in -s.",
     )
-    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (the molecules in -s)")
+    add(
+        "-p",
+        "--topology",
+        type=Path,
+        metavar="FILE",
+        help="Topology of the atoms (.top). Default: the molecules in -s.",
+    )
     add_mapping(command)
     add_reorder(command)
     add_times(command)
@@ -315,18 +338,18 @@ def add_mapping(command: ArgumentParser) -> None:
         default=[],
         dest="mappings",
         metavar="FILE",
-        help="mappings of molecules (VOTCA, deepBackmap, CGSmiles) or of residues (Backward, martinize2, "
-        "vermouth, PyCGTOOL, CG2AT, MemBack), folders of them, or names of those that ship, as martini3 "
-        "(what fits of these, or of the library of molecules)",
+        help="Mapping files, or folders of them. They are of molecules (VOTCA, deepBackmap, CGSmiles) or of "
+        "residues (Backward, martinize2, vermouth, PyCGTOOL, CG2AT, MemBack). The name of a mapping that "
+        "ships, as martini3, will do. Default: the one that ships and fits.",
     )
 
 
 def add_times(command: ArgumentParser) -> None:
     """Add the times of the frames that are taken."""
     add = group(command, "frames").add_argument
-    add("-b", "--begin", type=picoseconds, metavar="PS", help="first time")
-    add("-e", "--end", type=picoseconds, metavar="PS", help="last time")
-    add("-dt", type=step, metavar="PS", help="only frames at multiples of this time")
+    add("-b", "--begin", type=picoseconds, metavar="PS", help="Time of the first frame that is taken.")
+    add("-e", "--end", type=picoseconds, metavar="PS", help="Time of the last frame that is taken.")
+    add("-dt", type=step, metavar="PS", help="Take only frames at multiples of this time.")
 
 
 def add_preprocessor(command: ArgumentParser) -> None:
@@ -339,7 +362,7 @@ def add_preprocessor(command: ArgumentParser) -> None:
         default=[],
         dest="defines",
         metavar="NAME",
-        help="define a name, as -DNAME in an .mdp",
+        help="Define a name, as -DNAME does in an .mdp.",
     )
     add(
         "-I",
@@ -348,7 +371,7 @@ def add_preprocessor(command: ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="FOLDER",
-        help="where #include looks, too",
+        help="Look for files of #include in this folder, too.",
     )
 
 
@@ -359,8 +382,8 @@ def add_conditions(command: ArgumentParser) -> None:
         "--spread",
         type=auto(positive("a length in nm")),
         metavar="NM",
-        help="width of the bead restraints, which is the standard deviation of the mapped centres about the "
-        f"beads; auto: {NARROW}, or wider by bead type where that would strain the atoms (auto)",
+        help="Width of the bead restraints: the standard deviation of the mapped centres about the beads. "
+        f"'auto' is {NARROW} nm, or more for bead types whose atoms would be strained. Default: auto.",
     )
 
 
@@ -372,14 +395,19 @@ def add_ensemble(command: ArgumentParser) -> None:
         "--temperature",
         type=positive("a temperature in K"),
         metavar="K",
-        help="temperature (that of --mdp, else 300)",
+        help="Temperature. Default: that of --mdp; without it 300.",
     )
-    add("--mdp", type=Path, metavar="FILE", help="run parameters: temperature, cut-offs, constraints, define")
+    add(
+        "--mdp",
+        type=Path,
+        metavar="FILE",
+        help="Run parameters (.mdp) of the atoms. Temperature, cut-offs, constraints and 'define' are read.",
+    )
     add(
         "--cutoff",
         type=positive("a length in nm"),
         metavar="NM",
-        help="cut-off of Lennard-Jones and electrostatics (those of --mdp, else 1)",
+        help="Cut-off of Lennard-Jones and electrostatics. Default: those of --mdp; without it 1.",
     )
 
 
@@ -389,56 +417,71 @@ def add_method(command: ArgumentParser) -> None:
         "--refine",
         choices=REFINEMENTS,
         default=Settings.refine,
-        help="exact: sample the force field's distribution; gibbs: sweeps of the network (%(default)s)",
+        help="What becomes of the atoms once they are placed. 'exact' samples the distribution of the force "
+        "field, 'gibbs' makes sweeps of the network, 'none' leaves them as they are. Default: %(default)s.",
     )
     group(command, "method").add_argument(
         "--start",
         choices=STARTS,
-        help="how the atoms are placed first (growth in the force field for exact, else the network)",
+        help="How the atoms are placed first: by growth in the force field, or by the network. Default: "
+        "growth for --refine exact, else the network.",
     )
 
 
 def add_model(command: ArgumentParser) -> None:
     """Add the trained model."""
     group(command, "network").add_argument(
-        "--model", default=MODEL, help="name or path of a model (%(default)s)"
+        "--model", default=MODEL, help="Name or file of the model. Default: %(default)s."
     )
     group(command, "network").add_argument(
-        "--channels", type=Path, metavar="FILE", help="channel file (.toml) for the model"
+        "--channels",
+        type=Path,
+        metavar="FILE",
+        help="File (.toml) that says which atoms go into which channel of the model.",
     )
 
 
 def add_relaxing(command: ArgumentParser) -> None:
     """Add how GROMACS is run."""
     add = group(command, "GROMACS").add_argument
-    add("--em-mdp", type=Path, metavar="FILE", help="minimisation (200 steps of steepest descent)")
-    add("--nvt-mdp", type=Path, metavar="FILE", help="dynamics (1 ps of 1 fs steps)")
+    add(
+        "--em-mdp",
+        type=Path,
+        metavar="FILE",
+        help="Run parameters of the minimisation. Default: 200 steps of steepest descent.",
+    )
+    add(
+        "--nvt-mdp",
+        type=Path,
+        metavar="FILE",
+        help="Run parameters of the dynamics. Default: 1 ps in steps of 1 fs.",
+    )
     add(
         "--no-restraints",
         action="store_false",
         dest="restrain",
-        help="do not restrain the mapped centres in GROMACS",
+        help="Do not restrain the mapped centres in GROMACS.",
     )
-    add("--gmx", metavar="PATH", help="GROMACS (gmx, gmx_mpi or gmx_d, the first there is)")
+    add("--gmx", metavar="PATH", help="Program of GROMACS. Default: the first of gmx, gmx_mpi and gmx_d.")
     add(
         "-j",
         "--jobs",
         type=count(1),
         default=RelaxSettings.jobs,
-        help="frames GROMACS works on at a time (%(default)s)",
+        help="Number of frames that GROMACS works on at a time. Default: %(default)s.",
     )
     add(
         "--timeout",
         type=positive("a time in s"),
         default=RelaxSettings.timeout,
         metavar="S",
-        help="longest time of each command of GROMACS (%(default)g)",
+        help="End a command of GROMACS that takes longer than this time. Default: %(default)g.",
     )
     add(
         "--maxwarn",
         type=count(0),
         default=RelaxSettings.maxwarn,
-        help="warnings of gmx grompp that are accepted (%(default)s)",
+        help="Number of warnings of gmx grompp that are accepted. Default: %(default)s.",
     )
 
 
@@ -449,8 +492,8 @@ def add_tolerance(command: ArgumentParser) -> None:
         type=positive("an energy in kT per atom"),
         default=TOLERANCE,
         metavar="KT",
-        help="largest difference in energy from an independent start that counts as converged, kT per atom "
-        "(%(default)s)",
+        help="Largest difference in energy from an independent start that counts as converged, in kT per "
+        "atom. Default: %(default)s.",
     )
 
 
@@ -459,7 +502,7 @@ def add_restart(command: ArgumentParser) -> None:
     group(command, "output").add_argument(
         "--restart",
         action="store_true",
-        help="begin anew; without it the same command goes on with an interrupted run",
+        help="Begin anew. Without it the same command goes on with an interrupted run.",
     )
 
 
@@ -475,9 +518,9 @@ def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
         default=[],
         dest="thresholds",
         metavar="RULE=VALUE",
-        help="thresholds of rules: "
-        + ", ".join(f"{rule} ({getattr(Limits, rule):g})" for rule in ADJUSTABLE)
-        + "; what they count: share/docs/end-of-run.md",
+        help="Change thresholds of rules. Defaults: "
+        + ", ".join(f"{rule}={getattr(Limits, rule):g}" for rule in ADJUSTABLE)
+        + ". What they count is in share/docs/end-of-run.md.",
     )
     add(
         "--allow",
@@ -486,14 +529,16 @@ def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
         default=[],
         choices=(*known, INFEASIBLE) if of_beads else known,
         metavar="RULE",
-        help=f"exit code 0 even if these rules are broken: {', '.join(known)}"
-        + (f"; or, for {INFEASIBLE}, rebuild frames on whose beads no atoms can be put" if of_beads else ""),
+        help=f"Rules that may be broken, so that the exit code is 0 all the same: {', '.join(known)}."
+        + (f" With {INFEASIBLE}, frames whose beads fit no atoms are rebuilt, too." if of_beads else ""),
     )
 
 
 def add_process(command: ArgumentParser) -> None:
     """Add threads, and how much is said."""
-    group(command, "process").add_argument("--threads", type=count(1), help="CPU threads (all cores)")
+    group(command, "process").add_argument(
+        "--threads", type=count(1), help="Number of CPU threads. Default: all cores."
+    )
     add_quiet(command)
 
 
@@ -504,8 +549,8 @@ def add_cluster(command: ArgumentParser) -> None:
         nargs="?",
         const=LOCAL,
         metavar="WHERE",
-        help="send frames to processes: of this machine (--threads of them), or of a Dask cluster at "
-        "tcp://HOST:PORT or in a scheduler file",
+        help="Send frames to several processes. Without WHERE they are on this machine, as many as --threads "
+        "says. WHERE is a Dask cluster: tcp://HOST:PORT or a scheduler file.",
     )
 
 
@@ -515,7 +560,7 @@ def add_part(command: ArgumentParser) -> None:
         "--part",
         type=part,
         metavar="K/N",
-        help="take only the K-th of N blocks of frames, into FILE_partK; see dbm-gmx join",
+        help="Take only the K-th of N blocks of frames. The output is FILE_partK; see dbm-gmx join.",
     )
 
 
@@ -552,16 +597,16 @@ def crew_of(options: Namespace) -> Iterator[Workers | None]:
 def add_quiet(command: ArgumentParser) -> None:
     """Add how much is said."""
     add = group(command, "process").add_argument
-    add("-q", "--quiet", action="store_true", help="print errors only")
+    add("-q", "--quiet", action="store_true", help="Print errors only.")
     add_verbose(command)
     group(command, "process").add_argument(
-        "--log", type=Path, metavar="FILE", help="keep all that is said (added to FILE)"
+        "--log", type=Path, metavar="FILE", help="Add all that is said to this file."
     )
 
 
 def add_verbose(command: ArgumentParser) -> None:
     """Add whether more is said."""
-    group(command, "process").add_argument("-v", "--verbose", action="store_true", help="say more")
+    group(command, "process").add_argument("-v", "--verbose", action="store_true", help="Print more details.")
 
 
 # --- the end of a run -------------------------------------------------------------------------------

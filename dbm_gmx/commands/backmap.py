@@ -57,15 +57,22 @@ def add_parser(commands: Commands) -> None:
     add_method(command)
     add_model(command)
     add = group(command, "output").add_argument
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb")
-    add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="Trajectory of the atoms that is written: .xtc, .trr, .gro or .pdb.",
+    )
+    add("-c", "--first", type=Path, metavar="FILE", help="Write the first frame as a .gro, too.")
     add(
         "-or",
         "--conformer",
         type=Path,
         metavar="FILE",
-        help="write a frame as .gro that gives later runs the same chirality, as their -r (with --tacticity "
-        "aa_chirality.gro for aa.xtc, else not written)",
+        help="Write a frame (.gro) that gives later runs the same chirality, as their -r. Default: not "
+        "written; with --tacticity aa_chirality.gro, for -o aa.xtc.",
     )
     _add_settings(command)
     add_restart(command)
@@ -76,9 +83,14 @@ def add_parser(commands: Commands) -> None:
         nargs="?",
         const=RELAXED,
         metavar="FILE",
-        help="relax the atoms with GROMACS and write them to FILE (aa_relaxed.xtc for aa.xtc)",
+        help="Relax the atoms with GROMACS, and write them to FILE. Default: aa_relaxed.xtc, for -o aa.xtc.",
     )
-    add("--workdir", type=Path, metavar="FOLDER", help="write a folder for further runs of GROMACS: run.sh")
+    add(
+        "--workdir",
+        type=Path,
+        metavar="FOLDER",
+        help="Write a folder with all that GROMACS needs to go on. Its run.sh runs it.",
+    )
     add_relaxing(command)
     add_cluster(command)
     add_part(command)
@@ -91,83 +103,85 @@ def _add_settings(command: ArgumentParser) -> None:
     add(
         "--sweeps",
         type=count(0),
-        help="refinement sweeps (4 for gibbs; for exact as many as it needs to converge)",
+        help="Number of refinement sweeps. Default: 4 for gibbs; for exact as many as are needed to "
+        "converge.",
     )
     add(
         "--annealing",
         type=auto(count(0)),
         metavar="STEPS",
-        help="steps of annealing of each frame; auto: a trial on one frame doubles them until the energy "
-        "falls no further (auto)",
+        help="Number of annealing steps of each frame. 'auto' tries it on one frame, and doubles it until "
+        "the energy falls no further. Default: auto.",
     )
     add(
         "--windows",
         type=auto(count(0)),
         metavar="SWEEPS",
-        help="sweeps in which stretches of molecules are annealed one by one; auto: a trial on one frame "
-        "doubles them until the energy falls no further (auto)",
+        help="Number of sweeps in which short stretches of molecules are annealed one by one. 'auto' finds "
+        "it on one frame, too. Default: auto.",
     )
     add_tolerance(command)
     add(
         "--no-check",
         dest="check",
         action="store_false",
-        help="do not test convergence: no frame is made a second time from other random numbers",
+        help="Do not test convergence. No frame is made a second time from other random numbers.",
     )
     add(
         "--memory",
         type=Path,
         dest="memory_file",
         metavar="FILE",
-        help="memory of frames already sampled, .npz or the name of one that ships: read if it exists, else "
-        "written",
+        help="Memory of frames that are already sampled: a .npz, or the name of one that ships. It is read "
+        "if it exists, else written.",
     )
     add(
         "--no-memory",
         dest="memory",
         action="store_false",
-        help="sample every frame in full, with nothing recalled from other frames",
+        help="Sample every frame in full. Nothing is recalled from other frames.",
     )
     add(
         "--follow",
         action="store_true",
-        help="begin each frame with the atoms of the one before it, so that nothing jumps between frames a "
-        "few ps apart; frames are made one after the other",
+        help="Begin each frame with the atoms of the frame before it, so that no atom jumps between frames "
+        "that are a few ps apart. Frames are then made one after the other.",
     )
     group(command, "output").add_argument(
         "--samples",
         type=count(1),
         default=Settings.samples,
-        help="independent reconstructions of each frame, in FILE_1, FILE_2, ... (%(default)s)",
+        help="Number of independent reconstructions of each frame. They are in FILE_1, FILE_2, ... Default: "
+        "%(default)s.",
     )
     add_rules(command, of_beads=True)
     group(command, "rules").add_argument(
         "--allow-flips",
         action="store_true",
-        help="exit code 0 even if stereo is wrong or undecided: --allow stereo",
+        help="Stereocentres may be wrong or undecided: the same as --allow stereo.",
     )
     of_network(
         "--orientations",
         type=count(1),
         default=Settings.orientations,
-        help="draws of the network for each bead in a sweep; unguided: for one whose energy is an outlier, "
-        "at most (%(default)s)",
+        help="Number of draws of the network for each bead in a sweep. With --unguided, at most so many for "
+        "a bead whose energy is an outlier. Default: %(default)s.",
     )
     of_network(
         "--unguided",
         dest="guided",
         action="store_false",
-        help="use the draws of the network as they are, not guided by force field and beads",
+        help="Take the draws of the network as they are. They are not guided by force field and beads.",
     )
-    add("--seed", type=count(0), default=Settings.seed, help="random seed (%(default)s)")
+    add("--seed", type=count(0), default=Settings.seed, help="Random seed. Default: %(default)s.")
     of_network(
         "--batch",
         type=count(1),
         default=Settings.batch,
-        help="environments the network evaluates at once; takes memory, does not change the result "
-        "(%(default)s)",
+        help="Number of environments that the network evaluates at once. More take more memory. The result "
+        "does not change. Default: %(default)s.",
     )
-    of_network("--device", help="cpu, cuda, cuda:1, mps, ... (the fastest there is)")
+    of_network("--device", help="Where the network runs: cpu, cuda, cuda:1, mps, ... Default: the fastest.")
 
 
 def run(options: Namespace) -> int:

@@ -33,11 +33,20 @@ def add_parser(commands: Commands) -> None:
     add_conditions(command)
     add_model(command)
     add = command.add_argument
-    add("--sweeps", type=count(0), help="sweeps of the exact sampler (as many as it needs)")
-    add("--box", type=count(1), default=2, help="larger box: so many along each vector (%(default)s)")
-    add("--frames", type=count(1), default=10, help="frames at once (%(default)s)")
-    add("--threads", type=count(1), help="CPU threads (all cores)")
-    add("--gmx", metavar="PATH", help="GROMACS (gmx, gmx_mpi or gmx_d, the first there is)")
+    add(
+        "--sweeps",
+        type=count(0),
+        help="Number of sweeps of the exact sampler. Default: as many as are needed.",
+    )
+    add(
+        "--box",
+        type=count(1),
+        default=2,
+        help="The larger box is this number of boxes along each vector. Default: %(default)s.",
+    )
+    add("--frames", type=count(1), default=10, help="Number of frames at once. Default: %(default)s.")
+    add("--threads", type=count(1), help="Number of CPU threads. Default: all cores.")
+    add("--gmx", metavar="PATH", help="Program of GROMACS. Default: the first of gmx, gmx_mpi and gmx_d.")
     add_verbose(command)
     command.set_defaults(run=run)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from dbm_gmx.commands.arguments import (
@@ -44,18 +45,24 @@ def add_parser(commands: Commands) -> None:
         "--converged",
         type=Path,
         metavar="FILE",
-        help="atoms, whoever made them: compare their energies with those of an independent "
-        "reconstruction on the beads (of -f, else mapped from these atoms)",
+        help="Trajectory of atoms, whoever made them. Their energies are compared with those of an "
+        "independent reconstruction on the beads of -f; without -f, on beads that are mapped from these "
+        "atoms.",
     )
     add(
         "--frames",
         type=count(1),
         default=ConvergenceCheck.frames,
-        help="frames that --converged rebuilds, evenly spread (%(default)s)",
+        help="Number of frames that --converged rebuilds, evenly spread. Default: %(default)s.",
     )
     add_tolerance(command)
-    add("--seed", type=count(0), default=Settings.seed, help="random seed of --converged (%(default)s)")
-    add("--threads", type=count(1), help="CPU threads of --converged (all cores)")
+    add(
+        "--seed",
+        type=count(0),
+        default=Settings.seed,
+        help="Random seed of --converged. Default: %(default)s.",
+    )
+    add("--threads", type=count(1), help="Number of CPU threads of --converged. Default: all cores.")
     add_verbose(command)
     command.set_defaults(run=run)
 
@@ -66,8 +73,19 @@ def run(options: Namespace) -> int:
         return _check_converged(options)
     from dbm_gmx.backmapping.check import check
 
-    print("\n".join(check(*inputs_and_method(options))))
+    lines = check(*inputs_and_method(options))
+    print("\n".join([*lines, verdict(lines)]))
     return ExitCode.DONE
+
+
+def verdict(lines: Sequence[str]) -> str:
+    """The last line: input that cannot be used was an error before."""
+    warnings = sum(line.startswith("warning:") for line in lines)
+    if not warnings:
+        return "verdict: ready for backmap"
+    return (
+        f"verdict: ready for backmap, but read the {'warning' if warnings == 1 else f'{warnings} warnings'}"
+    )
 
 
 def _check_converged(options: Namespace) -> int:

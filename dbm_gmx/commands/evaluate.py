@@ -39,7 +39,7 @@ def add_parser(commands: Commands) -> None:
         "structure, beside a reference or what the force field's terms make.",
     )
     add = group(command, "input").add_argument
-    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
+    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="Topology of the atoms (.top).")
     add(
         "-f",
         "--trajectories",
@@ -47,17 +47,21 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="atoms to evaluate: .xtc, .trr, .gro, .pdb",
+        help="Trajectories of the atoms that are evaluated: .xtc, .trr, .gro or .pdb.",
     )
     add(
-        "--labels", nargs="+", default=[], metavar="NAME", help="names of the trajectories (their file names)"
+        "--labels",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="Names of the trajectories in the report. Default: those of the files.",
     )
     add(
         "-r",
         "--reference",
         type=Path,
         metavar="FILE",
-        help="atoms to compare with, or one molecule that defines the stereocentres",
+        help="Trajectory of atoms to compare with; or a structure that shows the right chirality.",
     )
     add(
         "--cg",
@@ -65,9 +69,16 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="the beads the atoms were made for: .tpr, or .gro/.pdb with -cp, and their trajectory; needs -m",
+        help="Beads that the atoms were made for: a .tpr, or a .gro or .pdb with -cp; and after it their "
+        "trajectory. It needs -m.",
     )
-    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where --cg has no .tpr")
+    add(
+        "-cp",
+        "--cg-topology",
+        type=Path,
+        metavar="FILE",
+        help="Topology of the beads (.top or .itp), needed where --cg has no .tpr.",
+    )
     add_mapping(command)
     add_matching(command)
     add_times(command)
@@ -75,8 +86,14 @@ def add_parser(commands: Commands) -> None:
     add_ensemble(command)
     add_rules(command)
     add = group(command, "output").add_argument
-    add("-o", "--output", type=Path, metavar="FOLDER", help="index.html, scores.json, data, worst (report)")
-    add("--json", action="store_true", help="print the scores as JSON; no report, unless -o is given too")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="Folder of the report: index.html, scores.json, data, worst. Default: report.",
+    )
+    add("--json", action="store_true", help="Print the scores as JSON. A report is written only with -o.")
     for part, called in (("conformations", "conformational space"), ("classifier", "classifier's test")):
         add(
             f"--no-{part}",
@@ -84,13 +101,13 @@ def add_parser(commands: Commands) -> None:
             const=part,
             default=[],
             dest="left_out",
-            help=f"leave out the {called}; it takes time and needs a reference",
+            help=f"Leave out the {called}, which takes time and needs a reference.",
         )
     add(
         "--seed",
         type=count(0),
         default=1,
-        help="random seed of errors, floor, clusters and classifier (%(default)s)",
+        help="Random seed of errors, floor, clusters and classifier. Default: %(default)s.",
     )
     add_cluster(command)
     add_process(command)

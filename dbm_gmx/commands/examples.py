@@ -48,8 +48,21 @@ EXAMPLES = {
 }
 
 
+FIRST_STEPS = """\
+first steps:
+  dbm-gmx map init -p topol.top -s cg.tpr -o mapping
+                        no mapping yet? It proposes one.
+  dbm-gmx check -s cg.tpr -f cg.xtc -p topol.top -m mapping --mdp md.mdp
+                        It says in seconds what would go wrong.
+  dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top -m mapping --mdp md.mdp -o aa.xtc -c aa.gro
+                        It puts the atoms back.
+  dbm-gmx COMMAND --help
+                        the options of a command, and examples"""
+"""Text after the list of commands."""
+
+PAGES = "Words that are not clear are explained in share/docs/glossary.md."
+
+
 def epilog(command: str) -> str:
     """Text after the options of a command."""
-    return "\n".join(
-        ["Words in brackets are the defaults.", "", "examples:", *(f"  {line}" for line in EXAMPLES[command])]
-    )
+    return "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[command]), "", PAGES])

@@ -63,3 +63,21 @@ def answer(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
         if not set(word[1:]) <= flags:
             return f"there is no option {word}; see {parser.prog} --help"
     return ""
+
+
+ELSEWHERE = {
+    ("evaluate", "-s"): "the topology of the atoms is -p, beads are --cg",
+    ("evaluate", "-c"): "frames of atoms are -f, also a .gro",
+    ("view", "-f"): "the atoms stand alone: dbm-gmx view aa.gro",
+    ("view", "-s"): "the atoms stand alone: dbm-gmx view aa.gro",
+    ("check", "-o"): "check writes nothing",
+    ("check", "-q"): "check does nothing but print",
+    ("relax", "-c"): "atoms are -s or -f, beads are --beads",
+}
+"""By command and an option that other commands have."""
+
+
+def elsewhere(command: str, option: str) -> str:
+    """Say what there is in place of an option that a command has not."""
+    said = ELSEWHERE.get((command.rpartition(" ")[2], option))
+    return f": {said}" if said else f"; see {command} --help"

@@ -19,8 +19,15 @@ def add_parser(commands: Commands) -> None:
         "or made of something else. The outcome has the same bytes as a run of all frames.",
     )
     add = command.add_argument
-    add("parts", type=Path, nargs="+", metavar="FILE", help="parts, each with the .json beside it")
-    add("-o", "--output", type=Path, required=True, metavar="FILE", help="the whole, of the same kind")
+    add("parts", type=Path, nargs="+", metavar="FILE", help="Parts of a run, each with its .json beside it.")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="File of all frames that is written, of the same kind as the parts.",
+    )
     add_quiet(command)
     command.set_defaults(run=run)
 

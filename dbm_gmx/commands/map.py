@@ -30,14 +30,20 @@ def add_parser(commands: Commands) -> None:
     )
     add_atoms(command)
     add = group(command, "output").add_argument
-    add("-o", "--output", type=Path, metavar="FILE", help="beads (needed): .xtc, .trr, .gro or .pdb")
-    add("-c", "--first", type=Path, metavar="FILE", help="first frame as .gro")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="Trajectory of the beads that is written: .xtc, .trr, .gro or .pdb. It is needed.",
+    )
+    add("-c", "--first", type=Path, metavar="FILE", help="Write the first frame as a .gro, too.")
     add(
         "-op",
         "--bead-topology",
         type=Path,
         metavar="FILE",
-        help="beads as .top, bonds and angles of the frames",
+        help="Write a topology of the beads (.top), too, with bonds and angles as they are in the frames.",
     )
     add(
         "-t",
@@ -45,7 +51,7 @@ def add_parser(commands: Commands) -> None:
         type=positive("a temperature in K"),
         default=300.0,
         metavar="K",
-        help="temperature of the atoms, for the force constants of -op (%(default)g)",
+        help="Temperature of the atoms, for the force constants of -op. Default: %(default)g.",
     )
     add_quiet(command)
     command.set_defaults(run=run)
@@ -54,7 +60,7 @@ def add_parser(commands: Commands) -> None:
 
 def _add_init(command: ArgumentParser) -> None:
     """Add ``map init``."""
-    inside = command.add_subparsers(metavar="init", required=False)
+    inside = command.add_subparsers(title="no mapping yet", metavar="init", required=False)
     init = inside.add_parser(
         "init",
         help="propose a mapping where there is none",
@@ -62,15 +68,28 @@ def _add_init(command: ArgumentParser) -> None:
         "from CGSmiles. Nothing is guessed: where several are equally good they are listed.",
     )
     add = init.add_argument
-    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="atoms: .top")
-    add("-s", "--structure", type=Path, metavar="FILE", help="beads: .tpr, or .gro/.pdb with -cp")
-    add("-cp", "--cg-topology", type=Path, metavar="FILE", help="beads: .top or .itp, where -s is no .tpr")
+    add("-p", "--topology", type=Path, required=True, metavar="FILE", help="Topology of the atoms (.top).")
+    add(
+        "-s",
+        "--structure",
+        type=Path,
+        metavar="FILE",
+        help="Structure of the beads: a .tpr; or a .gro or .pdb, together with -cp.",
+    )
+    add(
+        "-cp",
+        "--cg-topology",
+        type=Path,
+        metavar="FILE",
+        help="Topology of the beads (.top or .itp), needed where -s is no .tpr.",
+    )
     add(
         "--smiles",
         nargs="+",
         default=[],
         metavar="CGSMILES",
-        help="molecules with their beads as CGSmiles, perhaps with a name in front: 'NAME {...}.{...}'",
+        help="Molecules with their beads as CGSmiles. The name of the molecule type may stand in front: "
+        "'NAME {...}.{...}'.",
     )
     add(
         "--choose",
@@ -78,7 +97,7 @@ def _add_init(command: ArgumentParser) -> None:
         type=_choice,
         default=[],
         metavar="NAME=N",
-        help="take the N-th way of a molecule type, where several are equally good",
+        help="Take the N-th of the mappings that are listed for a molecule type as equally good.",
     )
     add(
         "-o",
@@ -86,7 +105,7 @@ def _add_init(command: ArgumentParser) -> None:
         type=Path,
         default=Path("mapping"),
         metavar="FOLDER",
-        help="NAME.xml, NAME.svg, owners.txt",
+        help="Folder for NAME.xml, NAME.svg and owners.txt. Default: %(default)s.",
     )
     add_preprocessor(init)
     add_quiet(init)

@@ -67,7 +67,8 @@ def _mistaken(option: str, path: Path, options: Namespace, *, beads: bool) -> st
         return f"is a trajectory: -f {path}"
     if suffix in TOPOLOGIES and option != "-m":
         where = "-cp" if beads and option == "-s" else "-p"
-        return f"is a topology: {where} {path}. {option} takes {_kinds(right[option])} of the {what}"
+        of = "atoms" if option == "--mdp" else what
+        return f"is a topology: {where} {path}. {option} takes {_kinds(right[option])} of the {of}"
     if suffix in TOPOLOGIES:
         return f"is a topology: -p {path}. -m takes a mapping"
     takes = "a mapping" if option == "-m" else _kinds(right[option])

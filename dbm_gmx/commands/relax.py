@@ -45,18 +45,24 @@ def add_parser(commands: Commands) -> None:
         "--beads",
         type=Path,
         metavar="FILE",
-        help="beads to which the mapped centres are restrained (their positions in -f)",
+        help="Trajectory of the beads that the mapped centres are restrained to. Default: their positions "
+        "in -f.",
     )
     output = group(command, "output")
     output.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="atoms: .xtc, .trr, .gro or .pdb"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="Trajectory of the relaxed atoms that is written: .xtc, .trr, .gro or .pdb.",
     )
     add_conditions(command)
     add_relaxing(command)
     add_restart(command)
     add_rules(command)
     group(command, "GROMACS").add_argument(
-        "--seed", type=count(0), default=RelaxSettings.seed, help="random seed (%(default)s)"
+        "--seed", type=count(0), default=RelaxSettings.seed, help="Random seed. Default: %(default)s."
     )
     add_cluster(command)
     add_part(command)

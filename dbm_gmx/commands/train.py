@@ -21,12 +21,27 @@ def add_parser(commands: Commands) -> None:
         "Several processes: torchrun --nproc-per-node N -m dbm_gmx train FILE",
     )
     add = command.add_argument
-    add("settings", type=Path, metavar="FILE", help="training file (.toml), see share/recipes/train")
-    add("-o", "--output", type=Path, metavar="FOLDER", help="for checkpoint, log and model (that of FILE)")
-    add("--from", dest="start", metavar="MODEL", help="begin with this model, by name or path (as in FILE)")
-    add("--seed", type=count(0), help="random seed (that of FILE)")
-    add("--max-time", type=positive("a time in h"), metavar="H", help="stop after so many hours")
-    add("--restart", action="store_true", help="begin anew; else the last run with the same folder goes on")
+    add("settings", type=Path, metavar="FILE", help="Training file (.toml), as those in share/recipes/train.")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="Folder for checkpoint, log and model. Default: that of FILE.",
+    )
+    add(
+        "--from",
+        dest="start",
+        metavar="MODEL",
+        help="Name or file of the model to begin with. Default: as FILE says.",
+    )
+    add("--seed", type=count(0), help="Random seed. Default: that of FILE.")
+    add("--max-time", type=positive("a time in h"), metavar="H", help="Stop after so many hours.")
+    add(
+        "--restart",
+        action="store_true",
+        help="Begin anew. Without it the last run with the same folder goes on.",
+    )
     add_process(command)
     command.set_defaults(run=run)
 

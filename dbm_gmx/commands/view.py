@@ -18,20 +18,45 @@ def add_parser(commands: Commands) -> None:
         "in a browser without a network. Beads lie at the periodic image next to their atoms.",
     )
     add = group(command, "input").add_argument
-    add("atoms", type=Path, metavar="FILE", help="atoms: .gro or .pdb, its first frame")
-    add("--cg", type=Path, dest="beads", metavar="FILE", help="beads: .gro or .pdb, of the same frame")
-    add("-p", "--topology", type=Path, metavar="FILE", help="atoms: .top (bonds from distances)")
+    add(
+        "atoms",
+        type=Path,
+        metavar="FILE",
+        help="Structure of the atoms: .gro or .pdb. Its first frame is shown.",
+    )
+    add(
+        "--cg",
+        type=Path,
+        dest="beads",
+        metavar="FILE",
+        help="Structure of the beads of the same frame: .gro or .pdb.",
+    )
+    add(
+        "-p",
+        "--topology",
+        type=Path,
+        metavar="FILE",
+        help="Topology of the atoms (.top), for the bonds. Default: bonds where atoms are near each other.",
+    )
     add_preprocessor(command)
     add = group(command, "output").add_argument
-    add("--around", type=count(1), metavar="N", help="show only what is near atom N, which is marked")
+    add("--around", type=count(1), metavar="N", help="Show only what is near atom N. The atom is marked.")
     add(
         "--within",
         type=positive("a length in nm"),
         default=2.5,
         metavar="NM",
-        help="how near, also where a system is too large to show it all (%(default)g)",
+        help="Distance that counts as near, also where a system is too large to show all of it. Default: "
+        "%(default)g.",
     )
-    add("-o", "--output", type=Path, default=Path("view.html"), metavar="FILE", help="the page (%(default)s)")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("view.html"),
+        metavar="FILE",
+        help="Page that is written. Default: %(default)s.",
+    )
     add_quiet(command)
     command.set_defaults(run=run)
 

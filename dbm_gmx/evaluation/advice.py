@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dbm_gmx.evaluation.compare import BEYOND
 from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluation.tables import is_off, strange_classes
-from dbm_gmx.forcefield.equilibrium import TOTAL
+from dbm_gmx.forcefield.equilibrium import SUMS
 from dbm_gmx.options import RULES, STEREO
 
 SAFE, RELAX, WRONG = "safe to simulate", "relax first", "wrong molecule"
@@ -70,10 +70,10 @@ def _strained(evaluation: Evaluation, candidate: Trajectory) -> Iterator[str]:
         found = [
             f"{name} {value:+.3f}"
             for name, value, is_term_off in zip(energies.names, energies.difference, off, strict=True)
-            if is_term_off and name != TOTAL
+            if is_term_off and name not in SUMS
         ]
-        if off[energies.names.index(TOTAL)]:
-            found.insert(0, f"in total {energies.row(TOTAL)[0]:+.3f}")
+        sums = [name for name in SUMS if off[energies.names.index(name)]]
+        found[:0] = [f"in {name} {energies.row(name)[0]:+.3f}" for name in sums]
         if found:
             yield f"Energies less the reference's, kT per atom: {_listed(found)}."
     elif evaluation.reference is None and (found := strange_classes(evaluation, candidate)):

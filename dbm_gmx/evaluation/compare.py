@@ -11,7 +11,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.evaluation.distributions import divergences, histogram, jensen_shannon, mean_divergences
 from dbm_gmx.evaluation.measure import Measured
-from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies
+from dbm_gmx.forcefield.equilibrium import EnergyDifference, compare_energies, with_sums
 
 Frames = Sequence[Measured]
 Scores = dict[tuple[str, str], float]
@@ -178,7 +178,7 @@ def energy_difference(reference: Frames, candidate: Frames, *, atoms: int, kt: f
     found = compare_energies(first, second, names, atoms=atoms, kt=kt, paired=paired)
     if len(first) > 1 or len(second) < 2:
         return found
-    scatter = np.column_stack([second, second.sum(axis=1)]).std(axis=0, ddof=1) / (kt * atoms)
+    scatter = with_sums(second, names).std(axis=0, ddof=1) / (kt * atoms)
     error = scatter * np.sqrt(1 + 1 / len(second))
     return replace(found, error=error, degrees=len(second) - 1.0)
 

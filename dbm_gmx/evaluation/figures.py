@@ -72,13 +72,13 @@ def _figure(panels: Sequence[Panel], colours: Mapping[str, str], across: int, sa
         for panel in panels:
             figure = Figure((WIDTH * scale, HEIGHT * scale), layout="constrained")
             axes = figure.add_subplot()
-            DRAW[panel.moltype](axes, panel, colours)
+            DRAW[panel.form](axes, panel, colours)
             axes.set(xlabel=panel.x, ylabel=panel.y)
             axes.spines[["top", "right"]].set_visible(False)
             drawn.append(axes)
             sheets.append(figure)
         rows = [drawn[k : k + across] for k in range(0, len(drawn), across)] if same else []
-        for row in [drawn] if panels[0].moltype == "scatter" else rows:
+        for row in [drawn] if panels[0].form == "scatter" else rows:
             _same_limits(row)
         pictures = [_svg(figure) for figure in sheets]
     named = {name for axes in drawn for name in axes.get_legend_handles_labels()[1]}

@@ -146,7 +146,13 @@ def _placed(
         f"{found.distances[farthest]:.3f} nm."
     ]
     if lost and shown.all():
-        notes.append(f"{lost} of {len(beads.positions)} beads have no atom within {REACH:g} nm.")
+        total = len(beads.positions)
+        doubt = " Perhaps atoms and beads are of different frames." if 3 * lost > total else ""
+        notes.append(
+            f"{lost} of {total} beads have no atom of theirs within {REACH:g} nm and are left out.{doubt}"
+        )
+    if len(beads.positions) > len(frame.positions):
+        notes.append("There are more beads than atoms. The file of the atoms stands first, beads are --cg.")
     labels = [f"{of_beads.label(i)} {i + 1} (bead)" for i in kept]
     return Beads([of_beads.names[i] for i in kept], labels, points.astype(np.float32)), notes
 

@@ -28,7 +28,7 @@ from dbm_gmx.evaluation.tables import (
 from dbm_gmx.evaluation.template import filled
 from dbm_gmx.evaluation.viewer import scripts, viewer
 from dbm_gmx.evaluation.worst import Place, scene_of
-from dbm_gmx.forcefield.equilibrium import TOTAL, EnergyDifference
+from dbm_gmx.forcefield.equilibrium import SUMS, EnergyDifference
 
 TITLES = {
     "bond": "Bonds",
@@ -73,8 +73,14 @@ CAPTIONS = {
 }
 
 
+PAPER = (
+    "The paper, whose figures some of these follow: Stieffenhofer, Wand, Bereau, Mach. Learn.: Sci. Technol. "
+    "1, 045014 (2020)."
+)
+"""Said under the method."""
+
 HOW = {
-    "line": " Pale bands: standard errors over frames. Wide and grey: the reference.",
+    "line": " Pale bands: standard errors over frames.",
     "scatter": " Points that are near each other are alike; the directions have no unit.",
 }
 """How each kind of panel is read."""
@@ -255,7 +261,7 @@ def _equilibrium(evaluation: Evaluation) -> str:
     if not found:
         return ""
     first = next(iter(found.values()))
-    rows = [[f"<b>{escape(name)}</b>" if name == TOTAL else escape(name)] for name in first.names]
+    rows = [[f"<b>{escape(name)}</b>" if name in SUMS else escape(name)] for name in first.names]
     head = ["kT per atom"]
     for label, energies in found.items():
         head += [escape(label), REFERENCE, "difference"]
@@ -351,7 +357,10 @@ def _expected_row(part: str, name: str, found: Sequence[Mapping[str, float]]) ->
 
 def _figure(evaluation: Evaluation, name: str, drawn: str, plots: Sequence[Panel]) -> str:
     links = ", ".join(f'<a href="data/{p.name}.csv">{escape(p.title)}</a>' for p in plots if p.figure == name)
-    how = HOW.get(next(p.moltype for p in plots if p.figure == name), "")
+    own = [p for p in plots if p.figure == name]
+    how = HOW.get(own[0].form, "")
+    if own[0].form == "line" and REFERENCE in own[0].columns:
+        how += " Wide and grey: the reference."
     scores = conformation_table(evaluation) if name == "populations" else ""
     keys = [key for key in next(iter(evaluation.scores.values()), {}) if key[0].split(",")[0] == name]
     if keys:
@@ -451,5 +460,6 @@ def method(evaluation: Evaluation) -> str:
     space = evaluation.conformations
     if space is not None:
         lines += list(space.notes)
+    lines.append(PAPER)
     lines += [*evaluation.notes, f"dbm-gmx {__version__}; the numbers are in scores.json."]
     return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"

@@ -50,7 +50,7 @@ class Panel:
         Of its CSV file.
     title, x, y
         Labels.
-    moltype
+    form
         ``line`` (curves over the first column), ``points`` (the same, a mark for each row), ``bars``,
         ``scatter`` (x, y and cluster of each point) or ``matrix``.
     columns
@@ -62,7 +62,7 @@ class Panel:
     title: str
     x: str
     y: str
-    moltype: str
+    form: str
     columns: Mapping[str, Sequence[Any] | FloatArray]
 
     def csv(self) -> str:

@@ -64,6 +64,7 @@ document.querySelectorAll('.viewer').forEach(box => {
       () => { if (label) view.removeLabel(label); label = null })
     if (turn) {
       view.zoomTo()
+      view.zoom(Math.min(1, 1.3 * stage.clientWidth / stage.clientHeight))  // 3Dmol.js goes by the height alone
       if (scene.focus.length) near()
     } else view.setView(seen)
     view.render()
@@ -95,10 +96,11 @@ document.querySelectorAll('.viewer').forEach(box => {
   }
   if (scenes.some(s => s.beads)) {
     toggle('atoms', 'atoms'); toggle('hydrogens', 'hydrogens'); toggle('beads', 'beads')
-    const size = Object.assign(document.createElement('input'), { type: 'range', min: 0.3, max: 2.5, step: 0.1, value: 1, title: 'size of the beads' })
-    size.setAttribute('aria-label', 'size of the beads')
+    const size = Object.assign(document.createElement('input'), { type: 'range', min: 0.3, max: 2.5, step: 0.1, value: 1 })
     size.oninput = () => { show.size = Number(size.value); draw(false) }
-    choose.append(size)
+    const label = document.createElement('label')
+    label.append('size of beads ', size)
+    choose.append(label)
     const names = [...new Set(scenes[0].beads.names)]
     const legend = document.createElement('p')
     names.forEach((name, k) => {

@@ -25,7 +25,7 @@ from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, 
 from dbm_gmx.files.fragments import read_fragments, read_memback, read_pycgtool
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
-from dbm_gmx.files.python_mapping import is_smiles, mappings_of_python
+from dbm_gmx.files.python_mapping import FORMS, is_smiles, mappings_of_python
 from dbm_gmx.files.sections import KINDS, Kind, kind_of, kind_or_name
 from dbm_gmx.files.smiles import FoundSmiles, SmilesMapping, composition, find_smiles, read_smiles
 from dbm_gmx.files.text import check_file, what_it_is
@@ -293,6 +293,8 @@ def _read_all(paths: Iterable[Given]) -> list[Raw]:
         if isinstance(given, MappingABC) or (isinstance(given, str) and is_smiles(given)):
             found += mappings_of_python(given)
             continue
+        if not isinstance(given, str | Path):
+            raise InputError(f"mapping: found {given!r:.80}; {FORMS}")
         path = Path(given)
         if path.is_dir():
             files = sorted(p for p in path.iterdir() if p.suffix in SUFFIXES and p.name[0] not in ".#")

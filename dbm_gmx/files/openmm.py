@@ -6,6 +6,7 @@ Loaded only where it is asked for: OpenMM is an extra, ``dbm-gmx[openmm]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from openmm import app, unit
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.chemistry.topology import (
     MoleculeType,
     Terms,
@@ -309,7 +311,7 @@ def make_simulation(
     Parameters
     ----------
     frame
-        Atoms, molecules whole.
+        Atoms.  Molecules are made whole, for OpenMM takes bonds as they stand.
     step, friction
         Of the Langevin integrator, ps and 1/ps.
     seed
@@ -322,6 +324,8 @@ def make_simulation(
     InputError
         As :func:`to_openmm`; or there is no such platform.
     """
+    if frame.box.any():
+        frame = replace(frame, positions=whole_molecules(topology, frame))
     system = to_openmm(topology, frame, conditions)
     integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, friction, step)
     integrator.setRandomNumberSeed(seed)

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -159,10 +160,13 @@ def library_versions() -> dict[str, str]:
     found = {"dbm-gmx": __version__, "python": platform.python_version()}
     for name in (*LIBRARIES, *(name for name in WHERE_LOADED if name in sys.modules)):
         try:
-            found[name] = version({"sklearn": "scikit-learn"}.get(name, name))
+            found[name] = _version({"sklearn": "scikit-learn"}.get(name, name))
         except PackageNotFoundError:
             continue
     return found
+
+
+_version = cache(version)
 
 
 def described(value: Any) -> Any:

@@ -133,13 +133,19 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
     try:
         return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
     except InputError as error:
-        if not any(has_elements(m) for m in atomistic.molecule_types.values()):
-            raise InputError(
-                "this is a topology of beads: none of its atoms is of an element. Give that of the atoms "
-                f"(-p); that of the beads is for -cp. As it is: {error}",
-                path=files.topology,
-            ) from error
+        if is_of_beads(atomistic):
+            said = f"Give that of the atoms (-p); that of the beads is for -cp. As it is: {error}"
+            raise InputError(f"{OF_BEADS} {said}", path=files.topology) from error
         raise
+
+
+OF_BEADS = "this is a topology of beads: none of its atoms is of an element."
+"""Said where atoms are needed."""
+
+
+def is_of_beads(topology: Topology) -> bool:
+    """Whether none of the atoms is of an element."""
+    return not any(has_elements(m) for m in topology.molecule_types.values())
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +184,14 @@ class BeadFrames:
     def _read(self, path: Path, **times: float | None) -> Iterator[Frame]:
         """Frames of the trajectory, the beads of the system only."""
         cg = self.beads.topology
-        frames = self._as_periodic(read_frames(path, n_atoms=cg.n_atoms, **times), path)
+        try:
+            opened = read_frames(path, n_atoms=cg.n_atoms, **times)
+        except InputError as error:
+            if f"has {self.system.topology.n_atoms} atoms" in error.message:
+                said = f"{error.message}; these are the atoms, and -f is the trajectory of the beads"
+                raise InputError(said, path=path) from error
+            raise
+        frames = self._as_periodic(opened, path)
         order = compare_names(cg, path, "beads", reorder=self.inputs.reorder)
         frames = in_order(in_order(frames, order), self.beads.rows)
         return (with_beads_of(self.system, frame) for frame in frames)

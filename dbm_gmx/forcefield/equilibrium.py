@@ -13,21 +13,28 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray
+from dbm_gmx.forcefield.terms import STIFF
 
-TOTAL = "total"
-"""Name of the sum of all terms."""
+TOTAL, SLOW = "total", "torsions and pairs"
+"""Names of the sum of all terms, and of that of all but bonds and angles.
+
+What is caught is a torsion, or a neighbour.  Bonds and angles know little of it, and scatter twice as much as
+all the rest: without them a comparison shows differences half as large."""
+
+SUMS = (TOTAL, SLOW)
+"""Both, the first to be said first."""
 
 ERRORS = 2.0
 """Errors beyond which a difference is no chance."""
 
-SCATTER = 0.9
-"""Energies of independent samples of n atoms scatter by so many kT per atom over the root of n (seen in
-polystyrene; the heat capacity of a harmonic system gives 1.2)."""
+SCATTER, SLOW_SCATTER = 0.9, 0.4
+"""Energies of independent samples of n atoms scatter by so many kT per atom over the root of n: the total
+(seen in polystyrene; the heat capacity of a harmonic system gives 1.2), and torsions and pairs (nylon-6)."""
 
 
-def scatter_of(atoms: int) -> float:
+def scatter_of(atoms: int, scatter: float = SCATTER) -> float:
     """Error of the difference of two independent energies of so many atoms, kT per atom."""
-    return float(SCATTER * (2.0 / atoms) ** 0.5)
+    return float(scatter * (2.0 / atoms) ** 0.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +44,7 @@ class EnergyDifference:
     Attributes
     ----------
     names
-        (k,) terms, the sum of all (:data:`TOTAL`) last.
+        (k,) terms, and at last the two of :data:`SUMS`.
     first, second
         (k,) means of the two sets.
     difference, error
@@ -69,6 +76,16 @@ class EnergyDifference:
         size = np.abs(self.difference)
         return np.asarray((size > limit) & (size > self.reach(looks)), np.bool_)
 
+    def sums_beyond(self, limit: float) -> tuple[str, ...]:
+        """Which of the two sums differ by more than ``limit``, kT per atom, and by more than chance."""
+        off = self.beyond(limit, looks=len(SUMS))
+        return tuple(name for name in SUMS if off[self.names.index(name)])
+
+    @property
+    def shown(self) -> float:
+        """The smallest difference in torsions and pairs that is no chance, kT per atom."""
+        return float(self.reach(len(SUMS))[self.names.index(SLOW)])
+
     def row(self, name: str) -> tuple[float, float]:
         """Difference and error of a term, kT per atom."""
         k = self.names.index(name)
@@ -99,7 +116,7 @@ def compare_energies(
     ValueError
         If a set is empty, or paired sets differ in size.
     """
-    one, other = (_with_total(values) / (kt * atoms) for values in (first, second))
+    one, other = (with_sums(values, names) / (kt * atoms) for values in (first, second))
     if not len(one) or not len(other) or (paired and len(one) != len(other)):
         raise ValueError(f"{len(one)} samples cannot be compared with {len(other)}")
     means = one.mean(axis=0), other.mean(axis=0)
@@ -108,13 +125,14 @@ def compare_energies(
     else:
         both = _standard_error(one), _standard_error(other)
         error, degrees = np.hypot(*both), _welch(both, (len(one), len(other)))
-    return EnergyDifference((*names, TOTAL), *means, means[0] - means[1], error, degrees)
+    return EnergyDifference((*names, SLOW, TOTAL), *means, means[0] - means[1], error, degrees)
 
 
-def _with_total(values: FloatArray) -> FloatArray:
-    """(n, k + 1) with the sum of all terms as the last column."""
+def with_sums(values: FloatArray, names: Sequence[str]) -> FloatArray:
+    """(n, k + 2) with the sums :data:`SLOW` and :data:`TOTAL` of the terms (n, k) as the last columns."""
     energies = np.asarray(values, np.float64)
-    return np.concatenate([energies, energies.sum(axis=1, keepdims=True)], axis=1)
+    slow = [name not in STIFF for name in names]
+    return np.column_stack([energies, energies[:, slow].sum(axis=1), energies.sum(axis=1)])
 
 
 def _standard_error(values: FloatArray) -> FloatArray:

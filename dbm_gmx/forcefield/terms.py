@@ -340,6 +340,9 @@ ENERGY_NAMES: Mapping[tuple[str, int], str] = {
 }
 """Names of the energies in ``gmx energy``; ``coulomb14`` is made of ``pairs`` by :func:`energy_terms`."""
 
+STIFF = frozenset(name for (what, _), name in ENERGY_NAMES.items() if what in ("bonds", "angles"))
+"""Energies of bonds and angles: the fastest to be at equilibrium, and most of what energies scatter by."""
+
 FROM_FILES = {("bonds", 8), ("bonds", 9), ("angles", 8), ("dihedrals", 8)}
 """Terms whose energies are in a file; they hold its step (nm or radians), k, its energies and its slopes."""
 

@@ -389,17 +389,13 @@ def _apart(sides: tuple[float, ...]) -> FloatArray:
 
 def _root(energy: FloatArray, kt: float) -> FloatArray:
     """Signed square root of a periodic curve above the floor of each basin; (2, g) with these floors, kT."""
-    n = len(energy)
     slope = np.roll(energy, -1) - np.roll(energy, 1)
-    floor, down = np.empty(n), np.sign(slope)
-    for start in range(n):
-        at = start
-        while True:
-            lower = min(((at - 1) % n, at, (at + 1) % n), key=lambda q: energy[q])
-            if lower == at:
-                break
-            at = lower
-        floor[start] = energy[at]
+    here = np.arange(len(energy))
+    near = np.stack([here - 1, here, here + 1]) % len(energy)
+    lower = near[np.argmin(energy[near], axis=0), here]
+    for _ in range(len(energy).bit_length()):  # twice as far down each time, at last to the bottom
+        lower = lower[lower]
+    floor, down = energy[lower], np.sign(slope)
     root = down * np.sqrt(2 * np.maximum(energy - floor, 0) / kt)
     return np.stack([root, (floor - energy.min()) / kt])
 

@@ -11,6 +11,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.vectors import arm, dot, in_lattice
 from dbm_gmx.compiled import compiled
+from dbm_gmx.forcefield.forms import DIHEDRALS, PRODUCT
 from dbm_gmx.forcefield.nonbonded import (
     clamped,
     coulomb,
@@ -23,7 +24,7 @@ from dbm_gmx.forcefield.nonbonded import (
     switched_lennard_jones,
     usual_pair,
 )
-from dbm_gmx.forcefield.terms import sum_of_terms
+from dbm_gmx.forcefield.terms import sum_of_terms, term_energy, term_parameters, term_rows
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.neighbours import at_home, image
 
@@ -58,8 +59,30 @@ class EnergyArrays(NamedTuple):
 
 def total_energy(conf: Configuration) -> float:
     """Energy of atoms and beads, kJ/mol."""
-    restraints = 0.5 * conf.arrays.beads.stiffness @ (conf.offsets**2).sum(axis=1)
-    return float(full_energy(conf).sum()) + float(restraints)
+    return float(full_energy(conf).sum()) + bead_energy(conf)
+
+
+def bead_energy(conf: Configuration) -> float:
+    """Energy of the bead restraints, kJ/mol."""
+    return float(0.5 * conf.arrays.beads.stiffness @ (conf.offsets**2).sum(axis=1))
+
+
+def stiff_energy(conf: Configuration) -> float:
+    """Energy of bonds, angles and springs, kJ/mol."""
+    return float(_stiff_energy(conf.positions, conf.arrays.part(EnergyArrays)))
+
+
+@compiled()
+def _stiff_energy(positions: Any, arrays: Any) -> float:
+    total, tables = 0.0, arrays.tables
+    for molecule in range(len(arrays.first_atom)):
+        moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+        for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
+            form = arrays.form[t]
+            if form < DIHEDRALS or form == PRODUCT:
+                rows, parameters = term_rows(arrays.atoms, t, first), term_parameters(arrays.parameters, t)
+                total += term_energy(form, parameters, tables, positions, rows)
+    return total
 
 
 def full_energy(conf: Configuration) -> FloatArray:

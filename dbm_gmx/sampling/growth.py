@@ -59,8 +59,15 @@ ENOUGH = 21
 DISTINCT = 2.0
 """Difference in energy that tells one conformer of a window from another, kT."""
 
-RADIUS = 3
-"""Fragments of a window are so many bonds from the one in its middle."""
+RADIUS, WIDER = 3, 5
+"""Fragments of a window are so many bonds from the one in its middle: at first, and once more if that pays.
+
+Where a wrong conformer does not end within its window, none that fits is found.  Chains of atactic
+polypropylene came out 2 kT above those of the simulation they were mapped from, some of them 18 kT; with
+wider windows 3 kT below, and none above 7.  Polystyrene gains nothing."""
+
+ONE_IN, PAYS = 4, 0.1
+"""Wider windows are tried on one molecule in so many, and grown in all where each gains so much, kT."""
 
 SHORT = 10
 """Molecules of so many fragments are one window, which is grown anew only when conformers are offered."""
@@ -147,8 +154,8 @@ class Grower:
         Cuts windows out of the molecule.
     whole
         One window that holds all of the molecule.
-    groups
-        Windows that are grown anew; of a short molecule the whole.
+    groups, wider
+        Windows that are grown anew, and larger ones after them; of a short molecule the whole, and none.
     middles
         The fragment each stereo element is in.
     arms
@@ -171,6 +178,7 @@ class Grower:
     cutter: Cutter
     whole: Group
     groups: tuple[Group, ...]
+    wider: tuple[Group, ...]
     middles: tuple[int, ...]
     arms: tuple[IntArray, ...]
     pieces: tuple[Piece, ...]
@@ -273,6 +281,7 @@ def make_grower(
     pieces = tuple(make_piece(hamiltonian, molecule, piece_atoms(moltype, part)) for part in fragments)
     cutter = make_cutter(molecule, fragments, pieces, hamiltonian.kt)
     joined = fragment_graph(fragments)
+    is_short = len(joined) <= SHORT
     whole = make_groups(cutter, [np.arange(len(fragments))])
     home = homes(moltype, fragments).tolist()
     bonds = are_bonds(centres)
@@ -286,9 +295,8 @@ def make_grower(
         tuple(_footing(weights, piece_atoms(moltype, part)) for part in fragments),
         cutter,
         whole[0],
-        make_groups(cutter, [around(joined, k) for k in middles_of(joined)])
-        if len(joined) > SHORT
-        else whole,
+        whole if is_short else _regrown(cutter, joined, RADIUS),
+        () if is_short else _regrown(cutter, joined, WIDER),
         tuple(middles),
         tuple(
             _turned(graph, row) if bond else _smallest_last(graph, row)
@@ -317,9 +325,14 @@ def _smallest_last(graph: nx.Graph, centre: IntArray) -> IntArray:
     return np.array([centre[0], *arms], np.int64)
 
 
-def around(joined: nx.Graph, fragment: int) -> IntArray:
+def _regrown(cutter: Cutter, joined: nx.Graph, radius: int) -> tuple[Group, ...]:
+    """Windows of so many bonds to either side that have every bond between fragments well inside one."""
+    return make_groups(cutter, [around(joined, k, radius) for k in middles_of(joined)])
+
+
+def around(joined: nx.Graph, fragment: int, radius: int = RADIUS) -> IntArray:
     """Fragments of the window about one."""
-    return np.array(sorted(nx.single_source_shortest_path_length(joined, fragment, cutoff=RADIUS)), np.int64)
+    return np.array(sorted(nx.single_source_shortest_path_length(joined, fragment, cutoff=radius)), np.int64)
 
 
 def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
@@ -458,7 +471,29 @@ def grow_once(grower: Grower, molecules: Molecules, stream: Stream) -> tuple[Flo
         return positions, energy
     for number, group in enumerate(grower.groups):
         _grow_group(grower, group, molecules, positions, stream.of(1 + number))
+    _grow_wider(grower, molecules, positions, stream)
     return positions, energy_of(grower.whole, take(grower.whole, molecules, positions))
+
+
+def _grow_wider(grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream) -> None:
+    """Grow wider windows of some molecules, and of all others where that is worth it (in place)."""
+    first, number = np.arange(0, len(molecules), ONE_IN), 1 + len(grower.groups)
+    gained = _regrow(grower, molecules, positions, first, stream.of(number))
+    others, windows = np.setdiff1d(np.arange(len(molecules)), first), sum(map(len, grower.wider))
+    if len(others) and gained > PAYS * windows * grower.hamiltonian.kt:
+        _regrow(grower, molecules, positions, others, stream.of(number + 1))
+
+
+def _regrow(
+    grower: Grower, molecules: Molecules, positions: FloatArray, rows: IntArray, stream: Stream
+) -> float:
+    """Grow wider windows of these molecules (in place); the mean energy that they gain, kJ/mol."""
+    some, made = molecules.some(rows), positions[rows]
+    before = energy_of(grower.whole, take(grower.whole, some, made))
+    for number, group in enumerate(grower.wider):
+        _grow_group(grower, group, some, made, stream.of(number))
+    positions[rows] = made
+    return float(np.mean(before - energy_of(grower.whole, take(grower.whole, some, made))))
 
 
 def take(group: Group, molecules: Molecules, positions: FloatArray, rows: IntArray | None = None) -> Copies:

@@ -8,12 +8,15 @@ highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Ru
 1, 1977), and is the one used.
 
 Annealing that is too short leaves conformations that small moves do not change, and the energy stationary but
-too high.  It is long enough when twice the steps lower the energy no more.
+too high.  It is long enough when twice the steps lower the energy no more.  All energies here are those of
+torsions and pairs: bonds and angles know little of what is caught, and scatter more than all the rest.
 
 The energy falls slower and slower with the steps.  Windows that are annealed one by one, and taken or not,
 find what is left.  There are enough sweeps with them when twice and four times as many lower the energy no
 more.  They are tried also where annealing lowers it by nothing: in chains that turn easily it finds no more
-than growth does, and windows do.
+than growth does, and windows do.  Where conformations are caught for certain, all frames have :data:`CAUGHT`
+sweeps with windows, however little more of them gain on the one that was tried: frames differ, and few atoms
+do not show it.
 """
 
 from __future__ import annotations
@@ -28,10 +31,11 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.forcefield.equilibrium import scatter_of
+from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
+from dbm_gmx.sampling.energy import bead_energy, stiff_energy
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -50,14 +54,21 @@ AHEAD, WINDOWS_AHEAD = (1, 2), (2, 2)
 """How many longer trials there must be of one that is enough, after none and after some: of annealing, of
 windows."""
 
+CAUGHT = SWEPT[-1]
+"""Sweeps with windows, where conformations are caught.
+
+Nylon-6 was left .055 +- .010 kT per atom too high by 32, which one frame of it had shown to be enough,
+.042 +- .017 by 128 and .016 +- .009 by 256."""
+
 GAIN, WINDOWS_GAIN = 0.5, 0.25
 """Part of the tolerance that longer trials must gain to be worth it: of annealing, of windows."""
 
 SWEEPS = 24
 """After which the energy is looked at, that of the last half of them."""
 
-DOUBLINGS = 3
-"""Of the steps, whose gain says what is left where the longest annealing is not shown to be enough."""
+DOUBLINGS, PART_LEFT = 3, 0.5
+"""Doublings of what was tried, whose gain says what is left where the most is not shown to be enough; and the
+part of it that is: .4 of polyethers and united-atom chains, by the energies of GROMACS."""
 
 ATOMS, REPEATS = 2600, 4
 """Atoms that the energy is averaged over at least, and repeats of a small frame for that at most."""
@@ -127,8 +138,8 @@ class Preparation:
     annealing, windows
         Steps, and sweeps with windows, that are used.
     energies, swept
-        kT per atom by number of steps, and by number of sweeps with windows, that were tried; nothing where
-        the number was given.
+        Of torsions and pairs, kT per atom by number of steps, and by number of sweeps with windows, that were
+        tried; nothing where the number was given.
     part
         Atoms of the droplet that it was tried on, and of the frame; nothing if that is the whole.
     scatter
@@ -177,9 +188,10 @@ class Preparation:
         if self.source:
             said.append(f"annealing      {self.annealing} steps{sweeps}, as found for {self.source}")
         elif self.energies or self.swept:
-            what = "the last doublings have lowered" if self.exhausted else "more lower"
+            gain = f"more lower the energy by {self.left:.3f} kT per atom"
+            if self.exhausted:
+                gain = f"by the gain of the last doublings {self.left:.3f} kT per atom are left"
             more = ": TOO FEW" if self.is_short(tolerance) else ""
-            gain = f"{what} the energy by {self.left:.3f} kT per atom"
             where = f" (tried on {self.part[0]} of {self.part[1]} atoms)" if self.part else ""
             said.append(f"annealing      {self.annealing} steps{sweeps}, {gain}{where}{more}")
         loose = [
@@ -197,23 +209,23 @@ class Preparation:
 
 
 def _is_last(energies: Mapping[int, float], chosen: int) -> bool:
-    return chosen > 0 and chosen == max(energies, default=0)
+    """Whether nothing longer was tried."""
+    return 0 < chosen >= max(energies, default=0)
 
 
 def _left(energies: Mapping[int, float], chosen: int) -> float:
     """What more than what was chosen has gained, where that was tried, kT per atom.
 
-    Else what the last doublings have gained, since an energy that falls slowly falls by about as much from
-    each doubling to the next.
+    Else a part of what the last doublings have gained, since an energy that falls slowly falls by about as
+    much from each doubling to the next.
     """
     if not energies:
         return 0.0
-    if not _is_last(energies, chosen):
-        return max(
-            0.0, energies[chosen] - min((e for n, e in energies.items() if n > chosen), default=np.inf)
-        )
-    before = [energy for number, energy in energies.items() if number < chosen]
-    return max(0.0, before[-DOUBLINGS:][0] - energies[chosen])
+    known = energies[max(number for number in energies if number <= chosen)]
+    if following := [energy for number, energy in energies.items() if number > chosen]:
+        return max(0.0, known - min(following))
+    doubled = [energy for number, energy in energies.items() if number > 0] or [known]
+    return PART_LEFT * max(0.0, doubled[-DOUBLINGS - 1 :][0] - known)
 
 
 def is_asked(conditions: Conditions, settings: Settings) -> bool:
@@ -275,7 +287,9 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
     asked = settings.windows is None and settings.annealing != 0
     if asked and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, positions, stream, energies.get(chosen.annealing))
-        chosen = replace(chosen, windows=_enough(swept, settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN))
+        chosen = replace(
+            chosen, windows=_windows(swept, settings.tolerance, chosen.annealing, len(positions))
+        )
     found = Preparation(trial.strain, first.strain, chosen.annealing, energies, chosen.windows, swept)
     found = replace(found, scatter=_scatter(len(positions)))
     return chosen, found
@@ -283,7 +297,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
 
 @dataclass(frozen=True)
 class _Trial:
-    """A frame packed and swept: its energy, kT per atom, and how atoms sit on their beads."""
+    """A frame packed and swept: its torsions and pairs, kT per atom, and how atoms sit on their beads."""
 
     energy: float
     strain: dict[Types, Strain]
@@ -291,15 +305,16 @@ class _Trial:
 
 def _try(sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream) -> _Trial:
     """Pack and sweep a frame; a small one several times, since the energy of few atoms is uncertain."""
-    square = np.zeros(sampler.system.n_beads)
+    square, energies = np.zeros(sampler.system.n_beads), list[float]()
     chains = _packed(sampler, beads, start, stream)
     for chain, one in chains:
         for number in range(SWEEPS):
             advance(chain, one, sampler.team)
             if number >= SWEEPS // 2:
                 square += (chain.conf.offsets**2).sum(axis=1)
-    square /= len(chains) * (SWEEPS - SWEEPS // 2)
-    return _Trial(_mean_energy(sampler, chains), _strain_of(sampler, square))
+                energies.append(_slow_energy(chain))
+    square /= len(energies)
+    return _Trial(float(np.mean(energies)), _strain_of(sampler, square))
 
 
 _Chains = Sequence[tuple[Chain, Stream]]
@@ -324,13 +339,14 @@ def _repeats(atoms: int) -> int:
 
 def _scatter(atoms: int) -> float:
     """Error of the difference of two trials of a frame, kT per atom."""
-    return scatter_of(_repeats(atoms) * atoms)
+    return scatter_of(_repeats(atoms) * atoms, SLOW_SCATTER)
 
 
-def _mean_energy(sampler: Sampler, chains: _Chains) -> float:
-    """Of the last halves of chains, kT per atom."""
-    means = [np.mean(chain.energies[chain.sweeps // 2 + 1 :]) for chain, _ in chains]
-    return float(np.mean(means)) / (sampler.hamiltonian.kt * sampler.system.n_atoms)
+def _slow_energy(chain: Chain) -> float:
+    """Of torsions and pairs, kT per atom."""
+    conf = chain.conf
+    slow = chain.energy - bead_energy(conf) - stiff_energy(conf)
+    return slow / (float(conf.arrays.constants.kt) * len(conf.positions))
 
 
 # --- widths ------------------------------------------------------------------------------------------
@@ -455,6 +471,14 @@ def _enough(
 # --- windows -----------------------------------------------------------------------------------------
 
 
+def _windows(swept: Mapping[int, float], tolerance: float, annealing: int, atoms: int) -> int:
+    """Sweeps with windows that are enough, by the trials of a frame of so many atoms."""
+    enough = _enough(swept, tolerance, WINDOWS_AHEAD, WINDOWS_GAIN)
+    gained = swept[0] - min(swept.values())
+    caught = annealing > 0 or gained > DOUBTFUL * _scatter(atoms)
+    return CAUGHT if caught else enough
+
+
 def _with_windows(
     sampler: Sampler, beads: Frame, start: FloatArray, stream: Stream, without: float | None
 ) -> dict[int, float]:
@@ -463,10 +487,20 @@ def _with_windows(
     log.info("without windows: %.4f kT per atom", energies[0])
     chains = _packed(sampler, beads, start, stream)
     for sweeps in SWEPT:
-        for chain, one in chains:
-            sweep_windows(chain, sweeps, one, sampler.team)
-        energies[sweeps] = _mean_energy(sampler, chains)
+        energies[sweeps] = float(
+            np.mean([_after_windows(chain, sweeps, one, sampler) for chain, one in chains])
+        )
         log.info("%d sweeps with windows: %.4f kT per atom", sweeps, energies[sweeps])
         if _enough(energies, sampler.settings.tolerance, WINDOWS_AHEAD, WINDOWS_GAIN) < sweeps:
             break
     return energies
+
+
+def _after_windows(chain: Chain, sweeps: int, stream: Stream, sampler: Sampler) -> float:
+    """Go on until there were so many sweeps with windows: energy of the last half of all, kT per atom."""
+    energies = []
+    while chain.sweeps < sweeps:
+        sweep_windows(chain, chain.sweeps + 1, stream, sampler.team)
+        if chain.sweeps > sweeps // 2:
+            energies.append(_slow_energy(chain))
+    return float(np.mean(energies))

@@ -191,12 +191,14 @@ def main() -> None:
     fine = [atom_looks(match) for match in system.matches]
     shown = given.molecule, UPRIGHT if given.upright else VIEW
     seen = [balls(cg, beads, coarse, *shown), balls(system.topology, atoms, fine, *shown)]
-    low, high = (f(seen[0].points[:, :2], axis=0) for f in (np.min, np.max))
+    both = (seen[0] + seen[1]).points[:, :2]
+    low, high = both.min(axis=0), both.max(axis=0)
     scale = PIXELS * FINER / ((high - low).max() + 0.6)
     middle = (low + high) / 2
     pictures = np.array([picture(content, middle, scale, PIXELS * FINER) for content in seen])
     pictures = pictures[:, :, (pictures < 1).any(axis=(0, 1, 3))]  # no margins
     figure, panels = plt.subplots(1, 2, figsize=(10.5, 6.2), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.12)  # inches: titles stay on the page
     titles = [f"{cg.n_atoms} beads", f"{system.n_atoms} atoms"]
     for axes, pixels, title in zip(panels, pictures, titles, strict=True):
         axes.imshow(pixels, interpolation="antialiased")

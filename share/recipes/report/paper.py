@@ -127,7 +127,7 @@ def beside_each_other(plots: Sequence[Panel], groups: Mapping[str, Sequence[str]
     for panel in plots:
         if panel.figure not in PAPER or (panel.figure == "g(r)" and panel.name not in ONE_OF_PAIRS):
             continue
-        if panel.moltype in ("matrix", "scatter"):
+        if panel.form in ("matrix", "scatter"):
             yield panel
             continue
         for group, labels in groups.items():
@@ -146,8 +146,8 @@ def page(evaluation: Evaluation) -> str:
     by_name = colours_of(list(dict.fromkeys(label.rpartition("/")[2] for label in evaluation.scores)))
     colours = by_name | {label: by_name[label.rpartition("/")[2]] for label in evaluation.scores}
     plots = list(beside_each_other(panels(evaluation), groups))
-    maps = [panel for panel in plots if panel.moltype in ("matrix", "scatter")]
-    others = [panel for panel in plots if panel.moltype not in ("matrix", "scatter")]
+    maps = [panel for panel in plots if panel.form in ("matrix", "scatter")]
+    others = [panel for panel in plots if panel.form not in ("matrix", "scatter")]
     figures = draw_figures(others, colours, across=len(groups), same=True) | draw_figures(maps, colours)
     keys = list(next(iter(evaluation.scores.values())))
     parts = [rule_table(evaluation)]
