@@ -114,11 +114,6 @@ def arm(x: Any, i: int, j: int) -> Any:
     return x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
 
 
-@compiled(forceinline=True)
-def _direct_arm(x: Any, i: int, j: int) -> Any:
-    return x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-
-
 @compiled()
 def _wound_arm(x: Any, i: int, j: int) -> Any:
     p = x.positions
@@ -129,7 +124,7 @@ def _wound_arm(x: Any, i: int, j: int) -> Any:
 def _arm(x: Any, i: Any, j: Any) -> Any:
     if isinstance(x, types.BaseNamedTuple):
         return lambda x, i, j: _wound_arm(x, i, j)
-    return lambda x, i, j: _direct_arm(x, i, j)
+    return lambda x, i, j: (x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2])
 
 
 @compiled(forceinline=True)
