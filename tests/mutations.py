@@ -77,7 +77,7 @@ MUTATIONS = [
         "one-image-of-a-partner-is-hidden",
         "tests/test_winding.py -k sweeps",
         "sampling/energy.py",
-        "                j = other[j]\n",
+        "                j = other[j] if place.lattice is not None else -1\n",
         "                break\n",
     ),
     one(

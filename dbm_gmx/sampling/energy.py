@@ -98,22 +98,28 @@ def full_energy(conf: Configuration) -> FloatArray:
 @compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
     total = np.zeros(3)
-    x = in_lattice(place.positions, place.lattice)
     for molecule in range(len(arrays.first_atom)):
-        moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-        terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
-        total[0] += sum_of_terms(arrays, terms, x)
-        for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
-            i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
-            usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-            apart = arm(x, j, i)
-            r2 = dot(apart, apart)
-            total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
+        _add_inner(place, arrays, molecule, total)
     listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
             total[2] += 0.5 * _bead_energy(place, arrays, bead, listed)
     return total
+
+
+@compiled()
+def _add_inner(place: Any, arrays: Any, molecule: int, total: Any) -> None:
+    """Add the energies of the terms and of the special pairs of a molecule."""
+    x = in_lattice(place.positions, place.lattice)
+    moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+    terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
+    total[0] += sum_of_terms(arrays, terms, x)
+    for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
+        i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
+        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
+        apart = arm(x, j, i)
+        r2 = dot(apart, apart)
+        total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
 
 
 @compiled(makes_arrays=True)
@@ -131,7 +137,8 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     for q in range(begin, end):
         size += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, types = np.empty((4, size), np.float32), np.empty(size, np.int64)
-    other = np.empty(size, np.int64)  # image of an atom of the molecule, -1 if there is none
+    # the image before of an atom of the molecule, -1 if there is none; one is all there is without a lattice
+    other = np.empty(size if place.lattice is not None else 0, np.int64)
     molecule = arrays.molecule[arrays.owned[arrays.owned_start[bead]]]
     first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     before = arrays.atom_start[moltype]
@@ -147,7 +154,9 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
                 around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[j]
                 types[k] = arrays.type[j]
                 if near_home and arrays.molecule[j] == molecule:
-                    other[k], listed[j - first] = listed[j - first], k
+                    if place.lattice is not None:
+                        other[k] = listed[j - first]
+                    listed[j - first] = k
                 k += 1
     around = around[:, :k].copy()  # without gaps, for loops over many at once
     c6, c12, charge = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
@@ -162,7 +171,7 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
             j = listed[arrays.partner[t]]
             while j >= 0:
                 c6[j] = c12[j] = charge[j] = 0.0
-                j = other[j]
+                j = other[j] if place.lattice is not None else -1
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])
