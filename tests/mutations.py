@@ -984,7 +984,8 @@ MUTATIONS = [
             (
                 "sampling/sampler.py",
                 "    positions = chain.conf.positions\n"
-                "    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)\n",
+                "    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds, "
+                "chain.conf.lattice)\n",
                 "    positions = chain.conf.positions\n",
             ),
         ),
@@ -1013,9 +1014,9 @@ MUTATIONS = [
     one(
         "periodic-chains-of-two-beads-are-rings",
         "tests/test_rules.py -k periodic",
-        "chemistry/feasible.py",
-        "        if not both.any():",
-        "        if True:",
+        "chemistry/winding.py",
+        "        found |= bool(both.any())\n",
+        "",
     ),
     one(
         "weak-terms-act-in-full",
@@ -1231,9 +1232,8 @@ MUTATIONS = [
         "runs-of-one-type-share-random-numbers",
         "tests/test_sampler.py -k runs",
         "sampling/sampler.py",
-        "        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)\n"
-        "        yield",
-        "        molecules = Molecules(centres, wanted, np.arange(match.count), 0)\n        yield",
+        "np.arange(match.count), match.first_atom, lattice_of(beads))\n        yield",
+        "np.arange(match.count), 0, lattice_of(beads))\n        yield",
     ),
     one(
         "partners-are-seen-where-other-blocks-move-them",
@@ -1296,8 +1296,8 @@ MUTATIONS = [
         "all-molecules-are-grown",
         "tests/test_memory.py -k few_are_grown",
         "sampling/sampler.py",
-        "    if grower.short or count < MANY or not sampler.settings.memory:\n",
-        "    if True:\n",
+        "    if grower.short or count < MANY or not ",
+        "    if True or not ",
     ),
     one(
         "molecules-are-not-mended",

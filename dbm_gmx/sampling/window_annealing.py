@@ -186,7 +186,7 @@ def _all_states(place: Any, arrays: Any, first: int, move: int) -> int:
     for q in range(arrays.centre_start[move], arrays.centre_start[move + 1]):
         rows = arrays.centre[q]
         c, i, j, k, m = rows[0], rows[1], rows[2], rows[3], rows[4]
-        centre = first + c, first + i, first + j, first + k, first + m if m >= 0 else m
+        centre: Any = first + c, first + i, first + j, first + k, first + m if m >= 0 else m
         states = 2 * states + (1 if stereo_volume(bonded, centre) > 0.0 else 0)
     return states
 
