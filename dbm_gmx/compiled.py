@@ -163,6 +163,8 @@ class UseInnerLibrary(FunctionPass):
         TypeError
             If arrays would be lost or freed while they are used, see :func:`compiled`.
         """
+        if state.flags.nrt and _writes_out_arrays(state):
+            raise TypeError(f"{state.func_id.func_qualname} makes arrays: it cannot have others written out")
         if not state.flags.nrt and _gets_arrays(state):
             raise TypeError(f"{state.func_id.func_qualname} gets or returns arrays: it must say makes_arrays")
         state.library = InnerLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
@@ -170,14 +172,39 @@ class UseInnerLibrary(FunctionPass):
 
 
 def _gets_arrays(state: Any) -> bool:
-    """Whether a function that is being compiled returns arrays, or what it calls does."""
+    """Whether a function that is being compiled returns arrays, or what it calls does.
+
+    Records of arrays that are there, and other names for these, may be made.
+    """
     found = [state.return_type]
     for call, signature in state.calltypes.items():
         if isinstance(call, Expr) and call.op == "call":
             what = state.typemap.get(call.func.name)
-            if not isinstance(what, NamedTupleClass):  # of arrays that are there
+            if not isinstance(what, NamedTupleClass) and not _is_written_out(what):
                 found.append(signature.return_type)
     return any(_holds_arrays(one) for one in found)
+
+
+def _writes_out_arrays(state: Any) -> bool:
+    """Whether a function asks for arrays of one that is written in place of its calls.
+
+    Where arrays are counted, numba gives an array back that has another name from then on, and is in use.
+    """
+    return any(
+        isinstance(call, Expr)
+        and call.op == "call"
+        and _is_written_out(state.typemap.get(call.func.name))
+        and _holds_arrays(signature.return_type)
+        for call, signature in state.calltypes.items()
+    )
+
+
+def _is_written_out(kind: Any) -> bool:
+    """Whether what a function does is written in place of its calls, before anything is made of them."""
+    return any(
+        getattr(one, "_inline", None) is not None and one._inline.is_always_inline
+        for one in getattr(kind, "templates", ())
+    )
 
 
 def _holds_arrays(kind: Any) -> bool:

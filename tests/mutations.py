@@ -72,6 +72,28 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- molecules bonded to images of their own
+    one(
+        "one-image-of-a-partner-is-hidden",
+        "tests/test_winding.py -k sweeps",
+        "sampling/energy.py",
+        "                j = other[j] if place.lattice is not None else -1\n",
+        "                break\n",
+    ),
+    one(
+        "what-turns-is-turned-about-any-image-of-an-axis",
+        "tests/test_winding.py -k sweeps",
+        "sampling/sweep.py",
+        "        here[d] += step[d]\n",
+        "        here[d] += 0.0 * step[d]\n",
+    ),
+    one(
+        "gromacs-is-not-told-of-bonds-through-the-box",
+        "tests/test_winding.py -k goes_on",
+        "gromacs/workdir.py",
+        "bonded_through_the_box(text, frame)",
+        "text",
+    ),
     # --- mappings of residues, and proposals
     one(
         "a bead named twice for an atom counts once",
@@ -962,7 +984,8 @@ MUTATIONS = [
             (
                 "sampling/sampler.py",
                 "    positions = chain.conf.positions\n"
-                "    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)\n",
+                "    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds, "
+                "chain.conf.lattice)\n",
                 "    positions = chain.conf.positions\n",
             ),
         ),
@@ -991,9 +1014,9 @@ MUTATIONS = [
     one(
         "periodic-chains-of-two-beads-are-rings",
         "tests/test_rules.py -k periodic",
-        "chemistry/feasible.py",
-        "        if not both.any():",
-        "        if True:",
+        "chemistry/winding.py",
+        "        found |= bool(both.any())\n",
+        "",
     ),
     one(
         "weak-terms-act-in-full",
@@ -1188,7 +1211,7 @@ MUTATIONS = [
         "repeated-box-of-broken-molecules",
         "tests/test_cli.py -k repeated",
         "backmapping/benchmark.py",
-        "frame.box, whole_beads(system, frame)",
+        "frame.box, whole.positions",
         "frame.box, frame.positions",
     ),
     one(
@@ -1209,9 +1232,8 @@ MUTATIONS = [
         "runs-of-one-type-share-random-numbers",
         "tests/test_sampler.py -k runs",
         "sampling/sampler.py",
-        "        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)\n"
-        "        yield",
-        "        molecules = Molecules(centres, wanted, np.arange(match.count), 0)\n        yield",
+        "np.arange(match.count), match.first_atom, lattice_of(beads))\n        yield",
+        "np.arange(match.count), 0, lattice_of(beads))\n        yield",
     ),
     one(
         "partners-are-seen-where-other-blocks-move-them",
@@ -1281,8 +1303,8 @@ MUTATIONS = [
         "all-molecules-are-grown",
         "tests/test_memory.py -k few_are_grown",
         "sampling/sampler.py",
-        "    if grower.short or count < MANY or not sampler.settings.memory:\n",
-        "    if True:\n",
+        "    if grower.short or count < MANY or not ",
+        "    if True or not ",
     ),
     one(
         "molecules-are-not-mended",

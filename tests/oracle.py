@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.network.channels import bead_types_of, classes_of, default_channels
 from dbm_gmx.network.environment import Environment
 from dbm_gmx.network.generator import Generator, Shape
@@ -40,7 +41,7 @@ class Oracle:
             ],
             axis=None,
         )
-        self.whole = [whole_beads(system, frame).astype(np.float64) for frame in beads]
+        self.whole = [with_whole_beads(system, frame).positions.astype(np.float64) for frame in beads]
         self.boxes = [frame.box for frame in beads]
         self.atoms = atoms
         self.grid = grid

@@ -310,7 +310,7 @@ def test_the_default_is_the_sampler_without_a_model(
     frames = read(tmp_path / "aa.trr")
     assert [f.time for f in frames] == [0, 10, 20]
     again = mixed.FakeSampler(sampler.system, conditions, sampler.settings, {})
-    whole = replace(files.frames[2], positions=job.whole_beads(sampler.system, files.frames[2]))
+    whole = job.with_whole_beads(sampler.system, files.frames[2])
     np.testing.assert_allclose(frames[2].positions, again(whole)[0], atol=2e-3)  # beads of an .xtc
 
 

@@ -21,6 +21,7 @@ import pytest
 
 import dbm_gmx
 from dbm_gmx import compiled
+from dbm_gmx.chemistry.vectors import in_lattice
 from dbm_gmx.parallel import Team
 
 PACKAGE = Path(dbm_gmx.__file__).parent
@@ -383,6 +384,20 @@ def test_who_gets_arrays_without_saying_so_does_not_compile(inner: str, outer: s
     says = compiled.compiled(makes_arrays=True)(eval(outer, {"inner": makes}))
     calls = compiled.compiled(makes_arrays=True)(eval("lambda x: says(x)", {"says": says}))
     assert np.sum(calls(array)) > -1.0
+
+
+def test_who_makes_arrays_has_none_written_out() -> None:
+    """It would give back what is in use: windows of every system were refused by that."""
+    gets = eval("lambda x: in_lattice(x, None)[0]", {"in_lattice": in_lattice})
+    array = numba.typeof(np.ones(3))
+    for makes, said in ((False, None), (True, "cannot have others written out")):
+        inner = compiled.compiled(makes_arrays=makes)(gets)
+        calls = compiled.compiled(makes_arrays=True)(eval("lambda x: inner(x)", {"inner": inner}))
+        if said is None:
+            calls.outer.compile((array,))
+            continue
+        with pytest.raises((TypeError, numba.TypingError), match=said):
+            calls.outer.compile((array,))
 
 
 def test_records_of_arrays_that_are_there_may_be_made() -> None:

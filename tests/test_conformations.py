@@ -275,7 +275,7 @@ def test_clusters_of_a_melt_are_the_states_of_its_backbone() -> None:
     (centre,) = [
         i for i in range(3) if backbone.has_node(c := inner.joints[0, i]) and rings & {*moltype.graph[c]}
     ]
-    whole = [np.asarray(whole_molecules(topology, frame), np.float64) for frame in frames]
+    whole = [np.asarray(whole_molecules(topology, frame).positions, np.float64) for frame in frames]
     states = [
         trans(atoms, inner.first[m], backbone, int(inner.joints[m, centre]))
         for atoms in whole

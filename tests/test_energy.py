@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.periodic import close_pairs, lattice_of, whole_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, NonBonded, Terms, Topology, atom_types
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.top import read_topology
@@ -371,24 +372,32 @@ def run(*command: str | Path, folder: Path, answer: str = "") -> None:
     assert done.returncode == 0, done.stderr
 
 
-def clear_cutoff(x: Frame) -> float:
-    """Return the middle of the widest gap between distances just below 1 nm.
+def clear_cutoff(x: Frame, longest: float = 1.0) -> float:
+    """Return the middle of the widest gap between distances just below a length, nm.
 
     A single pair on the cut-off, where rounding to single precision decides, would change the plain
     Coulomb energy by some kJ/mol.
     """
-    _, r = close_pairs(x, 1.0)
-    r = np.sort(np.array([0.99, 1.0, *r[r > 0.99]]))
+    _, r = close_pairs(x, longest)
+    r = np.sort(np.array([longest - 0.01, longest, *r[r > longest - 0.01]]))
     widest = np.diff(r).argmax()
     return float(r[widest : widest + 2].mean())
 
 
 def rerun(
-    gmx: str, folder: Path, *, top: Path, gro: Path, names: list[str], coulomb: str, more: Sequence[str] = ()
+    gmx: str,
+    folder: Path,
+    *,
+    top: Path,
+    gro: Path,
+    names: list[str],
+    coulomb: str,
+    more: Sequence[str] = (),
+    rlist: float = 1.05,
 ) -> dict[str, float]:
     """Energies of ``gro`` by GROMACS; ``coulomb`` are the settings of it."""
     (folder / "run.mdp").write_text(
-        f"cutoff-scheme = Verlet\nverlet-buffer-tolerance = -1\nrlist = 1.05\n{coulomb}"
+        f"cutoff-scheme = Verlet\nverlet-buffer-tolerance = -1\nrlist = {rlist}\n{coulomb}"
         "coulomb-modifier = None\nvdw-modifier = None\nDispCorr = no\nnsteps = 0\ncontinuation = yes\n"
     )
     run(gmx, "grompp", "-f", "run.mdp", "-c", gro, "-p", top, "-o", "run.tpr", "-maxwarn", 5, folder=folder)
@@ -411,17 +420,30 @@ def read_gro(path: Path) -> Frame:
 
 
 def compare(
-    gmx: str, folder: Path, *, top: Path, gro: Path, coulomb: str, more: Sequence[str] = ()
+    gmx: str,
+    folder: Path,
+    *,
+    top: Path,
+    gro: Path,
+    coulomb: str,
+    more: Sequence[str] = (),
+    longest: float = 1.0,
 ) -> dict[str, float]:
-    """Compare all energies of a file with GROMACS, term by term, and that none is missing."""
+    """Compare all energies of a file with GROMACS, term by term, and that none is missing.
+
+    Molecules in it are whole, or bonded to images of their own.
+    """
     topology, x = read_topology(top), read_gro(gro)
-    cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x), COULOMB[coulomb]
-    found = energy.bonded_energies(topology, torch.as_tensor(x.positions).double())
+    cutoff, (coulomb_type, epsilon_rf) = clear_cutoff(x, longest), COULOMB[coulomb]
+    winds = whole_molecules(topology, x).winds
+    lattice = lattice_of(replace(x, winds=winds))
+    found = energy.bonded_energies(topology, torch.as_tensor(x.positions).double(), lattice=lattice)
     found |= energy.nonbonded_energies(topology, x, reaction_field(cutoff, epsilon_rf=epsilon_rf))
     ours = {name: e.item() for name, e in found.items()}
     settings = f"coulombtype = {coulomb_type}\nepsilon_rf = {epsilon_rf or 1}\n"
-    settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\n"
-    theirs = rerun(gmx, folder, top=top, gro=gro, names=[*ours, "Potential"], coulomb=settings, more=more)
+    settings += f"rcoulomb = {cutoff}\nrvdw = {cutoff}\nperiodic-molecules = {'yes' if winds else 'no'}\n"
+    names, rlist = [*ours, "Potential"], 1.05 * longest
+    theirs = rerun(gmx, folder, top=top, gro=gro, names=names, coulomb=settings, more=more, rlist=rlist)
     total = theirs.pop("Potential")
     assert ours == pytest.approx(theirs, rel=1e-4)
     assert sum(ours.values()) == pytest.approx(total, rel=1e-4)

@@ -218,11 +218,6 @@ def test_what_is_switched_off_is_not_mentioned(conditions, caplog) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (
-            "periodic_molecules = yes",
-            "2: periodic-molecules = yes: molecules that are bonded to their own images",
-        ),
-        ("periodic-molecules = on", "2: periodic-molecules = on: molecules that"),
         ("morse = yes", "2: morse = yes: bonds cannot be made Morse potentials"),
         ("constraints = h-angles", "2: constraints: 'h-angles' is not supported; possible are none, h-bonds"),
         ("constraints = All_Angles", "2: constraints: 'All_Angles' is not supported"),

@@ -31,7 +31,7 @@ FEW = 8
 @pytest.fixture(scope="module")
 def octane() -> tuple[Topology, Frame]:
     topology, frame = read_topology(example() / "topol.top"), read_structure(example() / "aa.gro")
-    return topology, replace(frame, positions=whole_molecules(topology, frame))
+    return topology, whole_molecules(topology, frame)
 
 
 # --- ParmEd ------------------------------------------------------------------------------------------

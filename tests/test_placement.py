@@ -18,8 +18,9 @@ from dbm_gmx.backmapping.rebuilder import Rebuilder
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.system import System, whole_atoms, whole_beads
+from dbm_gmx.chemistry.system import System, whole_atoms
 from dbm_gmx.chemistry.topology import hydrogens
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.network.arrays import make_network_arrays
@@ -62,7 +63,9 @@ def placer_of(system: System, beads: Frame, generate: Generate, settings: Settin
     """A placer of one frame with a generator made up."""
     arrays, _ = make_network_arrays(system, untrained(system).channels)
     replicas = min(2, settings.orientations)
-    scene = make_scene(arrays, [whole_beads(system, beads)], [beads.box], grid=Grid(), replicas=replicas)
+    scene = make_scene(
+        arrays, [with_whole_beads(system, beads).positions], [beads.box], grid=Grid(), replicas=replicas
+    )
     return Placer(
         scene, Network(generate, Grid(), noise=1), make_random_numbers([0], seed=settings.seed), settings
     )
@@ -125,7 +128,7 @@ def test_guided_draws_are_near_those_of_the_network_and_bonds_have_their_lengths
     for guided in (False, True):
         task = Task(system, replace(gibbs(2), guided=guided), FREE, {})
         stage = make_network_stage(task, untrained(system), blurred)
-        made = stage([Rebuilt(replace(beads[0], positions=whole_beads(system, beads[0])))])[0]
+        made = stage([Rebuilt(with_whole_beads(system, beads[0]))])[0]
         away = minimum_image((made - atoms[0].positions).astype(np.float64), atoms[0].box)
         heavy = ~np.tile(hydrogens(system.matches[0].moltype), system.matches[0].count)
         off[guided] = float(

@@ -17,8 +17,10 @@ from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.run import Run, Task, make_run, rebuilder_of
 from dbm_gmx.backmapping.summary import Report
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.stereo import Chirality, wrong_elements
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality
 from dbm_gmx.files.input_files import files_of_beads
@@ -268,7 +270,7 @@ def _made_before(writing: Writing, beads: Frame, ends: Sequence[Sequence[int]]) 
         Bytes of each file before the frame, and with each sample of it.
     """
     system = writing.run.ready.mapper.system
-    beads = replace(beads, positions=whole_beads(system, beads))
+    beads = with_whole_beads(system, beads)
     found = []
     for sample in range(writing.record.job.samples):
         path, start = writing.record.parts[sample].part, ends[sample][sample]
@@ -342,7 +344,7 @@ def _check_conformer(path: Path | None, others: list[Path]) -> None:
 
 def _is_as(system: System, atoms: Frame, states: Chirality) -> bool:
     """Whether every stereo element of whole atoms is in its state."""
-    return not any(len(rows) for rows in wrong_elements(system, atoms.positions, states))
+    return not any(len(rows) for rows in wrong_elements(system, atoms.positions, states, lattice_of(atoms)))
 
 
 def sample_paths(path: Path, samples: int) -> list[Path]:

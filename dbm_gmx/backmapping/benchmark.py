@@ -17,7 +17,8 @@ from dbm_gmx.backmapping.ready import make_ready
 from dbm_gmx.backmapping.rebuilder import Rebuilder, make_rebuilder
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.system import System, whole_beads, with_counts
+from dbm_gmx.chemistry.system import System, with_counts
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.system import read_inputs
@@ -211,7 +212,10 @@ def repeat_frame(system: System, frame: Frame, n: int) -> Frame:
 
     A molecule broken over a wall of the small box would be torn apart in the large one.
     """
-    shifts, beads = np.array(list(product(range(n), repeat=3))) @ frame.box, whole_beads(system, frame)
+    whole = with_whole_beads(system, frame)
+    if whole.winds:
+        raise InputError("molecules are bonded to their own periodic images: a larger box has other ones")
+    shifts, beads = np.array(list(product(range(n), repeat=3))) @ frame.box, whole.positions
     parts = []
     for match in system.matches:
         rows = beads[match.first_bead :][: match.count * len(match.mapping.names)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereocentres,
 )
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality, stereo_notes, with_usual
 from dbm_gmx.files.structure import structure_frames
@@ -83,7 +83,7 @@ def _frames(
     for frame in frames:
         times.append(frame.time)
         where = f"frame {frame.index} (t = {frame.time:g} ps)"
-        whole = replace(frame, positions=whole_beads(system, frame))
+        whole = with_whole_beads(system, frame)
         problems = problems_of(system, whole, cutoff)
         if error := impossible(frame, problems, inputs.trajectory or inputs.structure):
             raise error

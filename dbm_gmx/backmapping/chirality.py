@@ -19,9 +19,10 @@ from dbm_gmx.chemistry.stereo import (
     nominal_elements,
     stereo_elements,
 )
-from dbm_gmx.chemistry.system import System, whole_beads
+from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.tacticity import continued, stretches
 from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, reference_chirality
 from dbm_gmx.options import TACTICITIES
@@ -98,7 +99,7 @@ def assign_states(
         if tacticity is not None:
             raise InputError("a tacticity needs the force field: refine exactly, or start with growth")
         return mapper, Assignment(mapper.chirality, sources, confidence)
-    frames = [replace(frame, positions=whole_beads(system, frame)) for frame in beads(FRAMES)]
+    frames = [with_whole_beads(system, frame) for frame in beads(FRAMES)]
     inferred = infer_unknown(all_threads(mapper, mapper.sampler), frames)
     states = {}
     for number, (name, found) in enumerate(inferred.items()):

@@ -16,9 +16,11 @@ from dbm_gmx.backmapping.independent import begin_anew, compare_twins
 from dbm_gmx.backmapping.rebuilder import warn_if_assumed
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.stereo import infer_chirality
-from dbm_gmx.chemistry.system import System, deviation, mapped_beads, whole_atoms, whole_beads
+from dbm_gmx.chemistry.system import System, deviation, mapped_beads
 from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.chemistry.winding import with_whole_atoms, with_whole_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.structure import compare_names, in_order
@@ -141,7 +143,7 @@ def check_converged(
     known = reference_chirality(
         system, inputs.references, conformers=system.conformers, reorder=inputs.reorder
     )
-    chirality = infer_chirality(system, chosen[0].positions, known)
+    chirality = infer_chirality(system, chosen[0].positions, known, lattice_of(chosen[0]))
     settings = replace(method.settings, refine="exact", start=None)
     warn_if_assumed(method.conditions)
     sampler = make_sampler(system, method.conditions, settings, chirality, threads=threads)
@@ -169,7 +171,7 @@ def _chosen(system: System, inputs: Inputs, trajectory: Path, count: int) -> lis
     wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
     order = compare_names(system.written, trajectory, reorder=inputs.reorder)
     frames = enumerate(in_order(read_frames(trajectory, n_atoms=system.n_atoms, **times), order))
-    return [replace(frame, positions=whole_atoms(system, frame)) for k, frame in frames if k in wanted]
+    return [with_whole_atoms(system, frame) for k, frame in frames if k in wanted]
 
 
 def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list[Frame]:
@@ -191,7 +193,7 @@ def _beads_of(system: System, beads: BeadFrames, atoms: Sequence[Frame]) -> list
             path=beads.inputs.trajectory,
         )
     under = [found[round(frame.time, 3)] for frame in atoms]
-    whole = [replace(frame, positions=whole_beads(system, frame)) for frame in under]
+    whole = [with_whole_beads(system, frame) for frame in under]
     for frame in whole:
         if error := impossible(frame, problems_of(system, frame, cutoff=0.0), beads.inputs.trajectory):
             raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from dbm_gmx.chemistry.bead_geometry import make_bead_geometry
@@ -120,10 +120,10 @@ def map_trajectory(
         writer = stack.enter_context(open_writer(output, beads))
         single = stack.enter_context(open_writer(first_frame, beads)) if first_frame else None
         for frame in frames:
-            mapped = replace(frame, positions=map_frame(matches, frame))
+            mapped = map_frame(matches, frame)
             writer.write(mapped)
             if widths is not None:
-                widths.add(mapped.positions)
+                widths.add(mapped)
             progress.update()
             if single is not None and not single.frames:
                 single.write(mapped)

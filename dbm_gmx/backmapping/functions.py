@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -220,7 +219,7 @@ def map_to_beads(
         if path is not None:
             kept = OnDisk(beads, path, stack.enter_context(open_writer(path, beads)))
         for frame in source:
-            kept.add(replace(frame, positions=map_frame(matches, frame)))
+            kept.add(map_frame(matches, frame))
             progress.update()
     return kept.universe()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.system import whole_beads
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.sampling.memory import Memory, remember
 from dbm_gmx.sampling.memory_file import (
     KeptMemory,
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 Early = Callable[[int], Sequence[Frame]]
 """Returns up to so many frames of beads of the beginning."""
+
+
+WINDING = "every frame is sampled in full: its molecules are bonded to their own periodic images"
+"""Said where no memory is looked for."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def find_memory(mapper: Rebuilder, beads: Early, run: Run) -> FoundMemory:
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or not settings.remembers:
         return FoundMemory(mapper)
+    if any(with_whole_beads(mapper.system, frame).winds for frame in beads(1)):
+        return FoundMemory(mapper, notes=(WINDING,))
     path, count = settings.memory_file, (run.frames or 0) * settings.samples
     if mapper.kept is not None:
         return _with_file(mapper, sampler, mapper.kept, beads, count)
@@ -134,7 +140,7 @@ def _tried(
     filled, worth = (FILLED, WORTH) if start is None else (STARTED, WORTH_STARTED)
     if count < worth:
         return FoundMemory(mapper)
-    some = [replace(one, positions=whole_beads(mapper.system, one)) for one in beads(filled)]
+    some = [with_whole_beads(mapper.system, one) for one in beads(filled)]
     if len(some) < 2:
         return FoundMemory(mapper)
     before = None if start is None else start.memory

@@ -12,7 +12,7 @@ from dbm_gmx.backmapping.rebuilder import Rebuilder, all_threads
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Assignment
-from dbm_gmx.chemistry.system import whole_beads
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.files.conformers import Conformer
 from dbm_gmx.progress import under_way
@@ -113,7 +113,7 @@ def make_ready(
 def _feasible(mapper: Rebuilder, beads: Early, count: int) -> list[Frame]:
     """Early frames on whose beads atoms can be put; all if there is none and that may be."""
     frames = list(beads(count))
-    whole = (replace(frame, positions=whole_beads(mapper.system, frame)) for frame in frames)
+    whole = (with_whole_beads(mapper.system, frame) for frame in frames)
     errors = [mapper.refusal(frame) for frame in whole]
     found = [frame for frame, error in zip(frames, errors, strict=True) if error is None]
     if not found and errors[0] is not None and not mapper.infeasible:
@@ -131,6 +131,6 @@ def _prepared(mapper: Rebuilder, beads: Early) -> tuple[Rebuilder, Preparation |
     # a simulation often begins with beads that were mapped from atoms: those of its own motion are asked
     usual = beads(2)[-1]
     known = nothing_known if mapper.kept is None else partial(effort_found, mapper.kept)
-    usual = replace(usual, positions=whole_beads(mapper.system, usual))
+    usual = with_whole_beads(mapper.system, usual)
     ready, found = prepare(all_threads(mapper, sampler), usual, known)
     return replace(mapper, sampler=with_team(ready, sampler.team)), found

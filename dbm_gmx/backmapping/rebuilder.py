@@ -19,8 +19,9 @@ from dbm_gmx.backmapping.summary import Refinement
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
-from dbm_gmx.chemistry.system import System, as_in_files, carried_along, whole_beads
+from dbm_gmx.chemistry.system import System, as_in_files, carried_along
 from dbm_gmx.chemistry.topology import Topology
+from dbm_gmx.chemistry.winding import with_whole_beads
 from dbm_gmx.clock import Clock
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield.constraints import h_bond_notes
@@ -171,9 +172,15 @@ class Rebuilder:
     def _begin(self, frames: Iterable[Frame], first: int) -> Iterator[Rebuilt]:
         """Yield whole beads, once for each sample."""
         for number, frame in enumerate(frames, first):
-            beads = replace(frame, positions=whole_beads(self.system, frame))
+            beads = with_whole_beads(self.system, frame)
             if not self.infeasible and (error := self.refusal(beads)):
                 raise error
+            if beads.winds and self.settings.uses_network:
+                raise InputError(
+                    "molecules are bonded to their own periodic images; the network does not know such "
+                    "(--refine exact or none with --start growth)",
+                    path=self.source,
+                )
             for sample in range(self.settings.samples):
                 yield Rebuilt(beads, sample, checked=sample == 0 and self._is_checked(number))
 

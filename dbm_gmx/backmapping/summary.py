@@ -16,6 +16,7 @@ from dbm_gmx.backmapping.independent import Twin, compare_twins
 from dbm_gmx.backmapping.switched import measure_switched
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.rules import (
     SHOWN,
     Judgement,
@@ -357,6 +358,7 @@ def judge_frame(system: System, atoms: Frame, beads: Frame, expected: Expected) 
         expected.chirality,
         inferred=expected.inferred,
         sources=expected.sources,
+        lattice=lattice_of(atoms),
     )
     stereo, bonds, limits = count(), count(bonds=True), expected.limits
     places = find_places(system, atoms, limits)
@@ -370,7 +372,7 @@ def judge_frame(system: System, atoms: Frame, beads: Frame, expected: Expected) 
         deviations=len(apart),
         square_deviation=float(apart @ apart),
         worst_deviation=float(apart.max(initial=0.0)),
-        longest_bond=longest_bond(system, atoms.positions),
+        longest_bond=longest_bond(system, atoms.positions, lattice_of(atoms)),
         judged=judge(values, atoms.time, limits),
         limits=limits,
     )
@@ -476,7 +478,7 @@ class Tally:
         """Count what is in a frame of whole atoms made for ``beads``, and note how they were refined."""
         self._last = atoms
         before = self._expected.inferred or {}
-        inferred = infer_chirality(self.system, atoms.positions, before)
+        inferred = infer_chirality(self.system, atoms.positions, before, lattice_of(atoms))
         self._told = {} if _is_same(inferred, before) else inferred
         self._expected = replace(self._expected, inferred=inferred)
         found = judge_frame(self.system, atoms, beads, self._expected)

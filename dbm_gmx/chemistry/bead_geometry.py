@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match, bead_graph
+from dbm_gmx.chemistry.periodic import arms_of, lattice_of
 
 
 class Spread(NamedTuple):
@@ -40,14 +42,14 @@ class BeadGeometry:
     lengths: Mapping[str, FloatArray]
     turns: Mapping[str, FloatArray]
 
-    def add(self, beads: Positions) -> None:
-        """Add a frame of beads (m, 3), nm, molecules whole."""
+    def add(self, frame: Frame) -> None:
+        """Add a frame of beads, molecules whole."""
+        lattice = lattice_of(frame)
         for match in self.matches:
-            x, name = np.asarray(match.beads(beads), np.float64), match.moltype.name
-            i, j = self.bonds[name].T
-            self.lengths[name][:] += _moments(np.linalg.norm(x[:, j] - x[:, i], axis=-1))
-            i, j, k = self.angles[name].T
-            a, b = x[:, i] - x[:, j], x[:, k] - x[:, j]
+            x, name = np.asarray(match.beads(frame.positions), np.float64), match.moltype.name
+            self.lengths[name][:] += _moments(np.linalg.norm(arms_of(x, self.bonds[name], lattice), axis=-1))
+            ends = self.angles[name]
+            a, b = arms_of(x, ends[:, 1::-1], lattice), arms_of(x, ends[:, 1:], lattice)
             norm = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
             cosine = (a * b).sum(axis=-1) / np.where(norm > 0, norm, 1.0)
             self.turns[name][:] += _moments(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))

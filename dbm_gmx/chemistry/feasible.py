@@ -6,10 +6,8 @@ between them are long, so that no two centres are further apart than the weighte
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from pathlib import Path
 
 import networkx as nx
@@ -18,8 +16,8 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph
-from dbm_gmx.chemistry.periodic import neighbour_pairs, reduced_cell
-from dbm_gmx.chemistry.rules import LOOSEST, bond_lengths
+from dbm_gmx.chemistry.periodic import arms_of, lattice_of, neighbour_pairs, reduced_cell
+from dbm_gmx.chemistry.rules import LOOSEST, UNKNOWN, bond_lengths
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
 from dbm_gmx.errors import InputError
@@ -37,9 +35,6 @@ CROWD, CLOSE = 4, 0.1
 DENSEST, DENSE = 250.0, 150.0
 """Atoms in a nm^3: more than anywhere in condensed matter, and more than in any liquid or crystal of organic
 molecules (polyethylene has 130)."""
-
-MIDDLE = 1.5
-"""A bead in the middle of two images of its neighbour is at most so many times as far from one of them."""
 
 NEAR = 0.5
 """nm along bonds, in which the atoms of the next bead are looked for first."""
@@ -76,14 +71,14 @@ def problems_of(system: System, frame: Frame, cutoff: float) -> list[Problem]:
     Parameters
     ----------
     frame
-        Molecules whole, see :func:`~dbm_gmx.chemistry.system.whole_beads`.
+        Molecules whole, see :func:`~dbm_gmx.chemistry.winding.with_whole_beads`.
     cutoff
         nm.
     """
     return [
         *_box(system, frame, cutoff),
         *_far(system, frame),
-        *_through_the_box(system, frame),
+        *_single(system, frame),
         *_crowded(system, frame),
     ]
 
@@ -125,7 +120,9 @@ def _box(system: System, frame: Frame, cutoff: float) -> list[Problem]:
             f"a box vector of {shortest:.3g} nm is shorter than two cut-offs of {cutoff:g} nm: atoms see "
             "images of themselves, and GROMACS does not run with it"
         )
-        said.append(Problem("vector", words, fatal=False))
+        if frame.winds:
+            words += "; of molecules that are bonded to their own images each pair acts once"
+        said.append(Problem("vector", words, fatal=frame.winds))
     return said
 
 
@@ -174,7 +171,7 @@ def _far(system: System, frame: Frame) -> list[Problem]:
         if not len(pairs):
             continue
         places = match.beads(beads)
-        apart = np.linalg.norm(places[:, pairs[:, 1]] - places[:, pairs[:, 0]], axis=-1)
+        apart = np.linalg.norm(arms_of(places, pairs, lattice_of(frame)), axis=-1)
         for limit, fatal in ((STRETCH * reach + SLACK, True), (reach + 1e-3, False)):  # written to .001 nm
             copies, bonds = np.nonzero(apart > limit)
             if not len(copies):
@@ -197,48 +194,27 @@ def _bead(match: Match, copy: int, place: int) -> str:
     return f"bead {row + 1} ({match.mapping.names[place]} of {match.moltype.name} {copy + 1})"
 
 
-# --- rings of two beads ------------------------------------------------------------------------------
+# --- rings of one bead -------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=64)
-def _twice_bonded(mapping: Mapping, moltype: MoleculeType) -> IntArray:
-    """Which pairs of :func:`reaches` have several bonds between them, which may be ways through the box."""
-    bonds = Counter[tuple[int, int]]()
-    for i, j in chemical_graph(moltype).edges:
-        one, other = sorted((int(mapping.owner[i]), int(mapping.owner[j])))
-        bonds[one, other] += 1
-    pairs, _ = reaches(mapping, moltype)
-    return np.flatnonzero([bonds[one, other] > 1 for one, other in pairs.tolist()])
+def _single(system: System, frame: Frame) -> list[Problem]:
+    """Molecules of one bead with a ring as long as the box, which the bead does not tell from a chain.
 
-
-def _through_the_box(system: System, frame: Frame) -> list[Problem]:
-    """Beads with several bonds between them that a periodic chain of two beads would have.
-
-    A longer one is bonded to images that are not nearest to each other.  One of two beads is not: each bead
-    lies in the middle between two images of the other, while in a ring these are on the same side.
+    That chain would be bonded to its own image, and its bead could be anywhere along it.
     """
-    beads, cell, said = frame.positions.astype(np.float64), reduced_cell(frame.box), list[Problem]()
-    steps = np.array([step for step in product((-1, 0, 1), repeat=3) if any(step)], np.float64) @ cell
+    shortest, said = float(np.linalg.norm(reduced_cell(frame.box), axis=1).min()), list[Problem]()
     for match in system.matches:
-        twice = _twice_bonded(match.mapping, match.moltype)
-        if frame.free or not len(twice):
+        if frame.free or len(match.mapping.names) > 1 or UNKNOWN * match.moltype.n_atoms < shortest:
             continue
-        pairs, reach = reaches(match.mapping, match.moltype)
-        places = match.beads(beads)
-        apart = places[:, pairs[twice, 1]] - places[:, pairs[twice, 0]]
-        near = np.linalg.norm(apart, axis=-1)
-        image = np.linalg.norm(apart[..., None, :] + steps, axis=-1).min(axis=-1)
-        both = (image < STRETCH * reach[twice] + SLACK) & (image < MIDDLE * near)
-        if not both.any():
-            continue
-        copy, number = (int(k[0]) for k in np.nonzero(both))
-        names = " and ".join(_bead(match, copy, int(place)) for place in pairs[twice[number]])
-        words = (
-            f"{names} have several bonds between them and are {near[copy, number]:.3g} nm apart, "
-            f"{image[copy, number]:.3g} nm through the box: a molecule that is bonded to its own periodic "
-            "image, as this one seems to be, is not supported"
-        )
-        said.append(Problem("periodic molecule", words, fatal=True))
+        longest = max(bond_lengths(match.moltype).values(), default=0.0)
+        rings = nx.minimum_cycle_basis(nx.Graph(chemical_graph(match.moltype)))
+        size = max(map(len, rings), default=0)
+        if size * longest > shortest:
+            words = (
+                f"{match.moltype.name} has one bead and a ring of {size} atoms, as long as the box: it is "
+                "taken for a ring; a chain bonded to its own images needs two beads"
+            )
+            said.append(Problem("ring", words, fatal=False))
     return said
 
 

@@ -32,6 +32,9 @@ class Frame:
         Number of the frame in its file, from 0: with the seed it decides the random numbers.
     free
         Whether its file has no box: nothing is periodic, and ``box`` is so large that no image is near.
+    winds
+        Whether molecules are bonded to images of their own, through the box; see
+        :mod:`~dbm_gmx.chemistry.winding`.
     """
 
     positions: Float32Array
@@ -40,6 +43,7 @@ class Frame:
     step: int = 0
     index: int = 0
     free: bool = False
+    winds: bool = False
 
 
 def dimensions(box: FloatArray) -> FloatArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from dbm_gmx.chemistry.array_types import (
 )
 from dbm_gmx.chemistry.frame import Frame, box_volume
 from dbm_gmx.chemistry.topology import Topology, blocks
+from dbm_gmx.chemistry.vectors import Lattice, make_lattice
 from dbm_gmx.errors import InputError
 
 
@@ -78,6 +80,25 @@ def minimum_image(vectors: Floats, box: FloatArray) -> Floats:
     return flat.reshape(np.shape(vectors)).astype(vectors.dtype)
 
 
+def lattice_of(frame: Frame) -> Lattice | None:
+    """What says which images of two atoms of a molecule are meant; nothing where all molecules are whole."""
+    return make_lattice(reduced_cell(frame.box.astype(np.float64))) if frame.winds else None
+
+
+def arms_of(molecules: Positions, pairs: IntArray, lattice: Lattice | None) -> Positions:
+    """(copies, k, 3) nm from the first to the second atom of pairs (k, 2) of molecules (copies, n, 3)."""
+    arms: Positions = molecules[:, pairs[:, 1]] - molecules[:, pairs[:, 0]]
+    if lattice is None:
+        return arms
+    return minimum_image(np.asarray(arms, np.float64), lattice.cell)
+
+
+def beside(places: Floats, others: FloatArray | Float32Array, lattice: Lattice) -> Floats:
+    """Images of places (..., 3) that are nearest to others, nm."""
+    apart = np.asarray(places, np.float64) - others
+    return (places + (minimum_image(apart, lattice.cell) - apart)).astype(places.dtype)
+
+
 def make_whole(positions: Floats, box: FloatArray, bonds: IntArray) -> Floats:
     """Undo the breaking of molecules across the box; the first atom of each stays where it is.
 
@@ -107,8 +128,8 @@ def make_whole(positions: Floats, box: FloatArray, bonds: IntArray) -> Floats:
     return (raw + moved).astype(positions.dtype)
 
 
-def refuse_periodic(whole: Positions, box: FloatArray, bonds: IntArray, name: str) -> None:
-    """Refuse molecules that are bonded to images of their own.
+def through_the_box(whole: Positions, box: FloatArray, bonds: IntArray) -> BoolArray:
+    """(copies, k) which bonds (k, 2) are to an image of the molecule.
 
     Parameters
     ----------
@@ -116,38 +137,49 @@ def refuse_periodic(whole: Positions, box: FloatArray, bonds: IntArray, name: st
         (copies, n, 3) nm, of :func:`make_whole`: only a bond that closes a circle can go to another image.
     box, bonds
         As there.
-    name
-        Of the molecule type.
+    """
+    i, j = np.asarray(bonds, np.int64).reshape(-1, 2).T
+    parent, found = _parents(whole.shape[1], bonds), np.zeros((len(whole), len(i)), bool)
+    closing = (parent[i] != j) & (parent[j] != i)
+    if not closing.any() or not box.any():
+        return found
+    apart = np.asarray(whole[:, j[closing]] - whole[:, i[closing]], np.float64)
+    off = np.linalg.norm(apart - minimum_image(apart, box), axis=-1)
+    found[:, closing] = off >= 0.1 * np.linalg.norm(reduced_cell(box), axis=1).min()
+    return found
+
+
+def together(
+    molecules: Positions, atoms: IntArray, box: FloatArray, bonds: IntArray, name: str
+) -> FloatArray:
+    """(copies, k, 3) nm the atoms of a bead of this name, whole about the first of them.
 
     Raises
     ------
     InputError
-        Naming the molecule and the bond.
+        If they are bonded to images of their own: then they have no centre.
     """
-    parent = _parents(whole.shape[1], bonds)
-    i, j = np.asarray(bonds, np.int64).reshape(-1, 2).T
-    closing = (parent[i] != j) & (parent[j] != i)
-    if not closing.any() or not box.any():
-        return
-    i, j = i[closing], j[closing]
-    apart = np.asarray(whole[:, j] - whole[:, i], np.float64)
-    off = np.linalg.norm(apart - minimum_image(apart, box), axis=-1)
-    if off.max(initial=0.0) < 0.1 * np.linalg.norm(reduced_cell(box), axis=1).min():
-        return
-    copy, bond = np.unravel_index(off.argmax(), off.shape)
-    raise InputError(
-        f"molecule {copy + 1} of {name} is bonded to its own periodic image "
-        f"(bond {i[bond] + 1}-{j[bond] + 1}); such molecules are not supported"
-    )
+    inside = np.isin(bonds, atoms).all(axis=1)
+    order = np.argsort(atoms)
+    rows = order[np.searchsorted(atoms[order], bonds[inside])]
+    whole = make_whole(molecules[:, atoms].astype(np.float64), box, rows)
+    if through_the_box(whole, box, rows).any():
+        raise InputError(
+            f"the atoms of bead {name} are bonded to their own periodic images, so that they have no centre; "
+            "such a molecule needs two beads at least along each way through the box"
+        )
+    return whole
 
 
-def whole_molecules(topology: Topology, frame: Frame) -> Float32Array:
-    """(n, 3) atoms with all molecules whole; the first atom of each stays where it is."""
-    parts = []
+def whole_molecules(topology: Topology, frame: Frame) -> Frame:
+    """A frame of atoms with all molecules whole; the first atom of each stays where it is."""
+    parts, winds = [], False
     for moltype, first, count in blocks(topology):
-        rows = frame.positions[first : first + count * moltype.n_atoms]
-        parts.append(make_whole(rows.reshape(count, -1, 3), frame.box, moltype.bonds).reshape(-1, 3))
-    return np.concatenate(parts)
+        rows = frame.positions[first : first + count * moltype.n_atoms].reshape(count, -1, 3)
+        whole = make_whole(rows, frame.box, moltype.bonds)
+        winds |= not frame.free and bool(through_the_box(whole, frame.box, moltype.bonds).any())
+        parts.append(whole.reshape(-1, 3))
+    return replace(frame, positions=np.concatenate(parts), winds=winds)
 
 
 def _parents(n: int, bonds: IntArray) -> IntArray:

@@ -9,9 +9,10 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray, IntArray
-from dbm_gmx.chemistry.periodic import make_images, pairs_with
+from dbm_gmx.chemistry.periodic import beside, make_images, pairs_with
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph
+from dbm_gmx.chemistry.vectors import Lattice
 
 LARGEST = 8
 """Atoms of the largest ring that is looked at; larger ones let chains through."""
@@ -47,7 +48,12 @@ def _smallest_rings(graph: nx.Graph, i: int, j: int) -> list[list[int]]:
     return [ring for ring in rings if len(ring) <= LARGEST]
 
 
-def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatArray) -> list[tuple[int, ...]]:
+def pierced_rings(
+    system: System,
+    atoms: Float32Array | FloatArray,
+    box: FloatArray,
+    lattice: Lattice | None = None,
+) -> list[tuple[int, ...]]:
     """Find bonds that go through the area of a ring.
 
     Parameters
@@ -56,6 +62,8 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
         (n, 3) nm, molecules whole.
     box
         (3, 3) nm.
+    lattice
+        Where molecules are bonded to images of their own.
 
     Returns
     -------
@@ -66,10 +74,11 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
     if not bonds:
         return []
     ends, found = bonds[0], []
-    middle = places[ends].mean(axis=1)
-    half = np.linalg.norm(places[ends[:, 1]] - places[ends[:, 0]], axis=1).max(initial=0.0) / 2
+    lines = _together(places[ends], lattice)
+    middle = lines.mean(axis=1)
+    half = np.linalg.norm(lines[:, 1] - lines[:, 0], axis=1).max(initial=0.0) / 2
     for ring in _everywhere(system, rings_of):
-        corners = places[ring]
+        corners = _together(places[ring], lattice)
         centre = corners.mean(axis=1)
         reach = np.linalg.norm(corners - centre[:, None], axis=-1).max() + half
         # a broken molecule is none of this function's business
@@ -80,10 +89,15 @@ def pierced_rings(system: System, atoms: Float32Array | FloatArray, box: FloatAr
             shared = (ring[some][pairs.i][:, :, None] == ends[pairs.j][:, None, :]).any((1, 2))
             pairs = pairs.select(~shared)
             here = centre[some][pairs.i]
-            moved = places[ends[pairs.j]] + (pairs.shift() - here)[:, None]
+            moved = lines[pairs.j] + (pairs.shift() - here)[:, None]
             hit = pairs.select(_through(corners[some][pairs.i] - here[:, None], moved))
             found += [(*ends[j], *ring[some][i]) for i, j in zip(hit.i, hit.j, strict=True)]
     return [tuple(int(i) for i in row) for row in found]
+
+
+def _together(places: FloatArray, lattice: Lattice | None) -> FloatArray:
+    """Places (r, k, 3) in the images beside the first of each."""
+    return places if lattice is None else beside(places, places[:, :1], lattice)
 
 
 def _through(corners: FloatArray, ends: FloatArray) -> np.ndarray:

@@ -23,10 +23,12 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
 from dbm_gmx.chemistry.contacts import measured_contacts
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.interactions import is_convertible
+from dbm_gmx.chemistry.periodic import arms_of, lattice_of
 from dbm_gmx.chemistry.rings import pierced_rings
 from dbm_gmx.chemistry.stereo import Chirality, Stereo, are_bonds, wrong_elements
 from dbm_gmx.chemistry.system import System, deviation
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.options import ADJUSTABLE, NARROW, RULES, Limits
 
 # --- the rules ---------------------------------------------------------------------------------------
@@ -205,8 +207,9 @@ class Places:
 def find_places(system: System, frame: Frame, limits: Limits) -> Places:
     """Look for what is wrong with the geometry of a frame of whole molecules."""
     contacts, distances, closeness = measured_contacts(system, frame.positions, frame.box)
-    bonds, stretch, longest = _stretched(system, frame.positions, limits.bonds)
-    pierced = tuple(pierced_rings(system, frame.positions, frame.box))
+    lattice = lattice_of(frame)
+    bonds, stretch, longest = _stretched(system, frame.positions, limits.bonds, lattice)
+    pierced = tuple(pierced_rings(system, frame.positions, frame.box, lattice))
     return Places(contacts, distances, closeness, bonds, stretch, longest, pierced)
 
 
@@ -221,7 +224,9 @@ def stereo_values(centres: Stereo, bonds: Stereo) -> dict[str, float]:
     }
 
 
-def _stretched(system: System, atoms: Positions, limit: float) -> tuple[IntArray, FloatArray, float]:
+def _stretched(
+    system: System, atoms: Positions, limit: float, lattice: Lattice | None
+) -> tuple[IntArray, FloatArray, float]:
     """Bonds of whole molecules that are longer than the limit, by how much, and the longest of all."""
     rows, times, longest = [np.zeros((0, 2), np.int64)], [np.zeros(0)], 0.0
     for match in system.matches:
@@ -229,7 +234,7 @@ def _stretched(system: System, atoms: Positions, limit: float) -> tuple[IntArray
         if not len(bonds):
             continue
         places = np.asarray(match.molecules(atoms), np.float64)
-        stretch = np.linalg.norm(places[:, bonds[:, 1]] - places[:, bonds[:, 0]], axis=-1) / usual
+        stretch = np.linalg.norm(arms_of(places, bonds, lattice), axis=-1) / usual
         copy, bond = np.nonzero(~(stretch <= limit))
         rows.append(match.first_atoms[copy][:, None] + bonds[bond])
         times.append(stretch[copy, bond])
@@ -369,7 +374,7 @@ def judge_atoms(
         Those the atoms were made for.
     """
     limits = limits or Limits()
-    wrong, flat = wrong_elements(system, frame.positions, chirality)
+    wrong, flat = wrong_elements(system, frame.positions, chirality, lattice_of(frame))
     stereo = {
         "flipped": wrong[~are_bonds(wrong), :1],
         "undefined": flat[~are_bonds(flat), :1],

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from enum import IntEnum
 from functools import lru_cache
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -31,6 +32,7 @@ from dbm_gmx.chemistry.stereo_bonds import (
 )
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
+from dbm_gmx.chemistry.vectors import Lattice, arm, in_lattice
 from dbm_gmx.compiled import compiled
 
 Chirality = Mapping[str, SignArray]
@@ -249,9 +251,7 @@ def stereo_volume(positions: FloatArray, centre: IntArray) -> float:
 def dihedral_cosine(x: FloatArray, rows: tuple[int, int, int, int]) -> float:
     """Cosine of the dihedral of four rows of positions (n, 3); 0 where three of them lie on a line."""
     i, j, k, m = rows
-    ax, ay, az = x[j, 0] - x[i, 0], x[j, 1] - x[i, 1], x[j, 2] - x[i, 2]
-    bx, by, bz = x[k, 0] - x[j, 0], x[k, 1] - x[j, 1], x[k, 2] - x[j, 2]
-    cx, cy, cz = x[m, 0] - x[k, 0], x[m, 1] - x[k, 1], x[m, 2] - x[k, 2]
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = arm(x, i, j), arm(x, j, k), arm(x, k, m)
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     mx, my, mz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
     norm = math.sqrt((nx * nx + ny * ny + nz * nz) * (mx * mx + my * my + mz * mz))
@@ -263,30 +263,28 @@ def _unit_arm(positions: FloatArray, centre: int, end: int) -> tuple[float, floa
     """Unit vector between two rows, zero where there is no end."""
     if end < 0:
         return 0.0, 0.0, 0.0
-    x = positions[end, 0] - positions[centre, 0]
-    y = positions[end, 1] - positions[centre, 1]
-    z = positions[end, 2] - positions[centre, 2]
+    x, y, z = arm(positions, centre, end)
     length = math.sqrt(x * x + y * y + z * z)
     return x / length, y / length, z / length
 
 
 @compiled()
-def _stereo_volumes(positions: FloatArray, centres: IntArray, volumes: FloatArray) -> None:
+def _stereo_volumes(positions: FloatArray, centres: IntArray, lattice: Any, volumes: FloatArray) -> None:
     """Fill (copies, c) volumes of the stereo elements (c, 5) of molecules (copies, n, 3)."""
     for copy in range(len(positions)):
         for k in range(len(centres)):
-            volumes[copy, k] = stereo_volume(positions[copy], centres[k])
+            volumes[copy, k] = stereo_volume(in_lattice(positions[copy], lattice), centres[k])
 
 
-def stereo_volumes(atoms: Positions, centres: IntArray) -> FloatArray:
+def stereo_volumes(atoms: Positions, centres: IntArray, lattice: Lattice | None = None) -> FloatArray:
     """(copies, c) :func:`stereo_volume` of the elements (c, 5) of molecules (copies, n, 3)."""
     volumes = np.empty((len(atoms), len(centres)))
     # one type of array, one compiled function: a copy of the rows can be written to, stereocentres cannot
-    _stereo_volumes(np.ascontiguousarray(atoms, np.float64), np.array(centres, np.int64), volumes)
+    _stereo_volumes(np.ascontiguousarray(atoms, np.float64), np.array(centres, np.int64), lattice, volumes)
     return volumes
 
 
-def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
+def chirality_of(atoms: Positions, centres: IntArray, lattice: Lattice | None = None) -> SignArray:
     """State of each stereo element.
 
     Parameters
@@ -295,6 +293,8 @@ def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
         (copies, n, 3) nm, whole molecules of one type.
     centres
         (c, 5), see :func:`stereo_elements`.
+    lattice
+        Where molecules are bonded to images of their own.
 
     Returns
     -------
@@ -302,7 +302,7 @@ def chirality_of(atoms: Positions, centres: IntArray) -> SignArray:
     system, -1 where a left-handed one, 0 where the four make no tetrahedron (:data:`FLAT`).  For bonds 1
     where they are cis, -1 where trans, 0 where neither (:data:`BETWEEN`).
     """
-    volumes = stereo_volumes(atoms, centres)
+    volumes = stereo_volumes(atoms, centres, lattice)
     return (volumes > FLAT).astype(np.int8) - (volumes < -FLAT).astype(np.int8)
 
 
@@ -456,7 +456,9 @@ def improper_chirality(moltype: MoleculeType) -> SignArray:
     return signs
 
 
-def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> dict[str, SignArray]:
+def infer_chirality(
+    system: System, atoms: Positions, expected: Chirality, lattice: Lattice | None = None
+) -> dict[str, SignArray]:
     """Expected states, and where none is known that of whole atoms (n, 3).
 
     Returns
@@ -466,7 +468,7 @@ def infer_chirality(system: System, atoms: Positions, expected: Chirality) -> di
     """
     parts: dict[str, list[SignArray]] = {}
     for moltype, copies, rows in runs_of_molecules(system, atoms):
-        found = chirality_of(rows, stereo_elements(moltype))
+        found = chirality_of(rows, stereo_elements(moltype), lattice)
         wanted = _of_copies(expected, moltype, copies, found.shape)
         told = (wanted == 0) & ~nominal_elements(moltype)
         parts.setdefault(moltype.name, []).append(np.where(told, found, wanted))
@@ -603,6 +605,7 @@ def count_stereo(
     inferred: Chirality | None = None,
     sources: Mapping[str, IntArray] | None = None,
     bonds: bool = False,
+    lattice: Lattice | None = None,
 ) -> Stereo:
     """Compare the stereocentres, or bonds, of whole atoms (n, 3) with what is expected.
 
@@ -616,11 +619,13 @@ def count_stereo(
         By molecule type (copies, c) of :class:`Source`, where the states in ``inferred`` are from.
     bonds
         Count bonds instead of stereocentres.
+    lattice
+        As for :func:`chirality_of`.
     """
     total = Stereo()
     for moltype, copies, rows in runs_of_molecules(system, atoms):
         elements = stereo_elements(moltype)
-        found = chirality_of(rows, elements)
+        found = chirality_of(rows, elements, lattice)
         known = wanted = _of_copies(expected, moltype, copies, found.shape)
         counted = (are_bonds(elements) == bonds) & ((known != 0) | ~nominal_elements(moltype))
         if inferred is not None:
@@ -644,7 +649,9 @@ def count_stereo(
     return total
 
 
-def wrong_elements(system: System, atoms: Positions, expected: Chirality) -> tuple[IntArray, IntArray]:
+def wrong_elements(
+    system: System, atoms: Positions, expected: Chirality, lattice: Lattice | None = None
+) -> tuple[IntArray, IntArray]:
     """(w, 5) stereo elements of whole atoms (n, 3) in the wrong state, and (f, 5) those without any.
 
     Parameters
@@ -655,7 +662,7 @@ def wrong_elements(system: System, atoms: Positions, expected: Chirality) -> tup
     """
     wrong, flat = [np.zeros((0, 5), np.int64)], [np.zeros((0, 5), np.int64)]
     for match, wanted in zip(system.matches, chirality_of_copies(system, expected), strict=True):
-        found = chirality_of(match.molecules(atoms), stereo_elements(match.moltype))
+        found = chirality_of(match.molecules(atoms), stereo_elements(match.moltype), lattice)
         rows = element_rows(match)
         wrong.append(rows[(wanted != 0) & (found == -wanted)])
         flat.append(rows[(wanted != 0) & (found == 0)])

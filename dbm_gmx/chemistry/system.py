@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,18 @@ from dbm_gmx.chemistry.mapping import (
     mapped_molecules,
 )
 from dbm_gmx.chemistry.matching import match_beads
-from dbm_gmx.chemistry.periodic import make_whole, minimum_image, refuse_periodic, whole_molecules
+from dbm_gmx.chemistry.periodic import (
+    arms_of,
+    make_whole,
+    minimum_image,
+    through_the_box,
+    together,
+    whole_molecules,
+)
 from dbm_gmx.chemistry.sides import Alike
 from dbm_gmx.chemistry.solvate import Solvent
 from dbm_gmx.chemistry.topology import HELD, MoleculeType, Topology, blocks, chemical_bonds
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.options import Matching
 
@@ -166,32 +174,9 @@ def _compare_bonds(cg: Topology, pairs: Sequence[Alike]) -> None:
             )
 
 
-def whole_beads(system: System, frame: Frame) -> Float32Array:
-    """(m, 3) beads with all molecules whole; the first bead of each stays where it is.
-
-    Raises
-    ------
-    InputError
-        If a molecule is bonded to an image of its own.
-    """
-    parts = []
-    for match in system.matches:
-        edges = _bead_bonds(match.mapping, match.moltype)
-        whole = make_whole(match.beads(frame.positions), frame.box, edges)
-        refuse_periodic(whole, frame.box, edges, f"{match.moltype.name} (beads)")
-        parts.append(whole.reshape(-1, 3))
-    return np.concatenate(parts)
-
-
-@lru_cache(maxsize=64)
-def _bead_bonds(mapping: BeadMapping, moltype: MoleculeType) -> IntArray:
-    """(k, 2) neighbouring beads of a molecule."""
-    return np.array(bead_graph(mapping, moltype).edges, np.int64).reshape(-1, 2)
-
-
 def whole_atoms(system: System, frame: Frame) -> Float32Array:
     """(n, 3) atoms with all molecules whole."""
-    return whole_molecules(system.topology, frame)
+    return whole_molecules(system.topology, frame).positions
 
 
 def as_in_files(positions: Float32Array) -> Float32Array:
@@ -225,24 +210,30 @@ def place_virtual_sites(system: System, atoms: FloatArray) -> None:
         place_in_molecules(match.moltype, match.molecules(atoms))
 
 
-def map_frame(matches: tuple[Match, ...], frame: Frame) -> Float32Array:
+def map_frame(matches: tuple[Match, ...], frame: Frame) -> Frame:
     """Map a frame.
 
     Returns
     -------
-    (m, 3) beads, nm, of molecules made whole about their first atom.
-
-    Raises
-    ------
-    InputError
-        If a molecule is bonded to an image of its own.
+    The beads, of molecules made whole about their first atom; or, where these are bonded to images of
+    their own, of atoms that are whole for each bead.
     """
-    parts = []
+    parts, winds = [], False
     for match in matches:
         whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
-        refuse_periodic(whole, frame.box, match.moltype.bonds, match.moltype.name)
-        parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
-    return np.concatenate(parts).astype(np.float32)
+        if frame.free or not through_the_box(whole, frame.box, match.moltype.bonds).any():
+            parts.append(map_positions(match.mapping, whole).reshape(-1, 3))
+            continue
+        winds = True
+        weights, bonds = match.mapping.weights.tocsr(), match.moltype.bonds
+        beads = np.empty((match.count, weights.shape[0], 3))
+        for bead, (begin, end) in enumerate(pairwise(weights.indptr.tolist())):
+            atoms = weights.indices[begin:end]
+            rows = together(whole, atoms, frame.box, bonds, match.mapping.names[bead])
+            beads[:, bead] = weights.data[begin:end] @ rows
+        parts.append(beads.reshape(-1, 3))
+    positions = np.concatenate([np.zeros((0, 3)), *parts]).astype(np.float32)
+    return replace(frame, positions=positions, winds=winds)
 
 
 def copies_of_runs(system: System) -> Iterator[tuple[Match, slice]]:
@@ -269,11 +260,10 @@ def deviation(system: System, atoms: Positions, beads: Positions, box: FloatArra
     return np.asarray(np.linalg.norm(minimum_image(apart, box), axis=1), np.float64)
 
 
-def longest_bond(system: System, atoms: Positions) -> float:
+def longest_bond(system: System, atoms: Positions, lattice: Lattice | None = None) -> float:
     """Return the length of the longest chemical bond of whole atoms (n, 3), nm; 0 if there is none."""
     longest = 0.0
     for moltype, _, rows in runs_of_molecules(system, atoms):
-        i, j = chemical_bonds(moltype).T
-        lengths = np.linalg.norm(rows[:, j] - rows[:, i], axis=-1)
+        lengths = np.linalg.norm(arms_of(rows, chemical_bonds(moltype), lattice), axis=-1)
         longest = max(longest, float(lengths.max(initial=0.0)))
     return longest

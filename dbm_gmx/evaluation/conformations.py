@@ -220,7 +220,7 @@ def environments(topology: Topology, monomers: Monomers, frame: Frame, chosen: I
     -------
     (c, d) of unit length.
     """
-    atoms = 10.0 * np.asarray(whole_molecules(topology, frame), np.float64)  # Angstrom
+    atoms = 10.0 * np.asarray(whole_molecules(topology, frame).positions, np.float64)  # Angstrom
     heavy = np.array(sorted(_heavy(monomers.moltype)), np.int64)
     soap = SOAP(
         r_cut=10 * CUTOFF,

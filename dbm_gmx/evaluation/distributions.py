@@ -19,8 +19,9 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.forcefield.constraints import fixed_bonds
-from dbm_gmx.forcefield.energy import FORMS, harmonic_angle
+from dbm_gmx.forcefield.energy import FORMS, harmonic_angle, points_of
 from dbm_gmx.options import Conditions
 
 RANGES = {
@@ -95,7 +96,9 @@ def part_of(directive: str, function: int) -> str:
     return {"bonds": "bond", "constraints": "bond", "angles": "angle"}.get(directive, "")
 
 
-def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArray]:
+def term_values(
+    system: System, atoms: torch.Tensor, lattice: Lattice | None = None
+) -> dict[TermClass, FloatArray]:
     """Lengths (nm) and angles (degrees) of all terms of a frame, by class.
 
     Parameters
@@ -104,6 +107,8 @@ def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArr
         The system.
     atoms
         (n, 3) nm, molecules whole.
+    lattice
+        Where molecules are bonded to images of their own.
 
     Returns
     -------
@@ -114,7 +119,7 @@ def term_values(system: System, atoms: torch.Tensor) -> dict[TermClass, FloatArr
     for match in system.matches:
         rows = match.molecules(atoms)
         for key, members in term_classes(match.moltype).items():
-            (values,) = MEASURES[key[0]](rows[:, torch.as_tensor(members.atoms)])
+            (values,) = MEASURES[key[0]](points_of(rows, members.atoms, lattice))
             values = values if key[0] == "bond" else torch.rad2deg(values)
             values = values.abs() if key[0] == "improper" else values
             found.setdefault(key, []).append(values.flatten().numpy())

@@ -16,7 +16,7 @@ import torch
 
 from dbm_gmx.chemistry.array_types import BoolArray, Float32Array, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.periodic import neighbour_pairs
+from dbm_gmx.chemistry.periodic import lattice_of, neighbour_pairs
 from dbm_gmx.chemistry.topology import (
     MoleculeType,
     Topology,
@@ -26,8 +26,10 @@ from dbm_gmx.chemistry.topology import (
     hydrogens,
     is_excluded,
 )
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.evaluation.distributions import MEASURES
 from dbm_gmx.forcefield.constraints import fixed_bonds
+from dbm_gmx.forcefield.energy import points_of
 
 ABOUT = 3
 """Bonds of an atom about which torsions are looked at; the next bond along the chain adds one to each."""
@@ -202,13 +204,14 @@ def environments(sites: Sites, frame: Frame) -> Float32Array:
     there is none.
     """
     positions = torch.from_numpy(frame.positions.astype(np.float64))
-    turns = _values(sites.torsions, positions, "dihedral")
+    lattice = lattice_of(frame)
+    turns = _values(sites.torsions, positions, "dihedral", lattice)
     return np.concatenate(
         [
             sites.kind[:, None],
             np.stack((np.sin(turns), np.cos(turns)), axis=2).reshape(len(turns), -1),
-            _values(sites.bonds, positions, "bond"),
-            _values(sites.angles, positions, "angle"),
+            _values(sites.bonds, positions, "bond", lattice),
+            _values(sites.angles, positions, "angle", lattice),
             _nearest(sites, frame, sites.heavy, HEAVY),
             _nearest(sites, frame, sites.hydrogen, LIGHT),
         ],
@@ -216,11 +219,11 @@ def environments(sites: Sites, frame: Frame) -> Float32Array:
     ).astype(np.float32)
 
 
-def _values(rows: IntArray, positions: torch.Tensor, part: str) -> FloatArray:
+def _values(rows: IntArray, positions: torch.Tensor, part: str, lattice: Lattice | None) -> FloatArray:
     """(s, k) lengths or angles of rows (s, k, m), not a number where a row is none."""
     there = rows[..., 0] >= 0
     found = np.full(there.shape, np.nan)
-    (values,) = MEASURES[part](positions[torch.from_numpy(rows[there])])
+    (values,) = MEASURES[part](points_of(positions, rows[there], lattice))
     found[there] = values.numpy()
     return found
 

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
-from dbm_gmx.chemistry.system import System, atomistic_system, whole_atoms
+from dbm_gmx.chemistry.system import System, atomistic_system
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.chemistry.units import GAS
+from dbm_gmx.chemistry.winding import with_whole_atoms
 from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.compare import REFERENCE, Score, energy_difference, floor_frames, scored
 from dbm_gmx.evaluation.distributions import Expected, TermClass, expected_distributions
@@ -234,7 +236,11 @@ def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
         return None, reference_chirality(system, path, reorder=setup.inputs.reorder), [note]
     compare_names(system.written, path, reorder=setup.inputs.reorder)
     reference = _measured(setup, REFERENCE, path, {})
-    return reference, infer_chirality(system, reference.frames[0].positions, {}), []
+    return (
+        reference,
+        infer_chirality(system, reference.frames[0].positions, {}, lattice_of(reference.frames[0])),
+        [],
+    )
 
 
 def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
@@ -345,10 +351,10 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
     order = compare_names(system.written, path, reorder=True) if inputs.reorder else None
     times = {"begin": inputs.begin, "end": inputs.end, "dt": inputs.dt}
     frames = tuple(
-        replace(frame, positions=whole_atoms(system, frame))
+        with_whole_atoms(system, frame)
         for frame in in_order(read_frames(path, n_atoms=system.n_atoms, **times), order)
     )
-    chirality = infer_chirality(system, frames[0].positions, chirality)
+    chirality = infer_chirality(system, frames[0].positions, chirality, lattice_of(frames[0]))
     one = MeasureOne(system, setup.conditions, Aims(chirality, inputs.limits))
     pairs = ((frame, _at(setup.beads, frame.time)) for frame in frames)
     measured = []

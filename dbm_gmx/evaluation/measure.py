@@ -9,6 +9,7 @@ import torch
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.rules import Fault, Judgement, judge_atoms
 from dbm_gmx.chemistry.stereo import Chirality
 from dbm_gmx.chemistry.system import System
@@ -101,12 +102,16 @@ def measure(
         The beads of the same time.
     """
     atoms = torch.from_numpy(frame.positions.astype(np.float64))
-    values = term_values(system, atoms)
+    lattice = lattice_of(frame)
+    values = term_values(system, atoms, lattice)
     pairs = measure_pairs(system, frame, conditions)
-    energies = {name: float(e) for name, e in bonded_energies(system.topology, atoms).items()}
+    energies = {
+        name: float(e) for name, e in bonded_energies(system.topology, atoms, lattice=lattice).items()
+    }
     energies |= pairs.energies
     free = free_topology(system.topology, conditions.constraints)
-    moving = {name: float(e) for name, e in bonded_energies(free, atoms).items()} | pairs.energies
+    moving = {name: float(e) for name, e in bonded_energies(free, atoms, lattice=lattice).items()}
+    moving |= pairs.energies
     shapes = _shapes(system, atoms.numpy())
     found = judge_atoms(system, frame, aims.chirality, beads=beads, limits=aims.limits)
     return Measured(

@@ -72,7 +72,7 @@ def overlay(inputs: ViewInputs) -> tuple[Scene, list[str]]:
     topology = inputs.topology
     if topology is not None:
         compare_names(topology, inputs.atoms)
-        frame = replace(frame, positions=whole_molecules(topology, frame))
+        frame = whole_molecules(topology, frame)
     frame, shown, notes = _chosen(inputs, frame, residues)
     rows = np.flatnonzero(shown)
     elements = residues.elements if topology is None else _elements(topology)

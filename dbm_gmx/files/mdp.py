@@ -116,7 +116,7 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
     ------
     InputError
         With the line: values that cannot be read or stand for nothing that can be sampled, among them
-        several different temperatures, periodic molecules, and bonds made anharmonic.
+        several different temperatures, and bonds made anharmonic.
 
     Notes
     -----
@@ -282,7 +282,6 @@ def _check_list(entries: Mapping[str, Entry], cutoff: float) -> None:
 
 
 UNSUPPORTED = {
-    "periodic-molecules": "molecules that are bonded to their own images cannot be treated",
     "morse": "bonds cannot be made Morse potentials; write them as such ([ bonds ] of type 3)",
 }
 """Switches that stand for another Hamiltonian; with ``yes`` a file is refused."""

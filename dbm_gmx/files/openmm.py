@@ -6,7 +6,6 @@ Loaded only where it is asked for: OpenMM is an extra, ``dbm-gmx[openmm]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -325,7 +324,9 @@ def make_simulation(
         As :func:`to_openmm`; or there is no such platform.
     """
     if frame.box.any():
-        frame = replace(frame, positions=whole_molecules(topology, frame))
+        frame = whole_molecules(topology, frame)
+        if frame.winds:
+            raise InputError("molecules are bonded to their own periodic images, which OpenMM is not told of")
     system = to_openmm(topology, frame, conditions)
     integrator = openmm.LangevinMiddleIntegrator(conditions.temperature, friction, step)
     integrator.setRandomNumberSeed(seed)

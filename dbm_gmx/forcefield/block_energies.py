@@ -12,7 +12,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
-from dbm_gmx.chemistry.periodic import close_pairs_in_parts
+from dbm_gmx.chemistry.periodic import arms_of, close_pairs_in_parts, lattice_of
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import (
     Terms,
@@ -24,6 +24,7 @@ from dbm_gmx.chemistry.topology import (
     nonbonded_parameters,
 )
 from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.chemistry.vectors import Lattice, in_lattice
 from dbm_gmx.compiled import compiled, plain
 from dbm_gmx.forcefield import nonbonded
 from dbm_gmx.forcefield.constraints import free_topology
@@ -102,39 +103,39 @@ def _bonded(
     """(blocks,) bonded energies by name."""
     positions, size = frame.positions.astype(np.float64), int(block.max()) + 1
     fudge_qq = 1.0 if topology.nonbonded is None else topology.nonbonded.fudge_qq
-    found: dict[str, FloatArray] = {}
+    found, lattice = dict[str, FloatArray](), lattice_of(frame)
     for moltype, first, count in blocks(topology):
         rows = slice(first, first + count * moltype.n_atoms)
         where = block[rows].reshape(count, -1)
         for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=conditions.epsilon_r):
-            atoms, energies = _energies(terms, positions[rows].reshape(count, -1, 3))
+            atoms, energies = _energies(terms, positions[rows].reshape(count, -1, 3), lattice)
             _add(found, energy_name(terms), where[:, atoms], energies, size)
     return found
 
 
-def _energies(terms: Terms, molecules: FloatArray) -> tuple[IntArray, FloatArray]:
+def _energies(terms: Terms, molecules: FloatArray, lattice: Lattice | None) -> tuple[IntArray, FloatArray]:
     """(t,) first atoms of terms, and (count, t) their energies in molecules (count, n, 3)."""
     if terms.directive in ("pairs", "coulomb14"):
-        i, j = terms.atoms.T
-        distances = np.linalg.norm(molecules[:, i] - molecules[:, j], axis=-1)
+        i, distances = terms.atoms[:, 0], np.linalg.norm(arms_of(molecules, terms.atoms, lattice), axis=-1)
         if terms.directive == "pairs":
             return i, _lennard_jones(distances, *terms.parameters.T)
         return i, ELECTRIC * terms.parameters[:, 0] / np.maximum(distances, nonbonded.CLOSEST)
     written = canonical([terms])
     energies = np.empty((len(molecules), len(written.form)))
-    _fill_energies(energies, molecules, written.form, written.atoms, written.parameters, written.tables)
+    terms_of_all = written.form, written.atoms, written.parameters, written.tables
+    _fill_energies(energies, molecules, terms_of_all, lattice)
     return written.atoms[:, 0], energies
 
 
 @compiled()
-def _fill_energies(
-    energies: Any, molecules: Any, form: Any, atoms: Any, parameters: Any, tables: Any
-) -> None:
+def _fill_energies(energies: Any, molecules: Any, terms: Any, lattice: Any) -> None:
     """Work out terms (t,) in molecules (count, n, 3), kJ/mol (count, t)."""
+    form, atoms, parameters, tables = terms
     for m in range(len(molecules)):
+        bonded = in_lattice(molecules[m], lattice)
         for t in range(len(form)):
             rows = term_rows(atoms, t, 0)
-            energies[m, t] = term_energy(form[t], term_parameters(parameters, t), tables, molecules[m], rows)
+            energies[m, t] = term_energy(form[t], term_parameters(parameters, t), tables, bonded, rows)
 
 
 def _lennard_jones(distances: FloatArray, c6: FloatArray, c12: FloatArray) -> FloatArray:

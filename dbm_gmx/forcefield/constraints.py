@@ -14,6 +14,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import is_convertible
 from dbm_gmx.chemistry.topology import HELD, MoleculeType, Terms, Topology, hydrogens
+from dbm_gmx.chemistry.vectors import arm, dot, in_lattice
 from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -122,7 +123,13 @@ def free_topology(topology: Topology, constraints: str) -> Topology:
 
 @compiled()
 def shake(
-    positions: Any, bonds: Any, length: Any, mass: Any, tolerance: float = 1e-6, rounds: int = 500
+    positions: Any,
+    bonds: Any,
+    length: Any,
+    mass: Any,
+    tolerance: float = 1e-6,
+    rounds: int = 500,
+    lattice: Any = None,
 ) -> None:
     """Put bonds of fixed length to that length, moving atoms as little as their masses ask (in place).
 
@@ -135,14 +142,15 @@ def shake(
         (n, 3) nm and (n,) of the atoms of one molecule.
     bonds, length
         (c, 2) and (c,) nm.
+    lattice
+        See :func:`shake_all`.
     """
+    bonded = in_lattice(positions, lattice)
     for _ in range(rounds):
         worst = 0.0
         for f in range(len(bonds)):
             i, j = bonds[f, 0], bonds[f, 1]
-            x = positions[j, 0] - positions[i, 0]
-            y = positions[j, 1] - positions[i, 1]
-            z = positions[j, 2] - positions[i, 2]
+            x, y, z = arm(bonded, i, j)
             stretch = 1.0 - length[f] / math.sqrt(x * x + y * y + z * z)
             worst = max(worst, abs(stretch))
             share = mass[j] / (mass[i] + mass[j])
@@ -158,21 +166,19 @@ def shake(
 
 
 @compiled()
-def squared_stretch(positions: Any, molecules: Any, bonds: Any) -> float:
+def squared_stretch(positions: Any, molecules: Any, bonds: Any, lattice: Any = None) -> float:
     """Sum of the squares by which bonds of fixed length are off that length, nm^2; see :func:`shake_all`."""
-    total = 0.0
+    total, bonded = 0.0, in_lattice(positions, lattice)
     for molecule in range(len(molecules.first_atom)):
         moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
         for b in range(bonds.bond_start[moltype], bonds.bond_start[moltype + 1]):
-            r2 = 0.0
-            for d in range(3):
-                r2 += (positions[first + bonds.bond[b, 0], d] - positions[first + bonds.bond[b, 1], d]) ** 2
-            total += (math.sqrt(r2) - bonds.length[b]) ** 2
+            apart = arm(bonded, first + bonds.bond[b, 1], first + bonds.bond[b, 0])
+            total += (math.sqrt(dot(apart, apart)) - bonds.length[b]) ** 2
     return total
 
 
 @compiled()
-def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
+def shake_all(positions: Any, molecules: Any, bonds: Any, lattice: Any = None) -> None:
     """Put the bonds of fixed length of all molecules of a system to that length (in place).
 
     Parameters
@@ -181,9 +187,12 @@ def shake_all(positions: Any, molecules: Any, bonds: Any) -> None:
         (n, 3) nm.
     molecules, bonds
         See :class:`~dbm_gmx.sampling.arrays.MoleculeArrays` and ``BondArrays``.
+    lattice
+        Where molecules are bonded to images of their own.
     """
     for molecule in range(len(molecules.first_atom)):
         moltype, first = molecules.moltype[molecule], molecules.first_atom[molecule]
         mass = bonds.mass[bonds.atom_start[moltype] : bonds.atom_start[moltype + 1]]
         begin, end = bonds.bond_start[moltype], bonds.bond_start[moltype + 1]
-        shake(positions[first : first + len(mass)], bonds.bond[begin:end], bonds.length[begin:end], mass)
+        rows = positions[first : first + len(mass)]
+        shake(rows, bonds.bond[begin:end], bonds.length[begin:end], mass, 1e-6, 500, lattice)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.periodic import close_pairs
+from dbm_gmx.chemistry.periodic import close_pairs, minimum_image
 from dbm_gmx.chemistry.topology import (
     Terms,
     Topology,
@@ -36,6 +36,7 @@ from dbm_gmx.chemistry.topology import (
     nonbonded_parameters,
 )
 from dbm_gmx.chemistry.units import ELECTRIC
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.compiled import plain
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import nonbonded
@@ -413,7 +414,7 @@ def form_of(terms: Terms) -> Form:
 # --- bonded energies -------------------------------------------------------------------------------
 
 
-def term_energies(terms: Terms, positions: Tensor) -> Tensor:
+def term_energies(terms: Terms, positions: Tensor, lattice: Lattice | None = None) -> Tensor:
     """Energy of each of ``terms``.
 
     Parameters
@@ -422,6 +423,8 @@ def term_energies(terms: Terms, positions: Tensor) -> Tensor:
         k terms of a molecule type.
     positions
         (..., n, 3) nm, whole molecules of that type.
+    lattice
+        Where molecules are bonded to images of their own.
 
     Returns
     -------
@@ -433,15 +436,26 @@ def term_energies(terms: Terms, positions: Tensor) -> Tensor:
         If the function type is not supported.
     """
     form = form_of(terms)
-    points = positions[..., torch.as_tensor(terms.atoms, device=positions.device), :]
+    points = points_of(positions, terms.atoms, lattice)
     return form.potential(*form.measure(points), *_like(positions, terms.parameters).unbind(-1))
+
+
+def points_of(positions: Tensor, rows: IntArray, lattice: Lattice | None) -> Tensor:
+    """(..., k, m, 3) nm the atoms (k, m) of terms; with a lattice in the images beside the first of each."""
+    points = positions[..., torch.as_tensor(rows, device=positions.device), :]
+    if lattice is None:
+        return points
+    apart = (points - points[..., :1, :]).detach().cpu().numpy()
+    return points + torch.as_tensor(minimum_image(apart, lattice.cell) - apart, device=positions.device)
 
 
 def _like(positions: Tensor, values: FloatArray) -> Tensor:
     return torch.as_tensor(values, dtype=positions.dtype, device=positions.device)
 
 
-def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float = 1.0) -> dict[str, Tensor]:
+def bonded_energies(
+    topology: Topology, positions: Tensor, *, epsilon_r: float = 1.0, lattice: Lattice | None = None
+) -> dict[str, Tensor]:
     """Bonded energies of a whole system, 1-4 pairs included.
 
     Parameters
@@ -452,6 +466,8 @@ def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float =
         (..., n, 3) nm, molecules whole.
     epsilon_r
         Relative permittivity of the Coulomb-14 energies.
+    lattice
+        Where molecules are bonded to images of their own.
 
     Returns
     -------
@@ -469,7 +485,7 @@ def bonded_energies(topology: Topology, positions: Tensor, *, epsilon_r: float =
         rows = positions[..., first : first + count * moltype.n_atoms, :]
         block = rows.reshape(*rows.shape[:-2], count, moltype.n_atoms, 3)
         for terms in energy_terms(moltype, fudge_qq=fudge_qq, epsilon_r=epsilon_r):
-            name, energy = energy_name(terms), term_energies(terms, block).sum((-2, -1))
+            name, energy = energy_name(terms), term_energies(terms, block, lattice).sum((-2, -1))
             totals[name] = totals[name] + energy if name in totals else energy
     return totals
 

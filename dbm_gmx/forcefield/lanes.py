@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
 
-from dbm_gmx.chemistry.vectors import cross, dot
+from dbm_gmx.chemistry.vectors import arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import (
     ANGLE,
@@ -88,7 +88,7 @@ def add_group(terms: Any, which: Any, x: Any, scale: float, space: Any, force: A
     which
         The first term, the end of them, at most :data:`LANES` later, and where their molecule begins.
     x
-        (n, 3) nm, molecules whole.
+        (n, 3) nm, molecules whole, or as :func:`~dbm_gmx.chemistry.vectors.in_lattice` makes them.
     space
         (:data:`SPACE`,) whose numbers are finite.
     """
@@ -118,9 +118,9 @@ def _gather(terms: Any, which: Any, x: Any, size: int, values: int, space: Any) 
     for lane in range(end - begin):
         t = begin + lane
         for k in range(size - 1):
-            i, j = first + atoms[t, k], first + atoms[t, k + 1]
-            for d in range(3):
-                space[ARM + (3 * k + d) * LANES + lane] = x[j, d] - x[i, d]
+            place = ARM + 3 * k * LANES + lane
+            a, b, c = arm(x, first + atoms[t, k], first + atoms[t, k + 1])
+            space[place], space[place + LANES], space[place + 2 * LANES] = a, b, c
         for k in range(values):
             space[PARAMETER + k * LANES + lane] = parameters[t, k]
 

@@ -88,7 +88,7 @@ def add_chirality_restraint(x: Any, centre: Any, sign: float, force: Any) -> Non
     Parameters
     ----------
     x, force
-        (n, 3) nm and kJ/mol nm^-1.
+        (n, 3) nm, see :func:`~dbm_gmx.chemistry.vectors.in_lattice`, and kJ/mol nm^-1.
     centre
         (5,) rows: the centre and its neighbours, -1 for the last one where it has no place; or of a bond.
     sign
@@ -141,7 +141,7 @@ def _add_bond_restraint(x: Any, bond: Any, sign: float, force: Any) -> None:
 @compiled(forceinline=True)
 def _arm(x: Any, i: int, c: int) -> Any:
     """Unit vector from one atom to another, and the distance."""
-    ax, ay, az = x[i, 0] - x[c, 0], x[i, 1] - x[c, 1], x[i, 2] - x[c, 2]
+    ax, ay, az = arm(x, c, i)
     length = math.sqrt(ax * ax + ay * ay + az * az) + 1e-9
     return ax / length, ay / length, az / length, length
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 from numpy.polynomial import chebyshev
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
 from dbm_gmx.chemistry.topology import MoleculeType, Terms
-from dbm_gmx.chemistry.vectors import arm, cross, dot
+from dbm_gmx.chemistry.vectors import Wound, arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
 from dbm_gmx.forcefield import lanes
@@ -480,7 +482,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
     form, p, tables
         The form, its parameters (see :func:`term_parameters`) and the tables of all.
     positions
-        (n, 3) nm, molecules whole.
+        (n, 3) nm, molecules whole; or as :func:`~dbm_gmx.chemistry.vectors.in_lattice` makes them.
     rows
         Its atoms, see :func:`term_rows`.
     """
@@ -492,7 +494,7 @@ def term_energy(form: int, p: Any, tables: Any, positions: Any, rows: Any) -> fl
         cosine, sine = angle_of(a, b)
         return angle_form(form, p, tables, cosine, sine)[0]
     if form >= OTHERS:
-        return _other_term(form, p, tables, positions, rows, 0.0, positions)
+        return _other_energy(form, p, tables, positions, rows)
     cosine, sine = dihedral_of(a, b, arm(positions, rows[2], rows[3]))
     return dihedral_form(form, p, tables, cosine, sine)[0]
 
@@ -636,6 +638,18 @@ def _other_term(form: int, p: Any, tables: Any, x: Any, rows: Any, scale: float,
     if form == PRODUCT:
         return _product_term(p, x, rows, scale, force)
     return _between_term(p, x, rows, scale, force)
+
+
+def _other_energy(form: int, p: Any, tables: Any, x: Any, rows: Any) -> float:
+    """Energy of a term of several coordinates; its forces, of which there are none, would be an array."""
+    return _other_term(form, p, tables, x, rows, 0.0, x.positions if isinstance(x, Wound) else x)
+
+
+@overload(_other_energy, inline="always", strict=False)
+def _(form: Any, p: Any, tables: Any, x: Any, rows: Any) -> Any:
+    if isinstance(x, types.BaseNamedTuple):
+        return lambda form, p, tables, x, rows: _other_term(form, p, tables, x, rows, 0.0, x.positions)
+    return lambda form, p, tables, x, rows: _other_term(form, p, tables, x, rows, 0.0, x)
 
 
 @compiled()

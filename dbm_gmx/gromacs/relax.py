@@ -309,8 +309,8 @@ def _tasks(atoms: Atoms) -> Iterator[Task]:
     matches = atoms.matches
     references = iter(atoms.beads) if atoms.beads is not None else None
     for frame in atoms.frames:
-        whole = replace(frame, positions=whole_molecules(atoms.topology, frame))
-        mapped = map_frame(matches, whole) if matches else np.zeros((0, 3), np.float32)
+        whole = whole_molecules(atoms.topology, frame)
+        mapped = map_frame(matches, whole).positions
         if references is None:
             yield Task(whole, mapped)
             continue

@@ -20,7 +20,7 @@ from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import Gmx, GmxError, write_tables
 from dbm_gmx.gromacs.log import last_energies
-from dbm_gmx.gromacs.run_parameters import Run
+from dbm_gmx.gromacs.run_parameters import Run, bonded_through_the_box
 from dbm_gmx.options import RelaxSettings
 
 
@@ -122,7 +122,12 @@ def relax_frame(protocol: Protocol, task: Task, folder: Path) -> Relaxed:
     tables = write_tables(protocol.tables, folder)
     last = "start"
     for name, run in protocol.runs.items():
-        _write_run(folder, name, text=_seeded(run, settings.seed + task.frame.index), top=protocol.tops[name])
+        _write_run(
+            folder,
+            name,
+            text=bonded_through_the_box(_seeded(run, settings.seed + task.frame.index), task.frame),
+            top=protocol.tops[name],
+        )
         files = ["-f", f"{name}.mdp", "-c", f"{last}.gro", "-r", "start.gro", "-p", f"{name}.top"]
         options = [*files, "-o", f"{name}.tpr", "-maxwarn", str(settings.maxwarn)]
         protocol.gmx.run("grompp", options, folder=folder, timeout=settings.timeout)
@@ -168,7 +173,7 @@ def _read_back(protocol: Protocol, task: Task, folder: Path, name: str) -> Relax
         raise GmxError(f"gmx mdrun left {len(end.positions)} atoms", path=folder)
     positions = end.positions[protocol.atoms]
     whole = [
-        _in_place(rows, before, task.frame.box, bonds)
+        _in_place(rows, before, task.frame, bonds)
         for rows, before, bonds in _molecules(protocol.topology, positions, task.frame.positions)
     ]
     potential = energies.get("Potential", np.nan) - energies.get("Position Rest.", 0.0)
@@ -186,9 +191,11 @@ def _molecules(
         yield rows[0], rows[1], moltype.bonds
 
 
-def _in_place(after: Float32Array, before: Float32Array, box: FloatArray, bonds: IntArray) -> Float32Array:
+def _in_place(after: Float32Array, before: Float32Array, frame: Frame, bonds: IntArray) -> Float32Array:
     """Make molecules whole and move each to the image nearest to where its first atom was."""
-    whole = make_whole(after, box, bonds)
+    if frame.winds:
+        return (before + minimum_image(after - before, frame.box)).reshape(-1, 3).astype(np.float32)
+    whole, box = make_whole(after, frame.box, bonds), frame.box
     moved = whole[:, :1] - before[:, :1]
     return np.asarray((whole - moved + minimum_image(moved, box)).reshape(-1, 3), np.float32)
 

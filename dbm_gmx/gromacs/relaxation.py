@@ -158,7 +158,7 @@ class RelaxTally:
 
     def _distances(self, frame: Frame, beads: Float32Array) -> FloatArray:
         """(m,) of the mapped centres from their beads, nm."""
-        apart = minimum_image(map_frame(self._matches, frame) - beads, frame.box)
+        apart = minimum_image(map_frame(self._matches, frame).positions - beads, frame.box)
         return np.asarray(np.linalg.norm(apart, axis=1), np.float64)
 
     def report(self, seconds: float) -> Relaxation:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.files.mdp import (
     Entry,
     check_numbers,
@@ -21,13 +22,24 @@ from dbm_gmx.files.text import read_text
 from dbm_gmx.options import RelaxSettings
 
 FORCE_FIELD = (
-    *("define", "pbc", "constraints", "constraint-algorithm", "lincs-order", "lincs-iter", "shake-tol"),
+    *(
+        "define",
+        "pbc",
+        "periodic-molecules",
+        "constraints",
+        "constraint-algorithm",
+        "lincs-order",
+        "lincs-iter",
+        "shake-tol",
+    ),
     *("cutoff-scheme", "nstlist", "rlist", "verlet-buffer-tolerance"),
     *("coulombtype", "coulomb-modifier", "rcoulomb", "rcoulomb-switch", "epsilon-r", "epsilon-rf"),
     *("vdwtype", "vdw-type", "vdw-modifier", "rvdw", "rvdw-switch", "dispcorr", "lj-pme-comb-rule"),
     *("fourierspacing", "pme-order", "ewald-rtol", "ewald-rtol-lj", "ewald-geometry"),
 )
 """What of a user's ``.mdp`` says how forces are computed, and holds for every run of the system."""
+
+PERIODIC = "periodic-molecules"
 
 TEMPERATURES = ("ref-t", "gen-temp")
 
@@ -132,6 +144,14 @@ def _cutoffs(length: float | None) -> dict[str, str]:
 def _for_all(found: str, value: float) -> str:
     """Repeat a temperature for every group that has one."""
     return " ".join([f"{value:g}"] * len(found.split()))
+
+
+def bonded_through_the_box(text: str, frame: Frame) -> str:
+    """Run parameters that heed bonds to periodic images, where a frame has some."""
+    if not frame.winds:
+        return text
+    kept = [line for line in text.splitlines() if mdp_key(line) != PERIODIC]
+    return "\n".join([*kept, f"{PERIODIC:<23} = yes", ""])
 
 
 def _edited(path: Path, wanted: Mapping[str, Entry]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.periodic import whole_molecules
 from dbm_gmx.chemistry.topology import Topology, blocks
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import tableb, tables_beside
@@ -18,7 +19,7 @@ from dbm_gmx.files.output import atomic_write, make_folder
 from dbm_gmx.files.top_writer import flat_topology, topology_text
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.gromacs.gmx import NAMES
-from dbm_gmx.gromacs.run_parameters import wanted_runs
+from dbm_gmx.gromacs.run_parameters import bonded_through_the_box, wanted_runs
 from dbm_gmx.options import RelaxSettings
 
 RUNS = ("em", "nvt", "npt")
@@ -59,7 +60,7 @@ def write_workdir(
         For the preprocessor of the topology.
     """
     make_folder(folder)
-    texts = _parameters(settings, defines)
+    texts, frame = _parameters(settings, defines), whole_molecules(topology, frame)
     with open_writer(folder / "conf.gro", topology) as writer:
         writer.write(replace(frame, free=False))  # GROMACS runs in the box that is large enough
     if topology.path is not None and not topology.relisted:
@@ -68,7 +69,7 @@ def write_workdir(
         text = topology_text(flat_topology(topology, defines=defines, include=include))
         _write(folder / "topol.top", text)
     for name, text in texts.items():
-        _write(folder / f"{name}.mdp", text)
+        _write(folder / f"{name}.mdp", bonded_through_the_box(text, frame))
     _write(folder / "index.ndx", "".join(_index(topology)))
     tables = tables_beside(topology)
     for name, text in tables.items():

@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
+from dbm_gmx.chemistry.vectors import in_lattice
 from dbm_gmx.chemistry.virtual_sites import NO_SITES, VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.restraints import add_bead_restraint, add_chirality_restraint, bead_offset
@@ -139,10 +140,13 @@ class Window(NamedTuple):
         (beads, 3) nm, that it sees.
     chirality
         (c,) 1 or -1, 0 where nothing holds a stereo element.
+    lattice
+        Where molecules are bonded to images of their own, else ``None``.
     """
 
     beads: Any
     chirality: Any
+    lattice: Any = None
 
 
 class Copies(NamedTuple):
@@ -158,12 +162,20 @@ class Copies(NamedTuple):
         (copies, n, 3) nm, changed in place.
     number
         (copies,) tells their random numbers apart.
+    lattice
+        As in :class:`Window`.
     """
 
     beads: Any
     chirality: Any
     positions: Any
     number: Any
+    lattice: Any = None
+
+    def some(self, rows: Any) -> Copies:
+        """Some of them."""
+        beads, chirality, positions, number, lattice = self
+        return Copies(beads[rows], chirality[rows], positions[rows], number[rows], lattice)
 
 
 def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowArrays:
@@ -194,10 +206,11 @@ def make_window_arrays(contents: Contents, free: IntArray, kt: float) -> WindowA
 def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, force: Any) -> None:
     """Forces of terms, chirality and beads on the atoms of a window (and some others)."""
     force[:] = 0.0
-    add_terms(arrays, (0, len(arrays.form), 0), x, weak, force)
+    bonded = in_lattice(x, window.lattice)
+    add_terms(arrays, (0, len(arrays.form), 0), bonded, weak, force)
     for c in range(len(arrays.centres)):
         if window.chirality[c] != 0.0:
-            add_chirality_restraint(x, arrays.centres[c], window.chirality[c], force)
+            add_chirality_restraint(bonded, arrays.centres[c], window.chirality[c], force)
     for b in range(len(window.beads)):
         offset = bead_offset(arrays, b, x, 0, window.beads[b])
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
@@ -206,7 +219,7 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
 @compiled()
 def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
-    energy = sum_of_terms(arrays, (0, len(arrays.form), 0), x)
+    energy = sum_of_terms(arrays, (0, len(arrays.form), 0), in_lattice(x, window.lattice))
     for b in range(len(window.beads)):
         dx, dy, dz = bead_offset(arrays, b, x, 0, window.beads[b])
         energy += 0.5 * arrays.kt / TIGHT**2 * (dx * dx + dy * dy + dz * dz)
@@ -265,7 +278,7 @@ def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, s
     rng = np.empty(1, np.uint64)
     for copy in range(first, len(copies.positions), step):
         seeded(rng, task.key, copies.number[copy])
-        window = Window(copies.beads[copy], copies.chirality[copy])
+        window = Window(copies.beads[copy], copies.chirality[copy], copies.lattice)
         _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
         descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
         energy[copy] = _with_pairs(arrays, task.surroundings, window, copies.positions[copy])
@@ -295,7 +308,7 @@ def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> Floa
 @compiled(makes_arrays=True)
 def _energies(arrays: Any, pairs: Any, copies: Any, energy: Any) -> None:
     for copy in range(len(copies.positions)):
-        window = Window(copies.beads[copy], copies.chirality[copy])
+        window = Window(copies.beads[copy], copies.chirality[copy], copies.lattice)
         energy[copy] = _with_pairs(arrays, pairs, window, copies.positions[copy])
 
 

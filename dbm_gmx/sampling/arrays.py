@@ -17,6 +17,7 @@ from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import make_fragments
 from dbm_gmx.chemistry.stereo import stereo_bonds, stereocentres
 from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.chemistry.virtual_sites import virtual_sites
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.nonbonded import Beyond, Tail, lennard_jones_tail
@@ -326,6 +327,7 @@ class Place(NamedTuple):
     near_start: Any
     near: Any
     shift: Any
+    lattice: Any
 
 
 class Configuration(NamedTuple):
@@ -341,17 +343,21 @@ class Configuration(NamedTuple):
         The beads and which of them are near each other.
     arrays
         The system.
+    lattice
+        The box, where molecules are bonded to images of their own: of two atoms of a molecule the nearest
+        images count, and each atom is where its bead is.  Else ``None``.
     """
 
     positions: Any
     offsets: Any
     neighbours: NeighbourList
     arrays: Arrays
+    lattice: Lattice | None = None
 
     @property
     def place(self) -> Place:
         """The same for compiled functions."""
-        return Place(self.positions, self.offsets, *self.neighbours)
+        return Place(self.positions, self.offsets, *self.neighbours, self.lattice)
 
 
 def make_constants(hamiltonian: Hamiltonian) -> Constants:

@@ -168,7 +168,7 @@ def _first_moves(arrays: Arrays) -> IntArray:
 def _spring_energy(conf: Configuration) -> float:
     """Of the springs of bonds of fixed length, kJ/mol."""
     arrays = conf.arrays
-    square = float(squared_stretch(conf.positions, arrays.molecules, arrays.bonds))
+    square = float(squared_stretch(conf.positions, arrays.molecules, arrays.bonds, conf.lattice))
     return 0.5 * arrays.constants.kt / BOND_SPREAD**2 * square
 
 

@@ -207,7 +207,7 @@ def _relax_some(
         for q in range(len(free)):
             for d in range(3):
                 y[free[q], d] = choice.conformers[copy, k, q, d]
-        window, around = Window(beads[copy], chirality[copy]), _seen_by(place, arrays, choice, copy)
+        window, around = Window(beads[copy], chirality[copy], None), _seen_by(place, arrays, choice, copy)
         surroundings = make_surroundings(arrays, inside, own, y, around)
         descend(inside, window, STEPS, surroundings, y)
         energy = window_energy(inside, window, y)

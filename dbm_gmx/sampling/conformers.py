@@ -344,14 +344,14 @@ def _minima(
 @compiled(makes_arrays=True)
 def _to_minimum(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Bring a piece to a minimum, in place; its energy, kJ/mol."""
-    descend(arrays, Window(np.zeros((0, 3)), chirality), DESCENT, pairs, x)
+    descend(arrays, Window(np.zeros((0, 3)), chirality, None), DESCENT, pairs, x)
     return _energy(arrays, pairs, chirality, x)
 
 
 @compiled(makes_arrays=True)
 def _energy(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Energy of a piece, without what holds its chirality, kJ/mol."""
-    window = Window(np.zeros((0, 3)), chirality)
+    window = Window(np.zeros((0, 3)), chirality, None)
     return window_energy(arrays, window, x) + add_surroundings(
         pairs, arrays.free, x, 0.0, np.zeros((len(x), 3))
     )

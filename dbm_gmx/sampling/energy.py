@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
+from dbm_gmx.chemistry.vectors import arm, dot, in_lattice
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import DIHEDRALS, PRODUCT
 from dbm_gmx.forcefield.nonbonded import (
@@ -97,23 +98,28 @@ def full_energy(conf: Configuration) -> FloatArray:
 @compiled(makes_arrays=True)
 def _full_energy(place: Any, arrays: Any) -> Any:
     total = np.zeros(3)
-    positions = place.positions
     for molecule in range(len(arrays.first_atom)):
-        moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
-        terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
-        total[0] += sum_of_terms(arrays, terms, positions)
-        for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
-            i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
-            usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
-            r2 = 0.0
-            for d in range(3):
-                r2 += (positions[i, d] - positions[j, d]) ** 2
-            total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
+        _add_inner(place, arrays, molecule, total)
     listed = np.full(arrays.atom_start[-1], -1, np.int64)  # of the atoms of one molecule, none as yet
     for bead in range(len(place.beads)):
         if arrays.owned_start[bead] < arrays.owned_start[bead + 1]:
             total[2] += 0.5 * _bead_energy(place, arrays, bead, listed)
     return total
+
+
+@compiled()
+def _add_inner(place: Any, arrays: Any, molecule: int, total: Any) -> None:
+    """Add the energies of the terms and of the special pairs of a molecule."""
+    x = in_lattice(place.positions, place.lattice)
+    moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
+    terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
+    total[0] += sum_of_terms(arrays, terms, x)
+    for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
+        i, j = first + arrays.special[s, 0], first + arrays.special[s, 1]
+        usual = usual_pair(arrays.type, arrays.charge, arrays.c6, arrays.c12, i, j)
+        apart = arm(x, j, i)
+        r2 = dot(apart, apart)
+        total[1] += special_energy(arrays.constants, arrays.special_parameters[s], usual, r2)
 
 
 @compiled(makes_arrays=True)
@@ -131,6 +137,8 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     for q in range(begin, end):
         size += arrays.owned_start[place.near[q] + 1] - arrays.owned_start[place.near[q]]
     around, types = np.empty((4, size), np.float32), np.empty(size, np.int64)
+    # the image before of an atom of the molecule, -1 if there is none; one is all there is without a lattice
+    other = np.empty(size if place.lattice is not None else 0, np.int64)
     molecule = arrays.molecule[arrays.owned[arrays.owned_start[bead]]]
     first, moltype = arrays.first_atom[molecule], arrays.moltype[molecule]
     before = arrays.atom_start[moltype]
@@ -138,14 +146,16 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
     for q in range(begin, end):
         sx, sy, sz = image(place, place.shift[q])
         sx, sy, sz = sx - centre[0], sy - centre[1], sz - centre[2]
-        same = at_home(place.shift[q])
+        near_home = at_home(place.shift[q]) or place.lattice is not None
         for r in range(arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]):
             j = arrays.owned[r]
             x, y, z = positions[j, 0] + sx, positions[j, 1] + sy, positions[j, 2] + sz
             if x * x + y * y + z * z < limit:
                 around[0, k], around[1, k], around[2, k], around[3, k] = x, y, z, arrays.charge[j]
                 types[k] = arrays.type[j]
-                if same and arrays.molecule[j] == molecule:
+                if near_home and arrays.molecule[j] == molecule:
+                    if place.lattice is not None:
+                        other[k] = listed[j - first]
                     listed[j - first] = k
                 k += 1
     around = around[:, :k].copy()  # without gaps, for loops over many at once
@@ -159,8 +169,9 @@ def _bead_energy(place: Any, arrays: Any, bead: int, listed: Any) -> float:
         row = before + i - first
         for t in range(arrays.partner_start[row], arrays.partner_start[row + 1]):
             j = listed[arrays.partner[t]]
-            if j >= 0:
+            while j >= 0:
                 c6[j] = c12[j] = charge[j] = 0.0
+                j = other[j] if place.lattice is not None else -1
         x = np.float32(positions[i, 0] - centre[0])
         y = np.float32(positions[i, 1] - centre[1])
         z = np.float32(positions[i, 2] - centre[2])

@@ -23,6 +23,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph, homes
+from dbm_gmx.chemistry.periodic import beside
 from dbm_gmx.chemistry.stereo import invert
 from dbm_gmx.sampling.annealing import Copies, Task, anneal
 from dbm_gmx.sampling.growth import (
@@ -207,9 +208,21 @@ def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream)
         for j, element in enumerate(what.group):
             if (before ^ pattern) >> j & 1:
                 arm = grower.arms[element]
-                invert(copies.positions, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
+                _invert(copies, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
         _improve(grower, what, (copies, pattern), (best, kept), stream.of(2, step))
     return best.T
+
+
+def _invert(copies: Copies, arm: IntArray) -> None:
+    """Invert an element of windows (in place), each atom where it is nearest to where it was."""
+    if copies.lattice is None:
+        invert(copies.positions, arm)
+        return
+    rows = arm[arm >= 0]
+    before = copies.positions[:, rows]
+    copies.positions[:, rows] = beside(before, before[:, :1], copies.lattice)
+    invert(copies.positions, arm)
+    copies.positions[:, rows] = beside(copies.positions[:, rows], before, copies.lattice)
 
 
 def _coupled(what: _Search) -> bool:

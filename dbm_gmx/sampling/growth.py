@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -25,9 +25,12 @@ from scipy.spatial.transform import Rotation
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray, SignArray
 from dbm_gmx.chemistry.fragments import Fragment, fragment_graph, homes, make_fragments
+from dbm_gmx.chemistry.periodic import beside, minimum_image
 from dbm_gmx.chemistry.stereo import are_bonds, chirality_of, stereo_elements
 from dbm_gmx.chemistry.topology import chemical_graph
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.chemistry.virtual_sites import real_graph
+from dbm_gmx.chemistry.winding import longer_ways
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal, window_energies
@@ -211,19 +214,22 @@ class Molecules:
         (copies,) tells their random numbers apart.
     run
         Tells the random numbers of this run from those of others, also of the same type: its first atom.
+    lattice
+        Where molecules are bonded to images of their own.
     """
 
     beads: FloatArray
     chirality: SignArray
     number: IntArray
     run: int
+    lattice: Lattice | None = None
 
     def __len__(self) -> int:
         return len(self.beads)
 
     def some(self, rows: Any) -> Molecules:
         """Some of them."""
-        return Molecules(self.beads[rows], self.chirality[rows], self.number[rows], self.run)
+        return replace(self, beads=self.beads[rows], chirality=self.chirality[rows], number=self.number[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,8 +273,7 @@ class Candidates:
 
     def some(self, rows: IntArray) -> Candidates:
         """Some of the copies."""
-        copies = Copies(*(values[rows] for values in self.copies))
-        return Candidates(self.group, copies, self.conformers[rows], self.energy[rows])
+        return Candidates(self.group, self.copies.some(rows), self.conformers[rows], self.energy[rows])
 
 
 # --- what is prepared --------------------------------------------------------------------------------
@@ -371,20 +376,60 @@ def middles_of(joined: nx.Graph) -> list[int]:
 
 def make_layout(molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]) -> Layout:
     """Least squares: mapped centres on the beads, and neighbouring fragments not far from each other."""
-    n_beads, n_atoms = molecule.weights.shape
-    home = homes(molecule.moltype, fragments)
-    count, one = len(fragments), sp.identity(len(fragments), format="csr")
-    belongs = sp.csr_matrix((np.ones(n_atoms), (np.arange(n_atoms), home)), shape=(n_atoms, count))
-    shares = molecule.weights @ belongs
-    pairs = np.array(fragment_graph(fragments).edges, np.int64).reshape(-1, 2)
+    one, (shares, pairs, mean) = sp.identity(len(fragments), format="csr"), _wanted(molecule, fragments)
     ties = one[pairs[:, 0]] - one[pairs[:, 1]]
-    owner = sp.csr_matrix(
-        (np.ones(n_atoms), (home, molecule.mapping.owner)), shape=(count, n_beads), dtype=np.float64
-    )
-    mean = sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
     normal = shares.T @ shares + TIE**2 * (ties.T @ ties) + LONE**2 * one
     wishes = shares.T + LONE**2 * mean
     return factorised(wishes.tocsr(), normal.tocsc())
+
+
+def _wanted(
+    molecule: MoleculeHamiltonian, fragments: tuple[Fragment, ...]
+) -> tuple[sp.csr_matrix, IntArray, sp.csr_matrix]:
+    """Shares of fragments in beads, pairs (p, 2) of neighbouring fragments, shares of beads in fragments."""
+    n_beads, n_atoms = molecule.weights.shape
+    home, count = homes(molecule.moltype, fragments), len(fragments)
+    belongs = sp.csr_matrix((np.ones(n_atoms), (np.arange(n_atoms), home)), shape=(n_atoms, count))
+    shares = molecule.weights @ belongs
+    pairs = np.array(fragment_graph(fragments).edges, np.int64).reshape(-1, 2)
+    owner = sp.csr_matrix(
+        (np.ones(n_atoms), (home, molecule.mapping.owner)), shape=(count, n_beads), dtype=np.float64
+    )
+    return shares, pairs, sp.diags(1.0 / np.bincount(home, minlength=count)) @ owner
+
+
+def _wound_middles(grower: Grower, molecules: Molecules, lattice: Lattice) -> FloatArray:
+    """(copies, fragments, 3) nm of :func:`make_layout`, each fragment where the bead of its first atom is.
+
+    What it has to do with a bead or a fragment in another image is as far off as that image.
+    """
+    molecule, beads = grower.molecule, molecules.beads
+    shares, pairs, mean = _wanted(molecule, grower.fragments)
+    place = molecule.mapping.owner[[part.centre[0] for part in grower.fragments]]
+    wanted = np.asarray(grower.layout.wishes @ beads.transpose(1, 0, 2).reshape(beads.shape[1], -1))
+    wanted = wanted.reshape(len(place), len(beads), 3)
+
+    def steps(here: IntArray, there: IntArray) -> FloatArray:
+        """(k, copies, 3) from the image of one bead to that of another, nm; there and back the same."""
+        apart = beads[:, np.maximum(here, there)] - beads[:, np.minimum(here, there)]
+        step = np.asarray((apart - minimum_image(apart, lattice.cell)).transpose(1, 0, 2))
+        return np.where((here < there)[:, None, None], step, -step)
+
+    part = shares.tocoo()
+    off = np.zeros((beads.shape[1], len(beads), 3))
+    np.add.at(off, part.row, part.data[:, None, None] * steps(place[part.col], part.row))
+    wanted -= np.asarray(shares.T @ off.reshape(len(off), -1)).reshape(wanted.shape)
+    own = mean.tocoo()
+    np.add.at(wanted, own.row, -(LONE**2) * own.data[:, None, None] * steps(place[own.row], own.col))
+    apart = steps(place[pairs[:, 0]], place[pairs[:, 1]])
+    home = homes(molecule.moltype, grower.fragments)
+    for i, j, more in longer_ways(molecule.mapping, molecule.moltype, beads, lattice.cell):
+        apart[(pairs == home[[i, j]]).all(axis=1)] -= more
+        apart[(pairs == home[[j, i]]).all(axis=1)] += more
+    np.add.at(wanted, pairs[:, 0], -(TIE**2) * apart)
+    np.add.at(wanted, pairs[:, 1], TIE**2 * apart)
+    found = np.asarray(grower.layout.factors.solve(wanted.reshape(len(place), -1)))
+    return found.reshape(len(place), len(beads), 3).transpose(1, 0, 2)
 
 
 # --- growth ------------------------------------------------------------------------------------------
@@ -468,6 +513,7 @@ def take(group: Group, molecules: Molecules, positions: FloatArray, rows: IntArr
         _picked(molecules.chirality, rows, group.centres).astype(np.float64),
         _picked(positions, rows, group.atoms),
         (number[:, None] * len(group) + np.arange(len(group))).reshape(-1),
+        molecules.lattice,
     )
 
 
@@ -532,7 +578,7 @@ def energy_of(group: Group, copies: Copies) -> FloatArray:
 
 def penalty_of(group: Group, copies: Copies) -> FloatArray:
     """Penalty (copies,) on stereo elements in no state or the wrong one, kJ/mol."""
-    got = chirality_of(copies.positions, group.arrays.centres)
+    got = chirality_of(copies.positions, group.arrays.centres, copies.lattice)
     wrong = ((copies.chirality != 0) & (got != copies.chirality)) | (got == 0)
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
 
@@ -614,11 +660,15 @@ def _brought_down(
 _MIDDLES: WeakKeyDictionary[Molecules, FloatArray] = WeakKeyDictionary()
 
 
-def _middles(grower: Grower, molecules: Molecules) -> FloatArray:
+def fragment_middles(grower: Grower, molecules: Molecules) -> FloatArray:
     """(copies, fragments, 3) nm where fragments are put; worked out once for the same molecules."""
     found = _MIDDLES.get(molecules)
     if found is None:
-        found = _MIDDLES[molecules] = grower.layout(molecules.beads)
+        lattice = molecules.lattice
+        found = (
+            grower.layout(molecules.beads) if lattice is None else _wound_middles(grower, molecules, lattice)
+        )
+        _MIDDLES[molecules] = found
     return found
 
 
@@ -629,14 +679,18 @@ def place_fragments(
 
     Changes the positions of ``copies`` in place.  A stereo element of state 0 has either.
     """
-    middles, positions, free = _middles(grower, molecules), copies.positions, group.arrays.free
+    middles, positions, free = fragment_middles(grower, molecules), copies.positions, group.arrays.free
+    lattice = molecules.lattice
     for spots in group.spots:
         shapes = _conformers(grower, spots, molecules.chirality, rng)
         shapes = shapes - shapes[:, spots.centre].mean(axis=1, keepdims=True)
         shapes = np.einsum("cij,caj->cai", _random_rotations(len(shapes), rng), shapes)
         here = middles[:, spots.number]
         if len(spots.shell):
-            towards = (middles[:, spots.beyond] - here[..., None, :]).reshape(-1, len(spots.shell), 3)
+            towards = middles[:, spots.beyond] - here[..., None, :]
+            if lattice is not None:
+                towards = minimum_image(towards, lattice.cell)
+            towards = towards.reshape(-1, len(spots.shell), 3)
             towards = towards + 1e-3 * rng.normal(size=towards.shape)
             shapes = np.einsum("cij,caj->cai", _turn_onto(shapes[:, spots.shell], towards), shapes)
         placed = (here.reshape(-1, 1, 3) + shapes).reshape(*here.shape[:-1], -1, 3)
@@ -644,10 +698,16 @@ def place_fragments(
             footing = grower.footing[number]
             if footing is not None:
                 one = (slice(None), *at)
-                placed[one] = _stand_on(placed[one], footing.weights, molecules.beads[:, footing.beads])
+                beads = molecules.beads[:, footing.beads]
+                if lattice is not None:
+                    beads = beside(beads, here[one][:, None], lattice)
+                placed[one] = _stand_on(placed[one], footing.weights, beads)
         placed = placed[..., spots.mine, :]
         positions[:, spots.own] = placed.reshape(len(positions), *spots.own.shape, 3)
     positions[:, free] += 0.005 * rng.normal(size=(len(positions), len(free), 3))
+    if lattice is not None:
+        owners = _picked(molecules.beads, None, grower.molecule.mapping.owner[group.free])
+        positions[:, free] = beside(positions[:, free], owners, lattice)
 
 
 def _conformers(grower: Grower, spots: Spots, chirality: SignArray, rng: np.random.Generator) -> FloatArray:

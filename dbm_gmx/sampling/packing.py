@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray, SignArray
+from dbm_gmx.chemistry.vectors import arm, in_lattice, nearest
 from dbm_gmx.chemistry.virtual_sites import place_site, spread_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import (
@@ -271,7 +272,7 @@ def pack(
             cores = Cores(cutoff, soft, weak)
             work = partial(_some_forces, place, now, (cores, lists), motion.force)
             team.share(work, len(arrays.first_atom))
-            _add_chirality(conf.positions, centres, signs, motion.force)
+            _add_chirality(conf.positions, conf.lattice, centres, signs, motion.force)
             _spread_all(motion, now)
             _seed(rng, key, step)
             langevin_step(motion, atoms, constants.kt * heat, integrator, rng)
@@ -401,6 +402,17 @@ def _list(place: Any, arrays: Any, bead: int, reach: float, lists: Any) -> None:
 
 
 @compiled(forceinline=True)
+def _is_nearest(place: Any, i: int, j: int, row: int, lattice: Any) -> bool:
+    """Whether an image of atom j is the one nearest to atom i; without a lattice only one is asked for."""
+    if lattice is None:
+        return True
+    x, y, z = image(place, place.shift[row])
+    a, b = place.positions[i], place.positions[j]
+    u, v, w = nearest(lattice, b[0] - a[0], b[1] - a[1], b[2] - a[2])
+    return abs(b[0] + x - a[0] - u) + abs(b[1] + y - a[1] - v) + abs(b[2] + z - a[2] - w) < 1e-3
+
+
+@compiled(forceinline=True)
 def _hide(place: Any, arrays: Any, bead: int, lists: Any) -> None:
     """Note which of a bead's list are special partners of its atoms, or themselves."""
     begin, end = arrays.owned_start[bead], arrays.owned_start[bead + 1]
@@ -411,12 +423,16 @@ def _hide(place: Any, arrays: Any, bead: int, lists: Any) -> None:
         lists.skipped[arrays.owned[r]] = 0
     for q in range(lists.size[bead]):
         j = lists.other[bead, q]
-        if arrays.molecule[j] != molecule or not at_home(place.shift[lists.row[bead, q]]):
+        row = lists.row[bead, q]
+        near_home = at_home(place.shift[row]) or place.lattice is not None
+        if arrays.molecule[j] != molecule or not near_home:
             continue
         for r in range(begin, end):
             i = arrays.owned[r]
             for s in range(arrays.partner_start[before + i], arrays.partner_start[before + i + 1]):
-                if arrays.partner[s] == j - first:
+                if arrays.partner[s] == j - first and _is_nearest(
+                    place, i, j, lists.row[bead, q], place.lattice
+                ):
                     lists.hidden[i, lists.skipped[i]] = q
                     lists.skipped[i] += 1
                     break
@@ -573,10 +589,10 @@ def _some_forces(place: Any, arrays: Any, pairs: Any, force: Any, first: int, st
 @compiled()
 def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: Any) -> None:
     """Add the forces of terms, special pairs and beads of a molecule."""
-    x = place.positions
+    x, bonded = place.positions, in_lattice(place.positions, place.lattice)
     moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
     terms = arrays.term_start[moltype], arrays.term_start[moltype + 1], first
-    add_terms(arrays, terms, x, cores.weak, force)
+    add_terms(arrays, terms, bonded, cores.weak, force)
     special, parameters = arrays.special, arrays.special_parameters
     types, charge, c6s, c12s = arrays.type, arrays.charge, arrays.c6, arrays.c12
     for s in range(arrays.special_start[moltype], arrays.special_start[moltype + 1]):
@@ -584,7 +600,7 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: 
         if not acts_at_all(p):
             continue
         i, j = first + special[s, 0], first + special[s, 1]
-        dx, dy, dz = x[i, 0] - x[j, 0], x[i, 1] - x[j, 1], x[i, 2] - x[j, 2]
+        dx, dy, dz = arm(bonded, j, i)
         c6, c12, qq = special_pair(p, usual_pair(types, charge, c6s, c12s, i, j))
         _, push = pair_energy_and_force(c6, c12, qq, dx * dx + dy * dy + dz * dz, cores.soft)
         add_force(force, i, push * dx, push * dy, push * dz)
@@ -598,8 +614,9 @@ def _molecule_forces(place: Any, arrays: Any, molecule: int, cores: Any, force: 
 
 
 @compiled()
-def _add_chirality(x: Any, centres: Any, signs: Any, force: Any) -> None:
+def _add_chirality(positions: Any, lattice: Any, centres: Any, signs: Any, force: Any) -> None:
     """Add the forces that hold the state of stereo elements."""
+    x = in_lattice(positions, lattice)
     for c in range(len(signs)):
         if signs[c] != 0.0:
             add_chirality_restraint(x, centres[c], signs[c], force)

@@ -284,7 +284,8 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         return replace(chosen, effort=effort), found
     offered, energies, swept = dict[int, float](), dict[int, float](), dict[int, float]()
     thorough, at_once = settings.annealing != 0, trial.energy
-    if settings.offers is None and thorough and not all(g.short for g in chosen.growers.values()):
+    long = not beads.winds and not all(grower.short for grower in chosen.growers.values())
+    if settings.offers is None and thorough and long:
         offered, chosen, starts = _with_offers(chosen, beads, starts, stream, at_once)
         at_once = offered[chosen.effort.offers]
     elif given.offers:

@@ -25,9 +25,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import BoolArray, Float32Array, FloatArray, IntArray, SignArray
+from dbm_gmx.chemistry.array_types import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    Floats,
+    IntArray,
+    SignArray,
+)
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.periodic import arms_of, beside, lattice_of
 from dbm_gmx.chemistry.stereo import (
     Chirality,
     chirality_of,
@@ -37,6 +45,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
 )
 from dbm_gmx.chemistry.system import System, mapped_beads, place_virtual_sites
+from dbm_gmx.chemistry.vectors import Lattice
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules
 from dbm_gmx.clock import Clock
 from dbm_gmx.forcefield.constraints import shake_all
@@ -184,7 +193,7 @@ class Sampler:
         (n, 3) nm whole molecules, and how the chain went.
         """
         stream, clock = frame_stream(self.settings.seed, beads.index, sample), Clock()
-        if start is None and self.recollection is not None:
+        if start is None and self.recollection is not None and not beads.winds:
             with clock.stage("recall"):
                 found = recall_frame(self, self.recollection.memory, beads, stream)
             if found.misfit < self.recollection.misfit:
@@ -266,7 +275,7 @@ def start_recalled(
 def _ended(sampler: Sampler, chain: Chain) -> Float32Array:
     """The atoms at the end of a chain; bonds of fixed length get it."""
     positions = chain.conf.positions
-    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds, chain.conf.lattice)
     place_virtual_sites(sampler.system, positions)
     return np.asarray(positions, np.float32)
 
@@ -336,13 +345,13 @@ def configure(
 
     The positions are not copied.
     """
-    places = beads.positions.astype(np.float64)
+    places, lattice = beads.positions.astype(np.float64), lattice_of(beads)
     radius = widened(sampler.radius, sampler.arrays, positions, places)
     if known is None or not np.array_equal(radius, known.radius):
         reach = max(sampler.arrays.constants.reach, CUTOFF + MARGIN)
         known = make_neighbours(places, radius, beads.box.astype(np.float64), reach)
     offsets = mapped_beads(sampler.system, positions) - places
-    return Configuration(positions, offsets, known, sampler.arrays)
+    return Configuration(positions, offsets, known, sampler.arrays, lattice)
 
 
 # --- states of stereo elements -----------------------------------------------------------------------
@@ -377,6 +386,7 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame]) -> dict[str, Inferr
                 given,
                 np.arange(len(given)),
                 matches[0].first_atom,
+                lattice_of(beads),
             )
             for beads in frames
         ]
@@ -424,7 +434,7 @@ def _runs(sampler: Sampler, beads: Frame) -> Iterator[tuple[Match, Grower, Molec
     states = chirality_of_copies(sampler.system, sampler.chirality)
     for match, wanted in zip(sampler.system.matches, states, strict=True):
         centres = match.beads(beads.positions).astype(np.float64)
-        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom)
+        molecules = Molecules(centres, wanted, np.arange(match.count), match.first_atom, lattice_of(beads))
         yield match, sampler.growers[match.moltype.name], molecules
 
 
@@ -441,7 +451,7 @@ def _grow_all(
     for match, grower, molecules in _runs(sampler, beads):
         atoms, chosen = match.molecules(positions), np.ones(match.count, bool)
         if start is not None:
-            atoms[:] = match.molecules(start)
+            atoms[:] = _on_their_beads(molecules, match, match.molecules(start))
             place_in_molecules(match.moltype, atoms)
             chosen = ~_usable(grower, molecules, atoms)
         rows = np.flatnonzero(chosen)
@@ -464,7 +474,7 @@ def _grow_run(
     (copies, n, 3) nm, how many were grown more than once, and the rows of those that were grown.
     """
     grower, count = sampler.growers[match.moltype.name], len(molecules)
-    if grower.short or count < MANY or not sampler.settings.memory:
+    if grower.short or count < MANY or not sampler.settings.memory or molecules.lattice is not None:
         found = grow(grower, molecules, stream)
         return found.positions, found.again, np.arange(count)
     atoms, first = np.empty((count, match.moltype.n_atoms, 3)), np.arange(0, count, ONE_OF)
@@ -492,18 +502,27 @@ def _brought_along(
     positions, complete = start.astype(np.float64), True
     for match, grower, molecules in _runs(sampler, beads):
         atoms = match.molecules(positions)
+        atoms[:] = _on_their_beads(molecules, match, atoms)
         mend(grower, molecules, atoms, stream.of(Use.PLACEMENT, match.first_atom))
         complete &= bool(_usable(grower, molecules, atoms).all())
     return positions.astype(np.float32), complete
 
 
+def _on_their_beads(molecules: Molecules, match: Match, atoms: Floats) -> Floats:
+    """Atoms (copies, n, 3), of molecules bonded to images of their own each beside its bead."""
+    if molecules.lattice is None:
+        return atoms
+    return beside(atoms, molecules.beads[:, match.mapping.owner], molecules.lattice)
+
+
 def _usable(grower: Grower, molecules: Molecules, atoms: FloatArray) -> BoolArray:
     """(copies,) molecules in the right states, in one piece, with their atoms near their beads."""
     molecule = grower.molecule
-    found, wanted = chirality_of(atoms, stereo_elements(molecule.moltype)), molecules.chirality
+    lattice, wanted = molecules.lattice, molecules.chirality
+    found = chirality_of(atoms, stereo_elements(molecule.moltype), lattice)
     right = ((wanted == 0) & (found != 0) | (wanted == found)).all(axis=1)
     bonds, lengths = bond_lengths(molecule)
-    stretch = np.linalg.norm(atoms[:, bonds[:, 1]] - atoms[:, bonds[:, 0]], axis=2) / lengths
+    stretch = np.linalg.norm(arms_of(atoms, bonds, lattice), axis=2) / lengths
     whole = (np.abs(stretch - 1) < TORN).all(axis=1)
     owner = molecule.mapping.owner
     near = np.linalg.norm(atoms - molecules.beads[:, owner], axis=2)
@@ -602,8 +621,11 @@ def _exchange_all(
 ) -> None:
     """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change.
 
-    Few conformers of the windows they were grown in at first, or many of ``wide`` ones.
+    Few conformers of the windows they were grown in at first, or many of ``wide`` ones.  Molecules that are
+    bonded to their own images keep theirs: packing and windows change these.
     """
+    if conf.lattice is not None:
+        return
     for match, rows, molecules in grown:
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
         known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
@@ -628,20 +650,20 @@ def pack_frame(
     """Pack a frame; positions change and are returned."""
     positions = before.positions
     conf = configure(sampler, positions, beads, before.neighbours)
-    held, one = _chiral(sampler, positions), stream.of(Use.PACKING)
+    held, one = _chiral(sampler, positions, conf.lattice), stream.of(Use.PACKING)
     pack(conf, held, schedule, one, sampler.team)
-    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds)
+    shake_all(positions, sampler.arrays.molecules, sampler.arrays.bonds, conf.lattice)
     place_virtual_sites(sampler.system, positions)
     return conf
 
 
-def _chiral(sampler: Sampler, positions: FloatArray) -> Chiral:
+def _chiral(sampler: Sampler, positions: FloatArray, lattice: Lattice | None) -> Chiral:
     """Stereo elements, with the state they should have, or have where none is wanted."""
     signs: list[SignArray] = [np.zeros(0, np.int8)]
     rows: list[IntArray] = [np.zeros((0, 5), np.int64)]
     expected = chirality_of_copies(sampler.system, sampler.chirality)
     for match, wanted in zip(sampler.system.matches, expected, strict=True):
-        found = chirality_of(match.molecules(positions), stereo_elements(match.moltype))
+        found = chirality_of(match.molecules(positions), stereo_elements(match.moltype), lattice)
         signs.append(np.where(wanted == 0, found, wanted).reshape(-1))
         rows.append(element_rows(match).reshape(-1, 5))
     return Chiral(np.concatenate(rows), np.concatenate(signs))

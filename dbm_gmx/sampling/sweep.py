@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dbm_gmx.chemistry.vectors import arm, in_lattice, step_to
 from dbm_gmx.compiled import compiled
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION, PIVOT, RIGID_ROTATION, TRANSLATION
 from dbm_gmx.sampling.random_numbers import Stream, seeded, symmetric, uniform
 from dbm_gmx.sampling.rotations import random_matrix, turn_matrix
+from dbm_gmx.sampling.together import brought_together, make_room, put_back
 from dbm_gmx.sampling.updates import (
     Instance,
     Progress,
@@ -77,16 +79,23 @@ def _rotate(positions: Any, arrays: Any, first: int, move: int, workspace: Any) 
 
 
 @compiled(forceinline=True)
-def _axis(positions: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
-    """Set the pivot to the second atom of a move's axis; the axis, nm."""
+def _axis(place: Any, arrays: Any, first: int, move: int, pivot: Any) -> Any:
+    """Set the pivot to the second atom of a move's axis, where it is near what turns; the axis, nm."""
     a, b = first + arrays.first[move], first + arrays.second[move]
     for d in range(3):
-        pivot[d] = positions[b, d]
-    return (
-        positions[b, 0] - positions[a, 0],
-        positions[b, 1] - positions[a, 1],
-        positions[b, 2] - positions[a, 2],
-    )
+        pivot[d] = place.positions[b, d]
+    _move_beside(place.positions, first + arrays.moved[arrays.moved_start[move]], pivot, place.lattice)
+    return arm(in_lattice(place.positions, place.lattice), a, b)
+
+
+@compiled(forceinline=True)
+def _move_beside(positions: Any, atom: int, here: Any, lattice: Any) -> None:
+    """Move a place to the image nearest to an atom, where there is a lattice."""
+    if lattice is None:
+        return
+    step = step_to(lattice, positions[atom], here)
+    for d in range(3):
+        here[d] += step[d]
 
 
 @compiled(forceinline=True)
@@ -109,9 +118,9 @@ def _middle(arrays: Any, move: int, workspace: Any) -> None:
 
 
 @compiled(forceinline=True)
-def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
+def _step(place: Any, arrays: Any, first: int, move: int, workspace: Any) -> None:
     """Move the atoms of a small move from their old positions."""
-    rng, size = workspace.rng, workspace.steps[move]
+    positions, rng, size = place.positions, workspace.rng, workspace.steps[move]
     if arrays.move_type[move] == TRANSLATION:
         x, y, z = size * symmetric(rng), size * symmetric(rng), size * symmetric(rng)
         begin = arrays.moved_start[move]
@@ -121,7 +130,7 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
             positions[atom, 1] = workspace.old[q - begin, 1] + y
             positions[atom, 2] = workspace.old[q - begin, 2] + z
         return
-    x, y, z = _axis(positions, arrays, first, move, workspace.pivot)
+    x, y, z = _axis(place, arrays, first, move, workspace.pivot)
     angle = size * symmetric(rng)
     if arrays.move_type[move] == PIVOT:
         # a rotation vector of three symmetric components
@@ -129,6 +138,30 @@ def _step(positions: Any, arrays: Any, first: int, move: int, workspace: Any) ->
         angle = size * math.sqrt(x * x + y * y + z * z)
     turn_matrix(x, y, z, angle, workspace.matrix)
     _rotate(positions, arrays, first, move, workspace)
+
+
+@compiled(forceinline=True)
+def _turns_whole(arrays: Any, at: Any, move: int, workspace: Any, place: Any, lattice: Any) -> bool:
+    """Whether what a move turns stays what it is, in the lattice: that a rotation leaves as it is.
+
+    Where a molecule is bonded to images of its own, atoms that are far apart may see images of each other,
+    which are not turned with them.
+    """
+    if lattice is None or arrays.move_type[move] in (TRANSLATION, ANNEALING):
+        return True
+    pivot = workspace.pivot
+    if arrays.move_type[move] == RIGID_ROTATION:
+        _middle(arrays, move, workspace)
+    else:
+        _axis(place, arrays, at.first_atom, move, pivot)
+    room = 0.5 * (2.0 * math.sqrt(lattice.safe) - arrays.constants.reach)
+    for q in range(arrays.moved_start[move + 1] - arrays.moved_start[move]):
+        r2 = 0.0
+        for d in range(3):
+            r2 += (workspace.old[q, d] - pivot[d]) ** 2
+        if r2 > room * room:
+            return False
+    return True
 
 
 # --- an update ---------------------------------------------------------------------------------------
@@ -185,7 +218,7 @@ def _beads_of_due(arrays: Any, at: Any, steps: Any, number: int) -> Any:
 
 
 @compiled(makes_arrays=True)
-def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: int) -> None:
+def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: int, room: Any) -> None:
     """Try all moves of those blocks of an instance that have their turn.
 
     Parameters
@@ -198,12 +231,15 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: i
         Stream of random numbers.
     number
         Of the turn.
+    room
+        See :func:`~dbm_gmx.sampling.together.make_room`.
     """
     at = Instance(arrays.instance_cluster[one], arrays.instance_atom[one], arrays.instance_bead[one])
     beads = _beads_of_due(arrays, at, progress.steps, number)
     if not len(beads):
         return
     view = look_around(place, arrays, at, beads)
+    place = brought_together(place, arrays, at, view, room)
     workspace = _workspace(arrays, at.cluster, rng, progress, one)
     for block in range(arrays.block_start[at.cluster], arrays.block_start[at.cluster + 1]):
         if not _is_due(arrays, block, progress.steps, number):
@@ -213,6 +249,8 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: i
             if progress.steps[move] == 0.0:
                 continue
             copy_moved(place.positions, arrays, at.first_atom, move, workspace.old)
+            if not _turns_whole(arrays, at, move, workspace, place, place.lattice):
+                continue
             if arrays.move_type[move] in (GIBBS_TORSION, RIGID_ROTATION):
                 _choose(place, arrays, at, move, view, workspace)
             elif arrays.move_type[move] == ANNEALING:
@@ -220,6 +258,7 @@ def update(place: Any, arrays: Any, one: int, progress: Any, rng: Any, number: i
             else:
                 _walk(place, arrays, at, move, view, workspace)
         hide(arrays, at, block, view)
+    put_back(arrays, at, room)
 
 
 @compiled()
@@ -230,22 +269,22 @@ def _walk(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: Any
     unchanged (Christen and Fox, J. Comput. Graph. Stat. 14, 795, 2005) and spares most of the work of
     steps that the bonds refuse.
     """
-    positions = place.positions
+    positions, bonded = place.positions, in_lattice(place.positions, place.lattice)
     kt, rng = arrays.constants.kt, workspace.rng
     tried = workspace.tried[move - workspace.first_move]
-    inner = inner_energy(positions, arrays, at.first_atom, move)
+    inner = inner_energy(bonded, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer, known = 0.0, False
-    states = states_of(positions, arrays, at.first_atom, move)
+    states = states_of(bonded, arrays, at.first_atom, move)
     for _ in range(arrays.repeat[move]):
-        _step(positions, arrays, at.first_atom, move, workspace)
+        _step(place, arrays, at.first_atom, move, workspace)
         place_built(positions, arrays, at.first_atom, move)
         tried[0] += 1.0
         first, second = uniform(rng), uniform(rng)
         accepted = False
-        if inside(place, arrays, at, move) and states_of(positions, arrays, at.first_atom, move) == states:
+        if inside(place, arrays, at, move) and states_of(bonded, arrays, at.first_atom, move) == states:
             trial_bead = bead_energy(place, arrays, at, move, workspace)
-            trial_inner = inner_energy(positions, arrays, at.first_atom, move)
+            trial_inner = inner_energy(bonded, arrays, at.first_atom, move)
             rise = trial_inner + trial_bead - inner - bead
             if first < math.exp(min(0.0, -rise / kt)):
                 trial_outer = outer_energy(positions, arrays, at.first_atom, move, view)
@@ -274,22 +313,22 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
     are as likely to be proposed as from the present state, so that weights are the density alone.
     The choice is made on the way: each candidate replaces the one kept with its share of the weight so far.
     """
-    positions = place.positions
+    positions, bonded = place.positions, in_lattice(place.positions, place.lattice)
     kt, rng, torsion = arrays.constants.kt, workspace.rng, arrays.move_type[move] == GIBBS_TORSION
     tried = workspace.tried[move - workspace.first_move]
     count = CANDIDATES + int(uniform(rng) * 4.0)
     x = y = z = 0.0
     if torsion:
-        x, y, z = _axis(positions, arrays, at.first_atom, move, workspace.pivot)
+        x, y, z = _axis(place, arrays, at.first_atom, move, workspace.pivot)
     else:
         _middle(arrays, move, workspace)
-    inner = inner_energy(positions, arrays, at.first_atom, move)
+    inner = inner_energy(bonded, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer = outer_energy(positions, arrays, at.first_atom, move, view)
     copy_moved(positions, arrays, at.first_atom, move, workspace.new)
     kept, kept_bead, chosen = inner + outer, bead, 0
     low, weight, square = kept + bead, 1.0, 1.0
-    states = states_of(positions, arrays, at.first_atom, move)
+    states = states_of(bonded, arrays, at.first_atom, move)
     for k in range(1, count):
         if torsion:
             turn_matrix(x, y, z, 2.0 * math.pi * k / count, workspace.matrix)
@@ -298,10 +337,10 @@ def _choose(place: Any, arrays: Any, at: Any, move: int, view: Any, workspace: A
         _rotate(positions, arrays, at.first_atom, move, workspace)
         place_built(positions, arrays, at.first_atom, move)
         drawn = uniform(rng)
-        if not inside(place, arrays, at, move) or states_of(positions, arrays, at.first_atom, move) != states:
+        if not inside(place, arrays, at, move) or states_of(bonded, arrays, at.first_atom, move) != states:
             continue
         trial_bead = bead_energy(place, arrays, at, move, workspace)
-        trial = inner_energy(positions, arrays, at.first_atom, move)
+        trial = inner_energy(bonded, arrays, at.first_atom, move)
         if trial + trial_bead - inner - bead > HOPELESS * kt:
             continue
         ceiling = low - trial - trial_bead + CLASH * kt
@@ -351,11 +390,11 @@ class Turn(NamedTuple):
 @compiled(makes_arrays=True)
 def _update_some(place: Any, arrays: Any, progress: Any, turn: Any, first: int, step: int) -> None:
     """Update every ``step``-th cluster, from the ``first`` one on."""
-    rng = np.empty(1, np.uint64)
+    rng, room = np.empty(1, np.uint64), make_room(place, place.lattice)
     for q in range(first, len(turn.clusters), step):
         one = turn.clusters[q]
         seeded(rng, turn.key, one)
-        update(place, arrays, one, progress, rng, turn.number)
+        update(place, arrays, one, progress, rng, turn.number, room)
 
 
 @compiled()

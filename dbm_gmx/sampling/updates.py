@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.stereo import dihedral_cosine
+from dbm_gmx.chemistry.vectors import arm, dot
 from dbm_gmx.chemistry.virtual_sites import place_site
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import pair_parameters, special_energy, usual_pair
@@ -25,6 +26,7 @@ class SweepArrays(NamedTuple):
     type: Any
     charge: Any
     molecule: Any
+    bead: Any
     c6: Any
     c12: Any
     owned_start: Any
@@ -149,8 +151,8 @@ class Workspace(NamedTuple):
 
 
 @compiled(forceinline=True)
-def inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
-    """Energy of terms and special pairs that a move changes."""
+def inner_energy(bonded: Any, arrays: Any, first: int, move: int) -> float:
+    """Energy of terms and special pairs that a move changes, of positions as :func:`arm` takes them."""
     total = 0.0
     # a record's arrays are taken out of it once: in a loop that takes longer than a term
     form, parameters, tables, atoms = arrays.form, arrays.parameters, arrays.tables, arrays.atoms
@@ -158,15 +160,13 @@ def inner_energy(positions: Any, arrays: Any, first: int, move: int) -> float:
     for q in range(arrays.changed_start[move], arrays.changed_start[move + 1]):
         t = changed[q]
         rows = term_rows(atoms, t, first)
-        total += term_energy(form[t], term_parameters(parameters, t), tables, positions, rows)
+        total += term_energy(form[t], term_parameters(parameters, t), tables, bonded, rows)
     pair, special, constants = arrays.pair, arrays.pair_parameters, arrays.constants
     types, charge, c6, c12 = arrays.type, arrays.charge, arrays.c6, arrays.c12
     for q in range(arrays.pair_start[move], arrays.pair_start[move + 1]):
         i, j = first + pair[q, 0], first + pair[q, 1]
-        dx = positions[i, 0] - positions[j, 0]
-        dy = positions[i, 1] - positions[j, 1]
-        dz = positions[i, 2] - positions[j, 2]
-        r2 = dx * dx + dy * dy + dz * dz
+        apart = arm(bonded, j, i)
+        r2 = dot(apart, apart)
         usual = usual_pair(types, charge, c6, c12, i, j)
         total += special_energy(constants, pair_parameters(special, q), usual, r2)
     return total
@@ -229,12 +229,12 @@ def inside(place: Any, arrays: Any, at: Any, move: int) -> bool:
 
 
 @compiled(forceinline=True)
-def states_of(positions: Any, arrays: Any, first: int, move: int) -> int:
+def states_of(bonded: Any, arrays: Any, first: int, move: int) -> int:
     """The states of the bonds that a move must not turn over, a bit for each."""
     states = 0
     for q in range(arrays.held_start[move], arrays.held_start[move + 1]):
         i, j, k, m = arrays.held[q, 0], arrays.held[q, 1], arrays.held[q, 2], arrays.held[q, 3]
-        cosine = dihedral_cosine(positions, (first + i, first + j, first + k, first + m))
+        cosine = dihedral_cosine(bonded, (first + i, first + j, first + k, first + m))
         states = 2 * states + (1 if cosine > 0.0 else 0)
     return states
 

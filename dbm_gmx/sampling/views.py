@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dbm_gmx.chemistry.vectors import step_to
 from dbm_gmx.compiled import compiled
-from dbm_gmx.sampling.neighbours import at_home, image, near_any
+from dbm_gmx.sampling.neighbours import at_home, image, near_any, within
 
 SHELLS, THICK = 24, 0.05
 """Shells beyond the cut-off from the bead, and their thickness, nm; the last one has no end."""
@@ -42,7 +43,8 @@ class View(NamedTuple):
     end
         (shells,) how many atoms are in this shell or before it.
     moving, shift
-        (m,) places in ``known`` of the first atoms, which the blocks move, and (m, 3) nm of their images.
+        (m,) places in ``known`` of the first atoms, which the blocks move, and (m, 3) nm of their images;
+        with a lattice, where special partners can be near in several images, of all that are known.
     listed
         (known,) where other special partners are among the atoms, or -1.
     hidden
@@ -82,11 +84,9 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
     -------
     A view in which nothing is shown yet of what the blocks move, see :func:`show`.
     """
-    centre, limit, rows = (
-        place.beads[beads[0]],
-        np.float32(_limit(place, arrays, beads)),
-        near_any(place, beads),
-    )
+    steps = steps_of(place, beads, place.lattice)
+    centre, limit = place.beads[beads[0]], np.float32(_limit(place, arrays, beads, steps))
+    rows, moved = _rows_near(place, beads, steps)
     first_known, end_known = arrays.known_start[at.cluster], arrays.known_start[at.cluster + 1]
     known, mobile = arrays.known[first_known:end_known], arrays.mobile[first_known:end_known]
     molecule, first_atom = arrays.molecule[at.first_atom], at.first_atom
@@ -97,8 +97,9 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
     moving, shift, listed = np.empty(most, np.int64), np.empty((most, 3)), np.full(len(known), -1, np.int64)
     end, m, k = np.zeros(SHELLS, np.int64), 0, 0
     inside, thin = np.float32(arrays.constants.reach + ROUNDED - THICK), np.float32(1.0 / THICK)
-    for q in rows:
-        ox, oy, oz = image(place, place.shift[q])
+    for number in range(len(rows)):
+        q = rows[number]
+        ox, oy, oz = _shift_of(place, q, moved, number)
         sx, sy, sz = ox - centre[0], oy - centre[1], oz - centre[2]
         first, last = arrays.owned_start[place.near[q]], arrays.owned_start[place.near[q] + 1]
         related = first < last and arrays.molecule[arrays.owned[first]] == molecule
@@ -116,7 +117,7 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
             kept = far < limit
             if related:
                 found = _place_among(known, atom - first_atom)
-                if found >= 0 and mobile[found]:
+                if found >= 0 and (mobile[found] or place.lattice is not None):
                     moving[m] = found
                     kept &= False
                     shift[m, 0], shift[m, 1], shift[m, 2] = ox, oy, oz
@@ -130,15 +131,65 @@ def look_around(place: Any, arrays: Any, at: Any, beads: Any) -> View:
     return View(centre, around, charge, c6, c12, end, moving[:m], shift[:m], listed, hidden)
 
 
+@compiled(makes_arrays=True)
+def steps_of(place: Any, beads: Any, lattice: Any) -> Any:
+    """(beads, 3) nm that bring beads to the images next to the first one; ``None`` without a lattice."""
+    if lattice is None:
+        return None
+    steps = np.empty((len(beads), 3))
+    for b in range(len(beads)):
+        steps[b, 0], steps[b, 1], steps[b, 2] = step_to(lattice, place.beads[beads[0]], place.beads[beads[b]])
+    return steps
+
+
+@compiled(makes_arrays=True)
+def _rows_near(place: Any, beads: Any, steps: Any) -> Any:
+    """Rows of ``place.near`` with all that is near one of some beads, and what they are moved by with it.
+
+    Of beads that are brought together, see :func:`steps_of`, the same image can be near several.
+    """
+    if steps is None:
+        return near_any(place, beads), None
+    space, n = 0, 0
+    for bead in beads:
+        space += place.near_start[bead + 1] - place.near_start[bead]
+    rows, moved = np.empty(space, np.int64), np.empty((space, 3))
+    for b in range(len(beads)):
+        for q in range(place.near_start[beads[b]], place.near_start[beads[b] + 1]):
+            x, y, z = image(place, place.shift[q])
+            x, y, z = x + steps[b, 0], y + steps[b, 1], z + steps[b, 2]
+            before = False
+            for earlier in range(b):
+                from_it = x - steps[earlier, 0], y - steps[earlier, 1], z - steps[earlier, 2]
+                before |= within(place, beads[earlier], place.near[q], from_it, place.reach)
+            if not before:
+                rows[n] = q
+                moved[n, 0], moved[n, 1], moved[n, 2] = steps[b, 0], steps[b, 1], steps[b, 2]
+                n += 1
+    return rows[:n], moved[:n]
+
+
 @compiled(forceinline=True)
-def _limit(place: Any, arrays: Any, beads: Any) -> float:
+def _shift_of(place: Any, row: int, moved: Any, number: int) -> Any:
+    """What is to be added to the given positions of an image, nm."""
+    x, y, z = image(place, place.shift[row])
+    if moved is None:
+        return x, y, z
+    return x + moved[number, 0], y + moved[number, 1], z + moved[number, 2]
+
+
+@compiled(forceinline=True)
+def _limit(place: Any, arrays: Any, beads: Any, steps: Any) -> float:
     """Square of the radius about the first bead that holds all that atoms of the beads can reach, nm^2."""
     # a sphere that no move can change: around all places the atoms may be at
     widest = 0.0
-    for own in beads:
+    for b in range(len(beads)):
+        own = beads[b]
         dx = place.beads[own, 0] - place.beads[beads[0], 0]
         dy = place.beads[own, 1] - place.beads[beads[0], 1]
         dz = place.beads[own, 2] - place.beads[beads[0], 2]
+        if steps is not None:
+            dx, dy, dz = dx + steps[b, 0], dy + steps[b, 1], dz + steps[b, 2]
         widest = max(widest, math.sqrt(dx * dx + dy * dy + dz * dz) + place.radius[own])
     return (widest + arrays.constants.reach) ** 2
 
@@ -193,6 +244,8 @@ def show(place: Any, arrays: Any, at: Any, block: int, view: View) -> None:
         known = view.moving[e]
         atom = at.first_atom + arrays.known[first_known + known]
         home = view.shift[e, 0] == 0.0 and view.shift[e, 1] == 0.0 and view.shift[e, 2] == 0.0
+        if place.lattice is not None:  # of all images one is within reach, and that is the special partner
+            home = True
         seen = view.hidden[known] == SEEN or (view.hidden[known] == PARTNER and not home)
         _set(arrays, at, view, e, atom if seen else -1)
         for d in range(3):

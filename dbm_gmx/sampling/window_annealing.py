@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dbm_gmx.chemistry.stereo import stereo_volume
+from dbm_gmx.chemistry.vectors import in_lattice
 from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_sites
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
@@ -142,10 +143,10 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
     """Anneal a window, and take what comes out or leave it."""
     positions, kt = place.positions, arrays.constants.kt
     tried = workspace.tried[move - workspace.first_move]
-    inner = inner_energy(positions, arrays, at.first_atom, move)
+    inner = _inner(place, arrays, at.first_atom, move)
     bead = bead_energy(place, arrays, at, move, workspace)
     outer = outer_energy(positions, arrays, at.first_atom, move, view)
-    states = _all_states(positions, arrays, at.first_atom, move)
+    states = _all_states(place, arrays, at.first_atom, move)
     window = _cut_out(place, arrays, at, move, view)
     before = factor_metric(window.x, window.bonds, window.driven, window.units, window.factor)
     arrived, work = False, 0.0
@@ -157,10 +158,10 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
         for d in range(3):
             window.x[q, d] += view.centre[d]
     put_moved(positions, arrays, at.first_atom, move, window.x)
-    right = _all_states(positions, arrays, at.first_atom, move) == states
+    right = _all_states(place, arrays, at.first_atom, move) == states
     if arrived and right and inside(place, arrays, at, move):
         trial_bead = bead_energy(place, arrays, at, move, workspace)
-        trial_inner = inner_energy(positions, arrays, at.first_atom, move)
+        trial_inner = _inner(place, arrays, at.first_atom, move)
         trial_outer = outer_energy(positions, arrays, at.first_atom, move, view)
         work += trial_inner + trial_outer + trial_bead - inner - outer - bead
         accepted = drawn < math.exp(min(0.0, -work / kt - 0.5 * (after - before)))
@@ -174,15 +175,22 @@ def anneal_window(place: Any, arrays: Any, at: Any, move: int, view: Any, worksp
         put_moved(positions, arrays, at.first_atom, move, workspace.old)
 
 
-@compiled(makes_arrays=True)
-def _all_states(positions: Any, arrays: Any, first: int, move: int) -> int:
+@compiled(forceinline=True)
+def _inner(place: Any, arrays: Any, first: int, move: int) -> float:
+    """Energy of terms and special pairs of a window."""
+    return inner_energy(in_lattice(place.positions, place.lattice), arrays, first, move)
+
+
+@compiled()
+def _all_states(place: Any, arrays: Any, first: int, move: int) -> int:
     """States of the bonds that do not turn and of the stereocentres of a window, a bit for each."""
-    states, centre = states_of(positions, arrays, first, move), np.empty(5, np.int64)
+    bonded = in_lattice(place.positions, place.lattice)
+    states = states_of(bonded, arrays, first, move)
     for q in range(arrays.centre_start[move], arrays.centre_start[move + 1]):
-        for k in range(5):
-            row = arrays.centre[q, k]
-            centre[k] = first + row if row >= 0 else row
-        states = 2 * states + (1 if stereo_volume(positions, centre) > 0.0 else 0)
+        rows = arrays.centre[q]
+        c, i, j, k, m = rows[0], rows[1], rows[2], rows[3], rows[4]
+        centre: Any = first + c, first + i, first + j, first + k, first + m if m >= 0 else m
+        states = 2 * states + (1 if stereo_volume(bonded, centre) > 0.0 else 0)
     return states
 
 

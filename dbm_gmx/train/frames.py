@@ -12,8 +12,8 @@ from torch import Tensor
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_topology, check_owners, mapped_molecules
-from dbm_gmx.chemistry.periodic import minimum_image
-from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
+from dbm_gmx.chemistry.periodic import minimum_image, whole_molecules
+from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.mdp import read_mdp
@@ -96,7 +96,10 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
 
 def make_pair(system: System, frame: Frame, beads: Frame | None = None, *, index: int = 0) -> Pair:
     """Atoms made whole and their beads: mapped from them, or those given, brought to their molecules."""
-    atoms = whole_atoms(system, frame)
+    whole = whole_molecules(system.topology, frame)
+    if whole.winds:
+        raise InputError("molecules are bonded to their own periodic images; the network does not know such")
+    atoms = whole.positions
     mapped = mapped_beads(system, atoms)
     if beads is not None:
         mapped = mapped + minimum_image(beads.positions - mapped, frame.box)
