@@ -285,20 +285,22 @@ def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("swept", "annealing", "sweeps"),
+    ("swept", "effort", "sweeps"),
     [
-        ({0: 1.0, 32: 0.995, 64: 0.995}, 0, 0),
-        ({0: 1.0, 32: 0.995, 64: 0.995}, 1000, 256),  # annealing was needed
-        ({0: 1.0, 32: 0.96, 64: 0.96, 128: 0.96}, 0, 32),  # a gain that may be chance
-        ({0: 1.0, 32: 0.86, 64: 0.86, 128: 0.86}, 0, 256),  # one that is not
-        ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, 1000, 256),
+        ({0: 1.0, 32: 0.995, 64: 0.995}, Effort(), 0),
+        ({0: 1.0, 32: 0.995, 64: 0.995}, Effort(annealing=1000), 256),  # annealing was needed
+        ({0: 1.0, 32: 0.995, 64: 0.995}, Effort(offers=2), 0),  # offers were, and windows do not help
+        ({0: 1.0, 32: 0.98, 64: 0.98, 128: 0.98}, Effort(offers=2), 256),  # as they do here
+        ({0: 1.0, 32: 0.96, 64: 0.96, 128: 0.96}, Effort(), 32),  # a gain that may be chance
+        ({0: 1.0, 32: 0.86, 64: 0.86, 128: 0.86}, Effort(), 256),  # one that is not
+        ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, Effort(annealing=1000), 256),
     ],
 )
 def test_conformations_that_are_caught_have_windows(
-    swept: dict[int, float], annealing: int, sweeps: int
+    swept: dict[int, float], effort: Effort, sweeps: int
 ) -> None:
     """However little more of them gain on one frame, which says little of others."""
-    assert _windows(swept, 0.03, annealing, 1300) == sweeps
+    assert _windows(swept, 0.03, effort, 1300) == sweeps
 
 
 def test_torsions_and_pairs_are_all_but_bonds_and_angles(liquid: Cut) -> None:

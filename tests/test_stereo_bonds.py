@@ -34,13 +34,17 @@ from dbm_gmx.chemistry.stereo import (
 from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.compiled import plain
 from dbm_gmx.files.conformers import given_chirality, reference_chirality, stereo_notes, with_usual
 from dbm_gmx.files.top import read_topology
+from dbm_gmx.forcefield.forms import DIHEDRALS
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.growth import find_candidates
-from dbm_gmx.sampling.moves import GIBBS_TORSION
+from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import make_sampler
+from dbm_gmx.sampling.updates import SweepArrays
+from dbm_gmx.sampling.window_annealing import _is_about
 
 TRANS = np.array([[-0.05, 0.13, 0], [0, 0, 0], [0.134, 0, 0], [0.184, -0.13, 0]])
 CIS = TRANS * [[1, 1, 1], [1, 1, 1], [1, 1, 1], [1, -1, 1]]
@@ -581,6 +585,25 @@ def test_no_stage_turns_a_double_bond_over(
         tally = Tally(made, {"PI": wanted})
         tally.add(replace(beads, positions=atoms), beads)
         assert tally.report().bonds == Stereo(right=CHAINS * MONOMERS)
+
+
+def test_torsions_about_double_bonds_stay_on_the_way_of_a_window(
+    rubber: tuple[System, Frame, np.ndarray],
+) -> None:
+    """Weakened, they would turn over, and the window be given up."""
+    made, _, states = rubber
+    arrays = make_sampler(made, CONDITIONS, Settings(), {"PI": states}).arrays
+    moves, all_arrays = np.flatnonzero(arrays.moves.move_type == ANNEALING), arrays.part(SweepArrays)
+    double = {tuple(row[1:3]) for row in stereo_bonds(made.matches[0].moltype).tolist()}
+    found = list[bool]()
+    for move in moves.tolist():
+        start, end = all_arrays.changed_start[move : move + 2]
+        for t in all_arrays.changed[start:end].tolist():
+            middle = tuple(sorted(all_arrays.atoms[t, 1:3].tolist()))
+            stays = all_arrays.form[t] >= DIHEDRALS and middle in double
+            found.append(stays)
+            assert plain(_is_about)(all_arrays, move, t) == stays
+    assert 0 < sum(found) < len(found)
 
 
 def test_atoms_with_a_bond_turned_over_are_not_begun_with(

@@ -302,7 +302,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         chosen = _doing(chosen, windows=given.windows)
     elif thorough and ANNEALING in chosen.arrays.moves.move_type:
         swept = _with_windows(chosen, beads, starts, stream, energies.get(chosen.effort.annealing))
-        windows = _windows(swept, settings.tolerance, chosen.effort.annealing, len(starts[0]))
+        windows = _windows(swept, settings.tolerance, chosen.effort, len(starts[0]))
         chosen = _doing(chosen, windows=windows)
     scatter = _scatter(len(starts[0]))
     found = Preparation(trial.strain, first.strain, chosen.effort, energies, swept, offered, scatter=scatter)
@@ -545,12 +545,13 @@ def _enough(
 # --- windows -----------------------------------------------------------------------------------------
 
 
-def _windows(swept: Mapping[int, float], tolerance: float, annealing: int, atoms: int) -> int:
+def _windows(swept: Mapping[int, float], tolerance: float, effort: Effort, atoms: int) -> int:
     """Sweeps with windows that are enough, by the trials of a frame of so many atoms."""
     enough = _enough(swept, tolerance, WINDOWS_AHEAD, WINDOWS_GAIN)
     gained = swept[0] - min(swept.values())
-    caught = annealing > 0 or gained > DOUBTFUL * _scatter(atoms)
-    return CAUGHT if caught else enough
+    caught = effort.annealing > 0 or gained > DOUBTFUL * _scatter(atoms)
+    # offers show the same, but where windows gain nothing after them they turn nothing
+    return CAUGHT if caught or (effort.offers > 0 and enough > 0) else enough
 
 
 def _with_windows(
