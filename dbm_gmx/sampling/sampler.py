@@ -204,7 +204,7 @@ class Sampler:
             with clock.stage("growth"):
                 start, near = _brought_along(self, beads, start, stream)
         conf, regrown = begin(self, beads, start, stream, clock)
-        if not near:
+        if self.effort.offers and not near:
             with clock.stage("offers"):
                 offer(self, conf, beads, range(self.effort.offers), stream)
         schedule = RECALLED if near else make_schedule(self.effort.annealing)
