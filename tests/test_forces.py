@@ -429,7 +429,7 @@ def test_packing_adds_the_chirality_of_those_that_have_one() -> None:
     x = np.random.default_rng(4).normal(size=(9, 3))
     expected, force = np.zeros((9, 3)), np.zeros((9, 3))
     add_chirality_restraint(x, rows[1], -1.0, expected)
-    _add_chirality(x, rows, np.array([0.0, -1.0]), force)
+    _add_chirality(x, None, rows, np.array([0.0, -1.0]), force)
     assert (force == expected).all()
 
 

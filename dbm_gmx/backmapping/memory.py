@@ -94,9 +94,10 @@ def find_memory(mapper: Rebuilder, beads: Early, run: Run) -> FoundMemory:
     sampler, settings = mapper.sampler, mapper.settings
     if sampler is None or not settings.remembers:
         return FoundMemory(mapper)
-    if any(with_whole_beads(mapper.system, frame).winds for frame in beads(1)):
-        return FoundMemory(mapper, notes=(WINDING,))
     path, count = settings.memory_file, (run.frames or 0) * settings.samples
+    asked = mapper.kept is not None or path is not None or count >= WORTH  # else no frame is read for it
+    if asked and any(with_whole_beads(mapper.system, frame).winds for frame in beads(1)):
+        return FoundMemory(mapper, notes=(WINDING,))
     if mapper.kept is not None:
         return _with_file(mapper, sampler, mapper.kept, beads, count)
     found = _tried(mapper, sampler, None, beads, count)
