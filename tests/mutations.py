@@ -1311,7 +1311,7 @@ MUTATIONS = [
         "tests/test_offers.py -k twice_as_many",
         "sampling/preparation.py",
         "        if rounds == ROUNDS[0] and _is_doubtful(",
-        "        if False and _is_doubtful(",
+        "        if rounds == 0 and _is_doubtful(",
     ),
     one(
         "rounds-of-offers-are-those-that-were-enough",
