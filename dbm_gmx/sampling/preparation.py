@@ -29,6 +29,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,9 +62,9 @@ per atom by one round, .028, .045, .018 and .018 by two."""
 SWEPT = (32, 64, 128, 256)
 """Sweeps with windows that are tried after none."""
 
-AHEAD, WINDOWS_AHEAD, ROUNDS_AHEAD = (1, 2), (2, 2), (1, 1)
+AHEAD, WINDOWS_AHEAD = (1, 2), (2, 2)
 """How many longer trials there must be of one that is enough, after none and after some: of annealing, of
-windows, of rounds of offers."""
+windows."""
 
 CAUGHT = SWEPT[-1]
 """Sweeps with windows, where conformations are caught.
@@ -441,37 +442,28 @@ def _with_offers(
     sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream, at_once: float
 ) -> tuple[dict[int, float], Sampler, _Starts]:
     """Energies, kT per atom, of ever more rounds of offers; a sampler with enough, and what these lead to."""
-    energies, after, done = {0: at_once}, {0: starts}, 0
+    energies, after, worth = {0: at_once}, {0: starts}, GAIN * sampler.settings.tolerance
     log.info("without offers: %.4f kT per atom", at_once)
-    for rounds in ROUNDS:
+    for done, rounds in pairwise((0, *ROUNDS)):
         starts = after[rounds] = _after_offers(sampler, beads, starts, range(done, rounds), stream)
-        energies[rounds], done = _try(sampler, beads, starts, stream).energy, rounds
+        energies[rounds] = _try(sampler, beads, starts, stream).energy
         log.info("%d rounds of offers: %.4f kT per atom", rounds, energies[rounds])
-        if rounds == ROUNDS[0] and _is_doubtful(energies, sampler, len(starts[0])):
-            energies = _looked_at_again(sampler, beads, stream.of(AGAIN), energies)
-        enough = _enough(energies, sampler.settings.tolerance, ROUNDS_AHEAD)
-        if enough < rounds:
+        gained = energies[done] - energies[rounds]
+        if done == 0 and abs(gained - worth) < DOUBTFUL * _scatter(len(starts[0])):
+            gained = 0.5 * (gained + _gained_elsewhere(sampler, beads, rounds, stream.of(AGAIN)))
+        if gained < worth:
             break
-    chosen = rounds if enough else 0
+    chosen = 0 if gained < worth and done == 0 else rounds
     return energies, _doing(sampler, offers=chosen), after[chosen]
 
 
-def _is_doubtful(energies: Mapping[int, float], sampler: Sampler, atoms: int) -> bool:
-    """Whether the first rounds of offers may gain what is worth it, or not, within scatter."""
-    short = GAIN * sampler.settings.tolerance - (energies[0] - energies[ROUNDS[0]])
-    return abs(short) < DOUBTFUL * _scatter(atoms)
-
-
-def _looked_at_again(
-    sampler: Sampler, beads: Frame, stream: Stream, energies: Mapping[int, float]
-) -> dict[int, float]:
-    """Energies without offers and after the first rounds, each the mean with those of other starts."""
-    first, found, starts = ROUNDS[0], dict(energies), _grown(sampler, beads, stream)
-    offered = _after_offers(sampler, beads, starts, range(first), stream)
-    for rounds, some in ((0, starts), (first, offered)):
-        found[rounds] = 0.5 * (energies[rounds] + _try(sampler, beads, some, stream).energy)
-        log.info("%d rounds of offers, with other starts: %.4f kT per atom", rounds, found[rounds])
-    return found
+def _gained_elsewhere(sampler: Sampler, beads: Frame, rounds: int, stream: Stream) -> float:
+    """What so many rounds of offers gain from other starts, kT per atom."""
+    starts = _grown(sampler, beads, stream)
+    offered = _after_offers(sampler, beads, starts, range(rounds), stream)
+    before, after = (_try(sampler, beads, some, stream).energy for some in (starts, offered))
+    log.info("%d rounds of offers, from other starts: %.4f in place of %.4f", rounds, after, before)
+    return before - after
 
 
 def _grown(sampler: Sampler, beads: Frame, stream: Stream) -> _Starts:
