@@ -1293,6 +1293,13 @@ MUTATIONS = [
         "arrays.free) if False else NOTHING",
     ),
     one(
+        "bonds-through-the-box-are-as-long-as-the-box",
+        "tests/test_winding.py -k twice_the_length",
+        "sampling/energy.py",
+        "    total, tables, x = 0.0, arrays.tables, in_lattice(place.positions, place.lattice)\n",
+        "    total, tables, x = 0.0, arrays.tables, place.positions\n",
+    ),
+    one(
         "offers-begin-anew-in-each-round",
         "tests/test_offers.py -k in_each_round",
         "sampling/sampler.py",
@@ -1324,7 +1331,7 @@ MUTATIONS = [
         "what-is-left-after-offers-is-not-said",
         "tests/test_offers.py -k would_gain",
         "sampling/preparation.py",
-        "        return offered if annealing == windows == 0 and ",
+        "        return offered if nothing_later and ",
         "        return offered if False and ",
     ),
     one(

@@ -29,6 +29,7 @@ CASES = [
             ("--channels channels.toml", "without the network"),
             ("--unguided", "without the network"),
             ("--annealing 10 --refine gibbs --start network", "without the force field"),
+            ("--offers 2 --refine gibbs --start network", "without the force field"),
             ("--windows 10 --refine none --start growth", "without --refine exact"),
             ("--tolerance 0.1 --sweeps 8", "where convergence is not tested"),
             ("--tolerance 0.1 --refine gibbs", "where convergence is not tested"),

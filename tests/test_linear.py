@@ -158,7 +158,7 @@ def test_a_window_has_the_pairs_of_its_own_atoms_of_which_one_moves() -> None:
         found = energy_of(group, copies) - energy_of(replace(group, pairs=NOTHING), copies)
         for atoms, free, energy in zip(group.atoms.tolist(), group.free.tolist(), found, strict=True):
             pairs = [(i, j) for i in atoms for j in atoms if i < j and (i in free or j in free)]
-            c6, c12, _ = pair_parameters(grower.hamiltonian, molecule, pairs).T
+            c6, c12, _ = pair_parameters(grower.hamiltonian, molecule, np.array(pairs)).T
             i, j = np.array(pairs).T
             r = np.linalg.norm(x[0, i] - x[0, j], axis=1)
             assert energy == pytest.approx((c12 / r**12 - c6 / r**6).sum(), rel=1e-9)

@@ -159,6 +159,10 @@ def test_what_more_rounds_would_gain_is_said(polymer: Cut, monkeypatch: pytest.M
     enough = replace(found, offered={0: 1.0, 2: 0.9, 4: 0.895}, effort=Effort(4))
     assert enough.left == pytest.approx(0.0025)
     assert "TOO FEW" not in enough.lines(0.03)[0]
+    # also where nothing else was tried, as the user gives the rest
+    alone = Preparation({}, {}, Effort(4, 500, 8), offered={0: 1.0, 2: 0.9, 4: 0.86})
+    assert alone.left == pytest.approx(0.02)
+    assert "500 steps and 8 sweeps with windows, after 4 rounds of offers" in alone.lines(0.03)[0]
     # windows that come after them have the last word
     later = replace(found, swept={0: 0.7, 32: 0.5, 64: 0.5, 128: 0.5}, effort=Effort(8, 0, 64))
     assert later.left == 0

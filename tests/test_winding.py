@@ -31,7 +31,7 @@ from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.gromacs.workdir import write_workdir
 from dbm_gmx.options import Conditions, RelaxSettings, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
-from dbm_gmx.sampling.energy import full_energy, total_energy
+from dbm_gmx.sampling.energy import full_energy, stiff_energy, total_energy
 from dbm_gmx.sampling.growth import Molecules, fragment_middles
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import Sampler, configure, make_sampler
@@ -245,7 +245,7 @@ def test_energies_through_the_box_are_those_in_a_box_of_twice_the_length(tmp_pat
         beads, positions = on_beads(made)
         conf = configure(make_sampler(made.system, CONDITIONS, Settings(), {}), positions, beads)
         blocks = block_energies(made.system, with_whole_atoms(made.system, made.frame), CONDITIONS)
-        found.append([*full_energy(conf), *blocks.values.sum(axis=0)])
+        found.append([*full_energy(conf), stiff_energy(conf), *blocks.values.sum(axis=0)])
     assert min(np.abs(found[0])) > 1e-3
     np.testing.assert_allclose(found[1], 2 * np.array(found[0]), rtol=1e-4)
 

@@ -64,7 +64,7 @@ IDLE = (
     ),
     Idle(
         ("backmap",),
-        ("annealing",),
+        ("annealing", "offers"),
         _grows_nothing,
         "without the force field: --refine exact or --start growth",
     ),

@@ -216,6 +216,15 @@ def _forces(arrays: Any, window: Any, x: Any, weak: float, stiffness: float, for
         add_bead_restraint(arrays, b, 0, offset, stiffness, force)
 
 
+@compiled(makes_arrays=True)
+def energy_among(arrays: Any, surroundings: Any, window: Any, x: Any) -> float:
+    """Energy of the terms and beads of a window and of its pairs, see :class:`Surroundings`, kJ/mol."""
+    energy = window_energy(arrays, window, x)
+    if acts(surroundings):
+        energy += add_surroundings(surroundings, arrays.free, x, 0.0, np.zeros((len(x), 3)))
+    return energy
+
+
 @compiled()
 def window_energy(arrays: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window, kJ/mol."""
@@ -281,16 +290,7 @@ def _anneal_some(arrays: Any, task: Any, copies: Any, energy: Any, first: int, s
         window = Window(copies.beads[copy], copies.chirality[copy], copies.lattice)
         _anneal(arrays, window, task.schedule, copies.positions[copy], rng)
         descend(arrays, window, task.schedule.descent, task.surroundings, copies.positions[copy])
-        energy[copy] = _with_pairs(arrays, task.surroundings, window, copies.positions[copy])
-
-
-@compiled(makes_arrays=True)
-def _with_pairs(arrays: Any, pairs: Any, window: Any, x: Any) -> float:
-    """Energy of the terms, beads and pairs of a window, kJ/mol."""
-    energy = window_energy(arrays, window, x)
-    if acts(pairs):
-        energy += add_surroundings(pairs, arrays.free, x, 0.0, np.zeros((len(x), 3)))
-    return energy
+        energy[copy] = energy_among(arrays, task.surroundings, window, copies.positions[copy])
 
 
 def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> FloatArray:
@@ -309,7 +309,7 @@ def anneal(arrays: WindowArrays, task: Task, copies: Copies, team: Team) -> Floa
 def _energies(arrays: Any, pairs: Any, copies: Any, energy: Any) -> None:
     for copy in range(len(copies.positions)):
         window = Window(copies.beads[copy], copies.chirality[copy], copies.lattice)
-        energy[copy] = _with_pairs(arrays, pairs, window, copies.positions[copy])
+        energy[copy] = energy_among(arrays, pairs, window, copies.positions[copy])
 
 
 def window_energies(arrays: WindowArrays, copies: Copies, pairs: Surroundings = NOTHING) -> FloatArray:

@@ -23,13 +23,13 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inverse_sixth, lennard_jones
 from dbm_gmx.parallel import Team
-from dbm_gmx.sampling.annealing import Window, descend, window_energy
+from dbm_gmx.sampling.annealing import Window, descend, energy_among
 from dbm_gmx.sampling.arrays import Configuration, Place
 from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
 from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
-from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN, add_surroundings, make_surroundings
+from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN, make_surroundings
 
 WORTH = 6.0
 """kT above the lowest, of candidates that are tried."""
@@ -197,7 +197,7 @@ def _relax_some(
         (t, 3) row of ``relaxed``, copy and candidate; and beads and states of all copies.
     """
     which, beads, chirality = trials
-    free, force = inside.free, np.zeros((choice.atoms.shape[1], 3))
+    free = inside.free
     for trial in range(first, len(which), step):
         row, copy, k = which[trial]
         own, y = choice.atoms[copy], np.empty((choice.atoms.shape[1], 3))
@@ -210,8 +210,7 @@ def _relax_some(
         window, around = Window(beads[copy], chirality[copy], None), _seen_by(place, arrays, choice, copy)
         surroundings = make_surroundings(arrays, inside, own, y, around)
         descend(inside, window, STEPS, surroundings, y)
-        energy = window_energy(inside, window, y)
-        relaxed.energy[row, k] = energy + add_surroundings(surroundings, free, y, 0.0, force)
+        relaxed.energy[row, k] = energy_among(inside, surroundings, window, y)
         for q in range(len(free)):
             for d in range(3):
                 relaxed.conformers[row, k, q, d] = y[free[q], d]

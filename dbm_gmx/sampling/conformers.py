@@ -50,13 +50,13 @@ from dbm_gmx.sampling.annealing import (
     Window,
     WindowArrays,
     descend,
+    energy_among,
     make_window_arrays,
-    window_energy,
 )
 from dbm_gmx.sampling.kept import keep, key_of, read_kept
 from dbm_gmx.sampling.random_numbers import Stream, Use, gaussian, seeded, uniform
 from dbm_gmx.sampling.rotations import turn_matrix
-from dbm_gmx.sampling.surroundings import Surroundings, add_surroundings, of_pairs
+from dbm_gmx.sampling.surroundings import Surroundings, of_pairs
 
 STARTS = 12
 """Minimised structures; as many again for every stereo element."""
@@ -135,7 +135,7 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     inside = np.array([t for t in touching if _within(molecule.terms.atoms[t].tolist(), row)], np.int64)
     elements = stereo_elements(molecule.moltype)[sorted(k for i in row for k in elements_of.get(i, ()))]
     centres = [[row[i] if i >= 0 else i for i in e] for e in elements.tolist() if _within(e, row)]
-    pairs = [(i, j) for i in row for j in row if i < j]
+    pairs = np.array([(i, j) for i in row for j in row if i < j], np.int64).reshape(-1, 2)
     parameters = pair_parameters(hamiltonian, molecule, pairs)
     acting = np.any(parameters, axis=1)
     rows = [[row.get(i, -1) for i in term] for term in molecule.terms.atoms[inside].tolist()]
@@ -147,7 +147,7 @@ def make_piece(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, atoms: I
     return Piece(
         tuple(names[i] for i in row),
         chosen_terms(molecule.terms, inside, np.array(rows, np.int64).reshape(-1, ATOMS)),
-        np.array([(row[i], row[j]) for i, j in pairs], np.int64).reshape(-1, 2)[acting],
+        np.array([(row[i], row[j]) for i, j in pairs.tolist()], np.int64).reshape(-1, 2)[acting],
         parameters[acting],
         np.array(bonds, np.int64).reshape(-1, 2),
         np.array(centres, np.int64).reshape(-1, 5),
@@ -176,27 +176,30 @@ def _index(
 
 
 def pair_parameters(
-    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pairs: list[tuple[int, int]]
+    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pairs: IntArray, *, charged: bool = True
 ) -> FloatArray:
-    """(p, 3) ``c6, c12, qq`` of pairs i < j of a molecule, all that acts between them; 0 if excluded."""
-    special = _specials(molecule)
-    found = np.zeros((len(pairs), 3))
-    for number, (i, j) in enumerate(pairs):
-        c6, c12, qq, _, usual = special.get((i, j), (0.0, 0.0, 0.0, 0.0, 1.0))
-        types = molecule.types[i], molecule.types[j]
-        charges = molecule.charges[i] * molecule.charges[j]
-        found[number] = (
-            c6 + usual * hamiltonian.c6[types],
-            c12 + usual * hamiltonian.c12[types],
-            qq + usual * charges,
-        )
+    """(p, 3) ``c6, c12, qq`` of pairs (p, 2) i < j of a molecule, all that acts between them; 0 if excluded.
+
+    Those that are not special have charges only if ``charged``.
+    """
+    (i, j), number = molecule.types[pairs].T, len(molecule.types)
+    qq = molecule.charges[pairs].prod(axis=1) if charged else np.zeros(len(pairs))
+    found = np.stack([hamiltonian.c6[i, j], hamiltonian.c12[i, j], qq], axis=1)
+    known, order = _specials(molecule)
+    wanted = pairs @ [number, 1]
+    row = np.searchsorted(known, wanted, side="right") - 1
+    special = np.flatnonzero((row >= 0) & (known[row] == wanted)) if len(known) else row[:0]
+    own = molecule.special_parameters[order[row[special]]]
+    found[special] = own[:, :3] + own[:, 4:] * found[special]
     return found
 
 
 @lru_cache(maxsize=8)
-def _specials(molecule: MoleculeHamiltonian) -> dict[tuple[int, ...], FloatArray]:
-    pairs = map(tuple, molecule.special.tolist())
-    return dict(zip(pairs, molecule.special_parameters, strict=True))
+def _specials(molecule: MoleculeHamiltonian) -> tuple[IntArray, IntArray]:
+    """Numbers of the special pairs i < j of n atoms, i n + j, in increasing order, and their rows."""
+    numbers = np.asarray(molecule.special @ [len(molecule.types), 1], np.int64)
+    order = np.argsort(numbers, kind="stable")
+    return numbers[order], order
 
 
 class ConformerPools:
@@ -351,10 +354,7 @@ def _to_minimum(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: An
 @compiled(makes_arrays=True)
 def _energy(arrays: WindowArrays, pairs: Surroundings, chirality: Any, x: Any) -> float:
     """Energy of a piece, without what holds its chirality, kJ/mol."""
-    window = Window(np.zeros((0, 3)), chirality, None)
-    return window_energy(arrays, window, x) + add_surroundings(
-        pairs, arrays.free, x, 0.0, np.zeros((len(x), 3))
-    )
+    return energy_among(arrays, pairs, Window(np.zeros((0, 3)), chirality, None), x)
 
 
 def _outline(piece: Piece) -> FloatArray:

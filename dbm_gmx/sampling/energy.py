@@ -69,19 +69,19 @@ def bead_energy(conf: Configuration) -> float:
 
 def stiff_energy(conf: Configuration) -> float:
     """Energy of bonds, angles and springs, kJ/mol."""
-    return float(_stiff_energy(conf.positions, conf.arrays.part(EnergyArrays)))
+    return float(_stiff_energy(conf.place, conf.arrays.part(EnergyArrays)))
 
 
 @compiled()
-def _stiff_energy(positions: Any, arrays: Any) -> float:
-    total, tables = 0.0, arrays.tables
+def _stiff_energy(place: Any, arrays: Any) -> float:
+    total, tables, x = 0.0, arrays.tables, in_lattice(place.positions, place.lattice)
     for molecule in range(len(arrays.first_atom)):
         moltype, first = arrays.moltype[molecule], arrays.first_atom[molecule]
         for t in range(arrays.term_start[moltype], arrays.term_start[moltype + 1]):
             form = arrays.form[t]
             if form < DIHEDRALS or form == PRODUCT:
                 rows, parameters = term_rows(arrays.atoms, t, first), term_parameters(arrays.parameters, t)
-                total += term_energy(form, parameters, tables, positions, rows)
+                total += term_energy(form, parameters, tables, x, rows)
     return total
 
 

@@ -430,9 +430,7 @@ def _hide(place: Any, arrays: Any, bead: int, lists: Any) -> None:
         for r in range(begin, end):
             i = arrays.owned[r]
             for s in range(arrays.partner_start[before + i], arrays.partner_start[before + i + 1]):
-                if arrays.partner[s] == j - first and _is_nearest(
-                    place, i, j, lists.row[bead, q], place.lattice
-                ):
+                if arrays.partner[s] == j - first and _is_nearest(place, i, j, row, place.lattice):
                     lists.hidden[i, lists.skipped[i]] = q
                     lists.skipped[i] += 1
                     break

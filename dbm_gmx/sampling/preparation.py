@@ -183,7 +183,8 @@ class Preparation:
         offers, annealing, windows = self.effort
         last = (self.swept, windows) if self.swept else (self.energies, annealing)
         offered = self.offered, offers
-        return offered if annealing == windows == 0 and _left(*offered) > _left(*last) else last
+        nothing_later = annealing == windows == 0 or not last[0]
+        return offered if nothing_later and _left(*offered) > _left(*last) else last
 
     @property
     def widest(self) -> float | None:
@@ -197,7 +198,7 @@ class Preparation:
         sweeps += f", after {offers} round{'s' if offers > 1 else ''} of offers" if offers else ""
         if self.source:
             said.append(f"annealing      {annealing} steps{sweeps}, as found for {self.source}")
-        elif self.energies or self.swept:
+        elif self.energies or self.swept or self.offered:
             gain = f"more lower the energy by {self.left:.3f} kT per atom"
             if self.exhausted:
                 gain = f"by the gain of the last doublings {self.left:.3f} kT per atom are left"

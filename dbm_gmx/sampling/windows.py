@@ -23,7 +23,7 @@ from dbm_gmx.chemistry.virtual_sites import inner_sites, made_of, some_sites, to
 from dbm_gmx.forcefield.hamiltonian import Hamiltonian, MoleculeHamiltonian
 from dbm_gmx.forcefield.terms import chosen_terms
 from dbm_gmx.sampling.annealing import Contents, WindowArrays, make_window_arrays
-from dbm_gmx.sampling.conformers import Piece, piece_atoms
+from dbm_gmx.sampling.conformers import Piece, pair_parameters, piece_atoms
 from dbm_gmx.sampling.surroundings import NOTHING, Surroundings, of_pairs
 
 
@@ -243,23 +243,13 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False, paired: bo
 
 def _pairs(cutter: Cutter, atoms: IntArray, free: IntArray) -> Surroundings:
     """Pairs among the atoms of a window of which one is ``free``, see :class:`Group`."""
-    molecule, moves = cutter.molecule, np.isin(np.arange(len(atoms)), free)
+    moves = np.isin(np.arange(len(atoms)), free)
     i, j = (grid.reshape(-1) for grid in np.meshgrid(free, np.arange(len(atoms)), indexing="ij"))
     once = ~moves[j] | (j > i)
-    i, j = i[once], j[once]
-    types = molecule.types[atoms[i]], molecule.types[atoms[j]]
-    inner = np.stack([cutter.hamiltonian.c6[types], cutter.hamiltonian.c12[types], np.zeros(len(i))], axis=1)
-    number = len(molecule.types)
-    pairs = np.sort(np.stack([atoms[i], atoms[j]], axis=1), axis=1) @ [number, 1]
-    known = molecule.special @ [number, 1]
-    order = np.argsort(known)
-    row = np.searchsorted(known[order], pairs)
-    found = np.zeros(len(pairs), bool)
-    found[row < len(known)] = known[order][row[row < len(known)]] == pairs[row < len(known)]
-    own = molecule.special_parameters[order[row[found]]]
-    inner[found] = own[:, :3] + own[:, 4:] * inner[found]
+    rows = np.stack([i[once], j[once]], axis=1)
+    inner = pair_parameters(cutter.hamiltonian, cutter.molecule, np.sort(atoms[rows], axis=1), charged=False)
     acts = inner.any(axis=1)
-    return of_pairs(np.stack([i, j], axis=1)[acts].astype(np.int64), inner[acts])
+    return of_pairs(rows[acts], inner[acts])
 
 
 def _spots(
