@@ -402,7 +402,7 @@ def test_a_start_that_ends_higher_is_not_used(
     ready = ready_for(liquid, run[0], conditions=replace(WARM, temperature=320.0))
     assert ready.remembered is not None
     assert ready.remembered.how is None
-    assert ready.remembered.line().startswith("not used: recalled frames end +0.")
+    assert ready.remembered.line().startswith("not used: torsions and pairs of recalled frames end +0.")
     assert ready.mapper.sampler is not None
     assert ready.mapper.sampler.recollection is None
 

@@ -13,7 +13,7 @@ from dbm_gmx.forcefield.hamiltonian import BOND_SPREAD
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Arrays, Configuration
 from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
-from dbm_gmx.sampling.energy import total_energy
+from dbm_gmx.sampling.energy import bead_energy, stiff_energy, total_energy
 from dbm_gmx.sampling.moves import (
     ANNEALING,
     GIBBS_TORSION,
@@ -121,6 +121,12 @@ class Chain:
     def sweeps(self) -> int:
         """Sweeps done."""
         return len(self.energies) - 1
+
+    @property
+    def slow_energy(self) -> float:
+        """Of torsions and pairs, kT per atom: what conformations are worth, without the scatter of bonds."""
+        slow = self.energy - bead_energy(self.conf) - stiff_energy(self.conf)
+        return slow / (float(self.conf.arrays.constants.kt) * len(self.conf.positions))
 
     @property
     def drift(self) -> float:

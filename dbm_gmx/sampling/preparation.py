@@ -40,7 +40,6 @@ from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
-from dbm_gmx.sampling.energy import bead_energy, stiff_energy
 from dbm_gmx.sampling.moves import ANNEALING
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
@@ -336,7 +335,7 @@ def _try(sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream) -> _Tr
             advance(chain, one, sampler.team)
             if number >= SWEEPS // 2:
                 square += (chain.conf.offsets**2).sum(axis=1)
-                energies.append(_slow_energy(chain))
+                energies.append(chain.slow_energy)
     square /= len(energies)
     return _Trial(float(np.mean(energies)), _strain_of(sampler, square))
 
@@ -365,13 +364,6 @@ def _repeats(atoms: int) -> int:
 def _scatter(atoms: int) -> float:
     """Error of the difference of two trials of a frame, kT per atom."""
     return scatter_of(_repeats(atoms) * atoms, SLOW_SCATTER)
-
-
-def _slow_energy(chain: Chain) -> float:
-    """Of torsions and pairs, kT per atom."""
-    conf = chain.conf
-    slow = chain.energy - bead_energy(conf) - stiff_energy(conf)
-    return slow / (float(conf.arrays.constants.kt) * len(conf.positions))
 
 
 # --- widths ------------------------------------------------------------------------------------------
@@ -575,5 +567,5 @@ def _after_windows(chain: Chain, sweeps: int, stream: Stream, sampler: Sampler) 
     while chain.sweeps < sweeps:
         sweep_windows(chain, chain.sweeps + 1, stream, sampler.team)
         if chain.sweeps > sweeps // 2:
-            energies.append(_slow_energy(chain))
+            energies.append(chain.slow_energy)
     return float(np.mean(energies))

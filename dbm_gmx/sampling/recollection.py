@@ -1,7 +1,7 @@
 """Whether frames are made of what is remembered of others, and what they then take: found out on a few.
 
-The first frames are sampled in full.  Each is recalled as well, from the others, and its energy compared.
-Where that ends no higher, all other frames are recalled, in as many sweeps as it took.
+The first frames are sampled in full.  Each is recalled as well, from the others, and its energy of torsions
+and pairs compared.  Where that ends no higher, all other frames are recalled, in as many sweeps as it took.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.clock import Clock
-from dbm_gmx.forcefield.equilibrium import scatter_of
+from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
+from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
 from dbm_gmx.sampling.preparation import SWEPT
@@ -55,7 +57,7 @@ class Remembered:
     done
         These frames.
     excess
-        Energy of recalled frames above that of the same ones sampled in full, kT per atom.
+        Torsions and pairs of recalled frames above those of the same ones sampled in full, kT per atom.
     misfit
         nm, of their beads.
     how
@@ -78,15 +80,15 @@ class Remembered:
         how = self.how
         if how is None:
             return (
-                f"not used: recalled frames end {self.excess:+.3f} kT per atom above those sampled in full "
-                f"(misfit {self.misfit:.3f} nm)"
+                f"not used: torsions and pairs of recalled frames end {self.excess:+.3f} kT per atom above "
+                f"those of frames sampled in full (misfit {self.misfit:.3f} nm)"
             )
         windows = f"{how.windows} sweeps with windows and " if how.windows else ""
         source = " and ".join(filter(None, [self.file, f"{len(self.done)} frames" if self.done else ""]))
         return (
             f"of {source} (misfit {self.misfit:.3f} nm): {'others' if self.done else 'frames'} are recalled, "
-            f"with {windows}{how.sweeps} sweeps, and end {self.excess:+.3f} kT per atom above those sampled "
-            "in full"
+            f"with {windows}{how.sweeps} sweeps, and their torsions and pairs end {self.excess:+.3f} kT per "
+            "atom above those of frames sampled in full"
         )
 
 
@@ -111,19 +113,19 @@ def make_recollection(
     stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
     done = dict[int, tuple[Float32Array, Convergence]]()
     memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
-    far = sampler.settings.tolerance + scatter_of(sampler.system.n_atoms)
+    far = sampler.settings.tolerance + scatter_of(sampler.system.n_atoms, SLOW_SCATTER)
     for number, beads in enumerate(frames):
         done[beads.index] = positions, _ = sampler(beads)
         memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))
     for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
-        trials.append(_try(sampler, memory, beads, done[beads.index][1], stream.of(1, number)))
+        trials.append(_try(sampler, memory, beads, done[beads.index], stream.of(1, number)))
         log.info("recalled frame %d: %s", beads.index, trials[-1])
-        if sampler.effort.windows and _end(trials[-1].energies[-1]) > far:
+        if sampler.effort.windows and trials[-1].excess[-1] > far:
             break  # windows take long, and the mean of all would not be low enough
     misfit = float(np.mean([trial.misfit for trial in trials]))
-    for number in range(min(len(trial.energies) for trial in trials)):
+    for number in range(min(len(trial.excess) for trial in trials)):
         windows = trials[0].windows[number]
-        excess = float(np.mean([_end(trial.energies[number]) for trial in trials]))
+        excess = float(np.mean([trial.excess[number] for trial in trials]))
         if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):
             series = np.mean([trial.energies[number] for trial in trials], axis=0)
             sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
@@ -141,53 +143,70 @@ class _Trial:
     ----------
     misfit
         nm.
-    windows, energies
-        Sweeps with windows that were tried, and after each the energies of the sweeps that followed, above
-        that of the frame sampled in full, kT per atom.
+    windows, excess
+        Sweeps with windows that were tried, and torsions and pairs after each above those of the frame
+        sampled in full, kT per atom.
+    energies
+        Of the sweeps that followed each, kT per atom.
     """
 
     misfit: float
     windows: tuple[int, ...]
+    excess: tuple[float, ...]
     energies: tuple[FloatArray, ...]
 
     def __str__(self) -> str:
         ends = (
-            f"{_end(excess):+.4f} after {windows} sweeps with windows"
-            for windows, excess in zip(self.windows, self.energies, strict=True)
+            f"{excess:+.4f} after {windows} sweeps with windows"
+            for windows, excess in zip(self.windows, self.excess, strict=True)
         )
-        return f"misfit {self.misfit:.4f} nm, energy {', '.join(ends)} kT per atom"
+        return f"misfit {self.misfit:.4f} nm, torsions and pairs {', '.join(ends)} kT per atom"
 
 
-def _try(sampler: Sampler, memory: Memory, beads: Frame, full: Convergence, stream: Stream) -> _Trial:
+def _try(
+    sampler: Sampler,
+    memory: Memory,
+    beads: Frame,
+    full: tuple[Float32Array, Convergence],
+    stream: Stream,
+) -> _Trial:
     """Recall a frame, and follow its energy with ever more windows, at most half of those of the sampler."""
-    known = (
-        full.energies[len(full.energies) // 2 :].mean()
-        if not sampler.effort.windows
-        else full.energies[-8:].mean()
+    atoms, steps = full[0], full[1].steps
+    known = _follow(
+        sampler, configure(sampler, atoms.astype(np.float64), beads), steps, stream.of(Use.SWEEPS)
     )
-    found, unit = (
-        recall_frame(sampler, memory, beads, stream),
-        sampler.hamiltonian.kt * sampler.system.n_atoms,
-    )
-    chain, _ = start_recalled(sampler, full.steps, beads, found, stream, Clock())
-    tried, energies = [], []
+    found = recall_frame(sampler, memory, beads, stream)
+    chain, _ = start_recalled(sampler, steps, beads, found, stream, Clock())
+    tried, excess, energies = [], list[float](), []
     for windows in (0, *(n for n in SWEPT if SPARED * n <= sampler.effort.windows)):
         sweep_windows(chain, windows, stream, sampler.team)
         # from there on as a frame of the run, while the chain itself goes on to more windows
         there = configure(sampler, chain.conf.positions.copy(), beads, chain.conf.neighbours)
-        swept = start_chain(there, full.steps)
-        for _ in range(SWEEPS):
-            advance(swept, stream.of(windows), sampler.team)
+        swept = _follow(sampler, there, steps, stream.of(windows))
         tried.append(windows)
-        energies.append((np.array(swept.energies[-SWEEPS:]) - known) / unit)
-        if _end(energies[-1]) < 0.5 * sampler.settings.tolerance:
+        excess.append(swept.slow - known.slow)
+        energies.append(swept.energies)
+        if excess[-1] < 0.5 * sampler.settings.tolerance:
             break
-    return _Trial(found.misfit, tuple(tried), tuple(energies))
+    return _Trial(found.misfit, tuple(tried), tuple(excess), tuple(energies))
 
 
-def _end(energies: FloatArray) -> float:
-    """Mean of the last half of the sweeps of a trial."""
-    return float(energies[-SWEEPS // 2 :].mean())
+class _Followed(NamedTuple):
+    """Sweeps of a trial: torsions and pairs in the last half, energies (sweeps,) of all; kT per atom."""
+
+    slow: float
+    energies: FloatArray
+
+
+def _follow(sampler: Sampler, conf: Configuration, steps: FloatArray, stream: Stream) -> _Followed:
+    """Sweep a frame, which changes."""
+    chain, slow = start_chain(conf, steps), list[float]()
+    for number in range(SWEEPS):
+        advance(chain, stream, sampler.team)
+        if number >= SWEEPS // 2:
+            slow.append(chain.slow_energy)
+    unit = sampler.hamiltonian.kt * sampler.system.n_atoms
+    return _Followed(float(np.mean(slow)), np.array(chain.energies[-SWEEPS:]) / unit)
 
 
 def _enough(series: FloatArray, tolerance: float) -> int:
