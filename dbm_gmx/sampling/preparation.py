@@ -7,6 +7,10 @@ and beads the mapped centres are about the beads as the restraint alone would ha
 highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39,
 1, 1977), and is the one used.
 
+Molecules of a single bead, as of water, have another reason.  Where all are held in their places, one network
+of hydrogen bonds alone has the energy of the liquid, and only a search through whole networks finds it.  Free
+to move a little, they find others as low.  So they are held more loosely as long as that lowers the energy.
+
 Conformers that fit the beads of a molecule need not fit its neighbours.  Where these decide, rounds in which
 all molecules choose among many of them lower the energy by more than any annealing, and sooner; where they do
 not, by nothing.  There are enough rounds when twice as many lower it no more; where any gain, that many are
@@ -96,6 +100,13 @@ STRAINED = 1.3
 WIDEST = 0.1
 """nm: as loosely as beads are held at most."""
 
+FREED, FREED_STEPS = (0.025, 0.05, 0.1), 1000
+"""nm: how loosely molecules of a single bead are held where they are caught otherwise; and the steps of
+annealing with which that is tried.
+
+SPC/E in its places ends .3 kT per atom above a chain that begins with the atoms, however long it is annealed
+(16,000 sweeps of rotations, cooled from five times the temperature: .23), and .02 below it within 0.05 nm."""
+
 Types = tuple[str, str]
 """A molecule type and a bead type."""
 
@@ -138,6 +149,9 @@ class Preparation:
         By molecule type and bead type, with the widths that are used.
     narrow
         The same with the least width.
+    freed
+        What molecules of a single bead gain where they are held more loosely than they are strained, in
+        torsions and pairs of the frame, kT per atom, by molecule type and bead type.
     effort
         Rounds of offers, steps, and sweeps with windows, that are used.
     energies, swept, offered
@@ -154,6 +168,7 @@ class Preparation:
     strain: Mapping[Types, Strain]
     narrow: Mapping[Types, Strain]
     effort: Effort
+    freed: Mapping[Types, float] = field(default_factory=dict)
     energies: Mapping[int, float] = field(default_factory=dict)
     swept: Mapping[int, float] = field(default_factory=dict)
     offered: Mapping[int, float] = field(default_factory=dict)
@@ -191,7 +206,7 @@ class Preparation:
         return max((strain.width for strain in self.strain.values()), default=None)
 
     def lines(self, tolerance: float) -> list[str]:
-        """Say it in up to two lines."""
+        """Say it in up to three lines."""
         said, (offers, annealing, windows) = list[str](), self.effort
         sweeps = f" and {windows} sweeps with windows" if windows else ""
         sweeps += f", after {offers} round{'s' if offers > 1 else ''} of offers" if offers else ""
@@ -207,10 +222,16 @@ class Preparation:
         loose = [
             f"{types[1]} {strain.width:.4f} nm (strain {self.narrow[types].ratio:.1f})"
             for types, strain in self.strain.items()
-            if strain.width > self.narrow[types].width
+            if strain.width > self.narrow[types].width and types not in self.freed
         ]
+        narrow = min((strain.width for strain in self.narrow.values()), default=0.0)
+        if self.freed:
+            freed = [f"{types[1]} {self.strain[types].width:.4f} nm" for types in self.freed]
+            said.append(
+                f"beads freed    {', '.join(freed)}: held within {narrow:.4f} nm, as single beads, their "
+                f"molecules end {max(self.freed.values()):.2f} kT per atom higher"
+            )
         if loose:
-            narrow = min(strain.width for strain in self.narrow.values())
             said.append(
                 f"beads held     {', '.join(loose)}: strain is the mean square distance over that of "
                 f"unstrained atoms, held within {narrow:.4f} nm"
@@ -276,14 +297,17 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
     first = trial = _try(chosen, beads, starts, stream)
     if conditions.spread is None:
         chosen, trial = _loosened(chosen, beads, starts, stream, first)
+    freed, thorough = dict[Types, float](), settings.annealing != 0
+    if conditions.spread is None and thorough:
+        freed, chosen, trial = _freed(chosen, beads, starts, stream, trial)
     before = known(chosen)
     if before is not None:
         asked = settings.offers, settings.annealing, settings.windows
         effort = Effort(*(of if n is None else n for n, of in zip(asked, before[0], strict=True)))
-        found = Preparation(trial.strain, first.strain, effort, source=before[1])
+        found = Preparation(trial.strain, first.strain, effort, freed, source=before[1])
         return replace(chosen, effort=effort), found
     offered, energies, swept = dict[int, float](), dict[int, float](), dict[int, float]()
-    thorough, at_once = settings.annealing != 0, trial.energy
+    at_once = trial.energy
     long = not beads.winds and not all(grower.short for grower in chosen.growers.values())
     if settings.offers is None and thorough and long:
         offered, chosen, starts = _with_offers(chosen, beads, starts, stream, at_once)
@@ -305,8 +329,9 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         windows = _windows(swept, settings.tolerance, chosen.effort, len(starts[0]))
         chosen = _doing(chosen, windows=windows)
     scatter = _scatter(len(starts[0]))
-    found = Preparation(trial.strain, first.strain, chosen.effort, energies, swept, offered, scatter=scatter)
-    return chosen, found
+    return chosen, Preparation(
+        trial.strain, first.strain, chosen.effort, freed, energies, swept, offered, scatter=scatter
+    )
 
 
 def _doing(sampler: Sampler, **effort: int) -> Sampler:
@@ -426,6 +451,43 @@ def _where_equal(narrow: Strain, wide: Strain) -> float:
         return wide.width
     done = np.log(narrow.ratio) / np.log(narrow.ratio / wide.ratio)
     return float(narrow.width * (wide.width / narrow.width) ** np.clip(done, 0.0, 1.0))
+
+
+def _freed(
+    sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream, held: _Trial
+) -> tuple[dict[Types, float], Sampler, _Trial]:
+    """Hold molecules of a single bead more loosely while that lowers the energy.
+
+    Returns
+    -------
+    What they gain, the sampler, and the trial with it.
+    """
+    molecules = sampler.hamiltonian.molecules
+    single = {
+        t for t in held.strain if len(molecules[t[0]].mapping.types) == 1 < molecules[t[0]].moltype.n_atoms
+    }
+    if not single:
+        return {}, sampler, held
+
+    def annealed(one: Sampler) -> float:
+        return _try(_doing(one, annealing=FREED_STEPS), beads, starts, stream).energy
+
+    found, worth = sampler, max(sampler.settings.tolerance, CERTAIN * _scatter(len(starts[0])))
+    first = energy = annealed(sampler)
+    log.info("molecules of a single bead, held as they are: %.4f kT per atom", first)
+    for width in FREED:
+        wider = {
+            t: replace(s, width=max(s.width, width if t in single else 0.0)) for t, s in held.strain.items()
+        }
+        freer = with_widths(sampler, _widths(sampler, wider))
+        freed = annealed(freer)
+        log.info("the same, held within %.3f nm: %.4f kT per atom", width, freed)
+        if energy - freed < worth:
+            break
+        found, energy = freer, freed
+    if found is sampler:
+        return {}, sampler, held
+    return dict.fromkeys(sorted(single), first - energy), found, _try(found, beads, starts, stream)
 
 
 # --- offers ------------------------------------------------------------------------------------------
