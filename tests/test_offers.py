@@ -101,9 +101,18 @@ def test_a_frame_is_offered_what_it_asks_for(polymer: Cut, monkeypatch: pytest.M
     assert len(asked) == 1
 
 
-def test_an_independent_start_is_offered_more(polymer: Cut) -> None:
-    sampler = replace(sampler_of(polymer), effort=Effort(2, 500, 8))
-    assert annealed_longer(sampler).effort == (4, 1000, 16)
+@pytest.mark.parametrize(
+    ("effort", "more"),
+    [
+        (Effort(2, 500, 8), (4, 1000, 16)),
+        (Effort(2, 0, 8), (4, 0, 16)),  # short annealing would lose what offers have found
+        (Effort(), (0, 1000, 0)),
+    ],
+)
+def test_an_independent_start_has_more_of_all(
+    polymer: Cut, effort: Effort, more: tuple[int, int, int]
+) -> None:
+    assert annealed_longer(replace(sampler_of(polymer), effort=effort)).effort == more
 
 
 # --- how many ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from cut import Cut, cut, energies, equilibrated
 from dbm_gmx.backmapping.independent import Twin, compare_twins, is_begun_anew
 from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import SCATTER
@@ -50,6 +50,8 @@ from dbm_gmx.sampling.sampler import Effort, Sampler, configure, make_sampler, p
 pytestmark = pytest.mark.usefixtures("less_search")
 
 WARM = Conditions(350.0, constraints="none", rvdw=0.9, rcoulomb=0.9)
+
+COOL = Conditions(300.0, constraints="all-bonds", rvdw=0.6, rcoulomb=0.6)
 
 
 @pytest.fixture(scope="module")
@@ -398,6 +400,55 @@ def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) ->
     assert (ready.radius > sampler_of(liquid).radius).all()
     widths = np.sqrt(ready.hamiltonian.kt / ready.arrays.beads.stiffness)
     assert set(np.round(widths, 9)) == {round(s.width, 9) for s in found.strain.values()}
+
+
+def equal_balls() -> tuple[System, Conditions]:
+    """Pairs of argon-like atoms, a bead each: what their places leave open costs nothing."""
+    pair = exact.molecule("PAIR", [("A", 40.0, 0.0)] * 2, [("constraints", 1, (0, 1), (0.1,))])
+    made = exact.system([(pair, exact.beads_of(pair, [0, 0]), 64)], {"A": (0.3, 0.5)})
+    return made, replace(COOL, temperature=250.0)
+
+
+def water() -> tuple[System, Conditions]:
+    """SPC/E, a bead each."""
+    sites = [("O", 15.999, -0.8476), ("H", 1.008, 0.4238), ("H", 1.008, 0.4238)]
+    lengths = {(0, 1): 0.1, (0, 2): 0.1, (1, 2): 0.1633}
+    one = exact.molecule("SOL", sites, [("constraints", 1, pair, (b,)) for pair, b in lengths.items()])
+    made = exact.system([(one, exact.beads_of(one, [0, 0, 0]), 64)], {"O": (0.3166, 0.650), "H": (0.1, 0.0)})
+    return made, COOL
+
+
+def frame_of(made: System, conditions: Conditions) -> Frame:
+    """Beads of a liquid that is made on a lattice of beads which hardly hold it."""
+    loose = make_sampler(made, replace(conditions, spread=0.1), Settings(annealing=1000), {})
+    places, box = exact.lattice(made.n_beads, 0.3107)
+    frame = Frame(places.astype(np.float32), box.astype(np.float32))
+    atoms, _ = replace(loose, settings=replace(loose.settings, sweeps=8))(frame)
+    return replace(frame, positions=mapped_beads(made, atoms).astype(np.float32))
+
+
+def test_water_that_is_caught_in_its_places_is_freed() -> None:
+    """One network of hydrogen bonds has the energy of the liquid where nothing may move; others else."""
+    made, conditions = water()
+    beads = frame_of(made, conditions)
+    ready, found = prepare(make_sampler(made, conditions, Settings(annealing=500, windows=0), {}), beads)
+    print(found.lines(0.03))
+    ((types, gain),) = found.freed.items()
+    assert types == ("SOL", "B1")
+    assert gain > 0.06
+    assert found.strain[types].width >= 0.025
+    widths = np.sqrt(ready.hamiltonian.kt / ready.arrays.beads.stiffness)
+    assert np.allclose(widths, found.strain[types].width)
+    assert [line[:21] for line in found.lines(0.03)] == ["beads freed    B1 0.0"]
+    # not where nothing is to be annealed
+    quick = make_sampler(made, conditions, Settings(annealing=0, windows=0), {})
+    assert not prepare(quick, beads)[1].freed
+
+
+def test_molecules_that_are_not_caught_stay_in_their_places() -> None:
+    made, conditions = equal_balls()
+    sampler = make_sampler(made, conditions, Settings(annealing=500, windows=0), {})
+    assert not prepare(sampler, frame_of(made, conditions))[1].freed
 
 
 def test_a_width_that_is_given_is_kept(liquid: Cut) -> None:

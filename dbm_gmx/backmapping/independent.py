@@ -1,8 +1,8 @@
 """Frames beside an independent start of the same beads: whether they are at equilibrium.
 
 That the energy of one chain no longer changes proves nothing: it may be caught.  A second one is begun anew,
-with other random numbers and annealed for longer.  Both have the same energy, term by term, if both are at
-equilibrium.
+with other random numbers and more of all that is done to a frame.  Both have the same energy, term by term,
+if both are at equilibrium.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ SAMPLE = 1 << 20
 
 LONGER, LEAST = 2, 1000
 """Times the rounds of offers, the steps of annealing and the sweeps with windows (never more of these than
-are tried of a frame), and so many of the steps at least."""
+are tried of a frame), and so many of the steps at least where there are no offers.
+
+Short annealing loses some of what offers have found: torsions and pairs of united-atom C32 were
+-.001 +- .009 kT per atom from the atoms, and independent starts, annealed in 1,000 steps after their offers,
+ended .087 +- .025 above these."""
 
 
 def is_begun_anew(number: int, atoms: int, tolerance: float) -> bool:
@@ -80,10 +84,10 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 
 
 def annealed_longer(sampler: Sampler) -> Sampler:
-    """The same without a memory, with more steps of annealing, and offers and windows where there are any."""
+    """The same without a memory, with more of all that is done to a frame; annealed, if nothing is."""
     offers, annealing, windows = sampler.effort
     more = max(windows, min(LONGER * windows, SWEPT[-1]))
-    effort = Effort(LONGER * offers, max(LEAST, LONGER * annealing), more)
+    effort = Effort(LONGER * offers, max(0 if offers else LEAST, LONGER * annealing), more)
     return replace(sampler, effort=effort, recollection=None)
 
 

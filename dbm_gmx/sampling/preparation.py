@@ -149,9 +149,6 @@ class Preparation:
         By molecule type and bead type, with the widths that are used.
     narrow
         The same with the least width.
-    freed
-        What molecules of a single bead gain where they are held more loosely than they are strained, in
-        torsions and pairs of the frame, kT per atom, by molecule type and bead type.
     effort
         Rounds of offers, steps, and sweeps with windows, that are used.
     energies, swept, offered
@@ -163,18 +160,21 @@ class Preparation:
         Error of a difference between two energies, kT per atom.
     source
         Where the steps are from that were not tried, because they were known.
+    freed
+        What molecules of a single bead gain where they are held more loosely than they are strained, in
+        torsions and pairs of the frame, kT per atom, by molecule type and bead type.
     """
 
     strain: Mapping[Types, Strain]
     narrow: Mapping[Types, Strain]
     effort: Effort
-    freed: Mapping[Types, float] = field(default_factory=dict)
     energies: Mapping[int, float] = field(default_factory=dict)
     swept: Mapping[int, float] = field(default_factory=dict)
     offered: Mapping[int, float] = field(default_factory=dict)
     part: tuple[int, int] | None = None
     scatter: float = 0.0
     source: str = ""
+    freed: Mapping[Types, float] = field(default_factory=dict)
 
     def is_short(self, tolerance: float) -> bool:
         """Whether more than the tolerance is left, and more than chance makes of few atoms."""
@@ -304,7 +304,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
     if before is not None:
         asked = settings.offers, settings.annealing, settings.windows
         effort = Effort(*(of if n is None else n for n, of in zip(asked, before[0], strict=True)))
-        found = Preparation(trial.strain, first.strain, effort, freed, source=before[1])
+        found = Preparation(trial.strain, first.strain, effort, source=before[1], freed=freed)
         return replace(chosen, effort=effort), found
     offered, energies, swept = dict[int, float](), dict[int, float](), dict[int, float]()
     at_once = trial.energy
@@ -330,7 +330,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         chosen = _doing(chosen, windows=windows)
     scatter = _scatter(len(starts[0]))
     return chosen, Preparation(
-        trial.strain, first.strain, chosen.effort, freed, energies, swept, offered, scatter=scatter
+        trial.strain, first.strain, chosen.effort, energies, swept, offered, scatter=scatter, freed=freed
     )
 
 
