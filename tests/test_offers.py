@@ -130,7 +130,7 @@ def tried(
 
     monkeypatch.setattr(preparation, "_try", lambda *_: SimpleNamespace(energy=next(falling), strain={}))
     monkeypatch.setattr(preparation, "_after_offers", after)
-    monkeypatch.setattr(preparation, "_grown", lambda *_: [np.zeros((polymer.system.n_atoms, 3))])
+    monkeypatch.setattr(preparation, "_grown", lambda *_, **__: [np.zeros((polymer.system.n_atoms, 3))])
     monkeypatch.setattr(preparation, "_scatter", lambda _: 0.01)
     monkeypatch.setattr(preparation, "_climb", lambda *given: dict.fromkeys((0, 4000), given[-1]))
     monkeypatch.setattr(preparation, "_confirmed", lambda *given: (given[-1], 0))
@@ -177,13 +177,17 @@ def test_what_more_rounds_would_gain_is_said(polymer: Cut, monkeypatch: pytest.M
     assert later.left == 0
 
 
-def test_each_repeat_of_a_small_frame_is_grown_anew(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("anew", "different"), [(True, 4), (False, 1)])
+def test_each_repeat_of_a_small_frame_is_grown_anew(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch, anew: bool, different: int
+) -> None:
     """What growth of one is spared may catch another; large frames have many molecules."""
-    starts = preparation._grown(sampler_of(polymer), polymer.beads[0], frame_stream(1, 0, 0))
+    where = sampler_of(polymer), polymer.beads[0], frame_stream(1, 0, 0)
+    starts = preparation._grown(*where, anew=anew)
     assert len(starts) == 4
-    assert len({start.tobytes() for start in starts}) == 4
+    assert len({start.tobytes() for start in starts}) == different
     monkeypatch.setattr(preparation, "ATOMS", polymer.system.n_atoms)
-    assert len(preparation._grown(sampler_of(polymer), polymer.beads[0], frame_stream(1, 0, 0))) == 1
+    assert len(preparation._grown(*where, anew=anew)) == 1
 
 
 def test_rounds_that_are_given_are_made_and_not_tried(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:

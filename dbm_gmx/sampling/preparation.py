@@ -291,13 +291,15 @@ def prepare(sampler: Sampler, beads: Frame, known: Known = nothing_known) -> tup
 def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Preparation]:
     settings, conditions = sampler.settings, sampler.hamiltonian.conditions
     stream = preparation_stream(sampler.settings.seed)
-    starts = _grown(sampler, beads, stream)
+    freed, thorough = dict[Types, float](), settings.annealing != 0
+    long = not beads.winds and not all(grower.short for grower in sampler.growers.values())
+    offers = settings.offers is None and thorough and long
+    starts = _grown(sampler, beads, stream, anew=offers)
     given = sampler.effort
     chosen = replace(sampler, effort=Effort())
     first = trial = _try(chosen, beads, starts, stream)
     if conditions.spread is None:
         chosen, trial = _loosened(chosen, beads, starts, stream, first)
-    freed, thorough = dict[Types, float](), settings.annealing != 0
     if conditions.spread is None and thorough:
         freed, chosen, trial = _freed(chosen, beads, starts, stream, trial)
     before = known(chosen)
@@ -308,8 +310,7 @@ def _prepare(sampler: Sampler, beads: Frame, known: Known) -> tuple[Sampler, Pre
         return replace(chosen, effort=effort), found
     offered, energies, swept = dict[int, float](), dict[int, float](), dict[int, float]()
     at_once = trial.energy
-    long = not beads.winds and not all(grower.short for grower in chosen.growers.values())
-    if settings.offers is None and thorough and long:
+    if offers:
         offered, chosen, starts = _with_offers(chosen, beads, starts, stream, at_once)
         at_once = offered[chosen.effort.offers]
     elif given.offers:
@@ -514,17 +515,19 @@ def _with_offers(
 
 def _gained_elsewhere(sampler: Sampler, beads: Frame, rounds: int, stream: Stream) -> float:
     """What so many rounds of offers gain from other starts, kT per atom."""
-    starts = _grown(sampler, beads, stream)
+    starts = _grown(sampler, beads, stream, anew=True)
     offered = _after_offers(sampler, beads, starts, range(rounds), stream)
     before, after = (_try(sampler, beads, some, stream).energy for some in (starts, offered))
     log.info("%d rounds of offers, from other starts: %.4f in place of %.4f", rounds, after, before)
     return before - after
 
 
-def _grown(sampler: Sampler, beads: Frame, stream: Stream) -> _Starts:
-    """A frame as it is grown, each repeat anew: what one is spared may catch another."""
-    streams = [stream, *(stream.of(repeat) for repeat in range(1, _repeats(sampler.system.n_atoms)))]
-    return [begin(sampler, beads, None, one, Clock())[0].positions for one in streams]
+def _grown(sampler: Sampler, beads: Frame, stream: Stream, *, anew: bool) -> _Starts:
+    """A frame as it is grown; if ``anew`` each repeat by itself: what one is spared may catch another."""
+    repeats = range(_repeats(sampler.system.n_atoms))
+    streams = [stream, *(stream.of(repeat) for repeat in repeats[1:])]
+    found = [begin(sampler, beads, None, one, Clock())[0].positions for one in streams[: None if anew else 1]]
+    return found if anew else found * len(streams)
 
 
 def _after_offers(sampler: Sampler, beads: Frame, starts: _Starts, rounds: range, stream: Stream) -> _Starts:
