@@ -39,6 +39,22 @@ class InputError(Exception):
         super().__init__(printable(where, keep="") + printable(message))
 
 
+class OtherAtomsError(InputError):
+    """A frame has another number of atoms than is expected.
+
+    Parameters
+    ----------
+    message, path
+        As for :class:`InputError`.
+    found
+        Atoms.
+    """
+
+    def __init__(self, message: str, *, path: str | Path | None = None, found: int = 0):
+        self.found = found
+        super().__init__(message, path=path)
+
+
 class ExitCode(IntEnum):
     """How a command has ended.
 

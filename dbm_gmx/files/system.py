@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology, has_elements
 from dbm_gmx.chemistry.units_of_beads import parse_parts
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, OtherAtomsError
 from dbm_gmx.files.beads import EARLY, Beads, read_beads
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
@@ -186,8 +186,8 @@ class BeadFrames:
         cg = self.beads.topology
         try:
             opened = read_frames(path, n_atoms=cg.n_atoms, **times)
-        except InputError as error:
-            if f"has {self.system.topology.n_atoms} atoms" in error.message:
+        except OtherAtomsError as error:
+            if error.found == self.system.topology.n_atoms:
                 said = f"{error.message}; these are the atoms, and -f is the trajectory of the beads"
                 raise InputError(said, path=path) from error
             raise

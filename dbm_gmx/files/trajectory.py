@@ -21,7 +21,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions, with_room
 from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, OtherAtomsError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import PartFile, open_part
 from dbm_gmx.files.structure import structure_frames
@@ -125,7 +125,8 @@ def _check_count(frame: Frame, n_atoms: int, path: Path) -> None:
     """Refuse a frame of another system."""
     found = len(frame.positions)
     if found != n_atoms:
-        raise InputError(f"frame {frame.index} has {found} atoms, {n_atoms} are expected", path=path)
+        said = f"frame {frame.index} has {found} atoms, {n_atoms} are expected"
+        raise OtherAtomsError(said, path=path, found=found)
 
 
 def _select(

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, OtherAtomsError
 from dbm_gmx.files.text import what_it_is
 from dbm_gmx.files.xtc_bits import FAULTS, LARGEST, PADDING, decode_positions
 
@@ -120,9 +120,8 @@ def xdr_frames(path: Path, n_atoms: int | None = None, *, skip: int = 0) -> Iter
                     return
                 head = read_head(source)
                 if n_atoms is not None and head.n_atoms != n_atoms:
-                    raise InputError(
-                        f"frame {index} has {head.n_atoms} atoms, {n_atoms} are expected", path=path
-                    )
+                    said = f"frame {index} has {head.n_atoms} atoms, {n_atoms} are expected"
+                    raise OtherAtomsError(said, path=path, found=head.n_atoms)
                 positions = head.positions(source.take(head.body))
                 source.leave_out(head.rest)
             except _DamagedError as error:
