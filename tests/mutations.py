@@ -1328,6 +1328,13 @@ MUTATIONS = [
         "    chosen = done if gained < worth else rounds\n",
     ),
     one(
+        "few-rounds-are-enough-where-much-is-gained",
+        "tests/test_offers.py -k twice_as_many",
+        "sampling/preparation.py",
+        "        if gained < worth and not caught:\n",
+        "        if gained < worth:\n",
+    ),
+    one(
         "what-is-left-after-offers-is-not-said",
         "tests/test_offers.py -k would_gain",
         "sampling/preparation.py",
