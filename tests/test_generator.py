@@ -413,6 +413,12 @@ def test_what_a_model_was_trained_for_is_compared_with_what_it_is_used_for(model
     assert doubts(coarse, made, Conditions(500.0)) == [
         "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
     ]
+    alike = replace(coarse, channels=replace(model.channels, beads={"any": ["*"]}))
+    assert doubts(alike, made, Conditions(500.0)) == [
+        "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
+    ]
+    alike = replace(alike, provenance=trained | {"resolution": {"C2": [2, 2], "C4": [4, 5]}})
+    assert doubts(alike, made, Conditions(500.0)) == []
     bad = replace(model, provenance={"scores": {"sps": {"flipped": 0.25, "angle": 0.02}}})
     assert doubts(bad, made, Conditions(500.0)) == [
         "scores of frames held out of its training are bad: sps: flipped 0.25 (limit 0.01)"

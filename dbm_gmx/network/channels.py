@@ -234,8 +234,8 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         Listing all classes and bead types without a channel, and those the channels have.
     """
     classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
-    missing = [f"atom class {c}" for c in classes if not _matching(channels.atoms, c)]
-    missing += [f"bead type {b}" for b in bead_types if not _matching(channels.beads, b)]
+    missing = [f"atom class {c}" for c in classes if not matching(channels.atoms, c)]
+    missing += [f"bead type {b}" for b in bead_types if not matching(channels.beads, b)]
     if missing:
         raise InputError(
             f"the model has no channel for {', '.join(missing)}; it knows the atom classes "
@@ -243,26 +243,27 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         )
     column = {name: k for k, name in enumerate(channels.names)}
     rows = [
-        _row(column, atom=_matching(channels.atoms, c), lj=_matching(channels.lennard_jones, c))
+        _row(column, atom=matching(channels.atoms, c), lj=matching(channels.lennard_jones, c))
         for c in classes
     ]
     for role in (*ROLES, ""):
         for excluded in (0.0, -1.0):
             rows += [
-                _row(column, bonded=_matching(channels.bonded, role))
-                + excluded * _row(column, lj=_matching(channels.lennard_jones, c))
+                _row(column, bonded=matching(channels.bonded, role))
+                + excluded * _row(column, lj=matching(channels.lennard_jones, c))
                 for c in classes
             ]
-    beads = [_matching(channels.beads, b) for b in bead_types]
+    beads = [matching(channels.beads, b) for b in bead_types]
     rows += [_row(column, bead=names) for names in beads]
     rows += [
-        _row(column, bead=names, current=_matching(channels.current, b))
+        _row(column, bead=names, current=matching(channels.current, b))
         for b, names in zip(bead_types, beads, strict=True)
     ]
     return FeatureTable(classes, bead_types, np.array(rows, np.float32), channels.bond_counts)
 
 
-def _matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+def matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """Channels of a group that have a class, role or bead type."""
     return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import hydrogens
+from dbm_gmx.network.channels import bead_types_of, matching
 from dbm_gmx.network.model import Model, bad_scores
 from dbm_gmx.options import ASSUMED, Conditions
 
@@ -23,6 +24,11 @@ def doubts(model: Model, system: System, conditions: Conditions) -> list[str]:
     return [*_temperature(model, conditions), *_resolution(model, system), *_scores(model)]
 
 
+def guided_only(model: Model) -> bool:
+    """Whether a model has learnt heavy atoms alone, see :class:`~dbm_gmx.train.settings.TrainSettings`."""
+    return bool(model.provenance.get("settings", {}).get("guided", False))
+
+
 def _temperature(model: Model, conditions: Conditions) -> list[str]:
     known = [one["temperature"] for one in model.provenance.get("systems", []) if one.get("temperature")]
     if not known or conditions.source == ASSUMED:
@@ -35,9 +41,13 @@ def _temperature(model: Model, conditions: Conditions) -> list[str]:
 
 def _resolution(model: Model, system: System) -> list[str]:
     known: Mapping[str, tuple[int, int]] = model.provenance.get("resolution", {})
+    channel = {bead: matching(model.channels.beads, bead) for bead in {*known, *bead_types_of(system)}}
     found = []
     for bead, (low, high) in resolution(system).items():
-        least, most = known.get(bead, (low, high))
+        # to the network, beads are alike that share a channel, whatever their types
+        alike = [known[other] for other in known if channel[other] == channel[bead]]
+        least = min((least for least, _ in alike), default=low)
+        most = max((most for _, most in alike), default=high)
         if not least <= low <= high <= most:
             trained, used = f"{least} to {most} heavy atoms", f"{low} to {high}"
             found.append(f"bead type {bead}: trained with {trained}, used with {used}")

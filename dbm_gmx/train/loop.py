@@ -159,7 +159,8 @@ def train(
         systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
-        context = make_context(make_dataset(systems, model.channels, grid=model.grid), settings, processes)
+        dataset = make_dataset(systems, model.channels, grid=model.grid, guided=settings.guided)
+        context = make_context(dataset, settings, processes)
         state = make_training_state(settings, model, processes)
         begins = not (settings.output / NAME).is_file()
         progress = resume(state, settings, processes)
@@ -267,7 +268,8 @@ def calibrate(training: Training, state: TrainingState, progress: Progress) -> N
 
 def generation(training: Training) -> Generation:
     """How frames are generated freely, to be scored."""
-    return Generation(training.settings.run.sweeps, training.settings.seed, training.context.device)
+    settings = training.settings
+    return Generation(settings.run.sweeps, settings.seed, training.context.device, settings.guided)
 
 
 def evaluate(training: Training, state: TrainingState, progress: Progress) -> None:
