@@ -169,7 +169,7 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
 def _model(system: System, method: Method) -> list[str]:
     """Say whether the model knows the system; it alone needs tensors."""
     from dbm_gmx.network.arrays import make_network_arrays
-    from dbm_gmx.network.channels import classes_of
+    from dbm_gmx.network.channels import classes_of, without_count
     from dbm_gmx.network.model import read_model
     from dbm_gmx.network.suitable import doubts
 
@@ -179,7 +179,8 @@ def _model(system: System, method: Method) -> list[str]:
         make_network_arrays(system, model.channels)
     except InputError as error:
         return [f"model {name}: {error} (not needed here)"]
-    classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})
+    names = {c for some in classes_of(system, model.channels).values() for c in some}
+    classes = sorted({without_count(c) for c in names})
     found = [f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"]
     if not model.provenance.get("scores"):
         found.append("  nothing in its file says how good it is")
