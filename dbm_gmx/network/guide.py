@@ -238,9 +238,9 @@ def redrawing(width: float = 1.0) -> How:
     return How(ALL_KNOWN, redraw=True, trust=TRUST, rounds=ROUNDS, width=width)
 
 
-def staying(width: float = 1.0) -> How:
-    """How atoms follow the guide from where they are, all others there."""
-    return How(ALL_KNOWN, redraw=False, trust=STAY, rounds=FEWER_ROUNDS, width=width, passes=PASSES)
+def staying(width: float = 1.0, stay: float = STAY) -> How:
+    """How atoms follow the guide from where they are, all others there; ``stay`` is how far, nm."""
+    return How(ALL_KNOWN, redraw=False, trust=stay, rounds=FEWER_ROUNDS, width=width, passes=PASSES)
 
 
 def _array(values: Tensor) -> Any:

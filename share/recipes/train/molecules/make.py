@@ -28,13 +28,13 @@ from scipy.optimize import minimize
 HERE = Path(__file__).resolve().parent
 MASS = {"C": 12.011, "H": 1.008, "O": 15.9994, "N": 14.0067}
 DILUTE = 250.0  # kg/m3, of the box in which molecules are put
-SKIP, EVERY = 30.0, 5.0  # ps of the run that are left out, and from frame to frame
+SKIP, EVERY = 16.0, 2.0  # ps of the run that are left out, and from frame to frame
 FORCES = {
     "cutoff-scheme": "Verlet",
     "coulombtype": "Reaction-Field",
     "epsilon-rf": 0,
-    "rcoulomb": 1.0,
-    "rvdw": 1.0,
+    "rcoulomb": 0.9,
+    "rvdw": 0.9,
     "DispCorr": "EnerPres",
 }
 MINIMUM = FORCES | {"integrator": "steep", "nsteps": 1000, "emtol": 500, "emstep": 0.005}
@@ -51,7 +51,7 @@ RUN = FORCES | {
     "compressibility": 1e-4,
     "gen-vel": "yes",
 }
-STAGES = [("dense", 1000, 20.0), ("run", 100, 90.0)]  # bar, ps
+STAGES = [("dense", 1000, 14.0), ("run", 100, 41.0)]  # bar, ps
 
 
 # --- what a molecule is ------------------------------------------------------------------------------
