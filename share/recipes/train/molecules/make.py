@@ -383,8 +383,21 @@ def make(name: str, what: dict[str, object], rng: np.random.Generator) -> None:
 
 
 def training_file(table: dict[str, dict[str, object]]) -> str:
-    """The training file: that of this recipe, and a ``[[system]]`` for each mapping of each molecule."""
+    """The training file: that of this recipe, and a ``[[system]]`` for each mapping of each molecule.
+
+    With them go octane and cumene of the reference systems, mapped as in the paper: their beads share atoms.
+    """
     lines = [(HERE / "train.toml").read_text()]
+    for name in ("octane", "cumene"):
+        folder = HERE.parents[2] / "reference" / name
+        lines += [
+            "\n[[system]]",
+            f'topology = "{folder}/topol.top"',
+            f'trajectory = "{folder}/aa.xtc"',
+            f'mapping = "{folder}/mapping.xml"',
+            "temperature = 350",
+            "frames = 4",
+        ]
     for name, what in table.items():
         for size in what["beads"]:
             lines += [
@@ -393,6 +406,7 @@ def training_file(table: dict[str, dict[str, object]]) -> str:
                 f'trajectory = "{name}/aa{size}.xtc"',
                 f'mapping = "{name}/map{size}.xml"',
                 f"temperature = {what['temperature']}",
+                f"held_out = {int(size == what['beads'][0])}",
             ]
     return "\n".join(lines) + "\n"
 
