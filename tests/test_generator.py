@@ -413,6 +413,8 @@ def test_what_a_model_was_trained_for_is_compared_with_what_it_is_used_for(model
     assert doubts(coarse, made, Conditions(500.0)) == [
         "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
     ]
+    other = replace(model, provenance={"classes": ["C3", "H@C4"]})
+    assert doubts(other, made, Conditions(500.0)) == ["atom class C4: not in its training, drawn as C4"]
     alike = replace(coarse, channels=replace(model.channels, beads={"any": ["*"]}))
     assert doubts(alike, made, Conditions(500.0)) == [
         "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"

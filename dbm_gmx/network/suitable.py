@@ -8,7 +8,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import hydrogens
-from dbm_gmx.network.channels import bead_types_of, matching
+from dbm_gmx.network.channels import bead_types_of, classes_of, matching, without_count
 from dbm_gmx.network.model import Model, bad_scores
 from dbm_gmx.options import ASSUMED, Conditions
 
@@ -17,11 +17,16 @@ COOLER, HOTTER = 0.8, 1.25
 
 
 def doubts(model: Model, system: System, conditions: Conditions) -> list[str]:
-    """Say what speaks against a model for a system: temperature, resolution, scores in its file.
+    """Say what speaks against a model for a system: temperature, atoms, resolution, scores in its file.
 
     Atom classes and bead types that it does not know are refused elsewhere.
     """
-    return [*_temperature(model, conditions), *_resolution(model, system), *_scores(model)]
+    return [
+        *_temperature(model, conditions),
+        *_classes(model, system),
+        *_resolution(model, system),
+        *_scores(model),
+    ]
 
 
 def guided_only(model: Model) -> bool:
@@ -37,6 +42,21 @@ def _temperature(model: Model, conditions: Conditions) -> list[str]:
         return []
     trained = " and ".join(f"{t:g}" for t in dict.fromkeys(known))
     return [f"trained at {trained} K, used at {conditions.temperature:g} K"]
+
+
+def _classes(model: Model, system: System) -> list[str]:
+    known = set(model.provenance.get("classes", []))
+    unseen = sorted(atom_classes_of(system, model) - known) if known else []
+    return [
+        f"atom class {name}: not in its training, drawn as {', '.join(matching(model.channels.atoms, name))}"
+        for name in unseen
+    ]
+
+
+def atom_classes_of(system: System, model: Model) -> set[str]:
+    """Atom classes of a system."""
+    names = {c for some in classes_of(system, model.channels).values() for c in some}
+    return {without_count(name) for name in names}
 
 
 def _resolution(model: Model, system: System) -> list[str]:

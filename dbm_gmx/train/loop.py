@@ -24,7 +24,7 @@ from dbm_gmx.files.provenance import Provenance, Started, described, write_prove
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
-from dbm_gmx.network.suitable import resolution
+from dbm_gmx.network.suitable import atom_classes_of, resolution
 from dbm_gmx.train.checkpoint import NAME, Progress, resume, save_checkpoint
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
@@ -310,6 +310,9 @@ def finished(training: Training, state: TrainingState, progress: Progress) -> Mo
         "systems": systems,
         "scores": progress.scores,
         "resolution": _resolution(training),
+        "classes": sorted(
+            {c for one in training.systems for c in atom_classes_of(one.system, training.model)}
+        ),
     }
     weights = {key: value.cpu() for key, value in state.average.items()}
     return replace(training.model, state=weights, provenance=provenance, amplitude=progress.amplitude)
