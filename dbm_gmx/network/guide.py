@@ -102,7 +102,7 @@ class Guide(NamedTuple):
     hand: IntArray
     least: FloatArray
     side: IntArray
-    sense: IntArray
+    sense: FloatArray
     bead: IntArray
     share: FloatArray
     radius: FloatArray
