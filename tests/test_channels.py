@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 import pytest
 from scaling import exponent
-from systems import alkane, chain, molecule, ring
+from systems import alkane, chain, mapping, molecule, ring, system
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_bonds, chemical_graph, heavy_atoms
@@ -16,6 +17,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.network.channels import (
     Channels,
     channels_from_plain,
+    classes_of,
     default_channels,
     feature_table,
     read_channels,
@@ -218,7 +220,8 @@ def test_channel_files_are_read_and_written_as_plain_types(tmp_path):
         (
             "[beads]",
             "[bead]",
-            "unknown section bead; possible are atoms, bonded, lennard_jones, beads, current, classes",
+            "unknown section bead; possible are atoms, bonded, lennard_jones, beads, current, neighbours, "
+            "classes",
         ),
         ('"angle"]', '"pair"]', "unknown bonded role pair; possible are bond, angle, dihedral"),
         ('["C*"]', '"C*"', r"\[atoms\] carbon = 'C\*'; it takes a list of names"),
@@ -269,6 +272,24 @@ def test_the_current_bead_is_shown_once_more():
     assert beads[:2] == [{"bead:A": 1}, {"bead:B": 1}]
     assert beads[2:] == [{"bead:A": 1, "current:bead": 1}, {"bead:B": 1, "current:bead": 1}]
     assert table.current_row == table.bead_row + 2
+
+
+def test_heavy_neighbours_tell_ends_from_branches_where_channels_ask_for_them():
+    """A class that has no channel of its own stays unknown."""
+    isobutane = molecule(["C"] * 4, [(0, 1), (1, 2), (1, 3)], [3, 1, 3, 3])
+    made = system((isobutane, mapping(isobutane, [0, 0, 0, 0], "A"), 1))
+    plain = default_channels(["C4", "H@C4"], ["A"])
+    asked = replace(plain, neighbours={"end": ["1"], "branch": ["3", "4"]})
+    assert classes_of(made, plain) == {"MOL": ("C4",) * 4 + ("H@C4",) * 10}
+    (classes,) = classes_of(made, asked).values()
+    table = feature_table(asked, classes, ["A"])
+    rows = [vector(asked, table.features[table.classes.index(c)]) for c in classes[:5]]
+    carbon = {"atom:C4": 1, "lj:heavy": 1}
+    branch = carbon | {"neighbours:branch": 1}
+    end = carbon | {"neighbours:end": 1}
+    assert rows == [end, branch, end, end, {"atom:H@C4": 1, "lj:hydrogen": 1}]
+    with pytest.raises(InputError, match="no channel for atom class C4; it knows the atom classes H"):
+        feature_table(replace(asked, atoms={"H": ["H*"]}), classes, ["A"])
 
 
 def test_bonded_rows_show_the_role_and_take_excluded_lennard_jones_away():

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from systems import Example, alkane, mapping, system
+from systems import Example, alkane, mapping, molecule, system
 from torch.utils.flop_counter import FlopCounterMode
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.network import model as model_module
-from dbm_gmx.network.channels import Channels, default_channels
+from dbm_gmx.network.arrays import make_network_arrays
+from dbm_gmx.network.channels import Channels, default_channels, matching
 from dbm_gmx.network.environment import Environment, densities, make_environment, make_targets
 from dbm_gmx.network.generator import Generator, Shape, operations
 from dbm_gmx.network.guide_steps import ALL_KNOWN
@@ -413,11 +414,38 @@ def test_what_a_model_was_trained_for_is_compared_with_what_it_is_used_for(model
     assert doubts(coarse, made, Conditions(500.0)) == [
         "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
     ]
+    other = replace(model, provenance={"classes": ["C3", "H@C4"]})
+    assert doubts(other, made, Conditions(500.0)) == ["atom class C4: not in its training, drawn as C4"]
+    alike = replace(coarse, channels=replace(model.channels, beads={"any": ["*"]}))
+    assert doubts(alike, made, Conditions(500.0)) == [
+        "bead type A: trained with 1 to 2 heavy atoms, used with 4 to 4"
+    ]
+    alike = replace(alike, provenance=trained | {"resolution": {"C2": [2, 2], "C4": [4, 5]}})
+    assert doubts(alike, made, Conditions(500.0)) == []
     bad = replace(model, provenance={"scores": {"sps": {"flipped": 0.25, "angle": 0.02}}})
     assert doubts(bad, made, Conditions(500.0)) == [
         "scores of frames held out of its training are bad: sps: flipped 0.25 (limit 0.01)"
     ]
     assert doubts(model, made, Conditions(500.0)) == []
+
+
+def test_the_model_of_many_molecules_knows_what_it_says_and_no_more() -> None:
+    """Each of its channels has a class that it was trained with."""
+    shipped = load_model("molecules")
+    channels, trained = shipped.channels, shipped.provenance["classes"]
+    for name in channels.atoms:
+        assert any(name in matching(channels.atoms, c) for c in trained), name
+    amide = molecule(["C", "C", "O", "N", "C"], [(0, 1), (1, 2), (1, 3), (3, 4)], [3, 0, 0, 1, 3])
+    made = system((amide, mapping(amide, [0, 0, 0, 1, 1], "XY"), 2))
+    _, table = make_network_arrays(made, channels)
+    assert len(table.features)
+    assert not doubts(shipped, made, Conditions(400.0))
+    alcohol = molecule(["C", "O"], [(0, 1)], [3, 1])
+    made = system((alcohol, mapping(alcohol, [0, 0], "X"), 2))
+    assert doubts(shipped, made, Conditions(400.0)) == ["atom class H@O2: not in its training, drawn as H@ON"]
+    sulphide = molecule(["C", "S", "C"], [(0, 1), (1, 2)], [3, 0, 3])
+    with pytest.raises(InputError, match="no channel for atom class S2"):
+        make_network_arrays(system((sulphide, mapping(sulphide, [0] * 3, "X"), 2)), channels)
 
 
 class Trap:

@@ -303,6 +303,38 @@ def test_the_event_log_has_lines_and_curves(tmp_path: Path) -> None:
 # --- the model that comes out --------------------------------------------------------------------------
 
 
+def test_a_model_for_guided_use_is_scored_with_the_guide_and_refused_without(
+    few: Cut, tmp_path: Path
+) -> None:
+    """Two steps teach it nothing; bonds, contacts and hands are the guide's."""
+    system = SystemSettings(
+        topology=few.folder / "topol.top",
+        trajectory=few.folder / "aa.trr",
+        mapping=(few.folder / "mapping.xml",),
+        temperature=350.0,
+        frames=2,
+    )
+    settings = tiny_settings(
+        tmp_path / "out",
+        guided=True,
+        system=(system,),
+        warm=WarmSettings(steps=2, batch=8, draws=2),
+        adversarial=AdversarialSettings(steps=0),
+    )
+    trained = train(replace(settings, run=replace(settings.run, sweeps=1)))
+    found = trained.scores["octane"]
+    assert found["contacts"] == 0
+    assert found["bond"] < 0.2
+    assert found["beads"] < 0.02
+    inputs = few.inputs
+    given = {"-s": inputs.structure, "-cp": inputs.cg_topology, "-p": inputs.topology}
+    given |= {"-m": inputs.mappings[0], "--model": trained.path, "--refine": "gibbs", "--sweeps": 0}
+    for more, code in (({}, 0), ({"--unguided": None}, 1)):
+        done = command("backmap", given | more | {"-o": tmp_path / "aa.gro", "--allow": "all"})
+        assert done.code == code, done.err
+    assert "has learnt no hydrogens" in done.err
+
+
 def test_the_model_tells_where_it_comes_from_and_rebuilds_atoms(few: Cut, tmp_path: Path) -> None:
     """Through the command line, from the training file to atoms."""
     (tmp_path / "train.toml").write_text(

@@ -215,3 +215,18 @@ def test_blurred_beads_leave_the_distances_between_atoms(octane: Example, datase
     way = (one.positions - before.positions)[bead].square().mean().sqrt()
     assert float(way) == pytest.approx(0.06 / 3**0.5, rel=0.1)  # of widths that are uniform below
     assert 0.03 < float((moved - truth).square().mean().sqrt()) < 0.06
+
+
+def test_with_a_guide_only_heavy_atoms_are_learnt_and_none_as_in_a_sweep(octane: Example) -> None:
+    """Hydrogens are the guide's, and a sweep draws beads as if their atoms were not there."""
+    pair = make_pair(octane.system, Frame(octane.atoms.astype(np.float32), octane.box))
+    system = TrainingSystem(octane.system, (pair,), ())
+    guided, full = (make_dataset([system], octane.channels, grid=GRID, guided=g) for g in (True, False))
+    atom, mode, azimuth = draw_atoms(guided, 400, rng=torch.Generator().manual_seed(3))
+    assert not octane.arrays.hydrogen[atom].any()
+    assert set(mode.tolist()) == {GROWTH, REDRAW}
+    assert float((mode == REDRAW).float().mean()) == pytest.approx(2 / 3, abs=0.08)
+    found, wanted = (look_up(d, atom, mode=mode, azimuth=azimuth).environment for d in (guided, full))
+    torch.testing.assert_close(found.positions, wanted.positions)
+    count = guided.entry_start.diff()
+    assert not count[octane.arrays.hydrogen.repeat(2)].any()

@@ -169,9 +169,8 @@ def _electrostatics(system: System, inputs: Inputs, method: Method) -> list[str]
 def _model(system: System, method: Method) -> list[str]:
     """Say whether the model knows the system; it alone needs tensors."""
     from dbm_gmx.network.arrays import make_network_arrays
-    from dbm_gmx.network.channels import classes_of
     from dbm_gmx.network.model import read_model
-    from dbm_gmx.network.suitable import doubts
+    from dbm_gmx.network.suitable import atom_classes_of, doubts
 
     name = method.model
     try:
@@ -179,7 +178,7 @@ def _model(system: System, method: Method) -> list[str]:
         make_network_arrays(system, model.channels)
     except InputError as error:
         return [f"model {name}: {error} (not needed here)"]
-    classes = sorted({c for names in classes_of(system, model.channels).values() for c in names})
+    classes = sorted(atom_classes_of(system, model))
     found = [f"model {name} knows all atom classes ({', '.join(classes)}) and bead types"]
     if not model.provenance.get("scores"):
         found.append("  nothing in its file says how good it is")

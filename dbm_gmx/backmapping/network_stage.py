@@ -25,7 +25,7 @@ from dbm_gmx.network.model import Model, best_device, make_network, read_model
 from dbm_gmx.network.placement import Generate, Network, Placer, reconstruct
 from dbm_gmx.network.random_numbers import make_random_numbers
 from dbm_gmx.network.scoring import Scorer, make_scorer
-from dbm_gmx.network.suitable import doubts
+from dbm_gmx.network.suitable import doubts, guided_only
 from dbm_gmx.options import Conditions, Method, Settings
 from dbm_gmx.parallel import pass_on_threads
 
@@ -147,9 +147,12 @@ def read_network(system: System, method: Method) -> tuple[Model, torch.device]:
     Raises
     ------
     InputError
-        If there is no such model or device, or the model does not know the system.
+        If there is no such model or device, or the model does not know the system, or hydrogens that it is
+        to draw.
     """
     model = read_model(method.model, method.channels)
+    if guided_only(model) and not method.settings.guided:
+        raise InputError(f"model {method.model} was trained for guided use: it has learnt no hydrogens")
     make_network_arrays(system, model.channels)
     for doubt in doubts(model, system, method.conditions):
         log.warning("model %s: %s", method.model, doubt)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.atom_classes import atom_classes
 from dbm_gmx.chemistry.system import System
+from dbm_gmx.chemistry.topology import MoleculeType, hydrogens
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import read_toml
 
@@ -42,6 +43,9 @@ class Channels:
         Channel name -> bead types.
     current
         Channel name -> bead types of the current bead, the one that owns the atom, which has two entries.
+    neighbours
+        Channel name -> numbers of heavy neighbours of heavy atoms; none, where ends, chains and branches are
+        alike.
     classes
         Force-field atom type -> atom class, where the graph's class is not wanted.
     bond_counts
@@ -54,6 +58,7 @@ class Channels:
     lennard_jones: Mapping[str, Sequence[str]]
     beads: Mapping[str, Sequence[str]]
     current: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     classes: Mapping[str, str] = field(default_factory=dict)
     bond_counts: bool = True
 
@@ -66,6 +71,7 @@ class Channels:
             ("lj", self.lennard_jones),
             ("bead", self.beads),
             ("current", self.current),
+            ("neighbours", self.neighbours),
         )
         return tuple(f"{group}:{name}" for group, members in groups for name in members)
 
@@ -82,7 +88,7 @@ class Channels:
         }
 
 
-WITH_CHANNELS = ("atoms", "bonded", "lennard_jones", "beads", "current")
+WITH_CHANNELS = ("atoms", "bonded", "lennard_jones", "beads", "current", "neighbours")
 """Sections with channels, in the order of the network's input."""
 
 SECTIONS = (*WITH_CHANNELS, "classes")
@@ -137,7 +143,8 @@ def read_channels(path: str | Path) -> Channels:
     """Read a channel file.
 
     The file is TOML with the sections ``[atoms]``, ``[bonded]``, ``[lennard_jones]``, ``[beads]``,
-    ``[current]`` (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type = "class"``).
+    ``[current]``, ``[neighbours]`` (``name = ["pattern", ...]``) and ``[classes]`` (``force-field type =
+    "class"``).
     """
     return channels_from_plain(read_toml(path, "channel file"), path=Path(path))
 
@@ -163,7 +170,7 @@ def changed_roles(channels: Channels, known: Channels) -> str:
 def changed_meaning(channels: Channels, known: Channels) -> str:
     """Say which channels have nothing left of what they stand for in those known."""
     found = []
-    for section in ("atoms", "lennard_jones", "beads", "current"):
+    for section in ("atoms", "lennard_jones", "beads", "current", "neighbours"):
         for name, patterns in getattr(channels, section).items():
             before = getattr(known, section)[name]
             if before and not set(patterns) & set(before):
@@ -234,8 +241,9 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         Listing all classes and bead types without a channel, and those the channels have.
     """
     classes, bead_types = tuple(sorted(set(classes))), tuple(sorted(set(bead_types)))
-    missing = [f"atom class {c}" for c in classes if not _matching(channels.atoms, c)]
-    missing += [f"bead type {b}" for b in bead_types if not _matching(channels.beads, b)]
+    names = dict.fromkeys(map(without_count, classes))
+    missing = [f"atom class {c}" for c in names if not matching(channels.atoms, c)]
+    missing += [f"bead type {b}" for b in bead_types if not matching(channels.beads, b)]
     if missing:
         raise InputError(
             f"the model has no channel for {', '.join(missing)}; it knows the atom classes "
@@ -243,27 +251,43 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
         )
     column = {name: k for k, name in enumerate(channels.names)}
     rows = [
-        _row(column, atom=_matching(channels.atoms, c), lj=_matching(channels.lennard_jones, c))
+        _row(
+            column,
+            atom=matching(channels.atoms, without_count(c)),
+            lj=matching(channels.lennard_jones, without_count(c)),
+            neighbours=matching(channels.neighbours, c.partition(COUNT)[2]),
+        )
         for c in classes
     ]
     for role in (*ROLES, ""):
         for excluded in (0.0, -1.0):
             rows += [
-                _row(column, bonded=_matching(channels.bonded, role))
-                + excluded * _row(column, lj=_matching(channels.lennard_jones, c))
+                _row(column, bonded=matching(channels.bonded, role))
+                + excluded * _row(column, lj=matching(channels.lennard_jones, without_count(c)))
                 for c in classes
             ]
-    beads = [_matching(channels.beads, b) for b in bead_types]
+    beads = [matching(channels.beads, b) for b in bead_types]
     rows += [_row(column, bead=names) for names in beads]
     rows += [
-        _row(column, bead=names, current=_matching(channels.current, b))
+        _row(column, bead=names, current=matching(channels.current, b))
         for b, names in zip(bead_types, beads, strict=True)
     ]
     return FeatureTable(classes, bead_types, np.array(rows, np.float32), channels.bond_counts)
 
 
-def _matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+def matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
+    """Channels of a group that have a class, role or bead type."""
+    """Channels of a group that have a class, role or bead type."""
     return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
+
+
+COUNT = " bonded to "
+"""What stands between a class and the number of heavy neighbours of an atom."""
+
+
+def without_count(name: str) -> str:
+    """A class without the number of heavy neighbours that may stand after it."""
+    return name.partition(COUNT)[0]
 
 
 def _known(group: Mapping[str, Sequence[str]]) -> str:
@@ -277,12 +301,24 @@ def _row(column: Mapping[str, int], **channels: Sequence[str]) -> NDArray[np.flo
 
 
 def classes_of(system: System, channels: Channels | None = None) -> dict[str, tuple[str, ...]]:
-    """Atom classes by molecule type: those of the mapping file, else of the molecular graph."""
+    """Atom classes by molecule type: those of the mapping file, else of the molecular graph.
+
+    Where channels tell heavy atoms by their heavy neighbours, the number of these comes after the class.
+    """
     overrides = channels.classes if channels else {}
-    return {
-        m.moltype.name: m.mapping.classes or atom_classes(m.moltype, overrides)
-        for m in {m.moltype.name: m for m in system.matches}.values()
-    }
+    found = {}
+    for m in {m.moltype.name: m for m in system.matches}.values():
+        classes = m.mapping.classes or atom_classes(m.moltype, overrides)
+        counted = channels is not None and channels.neighbours
+        found[m.moltype.name] = _counted(m.moltype, classes) if counted else classes
+    return found
+
+
+def _counted(moltype: MoleculeType, classes: Sequence[str]) -> tuple[str, ...]:
+    """Classes with the number of heavy neighbours, but for hydrogens."""
+    light, graph = hydrogens(moltype), moltype.graph
+    count = [sum(not light[j] for j in graph[i]) for i in range(moltype.n_atoms)]
+    return tuple(c if light[i] else f"{c}{COUNT}{count[i]}" for i, c in enumerate(classes))
 
 
 def bead_types_of(system: System) -> set[str]:

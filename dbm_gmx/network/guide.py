@@ -64,6 +64,10 @@ class Guide(NamedTuple):
     hand, least
         (atoms of a frame, h, 3) atoms at a stereocentre with it, in an order that should give a positive
         volume, as offsets (0: none); (atoms of a frame, h) that volume if regular, nm^3.
+    side, sense
+        (atoms of a frame, s, 3) atoms of a bond that does not turn, as offsets (0: none): the one it is
+        bonded to, the other end, and one beside that; (atoms of a frame, s) 1 where it is cis to the last,
+        -1 where trans.
     bead, share, radius
         (rows, m) beads that a heavy atom has to do with, counted from the first of the molecule (-1: none);
         weight of the atom, with that of the hydrogens on it; nm, how far it is from the centre of the bead's
@@ -97,6 +101,8 @@ class Guide(NamedTuple):
     floors: FloatArray
     hand: IntArray
     least: FloatArray
+    side: IntArray
+    sense: FloatArray
     bead: IntArray
     share: FloatArray
     radius: FloatArray
@@ -238,9 +244,9 @@ def redrawing(width: float = 1.0) -> How:
     return How(ALL_KNOWN, redraw=True, trust=TRUST, rounds=ROUNDS, width=width)
 
 
-def staying(width: float = 1.0) -> How:
-    """How atoms follow the guide from where they are, all others there."""
-    return How(ALL_KNOWN, redraw=False, trust=STAY, rounds=FEWER_ROUNDS, width=width, passes=PASSES)
+def staying(width: float = 1.0, stay: float = STAY) -> How:
+    """How atoms follow the guide from where they are, all others there; ``stay`` is how far, nm."""
+    return How(ALL_KNOWN, redraw=False, trust=stay, rounds=FEWER_ROUNDS, width=width, passes=PASSES)
 
 
 def _array(values: Tensor) -> Any:

@@ -20,6 +20,8 @@ HAND = 0.5
 """Part of the least volume, of the three bonds at a stereocentre, that it must have."""
 RADIUS = 0.01
 """nm, width of the distance from the centre of a bead, in growth."""
+WRONG_SIDE = 30.0
+"""kT of an atom on the wrong side of a bond that does not turn."""
 LOOSE = 0.05
 """nm, how far atoms that are missing may be from where they are taken to be."""
 STEEPEST = 0.5
@@ -200,6 +202,47 @@ def _volumes(guide: Any, around: Any, x: Any, atom: int, how: Any, noise: Any, p
             share = _share(around, atom, (i, j, m), how)
             gradient = (-weight * normal[0], -weight * normal[1], -weight * normal[2])
             _add(sums, weight * (volume - HAND * least), gradient, share)
+
+
+@compiled(forceinline=True)
+def _sides(guide: Any, around: Any, x: Any, atom: int, how: Any, p: Any, sums: Any) -> None:
+    """Bonds that do not turn; of no slope: an atom gets to the other side by its draw only."""
+    one = atom % len(guide.side)
+    for k in range(guide.side.shape[1]):
+        near, far, other, known = _three(around, atom, guide.side[one, k], how)
+        if known:
+            across, _ = _across(_at(x, near), _at(x, far), _at(x, other), p)
+            if across * guide.sense[one, k] < 0:
+                sums[9] += WRONG_SIDE * _share(around, atom, (near, far, other), how)
+
+
+@compiled(forceinline=True)
+def _across(near: Any, far: Any, other: Any, p: Any) -> Any:
+    """Whether a place beside one end of a bond is cis to an atom at its far end, by the sign.
+
+    Returns
+    -------
+    The product of both parts that are across the bond, and that of ``p``.
+    """
+    axis, one, two = _minus(far, near), _minus(p, near), _minus(other, far)
+    square = max(1e-6, dot(axis, axis))
+    a, b = dot(one, axis) / square, dot(two, axis) / square
+    left = (one[0] - a * axis[0], one[1] - a * axis[1], one[2] - a * axis[2])
+    right = (two[0] - b * axis[0], two[1] - b * axis[1], two[2] - b * axis[2])
+    return dot(left, right), left
+
+
+@compiled(forceinline=True)
+def _on_its_side(guide: Any, around: Any, x: Any, atom: int, how: Any, p: Any) -> Any:
+    """A place that is drawn, turned over where it is on the wrong side of a bond that does not turn."""
+    one = atom % len(guide.side)
+    for k in range(guide.side.shape[1]):
+        near, far, other, known = _three(around, atom, guide.side[one, k], how)
+        if known:
+            across, part = _across(_at(x, near), _at(x, far), _at(x, other), p)
+            if across * guide.sense[one, k] < 0:
+                return p[0] - 2 * part[0], p[1] - 2 * part[1], p[2] - 2 * part[2]
+    return p
 
 
 @compiled(forceinline=True)
@@ -397,6 +440,7 @@ def _squares(
     _distances(guide, around, x, atom, how, noise, p, sums)
     _volumes(guide, around, x, atom, how, noise, p, sums)
     _torsions(guide, around, x, atom, how, noise, p, sums)
+    _sides(guide, around, x, atom, how, p, sums)
     if not around.hydrogen[atom]:
         _centres(guide, around, x, atom, how, noise, p, sums)
     _overlaps(memory.near, count, p, sums)
@@ -448,7 +492,8 @@ def follow_all(
 ) -> None:
     """Move what is drawn (b, 3) of some atoms, in place; all know the same others."""
     for k in range(len(atoms)):
-        p = step_of(guide, around, x, atoms[k], how, noise[k], _at(drawn, k), memory)
+        p = _on_its_side(guide, around, x, atoms[k], how, _at(drawn, k))
+        p = step_of(guide, around, x, atoms[k], how, noise[k], p, memory)
         for d in range(3):
             drawn[k, d] = p[d]
 

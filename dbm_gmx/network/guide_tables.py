@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import NamedTuple
 
 import networkx as nx
@@ -114,6 +114,7 @@ def make_guide(system: System, conditions: Conditions, chirality: Chirality) -> 
     turn, curves = _torsions_by_atom(matches, tables)
     hand = _hands_by_atom(system, chirality, {name: table.quads for name, table in tables.items()})
     sigma, strength = _repulsion(nonbonded, kt)
+    side = _sides_by_atom(system, chirality)
     first = [
         np.repeat(m.first_bead + len(m.mapping.names) * np.arange(m.count), m.moltype.n_atoms)
         for m in system.matches
@@ -137,6 +138,8 @@ def make_guide(system: System, conditions: Conditions, chirality: Chirality) -> 
         floors=curves[:, 1].copy(),
         hand=hand[..., :3].astype(np.int64),
         least=hand[..., 3].copy(),
+        side=side[..., :3].astype(np.int64),
+        sense=side[..., 3].copy(),
         bead=bead,
         share=share,
         radius=radius,
@@ -577,6 +580,25 @@ def _hands_by_atom(system: System, chirality: Chirality, quads: dict[str, list[Q
                 if wanted:
                     for atom, others in _first(quad if wanted * sign > 0 else turned):
                         found[first + atom].append((*(o - atom for o in others), volume))
+    return _padded(found, 4)
+
+
+def _sides_by_atom(system: System, chirality: Chirality) -> FloatArray:
+    """(atoms, s, 4) three atoms of a bond that does not turn (0: none), and 1 for cis or -1 for trans.
+
+    Of each atom beside one end with each beside the other.
+    """
+    found: list[list[tuple[float, ...]]] = [[] for _ in range(system.n_atoms)]
+    for match, expected in zip(system.matches, chirality_of_copies(system, chirality), strict=True):
+        elements, graph = stereo_elements(match.moltype), match.moltype.graph
+        for n in np.flatnonzero(are_bonds(elements)).tolist():
+            i, j, k, m = elements[n, :4].tolist()
+            for a, b in product(set(graph[j]) - {k}, set(graph[k]) - {j}):
+                sign = 1 if (a == i) == (b == m) else -1
+                for first, state in zip(match.first_atoms.tolist(), expected[:, n].tolist(), strict=True):
+                    if state:
+                        found[first + a].append((j - a, k - a, b - a, sign * state))
+                        found[first + b].append((k - b, j - b, a - b, sign * state))
     return _padded(found, 4)
 
 

@@ -35,8 +35,13 @@ HELD = (
     2  # last sweeps, in which bonds have their length; in more, errors of positions become errors of angles
 )
 
-SETTLING = 6
-"""Passes in which atoms follow the guide alone, after each sweep of the network."""
+SETTLING = (0.03,) * 3
+"""nm, how far atoms may go in each of the passes in which they follow the guide alone, after a sweep."""
+LAST_SETTLING = (0.015,) * 16
+"""The same after the last sweep.  Steps are not exact: hydrogens go along with what they are on, and
+distances are linear for short steps only, so that angles get the hotter the longer the steps are; the
+shorter they are, the colder, since an atom is held where it is.  With this length both errors cancel in
+polystyrene; alkanes stay somewhat too hot."""
 SOFTEST = 3
 """Halvings: the guide is so much wider in early sweeps, so that atoms can pass each other."""
 
@@ -160,7 +165,7 @@ def reconstruct(placer: Placer, *, start: Tensor | None = None) -> Tensor:
             if guiding is None:
                 _place_stages(placer, order, Draw(growing=False, hold=hold_bonds))
             else:
-                _sweep(placer, guiding, order, 2.0 ** min(left, SOFTEST))
+                _sweep(placer, guiding, order, left)
             if placer.bonds is not None and hold_bonds:
                 frames = scene.positions[0].reshape(len(placer.rng.streams), -1, 3)
                 scene.positions[0] = constrain(placer.bonds, frames).reshape(-1, 3)
@@ -178,19 +183,25 @@ def _grow(placer: Placer, guiding: Guiding) -> None:
             guiding.begin(scene.positions[0], atoms, rng.normal(len(atoms), guiding.noise), growing(rank))
 
 
-def _sweep(placer: Placer, guiding: Guiding, order: Sequence[Stage], width: float) -> None:
-    """Beads take what the network draws for them, or stay; then all atoms follow the guide."""
-    scene, rng = placer.scene, placer.rng
+def _sweep(placer: Placer, guiding: Guiding, order: Sequence[Stage], left: int) -> None:
+    """Beads take what the network draws for them, or stay; then all atoms follow the guide.
+
+    Parameters
+    ----------
+    left
+        Sweeps that come after this one.
+    """
+    scene, rng, width = placer.scene, placer.rng, 2.0 ** min(left, SOFTEST)
     _centre(placer)
     for stage in order:
         if not scene.arrays.hydrogen[stage[0][1][0]]:
             for _ in range(placer.settings.orientations):
                 _offer(placer, guiding, stage, width)
-    for _ in range(SETTLING):
+    for stay in SETTLING if left else LAST_SETTLING:
         for stage in order:
             for _, atoms in stage:
                 noise = rng.normal(len(atoms), guiding.noise)
-                guiding.settle(scene.positions[0], atoms, noise, staying(width))
+                guiding.settle(scene.positions[0], atoms, noise, staying(width, stay))
 
 
 def _offer(placer: Placer, guiding: Guiding, stage: Stage, width: float) -> None:

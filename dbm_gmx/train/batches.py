@@ -159,9 +159,15 @@ def draw_batch(dataset: Dataset, count: int, *, sweeps: float, rng: torch.Genera
 
 
 def draw_atoms(dataset: Dataset, count: int, *, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Single atoms (b,), one from each of so many sequences, modes and turns of the frames."""
+    """Single atoms (b,), one from each of so many sequences, modes and turns of the frames.
+
+    Growth, sweep and redraw are as likely; with a guide there is no sweep, but redraw in its place.
+    """
     batch = draw_batch(dataset, count, sweeps=2 / 3, rng=rng)
+    mode = batch.mode
+    if dataset.guided:
+        mode = torch.where(mode == SWEEP, REDRAW, mode)
     start = dataset.sequences.start[batch.sequence]
     length = dataset.sequences.start[batch.sequence + 1] - start
     slot = (torch.rand(count, generator=rng).to(length.device) * length).long().clamp(max=length - 1)
-    return dataset.sequences.items[start + slot], batch.mode, batch.azimuth
+    return dataset.sequences.items[start + slot], mode, batch.azimuth

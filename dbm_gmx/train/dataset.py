@@ -108,6 +108,8 @@ class Dataset:
         Bonded terms by functional form.
     c6, c12
         Lennard-Jones parameters by the types of two atoms.
+    guided
+        Whether hydrogens are left out.
     """
 
     grid: Grid
@@ -130,6 +132,7 @@ class Dataset:
     terms: tuple[TermGroup, ...]
     c6: Tensor
     c12: Tensor
+    guided: bool = False
 
     @property
     def n_atoms(self) -> int:
@@ -156,12 +159,20 @@ def moved_to(record: Record, device: torch.device) -> Record:
     return record
 
 
-def make_dataset(systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid) -> Dataset:
-    """Work out all environments of all training frames."""
+def make_dataset(
+    systems: Sequence[TrainingSystem], channels: Channels, *, grid: Grid, guided: bool = False
+) -> Dataset:
+    """Work out all environments of all training frames.
+
+    Parameters
+    ----------
+    guided
+        Only those of heavy atoms; hydrogens are never drawn.
+    """
     classes = {c for s in systems for names in classes_of(s.system, channels).values() for c in names}
     beads = {b for s in systems for b in bead_types_of(s.system)}
     table = feature_table(channels, sorted(classes), sorted(beads))
-    made = [_frame_part(s, pair, channels, table, grid) for s in systems for pair in s.train]
+    made = [_frame_part(s, pair, channels, table, grid, guided) for s in systems for pair in s.train]
     parts = [part for part, _ in made]
     first = np.cumsum([0] + [len(part["truth"]) for part in parts])
     first_sequence = np.cumsum([0] + [len(part["rotation"]) for part in parts])
@@ -192,6 +203,7 @@ def make_dataset(systems: Sequence[TrainingSystem], channels: Channels, *, grid:
         sequence=torch.cat([sequence for _, sequence, _ in moved]),
         sequences=Ragged(_starts(counts), torch.cat([atoms for *_, atoms in moved])),
         weight=weight / weight.sum(),
+        guided=guided,
         entry_start=entry_start,
         source=_pick([source.int() for source, *_ in moved], order),
         terms=_term_groups([terms for _, terms in made], first, first_sequence),
@@ -207,7 +219,7 @@ Part = dict[str, Tensor]
 
 
 def _frame_part(
-    system: TrainingSystem, pair: Pair, channels: Channels, table: FeatureTable, grid: Grid
+    system: TrainingSystem, pair: Pair, channels: Channels, table: FeatureTable, grid: Grid, guided: bool
 ) -> tuple[Part, list[LocalTerms]]:
     """What one frame adds to a dataset, and its bonded terms."""
     what = system.system
@@ -215,8 +227,9 @@ def _frame_part(
     scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=grid)
     scene.positions[0] = pair.atoms
     excluded = excluded_atoms(what)
+    skipped = arrays.hydrogen & guided
     chunks = [
-        _entries(scene, atom, mode, grid=grid, table=table, excluded=excluded)
+        _entries(scene, atom, mode, grid=grid, table=table, excluded=excluded, skipped=skipped)
         for mode in (GROWTH, SWEEP)
         for atom in torch.split(torch.arange(arrays.n_atoms), CHUNK)
     ]
@@ -233,7 +246,7 @@ def _frame_part(
     multiplicity = torch.cat(
         [torch.from_numpy(np.tile(m.mapping.multiplicity, m.count)) for m in what.matches]
     )
-    weight = multiplicity[bead].double()
+    weight = multiplicity[bead].double() * ~(guided & (keys % 2 == 1))
     part = {
         "truth": pair.atoms,
         "local": (rotation[sequence] @ away[..., None])[..., 0],
@@ -253,14 +266,21 @@ def _frame_part(
 
 
 def _entries(
-    scene: Scene, atom: Tensor, mode: int, *, grid: Grid, table: FeatureTable, excluded: Tensor
+    scene: Scene,
+    atom: Tensor,
+    mode: int,
+    *,
+    grid: Grid,
+    table: FeatureTable,
+    excluded: Tensor,
+    skipped: Tensor,
 ) -> Part:
-    """Entries of the environments of some atoms, without padding."""
+    """Entries of the environments of some atoms, without padding; none of atoms that are skipped."""
     arrays = scene.arrays
     known_below = arrays.growth_rank[atom] if mode == GROWTH else torch.full_like(atom, ALL_KNOWN)
     targets = Targets(atom, known_below, torch.zeros_like(atom))
     found = make_environment(scene, targets, torch.zeros(len(atom)), grid)
-    real = found.weights > 0
+    real = (found.weights > 0) & ~skipped[atom][:, None]
     step = (found.neighbour - atom[:, None])[..., None]
     apart = (step != excluded[arrays.row[atom]][:, None]).all(2)
     return {

@@ -49,6 +49,8 @@ class TrainingSystem:
         Weight among the systems.
     name
         For reports.
+    temperature
+        K.
     """
 
     system: System
@@ -56,6 +58,7 @@ class TrainingSystem:
     held_out: tuple[Pair, ...]
     share: float = 1.0
     name: str = ""
+    temperature: float = 300.0
 
 
 def read_training_system(settings: SystemSettings) -> TrainingSystem:
@@ -91,7 +94,8 @@ def read_training_system(settings: SystemSettings) -> TrainingSystem:
             path=settings.trajectory,
         )
     name = settings.topology.resolve().parent.name
-    return TrainingSystem(system, tuple(pairs[:count]), tuple(pairs[count:]), settings.share, name)
+    parts = tuple(pairs[:count]), tuple(pairs[count:])
+    return TrainingSystem(system, *parts, settings.share, name, settings.temperature)
 
 
 def make_pair(system: System, frame: Frame, beads: Frame | None = None, *, index: int = 0) -> Pair:

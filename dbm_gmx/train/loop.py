@@ -24,7 +24,7 @@ from dbm_gmx.files.provenance import Provenance, Started, described, write_prove
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
-from dbm_gmx.network.suitable import resolution
+from dbm_gmx.network.suitable import atom_classes_of, resolution
 from dbm_gmx.train.checkpoint import NAME, Progress, resume, save_checkpoint
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
@@ -159,7 +159,8 @@ def train(
         systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
-        context = make_context(make_dataset(systems, model.channels, grid=model.grid), settings, processes)
+        dataset = make_dataset(systems, model.channels, grid=model.grid, guided=settings.guided)
+        context = make_context(dataset, settings, processes)
         state = make_training_state(settings, model, processes)
         begins = not (settings.output / NAME).is_file()
         progress = resume(state, settings, processes)
@@ -267,7 +268,8 @@ def calibrate(training: Training, state: TrainingState, progress: Progress) -> N
 
 def generation(training: Training) -> Generation:
     """How frames are generated freely, to be scored."""
-    return Generation(training.settings.run.sweeps, training.settings.seed, training.context.device)
+    settings = training.settings
+    return Generation(settings.run.sweeps, settings.seed, training.context.device, settings.guided)
 
 
 def evaluate(training: Training, state: TrainingState, progress: Progress) -> None:
@@ -308,6 +310,9 @@ def finished(training: Training, state: TrainingState, progress: Progress) -> Mo
         "systems": systems,
         "scores": progress.scores,
         "resolution": _resolution(training),
+        "classes": sorted(
+            {c for one in training.systems for c in atom_classes_of(one.system, training.model)}
+        ),
     }
     weights = {key: value.cpu() for key, value in state.average.items()}
     return replace(training.model, state=weights, provenance=provenance, amplitude=progress.amplitude)

@@ -196,6 +196,8 @@ class Widths:
 
 
 WIDTHS = Widths()
+GUIDED = Widths(bond=0.015, angle=0.02, dihedral=0.03)
+"""Where a guide brings atoms to the distances of the force field: the network says where, not how far."""
 
 
 def supervised_losses(

@@ -25,7 +25,9 @@ from dbm_gmx.evaluation.distributions import (
 )
 from dbm_gmx.network.arrays import make_network_arrays
 from dbm_gmx.network.bond_lengths import FixedBonds, find_fixed_bonds
+from dbm_gmx.network.centring import make_centrings
 from dbm_gmx.network.environment import make_scene
+from dbm_gmx.network.guide_tables import make_guide
 from dbm_gmx.network.model import Model, make_network
 from dbm_gmx.network.placement import Placer, reconstruct
 from dbm_gmx.network.random_numbers import make_random_numbers
@@ -34,25 +36,38 @@ from dbm_gmx.train.frames import Pair, TrainingSystem
 
 
 class Generation(NamedTuple):
-    """How frames are generated: sweeps, seed of the random numbers, where the network runs."""
+    """How frames are generated: sweeps, seed, where the network runs, whether atoms follow a guide."""
 
     sweeps: int
     seed: int
     device: torch.device = torch.device("cpu")
+    guided: bool = False
 
 
 def generate_frames(
-    model: Model, system: System, pairs: Sequence[Pair], how: Generation, bonds: FixedBonds | None = None
+    model: Model,
+    what: TrainingSystem,
+    pairs: Sequence[Pair],
+    how: Generation,
+    bonds: FixedBonds | None = None,
 ) -> list[np.ndarray]:
     """Atoms (n, 3) of some frames, one by one; without ``bonds`` their lengths are those of the network."""
+    system = what.system
     arrays, table = make_network_arrays(system, model.channels)
     network = make_network(model, table, device=how.device)
     settings = Settings(refine="gibbs", sweeps=how.sweeps, seed=how.seed)
     frames = []
     for pair in pairs:
-        scene = make_scene(arrays, [pair.beads.numpy()], [pair.box], grid=model.grid, device=how.device)
+        where = [pair.beads.numpy()], [pair.box]
+        replicas = 2 if how.guided else 1
+        scene = make_scene(arrays, *where, grid=model.grid, replicas=replicas, device=how.device)
         rng = make_random_numbers([pair.index], seed=how.seed)
-        frames.append(reconstruct(Placer(scene, network, rng, settings, bonds=bonds)).cpu().numpy())
+        placer = Placer(scene, network, rng, settings, bonds=bonds)
+        if how.guided:
+            chirality = infer_chirality(system, pair.atoms.numpy(), {})
+            guide = make_guide(system, Conditions(temperature=what.temperature), chirality)
+            placer = replace(placer, guide=guide, centrings=make_centrings(system))
+        frames.append(reconstruct(placer).cpu().numpy())
     return frames
 
 
@@ -79,7 +94,7 @@ def amplitude_error(model: Model, systems: Sequence[TrainingSystem], how: Genera
     for system in systems:
         pair, *_ = system.train
         bonds = find_fixed_bonds(system.system, Conditions().constraints, device=how.device)
-        made = generate_frames(model, system.system, [pair], how, bonds)
+        made = generate_frames(model, system, [pair], how, bonds)
         scores = mean_divergences(frame_divergences(system.system, made, [pair]))
         parts += [scores[part] for part in ("angle", "improper") if part in scores]
     return float(np.mean(parts or [0.0]))
@@ -128,7 +143,7 @@ def score(model: Model, systems: Sequence[TrainingSystem], how: Generation) -> d
     for system in systems:
         if system.held_out:
             pairs = system.held_out[:1]
-            made = generate_frames(model, system.system, pairs, how)
+            made = generate_frames(model, system, pairs, how)
             result[system.name] = score_frames(system.system, made, pairs)
     return result
 

@@ -236,6 +236,9 @@ class TrainSettings:
         of its own.
     channels
         Channel file; else a channel for each atom class, bonded role and bead type.
+    guided
+        The model is for guided use alone, where bonds, angles and hydrogens are the work of the guide: heavy
+        atoms are learnt, as they are drawn there, and held-out frames are generated with the guide.
     system, grid, network, critic, warm, adversarial, prior, run
         The sections.  ``grid`` and ``network`` are those of ``start`` where it is given.
     memory
@@ -248,6 +251,7 @@ class TrainSettings:
     seed: int = 1
     start: str = ""
     channels: Path | None = None
+    guided: bool = False
     grid: Grid = field(default_factory=Grid)
     network: Shape = field(default_factory=Shape)
     critic: CriticSettings = field(default_factory=CriticSettings)

@@ -42,6 +42,7 @@ def merged(known: Channels, wanted: Channels) -> Channels:
         lennard_jones=group("lennard_jones", named=False),
         beads=group("beads", named=True),
         current=group("current", named=False),
+        neighbours=group("neighbours", named=False),
         classes={**wanted.classes, **known.classes},
         bond_counts=known.bond_counts,
     )

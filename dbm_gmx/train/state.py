@@ -24,6 +24,8 @@ from dbm_gmx.train.critic import Critic
 from dbm_gmx.train.dataset import Dataset, moved_to
 from dbm_gmx.train.distributed import Processes, average_gradients
 from dbm_gmx.train.losses import (
+    GUIDED,
+    WIDTHS,
     SupervisedBatch,
     closest_distance,
     critic_loss,
@@ -214,7 +216,8 @@ def supervise(state: TrainingState, context: Context) -> dict[str, Tensor]:
             noise,
         )
     drawn = drawn.unflatten(0, (draws, len(label)))
-    return supervised_losses(drawn, batch, dataset.table, dataset.grid)
+    widths = GUIDED if dataset.guided else WIDTHS
+    return supervised_losses(drawn, batch, dataset.table, dataset.grid, widths)
 
 
 def supervised_batch(state: TrainingState, context: Context) -> SupervisedBatch:
