@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,8 @@ from dbm_gmx.files.trajectory import open_writer, read_frames
 from dbm_gmx.forcefield.energy import bonded_energies, nonbonded_energies
 from dbm_gmx.forcefield.nonbonded import long_range
 from dbm_gmx.options import Conditions, Inputs, MoleculeFiles
-from dbm_gmx.sampling import evidence, growth
+from dbm_gmx.sampling import evidence, growth, recollection
+from dbm_gmx.sampling.random_numbers import Use
 
 BOX = np.eye(3) * 6.0
 
@@ -68,6 +70,17 @@ class Cut:
             mappings=(folder / "mapping.xml",),
             owners=(folder / "owners.txt",),
         )
+
+
+def let_full_frames_end_lower(patch: pytest.MonkeyPatch, by: float) -> None:
+    """As if sampling in full found something better that recalling does not, kT per atom."""
+    usual = recollection._follow
+
+    def follow(*where: Any) -> Any:
+        found = usual(*where)
+        return found._replace(slow=found.slow - by) if where[-1].path[-1] == Use.SWEEPS else found
+
+    patch.setattr(recollection, "_follow", follow)
 
 
 def energies(made: Cut, atoms: np.ndarray, conditions: Conditions) -> np.ndarray:

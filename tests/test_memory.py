@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less
+from cut import Cut, cut, let_full_frames_end_lower, search_less
 from scipy.spatial.transform import Rotation
 
 import dbm_gmx.sampling.memory as memory_module
@@ -25,7 +23,6 @@ from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements, stereocentre
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.options import Conditions, Method, Settings
-from dbm_gmx.sampling import recollection
 from dbm_gmx.sampling.chain import advance, start_chain
 from dbm_gmx.sampling.energy import bead_energy, total_energy
 from dbm_gmx.sampling.growth import Molecules, mend
@@ -349,14 +346,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[Cut, Sampler]:
 def test_frames_that_would_end_higher_are_not_recalled(
     few: tuple[Cut, Sampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if sampling in full found something better that recalling does not."""
-    usual, number = recollection._follow, count()
-
-    def lower_if_full(*where: Any) -> Any:
-        found = usual(*where)
-        return found._replace(slow=found.slow - 0.3) if next(number) % 2 == 0 else found
-
-    monkeypatch.setattr(recollection, "_follow", lower_if_full)
+    let_full_frames_end_lower(monkeypatch, 0.3)
     after, found = make_recollection(few[1], few[0].beads)
     print(found.line())
     assert found.how is None

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut
+from cut import Cut, cut, let_full_frames_end_lower
 
 import dbm_gmx.sampling.memory as memory_module
 from dbm_gmx.backmapping.backmap import Backmapped, backmap
 from dbm_gmx.backmapping.ready import Ready, make_ready
 from dbm_gmx.backmapping.rebuilder import make_rebuilder
-from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System
 from dbm_gmx.chemistry.topology import Terms
@@ -30,7 +29,6 @@ from dbm_gmx.files.system import read_system
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import TOLERANCE, Conditions, Method, MoleculeFiles, Settings
-from dbm_gmx.sampling.chain import Convergence
 from dbm_gmx.sampling.energy import total_energy
 from dbm_gmx.sampling.memory import Memory, Wanted, recall, remember
 from dbm_gmx.sampling.memory_file import (
@@ -390,15 +388,7 @@ def test_another_case_is_not_used_in_few_frames(run: tuple[Path, Backmapped], li
 def test_a_start_that_ends_higher_is_not_used(
     run: tuple[Path, Backmapped], liquid: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if sampling in full found something better that recalling does not."""
-    usual = Sampler.__call__
-
-    def better(one: Sampler, beads: Frame, **more: Any) -> tuple[np.ndarray, Convergence]:
-        atoms, convergence = usual(one, beads, **more)
-        lower = 0.8 * one.hamiltonian.kt * liquid.system.n_atoms
-        return atoms, replace(convergence, energies=convergence.energies - lower)
-
-    monkeypatch.setattr(Sampler, "__call__", better)
+    let_full_frames_end_lower(monkeypatch, 0.8)
     ready = ready_for(liquid, run[0], conditions=replace(WARM, temperature=320.0))
     assert ready.remembered is not None
     assert ready.remembered.how is None
