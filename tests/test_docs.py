@@ -157,7 +157,8 @@ def test_what_is_said_of_the_memories_that_ship_is_in_them() -> None:
         side = "above" if found["excess"] > 0 else "below"
         excess = f"{abs(found['excess']):.3f}".lstrip("0")
         row = next(line for line in said.splitlines() if line.startswith(f"| `{path.stem}` |"))
-        assert f"take {found['sweeps']} sweeps and end {excess} kT per atom {side} those" in row
+        ends = f"their torsions and pairs end {excess} kT per atom {side} those"
+        assert f"take {found['sweeps']} sweeps; {ends}" in row
 
 
 def test_links_of_pages_outside_the_site_lead_somewhere() -> None:
