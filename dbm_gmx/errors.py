@@ -54,6 +54,11 @@ class OtherAtomsError(InputError):
         self.found = found
         super().__init__(message, path=path)
 
+    @classmethod
+    def of_frame(cls, index: int, found: int, expected: int, path: str | Path) -> OtherAtomsError:
+        """Say it of a frame of a file."""
+        return cls(f"frame {index} has {found} atoms, {expected} are expected", path=path, found=found)
+
 
 class ExitCode(IntEnum):
     """How a command has ended.

@@ -125,8 +125,7 @@ def _check_count(frame: Frame, n_atoms: int, path: Path) -> None:
     """Refuse a frame of another system."""
     found = len(frame.positions)
     if found != n_atoms:
-        said = f"frame {frame.index} has {found} atoms, {n_atoms} are expected"
-        raise OtherAtomsError(said, path=path, found=found)
+        raise OtherAtomsError.of_frame(frame.index, found, n_atoms, path)
 
 
 def _select(

@@ -120,8 +120,7 @@ def xdr_frames(path: Path, n_atoms: int | None = None, *, skip: int = 0) -> Iter
                     return
                 head = read_head(source)
                 if n_atoms is not None and head.n_atoms != n_atoms:
-                    said = f"frame {index} has {head.n_atoms} atoms, {n_atoms} are expected"
-                    raise OtherAtomsError(said, path=path, found=head.n_atoms)
+                    raise OtherAtomsError.of_frame(index, head.n_atoms, n_atoms, path)
                 positions = head.positions(source.take(head.body))
                 source.leave_out(head.rest)
             except _DamagedError as error:

@@ -277,7 +277,6 @@ def feature_table(channels: Channels, classes: Sequence[str], bead_types: Sequen
 
 def matching(group: Mapping[str, Sequence[str]], name: str) -> list[str]:
     """Channels of a group that have a class, role or bead type."""
-    """Channels of a group that have a class, role or bead type."""
     return [channel for channel, patterns in group.items() if any(fnmatchcase(name, p) for p in patterns)]
 
 

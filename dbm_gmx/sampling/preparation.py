@@ -504,14 +504,14 @@ def _with_offers(
     """Energies, kT per atom, of ever more rounds of offers; a sampler with enough, and what these lead to."""
     energies, after, worth = {0: at_once}, {0: starts}, GAIN * sampler.settings.tolerance
     log.info("without offers: %.4f kT per atom", at_once)
-    caught = False
+    doubtful = DOUBTFUL * _scatter(len(starts[0]))
     for done, rounds in pairwise((0, *ROUNDS)):
         starts = after[rounds] = _after_offers(sampler, beads, starts, range(done, rounds), stream)
         energies[rounds] = _try(sampler, beads, starts, stream).energy
         log.info("%d rounds of offers: %.4f kT per atom", rounds, energies[rounds])
         gained = energies[done] - energies[rounds]
-        caught = caught or (done == 0 and gained > DOUBTFUL * _scatter(len(starts[0])))
-        if done == 0 and abs(gained - worth) < DOUBTFUL * _scatter(len(starts[0])):
+        caught = at_once - energies[ROUNDS[0]] > doubtful
+        if done == 0 and abs(gained - worth) < doubtful:
             gained = 0.5 * (gained + _gained_elsewhere(sampler, beads, rounds, stream.of(AGAIN)))
         if gained < worth and not caught:
             break
