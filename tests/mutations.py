@@ -1317,8 +1317,8 @@ MUTATIONS = [
         "a-first-round-of-offers-is-looked-at-once",
         "tests/test_offers.py -k twice_as_many",
         "sampling/preparation.py",
-        "        if done == 0 and abs(gained - worth) < DOUBTFUL",
-        "        if done < 0 and abs(gained - worth) < DOUBTFUL",
+        "        if done == 0 and abs(gained - worth) < doubtful",
+        "        if done < 0 and abs(gained - worth) < doubtful",
     ),
     one(
         "rounds-of-offers-are-those-that-were-enough",
