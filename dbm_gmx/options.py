@@ -580,7 +580,7 @@ class RelaxSettings:
         K and nm, before what the files say.
     restrain, spread
         Whether the mapped centres are held to their beads, and their standard deviation along each axis, nm;
-        ``None`` for that they were made with, else :data:`NARROW`.
+        ``None`` for that which they were made with, bead by bead, else :data:`NARROW`.
     gmx
         Name or path of GROMACS; looked for if not given.
     jobs, threads

@@ -11,7 +11,11 @@ from fake import fake_gmx
 from mixed import Mixture, Options, command, listing
 
 import dbm_gmx.files.system
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.gromacs.relax import Atoms
+from dbm_gmx.sampling.preparation import Preparation, Strain
+from dbm_gmx.sampling.sampler import Effort
 
 READERS = ("read_beads", "read_topology", "read_mappings")
 
@@ -62,3 +66,28 @@ def test_the_system_is_read_once(
         relaxed = read_frames(out / f"r_{k}.trr", n_atoms=156)
         assert [frame.time for frame in relaxed] == times
     assert result.out.count(f"relaxed        {len(times)} frames in ") == 2
+
+
+def test_beads_are_held_as_closely_as_they_were_found_to_ask_for(
+    files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed.fake_sampler(monkeypatch)
+    found, wide = {}, {}
+
+    def relax(atoms: Atoms, *_: object, **__: object) -> None:
+        found.update(atoms.widths)
+        raise InputError("seen")
+
+    def prepare(sampler: mixed.FakeSampler, *_: object) -> tuple[mixed.FakeSampler, Preparation]:
+        kinds = [(m.moltype.name, bead) for m in sampler.system.matches for bead in m.mapping.types]
+        wide.update({kind: Strain(0.01 * (1 + k), 0.0, 1.0) for k, kind in enumerate(dict.fromkeys(kinds))})
+        return sampler, Preparation(wide, wide, Effort())
+
+    monkeypatch.setattr("dbm_gmx.backmapping.ready.prepare", prepare)
+    monkeypatch.setattr("dbm_gmx.backmapping.hand_off.relax_frames", relax)
+    options = {**files.inputs, "-t": 300, "--gmx": fake_gmx(tmp_path / "bin" / "gmx"), "--allow": "all"}
+    result = command("backmap", {**options, "-o": tmp_path / "aa.trr", "--relax": tmp_path / "r.trr"})
+    assert "seen" in result.err
+    assert set(found) == {name for name, _ in wide}
+    for name, widths in found.items():
+        assert {strain.width for kind, strain in wide.items() if kind[0] == name} == set(widths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -22,11 +23,12 @@ from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
 from dbm_gmx.chemistry.system import map_frame
+from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.gromacs.log import last_energies
-from dbm_gmx.gromacs.relax import prepare
+from dbm_gmx.gromacs.relax import Atoms, make_protocol, prepare
 from dbm_gmx.gromacs.relax_frame import gromacs_box
 from dbm_gmx.options import RelaxSettings
 
@@ -485,6 +487,25 @@ def test_files_in_place_of_those_that_ship(files: Mixture, out: Path, tmp_path: 
     assert em.startswith(SHORT_EM)
     assert "ref-t                   = 350\n" in nvt
     assert all("rvdw                    = 0.8\n" in text for text in (em, nvt))
+
+
+@pytest.mark.parametrize(("spread", "expected"), [(None, {0.003, 0.05}), (0.01, {0.01})])
+def test_each_centre_is_held_no_more_closely_than_it_was_made(
+    files: Mixture, tmp_path: Path, spread: float | None, expected: set[float]
+) -> None:
+    """Water that was freed leaves what stands in it where it is."""
+    topology = mixed.atoms_topology(files)
+    mappings = mappings_of(topology, (files.folder / "OCT.xml", files.folder / "OCX.xml"))
+    widths = {name: np.full(len(one.names), 0.003) for name, one in mappings.items()}
+    widths["OCX"][-1] = 0.05
+    settings = RelaxSettings(gmx=str(fake_gmx(tmp_path / "bin" / "gmx")), temperature=350.0, spread=spread)
+    atoms = Atoms(topology, [], mappings, widths=widths)
+    top = make_protocol(atoms, prepare(settings), settings).tops["nvt"]
+    held = re.findall(r"^\d+ 1 (\S+) \1 \1$", top, re.MULTILINE)
+    assert len(held) == sum(map(len, widths.values()))
+    assert {round(math.sqrt(GAS * 350.0 / float(k)), 5) for k in held} == expected
+    if spread is None:
+        assert float(held[-1]) < float(held[0])
 
 
 def test_sites_are_at_the_beads_with_the_weights_of_the_mapping(

@@ -320,7 +320,7 @@ def test_a_flat_topology_says_the_same(files: Mixture) -> None:
     same_system(read_topology(flat), topology)
     assert len(read_topology(flat).molecule_types["OCX"].exclusions) == 1
     mappings = mappings_of(topology, (files.folder / "OCT.xml",))
-    flat.write_text(topology_text(add_sites(parts, mappings, stiffness=1e5)))
+    flat.write_text(topology_text(add_sites(parts, mappings, {"OCT": np.full(4, 1e5)})))
     sited = read_topology(flat)
     assert [sited.molecule_types[n].n_atoms for n in ("OCT", "OCX")] == [30, 26]
     moltype, twin = topology.molecule_types["OCT"], sited.molecule_types["OCT"]
@@ -346,7 +346,7 @@ def test_a_folder_that_cannot_be_made(files: Mixture, tmp_path: Path) -> None:
 
 def test_the_force_field_of_a_topology_without_molecules_is_refused() -> None:
     with pytest.raises(InputError, match="needs"):
-        add_sites([], {}, stiffness=1.0)
+        add_sites([], {}, {})
 
 
 def test_lines_are_no_longer_than_grompp_reads(tmp_path):

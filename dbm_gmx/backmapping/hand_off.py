@@ -85,10 +85,6 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
     What there is to say, for each sample.
     """
     relaxations, final = [], done.outputs[0]
-    found = done.report.prepared
-    if wanted.settings.spread is None and found is not None:
-        # held no more tightly than they were made
-        wanted = replace(wanted, settings=replace(wanted.settings, spread=found.widest))
     if wanted.relaxed is not None:
         targets = sample_paths(wanted.relaxed, len(done.outputs))
         for source, target in zip(done.outputs, targets, strict=True):
@@ -110,6 +106,7 @@ def hand_off(inputs: Inputs, done: Backmapped, wanted: HandOff, *, quiet: bool =
 def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
     """The atoms of a sample, with the beads they were made for."""
     mappings, rows = _restrainable(done.system)
+    found = done.report.prepared
     return Atoms(
         done.system.written,
         read_frames(source, n_atoms=done.system.n_atoms),
@@ -120,6 +117,7 @@ def _atoms(inputs: Inputs, done: Backmapped, source: Path) -> Atoms:
         include=inputs.include,
         files=(source, *files_of_beads(inputs, done.system.written), *done.system.shipped),
         times=(inputs.begin, inputs.end, inputs.dt),
+        widths={} if found is None else found.widths(mappings),
     )
 
 

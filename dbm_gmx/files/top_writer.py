@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
@@ -100,13 +101,15 @@ def _name(group: Sequence[Part]) -> str:
     return group[0].lines[0].split()[0] if group and group[0].directive == "moleculetype" else ""
 
 
-def add_sites(parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, stiffness: float) -> list[Part]:
+def add_sites(
+    parts: Sequence[Part], mappings: Mapping[str, BeadMapping], stiffness: Mapping[str, FloatArray]
+) -> list[Part]:
     """Add to each molecule type with a mapping a restrained site for each bead, after its atoms.
 
     Parameters
     ----------
     stiffness
-        Force constant along each axis, kJ/mol/nm^2.
+        Force constant along each axis by molecule type, (beads,) kJ/mol/nm^2.
     """
     if any(part.directive == BETWEEN for part in parts):
         raise InputError(
@@ -122,11 +125,11 @@ def add_sites(parts: Sequence[Part], mappings: Mapping[str, BeadMapping], *, sti
     for group in found:
         mapping = mappings.get(_name(group))
         if mapping is not None:
-            group[:] = _with_sites(group, mapping, stiffness)
+            group[:] = _with_sites(group, mapping, stiffness[_name(group)])
     return [part for group in groups for part in group]
 
 
-def _with_sites(group: Sequence[Part], mapping: BeadMapping, stiffness: float) -> list[Part]:
+def _with_sites(group: Sequence[Part], mapping: BeadMapping, stiffness: FloatArray) -> list[Part]:
     """Add sites to one molecule type."""
     beads, n = mapping.weights.shape
     last = max(i for i, part in enumerate(group) if part.directive == "atoms")
@@ -134,7 +137,7 @@ def _with_sites(group: Sequence[Part], mapping: BeadMapping, stiffness: float) -
     sites = range(n + 1, n + 1 + beads)
     atoms = [f"{i} {SITE} {resid} {resname} {site_name(k)} {i} 0.0 0.0" for k, i in enumerate(sites)]
     made = [f"{i} 3 {_weights(mapping, k)}" for k, i in enumerate(sites)]
-    held = [f"{i} 1 {stiffness:.6g} {stiffness:.6g} {stiffness:.6g}" for i in sites]
+    held = [f"{i} 1 {k:.6g} {k:.6g} {k:.6g}" for i, k in zip(sites, stiffness, strict=True)]
     grown = [*group]
     grown[last] = Part("atoms", (*group[last].lines, *atoms))
     return [*grown, Part("virtual_sitesn", tuple(made)), Part("position_restraints", tuple(held))]

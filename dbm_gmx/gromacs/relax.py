@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match, bead_topology, mapped_molecules
@@ -76,6 +76,8 @@ class Atoms:
         All that these were read from, and which times were taken (begin, end, step), ps.
     part
         Number of the part of them that these are, and how many parts there are.
+    widths
+        How closely their centres were held when they were made, (beads,) nm by molecule type.
     """
 
     topology: Topology
@@ -88,6 +90,7 @@ class Atoms:
     files: tuple[Path, ...] = ()
     times: tuple[float | None, float | None, float | None] = (None, None, None)
     part: tuple[int, int] | None = None
+    widths: Mapping[str, FloatArray] = field(default_factory=dict)
 
     @property
     def matches(self) -> tuple[Match, ...]:
@@ -264,7 +267,7 @@ def _given(protocol: Protocol, atoms: Atoms) -> dict[str, Any]:
         "run parameters": blake2b(json.dumps(runs).encode(), digest_size=8).hexdigest(),
         "defines": sorted(atoms.defines),
         "restraints": settings.restrain,
-        "spread": settings.width,
+        "spread": settings.width if not atoms.widths else {n: w.tolist() for n, w in protocol.widths.items()},
         "seed": settings.seed,
         **dict(zip(("begin", "end", "dt"), atoms.times, strict=True)),
     }
@@ -279,11 +282,12 @@ def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) 
     runs, topology = prepared.runs, atoms.topology
     mappings = atoms.mappings if settings.restrain else {}
     temperature = next((run.temperature for run in runs.values() if run.temperature), 300.0)
-    stiffness = GAS * temperature / settings.width**2
+    widths = {name: _widths(atoms, name, settings) for name in mappings}
+    stiffness = {name: GAS * temperature / width**2 for name, width in widths.items()}
     tops = {}
     for name, run in runs.items():
         parts = flat_topology(topology, defines=(*run.defines, *atoms.defines), include=atoms.include)
-        tops[name] = topology_text(add_sites(parts, mappings, stiffness=stiffness) if mappings else parts)
+        tops[name] = topology_text(add_sites(parts, mappings, stiffness) if mappings else parts)
     moltypes = {
         name: sited_molecule(moltype, mappings[name]) if name in mappings else moltype
         for name, moltype in topology.molecule_types.items()
@@ -291,7 +295,14 @@ def make_protocol(atoms: Atoms, prepared: Preparation, settings: RelaxSettings) 
     sited = replace(topology, molecule_types=moltypes)
     rows, sites = _rows(topology, sited)
     tables = tables_beside(topology)
-    return Protocol(prepared.gmx, settings, runs, tops, topology, sited, rows, sites, tables)
+    return Protocol(prepared.gmx, settings, runs, tops, topology, sited, rows, sites, tables, widths)
+
+
+def _widths(atoms: Atoms, name: str, settings: RelaxSettings) -> FloatArray:
+    """How closely to hold the centres of a molecule type: no more closely than they were made."""
+    if settings.spread is None and name in atoms.widths:
+        return atoms.widths[name]
+    return np.full(len(atoms.mappings[name].names), settings.width)
 
 
 def _rows(topology: Topology, sited: Topology) -> tuple[IntArray, IntArray]:

@@ -44,6 +44,8 @@ class Protocol:
         (n,) and (m,) rows of the atoms and of the sites in ``sited``; no sites without restraints.
     tables
         Names and texts of tables of bonded interactions.
+    widths
+        Standard deviations to which the centres are held, (beads,) nm by molecule type.
     """
 
     gmx: Gmx
@@ -55,6 +57,7 @@ class Protocol:
     atoms: IntArray
     sites: IntArray
     tables: Mapping[str, str]
+    widths: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,6 +125,8 @@ class RelaxTally:
     def __init__(self, protocol: Protocol, matches: tuple[Match, ...]):
         self.failures: list[Failure] = []
         self._protocol, self._matches = protocol, matches
+        widths = [np.tile(protocol.widths[m.moltype.name], m.count) for m in matches if protocol.widths]
+        self._widths = np.concatenate([np.zeros(0), *widths])
         self._known = 0
         self._potentials: list[float] = []
         self._off: list[tuple[FloatArray, FloatArray]] = []
@@ -144,8 +146,8 @@ class RelaxTally:
         if self._matches:
             off = self._distances(task.frame, task.beads), self._distances(after, task.beads)
             self._off.append(off)
-            if self._protocol.sites.size:
-                values["beads"] = float(off[1].max(initial=0.0)) / self._protocol.settings.width
+            if self._widths.size:
+                values["beads"] = float((off[1] / self._widths).max(initial=0.0))
         self._judged += judge(values, after.time, self._protocol.settings.limits)
 
     def _values(self, before: Frame, after: Frame) -> dict[str, float]:

@@ -39,6 +39,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.clock import Clock
 from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.options import Conditions, Settings
@@ -204,10 +205,9 @@ class Preparation:
         nothing_later = annealing == windows == 0 or not last[0]
         return offered if nothing_later and _left(*offered) > _left(*last) else last
 
-    @property
-    def widest(self) -> float | None:
-        """The width of the most loosely held beads, nm, if any were looked at."""
-        return max((strain.width for strain in self.strain.values()), default=None)
+    def widths(self, mappings: Mapping[str, BeadMapping]) -> dict[str, FloatArray]:
+        """Widths that are used, (beads,) nm by molecule type; nothing where none were looked at."""
+        return _widths(mappings, self.strain) if self.strain else {}
 
     def lines(self, tolerance: float) -> list[str]:
         """Say it in up to three lines."""
@@ -421,12 +421,18 @@ def _strain_of(sampler: Sampler, square: FloatArray) -> dict[Types, Strain]:
     return found
 
 
-def _widths(sampler: Sampler, strain: Mapping[Types, Strain]) -> dict[str, FloatArray]:
+def _widths(mappings: Mapping[str, BeadMapping], strain: Mapping[Types, Strain]) -> dict[str, FloatArray]:
     """(beads,) nm by molecule type."""
     return {
-        name: np.array([strain[name, bead_type].width for bead_type in molecule.mapping.types])
-        for name, molecule in sampler.hamiltonian.molecules.items()
+        name: np.array([strain[name, bead_type].width for bead_type in mapping.types])
+        for name, mapping in mappings.items()
     }
+
+
+def _held(sampler: Sampler, strain: Mapping[Types, Strain]) -> Sampler:
+    """The same with beads held by these widths."""
+    molecules = sampler.hamiltonian.molecules
+    return with_widths(sampler, _widths({name: one.mapping for name, one in molecules.items()}, strain))
 
 
 def _loosened(
@@ -440,13 +446,13 @@ def _loosened(
             break
         before |= {t: trial.strain[t] for t in tight}
         wider = {t: replace(s, width=2.0 * s.width) if t in tight else s for t, s in trial.strain.items()}
-        trial = _try(with_widths(sampler, _widths(sampler, wider)), beads, starts, stream)
+        trial = _try(_held(sampler, wider), beads, starts, stream)
         said = ", ".join(f"{types[1]} {s.width:.4f} nm {s.ratio:.2f}" for types, s in trial.strain.items())
         log.info("bead restraints, and mean square over that of the restraint alone: %s", said)
     if trial is narrow:
         return sampler, narrow
     fitted = {t: replace(s, width=_where_equal(before[t], s)) for t, s in trial.strain.items()}
-    sampler = with_widths(sampler, _widths(sampler, fitted))
+    sampler = _held(sampler, fitted)
     return sampler, _try(sampler, beads, starts, stream)
 
 
@@ -484,7 +490,7 @@ def _freed(
         wider = {
             t: replace(s, width=max(s.width, width if t in single else 0.0)) for t, s in held.strain.items()
         }
-        freer = with_widths(sampler, _widths(sampler, wider))
+        freer = _held(sampler, wider)
         freed = annealed(freer)
         log.info("the same, held within %.3f nm: %.4f kT per atom", width, freed)
         if energy - freed < worth:
