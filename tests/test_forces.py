@@ -74,7 +74,14 @@ from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.arrays import Configuration, SiteArrays, make_arrays
 from dbm_gmx.sampling.conformer_exchange import ExchangeArrays
 from dbm_gmx.sampling.packing import Cores, PackingArrays, _add_chirality, _renewed, _some_forces, make_lists
-from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN, add_surroundings, make_surroundings
+from dbm_gmx.sampling.surroundings import (
+    CUTOFF,
+    MARGIN,
+    add_surroundings,
+    make_space,
+    make_surroundings,
+    surroundings_energy,
+)
 
 Energy = Callable[[np.ndarray], float]
 
@@ -724,6 +731,8 @@ def test_forces_of_surroundings_are_slopes(soft: float) -> None:
     molecule = atoms[:size].copy()
     surroundings = make_surroundings(arrays.part(ExchangeArrays), inside, np.arange(size), molecule, around)
     force = np.zeros((size, 3))
-    found = add_surroundings(surroundings, free, molecule, soft, force)
+    space = make_space(surroundings)
+    add_surroundings(surroundings, free, molecule, soft, space, force)
+    found = surroundings_energy(surroundings, free, molecule, soft, space)
     assert found == pytest.approx(energy(molecule), rel=1e-5)
     agree(force[free], slopes(energy, molecule, 1e-5)[free], 3e-6)

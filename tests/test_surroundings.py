@@ -9,9 +9,17 @@ from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.arrays import make_arrays
 from dbm_gmx.sampling.conformer_exchange import ExchangeArrays
-from dbm_gmx.sampling.surroundings import CUTOFF, Surroundings, add_surroundings, make_surroundings
+from dbm_gmx.sampling.surroundings import (
+    CUTOFF,
+    Surroundings,
+    add_surroundings,
+    make_space,
+    make_surroundings,
+    surroundings_energy,
+)
 
 SIGMA, EPSILON, CHARGE = 0.3, 0.8, 0.4
+FREE = np.array([0, 4])
 X = np.array([[0.0, 0.0, 0.0], [0.15, 0.0, 0.0], [0.15, 0.15, 0.0], [0.30, 0.15, 0.05], [0.30, 0.30, 0.1]])
 
 
@@ -24,12 +32,12 @@ def around(charge: float) -> tuple[Surroundings, np.ndarray]:
     hamiltonian = make_hamiltonian(system(parts, {"A": (SIGMA, EPSILON)}), Conditions(temperature=300.0))
     arrays = make_arrays(hamiltonian).part(ExchangeArrays)
     rows = np.array([[0.05, -0.31, 0.1, 5], [0.0, -1.2, 0.0, 6]])
-    inside = window(hamiltonian, "M", np.array([0, 4]))
+    inside = window(hamiltonian, "M", FREE)
     return make_surroundings(arrays, inside, np.arange(5), X, rows), rows
 
 
 def energy(surroundings: Surroundings, x: np.ndarray, soft: float) -> float:
-    return float(add_surroundings(surroundings, np.array([0, 4]), x, soft, np.zeros_like(x)))
+    return float(surroundings_energy(surroundings, FREE, x, soft, make_space(surroundings)))
 
 
 @pytest.mark.parametrize("charge", [0.0, CHARGE])
@@ -51,7 +59,7 @@ def test_energy_is_that_of_pairs_that_are_no_special_partners(charge: float) -> 
 def test_forces_are_the_slopes_of_the_energy(soft: float) -> None:
     surroundings, _ = around(CHARGE)
     force = np.zeros_like(X)
-    add_surroundings(surroundings, np.array([0, 4]), X, soft, force)
+    add_surroundings(surroundings, FREE, X, soft, make_space(surroundings), force)
     for atom in (0, 4):
         for d in range(3):
             step = np.zeros_like(X)

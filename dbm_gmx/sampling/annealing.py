@@ -26,7 +26,14 @@ from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.langevin import Integrator, Motion, langevin_step
 from dbm_gmx.sampling.minimise import make_memory, remember, take_step
 from dbm_gmx.sampling.random_numbers import seeded
-from dbm_gmx.sampling.surroundings import NOTHING, Surroundings, acts, add_surroundings
+from dbm_gmx.sampling.surroundings import (
+    NOTHING,
+    Surroundings,
+    acts,
+    add_surroundings,
+    make_space,
+    surroundings_energy,
+)
 
 INTEGRATOR = Integrator(time_step=0.002, friction=15.0, longest=0.01)
 TIGHT = 0.006
@@ -221,7 +228,7 @@ def energy_among(arrays: Any, surroundings: Any, window: Any, x: Any) -> float:
     """Energy of the terms and beads of a window and of its pairs, see :class:`Surroundings`, kJ/mol."""
     energy = window_energy(arrays, window, x)
     if acts(surroundings):
-        energy += add_surroundings(surroundings, arrays.free, x, 0.0, np.zeros((len(x), 3)))
+        energy += surroundings_energy(surroundings, arrays.free, x, 0.0, make_space(surroundings))
     return energy
 
 
@@ -246,11 +253,12 @@ def descend(arrays: Any, window: Any, steps: int, surroundings: Any, x: Any) -> 
     """
     free, driven = arrays.free, arrays.driven
     memory, force = make_memory(3 * len(driven)), np.zeros((len(x), 3))
+    space = make_space(surroundings)
     for n in range(steps):
         soft = SOFT * max(0.0, 1.0 - 2.0 * n / steps) if acts(surroundings) else 0.0
         place_sites(x, arrays)
         _forces(arrays, window, x, 1.0, arrays.kt / TIGHT**2, force)
-        add_surroundings(surroundings, free, x, soft, force)
+        add_surroundings(surroundings, free, x, soft, space, force)
         spread_sites(x, arrays, force)
         remember(memory, driven, force, n > 0)
         if not take_step(memory, driven, x, DOWN if soft == 0.0 else 0.0):

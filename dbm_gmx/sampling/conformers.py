@@ -316,7 +316,7 @@ def _minima(
     m = len(piece.names)
     inside = Contents(piece.terms, piece.centres, sp.csr_matrix((0, m)), virtual=piece.virtual)
     arrays = make_window_arrays(inside, np.arange(m), kt)
-    pairs, outline = of_pairs(piece.pairs, piece.pair_parameters), _outline(piece)
+    pairs, outline = of_pairs(np.arange(m), piece.pairs, piece.pair_parameters), _outline(piece)
     held, let = chirality.astype(np.float64), np.zeros(len(chirality))
     # of a cage, several rings that share bonds, no noise makes the mirror image, which beads tell from it and
     # stereo elements may ask for

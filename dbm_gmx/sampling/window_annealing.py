@@ -28,7 +28,6 @@ from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_si
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
 from dbm_gmx.forcefield.nonbonded import (
-    Beyond,
     acts_at_all,
     charged_pair_force,
     clamped,
@@ -39,7 +38,7 @@ from dbm_gmx.forcefield.terms import add_force, add_terms
 from dbm_gmx.sampling.langevin import MASS
 from dbm_gmx.sampling.random_numbers import gaussian, uniform
 from dbm_gmx.sampling.rattle import DEPENDENT, factor_metric, squared_lengths, straighten, tie
-from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF
+from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, LIMIT, NOTHING_BEYOND, pair_push
 from dbm_gmx.sampling.updates import (
     bead_energy,
     displace,
@@ -70,9 +69,6 @@ Beads that are held more loosely half way cost more work than they save (polyeth
 
 WIDE = 0.2
 """nm: how far from its bead an atom is on the way, as a rule: those around are listed for that."""
-
-NOTHING_BEYOND = Beyond(np.float32(0.0), np.float32(0.0), np.float32(0.0))
-"""Pairs within a window have no cut-off."""
 
 HELD, TORSION, NEIGHBOUR = range(3)
 """Forces that do not change on the way, and those that get weaker."""
@@ -523,38 +519,20 @@ def _forces(window: Any) -> None:
 @compiled()
 def _add_neighbours(window: Any, force: Any) -> None:
     """Add the forces of pairs, within the window and with atoms around."""
-    places, limit = window.places, np.float32(CUTOFF * CUTOFF)
+    places = window.places
     for q in range(len(window.x)):
         for d in range(3):
             places[d, q] = window.x[q, d]
     for q in range(window.free):
         at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
         of = window.own[0, q], window.own[1, q], window.own[2, q]
-        fx, fy, fz = _own_push(at, places, of, limit)
-        gx, gy, gz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q], limit)
+        fx, fy, fz = pair_push(at, places, of, LIMIT, NOTHING_BEYOND)
+        gx, gy, gz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q])
         add_force(force, q, fx + gx, fy + gy, fz + gz)
 
 
 @compiled()
-def _own_push(at: Any, places: Any, of: Any, limit: Any) -> Any:
-    """Force on an atom by those of its window."""
-    fx = fy = fz = np.float32(0.0)
-    (px, py, pz), (c6, c12, qq) = at, of
-    ax, ay, az = places[0], places[1], places[2]
-    for j in range(len(c6)):
-        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
-        r2 = dx * dx + dy * dy + dz * dz
-        near = clamped(r2)
-        push = charged_pair_force(near, c6[j], c12[j], qq[j], NOTHING_BEYOND)
-        push = push if r2 < limit else np.float32(0.0)
-        fx += push * dx
-        fy += push * dy
-        fz += push * dz
-    return fx, fy, fz
-
-
-@compiled()
-def _push(at: Any, around: Any, of: Any, charge: Any, limit: Any) -> Any:
+def _push(at: Any, around: Any, of: Any, charge: Any) -> Any:
     """Force on an atom by those around; all in one loop, in which distances are worked out once."""
     fx = fy = fz = np.float32(0.0)
     (px, py, pz), (c6, c12) = at, of
@@ -564,7 +542,7 @@ def _push(at: Any, around: Any, of: Any, charge: Any, limit: Any) -> Any:
         r2 = dx * dx + dy * dy + dz * dz
         near = clamped(r2)
         push = charged_pair_force(near, c6[j], c12[j], charge * charges[j], BEYOND)
-        push = push if r2 < limit else np.float32(0.0)
+        push = push if r2 < LIMIT else np.float32(0.0)
         fx += push * dx
         fy += push * dy
         fz += push * dz

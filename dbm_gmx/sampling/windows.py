@@ -237,7 +237,7 @@ def _cut(cutter: Cutter, fragments: IntArray, *, alone: bool = False, paired: bo
     arrays = make_window_arrays(contents, np.searchsorted(atoms, free), cutter.hamiltonian.kt)
     inner = _pairs(cutter, atoms, arrays.free) if paired else NOTHING
     spots, sort = _spots(cutter, fragments, atoms)
-    key = (*sort, *(np.asarray(array).tobytes() for array in (*arrays, inner.pair, inner.inner)))
+    key = (*sort, *(np.asarray(array).tobytes() for array in (*arrays, *inner.own)))
     return _Cut(arrays, atoms, beads, centres, spots, inner, key)
 
 
@@ -249,7 +249,7 @@ def _pairs(cutter: Cutter, atoms: IntArray, free: IntArray) -> Surroundings:
     rows = np.stack([i[once], j[once]], axis=1)
     inner = pair_parameters(cutter.hamiltonian, cutter.molecule, np.sort(atoms[rows], axis=1), charged=False)
     acts = inner.any(axis=1)
-    return of_pairs(rows[acts], inner[acts])
+    return of_pairs(free, rows[acts], inner[acts])
 
 
 def _spots(
