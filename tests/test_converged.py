@@ -237,7 +237,9 @@ def test_verdicts(shift: float, spread: float, said: str, fine: bool) -> None:
     rng = np.random.default_rng(6)
     noise = rng.normal(0, spread, 40)
     first = np.stack([shift + noise - noise.mean(), np.zeros(40)], axis=1)
-    energies = compare_energies(first, np.zeros((40, 2)), ("LJ (SR)", "Angle"), atoms=1, kt=1.0, paired=True)
+    energies = compare_energies(
+        first, np.zeros((40, 2)), ("LJ (SR)", "Angle"), atoms=1000, kt=0.001, paired=True
+    )
     found = Converged(Path("aa.xtc"), (0.0, 10.0), energies, 0.03, (True, True), 0.004)
     assert said in found.verdict()
     assert found.converged is fine
@@ -247,7 +249,7 @@ def test_what_is_caught_is_seen_under_the_scatter_of_angles() -> None:
     rng = np.random.default_rng(6)
     first = np.stack([rng.normal(0, 0.5, 40), 0.06 + rng.normal(0, 0.01, 40)], axis=1)
     names = ("Angle", "Ryckaert-Bell.")
-    energies = compare_energies(first, np.zeros((40, 2)), names, atoms=1, kt=1.0, paired=True)
+    energies = compare_energies(first, np.zeros((40, 2)), names, atoms=1000, kt=0.001, paired=True)
     said = Converged(Path("aa.xtc"), (0.0,), energies, 0.03, (True,), 0.004).verdict()
     assert said == "NOT CONVERGED: 0.06 kT per atom in torsions and pairs above an independent reconstruction"
 
@@ -257,7 +259,7 @@ def test_terms_that_make_up_for_each_other_are_seen() -> None:
     rng = np.random.default_rng(6)
     first = np.stack([0.2 + rng.normal(0, 0.01, 40), -0.2 + rng.normal(0, 0.01, 40)], axis=1)
     energies = compare_energies(
-        first, np.zeros((40, 2)), ("Fourier Dih.", "LJ (SR)"), atoms=1, kt=1.0, paired=True
+        first, np.zeros((40, 2)), ("Fourier Dih.", "LJ (SR)"), atoms=1000, kt=0.001, paired=True
     )
     found = Converged(Path("aa.xtc"), (0.0,), energies, 0.03, (True,), 0.004)
     assert found.off == ("Fourier Dih.", "LJ (SR)")

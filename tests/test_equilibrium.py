@@ -65,10 +65,10 @@ def test_what_torsions_show_is_not_lost_in_the_scatter_of_angles() -> None:
     angles, torsions, pairs = rng.normal(0, [[0.3], [0.05], [0.05]], (3, 60))
     one = np.stack([angles, torsions + 0.04, pairs + 0.01], axis=1)
     names = ("U-B", "Ryckaert-Bell.", "LJ (SR)")
-    found = compare_energies(one, np.zeros((60, 3)), names, atoms=1, kt=1.0, paired=True)
+    found = compare_energies(one, np.zeros((60, 3)), names, atoms=1000, kt=0.001, paired=True)
     assert found.sums_beyond(0.03) == (SLOW,)
     assert found.reach()[-2] < 0.3 * found.reach()[-1]
-    less = compare_energies(one, one * 0 + [0.0, 0.03, 0.0], names, atoms=1, kt=1.0, paired=True)
+    less = compare_energies(one, one * 0 + [0.0, 0.03, 0.0], names, atoms=1000, kt=0.001, paired=True)
     assert less.sums_beyond(0.03) == ()
 
 
@@ -173,3 +173,13 @@ def test_only_bonds_that_are_fixed_are_left_out() -> None:
         assert sum(len(t.atoms) for t in bonds) == left
         assert len(fork.bonds) - len(fixed_bonds(fork, constraints)[0]) == left
         assert len(free.terms) - len(bonds) == len(fork.terms) - 1
+
+
+def test_two_samples_that_agree_by_chance_show_nothing() -> None:
+    """Two halves of a chain of 162 atoms, both .05 kT per atom higher: that is how much so few scatter."""
+    values = np.array([[0.049], [0.051]]) * 81.0
+    found = compare_energies(values, 0.0 * values, ("Ryckaert-Bell.",), atoms=81, kt=1.0, paired=True)
+    assert found.sums_beyond(0.03) == ()
+    # the same of so many atoms is no chance
+    found = compare_energies(100 * values, 0 * values, ("Ryckaert-Bell.",), atoms=8100, kt=1.0, paired=True)
+    assert SLOW in found.sums_beyond(0.03)

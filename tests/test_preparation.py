@@ -490,13 +490,13 @@ def test_small_frames_are_compared_until_their_mean_can_show_the_tolerance(atoms
 
 
 def test_what_a_comparison_cannot_show_is_said() -> None:
-    given, made = (np.random.default_rng(seed).normal(scale=20.0, size=(8, 1)) for seed in (1, 2))
-    against = compare_twins((Twin(("LJ (SR)",), given, made, True),), atoms=480, kt=2.5)
+    given, made = (np.random.default_rng(seed).normal(scale=2000.0, size=(8, 1)) for seed in (1, 2))
+    against = compare_twins((Twin(("LJ (SR)",), given, made, True),), atoms=48000, kt=2.5)
     assert against.reach(2)[-2] > 0.03
     report = Report(contacts=(0,), refinement=Refinement("at 300 K", 1, 16), against=against)
     assert f"cannot show less than {against.reach(2)[-2]:.2f}" in report.convergence()
     sure = Twin(("LJ (SR)",), given, given + 0.001 * made, True)
-    sharp = replace(report, against=compare_twins((sure,), atoms=480, kt=2.5))
+    sharp = replace(report, against=compare_twins((sure,), atoms=48000, kt=2.5))
     assert "cannot show" not in sharp.convergence()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray
 from dbm_gmx.forcefield.terms import STIFF
@@ -51,6 +51,8 @@ class EnergyDifference:
         (k,) first less second, and its standard error; not a number where a set has a single sample.
     degrees
         Degrees of freedom of the error.
+    least
+        (k,) errors that so many atoms have at least: two or three samples may agree by chance.
     """
 
     names: tuple[str, ...]
@@ -59,6 +61,7 @@ class EnergyDifference:
     difference: FloatArray
     error: FloatArray
     degrees: float
+    least: FloatArray
 
     def reach(self, looks: int = 1) -> FloatArray:
         """(k,) differences up to which chance explains all.
@@ -68,8 +71,9 @@ class EnergyDifference:
         """
         if not self.degrees > 0:
             return np.full(len(self.names), np.nan)
-        errors = -stdtrit(self.degrees, ndtr(-ERRORS) / looks)
-        return np.asarray(self.error * errors, np.float64)
+        chance = ndtr(-ERRORS) / looks
+        found, known = self.error * -stdtrit(self.degrees, chance), self.least * -ndtri(chance)
+        return np.asarray(np.maximum(found, known), np.float64)
 
     def beyond(self, limit: float, looks: int = 1) -> BoolArray:
         """(k,) differences larger than ``limit``, kT per atom, that chance does not explain."""
@@ -125,7 +129,9 @@ def compare_energies(
     else:
         both = _standard_error(one), _standard_error(other)
         error, degrees = np.hypot(*both), _welch(both, (len(one), len(other)))
-    return EnergyDifference((*names, SLOW, TOTAL), *means, means[0] - means[1], error, degrees)
+    least = np.zeros(len(error))  # of single terms nothing is known
+    least[-2:] = [_least_error(atoms, (len(one), len(other)), scatter) for scatter in (SLOW_SCATTER, SCATTER)]
+    return EnergyDifference((*names, SLOW, TOTAL), *means, means[0] - means[1], error, degrees, least)
 
 
 def with_sums(values: FloatArray, names: Sequence[str]) -> FloatArray:
@@ -133,6 +139,11 @@ def with_sums(values: FloatArray, names: Sequence[str]) -> FloatArray:
     energies = np.asarray(values, np.float64)
     slow = [name not in STIFF for name in names]
     return np.column_stack([energies, energies[:, slow].sum(axis=1), energies.sum(axis=1)])
+
+
+def _least_error(atoms: float, samples: tuple[int, int], scatter: float) -> float:
+    """Error of the difference between so many independent samples of so many atoms each, kT per atom."""
+    return float(scatter * sum(1.0 / (n * atoms) for n in samples) ** 0.5)
 
 
 def _standard_error(values: FloatArray) -> FloatArray:

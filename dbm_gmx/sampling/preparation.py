@@ -483,7 +483,7 @@ def _freed(
     def annealed(one: Sampler) -> float:
         return _try(_doing(one, annealing=FREED_STEPS), beads, starts, stream).energy
 
-    found, worth = sampler, max(sampler.settings.tolerance, CERTAIN * _scatter(len(starts[0])))
+    found, worth = sampler, max(sampler.settings.tolerance, DOUBTFUL * _scatter(len(starts[0])))
     first = energy = annealed(sampler)
     log.info("molecules of a single bead, held as they are: %.4f kT per atom", first)
     for width in FREED:
