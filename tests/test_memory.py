@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,20 @@ from dbm_gmx.sampling.memory import (
 )
 from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
-from dbm_gmx.sampling.recollection import EVERY, FEWEST, FILLED, SWEEPS, _enough, make_recollection
+from dbm_gmx.sampling.recollection import (
+    EVERY,
+    FEWEST,
+    FILLED,
+    SWEEPS,
+    _enough,
+    _Followed,
+    _ladder,
+    make_recollection,
+)
 from dbm_gmx.sampling.sampler import (
     MANY,
     ONE_OF,
+    Effort,
     Sampler,
     _grow_all,
     _usable,
@@ -362,6 +373,30 @@ def test_bonds_and_angles_are_not_compared(few: tuple[Cut, Sampler], monkeypatch
     )
     _, found = make_recollection(few[1], few[0].beads)
     assert found.excess == pytest.approx(0.0, abs=1e-3)
+
+
+def test_recalled_frames_are_offered_conformers_where_that_brings_them_down(
+    few: tuple[Cut, Sampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many rounds as it takes, and at most half of those of frames in full."""
+    ends, asked = cycle([0.0, 0.3, 0.0]), list[range]()  # in full, recalled, after one round
+    monkeypatch.setattr(
+        "dbm_gmx.sampling.recollection._follow", lambda *_: _Followed(next(ends), np.zeros(SWEEPS))
+    )
+    made, sampler = few
+    after, found = make_recollection(replace(sampler, effort=Effort(offers=4)), made.beads)
+    assert found.how is not None
+    assert (found.how.offers, found.how.windows) == (1, 0)
+    assert "are recalled, with 1 round of offers, 4 sweeps" in found.line()
+    monkeypatch.setattr("dbm_gmx.sampling.sampler.offer", lambda *given: asked.append(given[3]))
+    assert after(replace(made.beads[0], index=9))[1].recalled
+    assert asked == [range(1)]
+
+
+def test_what_recalled_frames_are_tried_with() -> None:
+    assert _ladder(Effort()) == [(0, 0)]
+    assert _ladder(Effort(offers=8)) == [(0, 0), (1, 0), (2, 0), (4, 0)]
+    assert _ladder(Effort(offers=2, windows=128)) == [(0, 0), (1, 0), (1, 32), (1, 64)]
 
 
 def test_a_frame_unlike_those_remembered_is_made_anew(liquid: Cut, ready: Ready) -> None:

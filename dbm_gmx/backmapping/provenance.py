@@ -70,7 +70,8 @@ def _decided(prepared: Preparation | None, remembered: Remembered | None) -> dic
         found |= {**prepared.effort._asdict(), "widths": widths}
     if remembered is not None:
         how = remembered.how
-        found["recalled"] = None if how is None else {"windows": how.windows, "sweeps": how.sweeps}
+        kinds = ("offers", "windows", "sweeps")
+        found["recalled"] = None if how is None else {kind: getattr(how, kind) for kind in kinds}
     return found
 
 

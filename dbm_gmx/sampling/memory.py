@@ -139,8 +139,8 @@ class Recollection:
     ----------
     memory
         See :func:`remember`.
-    windows, sweeps
-        Sweeps with windows, and after them without, that a frame takes from there.
+    offers, windows, sweeps
+        Rounds of offers, sweeps with windows, and after them without, that a frame takes from there.
     misfit
         nm: a frame whose beads are further from those remembered is not recalled.
     steps
@@ -148,6 +148,7 @@ class Recollection:
     """
 
     memory: Memory
+    offers: int
     windows: int
     sweeps: int
     misfit: float

@@ -55,6 +55,8 @@ class Findings(NamedTuple):
         (moves,) sizes of the moves.
     annealing, full_windows, offers
         Steps of annealing, sweeps with windows, and rounds of offers, of the frames sampled in full.
+    recalled_offers
+        Rounds of offers of a recalled frame.
     """
 
     excess: float
@@ -66,6 +68,7 @@ class Findings(NamedTuple):
     annealing: int
     full_windows: int
     offers: int = 0
+    recalled_offers: int = 0
 
     @property
     def effort(self) -> Effort:
@@ -104,7 +107,8 @@ class KeptMemory:
         if self.findings is None:
             raise ValueError("not tried yet")
         known = self.findings
-        return Recollection(self.memory, known.windows, known.sweeps, known.most, np.array(known.steps))
+        effort = known.recalled_offers, known.windows, known.sweeps
+        return Recollection(self.memory, *effort, known.most, np.array(known.steps))
 
 
 def findings_of(sampler: Sampler, excess: float, misfit: float) -> Findings | None:
@@ -115,7 +119,7 @@ def findings_of(sampler: Sampler, excess: float, misfit: float) -> Findings | No
     steps = tuple(float(step) for step in how.steps)
     windows, sweeps, most = how.windows, how.sweeps, how.misfit
     offers, annealing, full_windows = sampler.effort
-    return Findings(excess, misfit, most, windows, sweeps, steps, annealing, full_windows, offers)
+    return Findings(excess, misfit, most, windows, sweeps, steps, annealing, full_windows, offers, how.offers)
 
 
 # --- whether it is of use ----------------------------------------------------------------------------
@@ -423,6 +427,7 @@ def _findings(plain: Mapping[str, Any] | None) -> Findings | None:
         annealing=_whole(plain["annealing"]),
         full_windows=_whole(plain["full_windows"]),
         offers=_whole(plain.get("offers", 0)),
+        recalled_offers=_whole(plain.get("recalled_offers", 0)),
     )
 
 

@@ -20,9 +20,17 @@ from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
-from dbm_gmx.sampling.preparation import SWEPT
+from dbm_gmx.sampling.preparation import ROUNDS, SWEPT
 from dbm_gmx.sampling.random_numbers import Stream, Use, preparation_stream
-from dbm_gmx.sampling.sampler import Sampler, configure, recall_frame, start_recalled
+from dbm_gmx.sampling.sampler import (
+    Effort,
+    Sampler,
+    configure,
+    offer,
+    place_recalled,
+    recall_frame,
+    start_recalled,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +47,8 @@ SWEEPS, FEWEST, EVERY = 32, 4, 4
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
 
 SPARED = 2
-"""Recalled frames have one of so many of the sweeps with windows of others at most, or are not worth it."""
+"""Recalled frames have one of so many of the rounds of offers and sweeps with windows of others at most, or
+are not worth it."""
 
 UNUSUAL = 2.0
 """Times the misfit of the frames tried: beads of a frame with more are too unlike those remembered."""
@@ -83,7 +92,8 @@ class Remembered:
                 f"not used: torsions and pairs of recalled frames end {self.excess:+.3f} kT per atom above "
                 f"those of frames sampled in full (misfit {self.misfit:.3f} nm)"
             )
-        windows = f"{how.windows} sweeps with windows and " if how.windows else ""
+        windows = f"{how.offers} round{'s' if how.offers > 1 else ''} of offers, " if how.offers else ""
+        windows += f"{how.windows} sweeps with windows and " if how.windows else ""
         source = " and ".join(filter(None, [self.file, f"{len(self.done)} frames" if self.done else ""]))
         return (
             f"of {source} (misfit {self.misfit:.3f} nm): {'others' if self.done else 'frames'} are recalled, "
@@ -120,17 +130,16 @@ def make_recollection(
     for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
         trials.append(_try(sampler, memory, beads, done[beads.index], stream.of(1, number)))
         log.info("recalled frame %d: %s", beads.index, trials[-1])
-        if sampler.effort.windows and trials[-1].excess[-1] > far:
-            break  # windows take long, and the mean of all would not be low enough
+        if any(sampler.effort) and trials[-1].excess[-1] > far:
+            break  # offers and windows take long, and the mean of all would not be low enough
     misfit = float(np.mean([trial.misfit for trial in trials]))
     for number in range(min(len(trial.excess) for trial in trials)):
-        windows = trials[0].windows[number]
         excess = float(np.mean([trial.excess[number] for trial in trials]))
         if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):
             series = np.mean([trial.energies[number] for trial in trials], axis=0)
             sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
             steps = done[frames[-1].index][1].steps
-            how = Recollection(memory, windows, sweeps, UNUSUAL * misfit, steps)
+            how = Recollection(memory, *trials[0].tried[number], sweeps, UNUSUAL * misfit, steps)
             return replace(sampler, recollection=how), Remembered(done, excess, misfit, how, memory)
     return sampler, Remembered(done, excess, misfit, memory=memory)
 
@@ -143,22 +152,22 @@ class _Trial:
     ----------
     misfit
         nm.
-    windows, excess
-        Sweeps with windows that were tried, and torsions and pairs after each above those of the frame
+    tried, excess
+        Rounds of offers and sweeps with windows, and torsions and pairs after each above those of the frame
         sampled in full, kT per atom.
     energies
         Of the sweeps that followed each, kT per atom.
     """
 
     misfit: float
-    windows: tuple[int, ...]
+    tried: tuple[tuple[int, int], ...]
     excess: tuple[float, ...]
     energies: tuple[FloatArray, ...]
 
     def __str__(self) -> str:
         ends = (
-            f"{excess:+.4f} after {windows} sweeps with windows"
-            for windows, excess in zip(self.windows, self.excess, strict=True)
+            f"{excess:+.4f} after {offers} rounds of offers and {windows} sweeps with windows"
+            for (offers, windows), excess in zip(self.tried, self.excess, strict=True)
         )
         return f"misfit {self.misfit:.4f} nm, torsions and pairs {', '.join(ends)} kT per atom"
 
@@ -170,25 +179,37 @@ def _try(
     full: tuple[Float32Array, Convergence],
     stream: Stream,
 ) -> _Trial:
-    """Recall a frame, and follow its energy with ever more windows, at most half of those of the sampler."""
+    """Recall a frame, and follow its energy with ever more offers and windows, half of what others have."""
     atoms, steps = full[0], full[1].steps
     known = _follow(
         sampler, configure(sampler, atoms.astype(np.float64), beads), steps, stream.of(Use.SWEEPS)
     )
     found = recall_frame(sampler, memory, beads, stream)
-    chain, _ = start_recalled(sampler, steps, beads, found, stream, Clock())
-    tried, excess, energies = [], list[float](), []
-    for windows in (0, *(n for n in SWEPT if SPARED * n <= sampler.effort.windows)):
+    conf, _ = place_recalled(sampler, beads, found, stream, Clock())
+    tried, excess, energies = list[tuple[int, int]](), list[float](), []
+    for offers, windows in _ladder(sampler.effort):
+        if not windows:
+            offer(sampler, conf, beads, range(tried[-1][0] if tried else 0, offers), stream)
+            whole = found.complete and not offers
+            here = configure(sampler, conf.positions.copy(), beads, conf.neighbours)
+            chain = start_recalled(sampler, steps, here, beads, stream, as_it_is=whole)
         sweep_windows(chain, windows, stream, sampler.team)
         # from there on as a frame of the run, while the chain itself goes on to more windows
         there = configure(sampler, chain.conf.positions.copy(), beads, chain.conf.neighbours)
         swept = _follow(sampler, there, steps, stream.of(windows))
-        tried.append(windows)
+        tried.append((offers, windows))
         excess.append(swept.slow - known.slow)
         energies.append(swept.energies)
         if excess[-1] < 0.5 * sampler.settings.tolerance:
             break
     return _Trial(found.misfit, tuple(tried), tuple(excess), tuple(energies))
+
+
+def _ladder(effort: Effort) -> list[tuple[int, int]]:
+    """Rounds of offers and sweeps with windows that recalled frames are tried with, one after the other."""
+    offers = [0, *(n for n in (1, *ROUNDS) if SPARED * n <= effort.offers)]
+    windows = [n for n in SWEPT if SPARED * n <= effort.windows]
+    return [*((n, 0) for n in offers), *((offers[-1], n) for n in windows)]
 
 
 class _Followed(NamedTuple):

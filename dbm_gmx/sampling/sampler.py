@@ -234,7 +234,13 @@ def _from_memory(
     clock: Clock,
 ) -> tuple[Float32Array, Convergence]:
     """Rebuild a frame from what is recalled of it, in as many sweeps as that was found to take."""
-    chain, regrown = start_recalled(sampler, how.steps, beads, found, stream, clock)
+    conf, regrown = place_recalled(sampler, beads, found, stream, clock)
+    if how.offers:
+        with clock.stage("offers"):
+            offer(sampler, conf, beads, range(how.offers), stream)
+    with clock.stage("packing"):
+        as_it_is = found.complete and not how.offers
+        chain = start_recalled(sampler, how.steps, conf, beads, stream, as_it_is=as_it_is)
     with clock.stage("windows"):
         sweep_windows(chain, how.windows, stream, sampler.team)
     with clock.stage("sweeps"):
@@ -251,25 +257,24 @@ def _from_memory(
     )
 
 
-def start_recalled(
-    sampler: Sampler,
-    steps: FloatArray,
-    beads: Frame,
-    found: Recalled,
-    stream: Stream,
-    clock: Clock,
-) -> tuple[Chain, int]:
-    """The chain of a frame that is recalled, and how many molecules were grown more than once."""
+def place_recalled(
+    sampler: Sampler, beads: Frame, found: Recalled, stream: Stream, clock: Clock
+) -> tuple[Configuration, int]:
+    """A frame that is recalled, and how many molecules were grown more than once."""
     conf, regrown = begin(sampler, beads, found.positions, stream, clock)
     with clock.stage("choice"):
         for match, rows, candidates in found.offers:
             one = stream.of(Use.EXCHANGE, match.first_atom, 0)
             exchange_conformers(conf, candidates, match.first_atoms[rows], one, sampler.team, AS_THEY_ARE)
-    with clock.stage("packing"):
-        schedule = RECALLED if found.complete else make_schedule(0)
-        conf = pack_frame(sampler, conf, beads, stream, schedule)
-    conf = configure(sampler, conf.positions, beads, conf.neighbours)
-    return start_chain(conf, steps), regrown
+    return conf, regrown
+
+
+def start_recalled(
+    sampler: Sampler, steps: FloatArray, conf: Configuration, beads: Frame, stream: Stream, *, as_it_is: bool
+) -> Chain:
+    """The chain of a frame that was recalled, packed shortly where it stays as it is; ``conf`` changes."""
+    conf = pack_frame(sampler, conf, beads, stream, RECALLED if as_it_is else make_schedule(0))
+    return start_chain(configure(sampler, conf.positions, beads, conf.neighbours), steps)
 
 
 def _ended(sampler: Sampler, chain: Chain) -> Float32Array:
