@@ -75,7 +75,8 @@ class MoleculeType:
         Node i is the i-th line of ``[ atoms ]`` with ``name``, ``type``, ``element`` (symbol, or
         ``""``), ``mass`` (amu), ``charge`` (e), ``resid``, ``resname``.  Edges are chemical bonds
         with ``kind``: ``bond``, ``constraint``, ``settle``, or what is no chemical bond: ``virtual`` (a
-        virtual site and its first constructing atom), ``held`` (two molecules that are one here, see
+        virtual site and its first constructing atom), ``strut`` (a constraint that alone holds what virtual
+        sites are made of), ``held`` (two molecules that are one here, see
         :mod:`~dbm_gmx.chemistry.joined`).
     terms
         The bonded interactions, one entry per directive and function.
@@ -130,7 +131,9 @@ class MoleculeType:
 
 HELD = "held"
 
-LINKS = ("virtual", HELD)
+STRUT = "strut"
+
+LINKS = ("virtual", HELD, STRUT)
 """Kinds of edges that are no chemical bonds."""
 
 HYDROGEN_MASS = 1.5

@@ -23,7 +23,7 @@ from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
-from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
@@ -259,6 +259,7 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     rows = _with_sites(rows, graph)
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
+    graph.add_edges_from(_struts(rows, graph), kind=STRUT)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
     away = line.integers((nrexcl,))[0]
     if not 0 <= away <= MOST_EXCLUDED:
@@ -433,6 +434,21 @@ def _edges(rows: Iterable[Row]) -> Iterator[tuple[int, int, str]]:
             yield row.atoms[0], row.atoms[1], row.edge
         if row.edge == "settle":
             yield row.atoms[0], row.atoms[2], row.edge
+
+
+def _struts(rows: Sequence[Row], graph: nx.Graph) -> list[tuple[int, ...]]:
+    """Constraints of function 2 that join what no bond joins: masses that virtual sites are made of."""
+    sites = {row.atoms[0] for row in rows if row.edge == "virtual"}
+    if not sites:
+        return []
+    real = nx.subgraph_view(
+        graph,
+        filter_node=lambda i: i not in sites,
+        filter_edge=lambda i, j: graph.edges[i, j]["kind"] not in LINKS,
+    )
+    part = {i: number for number, atoms in enumerate(nx.connected_components(real)) for i in atoms}
+    held = [row.atoms for row in rows if (row.directive, row.function) == ("constraints", 2)]
+    return [(i, j) for i, j in held if part.get(i, -1) != part.get(j, -1)]
 
 
 def _terms(rows: Iterable[Row]) -> tuple[Terms, ...]:
