@@ -13,7 +13,9 @@ import pytest
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.fragments import make_fragments
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.heavy import heavy_graph
+from dbm_gmx.chemistry.stereo import stereocentres
+from dbm_gmx.chemistry.topology import MoleculeType, heavy_atoms, is_stand_in, own_masses
 from dbm_gmx.chemistry.virtual_sites import place_in_molecules, real_graph
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.top import read_topology
@@ -191,3 +193,14 @@ def test_parameters_as_grompp_finds_them(gmx: str, tmp_path: Path, moltype: Mole
     assert ours.keys() == theirs.keys()
     for row, values in ours.items():
         assert values == pytest.approx(theirs[row], rel=1e-4, abs=1e-5)
+
+
+def test_atoms_count_as_if_their_masses_were_their_own(moltype: MoleculeType) -> None:
+    """CA has four neighbours and is no united atom; beads are the same as without sites."""
+    found = own_masses(moltype.graph)
+    np.testing.assert_allclose(found[[1, 2, 3, 7, 11]], [14.007, 1.008, 12.011, 12.011, 12.011], atol=1e-3)
+    assert found[0] == 12.011
+    assert stereocentres(moltype)[:, 0].tolist() == [3]
+    assert [is_stand_in(moltype.graph, i) for i in (5, 6, 7)] == [True, True, False]
+    assert heavy_atoms(moltype)[7]
+    assert 5 not in heavy_graph(moltype)
