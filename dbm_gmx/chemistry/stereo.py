@@ -171,7 +171,7 @@ def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
 
 @lru_cache(maxsize=64)
 def _masses(moltype: MoleculeType) -> list[float]:
-    return own_masses(moltype.graph).tolist()
+    return [float(mass) for mass in own_masses(moltype.graph)]
 
 
 @lru_cache(maxsize=64)
