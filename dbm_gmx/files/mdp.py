@@ -223,7 +223,7 @@ def has_temperature(entries: Mapping[str, Entry]) -> bool:
 
 
 def _is_begun_warm(entries: Mapping[str, Entry]) -> bool:
-    """Whether velocities are drawn at a temperature that is given; without a thermostat it is the only one."""
+    """Whether velocities are drawn at a temperature that is given."""
     return "gen-temp" in entries and "gen-vel" in entries and entries["gen-vel"].text.lower() not in OFF
 
 
