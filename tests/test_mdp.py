@@ -240,6 +240,13 @@ ANNEALED = (
 )
 
 
+def test_without_a_thermostat_the_temperature_is_that_of_the_velocities(conditions) -> None:
+    found, _ = conditions("tcoupl = no\ngen-vel = yes\ngen_temp = 330\n")
+    assert (found.temperature, found.source) == (330, "run.mdp")
+    assert conditions("gen-vel = yes\ngen_temp = 330\nref-t = 300\n")[0].temperature == 300
+    assert conditions("gen-vel = no\ngen_temp = 330\n")[0].source == ASSUMED
+
+
 def test_annealing_begins_with_its_first_temperature(conditions) -> None:
     assert conditions(ANNEALED.format("single single", "2 2", "450 300 450 300"))[0].temperature == 450
     assert conditions(ANNEALED.format("no no", "0 0", "450 300"))[0].temperature == 300

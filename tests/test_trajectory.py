@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -335,3 +336,13 @@ def test_steps_beyond_32_bits(tmp_path, system, frames):
     frame = Frame(frames[0].positions, BOX, 1.0, step=2**31 + 5)
     [back] = read_frames(write(tmp_path / "x.xtc", system, [frame]), n_atoms=11)
     assert back.step == -(2**31) + 5
+
+
+def test_one_cell_for_all_models_of_a_pdb(tmp_path, system, frames):
+    path = write(tmp_path / "x.pdb", system, [replace(frame, box=frames[0].box) for frame in frames[:4]])
+    each = [frame.box for frame in read_frames(path, n_atoms=system.n_atoms)]
+    lines = path.read_text().splitlines(keepends=True)
+    cells = [line for line in lines if line.startswith("CRYST1")]
+    path.write_text(cells[0] + "".join(line for line in lines if line not in cells))
+    found = [frame.box for frame in read_frames(path, n_atoms=system.n_atoms)]
+    np.testing.assert_array_equal(found, each)

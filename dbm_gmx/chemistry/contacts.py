@@ -11,7 +11,13 @@ from dbm_gmx.chemistry.array_types import FloatArray, IntArray, Positions
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import close_pairs
 from dbm_gmx.chemistry.system import System
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens, pairs_within
+from dbm_gmx.chemistry.topology import (
+    MoleculeType,
+    chemical_graph,
+    hydrogens,
+    is_stand_in,
+    pairs_within,
+)
 
 HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, VIRTUAL = range(5)
 POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
@@ -79,7 +85,7 @@ def _sorts(moltype: MoleculeType) -> IntArray:
 
     def sort(i: int) -> int:
         bonded = {elements[j] for j in graph[i]}
-        if masses[i] == 0:
+        if (masses[i] == 0 and not elements[i]) or is_stand_in(moltype.graph, i):
             return VIRTUAL
         if light[i]:
             return POLAR_HYDROGEN if bonded & POLAR_ELEMENTS else HYDROGEN

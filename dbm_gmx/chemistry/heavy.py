@@ -6,7 +6,7 @@ from collections import Counter
 
 import networkx as nx
 
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, is_stand_in, own_masses
 
 
 def heavy_graph(moltype: MoleculeType) -> nx.Graph:
@@ -18,16 +18,17 @@ def heavy_graph(moltype: MoleculeType) -> nx.Graph:
     their own), ``mass`` (amu, with that of the hydrogens) and ``residue`` (its number, from 0).
     """
     graph, nodes = chemical_graph(moltype), moltype.graph.nodes
-    heavy = nx.Graph()
+    heavy, masses = nx.Graph(), own_masses(moltype.graph).tolist()
     number, last = -1, None
     for i in graph:
         residue = nodes[i]["resid"], nodes[i]["resname"]
         number, last = number + (residue != last), residue
-        element, mass = nodes[i]["element"], float(nodes[i]["mass"])
+        element, mass = nodes[i]["element"], masses[i]
         alone = element == "H" and not any(nodes[j]["element"] != "H" for j in graph[i])
-        if (element not in ("H", "") or (element == "" and mass > 2)) or alone:
+        unknown = element == "" and mass > 2 and not is_stand_in(moltype.graph, i)
+        if element not in ("H", "") or unknown or alone:
             on = [j for j in graph[i] if nodes[j]["element"] == "H"]
-            mass += sum(float(nodes[j]["mass"]) for j in on)
+            mass += sum(masses[j] for j in on)
             heavy.add_node(i, element=element, hydrogens=len(on), mass=mass, residue=number)
     heavy.add_edges_from((i, j) for i, j in graph.edges if i in heavy and j in heavy)
     return heavy

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks, own_masses
 from dbm_gmx.errors import InputError
 
 TIE = 0.01  # shares this close are a tie: masses in mapping files are rounded
@@ -122,14 +122,14 @@ def derive_owners(weights: sp.csr_matrix, graph: nx.Graph) -> IntArray:
     weights
         (beads, atoms).
     graph
-        Of the molecule type, nodes with ``mass``.
+        Of the molecule type, nodes with ``mass`` and ``element``.
 
     Returns
     -------
     (atoms,) beads; -1 for atoms that no bond connects to an atom with weight.
     """
     n_atoms = weights.shape[1]
-    masses = np.array([graph.nodes[i]["mass"] for i in range(n_atoms)], np.float64)
+    masses = own_masses(graph)
     entries = sp.coo_matrix(abs(weights))
     share = entries.data / np.where(masses > 0, masses, 1.0)[entries.col]
     largest = np.zeros(weights.shape[0])

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.mapping import spread_owners
-from dbm_gmx.chemistry.topology import MoleculeType
+from dbm_gmx.chemistry.topology import MoleculeType, own_masses
 
 AtomName = tuple[int, str]
 """Which residue of a mapping, from 0, and the name of an atom in it."""
@@ -400,6 +400,7 @@ def _assembled(moltype: MoleculeType, places: Sequence[_Place], caps: Sequence[R
     rows: list[dict[int, float]] = []
     first = 0
     stereo: list[tuple[str, tuple[int, ...]]] = []
+    masses = own_masses(moltype.graph)
     for place in places:
         parts = [
             {place.rows[a]: w for a, w in bead.atoms.items() if a in place.rows}
@@ -410,7 +411,7 @@ def _assembled(moltype: MoleculeType, places: Sequence[_Place], caps: Sequence[R
         spread_owners(owner, inside)
         _count_extras(place, parts, owner, first, moltype.graph)
         stereo += _stated(place, moltype)
-        rows += [_weighed(part, moltype.masses, by_mass=place.mapping.by_mass) for part in parts]
+        rows += [_weighed(part, masses, by_mass=place.mapping.by_mass) for part in parts]
         first += len(parts)
     spread_owners(owner, moltype.graph)
     weights = sp.lil_matrix((len(rows), moltype.n_atoms))

@@ -31,7 +31,7 @@ from dbm_gmx.chemistry.stereo_bonds import (
     usual_state,
 )
 from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, read_only
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, own_masses, read_only
 from dbm_gmx.chemistry.vectors import Lattice, arm, in_lattice
 from dbm_gmx.compiled import compiled
 
@@ -166,8 +166,12 @@ def are_bonds(elements: IntArray) -> BoolArray:
 
 
 def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
-    atom = moltype.graph.nodes[i]
-    return bool(atom["element"] == "C" and 12.6 < atom["mass"] < 13.5)
+    return moltype.elements[i] == "C" and 12.6 < _masses(moltype)[i] < 13.5
+
+
+@lru_cache(maxsize=64)
+def _masses(moltype: MoleculeType) -> list[float]:
+    return [float(mass) for mass in own_masses(moltype.graph)]
 
 
 @lru_cache(maxsize=64)

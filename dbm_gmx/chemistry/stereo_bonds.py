@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, IntArray
-from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens
+from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens, own_masses
 
 BOND = -2
 """Marks the row of a bond, where that of a stereocentre has its last neighbour."""
@@ -51,7 +51,7 @@ class _Atoms(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _atoms(moltype: MoleculeType) -> _Atoms:
-    graph, elements, masses = chemical_graph(moltype), moltype.elements, moltype.masses.tolist()
+    graph, elements, masses = chemical_graph(moltype), moltype.elements, own_masses(moltype.graph).tolist()
     bonds = [graph.degree(i) + _hidden(elements[i], masses[i]) for i in range(moltype.n_atoms)]
     return _Atoms(graph, elements, masses, hydrogens(moltype).tolist(), bonds)
 

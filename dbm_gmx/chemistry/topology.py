@@ -13,6 +13,7 @@ from pathlib import Path
 
 import networkx as nx
 import numpy as np
+from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.errors import InputError
@@ -75,7 +76,8 @@ class MoleculeType:
         Node i is the i-th line of ``[ atoms ]`` with ``name``, ``type``, ``element`` (symbol, or
         ``""``), ``mass`` (amu), ``charge`` (e), ``resid``, ``resname``.  Edges are chemical bonds
         with ``kind``: ``bond``, ``constraint``, ``settle``, or what is no chemical bond: ``virtual`` (a
-        virtual site and its first constructing atom), ``held`` (two molecules that are one here, see
+        virtual site and its first constructing atom), ``strut`` (a constraint that alone holds what virtual
+        sites are made of), ``held`` (two molecules that are one here, see
         :mod:`~dbm_gmx.chemistry.joined`).
     terms
         The bonded interactions, one entry per directive and function.
@@ -130,8 +132,36 @@ class MoleculeType:
 
 HELD = "held"
 
-LINKS = ("virtual", HELD)
+STRUT = "strut"
+
+LINKS = ("virtual", HELD, STRUT)
 """Kinds of edges that are no chemical bonds."""
+
+
+def own_masses(graph: nx.Graph) -> FloatArray:
+    """(n,) masses of the atoms of a molecule, amu, as if each had its own.
+
+    An atom that is a virtual site has given its mass to others: it and those it is bonded to have the masses
+    of their elements here.
+
+    Parameters
+    ----------
+    graph
+        As that of a :class:`MoleculeType`.
+    """
+    nodes, bonds = graph.nodes, chemical_bonds_of(graph)
+    masses = np.array([nodes[i]["mass"] for i in nodes], np.float64)
+    given = {i for i in nodes if nodes[i].get("element") and masses[i] == 0}
+    for i in given.union(*({i, j} for i, j in bonds if {i, j} & given)) if given else ():
+        element = nodes[i]["element"]
+        masses[i] = MASSES.get(element, MASSES.get(element.upper(), masses[i]))
+    return masses
+
+
+def is_stand_in(graph: nx.Graph, i: int) -> bool:
+    """Whether a particle is no atom, but a mass that others of its molecule are made of."""
+    return not graph.nodes[i]["element"] and any(edge["kind"] == STRUT for edge in graph.adj[i].values())
+
 
 HYDROGEN_MASS = 1.5
 """amu; below it an atom of unknown element is a hydrogen."""
@@ -144,8 +174,9 @@ def hydrogens(moltype: MoleculeType) -> BoolArray:
 
 
 def heavy_atoms(moltype: MoleculeType) -> BoolArray:
-    """(n,) which atoms are neither hydrogens nor sites without mass."""
-    return np.asarray(~hydrogens(moltype) & (moltype.masses > 0))
+    """(n,) which atoms are neither hydrogens nor sites that are no atoms."""
+    known = np.array([bool(element) for element in moltype.elements], bool)
+    return np.asarray(~hydrogens(moltype) & ((moltype.masses > 0) | known))
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +284,13 @@ def chemical_graph(moltype: MoleculeType) -> nx.Graph:
     """
     graph = nx.Graph()
     graph.add_nodes_from(range(moltype.n_atoms))
-    graph.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how not in LINKS)
+    graph.add_edges_from(chemical_bonds_of(moltype.graph))
     return nx.freeze(graph)
+
+
+def chemical_bonds_of(graph: nx.Graph) -> list[tuple[int, int]]:
+    """Edges of the graph of a molecule type that are chemical bonds."""
+    return [(i, j) for i, j, how in graph.edges(data="kind") if how not in LINKS]
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.interactions import in_radians
-from dbm_gmx.chemistry.topology import MoleculeType, Terms, chemical_graph
+from dbm_gmx.chemistry.topology import STRUT, MoleculeType, Terms, chemical_graph
 from dbm_gmx.chemistry.vectors import arm, cross, dot
 from dbm_gmx.compiled import compiled
 from dbm_gmx.errors import InputError
@@ -200,13 +200,17 @@ def reach_of_site(sites: VirtualSites, number: int, apart: FloatArray) -> float:
 
 @lru_cache(maxsize=64)
 def real_graph(moltype: MoleculeType) -> nx.Graph:
-    """The chemical graph without virtual sites, nodes in the order of the file; frozen."""
+    """The chemical graph without virtual sites, with what holds the others together; frozen.
+
+    Nodes are in the order of the file.
+    """
     sites, graph = set(virtual_sites(moltype).virtual.tolist()), chemical_graph(moltype)
     if not sites:
         return graph
     real = nx.Graph()
     real.add_nodes_from(i for i in graph if i not in sites)
     real.add_edges_from((i, j) for i, j in graph.edges if i not in sites and j not in sites)
+    real.add_edges_from((i, j) for i, j, how in moltype.graph.edges(data="kind") if how == STRUT)
     return nx.freeze(real)
 
 

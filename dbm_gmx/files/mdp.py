@@ -218,13 +218,19 @@ def check_numbers(entries: dict[str, Entry]) -> None:
 
 def has_temperature(entries: Mapping[str, Entry]) -> bool:
     """Whether a run has a temperature of its own."""
-    return "ref-t" in entries or any(first is not None for first in _annealing(entries))
+    coupled = "ref-t" in entries or any(first is not None for first in _annealing(entries))
+    return coupled or _is_begun_warm(entries)
+
+
+def _is_begun_warm(entries: Mapping[str, Entry]) -> bool:
+    """Whether velocities are drawn at a temperature that is given."""
+    return "gen-temp" in entries and "gen-vel" in entries and entries["gen-vel"].text.lower() not in OFF
 
 
 def mdp_temperature(entries: Mapping[str, Entry]) -> float:
     """Return the temperature with which a run begins, the same for all groups, K.
 
-    That is the first of a group that is annealed, else ``ref-t``.
+    That is the first of a group that is annealed, else ``ref-t``, else that of the velocities.
 
     Raises
     ------
@@ -232,12 +238,12 @@ def mdp_temperature(entries: Mapping[str, Entry]) -> float:
         Temperatures of groups differ, or are none.
     """
     first = _annealing(entries)
-    entry = entries.get("ref-t", entries.get("annealing-temp"))
-    assert entry is not None, "there is a temperature"
-    values = entries["ref-t"].numbers() if "ref-t" in entries else [math.nan] * len(first)
+    annealed = any(one is not None for one in first)
+    entry = entries["ref-t" if "ref-t" in entries else "annealing-temp" if annealed else "gen-temp"]
+    values = entry.numbers() if "ref-t" in entries or not annealed else [math.nan] * len(first)
     if first and len(values) != len(first):
         raise entries["annealing"].error(f"annealing: {len(first)} groups, but {len(values)} in ref-t")
-    if any(one is not None for one in first):
+    if annealed:
         entry = entries["annealing-temp"]
         values = [own if one is None else one for own, one in zip(values, first, strict=True)]
     if len(set(values)) > 1:

@@ -227,9 +227,11 @@ def structure_frames(path: str | Path, *, skip: int = 0) -> Iterator[Frame]:
     index = 0
     try:
         with path.open(encoding=_BYTES) as stream:
+            cell = _common_cell(stream) if path.suffix == ".pdb" else None
             stream.seek(skip)
             while frame := readers[path.suffix](stream):
-                yield replace(frame, index=index)
+                box = frame.box if cell is None or frame.box.any() else cell
+                yield replace(frame, index=index, box=box)
                 index += 1
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
@@ -331,6 +333,15 @@ def _pdb_frame(stream: TextIO) -> Frame | None:
     if not atoms:
         return None
     return Frame(_pdb_positions(atoms), box, time=time, step=step)
+
+
+def _common_cell(stream: TextIO) -> FloatArray | None:
+    """Return the box of all models of a .pdb that has one CRYST1 record, before the first of several models.
+
+    So the format means it (wwPDB 3.3); others write one before each model.
+    """
+    frames = [frame.box for frame in (_pdb_frame(stream), _pdb_frame(stream)) if frame]
+    return frames[0] if len(frames) > 1 and not frames[1].any() else None
 
 
 def _pdb_positions(atoms: list[str]) -> Float32Array:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import radians
 from pathlib import Path
 from string import ascii_letters
 
@@ -22,7 +23,7 @@ from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
-from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
+from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
@@ -38,6 +39,7 @@ from dbm_gmx.files.forcefield import (
     looked_up_parameters,
 )
 from dbm_gmx.files.preprocess import Line, active_lines
+from dbm_gmx.files.site_parameters import Geometry, site_parameters
 from dbm_gmx.forcefield.torsions import with_barriers
 
 MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
@@ -76,13 +78,17 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One interaction of a molecule type, 0-based."""
+    """One interaction of a molecule type, 0-based.
+
+    With a ``line`` it is a virtual site whose parameters are not in it (see :func:`_with_sites`).
+    """
 
     directive: str
     function: int
     atoms: tuple[int, ...]
     parameters: Parameters
     edge: str = ""
+    line: Line | None = None
 
 
 def read_topology(
@@ -250,8 +256,10 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     if not graph:
         raise line.error(f"molecule type {name!r} has no [ atoms ]")
     rows = [row for s in sections if s.directive in INTERACTIONS for row in _rows(s, graph, tables)]
+    rows = _with_sites(rows, graph)
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
+    graph.add_edges_from(_struts(rows, graph), kind=STRUT)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
     away = line.integers((nrexcl,))[0]
     if not 0 <= away <= MOST_EXCLUDED:
@@ -331,14 +339,13 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
     for line in section.lines:
         fields = line.fields(n, f"{n} atoms, a function type and parameters")
         function = line.integers(fields[n : n + 1])[0] if len(fields) > n else 1
-        form = interaction_of(directive, function, line)
-        atoms = _atom_rows(fields[:n], graph, line)
         texts = fields[n + 1 :]
+        swapped = directive.startswith("virtual") and not texts and function < 0
+        form = interaction_of(directive, -function if swapped else function, line)
+        atoms = _atom_rows(fields[:n], graph, line)
         if form.edge == "virtual" and form.parameters and not texts:
-            raise line.error(
-                f"{line.text!r}: a virtual site needs its parameters in the line; those that grompp works "
-                "out from bonds and angles (gmx pdb2gmx -vsite) are not supported"
-            )
+            yield Row(directive, function, atoms, (), form.edge, line)
+            continue
         if texts or form.edge in ("settle", "virtual"):
             found = [inline_parameters(directive, function, texts=texts, line=line, tables=tables)]
         else:
@@ -350,6 +357,39 @@ def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row
         for parameters in found:
             full = _with_table(parameters, (directive, function), line, tables)
             yield Row(directive, function, atoms, full, form.edge)
+
+
+def _with_sites(rows: list[Row], graph: nx.Graph) -> list[Row]:
+    """Work out the parameters of virtual sites that have none in their line."""
+    if all(row.line is None for row in rows):
+        return rows
+    found = [row for row in rows if row.parameters]
+    geometry = Geometry(
+        {
+            frozenset(row.atoms): row.parameters[0]
+            for row in found
+            if row.directive == "constraints" or INTERACTIONS[row.directive][row.function].convertible
+        },
+        {
+            (row.atoms[1], frozenset((row.atoms[0], row.atoms[2]))): radians(row.parameters[0])
+            for row in found
+            if row.directive == "angles" and INTERACTIONS["angles"][row.function].angles
+        },
+        [graph.nodes[i]["type"] for i in graph],
+    )
+    return [row if row.line is None else _worked_out(row, row.line, geometry) for row in rows]
+
+
+def _worked_out(row: Row, line: Line, geometry: Geometry) -> Row:
+    kind = row.directive, abs(row.function)
+    try:
+        parameters = site_parameters(kind, row.atoms, geometry, swapped=row.function < 0)
+    except (KeyError, ValueError, ZeroDivisionError):
+        raise line.error(
+            f"{line.text!r}: no parameters in the line, and none follow from the bonds, constraints and "
+            "angles of these atoms"
+        ) from None
+    return replace(row, function=kind[1], parameters=parameters, line=None)
 
 
 def _with_table(parameters: Parameters, key: tuple[str, int], line: Line, tables: ForceField) -> Parameters:
@@ -394,6 +434,21 @@ def _edges(rows: Iterable[Row]) -> Iterator[tuple[int, int, str]]:
             yield row.atoms[0], row.atoms[1], row.edge
         if row.edge == "settle":
             yield row.atoms[0], row.atoms[2], row.edge
+
+
+def _struts(rows: Sequence[Row], graph: nx.Graph) -> list[tuple[int, ...]]:
+    """Constraints of function 2 that join what no bond joins: masses that virtual sites are made of."""
+    sites = {row.atoms[0] for row in rows if row.edge == "virtual"}
+    if not sites:
+        return []
+    real = nx.subgraph_view(
+        graph,
+        filter_node=lambda i: i not in sites,
+        filter_edge=lambda i, j: graph.edges[i, j]["kind"] not in LINKS,
+    )
+    part = {i: number for number, atoms in enumerate(nx.connected_components(real)) for i in atoms}
+    held = [row.atoms for row in rows if (row.directive, row.function) == ("constraints", 2)]
+    return [(i, j) for i, j in held if part.get(i, -1) != part.get(j, -1)]
 
 
 def _terms(rows: Iterable[Row]) -> tuple[Terms, ...]:
