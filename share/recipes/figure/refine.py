@@ -181,9 +181,11 @@ def draw(known: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> Non
     mpl.use("Agg")
     mpl.rcParams.update({"svg.hashsalt": "refine", "font.size": 9})
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
+    size = (3.2 * len(known), 4.0)
     fig, panels = plt.subplots(
-        1, len(known), figsize=(3.4 * len(known), 3.8), sharey=True, layout="constrained", squeeze=False
+        1, len(known), figsize=size, sharex=True, sharey=True, layout="constrained", squeeze=False
     )
     for panel, (name, ways) in zip(panels[0], known.items(), strict=True):
         panel.axhspan(-0.03, 0.03, color="0.9", lw=0)
@@ -199,7 +201,10 @@ def draw(known: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> Non
             panel.plot(found["first"], mean, color=colour, marker=MARKS[k], mfc="white", ms=6)
         panel.set(xscale="log", title=name, xlabel="processor time of a frame, s")
         panel.set_yscale("symlog", linthresh=0.1)
-    panels[0][0].set_ylabel("torsions and pairs above the atoms', kT per atom")
+        for axis, ticks in ((panel.xaxis, (1, 3, 10, 30, 100, 300)), (panel.yaxis, (-0.1, 0, 0.1, 1))):
+            axis.set_ticks(ticks, labels=map(str, ticks))
+            axis.set_minor_locator(NullLocator())
+    panels[0][0].set_ylabel("torsions and pairs, kT per atom")
     handles, labels = panels[0][0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     fig.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
