@@ -88,8 +88,9 @@ def measure(given: argparse.Namespace, way: str, scratch: Path) -> dict[str, Any
         later = (backmap(given, options, last, out) - first) / (len(last) - 1)
     else:  # trials are the larger part by far, and are noted apart
         every = backmap(given, options, before if way == "exact" else last, out)
-        cost = json.loads(out.with_name("out.xtc.json").read_text())["summary"]["refinement"]["cost"]
-        later = sum((cost["full"] if way == "exact" else cost["recalled"]).values()) / len(last)
+        record = json.loads(out.with_name("out.xtc.json").read_text())["summary"]["refinement"]
+        count = record["recalled"] if way == "memory" else record["frames"] - record["recalled"]
+        later = sum(record["cost"]["recalled" if way == "memory" else "full"].values()) / max(1, count)
         first = every - later * (len(last) - 1)
     atoms, made = energies(given, folder / "aa.xtc", scratch), energies(given, out, scratch)
     off = np.array([made[time] - atoms[time] for time in sorted(made)]) / scale(given)
@@ -196,12 +197,17 @@ def draw(known: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> Non
             later = found["later"]
             mean, error = found["torsions and pairs"]
             colour = f"C{k}"
-            panel.plot([later, found["first"]], [mean, mean], color=colour, lw=0.8, zorder=1)
+            first = found.get("first", later)
+            panel.plot([later, first], [mean, mean], color=colour, lw=0.8, zorder=1)
             panel.errorbar(later, mean, error, color=colour, marker=MARKS[k], label=way, lw=1, ms=6)
-            panel.plot(found["first"], mean, color=colour, marker=MARKS[k], mfc="white", ms=6)
+            if "first" in found:
+                panel.plot(first, mean, color=colour, marker=MARKS[k], mfc="white", ms=6)
         panel.set(xscale="log", title=name, xlabel="processor time of a frame, s")
         panel.set_yscale("symlog", linthresh=0.1)
-        for axis, ticks in ((panel.xaxis, (1, 3, 10, 30, 100, 300)), (panel.yaxis, (-0.1, 0, 0.1, 1))):
+        for axis, ticks in (
+            (panel.xaxis, (1, 3, 10, 30, 100, 300)),
+            (panel.yaxis, (-0.1, 0, 0.1, 1, 10, 100)),
+        ):
             axis.set_ticks(ticks, labels=map(str, ticks))
             axis.set_minor_locator(NullLocator())
     panels[0][0].set_ylabel("torsions and pairs, kT per atom")
