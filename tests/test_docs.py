@@ -32,6 +32,7 @@ OTHERS = {
     *("--dist", "--keep-going", "--nproc-per-node", "--index-url", "--hypothesis-profile", "--list"),
     *("--jobs", "--frames", "--run", "--seed", "--start", "--whole-ends", "--strict"),  # of recipes, mypy
     *("--held-out", "--single", "--meter", "--check", "--minutes"),  # of recipes/train
+    *("--data", "--seeds", "--widen", "--steps"),  # of the same
 }
 """Options that pages name, of other programs."""
 

@@ -484,6 +484,13 @@ def test_the_amplitude_is_found_in_the_end_and_kept(few: Cut, tmp_path: Path) ->
     assert load_model(done.path).amplitude == model.amplitude
 
 
+def test_the_amplitude_is_that_of_the_model_it_goes_on_from(tmp_path: Path) -> None:
+    save_model(replace(small_model(), amplitude=(0.3, 0.6)), tmp_path / "small.pt")
+    settings = tiny_settings(tmp_path / "out", start=str(tmp_path / "small.pt"))
+    assert load_model(train(settings, max_hours=1e-9).path).amplitude == (0.3, 0.6)
+    assert load_model(train(settings).path).amplitude == (0.3, 0.6)
+
+
 # --- scores --------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,14 +138,53 @@ def test_card_and_processor_agree(tmp_path: Path) -> None:
 
 @pytest.mark.long  # eight trainings, each in a process of its own
 def test_the_recipe_trains_six_models(tmp_path: Path) -> None:
-    files = [str(OCTANE / name) for name in ("topol.top", "aa.xtc", "mapping.xml")]
-    options = ["--device", "cpu", "--widen", "1", "--steps", "2", "1", "--width", "8", "--minutes", "20"]
-    script = share_path("recipes", "train") / "six.py"
-    subprocess.run([sys.executable, script, tmp_path, *options, "--system", *files], check=True)
+    options = ["--steps", "2", "1", "--width", "8", "--minutes", "20", "--frames", "2", "--held-out", "1"]
+    made = six(tmp_path, *options)
+    assert len(made["trainings"]) == 8
     for kind in ("sps", "transferred"):
         for prior in ("none", "p1", "p2"):
-            model = load_model(tmp_path / f"{kind}-{prior}" / f"{kind}-{prior}.pt")
+            model = load_model(tmp_path / "out" / f"{kind}-{prior}" / f"{kind}-{prior}.pt")
             assert model.provenance["steps"] == 1
             assert model.provenance["settings"]["prior"]["kind"] == prior
             assert "start" in model.provenance
-    assert len(json.loads((tmp_path / "six.json").read_text())["trainings"]) == 8
+
+
+def test_the_recipe_goes_on_from_models_with_seeds() -> None:
+    """What it would train: the priors from two models, some with more seeds, on the data of a folder."""
+    space = runpy.run_path(str(share_path("recipes", "train") / "six.py"))
+    options = [
+        "--from",
+        "sps",
+        "here.pt",
+        "--data",
+        "data",
+        "--seeds",
+        "transferred-p1=2",
+        "--steps",
+        "0",
+        "7",
+    ]
+    given = space["arguments"](["out", *options])
+    every = {one.name: one for one in space["wanted"](given)}
+    assert list(every)[:4] == ["sps-none", "sps-p1", "sps-p2", "transferred-none"]
+    assert list(every)[4:] == ["transferred-p1", "transferred-p1-2", "transferred-p2"]
+    second = every["transferred-p1-2"]
+    assert (second.seed, second.start, second.prior.kind, second.guided) == (2, "here.pt", "p1", True)
+    assert [one.trajectory for one in second.system] == [
+        Path("data") / name / "aa.xtc" for name in ("octane", "cumene")
+    ]
+    assert (second.steps, every["sps-none"].steps) == (2, 2)  # seven in batches four times as large
+    with pytest.raises(SystemExit, match="no training sps-p3; there are sps-none, sps-p1"):
+        space["wanted"](space["arguments"](["out", *options, "--only", "sps-p3"]))
+
+
+def six(folder: Path, *options: str) -> dict[str, Any]:
+    """Run the recipe in a folder with octane for each system; its report."""
+    for name in ("sps", "octane", "cumene"):
+        (folder / "data").mkdir(exist_ok=True)
+        (folder / "data" / name).symlink_to(OCTANE)
+    script, given = share_path("recipes", "train") / "six.py", ["--device", "cpu", "--widen", "1"]
+    command = [sys.executable, script, folder / "out", "--data", folder / "data", *given, *options]
+    subprocess.run(list(map(str, command)), check=True)
+    report: dict[str, Any] = json.loads((folder / "out" / "six.json").read_text())
+    return report

@@ -81,8 +81,15 @@ def save_checkpoint(
         torch.save(saved, part)
 
 
-def resume(state: TrainingState, settings: TrainSettings, processes: Processes) -> Progress:
+def resume(
+    state: TrainingState, settings: TrainSettings, processes: Processes, amplitude: tuple[float, float]
+) -> Progress:
     """Bring a state to where the last run in the output folder stopped, if there was one.
+
+    Parameters
+    ----------
+    amplitude
+        Of the model the training begins with.
 
     Raises
     ------
@@ -91,7 +98,7 @@ def resume(state: TrainingState, settings: TrainSettings, processes: Processes) 
     """
     path = settings.output / NAME
     if not path.is_file():
-        return Progress(files=tuple(map(facts_of, files_of_training(settings))))
+        return Progress(amplitude=amplitude, files=tuple(map(facts_of, files_of_training(settings))))
     saved = _read(path)
     differ = sorted(_differences(saved["settings"], plain(settings)))
     if differ:

@@ -163,7 +163,7 @@ def train(
         context = make_context(dataset, settings, processes)
         state = make_training_state(settings, model, processes)
         begins = not (settings.output / NAME).is_file()
-        progress = resume(state, settings, processes)
+        progress = resume(state, settings, processes, model.amplitude)
         events = make_event_log(settings.output if processes.first else None)
         training = Training(settings, processes, systems, context, model, events)
         events.write("start", state.step, profile(training))

@@ -2,14 +2,17 @@
 
     table.py FOLDER OUT MODEL... --held-out 3 --meter METER.py [--mdp NVT.mdp] [--column NAME=SCORES.json]
 
+A ``MODEL`` is a path or a name, ``LABEL=MODEL``, or ``LABEL=MODEL,MODEL,...``: trainings with several seeds,
+of which the column has the mean and the spread (standard deviation).
+
 ``FOLDER`` holds ``cg.tpr``, ``cg.xtc``, ``cg.gro``, ``aa.xtc``, ``aa.gro``, ``topol.top`` and
 ``mapping.xml``, as those in ``share/reference``. The last ``--held-out`` frames of the trajectories, and
 with ``--single`` that of the two ``.gro``, are generated from their beads by each model (path or name) at
 equal sweeps. ``METER`` is any script called as ``METER TOPOL.top AA.gro REFERENCE.xtc CANDIDATE.xtc
 --json SCORES.json``; without it the scores are those of a training. The column *floor* is the mean
-over as many frames of the training, as often as there are: what a perfect method would score. With
-``--mdp`` every frame is started under ``gmx mdrun`` as it is, and the frames are counted that come to the
-end (``nsteps`` of the file).
+over as many frames of the training, as often as there are: what a perfect method would score. ``--mdp`` is
+for the models; every frame is then started with it under ``gmx mdrun`` as it is, and the frames are counted
+that come to the end (``nsteps`` of the file).
 
 Everything is kept in ``OUT``; what is there is not made again.  Needs MDAnalysis; ``gmx`` for ``--mdp``.
 """
@@ -19,9 +22,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +38,8 @@ from dbm_gmx.train.scores import score_frames
 from dbm_gmx.train.settings import SystemSettings
 
 Scores = dict[str, float]
+Value = float | tuple[float, float]
+"""A score, or the mean and the spread of several."""
 
 
 def main() -> None:
@@ -41,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Compare models by free generation of frames held out.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("models", nargs="+", help="names or paths, or LABEL=PATH")
+    parser.add_argument("models", nargs="+", help="names or paths, LABEL=MODEL or LABEL=MODEL,MODEL")
     parser.add_argument("--held-out", type=int, default=3)
     parser.add_argument("--single", action="store_true", help="and the frame of aa.gro and cg.gro")
     parser.add_argument("--sweeps", type=int, default=4)
@@ -54,7 +60,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore", module="MDAnalysis")
     given.out.mkdir(parents=True, exist_ok=True)
-    columns: dict[str, Mapping[str, float]] = {}
+    columns: dict[str, Mapping[str, Value]] = {}
     for text in given.column:
         name, path = text.split("=", 1)
         columns[name] = json.loads(Path(path).read_text())
@@ -69,24 +75,33 @@ def main() -> None:
         other = cut(given.folder, "aa", group, False, given.out / f"others_{k}.xtc")
         floors.append(measure(given, reference, other))
     if floors:
-        columns["floor"] = {key: sum(f[key] for f in floors) / len(floors) for key in floors[0]}
+        floor = {key: sum(f[key] for f in floors) / len(floors) for key in floors[0]}
         for key in ("flipped", "beads"):
-            columns["floor"].pop(key, None)
-    if given.mdp and floors:
-        columns["floor"] = {**columns["floor"], **dynamics(given, reference)}
+            floor.pop(key, None)
+        columns["floor"] = {**floor, **dynamics(given, reference)} if given.mdp else floor
     for text in given.models:
-        label, _, model = text.rpartition("=")
-        label = label or Path(model).stem
-        columns[label] = row_of(given, reference, label, model)
+        label, _, models = text.rpartition("=")
+        label = label or Path(models).stem
+        seeds = {f"{label}-{k}" if k > 1 else label: m for k, m in enumerate(models.split(","), 1)}
+        columns[label] = together([row_of(given, reference, *one) for one in seeds.items()])
         print(table(columns), flush=True)
     (given.out / "table.json").write_text(json.dumps(columns, indent=1))
     (given.out / "table.md").write_text(table(columns))
 
 
-def row_of(given: argparse.Namespace, reference: Path, label: str, model: str) -> Scores:
+def together(found: Sequence[Scores]) -> dict[str, Value]:
+    """The scores of one model, or mean and spread of those of several."""
+    if len(found) == 1:
+        return dict(found[0])
+    common = [key for key in found[0] if all(key in one for one in found)]
+    values = {key: [one[key] for one in found] for key in common}
+    return {key: (statistics.mean(some), statistics.stdev(some)) for key, some in values.items()}
+
+
+def row_of(given: argparse.Namespace, reference: Path, name: str, model: str) -> Scores:
     """All numbers of one model."""
     kind = "_unguided" if given.unguided else ""
-    made = given.out / f"{label}_{given.sweeps}_{given.orientations}{kind}.xtc"
+    made = given.out / f"{name}_{given.sweeps}_{given.orientations}{kind}.xtc"
     speed = made.with_suffix(".seconds")
     if not speed.is_file():
         folder = given.folder
@@ -94,12 +109,14 @@ def row_of(given: argparse.Namespace, reference: Path, label: str, model: str) -
         files += ["-m", folder / "mapping.xml", "-r", folder / "aa.gro", "-o", made, "--model", model]
         options = ["--refine", "gibbs", "--sweeps", given.sweeps, "--orientations", given.orientations]
         options += ["--unguided"] if given.unguided else []
-        begin = time.monotonic()
+        options += ["--mdp", given.mdp] if given.mdp else []
+        begin = sum(os.times()[2:4])
         command = [sys.executable, "-m", "dbm_gmx", "backmap", *files, *options, "--allow", "all", "-q"]
         subprocess.run([str(word) for word in command], check=True)
-        speed.write_text(str(time.monotonic() - begin))
+        speed.write_text(str(sum(os.times()[2:4]) - begin))
     scores = measure(given, reference, made)
-    scores["seconds/frame"] = float(speed.read_text()) / frames_in(made, given.folder / "aa.gro")
+    frames = frames_in(made, given.folder / "aa.gro")
+    scores["CPU s/frame, with the start"] = float(speed.read_text()) / frames
     return {**scores, **dynamics(given, made)} if given.mdp else scores
 
 
@@ -230,14 +247,21 @@ def run(work: Path, name: str, mdp: Path, topology: Path, timeout: float) -> flo
 # --- table -------------------------------------------------------------------------------------------
 
 
-def table(columns: Mapping[str, Mapping[str, float]]) -> str:
+def table(columns: Mapping[str, Mapping[str, Value]]) -> str:
     """Markdown."""
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
-        cells = [f"{column[row]:.3g}" if row in column else "" for column in columns.values()]
+        cells = [cell(column[row]) if row in column else "" for column in columns.values()]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def cell(value: Value) -> str:
+    """A number, or mean and spread."""
+    if isinstance(value, tuple):
+        return f"{value[0]:.3g} ± {value[1]:.2g}"
+    return f"{value:.3g}"
 
 
 if __name__ == "__main__":
