@@ -116,7 +116,7 @@ def test_of_many_molecules_few_are_grown(tmp_path: Path, monkeypatch: pytest.Mon
     for memory in (True, False):
         settings = Settings(memory=memory)
         sampler = make_sampler(made.system, WARM, settings, {match.moltype.name: states})
-        positions, _, grown = _grow_all(sampler, beads, None, frame_stream(1, 0, 0))
+        positions, _, _, grown = _grow_all(sampler, beads, None, frame_stream(1, 0, 0))
         counts.append(sum(len(rows) for _, rows, _ in grown))
         molecules = Molecules(
             match.beads(beads.positions).astype(np.float64),

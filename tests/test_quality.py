@@ -482,14 +482,14 @@ def test_summary_of_no_frame_and_of_wrong_centres():
 
 
 def test_refinements_add_up():
-    one = Refinement("300 K (-t)", 1, 40, (), {"turn": (0.1, 1), "shift": (0.5, 1)}, 1)
-    two = Refinement("300 K (-t)", 1, 60, (10.0,), {"turn": (0.3, 1)}, 2)
+    one = Refinement("300 K (-t)", 1, 40, (), {"turn": (0.1, 1), "shift": (0.5, 1)}, 1, 5)
+    two = Refinement("300 K (-t)", 1, 60, (10.0,), {"turn": (0.3, 1)}, 2, 1)
     both = one + two
-    assert both == Refinement("300 K (-t)", 2, 100, (10.0,), {"turn": (0.4, 2), "shift": (0.5, 1)}, 3)
+    assert both == Refinement("300 K (-t)", 2, 100, (10.0,), {"turn": (0.4, 2), "shift": (0.5, 1)}, 3, 6)
     assert (Report(refinement=one) + Report(refinement=two) + Report()).refinement == both
     assert both.lines() == [
         "refinement     exact at 300 K (-t), 50 sweeps a frame, 1 of 2 NOT STATIONARY (at 10 ps), "
-        "3 molecules grown more than once",
+        "3 molecules grown more than once, 6 molecules of the start of no use, and grown",
         "accepted       turn 20 %, shift 50 %",
     ]
     many = Refinement("300 K (-t)", 9, 90, tuple(range(7)))

@@ -250,10 +250,12 @@ def test_molecules_that_cannot_be_used_are_grown_anew(polymer: Cut, monkeypatch:
     far[last] += [0.4, 0.0, 0.0]
     middle = mirrored[last].mean(axis=0)
     mirrored[last] = (mirrored[last] - middle) * [1, 1, -1] + middle
-    kept = sampler(polymer.beads[0], start=good.astype(np.float32))[0]
+    kept, convergence = sampler(polymer.beads[0], start=good.astype(np.float32))
     np.testing.assert_array_equal(kept, good.astype(np.float32))
+    assert convergence.refused == 0
     for bad in (torn, far, mirrored):
-        atoms = sampler(polymer.beads[0], start=bad.astype(np.float32))[0]
+        atoms, convergence = sampler(polymer.beads[0], start=bad.astype(np.float32))
+        assert convergence.refused == 1
         np.testing.assert_array_equal(atoms[: last.start], good[: last.start].astype(np.float32))
         assert (np.abs(atoms[last] - bad[last]).max(axis=1) > 1e-3).mean() > 0.9
         assert (chirality_of(match.molecules(atoms), centres) == wanted).all()

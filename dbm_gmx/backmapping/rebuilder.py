@@ -281,6 +281,7 @@ class Rebuilder:
         said = Refinement(
             self.conditions.thermostat,
             regrown=convergence.regrown,
+            refused=convergence.refused,
             seconds=convergence.seconds,
             cost=Cost(recalled=spent) if convergence.recalled else Cost(full=spent),
         )

@@ -58,6 +58,8 @@ class Refinement:
         By type of move: the sum over frames of the fraction accepted, and how many frames these are.
     regrown
         Molecules that had to be grown more than once.
+    refused
+        Molecules of the network, or of the frame before, that were grown instead.
     seconds
         Wall time by stage, of all frames together.
     twins
@@ -74,6 +76,7 @@ class Refinement:
     unsettled: tuple[float, ...] = ()
     acceptance: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     regrown: int = 0
+    refused: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     twins: tuple[Twin, ...] = ()
     recalled: int = 0
@@ -91,6 +94,7 @@ class Refinement:
             self.unsettled + other.unsettled,
             acceptance,
             self.regrown + other.regrown,
+            self.refused + other.refused,
             added(self.seconds, other.seconds),
             self.twins + other.twins,
             self.recalled + other.recalled,
@@ -102,6 +106,7 @@ class Refinement:
         if not self.thermostat:
             return []
         grown = [f"{self.regrown} molecules grown more than once"] if self.regrown else []
+        grown += [f"{self.refused} molecules of the start of no use, and grown"] if self.refused else []
         if not self.frames:
             return ["growth         " + ", ".join([f"at {self.thermostat}", *grown])]
         parts = [f"exact at {self.thermostat}", f"{self.sweeps / self.frames:.3g} sweeps a frame"]

@@ -70,6 +70,8 @@ class Convergence:
         Mean effective number of candidates by name of the move, where it has several.
     regrown
         Molecules that had to be grown more than once.
+    refused
+        Molecules of the start that were grown instead: of the wrong chirality, torn, or off their beads.
     seconds, cpu
         Wall time and CPU time by stage.
     steps
@@ -83,6 +85,7 @@ class Convergence:
     acceptance: Mapping[str, float] = field(default_factory=dict)
     effective: Mapping[str, float] = field(default_factory=dict)
     regrown: int = 0
+    refused: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     cpu: Mapping[str, float] = field(default_factory=dict)
     steps: FloatArray = field(default_factory=lambda: np.zeros(0))

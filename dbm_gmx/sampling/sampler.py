@@ -203,7 +203,7 @@ class Sampler:
         elif near:
             with clock.stage("growth"):
                 start, near = _brought_along(self, beads, start, stream)
-        conf, regrown = begin(self, beads, start, stream, clock)
+        conf, regrown, refused = begin(self, beads, start, stream, clock)
         if self.effort.offers and not near:
             with clock.stage("offers"):
                 offer(self, conf, beads, range(self.effort.offers), stream)
@@ -221,7 +221,7 @@ class Sampler:
                     break
                 advance(chain, stream, self.team)
         return _ended(self, chain), replace(
-            convergence(chain), regrown=regrown, seconds=clock.wall, cpu=clock.cpu
+            convergence(chain), regrown=regrown, refused=refused, seconds=clock.wall, cpu=clock.cpu
         )
 
 
@@ -261,7 +261,7 @@ def place_recalled(
     sampler: Sampler, beads: Frame, found: Recalled, stream: Stream, clock: Clock
 ) -> tuple[Configuration, int]:
     """A frame that is recalled, and how many molecules were grown more than once."""
-    conf, regrown = begin(sampler, beads, found.positions, stream, clock)
+    conf, regrown, _ = begin(sampler, beads, found.positions, stream, clock)
     with clock.stage("choice"):
         for match, rows, candidates in found.offers:
             one = stream.of(Use.EXCHANGE, match.first_atom, 0)
@@ -413,14 +413,19 @@ def begin(
     start: Float32Array | None,
     stream: Stream,
     clock: Clock,
-) -> tuple[Configuration, int]:
-    """Growth and conformer exchange: a frame, and how many molecules were grown more than once."""
+) -> tuple[Configuration, int, int]:
+    """Growth and conformer exchange.
+
+    Returns
+    -------
+    A frame, how many molecules were grown more than once, and how many because the start was of no use.
+    """
     with clock.stage("growth"):
-        positions, regrown, grown = _grow_all(sampler, beads, start, stream)
+        positions, regrown, refused, grown = _grow_all(sampler, beads, start, stream)
     with clock.stage("conformer exchange"):
         conf = configure(sampler, positions, beads)
         _exchange_all(sampler, conf, grown, stream)
-    return conf, regrown
+    return conf, regrown, refused
 
 
 def offer(sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, stream: Stream) -> None:
@@ -449,10 +454,16 @@ Grown = list[tuple[Match, IntArray, Molecules]]
 
 def _grow_all(
     sampler: Sampler, beads: Frame, start: Float32Array | None, stream: Stream
-) -> tuple[FloatArray, int, Grown]:
-    """Atoms to begin with (n, 3), how many molecules were grown more than once, and what was grown."""
+) -> tuple[FloatArray, int, int, Grown]:
+    """Atoms to begin with.
+
+    Returns
+    -------
+    (n, 3) nm, how many molecules were grown more than once, and how many because the start was of no use; and
+    what was grown.
+    """
     positions = np.empty((sampler.system.n_atoms, 3))
-    regrown, grown = 0, Grown()
+    regrown, refused, grown = 0, 0, Grown()
     for match, grower, molecules in _runs(sampler, beads):
         atoms, chosen = match.molecules(positions), np.ones(match.count, bool)
         if start is not None:
@@ -464,9 +475,9 @@ def _grow_all(
             named = replace(molecules, chirality=_named(match, molecules.chirality))
             some = infer_from_beads(grower, named.some(rows), stream)
             atoms[rows], again, new = _grow_run(sampler, match, some, stream)
-            regrown += again
+            regrown, refused = regrown + again, refused + (0 if start is None else len(rows))
             grown.append((match, rows[new], molecules.some(rows[new])))
-    return positions, regrown, grown
+    return positions, regrown, refused, grown
 
 
 def _grow_run(
