@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -47,8 +47,8 @@ from dbm_gmx.sampling.recollection import (
     FILLED,
     SWEEPS,
     _enough,
-    _Followed,
     _ladder,
+    _Recalled,
     make_recollection,
 )
 from dbm_gmx.sampling.sampler import (
@@ -379,10 +379,16 @@ def test_recalled_frames_are_offered_conformers_where_that_brings_them_down(
     few: tuple[Cut, Sampler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many rounds as it takes, and at most half of those of frames in full."""
-    ends, asked = cycle([0.0, 0.3, 0.0]), list[range]()  # in full, recalled, after one round
-    monkeypatch.setattr(
-        "dbm_gmx.sampling.recollection._follow", lambda *_: _Followed(next(ends), np.zeros(SWEEPS))
-    )
+    asked = list[range]()
+
+    def recalled(_sampler: object, _memory: object, beads: Frame, *_: object) -> Iterator[_Recalled]:
+        """By themselves all frames but the first are low enough at once."""
+        ends = (0.03 if beads.index == 0 else 0.01), 0.0, 0.0
+        return (
+            _Recalled(0.01, (n, 0), end, np.zeros(SWEEPS)) for n, end in zip((0, 1, 2), ends, strict=True)
+        )
+
+    monkeypatch.setattr("dbm_gmx.sampling.recollection._recalled", recalled)
     made, sampler = few
     after, found = make_recollection(replace(sampler, effort=Effort(offers=4)), made.beads)
     assert found.how is not None

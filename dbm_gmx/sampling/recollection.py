@@ -7,8 +7,9 @@ and pairs compared.  Where that ends no higher, all other frames are recalled, i
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -122,87 +123,87 @@ def make_recollection(
     """
     stream = preparation_stream(sampler.settings.seed).of(Use.MEMORY)
     done = dict[int, tuple[Float32Array, Convergence]]()
-    memory, trials = dict[str, Fragments](before or {}), list[_Trial]()
-    far = sampler.settings.tolerance + scatter_of(sampler.system.n_atoms, SLOW_SCATTER)
+    memory = dict[str, Fragments](before or {})
     for number, beads in enumerate(frames):
         done[beads.index] = positions, _ = sampler(beads)
         memory |= remember(sampler.system, positions, beads, memory, stream.of(0, number))
-    for number, beads in enumerate(frames):  # of the others: a frame never recalls itself
-        trials.append(_try(sampler, memory, beads, done[beads.index], stream.of(1, number)))
-        log.info("recalled frame %d: %s", beads.index, trials[-1])
-        if any(sampler.effort) and trials[-1].excess[-1] > far:
-            break  # offers and windows take long, and the mean of all would not be low enough
-    misfit = float(np.mean([trial.misfit for trial in trials]))
-    for number in range(min(len(trial.excess) for trial in trials)):
-        excess = float(np.mean([trial.excess[number] for trial in trials]))
-        if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):
-            series = np.mean([trial.energies[number] for trial in trials], axis=0)
-            sweeps = _enough(series, 0.5 * sampler.settings.tolerance)
+    trials = [  # of the others: a frame never recalls itself
+        _recalled(sampler, memory, beads, done[beads.index], stream.of(1, number))
+        for number, beads in enumerate(frames)
+    ]
+    enough = 0.5 * sampler.settings.tolerance
+    far = sampler.settings.tolerance + scatter_of(sampler.system.n_atoms, SLOW_SCATTER)
+    first = list[_Recalled]()
+    for one in trials[0]:
+        first.append(one)
+        if one.excess < enough:
+            break
+    if any(sampler.effort) and first[-1].excess > far:
+        # offers and windows take long, and the mean of all would not be low enough
+        return sampler, Remembered(done, first[-1].excess, first[-1].misfit, memory=memory)
+    for all_of_them in zip(chain(first, trials[0]), *trials[1:], strict=True):
+        misfit = float(np.mean([one.misfit for one in all_of_them]))
+        excess = float(np.mean([one.excess for one in all_of_them]))
+        log.info("%s", " ".join(["recalled:", *map(str, all_of_them)]))
+        if excess < enough and np.isfinite(misfit):
+            sweeps = _enough(np.mean([one.energies for one in all_of_them], axis=0), enough)
             steps = done[frames[-1].index][1].steps
-            how = Recollection(memory, *trials[0].tried[number], sweeps, UNUSUAL * misfit, steps)
+            offers, windows = all_of_them[0].tried
+            how = Recollection(memory, offers, windows, sweeps, UNUSUAL * misfit, steps)
             return replace(sampler, recollection=how), Remembered(done, excess, misfit, how, memory)
     return sampler, Remembered(done, excess, misfit, memory=memory)
 
 
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """A frame recalled.
+class _Recalled(NamedTuple):
+    """A frame recalled, with some offers and windows.
 
     Attributes
     ----------
     misfit
         nm.
-    tried, excess
-        Rounds of offers and sweeps with windows, and torsions and pairs after each above those of the frame
-        sampled in full, kT per atom.
+    tried
+        Rounds of offers and sweeps with windows.
+    excess
+        Torsions and pairs above those of the frame sampled in full, kT per atom.
     energies
-        Of the sweeps that followed each, kT per atom.
+        Of the sweeps that followed, kT per atom.
     """
 
     misfit: float
-    tried: tuple[tuple[int, int], ...]
-    excess: tuple[float, ...]
-    energies: tuple[FloatArray, ...]
+    tried: tuple[int, int]
+    excess: float
+    energies: FloatArray
 
     def __str__(self) -> str:
-        ends = (
-            f"{excess:+.4f} after {offers} rounds of offers and {windows} sweeps with windows"
-            for (offers, windows), excess in zip(self.tried, self.excess, strict=True)
-        )
-        return f"misfit {self.misfit:.4f} nm, torsions and pairs {', '.join(ends)} kT per atom"
+        offers, windows = self.tried
+        return f"{self.excess:+.4f} kT per atom ({offers} offers, {windows} windows)"
 
 
-def _try(
+def _recalled(
     sampler: Sampler,
     memory: Memory,
     beads: Frame,
     full: tuple[Float32Array, Convergence],
     stream: Stream,
-) -> _Trial:
+) -> Iterator[_Recalled]:
     """Recall a frame, and follow its energy with ever more offers and windows, half of what others have."""
     atoms, steps = full[0], full[1].steps
     known = _follow(
         sampler, configure(sampler, atoms.astype(np.float64), beads), steps, stream.of(Use.SWEEPS)
     )
-    found = recall_frame(sampler, memory, beads, stream)
+    found, done = recall_frame(sampler, memory, beads, stream), 0
     conf, _ = place_recalled(sampler, beads, found, stream, Clock())
-    tried, excess, energies = list[tuple[int, int]](), list[float](), []
     for offers, windows in _ladder(sampler.effort):
         if not windows:
-            offer(sampler, conf, beads, range(tried[-1][0] if tried else 0, offers), stream)
-            whole = found.complete and not offers
+            offer(sampler, conf, beads, range(done, offers), stream)
+            done, whole = offers, found.complete and not offers
             here = configure(sampler, conf.positions.copy(), beads, conf.neighbours)
-            chain = start_recalled(sampler, steps, here, beads, stream, as_it_is=whole)
-        sweep_windows(chain, windows, stream, sampler.team)
-        # from there on as a frame of the run, while the chain itself goes on to more windows
-        there = configure(sampler, chain.conf.positions.copy(), beads, chain.conf.neighbours)
+            begun = start_recalled(sampler, steps, here, beads, stream, as_it_is=whole)
+        sweep_windows(begun, windows, stream, sampler.team)
+        # from there on as a frame of the run, while that chain itself goes on to more windows
+        there = configure(sampler, begun.conf.positions.copy(), beads, begun.conf.neighbours)
         swept = _follow(sampler, there, steps, stream.of(windows))
-        tried.append((offers, windows))
-        excess.append(swept.slow - known.slow)
-        energies.append(swept.energies)
-        if excess[-1] < 0.5 * sampler.settings.tolerance:
-            break
-    return _Trial(found.misfit, tuple(tried), tuple(excess), tuple(energies))
+        yield _Recalled(found.misfit, (offers, windows), swept.slow - known.slow, swept.energies)
 
 
 def _ladder(effort: Effort) -> list[tuple[int, int]]:
