@@ -166,7 +166,7 @@ def are_bonds(elements: IntArray) -> BoolArray:
 
 
 def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
-    return moltype.elements[i] == "C" and 12.6 < _masses(moltype)[i] < 13.5
+    return bool(moltype.graph.nodes[i]["element"] == "C" and 12.6 < _masses(moltype)[i] < 13.5)
 
 
 @lru_cache(maxsize=64)
