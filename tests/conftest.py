@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 LONGEST = (
     "test_martini",
     "test_winding",
+    "test_loop",
     "test_docs",
     "test_cluster",
     "test_train",
