@@ -346,3 +346,14 @@ def test_one_cell_for_all_models_of_a_pdb(tmp_path, system, frames):
     path.write_text(cells[0] + "".join(line for line in lines if line not in cells))
     found = [frame.box for frame in read_frames(path, n_atoms=system.n_atoms)]
     np.testing.assert_array_equal(found, each)
+
+
+def test_a_damaged_model_of_a_pdb_leaves_those_before_it(tmp_path, system, frames):
+    path = write(tmp_path / "x.pdb", system, frames[:3])
+    head, first, second, *rest = path.read_text().split("MODEL")
+    second = second.replace(".", "x", 40)
+    path.write_text("MODEL".join([head, first, second, *rest]))
+    read = read_frames(path, n_atoms=system.n_atoms)
+    next(read)
+    with pytest.raises(InputError, match="frame 1 is damaged"):
+        next(read)

@@ -224,14 +224,15 @@ def structure_frames(path: str | Path, *, skip: int = 0) -> Iterator[Frame]:
     if path.suffix not in readers:
         raise InputError(f"a structure is .gro or .pdb, not {path.suffix or 'without suffix'}", path=path)
     check_text(path)
-    index = 0
+    index, cell = 0, None
     try:
         with path.open(encoding=_BYTES) as stream:
-            cell = _common_cell(stream) if path.suffix == ".pdb" else None
             stream.seek(skip)
             while frame := readers[path.suffix](stream):
-                box = frame.box if cell is None or frame.box.any() else cell
-                yield replace(frame, index=index, box=box)
+                if path.suffix == ".pdb" and not frame.box.any():
+                    cell = _common_cell(path) if cell is None else cell
+                    frame = replace(frame, box=cell)
+                yield replace(frame, index=index)
                 index += 1
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from error
@@ -335,13 +336,17 @@ def _pdb_frame(stream: TextIO) -> Frame | None:
     return Frame(_pdb_positions(atoms), box, time=time, step=step)
 
 
-def _common_cell(stream: TextIO) -> FloatArray | None:
-    """Return the box of all models of a .pdb that has one CRYST1 record, before the first of several models.
+def _common_cell(path: Path) -> FloatArray:
+    """Return the box of all models of a .pdb with one CRYST1 record, before the first of several models.
 
-    So the format means it (wwPDB 3.3); others write one before each model.
+    So the format means it (wwPDB 3.3); others write one before each model, and then there is none for all.
     """
-    frames = [frame.box for frame in (_pdb_frame(stream), _pdb_frame(stream)) if frame]
-    return frames[0] if len(frames) > 1 and not frames[1].any() else None
+    with path.open(encoding=_BYTES) as stream:
+        first = _pdb_frame(stream)
+        if first is None or not first.box.any():
+            return np.zeros((3, 3))
+        second = _pdb_frame(stream)
+        return np.zeros((3, 3)) if second is None or second.box.any() else first.box
 
 
 def _pdb_positions(atoms: list[str]) -> Float32Array:
