@@ -154,8 +154,13 @@ def own_masses(graph: nx.Graph) -> FloatArray:
     given = {i for i in nodes if nodes[i].get("element") and masses[i] == 0}
     for i in given.union(*({i, j} for i, j in bonds if {i, j} & given)) if given else ():
         element = nodes[i]["element"]
-        masses[i] = MASSES.get(element, MASSES.get(element.upper(), masses[i]))
+        masses[i] = element_mass(element, masses[i])
     return masses
+
+
+def element_mass(element: str, unknown: float) -> float:
+    """Mass of an element, amu, or what is said of one that is not known."""
+    return float(MASSES.get(element, MASSES.get(element.upper(), unknown)))
 
 
 def is_stand_in(graph: nx.Graph, i: int) -> bool:

@@ -19,11 +19,10 @@ from string import ascii_letters
 import networkx as nx
 import numpy as np
 from MDAnalysis.guesser.tables import Z2SYMB
-from MDAnalysis.guesser.tables import masses as MASSES  # keyed by C, but CL
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
-from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology
+from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology, element_mass
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
@@ -324,7 +323,7 @@ def element_of(number: int, mass: float, *, names: Iterable[str] = ()) -> str:
 @cache
 def _near(mass: float) -> tuple[str, ...]:
     """Return the elements within 0.3 amu, the nearest first."""
-    known = {s: MASSES.get(s, MASSES.get(s.upper(), np.inf)) for s in Z2SYMB.values()}
+    known = {s: element_mass(s, np.inf) for s in Z2SYMB.values()}
     near = {s: abs(m - mass) for s, m in known.items() if abs(m - mass) < 0.3}
     return tuple(sorted(near, key=near.__getitem__))
 

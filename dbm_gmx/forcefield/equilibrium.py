@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import harmonic_mean
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtrit
@@ -32,7 +33,7 @@ SCATTER, SLOW_SCATTER = 0.9, 0.4
 (seen in polystyrene; the heat capacity of a harmonic system gives 1.2), and torsions and pairs (nylon-6)."""
 
 
-def scatter_of(atoms: int, scatter: float = SCATTER) -> float:
+def scatter_of(atoms: float, scatter: float = SCATTER) -> float:
     """Error of the difference of two independent energies of so many atoms, kT per atom."""
     return float(scatter * (2.0 / atoms) ** 0.5)
 
@@ -130,7 +131,8 @@ def compare_energies(
         both = _standard_error(one), _standard_error(other)
         error, degrees = np.hypot(*both), _welch(both, (len(one), len(other)))
     least = np.zeros(len(error))  # of single terms nothing is known
-    least[-2:] = [_least_error(atoms, (len(one), len(other)), scatter) for scatter in (SLOW_SCATTER, SCATTER)]
+    sampled = atoms * harmonic_mean((len(one), len(other)))
+    least[-2:] = scatter_of(sampled, SLOW_SCATTER), scatter_of(sampled)
     return EnergyDifference((*names, SLOW, TOTAL), *means, means[0] - means[1], error, degrees, least)
 
 
@@ -139,11 +141,6 @@ def with_sums(values: FloatArray, names: Sequence[str]) -> FloatArray:
     energies = np.asarray(values, np.float64)
     slow = [name not in STIFF for name in names]
     return np.column_stack([energies, energies[:, slow].sum(axis=1), energies.sum(axis=1)])
-
-
-def _least_error(atoms: float, samples: tuple[int, int], scatter: float) -> float:
-    """Error of the difference between so many independent samples of so many atoms each, kT per atom."""
-    return float(scatter * sum(1.0 / (n * atoms) for n in samples) ** 0.5)
 
 
 def _standard_error(values: FloatArray) -> FloatArray:

@@ -93,12 +93,12 @@ class Remembered:
                 f"not used: torsions and pairs of recalled frames end {self.excess:+.3f} kT per atom above "
                 f"those of frames sampled in full (misfit {self.misfit:.3f} nm)"
             )
-        windows = f"{how.offers} round{'s' if how.offers > 1 else ''} of offers, " if how.offers else ""
-        windows += f"{how.windows} sweeps with windows and " if how.windows else ""
+        before = f"{how.offers} round{'s' if how.offers > 1 else ''} of offers, " if how.offers else ""
+        before += f"{how.windows} sweeps with windows and " if how.windows else ""
         source = " and ".join(filter(None, [self.file, f"{len(self.done)} frames" if self.done else ""]))
         return (
             f"of {source} (misfit {self.misfit:.3f} nm): {'others' if self.done else 'frames'} are recalled, "
-            f"with {windows}{how.sweeps} sweeps, and their torsions and pairs end {self.excess:+.3f} kT per "
+            f"with {before}{how.sweeps} sweeps, and their torsions and pairs end {self.excess:+.3f} kT per "
             "atom above those of frames sampled in full"
         )
 

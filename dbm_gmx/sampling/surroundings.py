@@ -14,6 +14,7 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.compiled import compiled, plain
 from dbm_gmx.forcefield.nonbonded import (
+    ONE,
     Beyond,
     acts_at_all,
     charged_pair_force,
@@ -264,7 +265,7 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, space: A
         at, there = _from(x, i, around.origin), around.place[:, begin:end]
         c6, c12 = around.c6[begin:end], around.c12[begin:end]
         if around.charged and soft == 0.0:
-            push = pair_push(at, there, (c6, c12, around.qq[begin:end]), LIMIT, BEYOND)
+            push = pair_push(at, there, (c6, c12, around.qq[begin:end]), ONE, LIMIT, BEYOND)
         else:
             push = _core_push(at, there, (c6, c12, around.core[begin:end]), LIMIT, share)
         add_force(force, i, push[0], push[1], push[2])
@@ -274,7 +275,7 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, space: A
     for q in range(len(free)):
         at = space[0, own.still + q], space[1, own.still + q], space[2, own.still + q]
         if own.charged and soft == 0.0:
-            push = pair_push(at, space, (own.c6[q], own.c12[q], own.qq[q]), FAR, NOTHING_BEYOND)
+            push = pair_push(at, space, (own.c6[q], own.c12[q], own.qq[q]), ONE, FAR, NOTHING_BEYOND)
         else:
             push = _core_push(at, space, (own.c6[q], own.c12[q], own.core[q]), FAR, share)
         add_force(force, free[q], push[0], push[1], push[2])
@@ -339,7 +340,7 @@ def _core_push(at: Any, there: Any, of: Any, limit: Any, soft: Any) -> Any:
 
 
 @compiled()
-def pair_push(at: Any, there: Any, of: Any, limit: Any, beyond: Any) -> Any:
+def pair_push(at: Any, there: Any, of: Any, charge: Any, limit: Any, beyond: Any) -> Any:
     """Force on an atom by others, kJ/mol nm^-1; in one loop, in which distances are worked out once.
 
     Parameters
@@ -347,17 +348,19 @@ def pair_push(at: Any, there: Any, of: Any, limit: Any, beyond: Any) -> Any:
     at, there
         x, y, z of the atom, and (3, p) of others, nm, single precision.
     of
-        (p,) c6, c12 and product of charges with each.
+        (p,) c6, c12 and charges of each.
+    charge
+        Of the atom; 1 where products of charges are given.
     limit, beyond
         Square of the cut-off, and what is beyond it.
     """
-    (x, y, z), (c6, c12, qq) = at, of
+    (x, y, z), (c6, c12, charges) = at, of
     fx = fy = fz = np.float32(0.0)
     ax, ay, az = there[0], there[1], there[2]
     for j in range(len(c6)):
         dx, dy, dz = x - ax[j], y - ay[j], z - az[j]
         r2 = dx * dx + dy * dy + dz * dz
-        push = charged_pair_force(clamped(r2), c6[j], c12[j], qq[j], beyond)
+        push = charged_pair_force(clamped(r2), c6[j], c12[j], charge * charges[j], beyond)
         push = push if r2 < limit else np.float32(0.0)
         fx += push * dx
         fy += push * dy

@@ -28,9 +28,8 @@ from dbm_gmx.chemistry.virtual_sites import VirtualSites, place_sites, spread_si
 from dbm_gmx.compiled import compiled
 from dbm_gmx.forcefield.forms import ANGLES, DIHEDRALS, HARMONIC
 from dbm_gmx.forcefield.nonbonded import (
+    ONE,
     acts_at_all,
-    charged_pair_force,
-    clamped,
     special_pair,
     usual_pair,
 )
@@ -526,24 +525,7 @@ def _add_neighbours(window: Any, force: Any) -> None:
     for q in range(window.free):
         at, slot = (places[0, q], places[1, q], places[2, q]), window.slot[q]
         of = window.own[0, q], window.own[1, q], window.own[2, q]
-        fx, fy, fz = pair_push(at, places, of, LIMIT, NOTHING_BEYOND)
-        gx, gy, gz = _push(at, window.around, (window.c6[slot], window.c12[slot]), window.charge[q])
+        fx, fy, fz = pair_push(at, places, of, ONE, LIMIT, NOTHING_BEYOND)
+        of = window.c6[slot], window.c12[slot], window.around[3]
+        gx, gy, gz = pair_push(at, window.around, of, window.charge[q], LIMIT, BEYOND)
         add_force(force, q, fx + gx, fy + gy, fz + gz)
-
-
-@compiled()
-def _push(at: Any, around: Any, of: Any, charge: Any) -> Any:
-    """Force on an atom by those around; all in one loop, in which distances are worked out once."""
-    fx = fy = fz = np.float32(0.0)
-    (px, py, pz), (c6, c12) = at, of
-    ax, ay, az, charges = around[0], around[1], around[2], around[3]
-    for j in range(len(c6)):
-        dx, dy, dz = px - ax[j], py - ay[j], pz - az[j]
-        r2 = dx * dx + dy * dy + dz * dz
-        near = clamped(r2)
-        push = charged_pair_force(near, c6[j], c12[j], charge * charges[j], BEYOND)
-        push = push if r2 < LIMIT else np.float32(0.0)
-        fx += push * dx
-        fy += push * dy
-        fz += push * dz
-    return fx, fy, fz
