@@ -90,7 +90,7 @@ class Surroundings(NamedTuple):
     origin
         (3,) nm, of ``place``.
     start
-        (m + 1,) where the neighbours of each atom that moves begin.
+        (m + 1,) where the neighbours of each atom that moves begin, filled up to whole vectors.
     place, c6, c12, core, qq
         (3, p) nm and (p,) coefficients with each, float32; ``core`` is sigma^6, c12 / c6.
     charged
@@ -175,22 +175,23 @@ def make_surroundings(arrays: Any, inside: Any, atoms: Any, x: Any, around: Any)
     around
         (a, 4) x, y, z and the atom of the system.
     """
-    free, limit = inside.free, (CUTOFF + MARGIN) ** 2
-    origin = x[free[0]].copy()
+    free, origin = inside.free, x[inside.free[0]].copy()
+    near = _listed(free, x, around, origin)
     start = np.zeros(len(free) + 1, np.int64)
     for q in range(len(free)):
-        start[q + 1] = start[q]
+        count = 0
         for j in range(len(around)):
-            start[q + 1] += _square(around[j], x[free[q]]) < limit
-    size = start[-1]
-    place = np.empty((3, size), np.float32)
-    c6, c12 = np.empty(size, np.float32), np.empty(size, np.float32)
-    core, qq = np.empty(size, np.float32), np.empty(size, np.float32)
-    k, charged = 0, False
+            count += near[q, j]
+        start[q + 1] = start[q] - (-count // VECTOR) * VECTOR
+    # what fills up the last vector of an atom acts on nothing
+    place = np.zeros((3, start[-1]), np.float32)
+    c6, c12 = np.zeros(start[-1], np.float32), np.zeros(start[-1], np.float32)
+    core, qq = np.zeros(start[-1], np.float32), np.zeros(start[-1], np.float32)
+    charged = False
     for q in range(len(free)):
-        own, charge = arrays.type[atoms[free[q]]], arrays.charge[atoms[free[q]]]
+        own, charge, k = arrays.type[atoms[free[q]]], arrays.charge[atoms[free[q]]], start[q]
         for j in range(len(around)):
-            if _square(around[j], x[free[q]]) < limit:
+            if near[q, j]:
                 other = int(around[j, 3])
                 for d in range(3):
                     place[d, k] = around[j, d] - origin[d]
@@ -203,10 +204,21 @@ def make_surroundings(arrays: Any, inside: Any, atoms: Any, x: Any, around: Any)
     return Surroundings(origin, start, place, c6, c12, core, qq, charged, own)
 
 
-@compiled(forceinline=True)
-def _square(a: Any, b: Any) -> float:
-    dx, dy, dz = a[0] - b[0], a[1] - b[1], a[2] - b[2]
-    return dx * dx + dy * dy + dz * dz
+@compiled(makes_arrays=True)
+def _listed(free: Any, x: Any, around: Any, origin: Any) -> Any:
+    """(free, a) bytes, 1 where an atom that moves and one around are near enough to be listed."""
+    there = np.empty((3, len(around)), np.float32)
+    for j in range(len(around)):
+        for d in range(3):
+            there[d, j] = around[j, d] - origin[d]
+    near, limit = np.empty((len(free), len(around)), np.uint8), np.float32((CUTOFF + MARGIN) ** 2)
+    ax, ay, az = there[0], there[1], there[2]
+    for q in range(len(free)):
+        (x0, y0, z0), row = _from(x, free[q], origin), near[q]
+        for j in range(len(around)):
+            dx, dy, dz = x0 - ax[j], y0 - ay[j], z0 - az[j]
+            row[j] = dx * dx + dy * dy + dz * dz < limit
+    return near
 
 
 @compiled(forceinline=True, makes_arrays=True)
@@ -262,7 +274,11 @@ def add_surroundings(surroundings: Any, free: Any, x: Any, soft: float, space: A
     around, own, share = surroundings, surroundings.own, np.float32(soft)
     for q in range(len(around.start) - 1):
         i, begin, end = free[q], around.start[q], around.start[q + 1]
-        at, there = _from(x, i, around.origin), around.place[:, begin:end]
+        # row by row: of place[:, begin:end] the compiler does not know that rows have no gaps
+        at, there = (
+            _from(x, i, around.origin),
+            (around.place[0, begin:end], around.place[1, begin:end], around.place[2, begin:end]),
+        )
         c6, c12 = around.c6[begin:end], around.c12[begin:end]
         if around.charged and soft == 0.0:
             push = pair_push(at, there, (c6, c12, around.qq[begin:end]), ONE, LIMIT, BEYOND)
@@ -287,7 +303,10 @@ def surroundings_energy(surroundings: Any, free: Any, x: Any, soft: float, space
     total, around, own, share = 0.0, surroundings, surroundings.own, np.float32(soft)
     for q in range(len(around.start) - 1):
         begin, end = around.start[q], around.start[q + 1]
-        at, there = _from(x, free[q], around.origin), around.place[:, begin:end]
+        at, there = (
+            _from(x, free[q], around.origin),
+            (around.place[0, begin:end], around.place[1, begin:end], around.place[2, begin:end]),
+        )
         of = around.c6[begin:end], around.c12[begin:end], around.core[begin:end], around.qq[begin:end]
         total += _pair_energy(at, there, of, LIMIT, BEYOND, share)
     if len(own.column) == 0:
@@ -297,7 +316,7 @@ def surroundings_energy(surroundings: Any, free: Any, x: Any, soft: float, space
         at = space[0, own.still + q], space[1, own.still + q], space[2, own.still + q]
         # of two that move each has the other
         for begin, end, part in ((0, own.still, 1.0), (own.still, len(own.column), 0.5)):
-            there = space[:, begin:end]
+            there = space[0, begin:end], space[1, begin:end], space[2, begin:end]
             of = own.c6[q, begin:end], own.c12[q, begin:end], own.core[q, begin:end], own.qq[q, begin:end]
             total += part * _pair_energy(at, there, of, FAR, NOTHING_BEYOND, share)
     return total
