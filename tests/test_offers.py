@@ -20,7 +20,7 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.growth import IN_A_ROUND, Candidates, Grower
 from dbm_gmx.sampling.preparation import Preparation, prepare
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
-from dbm_gmx.sampling.sampler import Effort, Sampler, configure, make_sampler, offer
+from dbm_gmx.sampling.sampler import ASKED, Effort, Sampler, configure, make_sampler, offer
 
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 
@@ -50,25 +50,47 @@ def sampler_of(made: Cut, **more: int) -> Sampler:
 # --- a round -----------------------------------------------------------------------------------------
 
 
-def test_all_windows_of_all_long_molecules_are_offered_new_conformers_in_each_round(
+def test_windows_of_all_long_molecules_are_offered_new_conformers_in_each_round(
     polymer: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """All in the first of four rounds, in the others those that had a choice in it."""
     sampler, seen = sampler_of(polymer), list[tuple[int, int, Any]]()
-    found = samplers.find_candidates
+    rows, choosy = list[np.ndarray | None](), list[np.ndarray]()
+    found, exchanged = samplers.find_candidates, samplers.exchange_conformers
 
     def offered(
-        grower: Grower, group: Any, count: int, molecules: Any, positions: Any, stream: Stream
+        grower: Grower,
+        group: Any,
+        count: int,
+        molecules: Any,
+        positions: Any,
+        stream: Stream,
+        only: np.ndarray | None,
     ) -> Candidates:
         seen.append((len(molecules), count, stream.path))
+        rows.append(only)
         assert any(group is one for one in grower.offered)
-        return found(grower, group, 1, molecules, positions, stream)
+        return found(grower, group, 1, molecules, positions, stream, only)
+
+    def chosen(conf: Any, candidates: Candidates, *others: Any) -> np.ndarray:
+        choosy.append(exchanged(conf, candidates, *others))
+        assert (candidates.energy[choosy[-1], 1] < np.inf).all()
+        if rows[-1] is not None:
+            assert np.isin(choosy[-1], rows[-1]).all()
+        return choosy[-1]
 
     monkeypatch.setattr(samplers, "find_candidates", offered)
+    monkeypatch.setattr(samplers, "exchange_conformers", chosen)
     conf = configure(sampler, polymer.atoms[0].positions.astype(np.float64), polymer.beads[0])
-    offer(sampler, conf, polymer.beads[0], range(2), frame_stream(1, 0, 0))
-    assert len(seen) == 2 * len(sampler.growers["SPS"].offered)
+    offer(sampler, conf, polymer.beads[0], range(ASKED + 1), frame_stream(1, 0, 0))
+    groups = len(sampler.growers["SPS"].offered)
+    assert len(seen) == (ASKED + 1) * groups
     assert {(molecules, count) for molecules, count, _ in seen} == {(2, IN_A_ROUND)}
     assert len({path for _, _, path in seen}) == len(seen)
+    assert all(one is None for one in [*rows[:groups], *rows[-groups:]])
+    assert 0 < sum(map(len, choosy[:groups])) < sum(map(len, sampler.growers["SPS"].offered)) * 2
+    for number in range(groups, ASKED * groups):
+        assert np.array_equal(rows[number], choosy[number % groups])
 
 
 def test_conformers_are_chosen_and_stereocentres_stay(polymer: Cut) -> None:

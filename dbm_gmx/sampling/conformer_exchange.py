@@ -223,7 +223,7 @@ def exchange_conformers(
     stream: Stream,
     team: Team,
     rounds: tuple[int, int] = ROUNDS,
-) -> None:
+) -> IntArray:
     """Give windows of molecules the conformers they have among each other; ``conf.positions`` change.
 
     Parameters
@@ -240,6 +240,10 @@ def exchange_conformers(
         Threads; the result does not depend on them.
     rounds
         Times every molecule chooses, as for :data:`ROUNDS`.
+
+    Returns
+    -------
+    Rows of the candidates of windows that had a choice.
     """
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
     choice = _make_choice(arrays, candidates, first_atoms)
@@ -257,6 +261,7 @@ def exchange_conformers(
                 rows = np.arange(len(copies))
             drawn = _drawn(energy / kt, chance[copies])
             conf.positions[atoms[copies]] = conformers[rows, drawn]
+    return np.sort(order)
 
 
 def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: IntArray) -> Choice:

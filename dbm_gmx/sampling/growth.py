@@ -587,7 +587,13 @@ def penalty_of(group: Group, copies: Copies) -> FloatArray:
 
 
 def find_candidates(
-    grower: Grower, group: Group, count: int, molecules: Molecules, positions: FloatArray, stream: Stream
+    grower: Grower,
+    group: Group,
+    count: int,
+    molecules: Molecules,
+    positions: FloatArray,
+    stream: Stream,
+    rows: IntArray | None = None,
 ) -> Candidates:
     """Conformers that the windows of a group might have, the present one first.
 
@@ -601,12 +607,19 @@ def find_candidates(
         (copies, n, 3) nm, as grown.
     stream
         Random numbers of the group.
+    rows
+        Windows that are offered any, the windows of one molecule one after the other; else all are.
     """
     copies = take(group, molecules, positions)
+    rows = np.arange(len(copies.positions)) if rows is None else rows
     conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
     for attempt in range(count):
-        trial = copies._replace(positions=copies.positions.copy())
-        energies.append(_trial(grower, group, molecules, trial, stream.of(attempt)))
+        trial, one = copies._replace(positions=copies.positions.copy()), stream.of(attempt)
+        place_fragments(grower, group, molecules, trial, one.of(0).generator)
+        some, cost = trial.some(rows), np.full(len(copies.positions), np.inf)
+        cost[rows] = anneal_window(grower, group, some, one)
+        trial.positions[rows] = some.positions
+        energies.append(cost)
         conformers.append(trial.positions[:, group.arrays.free])
     return _distinct(grower, group, copies, conformers, energies)
 

@@ -83,9 +83,10 @@ def _add(step: Any, share: float, rows: Any, row: int) -> None:
 @compiled(forceinline=True)
 def remember(memory: Any, atoms: Any, force: Any, moved: bool) -> None:
     """Note the forces (n, 3) on the atoms that move, and what the last step did to them, if they moved."""
-    for q in range(len(memory.slope)):
-        memory.before[q] = memory.slope[q]
-        memory.slope[q] = -force[atoms[q // 3], q % 3]
+    for k in range(len(atoms)):
+        for d in range(3):
+            memory.before[3 * k + d] = memory.slope[3 * k + d]
+            memory.slope[3 * k + d] = -force[atoms[k], d]
     if not moved:
         return
     row = memory.known[0] % MEMORY
@@ -125,7 +126,8 @@ def take_step(memory: Any, atoms: Any, x: Any, least: float) -> bool:
     if longest == 0.0 or gain < least:
         return False
     shorter = -min(1.0, LONGEST_STEP / longest)
-    for q in range(len(memory.slope)):
-        step[0, q] *= shorter
-        x[atoms[q // 3], q % 3] += step[0, q]
+    for k in range(len(atoms)):
+        for d in range(3):
+            step[0, 3 * k + d] *= shorter
+            x[atoms[k], d] += step[0, 3 * k + d]
     return True
