@@ -56,13 +56,13 @@ LADDER = (4000, 1000, 2000, 8000)
 """Steps of annealing that are tried after none, in this order: the first are enough to show a gain, and most
 molecules have none."""
 
-ROUNDS = (2, 4, 8)
+ROUNDS = (2, 4, 8, 16)
 """Rounds of offers that are tried after none.
 
 Where the first gain anything, there are twice as many as are enough for the frame that was tried; where they
-gain so much that conformations are caught for certain, all of these.  (Polyisoprene gained .084 kT per atom
-by two rounds and .001 by two more on one frame; four frames ended .060 +- .013 too high with four rounds and
-.031 +- .013 with eight.)
+gain so much that conformations are caught for certain, all of these: one frame does not show what others
+need.  (Polyisoprene gained .084 kT per atom by two rounds and .001 by two more on one frame.  Four frames are
+.056 +- .008, .046 +- .005 and .029 +- .014 too high after 4, 8 and 16 rounds.)
 
 One is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and .013 kT
 per atom by one round, .028, .045, .018 and .018 by two."""
