@@ -1127,8 +1127,8 @@ MUTATIONS = [
         "memory-used-whatever-it-is-worth",
         MEMORY,
         "sampling/recollection.py",
-        "if excess < 0.5 * sampler.settings.tolerance and np.isfinite(misfit):\n            series",
-        "if True:\n            series",
+        "        if excess < enough and np.isfinite(misfit):\n",
+        "        if True:\n",
     ),
     one(
         "independent-starts-recall",
@@ -1333,6 +1333,27 @@ MUTATIONS = [
         "sampling/sampler.py",
         "everyone, stream.of(Use.OFFERS, number), wide=True)",
         "everyone, stream.of(Use.OFFERS, 0), wide=True)",
+    ),
+    one(
+        "all-windows-are-asked-in-all-rounds",
+        "tests/test_offers.py -k in_each_round",
+        "sampling/sampler.py",
+        "_exchange_all(sampler, conf, everyone, one, wide=True, only=choosy)",
+        "_exchange_all(sampler, conf, everyone, one, wide=True)",
+    ),
+    one(
+        "windows-without-a-choice-are-never-asked-again",
+        "tests/test_offers.py -k in_each_round",
+        "sampling/sampler.py",
+        "number % ASKED == 0 or not choosy",
+        "not choosy",
+    ),
+    one(
+        "last-neighbours-of-an-atom-are-lost",
+        "tests/test_surroundings.py",
+        "sampling/surroundings.py",
+        "start[q] - (-count // VECTOR) * VECTOR",
+        "start[q] + count // VECTOR * VECTOR",
     ),
     one(
         "offers-know-no-pairs",
