@@ -1331,8 +1331,8 @@ MUTATIONS = [
         "offers-begin-anew-in-each-round",
         "tests/test_offers.py -k in_each_round",
         "sampling/sampler.py",
-        "everyone, stream.of(Use.OFFERS, number), wide=True)",
-        "everyone, stream.of(Use.OFFERS, 0), wide=True)",
+        "        one = stream.of(Use.OFFERS, number)\n",
+        "        one = stream.of(Use.OFFERS, 0)\n",
     ),
     one(
         "all-windows-are-asked-in-all-rounds",
