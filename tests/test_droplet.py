@@ -91,7 +91,7 @@ def test_what_a_droplet_asks_for_is_done_to_the_whole(
 
     def trial(some: Sampler, *_: object) -> SimpleNamespace:
         tried.append(some.system.n_atoms)
-        return SimpleNamespace(energy=1.0 if some.effort.annealing < 2000 else 0.5, strain={})
+        return SimpleNamespace(energy=1.0 if some.effort.annealing < 2000 else 0.5, strain={}, variance=0.0)
 
     def offered(some: Sampler, _: Frame, starts: object, *__: object) -> object:
         return {0: 1.1, 2: 1.0}, replace(some, effort=Effort(offers=2)), starts

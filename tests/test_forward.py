@@ -133,6 +133,30 @@ def test_molecules_without_a_mapping_are_left_out_and_named(files: Mixture, tmp_
     assert np.abs(minimum_image(np.array(found) - np.array(expected), box)[[0, 2]]).max() < 0.0011
 
 
+def test_ions_need_no_mapping_and_have_a_bead_each(tmp_path: Path) -> None:
+    """So that the beads have what their atoms are to have; they were left out."""
+    (tmp_path / "topol.top").write_text(
+        "[ defaults ]\n1 2\n[ atomtypes ]\nC 6 12.011 0 A .3 .3\nNA 11 22.99 0 A .3 .3\n"
+        "[ moleculetype ]\nTWO 3\n[ atoms ]\n1 C 1 TWO C1 1 -.5\n2 C 1 TWO C2 2 -.5\n"
+        "[ bonds ]\n1 2 1 .15 1e5\n"
+        "[ moleculetype ]\nNA 1\n[ atoms ]\n1 NA 1 NA NA 1 1\n[ system ]\nx\n[ molecules ]\nTWO 1\nNA 2\n"
+    )
+    atoms = [("TWO", "C1", 1.0), ("TWO", "C2", 1.15), ("NA", "NA", 2.0), ("NA", "NA", 0.5)]
+    rows = [
+        f"{k + 1:5d}{residue:<5s}{name:>5s}{k + 1:5d}{x:8.3f}{1:8.3f}{1:8.3f}"
+        for k, (residue, name, x) in enumerate(atoms)
+    ]
+    (tmp_path / "aa.gro").write_text("\n".join(["x", "4", *rows, "3 3 3"]) + "\n")
+    (tmp_path / "two.map").write_text("[ molecule ]\nTWO\n[ atoms ]\n1 C1 A\n2 C2 A\n")
+    options = {"-s": tmp_path / "aa.gro", "-p": tmp_path / "topol.top", "-m": tmp_path / "two.map"}
+    result = command("map", {**options, "-o": tmp_path / "cg.gro", "-op": tmp_path / "cg.top"})
+    assert result.code == 0
+    assert "left out" not in result.out
+    beads = read_structure(tmp_path / "cg.gro")
+    np.testing.assert_allclose(beads.positions[:, 0], [1.075, 2.0, 0.5], atol=1e-3)
+    assert "NA 2" in " ".join((tmp_path / "cg.top").read_text().split())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -11,6 +11,7 @@ from systems import chain, mapping, molecule, ring
 from dbm_gmx.chemistry.amino_acids import usual_chirality
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.nucleotides import usual_sugars
 from dbm_gmx.chemistry.stereo import (
     are_bonds,
     chirality_of,
@@ -199,6 +200,34 @@ def test_other_stereocentres_are_not_taken_for_amino_acids() -> None:
     for i in free.graph:
         free.graph.nodes[i]["resname"] = "ALA"
     assert len(usual_chirality(free, stereocentres(free))) == 1
+
+
+@pytest.mark.parametrize("oxygen", [True, False])
+def test_sugars_of_nucleotides_are_those_of_nature(oxygen: bool) -> None:
+    """Adenosine is (1'R, 2'R, 3'S, 4'R): with hydrogen behind, falling ranks are clockwise in R."""
+    # O4' C1' C2' C3' C4', C5' O5', O3', N of the base with its carbons, O2'
+    bonds = [*ring(5), (4, 5), (5, 6), (3, 7), (1, 8), (8, 9), (8, 10)]
+    count = [0, 1, 1 if oxygen else 2, 1, 1, 2, 1, 1, 0, 3, 3]
+    elements = "OCCCCCOONCC"
+    if oxygen:
+        elements, bonds, count = elements + "O", [*bonds, (2, 11)], [*count, 1]
+    made = molecule(elements, bonds, count)
+    rows = stereocentres(made)
+    usual = usual_sugars(made, rows)
+    by_atom = {int(rows[k, 0]): state for k, state in usual.items()}
+    # seen from the hydrogen, in front
+    wanted = {1: (0, 2, 8), 3: (4, 2, 7), 4: (0, 5, 3)} | ({2: (3, 1, 11)} if oxygen else {})
+    assert by_atom == {atom: clockwise(made, atom, order) for atom, order in wanted.items()}
+    assert usual_states(made)[: len(rows)].tolist() == [usual[k] for k in range(len(rows))]
+
+
+def test_other_rings_with_oxygen_are_not_taken_for_those_of_nucleotides() -> None:
+    """Tetrahydrofuran with carbon in place of the base, and with nitrogen but no 5' carbon."""
+    bonds = [*ring(5), (4, 5), (5, 6), (3, 7), (1, 8)]
+    for elements, tail in (("OCCCCCOOC", 1), ("OCCCCCCON", 3)):
+        made = molecule(elements, bonds, [0, 1, 2, 1, 1, 2, tail, 1, 3 if elements[-1] == "C" else 2])
+        assert len(stereocentres(made)) == 3
+        assert not usual_sugars(made, stereocentres(made))
 
 
 def test_amides_in_rings_of_medium_size_are_not_taken_as_trans() -> None:

@@ -154,7 +154,7 @@ def tried(
     monkeypatch.setattr(preparation, "_after_offers", after)
     monkeypatch.setattr(preparation, "_grown", lambda *_, **__: [np.zeros((polymer.system.n_atoms, 3))])
     monkeypatch.setattr(preparation, "_scatter", lambda _: 0.01)
-    monkeypatch.setattr(preparation, "_climb", lambda *given: dict.fromkeys((0, 4000), given[-1]))
+    monkeypatch.setattr(preparation, "_climb", lambda *given: (dict.fromkeys((0, 4000), given[-1]), 0.0))
     monkeypatch.setattr(preparation, "_confirmed", lambda *given: (given[-1], 0))
     monkeypatch.setattr(preparation, "_with_windows", lambda *given: dict.fromkeys((0, 32, 64), given[-1]))
     ready, found = prepare(sampler_of(polymer, **more), polymer.beads[0])

@@ -196,11 +196,12 @@ def test_no_more_is_tried_than_it_takes(
     liquid: Cut, monkeypatch: pytest.MonkeyPatch, energies: dict[int, float], tried: list[int]
 ) -> None:
     def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(energy=energies[sampler.effort.annealing])
+        return SimpleNamespace(energy=energies[sampler.effort.annealing], variance=np.nan)
 
     monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
     sampler, starts = replace(sampler_of(liquid), effort=Effort()), [np.zeros((5832, 3))]
-    found = _climb(sampler, liquid.beads[0], starts, preparation_stream(1), 1.0)
+    found, error = _climb(sampler, liquid.beads[0], starts, preparation_stream(1), 1.0)
+    assert error == 0.0
     assert list(found) == tried
     assert found == {0: 1.0} | {steps: energies[steps] for steps in tried if steps}
 
@@ -225,6 +226,25 @@ def test_a_small_gain_must_be_seen_twice(
     said = Preparation({}, {}, Effort(0, chosen), found)
     assert said.left < 0.015
     assert not said.exhausted
+
+
+@pytest.mark.parametrize(("apart", "steps"), [(0.01, 1000), (0.05, 8000)])
+def test_trials_that_differ_by_chance_do_not_say_how_much_is_enough(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch, apart: float, steps: int
+) -> None:
+    """Annealing gains for certain; whether 1,000 or 8,000 steps are better, repeats do not tell."""
+    energies = {0: 1.0, 1000: 0.8, 2000: 0.79, 4000: 0.79}
+
+    def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
+        energy = energies[sampler.effort.annealing]
+        return SimpleNamespace(energy=energy, strain={}, variance=apart**2 / 2.0)
+
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._try", trial)
+    narrow = replace(WARM, spread=0.003)
+    sampler = make_sampler(liquid.system, narrow, Settings(offers=0, windows=0), {})
+    ready, found = prepare(sampler, liquid.beads[0])
+    assert ready.effort == found.effort == Effort(annealing=steps)
+    assert found.scatter >= apart
 
 
 def test_what_longer_annealing_would_gain_is_said() -> None:
@@ -512,7 +532,7 @@ def test_windows_are_tried_also_where_annealing_gains_nothing(
 ) -> None:
     """In chains that turn easily annealing finds no more than growth does, and windows do."""
     falling = iter([1.0, 0.9, 0.8, 0.8, 0.8])
-    monkeypatch.setattr("dbm_gmx.sampling.preparation._climb", lambda *_: {0: 1.0, 1000: 1.0})
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._climb", lambda *_: ({0: 1.0, 1000: 1.0}, 0.0))
     monkeypatch.setattr("dbm_gmx.sampling.preparation._confirmed", lambda *_: ({0: 1.0, 1000: 1.0}, 0))
     monkeypatch.setattr("dbm_gmx.sampling.preparation._after_windows", lambda *_: next(falling))
     ready, found = prepare(sampler_of(liquid, annealing=None), liquid.beads[0])

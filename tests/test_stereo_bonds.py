@@ -205,6 +205,8 @@ def test_axes_that_may_be_chiral_are_named(tmp_path: Path) -> None:
     assert list(axial_bonds(molecule("C" * 12, [*ring(6), *ortho[:7]]))) == []
     allene = molecule("CCCCC", chain(5), [3, 1, 0, 1, 3])
     assert list(axial_bonds(allene)) == [("allene", 1, 3)]
+    bare = molecule("C" * 6 + "CC", [*ring(6), (1, 6), (5, 7)])  # atom 0 of the ring has no hydrogen
+    assert list(axial_bonds(bare)) == []
     made = system((biaryl, mapping(biaryl, [0] * 15, "A"), 2))
     assert any(
         "axes that may be chiral (C1-C7)" in note for note in stereo_notes(made, given_chirality(made))

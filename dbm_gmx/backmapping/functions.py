@@ -40,7 +40,7 @@ from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.record import forget_run, read_lines
-from dbm_gmx.files.system import mappings_of, read_atoms
+from dbm_gmx.files.system import mappings_to_beads, read_atoms
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.given import listed
@@ -211,7 +211,7 @@ def map_to_beads(
     if path is not None and path.suffix not in TRAJECTORIES:
         raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=path)
     what, source, total = _atoms(atoms, trajectory, topology, (start, stop, step, frames))
-    matches = mapped_molecules(what, mappings_of(what, listed(mapping)))
+    matches = mapped_molecules(what, mappings_to_beads(what, listed(mapping)))
     beads = bead_topology(matches)
     with ExitStack() as stack:
         progress = stack.enter_context(Progress(total, quiet=not verbose, bar=True))

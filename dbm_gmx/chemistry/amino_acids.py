@@ -46,12 +46,12 @@ def usual_chirality(moltype: MoleculeType, centres: IntArray) -> dict[int, int]:
     found: dict[int, int] = {}
     for alpha, order in _alphas(moltype, rows):
         sign = -1 if _residue(moltype, alpha) in RIGHT_HANDED else 1
-        found[rows[alpha]] = sign * _sign(centres[rows[alpha]], order)
+        found[rows[alpha]] = sign * sign_of(centres[rows[alpha]], order)
         beta = order[2]
         if beta in rows:
             side = _side_chain(moltype, beta, alpha)
             if side is not None:
-                found[rows[beta]] = sign * _sign(centres[rows[beta]], side)
+                found[rows[beta]] = sign * sign_of(centres[rows[beta]], side)
     return found
 
 
@@ -116,7 +116,7 @@ def _side_chain(moltype: MoleculeType, beta: int, alpha: int) -> tuple[int, int,
     return (alpha, other, methyl) if elements[other] == "C" and ethyl else None  # isoleucine
 
 
-def _sign(row: IntArray, order: tuple[int, int, int]) -> int:
+def sign_of(row: IntArray, order: tuple[int, int, int]) -> int:
     """State of a centre (5,) whose three neighbours ``order`` are right-handed, seen from it."""
     neighbours = row[1:].tolist()
     places = [neighbours.index(i) for i in order]

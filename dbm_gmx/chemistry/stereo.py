@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dbm_gmx.chemistry.amino_acids import usual_chirality
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray, Positions, SignArray
 from dbm_gmx.chemistry.mapping import Match
+from dbm_gmx.chemistry.nucleotides import usual_sugars
 from dbm_gmx.chemistry.stereo_bonds import (
     BOND,
     BondKind,
@@ -425,9 +426,12 @@ def _stated_bond(element: Sequence[int], kind: str, atoms: tuple[int, ...]) -> i
 
 @lru_cache(maxsize=64)
 def usual_states(moltype: MoleculeType) -> SignArray:
-    """(c,) state that an element nearly always has, else 0: trans peptide bonds, Z esters, L amino acids."""
+    """(c,) state that an element nearly always has, else 0.
+
+    Trans peptide bonds, Z esters, L amino acids, D-ribose in nucleotides.
+    """
     centres = stereocentres(moltype)
-    known = usual_chirality(moltype, centres)
+    known = usual_sugars(moltype, centres) | usual_chirality(moltype, centres)
     usual = [known.get(row, 0) for row in range(len(centres))]
     usual += [usual_state(moltype, row) for row in stereo_bonds(moltype)]
     states = np.array(usual, np.int8)

@@ -244,7 +244,8 @@ def axial_bonds(moltype: MoleculeType) -> Iterator[tuple[str, int, int]]:
                 yield "biaryl", j, k
     for i in range(moltype.n_atoms):
         near = sorted(n for n in graph[i] if elements[n] == "C" and atoms.bonds[n] == 3)
-        if elements[i] == "C" and atoms.bonds[i] == 2 and len(near) == 2:
+        straight = elements[i] == "C" and atoms.bonds[i] == 2 and len(near) == 2
+        if straight and not in_small_ring(graph, i, near[0]):  # else the bare edge of a sheet of carbon
             yield "allene", near[0], near[1]
 
 

@@ -13,6 +13,7 @@ from dbm_gmx.chemistry.contacts import LIMITS
 from dbm_gmx.chemistry.frame import Frame, check_positions
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.names import check_molecule_names
+from dbm_gmx.chemistry.nucleotides import usual_sugars
 from dbm_gmx.chemistry.periodic import make_whole
 from dbm_gmx.chemistry.stereo import (
     Chirality,
@@ -21,6 +22,7 @@ from dbm_gmx.chemistry.stereo import (
     known_states,
     stated_states,
     stereo_elements,
+    stereocentres,
     usual_states,
 )
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
@@ -87,10 +89,13 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         usual = usual_states(moltype) != 0
         unknown = (np.broadcast_to(signs, (count, signs.shape[1])) == 0) & usual
         bonds = are_bonds(stereo_elements(moltype))
-        if acids := int(unknown[:, ~bonds].sum()):
-            notes.append(
-                f"{name}: {acids} stereocentres of amino acids taken as usual (L), as no -r says more"
-            )
+        sugars = np.zeros(len(usual), bool)
+        sugars[list(usual_sugars(moltype, stereocentres(moltype)))] = True
+        for of, what, hand in ((~sugars, "amino acids", "L"), (sugars, "nucleotides", "D")):
+            if assumed := int(unknown[:, ~bonds & of].sum()):
+                notes.append(
+                    f"{name}: {assumed} stereocentres of {what} taken as usual ({hand}), as no -r says more"
+                )
         if assumed := int(unknown[:, bonds].sum()):
             notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]

@@ -15,6 +15,7 @@ from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.joined import join_topology
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
+from dbm_gmx.chemistry.mapping import centre_mapping
 from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology, has_elements
@@ -385,6 +386,18 @@ def _read_system(inputs: AtomInputs) -> tuple[Topology, Frame | None, IntArray |
     if first is not None and order is not None:
         first = replace(first, positions=first.positions[order])
     return topology, first, order
+
+
+def mappings_to_beads(topology: Topology, given: Sequence[Given]) -> dict[str, BeadMapping]:
+    """Mappings as :func:`mappings_of` has them; a molecule of one atom needs none and is its own bead.
+
+    So beads made of atoms have the ions that atoms put back on these beads are to have.
+    """
+    found = mappings_of(topology, given)
+    single = {n: m for n, m in topology.molecule_types.items() if m.n_atoms == 1 and n not in found}
+    return (
+        {**found, **{name: centre_mapping(moltype) for name, moltype in single.items()}} if found else found
+    )
 
 
 def mappings_of(topology: Topology, given: Sequence[Given]) -> dict[str, BeadMapping]:
