@@ -1356,6 +1356,13 @@ MUTATIONS = [
         "start[q] + count // VECTOR * VECTOR",
     ),
     one(
+        "present-conformers-are-lost-where-they-are-strained-alone",
+        "tests/test_conformer_exchange.py -k around_it",
+        "sampling/conformer_exchange.py",
+        "    tried[:, 0] |= tried[:, 1:].any(axis=1)",
+        "    tried[:, 0] |= False",
+    ),
+    one(
         "offers-know-no-pairs",
         "tests/test_linear.py -k pairs",
         "sampling/growth.py",

@@ -105,7 +105,13 @@ def test_a_conformer_that_was_found_before_is_never_chosen() -> None:
 
 def test_one_that_is_far_better_than_the_present_one_is_taken() -> None:
     """Also if it is the only one worth a try."""
-    assert Case(0.0, 0.0, 0.0).above(FAR, (0.0, -30.0), FEW) == 0
+    assert Case(30.0, 0.0, 0.0).above(FAR, (30.0, 0.0), FEW) == 0
+
+
+def test_the_present_one_stays_for_what_it_has_around_it_however_strained_it_is_alone() -> None:
+    case, neighbour = Case(10.0, 0.0, 20.0), ABOVE[3] + [0, 0, CONTACT]
+    assert case.above(neighbour, (10.0, 0.0), FEW) == 1
+    assert case.above(FAR, (10.0, 0.0), FEW) == 0
 
 
 def test_a_good_contact_is_preferred() -> None:

@@ -32,7 +32,7 @@ from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN, make_surroundings
 
 WORTH = 6.0
-"""kT above the lowest, of candidates that are tried."""
+"""kT above the lowest, of candidates that are tried; the present one always is."""
 
 STEPS = 60
 """To the minimum, at most."""
@@ -267,6 +267,7 @@ def exchange_conformers(
 def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: IntArray) -> Choice:
     group, energy = candidates.group, candidates.energy
     tried = energy < energy.min(axis=1, keepdims=True) + WORTH * arrays.constants.kt
+    tried[:, 0] |= tried[:, 1:].any(axis=1)  # alone it may be strained by what it has around it
     atoms = (first_atoms[:, None, None] + group.atoms).reshape(-1, group.atoms.shape[1])
     free = group.arrays.free
     owners = np.sort(arrays.bead[atoms[:, free]], axis=1)
@@ -278,10 +279,7 @@ def _make_choice(arrays: ExchangeArrays, candidates: Candidates, first_atoms: In
 
 
 def _colours(conf: Configuration, choice: Choice) -> tuple[IntArray, IntArray]:
-    """Ranges of each colour, and the windows that have a choice in that order.
-
-    One candidate that is far better than the present one, the first, is a choice.
-    """
+    """Ranges of each colour, and the windows that have a choice in that order."""
     choosy = np.flatnonzero(choice.tried[:, 1:].any(axis=1))
     counts = np.diff(choice.owner_start)
     beads = choice.owner[np.repeat(np.isin(np.arange(len(counts)), choosy), counts)]
