@@ -384,8 +384,8 @@ def test_recalled_frames_are_offered_conformers_where_that_brings_them_down(
     def recalled(_sampler: object, _memory: object, beads: Frame, *_: object) -> Iterator[_Recalled]:
         """By themselves all frames but the first are low enough at once."""
         ends = (0.03 if beads.index == 0 else 0.01), 0.0, 0.0
-        return (
-            _Recalled(0.01, (n, 0), end, np.zeros(SWEEPS)) for n, end in zip((0, 1, 2), ends, strict=True)
+        return (  # and no beads are too unlike those remembered
+            _Recalled(1.0, (n, 0), end, np.zeros(SWEEPS)) for n, end in zip((0, 1, 2), ends, strict=True)
         )
 
     monkeypatch.setattr("dbm_gmx.sampling.recollection._recalled", recalled)
