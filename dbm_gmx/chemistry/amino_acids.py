@@ -7,7 +7,7 @@ atom).  At least one of the two sides goes on as a peptide bond, or the residue 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import networkx as nx
 import numpy as np
@@ -29,6 +29,9 @@ RESIDUES = {
 }
 """Names of the amino acids with a stereocentre; those of protonation states resemble them."""
 
+Order = tuple[int, int, int]
+"""Three neighbours of a centre."""
+
 
 def usual_chirality(moltype: MoleculeType, centres: IntArray) -> dict[int, int]:
     """The chirality that centres of amino acids usually have: L, and in the side chains that of nature.
@@ -42,20 +45,19 @@ def usual_chirality(moltype: MoleculeType, centres: IntArray) -> dict[int, int]:
     -------
     1 or -1 by row of ``centres``; rows of other centres are left out.
     """
-    rows = {int(centre): k for k, centre in enumerate(centres[:, 0])}
-    found: dict[int, int] = {}
-    for alpha, order in _alphas(moltype, rows):
-        sign = -1 if _residue(moltype, alpha) in RIGHT_HANDED else 1
-        found[rows[alpha]] = sign * sign_of(centres[rows[alpha]], order)
-        beta = order[2]
-        if beta in rows:
-            side = _side_chain(moltype, beta, alpha)
-            if side is not None:
-                found[rows[beta]] = sign * sign_of(centres[rows[beta]], side)
-    return found
+    return states_in_order(centres, _right_handed(moltype, centres[:, 0].tolist()))
 
 
-def _alphas(moltype: MoleculeType, centres: dict[int, int]) -> Iterator[tuple[int, tuple[int, int, int]]]:
+def _right_handed(moltype: MoleculeType, centres: Sequence[int]) -> Iterator[tuple[int, Order]]:
+    """Each centre of an amino acid with three neighbours in right-handed order, seen from it."""
+    for alpha, order in _alphas(moltype, centres):
+        mirrored = _residue(moltype, alpha) in RIGHT_HANDED
+        for centre, found in ((alpha, order), (order[2], _side_chain(moltype, order[2], alpha))):
+            if found is not None:
+                yield centre, found[::-1] if mirrored else found
+
+
+def _alphas(moltype: MoleculeType, centres: Sequence[int]) -> Iterator[tuple[int, Order]]:
     """Each alpha carbon, with its nitrogen, carbonyl carbon and side chain."""
     graph, elements, light = chemical_graph(moltype), moltype.elements, hydrogens(moltype)
     for alpha in centres:
@@ -99,7 +101,7 @@ def _is_named(moltype: MoleculeType, alpha: int) -> bool:
     return name[-3:] in RESIDUES or name in RIGHT_HANDED
 
 
-def _side_chain(moltype: MoleculeType, beta: int, alpha: int) -> tuple[int, int, int] | None:
+def _side_chain(moltype: MoleculeType, beta: int, alpha: int) -> Order | None:
     """Three neighbours of the beta carbon of isoleucine or threonine, right-handed in the L amino acid."""
     graph, elements, light = chemical_graph(moltype), moltype.elements, hydrogens(moltype)
     heavy = [i for i in graph[beta] if not light[i] and i != alpha]
@@ -116,7 +118,13 @@ def _side_chain(moltype: MoleculeType, beta: int, alpha: int) -> tuple[int, int,
     return (alpha, other, methyl) if elements[other] == "C" and ethyl else None  # isoleucine
 
 
-def sign_of(row: IntArray, order: tuple[int, int, int]) -> int:
+def states_in_order(centres: IntArray, orders: Iterable[tuple[int, Order]]) -> dict[int, int]:
+    """States, by row of ``centres`` (c, 5), of those with three neighbours in right-handed order."""
+    rows = {int(centre): k for k, centre in enumerate(centres[:, 0])}
+    return {rows[i]: _sign(centres[rows[i]], order) for i, order in orders if i in rows}
+
+
+def _sign(row: IntArray, order: Order) -> int:
     """State of a centre (5,) whose three neighbours ``order`` are right-handed, seen from it."""
     neighbours = row[1:].tolist()
     places = [neighbours.index(i) for i in order]

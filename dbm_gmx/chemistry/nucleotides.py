@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbm_gmx.chemistry.amino_acids import sign_of
+from dbm_gmx.chemistry.amino_acids import Order, states_in_order
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens
 
@@ -25,12 +25,10 @@ def usual_sugars(moltype: MoleculeType, centres: IntArray) -> dict[int, int]:
     -------
     1 or -1 by row of ``centres``; rows of other centres are left out.
     """
-    rows = {int(centre): k for k, centre in enumerate(centres[:, 0])}
-    orders = (pair for pair in _right_handed(moltype) if pair[0] in rows)
-    return {rows[centre]: sign_of(centres[rows[centre]], order) for centre, order in orders}
+    return states_in_order(centres, _right_handed(moltype))
 
 
-def _right_handed(moltype: MoleculeType) -> Iterator[tuple[int, tuple[int, int, int]]]:
+def _right_handed(moltype: MoleculeType) -> Iterator[tuple[int, Order]]:
     """Each centre of a sugar with three neighbours in right-handed order, seen from it."""
     graph, elements, light = chemical_graph(moltype), moltype.elements, hydrogens(moltype)
 

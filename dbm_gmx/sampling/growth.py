@@ -558,10 +558,22 @@ def _grow_group(
     return float(before - energy.sum())
 
 
-def _trial(grower: Grower, group: Group, molecules: Molecules, copies: Copies, stream: Stream) -> FloatArray:
-    """Grow windows from nothing (in place); their energies (copies,)."""
+def _trial(
+    grower: Grower,
+    group: Group,
+    molecules: Molecules,
+    copies: Copies,
+    stream: Stream,
+    rows: IntArray | None = None,
+) -> FloatArray:
+    """Grow windows from nothing (in place); their energies (copies,), infinite but for ``rows`` if given."""
     place_fragments(grower, group, molecules, copies, stream.of(0).generator)
-    return anneal_window(grower, group, copies, stream)
+    if rows is None:
+        return anneal_window(grower, group, copies, stream)
+    some, energy = copies.some(rows), np.full(len(copies.positions), np.inf)
+    energy[rows] = anneal_window(grower, group, some, stream)
+    copies.positions[rows] = some.positions
+    return energy
 
 
 def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) -> FloatArray:
@@ -611,15 +623,10 @@ def find_candidates(
         Windows that are offered any, the windows of one molecule one after the other; else all are.
     """
     copies = take(group, molecules, positions)
-    rows = np.arange(len(copies.positions)) if rows is None else rows
     conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
     for attempt in range(count):
-        trial, one = copies._replace(positions=copies.positions.copy()), stream.of(attempt)
-        place_fragments(grower, group, molecules, trial, one.of(0).generator)
-        some, cost = trial.some(rows), np.full(len(copies.positions), np.inf)
-        cost[rows] = anneal_window(grower, group, some, one)
-        trial.positions[rows] = some.positions
-        energies.append(cost)
+        trial = copies._replace(positions=copies.positions.copy())
+        energies.append(_trial(grower, group, molecules, trial, stream.of(attempt), rows))
         conformers.append(trial.positions[:, group.arrays.free])
     return _distinct(grower, group, copies, conformers, energies)
 

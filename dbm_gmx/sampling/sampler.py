@@ -443,11 +443,9 @@ def offer(sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, st
     runs = [(match, molecules) for match, grower, molecules in _runs(sampler, beads) if not grower.short]
     everyone, choosy = [(match, np.arange(match.count), molecules) for match, molecules in runs], Choosy()
     for number in rounds:
-        one = stream.of(Use.OFFERS, number)
-        if number % ASKED == 0 or not choosy:
-            choosy = _exchange_all(sampler, conf, everyone, one, wide=True)
-        else:
-            _exchange_all(sampler, conf, everyone, one, wide=True, only=choosy)
+        only = None if number % ASKED == 0 or not choosy else choosy
+        found = _exchange_all(sampler, conf, everyone, stream.of(Use.OFFERS, number), wide=True, only=only)
+        choosy = found if only is None else only
 
 
 def _runs(sampler: Sampler, beads: Frame) -> Iterator[tuple[Match, Grower, Molecules]]:
