@@ -72,6 +72,28 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- numbers and names that GROMACS takes otherwise
+    one(
+        "numbers-of-python",
+        "tests/test_damaged.py tests/test_mdp.py tests/test_residue_mappings.py -k numbers",
+        "files/text.py",
+        'if "_" in word or not word.isascii():\n        raise ValueError(f"could not',
+        'if False:\n        raise ValueError(f"could not',
+    ),
+    one(
+        "signs-in-names-count",
+        "tests/test_mdp.py -k signs",
+        "files/mdp_keys.py",
+        'name.lower().replace("-", "").replace("_", "")',
+        "name.lower()",
+    ),
+    one(
+        "unknown-names-are-not-said",
+        "tests/test_mdp.py -k does_not_know",
+        "files/mdp.py",
+        "    say_unknown(entries)\n",
+        "",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
