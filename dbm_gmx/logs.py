@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import shlex
 import socket
 import sys
@@ -89,6 +90,28 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
             sys.stdout, sys.stderr = before
             ours.handlers = [shown]
             print(f"{time.strftime('%F %T')} end", file=file)
+
+
+def check_ours(log: Path) -> None:
+    """Refuse to add to a file that is there and is no log of ours: it may be an input that no option names.
+
+    Raises
+    ------
+    InputError
+        It is none, or cannot be read.
+    """
+    try:
+        with log.open("rb") as file:
+            head = file.read(_SAMPLE)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=log) from error
+    if head and not re.match(rb"[^\n]* on [^\n]*\ndbm-gmx [^\n]*, python ", head):
+        raise InputError("is no log of dbm-gmx; give --log another name", path=log)
+
+
+_SAMPLE = 4096
 
 
 def _head() -> list[str]:

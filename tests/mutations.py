@@ -94,6 +94,27 @@ MUTATIONS = [
         "    say_unknown(entries)\n",
         "",
     ),
+    one(
+        "times-that-no-file-holds",
+        "tests/test_damaged.py -k out_of_range",
+        "chemistry/frame.py",
+        "if not abs(frame.time) <= LATEST",
+        "if not abs(frame.time) <= 1e308",
+    ),
+    one(
+        "a-log-is-added-to-an-input",
+        "tests/test_damaged.py -k outputs_that_are",
+        "cli.py",
+        "            check_log(options)\n",
+        "",
+    ),
+    one(
+        "a-log-is-added-to-any-file",
+        "tests/test_damaged.py -k outputs_that_are",
+        "commands/paths.py",
+        "        check_ours(path)\n",
+        "",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
@@ -1804,8 +1825,8 @@ MUTATIONS = [
         "numbers of a topology may be infinite",
         "tests/test_damaged.py -k no_force_field",
         "files/preprocess.py",
-        "if not abs(number) <= _HIGHEST",
-        "if number != number",
+        "if not abs(value) <= HIGHEST",
+        "if value != value",
     ),
     one(
         "lengths and force constants may be negative",

@@ -117,6 +117,13 @@ def test_names_of_any_bytes_are_logged(tmp_path: Path, monkeypatch: pytest.Monke
     assert "\\udcfe.xtc" in said
 
 
+def test_a_log_is_added_to(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for _ in range(2):
+        assert main(["models", "--log", str(log)]) == 0
+    assert log.read_text().count("dbm-gmx 0") == 2
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two molecules."""
