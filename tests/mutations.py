@@ -115,6 +115,13 @@ MUTATIONS = [
         "        check_ours(path)\n",
         "",
     ),
+    one(
+        "a-full-log-ends-a-run",
+        "tests/test_start_up.py -k full_disk",
+        "logs.py",
+        "            self._lost = True\n",
+        "            raise\n",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
