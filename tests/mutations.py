@@ -122,6 +122,20 @@ MUTATIONS = [
         "            self._lost = True\n",
         "            raise\n",
     ),
+    one(
+        "what-was-changed-meanwhile-is-finished",
+        "tests/test_output.py tests/test_resume.py -k changed_meanwhile or spoilt",
+        "files/record.py",
+        "                part.check()\n",
+        "                pass\n",
+    ),
+    one(
+        "frames-that-are-gone-are-said-to-be-kept",
+        "tests/test_output.py -k goes_away",
+        "files/output.py",
+        "if not self._is_there():\n            return [f",
+        "if False:\n            return [f",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",

@@ -245,6 +245,8 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
             record.made = frozenset(map(Path, head["made"]))
             record.inputs = _known(head)
             yield record
+            for part in record.parts:
+                part.check()
         if not record.stays:
             path.unlink(missing_ok=True)
 
