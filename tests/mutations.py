@@ -136,6 +136,13 @@ MUTATIONS = [
         "if not self._is_there():\n            return [f",
         "if False:\n            return [f",
     ),
+    one(
+        "two-runs-have-one-record",
+        "tests/test_resume.py -k one_run_at_a_time",
+        "files/record.py",
+        "[output, *files, path]",
+        "[output, *files]",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",

@@ -292,6 +292,20 @@ def other_version(files: Mixture, given: Options) -> None:
     pytest.MonkeyPatch().setattr(record, "__version__", "99")
 
 
+def test_a_record_is_of_one_run_at_a_time(files: Mixture, out: Path) -> None:
+    """The records of aa.xtc and aa.trr have the same name."""
+    job = record.Job("backmap", [files.folder / "cg.xtc"], {})
+    with record.open_record(out / "aa.xtc", [out / "aa.xtc"], job) as first:
+        for restart in (False, True):
+            with (
+                pytest.raises(InputError, match=r"aa\.part\.jsonl: .*process \d+"),
+                record.open_record(out / "aa.trr", [out / "aa.trr"], job, restart=restart),
+            ):
+                pass
+        assert first.path.exists()
+        assert not (out / "aa.trr").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
