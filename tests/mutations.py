@@ -143,6 +143,20 @@ MUTATIONS = [
         "[output, *files, path]",
         "[output, *files]",
     ),
+    one(
+        "a-checkpoint-may-be-damaged",
+        "tests/test_train.py -k flipped_bit",
+        "network/model.py",
+        "    if sealed(content[:end]) != content:",
+        "    if False:",
+    ),
+    one(
+        "a-damaged-finished-frame-is-a-traceback",
+        "tests/test_relax.py -k damaged_finished",
+        "gromacs/finished.py",
+        "except Exception:",
+        "except (OSError, ValueError, EOFError):",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",

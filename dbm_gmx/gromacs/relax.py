@@ -338,7 +338,7 @@ def _tasks(atoms: Atoms) -> Iterator[Task]:
 def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Success | Failure]:
     """Relax a frame unless it is done already."""
     index, key = task.frame.index, fingerprint(protocol, task)
-    kept = recall(folder, index, key)
+    kept = recall(folder, index, key, ("positions", "potential"))
     if kept is not None:
         return task, Success(
             Relaxed(kept["positions"].astype(np.float32), float(kept["potential"])), known=True
