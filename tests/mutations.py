@@ -157,6 +157,13 @@ MUTATIONS = [
         "except Exception:",
         "except (OSError, ValueError, EOFError):",
     ),
+    one(
+        "a-bond-may-have-no-length",
+        "tests/test_rules.py -k crush",
+        "chemistry/rules.py",
+        "np.maximum(stretch, 1 / np.maximum(stretch, SHORTEST))[:, known]",
+        "stretch[:, known]",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
