@@ -18,7 +18,7 @@ from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, epilog
 from dbm_gmx.commands.habits import answer, elsewhere
 from dbm_gmx.commands.idle import check_idle
 from dbm_gmx.commands.mistaken import check_inputs
-from dbm_gmx.commands.paths import check_outputs
+from dbm_gmx.commands.paths import check_log, check_outputs
 from dbm_gmx.commands.version import version_text
 from dbm_gmx.errors import ExitCode, InputError
 from dbm_gmx.interrupts import answering, end_now
@@ -153,6 +153,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with answering(at_once=arguments is None):
         try:
+            check_log(options)
             with speaking(quiet=options.quiet, verbose=options.verbose, log=options.log):
                 command = dict(every_parser(parser))[options.command]
                 return _run(options, command, is_program=arguments is None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import platform
+import re
 import shlex
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -30,16 +31,64 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
+class _Log:
+    """The file of a log.  A run does not end because it can be written no more: that is said once.
+
+    Parameters
+    ----------
+    path
+        Text is added to it.
+    head
+        What it begins with.
+
+    Raises
+    ------
+    InputError
+        This cannot be written.
+    """
+
+    def __init__(self, path: Path, head: str):
+        self._path, self._lost = path, False
+        try:
+            self._file = path.open("ab", buffering=0)
+            self._add(head)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=path) from error
+
+    def _add(self, text: str) -> None:
+        left = text.encode(errors="backslashreplace")  # names of files may be any bytes
+        while left:
+            left = left[self._file.write(left) :]
+
+    def write(self, text: str) -> None:
+        """Add text, as far as that can be done."""
+        if self._lost:
+            return
+        try:
+            self._add(text)
+        except OSError as error:
+            self._lost = True
+            logging.getLogger(OURS).warning("%s: is kept no further: %s", self._path, error.strerror)
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        """Say when it ended."""
+        self.write(f"{time.strftime('%F %T')} end\n")
+        with suppress(OSError):
+            self._file.close()
+
+
 class _Copied:
     """A stream of the terminal that is copied to a file; not so a bar, which draws over itself."""
 
-    def __init__(self, stream: TextIO, file: TextIO):
+    def __init__(self, stream: TextIO, file: _Log):
         self._stream, self._file = stream, file
 
     def write(self, text: str) -> int:
         if "\r" not in text:
             self._file.write(text)
-            self._file.flush()
         return self._stream.write(text)
 
     def __getattr__(self, name: str) -> object:
@@ -71,24 +120,41 @@ def speaking(*, quiet: bool, verbose: bool, log: Path | None = None) -> Iterator
     if log is None:
         yield
         return
+    file = _Log(log, "".join(f"{line}\n" for line in _head()))
+    kept = logging.StreamHandler(file)
+    kept.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
+    ours.addHandler(kept)
+    ours.setLevel(logging.INFO)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Copied(sys.stdout, file), _Copied(sys.stderr, file)
     try:
-        file = log.open("a", encoding="utf-8", errors="backslashreplace")  # names of files may be any bytes
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        ours.handlers = [shown]
+        file.close()
+
+
+def check_ours(log: Path) -> None:
+    """Refuse to add to a file that is there and is no log of ours: it may be an input that no option names.
+
+    Raises
+    ------
+    InputError
+        It is none, or cannot be read.
+    """
+    try:
+        with log.open("rb") as file:
+            head = file.read(_SAMPLE)
+    except FileNotFoundError:
+        return
     except OSError as error:
-        raise InputError(f"cannot be written: {error.strerror}", path=log) from error
-    with file:
-        kept = logging.StreamHandler(file)
-        kept.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
-        ours.addHandler(kept)
-        ours.setLevel(logging.INFO)
-        print(*_head(), sep="\n", file=file, flush=True)
-        before = sys.stdout, sys.stderr
-        sys.stdout, sys.stderr = _Copied(sys.stdout, file), _Copied(sys.stderr, file)
-        try:
-            yield
-        finally:
-            sys.stdout, sys.stderr = before
-            ours.handlers = [shown]
-            print(f"{time.strftime('%F %T')} end", file=file)
+        raise InputError(f"cannot be read: {error.strerror}", path=log) from error
+    if head and not re.match(rb"[^\n]* on [^\n]*\ndbm-gmx [^\n]*, python ", head):
+        raise InputError("is no log of dbm-gmx; give --log another name", path=log)
+
+
+_SAMPLE = 4096
 
 
 def _head() -> list[str]:

@@ -56,7 +56,7 @@ RULES = {
     "pierced": Rule("rings that a bond goes through"),
     "contacts": Rule("bad contacts", "{:.3g} per 1,000 atoms"),
     "overlaps": Rule("atoms that overlap", "{:.3g} of the distance of a bad contact"),
-    "bonds": Rule("bonds far too long", "{:.3g} times its own length"),
+    "bonds": Rule("bonds far too long or short", "{:.3g} times longer or shorter than its own length"),
     "beads": Rule("mapped atoms far off their beads", "{:.3g} widths of the restraint"),
     "stationary": Rule("frames whose energy is not stationary", ""),
     "converged": Rule("energies that are not those of an independent start", "{:.3g} kT per atom"),

@@ -210,4 +210,4 @@ def thread_count() -> int:
     if "torch" in sys.modules:
         return int(sys.modules["torch"].get_num_threads())
     usual = os.environ.get("OMP_NUM_THREADS", "")
-    return int(usual) if usual.isdigit() and int(usual) else len(os.sched_getaffinity(0))
+    return int(usual) if usual.isdecimal() and int(usual) else len(os.sched_getaffinity(0))

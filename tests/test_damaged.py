@@ -226,8 +226,9 @@ def test_positions_and_times_out_of_range():
     far = Frame(np.full((2, 3), 2e4, np.float32), np.eye(3) * 3)
     with pytest.raises(InputError, match="position of atom 1 is 20000 20000 20000"):
         check_frame(far)
-    with pytest.raises(InputError, match="its time is inf ps"):
-        check_frame(Frame(np.zeros((2, 3), np.float32), np.eye(3) * 3, time=np.inf))
+    for time in (np.inf, np.nan, -np.inf, 1e39, -1e300):  # what is written has single precision
+        with pytest.raises(InputError, match="its time is "):
+            check_frame(Frame(np.zeros((2, 3), np.float32), np.eye(3) * 3, time=time))
 
 
 @pytest.mark.parametrize("dt", [1e-310, 1e-7, np.nan, np.inf, -1.0])
@@ -292,6 +293,9 @@ def test_the_sound_topology_is_read(tmp_path):
         ("0.15 1000", "-0.15 1000", "parameter 1 is -0.15, not within 0 and 1000"),
         ("0.15 1000", "0.15 -1000", "parameter 2 is -1000"),
         ("0.15 1000", "0.15 1e400", "no finite number"),
+        ("0.15 1000", "0.1_5 1000", "'0.1_5' is no number"),
+        ("0.15 1000", "0.15 \u0661", "is no number"),
+        ("M 2\n", "M 2_0\n", "whole numbers"),
         ("109.5 300", "-109.5 300", "parameter 1 is -109.5"),
         ("1 2 yes 0.5 0.5", "1 2 yes nan 0.5", "no finite number"),
         ("M 3\n", "M -3\n", "nrexcl"),
@@ -508,6 +512,12 @@ READ = "is a file that is read as well"
         (["relax", *MAP[1:], "-o", "x.pdf"], ".pdf is no known trajectory"),
         ([*BACKMAP, "-o", "x.xtc", "--relax", "x.pdf"], ".pdf is no known trajectory"),
         ([*MAP, "-o", "loop.xtc"], "is a link to itself"),
+        ([*MAP, "-o", "x.xtc", "--log", "aa.xtc"], READ),
+        ([*MAP, "-o", "x.xtc", "--log", "hard.xtc"], READ),
+        ([*MAP, "-o", "x.xtc", "--log", "mapping.xml"], READ),
+        ([*MAP, "-o", "x.xtc", "--log", "owners.txt"], "is no log of dbm-gmx"),  # which no option names
+        ([*MAP, "-o", "x.xtc", "--log", "pipe.xtc"], "is a pipe or a device"),
+        ([*MAP, "-o", "x.xtc", "--log", "folder"], "is a folder"),
         (["map", "init", *BACKMAP[1:5], "-o", "aa.xtc/x"], "cannot be made: Not a directory"),
         ([*MAP, "-o", "x.xtc", "-dt", "1e-310"], "no time between frames"),
         ([*MAP, "-o", "x.xtc", "-b", "nan"], "is not a time in ps"),

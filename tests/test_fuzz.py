@@ -143,8 +143,29 @@ def _write_others(folder: Path) -> None:
         'mapping = "mapping.xml"\nowners = "owners.txt"\ntemperature = 350.0\nheld_out = 1\n'
         "[network]\nwidth = 8\n[warm]\nsteps = 5\nbatch = 4\nrate = 1e-3\n[adversarial]\nsteps = 2\n"
     )
+    _write_mappings_of_residues(folder, owners)
     shutil.copy(share_path("memories") / "sps.npz", folder / "memory.npz")
     shutil.copy(share_path("models") / "transferred.pt", folder / "model.pt")
+
+
+def _write_mappings_of_residues(folder: Path, owners: list[tuple[int, int]]) -> None:
+    """The same mapping as three other programs write it."""
+    names = list(map(str, read_topology(folder / "topol.top").molecule_types["OCT"].attribute("name")))
+    beads = {bead: [names[atom - 1] for atom, of in owners if of == bead] for _, bead in owners}
+    rows = [(atom, names[atom - 1], f"A{bead}") for atom, bead in owners]
+    (folder / "backward.map").write_text(
+        "[ molecule ]\nOCT\n[ martini ]\nA1 A2 A3 A4\n[ mapping ]\noplsaa\n[ atoms ]\n"
+        + "".join(f"{atom} {name} {bead}\n" for atom, name, bead in rows)
+        + "[ chiral ]\nC2 C1 C3 H21 H22\n[ out ]\nC3 C2 C4\n"
+    )
+    (folder / "vermouth.mapping").write_text(
+        "[ molecule ]\nOCT\n[ from ]\noplsaa\n[ to ]\nmartini\n[ from blocks ]\nOCT\n[ to blocks ]\nOCT\n"
+        + "[ mapping ]\n"
+        + "".join(f"{name} {bead} 1\n" for _, name, bead in rows)
+    )
+    (folder / "pycgtool.map").write_text(
+        "[OCT]\n" + "".join(f"A{bead} A {' '.join(atoms)}\n" for bead, atoms in beads.items())
+    )
 
 
 def read_owners_of(folder: Path) -> list[tuple[int, int]]:
@@ -186,6 +207,9 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "xml": ("mapping.xml", {"arguments": CHECK}),
     "owners": ("owners.txt", {"arguments": [*CHECK, "--owners", "owners.txt"]}),
     "map": ("OCT.map", {"arguments": [*CHECK, "OCT.map"]}),
+    "backward": ("backward.map", {"arguments": [*CHECK[:-1], "backward.map"]}),
+    "vermouth": ("vermouth.mapping", {"arguments": [*CHECK[:-1], "vermouth.mapping"]}),
+    "pycgtool": ("pycgtool.map", {"arguments": [*CHECK[:-1], "pycgtool.map"]}),
     "reference": ("aa.gro", {"arguments": [*CHECK, "-r", "aa.gro"]}),
     "top, init": ("topol.top", {"arguments": ["map", "init", *CHECK[1:7], "-o", "new"]}),
     "gro, view": ("aa.gro", {"arguments": ["view", "aa.gro", "--cg", "cg.gro", "-p", "topol.top"]}),
@@ -241,6 +265,7 @@ LINES = [
     "ref-t = nan",
     "rvdw = 1e9",
     "tcoupl",
+    "C1 A1 inf",
     "\x1b]0;title\x07",
 ]
 

@@ -275,6 +275,7 @@ def test_every_form_is_what_grompp_makes_of_it(
     [
         "coulombtype = Reaction-Field\nepsilon-rf = 61\nepsilon-r = 2\n",
         "coulombtype = Reaction-Field\nepsilon-rf = 0\nvdw-modifier = Force-switch\nrvdw-switch = 0.8\n",
+        "coulomb-type = Reaction-Field\nepsilonrf = 61\nr-vdw = 1\nvd_wtype = Shift\nRvdwSwitch = 0.7\n",
         "coulombtype = PME\nrvdw = 0.9\nrcoulomb = 0.9\nvdw-modifier = None\n",
         "tcoupl = v-rescale\ntc-grps = System\ntau-t = 1\nref-t = 333\nintegrator = md\n",
         "coulombtype = Cut-off\nvdwtype = Cut-off\nvdw-modifier = Potential-shift\n",

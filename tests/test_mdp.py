@@ -148,7 +148,9 @@ def test_what_is_treated_otherwise_is_said(conditions, caplog: pytest.LogCapture
         ("constraints = some", r"run.mdp:2: constraints: 'some' is unknown; possible are none, h-bonds"),
         ("define = POSRES", r"run.mdp:2: define: expected -DNAME or -DNAME=value, found 'POSRES'"),
         ("rvdw 1.0", r"run.mdp:2: expected 'name = value', found 'rvdw 1.0'"),
-        ("rvdw = 1\nr-vdw = 1\nRVDW = 1", r"run.mdp:4: rvdw: given before in line 2"),
+        ("rvdw = 1\nR_V-dw = 1", r"run.mdp:3: rvdw: given before in line 2"),
+        ("rvdw = 1_0", r"run.mdp:2: rvdw: expected a number, found '1_0'"),
+        ("rvdw = \u0661", r"run.mdp:2: rvdw: expected a number, found"),
     ],
 )
 def test_what_is_refused(conditions, text: str, said: str) -> None:
@@ -192,13 +194,28 @@ def test_bonds_that_are_fixed_without_being_asked_for_are_said(conditions, caplo
         ("disre = simple", "no distance restraints"),
         ("pbc = xy", "periodic in all directions"),
         ("vdw-modifier = Potential-switch", "treated as a plain cut-off"),
-        ("vdwtype = PME", "treated as a plain cut-off"),
+        ("vdw_type = PME", "treated as a plain cut-off"),
     ],
 )
 def test_what_is_left_out_of_a_run_is_said(conditions, caplog, line: str, what: str) -> None:
     (said,) = said_of(conditions, f"constraints = none\n{line}\n", caplog)
     assert said.startswith(f"2: {line.replace('_', '-')}: ")
     assert what in said
+
+
+def test_signs_in_a_name_make_no_difference(conditions, caplog) -> None:
+    text = "reft = 320\ncoulomb-type = reaction-field\nepsilonrf = 61\nvdwtype = Shift\nrvdwswitch = 0.8\n"
+    found, _ = conditions(f"constraints = none\n{text}r-vdw = 1.1\nuser_int1 = 3\nawh1-dim1-end = 3\n")
+    assert (found.temperature, found.epsilon_rf, found.rvdw, found.rvdw_switch) == (320, 61, 1.1, 0.8)
+    assert caplog.records == []
+
+
+def test_names_that_gromacs_does_not_know_are_said(conditions, caplog) -> None:
+    said = said_of(conditions, "constraints = none\ncoulomtype = PME\nso_and-so = 3\n", caplog)
+    assert said == [
+        "2: coulomtype = PME: GROMACS knows no coulomtype (is it coulombtype?), it is not taken",
+        "3: so-and-so = 3: GROMACS knows no so-and-so, it is not taken",
+    ]
 
 
 def test_what_is_switched_off_is_not_mentioned(conditions, caplog) -> None:

@@ -142,7 +142,9 @@ with open_writer({str(tmp_path / ("x" + suffix))!r}, ALKANES) as writer:
 
 
 @pytest.mark.parametrize("harm", ["folder", "file", "other"])
-def test_an_output_that_goes_away_is_said(harm: str, tmp_path: Path) -> None:
+def test_an_output_that_goes_away_is_said(
+    harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "out"
     folder.mkdir()
 
@@ -162,10 +164,38 @@ def test_an_output_that_goes_away_is_said(harm: str, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"x\.part\.xtc: .*moved or removed by somebody else"):
         run()
+    assert caplog.messages == [
+        f"{folder}/x.part.xtc: has been moved or removed by somebody else, with 1 frame"
+    ]
     if harm == "folder":
         assert count(tmp_path / "moved" / "x.part.xtc") == 1
     if harm == "other":
         assert (folder / "x.part.xtc").read_text() == "precious"
+
+
+@pytest.mark.parametrize("harm", ["cut", "a byte", "more"])
+def test_an_output_that_is_changed_meanwhile_is_not_finished(harm: str, tmp_path: Path) -> None:
+    part = tmp_path / "x.part.xtc"
+
+    def spoil() -> None:
+        data = part.read_bytes()
+        if harm == "cut":
+            os.truncate(part, 0)
+        elif harm == "a byte":
+            part.write_bytes(data[:60] + bytes([data[60] ^ 1]) + data[61:])
+        else:
+            with part.open("ab") as stream:
+                stream.write(b"more" * 1000)
+
+    def run() -> None:
+        with open_writer(tmp_path / "x.xtc", SYSTEM) as writer:
+            writer.write(frame(0))
+            spoil()
+            writer.write(frame(1))
+
+    with pytest.raises(InputError, match=r"x\.part\.xtc: cannot be finished: it is not as it was written"):
+        run()
+    assert not (tmp_path / "x.xtc").exists()
 
 
 def test_a_small_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

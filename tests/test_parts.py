@@ -423,4 +423,4 @@ def test_errors_are_in_the_log_and_a_bad_log_is_an_error(files: Mixture, tmp_pat
     assert result.err.strip() in log.read_text()
     result = command("backmap", {**options, "--log": tmp_path / "no" / "run.log"})
     assert result.code == 1
-    assert "cannot be written" in result.err
+    assert "there is no folder" in result.err

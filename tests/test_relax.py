@@ -27,6 +27,7 @@ from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.system import mappings_of
 from dbm_gmx.files.trajectory import read_frames
+from dbm_gmx.gromacs.finished import keep, recall
 from dbm_gmx.gromacs.log import last_energies
 from dbm_gmx.gromacs.relax import Atoms, make_protocol, prepare
 from dbm_gmx.gromacs.relax_frame import gromacs_box
@@ -605,3 +606,18 @@ def test_molecules_come_back_whole_and_in_place(files: Mixture, out: Path, tmp_p
     assert (result.code, result.err) == (0, "")
     for old, new in zip(frames_of(files.folder / "aa.trr"), frames_of(out / "relaxed.trr"), strict=True):
         assert np.abs(old.positions - new.positions).max() < 0.002
+
+
+def test_a_damaged_finished_frame_is_done_again(tmp_path: Path) -> None:
+    """Whatever bit of it is flipped: numpy and zipfile raise many errors."""
+    names = ("positions", "potential")
+    keep(tmp_path, 0, "mine", positions=np.ones((3, 3), np.float32), potential=1.5)
+    path = tmp_path / "frame_0.npz"
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 5):
+        path.write_bytes(whole[: bit // 8] + bytes([whole[bit // 8] ^ 1 << bit % 8]) + whole[bit // 8 + 1 :])
+        found = recall(tmp_path, 0, "mine", names)
+        assert found is None or ((found["positions"] == 1).all() and found["potential"] == 1.5)
+    path.write_bytes(whole)
+    assert recall(tmp_path, 0, "mine", names) is not None
+    assert recall(tmp_path, 0, "other", names) is None

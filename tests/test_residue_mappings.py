@@ -133,6 +133,16 @@ def test_states_of_protonation_and_caps(tmp_path, caplog):
     assert "ACE has no mapping" in caplog.text
 
 
+@pytest.mark.parametrize("weight", ["inf", "nan", "1e400", "-1", "1_0", "1e31"])
+def test_weights_of_vermouth_are_numbers(tmp_path, weight):
+    text = (
+        "[ molecule ]\nALA\n[ from ]\nx\n[ to ]\ny\n[ from blocks ]\nALA\n[ to blocks ]\nALA\n[ mapping ]\n"
+    )
+    path = write(tmp_path / "a.mapping", text + f"N BB 1\nCA BB 2\nC BB {weight}\n")
+    with pytest.raises(InputError, match=rf":14: .* perhaps a weight; found 'C BB {weight}'"):
+        read(path, moltype([("ALA", ALANINE, BONDS)], []))
+
+
 def test_a_residue_without_a_mapping_is_named(tmp_path):
     with pytest.raises(InputError, match="no mapping of residues TRP; there are those of ALA"):
         read(write(tmp_path / "a", ALA_MAP), peptide("ALA", "TRP", "ALA"))

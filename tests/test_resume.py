@@ -225,6 +225,34 @@ def test_only_what_is_as_it_was_written_is_believed(
     assert len(made[-1].calls) == FRAMES - kept
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+def test_a_frame_that_is_spoilt_while_the_run_goes_on_is_made_again(
+    files: Mixture, whole: Unbroken, out: Path, monkeypatch: pytest.MonkeyPatch, samples: int
+) -> None:
+    """The frame after it is in the file as well by then."""
+    name = "aa.part.xtc" if samples == 1 else "aa_2.part.xtc"
+    expected, _ = whole(samples=samples)
+    made = fake_sampler(monkeypatch)
+    add = record.Record.add
+
+    def spoil(self: record.Record, line: record.Line) -> None:
+        add(self, line)
+        if line.frame == 3:
+            with (out / name).open("r+b") as stream:
+                stream.seek(200)
+                stream.write(b"rubbish")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record.Record, "add", spoil)
+        result = command("backmap", options(files, out, samples=samples))
+    assert result.code == 1
+    assert f"{name}: cannot be finished: it is not as it was written" in result.err
+    assert not (out / "aa.xtc").exists()
+    assert command("backmap", options(files, out, samples=samples)).code == 0
+    assert contents(out) == expected
+    assert 0 < len(made[-1].calls) <= FRAMES * samples
+
+
 def test_the_box_of_a_frame_is_wrong(files: Mixture, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_sampler(monkeypatch)
     last = replace(files.frames[2], box=np.zeros((3, 3)))
@@ -262,6 +290,20 @@ def other_times(files: Mixture, given: Options) -> None:
 
 def other_version(files: Mixture, given: Options) -> None:
     pytest.MonkeyPatch().setattr(record, "__version__", "99")
+
+
+def test_a_record_is_of_one_run_at_a_time(files: Mixture, out: Path) -> None:
+    """The records of aa.xtc and aa.trr have the same name."""
+    job = record.Job("backmap", [files.folder / "cg.xtc"], {})
+    with record.open_record(out / "aa.xtc", [out / "aa.xtc"], job) as first:
+        for restart in (False, True):
+            with (
+                pytest.raises(InputError, match=r"aa\.part\.jsonl: .*process \d+"),
+                record.open_record(out / "aa.trr", [out / "aa.trr"], job, restart=restart),
+            ):
+                pass
+        assert first.path.exists()
+        assert not (out / "aa.trr").exists()
 
 
 @pytest.mark.parametrize(

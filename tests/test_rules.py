@@ -64,15 +64,21 @@ def shift(nm: float, atoms: np.ndarray) -> None:
     atoms[:26] += np.float32([nm, 0, 0])
 
 
+def crush(atoms: np.ndarray) -> None:
+    """A hydrogen almost on its carbon: no pair that is not bonded is any closer for that."""
+    atoms[1] += 0.7 * (atoms[0] - atoms[1])
+
+
 CASES = [
     (nothing, set()),
+    (crush, {"bonds"}),
     (crowd, {"contacts", "overlaps", "beads"}),
     (stretch, {"bonds"}),
     (stretch_a_little, set()),
     (partial(shift, 0.04), {"beads"}),
     (partial(shift, 0.02), set()),
 ]
-NAMES = ["right", "crowd", "stretch", "stretch a little", "far off", "a little off"]
+NAMES = ["right", "crush", "crowd", "stretch", "stretch a little", "far off", "a little off"]
 
 
 @pytest.fixture
@@ -232,8 +238,8 @@ def test_judgements_add_up_and_what_is_no_number_breaks_a_rule() -> None:
     assert (bonds.worst, bonds.time, bonds.broken, bonds.times) == (2.0, 10.0, 2, (10.0, 20.0))
     assert (overlaps.worst, overlaps.time) == (0.5, 10.0)
     assert (
-        "bonds in 2 of 3 frames (at 10, 20 ps), worst 2 times its own length at 10 ps, limit 1.3"
-        in total.words()
+        "bonds in 2 of 3 frames (at 10, 20 ps), worst 2 times longer or shorter than its own length "
+        "at 10 ps, limit 1.3" in total.words()
     )
     for frame in (judge({"bonds": np.nan, "overlaps": np.nan}, 30.0, limits),):
         for both in (total + frame, frame + total):

@@ -14,7 +14,8 @@ import pytest
 from oracle import example
 
 from dbm_gmx.cli import COMMANDS, main
-from dbm_gmx.logs import speaking
+from dbm_gmx.errors import InputError
+from dbm_gmx.logs import check_ours, speaking
 
 PLAN = "plan -s cg.gro -cp cg.top -p topol.top -m mapping.xml"
 
@@ -115,6 +116,39 @@ def test_names_of_any_bytes_are_logged(tmp_path: Path, monkeypatch: pytest.Monke
     said = (tmp_path / "log").read_text()
     assert "\\udcff.xtc" in said
     assert "\\udcfe.xtc" in said
+
+
+def test_a_log_is_added_to(tmp_path: Path) -> None:
+    """One of ours, or an empty file."""
+    log = tmp_path / "log"
+    log.touch()
+    for _ in range(2):
+        check_ours(log)
+        with speaking(quiet=False, verbose=False, log=log):
+            pass
+    assert log.read_text().count(", python 3") == 2
+
+
+def test_a_log_that_cannot_be_begun_is_said() -> None:
+    with (
+        pytest.raises(InputError, match="cannot be written: No space left"),
+        speaking(quiet=False, verbose=False, log=Path("/dev/full")),
+    ):
+        pass
+
+
+def test_a_log_on_a_full_disk_does_not_end_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    with speaking(quiet=False, verbose=False, log=log), Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr("dbm_gmx.logs._Log._add", lambda self, text: full.write(text.encode()))
+        logging.getLogger("dbm_gmx").warning("one")
+        print("two")
+        print("three", file=sys.stderr)
+    said = capsys.readouterr()
+    assert said.err.count("log: is kept no further: No space left on device") == 1
+    assert (said.out, "three" in said.err, "Traceback" in said.err) == ("two\n", True, False)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +76,9 @@ MOST_SKEWED = 4.0
 """How far a box vector leans at most, in lengths of the one it leans along; GROMACS makes it half of one."""
 
 
+LATEST = 1e30
+"""Time of a frame, ps: single precision holds it."""
+
 ROOM = 10.0
 """From what is without a box to its nearest image, nm: more than a cut-off and what atoms add to beads."""
 
@@ -98,7 +100,7 @@ def check_frame(frame: Frame, path: str | Path | None = None) -> None:
     ------
     InputError
         The box is missing, flat, too large or small or not lower triangular, or a position is not a finite
-        number or too far away; or the time is not finite.
+        number or too far away; or the time is none.
     """
     problem = box_problem(frame.box)
     if problem:
@@ -125,8 +127,8 @@ def check_positions(frame: Frame, path: str | Path | None = None) -> None:
 
 
 def check_time(frame: Frame, path: str | Path | None = None) -> None:
-    """Refuse a time that is not finite."""
-    if not isfinite(frame.time):
+    """Refuse a time that is not finite, or would not be in a file: these have single precision."""
+    if not abs(frame.time) <= LATEST:
         raise InputError(f"frame {frame.index}: its time is {frame.time} ps", path=path)
 
 

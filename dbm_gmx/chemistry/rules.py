@@ -179,9 +179,10 @@ class Places:
     contacts, distances, closeness
         (k, 2) atoms of bad contacts, (k,) their distances, nm, and these over the least that is none.
     bonds, stretch
-        (b, 2) atoms of bonds that are too long, (b,) their lengths over their own.
+        (b, 2) atoms of bonds that are too long or short, (b,) how many times longer or shorter than their own
+        length.
     longest
-        The longest bond over its own length, broken or not; 0 without bonds.
+        The largest such number of all bonds, broken or not; 0 without bonds.
     pierced
         Atoms of bonds and of the rings they go through.
     """
@@ -227,7 +228,7 @@ def stereo_values(centres: Stereo, bonds: Stereo) -> dict[str, float]:
 def _stretched(
     system: System, atoms: Positions, limit: float, lattice: Lattice | None
 ) -> tuple[IntArray, FloatArray, float]:
-    """Bonds of whole molecules that are longer than the limit, by how much, and the longest of all."""
+    """Bonds of whole molecules that are too long or short, how many times, and the most of all."""
     rows, times, longest = [np.zeros((0, 2), np.int64)], [np.zeros(0)], 0.0
     for match in system.matches:
         bonds, usual = _bonds_and_lengths(match.moltype)
@@ -235,12 +236,17 @@ def _stretched(
             continue
         places = np.asarray(match.molecules(atoms), np.float64)
         stretch = np.linalg.norm(arms_of(places, bonds, lattice), axis=-1) / usual
+        known = usual != UNKNOWN
+        stretch[:, known] = np.maximum(stretch, 1 / np.maximum(stretch, SHORTEST))[:, known]
         copy, bond = np.nonzero(~(stretch <= limit))
         rows.append(match.first_atoms[copy][:, None] + bonds[bond])
         times.append(stretch[copy, bond])
         longest = float(np.max(np.append(stretch, longest)))  # keeps what is no number
     return np.concatenate(rows), np.concatenate(times), longest
 
+
+SHORTEST = 1e-3
+"""Of its own length: a bond that is shorter still counts as so short."""
 
 UNKNOWN = 0.2
 """Length of a bond of which the force field says none, nm."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dbm_gmx.errors import ExitCode, InputError
+from dbm_gmx.files.text import as_number
 from dbm_gmx.options import (
     ADJUSTABLE,
     ASSUMED,
@@ -161,7 +162,7 @@ def tacticity(text: str) -> str | Path:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        return as_number(text)
     except ValueError:
         return math.nan
 

@@ -6,10 +6,11 @@ import errno
 import os
 import stat
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.logs import check_ours
 
 OUTPUTS = {
     "output": "-o",
@@ -27,6 +28,20 @@ FOLDERS = {"train", "evaluate", "map init"}
 """Commands whose ``-o`` is a folder."""
 
 
+def check_log(options: Namespace) -> None:
+    """Refuse a log that is an input or a file of somebody else, before anything is added to it.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_outputs`; or it is no log of ours.
+    """
+    path = getattr(options, "log", None)
+    if path is not None:
+        _check(options, ["--log"])
+        check_ours(path)
+
+
 def check_outputs(options: Namespace) -> None:
     """Refuse an output that is an input, however it is spelt or linked.
 
@@ -35,8 +50,14 @@ def check_outputs(options: Namespace) -> None:
     InputError
         Naming both; or an output that is there and neither file nor folder.
     """
+    _check(options, OUTPUTS.values())
+
+
+def _check(options: Namespace, names: Collection[str]) -> None:
     inputs = [path for key, value in vars(options).items() for path in _paths(key, value)]
     for name, path in _outputs(options):
+        if name not in names:
+            continue
         folder = name == "--workdir" or (name == "-o" and options.command in FOLDERS)
         _check_kind(name, path, folder=folder)
         if not folder and not path.parent.exists():

@@ -165,7 +165,9 @@ def _words(topology: Topology, fault: Fault) -> str:
         "overlaps": lambda a, b: (
             f"{named(a)} and {named(b)}, at {fault.size:.2f} of a bad contact's distance"
         ),
-        "bonds": lambda a, b: f"{named(a)}-{named(b)}, {fault.size:.1f} times its length",
+        "bonds": lambda a, b: (
+            f"{named(a)}-{named(b)}, {fault.size:.1f} times longer or shorter than its own length"
+        ),
         "beads": lambda *own: f"{named(own[0])} and its bead's other atoms are {fault.size:.1f} widths off",
         "pierced": lambda a, b, *ring: f"{named(a)}-{named(b)} through the ring of {named(ring[0])}",
         "flipped": lambda a: f"{named(a)} has the wrong chirality",

@@ -10,7 +10,7 @@ from pathlib import Path
 from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
-from dbm_gmx.files.text import read_text
+from dbm_gmx.files.text import HIGHEST, as_number, read_text
 
 NULL = "!"
 """In front of the name of a bead (martinize2): the atom belongs to it, and has no weight in its position."""
@@ -195,10 +195,10 @@ def _vermouth_line(entry: _Entry, line: SectionLine) -> str:
 
 def _vermouth_atom(entry: _Entry, words: Sequence[str], number: int) -> str:
     try:
-        weight = float(words[2]) if len(words) > 2 else 1.0
+        weight = as_number(words[2]) if len(words) > 2 else 1.0
     except ValueError:
         weight = -1.0
-    if len(words) < 2 or weight < 0:
+    if len(words) < 2 or not 0 <= weight <= HIGHEST:
         return f"[ mapping ] needs an atom, a bead and perhaps a weight; found {' '.join(words)!r}"
     atom, bead = _identifier(entry, words[0]), words[1]
     if atom is None:

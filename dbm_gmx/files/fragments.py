@@ -11,7 +11,7 @@ from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, St
 from dbm_gmx.files.backward import stated_stereo
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
-from dbm_gmx.files.text import read_text
+from dbm_gmx.files.text import as_number, read_text
 
 VIRTUAL = "@v"
 """First word of a line of PyCGTOOL for a bead in the middle of others."""
@@ -99,7 +99,7 @@ def _pycgtool_line(entry: _Entry, line: SectionLine) -> str:
 
 def _is_number(word: str) -> bool:
     try:
-        return math.isfinite(float(word))
+        return math.isfinite(as_number(word))
     except ValueError:
         return False
 

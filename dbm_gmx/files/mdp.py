@@ -6,10 +6,12 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.text import read_text
+from dbm_gmx.files.mdp_keys import NAMES, is_known, same_name
+from dbm_gmx.files.text import as_number, read_text
 from dbm_gmx.logs import NOTICE
 from dbm_gmx.options import ASSUMED, CONSTRAINTS, LEAST, MOST, Conditions, Preprocessor
 
@@ -40,7 +42,7 @@ class Entry:
     def numbers(self) -> list[float]:
         """Return its words as finite numbers, at least one."""
         try:
-            values = [float(word) for word in self.text.split()]
+            values = [as_number(word) for word in self.text.split()]
         except ValueError:
             values = []
         if not values or not all(map(math.isfinite, values)):
@@ -100,7 +102,8 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
 
     What the file leaves out is what GROMACS takes then, but for ``constraints``: bonds vibrate only where the
     file says so.  That is warned of, and so is all else that the distribution of the atoms will not have of
-    the run.  ``-`` and ``_`` and the case of keys and names make no difference.
+    the run.  ``-`` and ``_`` and the case of keys and names make no difference; of keys that GROMACS
+    does not know it is warned.
 
     Parameters
     ----------
@@ -125,6 +128,7 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
     path = Path(path)
     entries = mdp_entries(path)
     _refuse_unsupported(entries)
+    say_unknown(entries)
     _say_left_out(entries)
     conditions = Conditions(
         rvdw=_positive(entries, "rvdw", 1.0),
@@ -146,12 +150,12 @@ def read_mdp(path: str | Path) -> tuple[Conditions, Preprocessor]:
 
 
 def mdp_key(line: str) -> str:
-    """Return the key of a line in lower case with ``-``, ``""`` if it has none."""
-    return line.partition(";")[0].partition("=")[0].strip().lower().replace("_", "-")
+    """Return the key of a line as GROMACS' guide has it, ``""`` if it has none."""
+    return same_name(line.partition(";")[0].partition("=")[0].strip())
 
 
 def mdp_entries(path: Path) -> dict[str, Entry]:
-    """Return values by key in lower case with ``-``.
+    """Return values by key, as GROMACS' guide has it (:mod:`~dbm_gmx.files.mdp_keys`).
 
     Raises
     ------
@@ -321,6 +325,15 @@ def _refuse_unsupported(entries: dict[str, Entry]) -> None:
             raise entry.error(f"{key} = {entry.text}: {reason}")
 
 
+def say_unknown(entries: Mapping[str, Entry]) -> None:
+    """Warn of names that GROMACS does not know, as a misspelt one, whose values are not taken."""
+    for entry in entries.values():
+        if not is_known(entry.key):
+            near = get_close_matches(entry.key, NAMES, n=1)
+            meant = f" (is it {near[0]}?)" if near else ""
+            _say(entry, f"GROMACS knows no {entry.key}{meant}, it is not taken")
+
+
 def _say_left_out(entries: dict[str, Entry]) -> None:
     """Warn of everything that is not sampled as the run has it."""
     for entry in (entries[key] for key in LEFT_OUT if key in entries):
@@ -379,7 +392,7 @@ def _switch(entries: dict[str, Entry], cutoff: float) -> float | None:
 
     Other potentials than the shifted one are treated as that, with a warning.
     """
-    kind, modifier = entries.get("vdwtype", entries.get("vdw-type")), entries.get("vdw-modifier")
+    kind, modifier = entries.get("vdw-type"), entries.get("vdw-modifier")
     plain = kind is None or _plain(kind) == "cutoff"
     if kind is not None and _plain(kind) == "shift":
         return _switch_start(entries, cutoff)
@@ -395,7 +408,7 @@ def _switch(entries: dict[str, Entry], cutoff: float) -> float | None:
 
 def _potential_switch(entries: dict[str, Entry], cutoff: float) -> float | None:
     """Where the potential of Lennard-Jones begins to be switched, nm; ``None`` where it is not."""
-    kind, modifier = entries.get("vdwtype", entries.get("vdw-type")), entries.get("vdw-modifier")
+    kind, modifier = entries.get("vdw-type"), entries.get("vdw-modifier")
     if kind is None or _plain(kind) == "cutoff":
         switches = modifier is not None and _plain(modifier) == "potentialswitch"
     else:

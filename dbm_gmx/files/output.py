@@ -21,6 +21,9 @@ from dbm_gmx.interrupts import do_last
 
 log = logging.getLogger(__name__)
 
+_PIECE = 2**24
+"""Bytes that are read at once."""
+
 SYNC = 1.0
 """s between two times that what is written is sent to the disk itself."""
 
@@ -170,8 +173,8 @@ class PartFile:
         Of the open file.
     frames, size
         In the file, and its bytes.
-    fresh
-        Digest of what was written since somebody has last asked.
+    fresh, whole
+        Digests of what was written since somebody has last asked, and of all.
     synced
         s, when the file was last sent to the disk.
     resumes
@@ -185,6 +188,7 @@ class PartFile:
     frames: int = 0
     size: int = 0
     fresh: Any = field(default_factory=lambda: blake2b(digest_size=16))
+    whole: Any = field(default_factory=blake2b)
     synced: float = field(default_factory=time.monotonic)
 
     def append(self, data: bytes) -> None:
@@ -203,6 +207,7 @@ class PartFile:
         except OSError as error:
             raise InputError(f"cannot be written: {error.strerror or error}", path=self.part) from error
         self.fresh.update(data)
+        self.whole.update(data)
 
     def _append(self, data: bytes) -> None:
         if not self._is_there():
@@ -230,6 +235,30 @@ class PartFile:
         """Take off all but what is kept."""
         os.ftruncate(self.descriptor, kept.size)
         self.frames, self.size = kept
+        self.whole = self._read()
+
+    def _read(self) -> Any:
+        """Digest of what is in the file now."""
+        found = blake2b()
+        for start in range(0, os.fstat(self.descriptor).st_size, _PIECE):
+            found.update(os.pread(self.descriptor, _PIECE, start))
+        return found
+
+    def check(self) -> None:
+        """Refuse to finish a file that is not as it was written: disks fail, and others may write.
+
+        Raises
+        ------
+        InputError
+            It is not, or cannot be read.
+        """
+        try:
+            same = self._read().digest() == self.whole.digest()
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", path=self.part) from error
+        if not same:
+            said = "it is not as it was written: somebody else has changed it, or the disk has"
+            raise InputError(f"cannot be finished: {said}", path=self.part)
 
     def sync(self) -> None:
         """Send it to the disk."""
@@ -246,7 +275,10 @@ class PartFile:
         """What is there, if the file is left as it is."""
         if self.resumes is None or not self.frames:
             return []
-        said = f"{self.part}: {self.frames} frame{'s'[: self.frames != 1]} kept"
+        frames = f"{self.frames} frame{'s'[: self.frames != 1]}"
+        if not self._is_there():
+            return [f"{self.part}: has been moved or removed by somebody else, with {frames}"]
+        said = f"{self.part}: {frames} kept"
         return [said + ("; the same command goes on" if self.resumes else "")]
 
 
@@ -317,7 +349,7 @@ def _close(opened: PartFile, *, done: bool) -> None:
             with suppress(OSError):
                 os.fsync(opened.descriptor)
     except OSError as error:
-        raise InputError(f"cannot be finished: {error.strerror}", path=opened.part) from error
+        raise InputError(f"cannot be finished: {error.strerror or error}", path=opened.part) from error
     finally:
         os.close(opened.descriptor)
 

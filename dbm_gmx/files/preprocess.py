@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.text import check_file, read_text
+from dbm_gmx.files.text import HIGHEST, as_number, as_whole, check_file, read_text
 
 _COMMAND = re.compile(r"#\s*(\w*)\s*(.*)")
 _INCLUDE = re.compile(r'"([^"]+)"|<([^>]+)>')
@@ -19,7 +19,6 @@ _DEEPEST = 50  # rounds of substitution after which a macro is taken to contain 
 _NESTED = 50  # files that include one another
 _LONGEST = 100_000  # characters of a line after substitution
 _LARGEST = 2**31 - 1  # whole numbers of GROMACS have 32 bits
-_HIGHEST = 1e30  # no parameter of a force field comes near, and single precision holds it
 _FILES = 2000  # that are included, all in all: files that include others twice double with each level
 
 
@@ -46,7 +45,7 @@ class Line:
         """Return some of its words as whole numbers."""
         texts = tuple(texts)
         try:
-            numbers = tuple(map(int, texts))
+            numbers = tuple(map(as_whole, texts))
         except ValueError:
             found = " ".join(texts)
             raise self.error(f"expected whole numbers, found {found!r} in {self.text!r}") from None
@@ -60,13 +59,13 @@ class Line:
 
     def _float(self, text: str) -> float:
         try:
-            number = float(text)
+            value = as_number(text)
         except ValueError:
             hint = " (a macro without its #define?)" if text[:1].isalpha() or text[:1] == "_" else ""
             raise self.error(f"{text!r} is no number{hint}, in {self.text!r}") from None
-        if not abs(number) <= _HIGHEST:
-            raise self.error(f"{text!r} in {self.text!r} is no finite number up to {_HIGHEST:g}")
-        return number
+        if not abs(value) <= HIGHEST:
+            raise self.error(f"{text!r} in {self.text!r} is no finite number up to {HIGHEST:g}")
+        return value
 
 
 @dataclass(slots=True)

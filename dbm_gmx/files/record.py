@@ -229,7 +229,7 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
     if taken := [one for one in job.inputs if one.resolve() in making]:
         raise InputError("is the name of the output in the making: give it another name", path=taken[0])
     with ExitStack() as stack:
-        for one in dict.fromkeys([output, *files]):
+        for one in dict.fromkeys([output, *files, path]):  # that of aa.trr has the same record
             stack.enter_context(locked(one))
         if restart:
             for name in [path, *map(part_name, files)]:
@@ -245,6 +245,8 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
             record.made = frozenset(map(Path, head["made"]))
             record.inputs = _known(head)
             yield record
+            for part in record.parts:
+                part.check()
         if not record.stays:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, with_room
 from dbm_gmx.chemistry.names import Named, check_names, system_order
 from dbm_gmx.chemistry.topology import Topology, each_molecule, has_elements
 from dbm_gmx.errors import InputError
-from dbm_gmx.files.text import check_text
+from dbm_gmx.files.text import as_number, check_text
 from dbm_gmx.files.tpr import read_tpr
 from dbm_gmx.logs import NOTICE
 
@@ -310,7 +310,7 @@ def _check_points(lines: list[str], fields: NDArray[np.uint8], first: int) -> No
 
 def _gro_box(line: str) -> FloatArray:
     """Read the last line of a .gro frame: three or nine numbers."""
-    numbers = [float(word) for word in line.split()]
+    numbers = [as_number(word) for word in line.split()]
     if len(numbers) not in (3, 9):
         raise ValueError(f"a box has 3 or 9 numbers, found {line.strip()!r}")
     box = np.zeros(9)
@@ -356,8 +356,8 @@ def _pdb_positions(atoms: list[str]) -> Float32Array:
 
 def _pdb_box(line: str) -> FloatArray:
     """Read a CRYST1 record; the 1 A cube written where there is no crystal counts as no box."""
-    lengths = [float(line[i : i + 9]) for i in (6, 15, 24)]
-    angles = [float(line[i : i + 7]) for i in (33, 40, 47)]
+    lengths = [as_number(line[i : i + 9]) for i in (6, 15, 24)]
+    angles = [as_number(line[i : i + 7]) for i in (33, 40, 47)]
     if lengths == [1.0, 1.0, 1.0]:
         return np.zeros((3, 3))
     return box_vectors([*(x / 10 for x in lengths), *angles])
@@ -365,6 +365,6 @@ def _pdb_box(line: str) -> FloatArray:
 
 def _time_step(title: str) -> tuple[float, int]:
     """Read ``t= 1.0 step= 500`` as GROMACS adds it to titles."""
-    time = re.search(r"\bt=\s*([-+.\deE]+)", title)
-    step = re.search(r"\bstep=\s*(-?\d+)", title)
+    time = re.search(r"\bt=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", title, re.ASCII | re.IGNORECASE)
+    step = re.search(r"\bstep=\s*(-?\d{1,18})\b", title, re.ASCII)
     return float(time[1]) if time else 0.0, int(step[1]) if step else 0

@@ -32,6 +32,9 @@ _SIGNATURES = (
 )
 """What files of a kind begin with."""
 
+HIGHEST = 1e30
+"""No parameter of a force field and no weight comes near, and single precision holds it."""
+
 _SAMPLE = 4096
 """Bytes that are looked at to tell text from something else."""
 
@@ -91,6 +94,32 @@ def read_text(path: str | Path) -> str:
             f"is no text: there is a control character (byte {match[0][0]})", path=path, line=line
         )
     return content.decode("utf-8", "replace").replace("\r\n", "\n").removeprefix("\ufeff")
+
+
+def as_number(word: str) -> float:
+    """Read a number as programs in C do: Python alone takes ``1_0``, and digits of other scripts.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    if "_" in word or not word.isascii():
+        raise ValueError(f"could not convert string to float: {word!r}")
+    return float(word)
+
+
+def as_whole(word: str) -> int:
+    """Read a whole number; see :func:`as_number`.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    if "_" in word or not word.isascii():
+        raise ValueError(f"invalid literal for int() with base 10: {word!r}")
+    return int(word)
 
 
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:

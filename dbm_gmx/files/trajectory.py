@@ -268,6 +268,7 @@ def open_writer(
     check_suffix(path)
     with locked(path), open_part(path, resumes=resumes) as part:
         yield make_writer(part, topology, title=title)
+        part.check()
 
 
 def make_writer(part: PartFile, topology: Topology, *, title: str = "dbm-gmx") -> Writer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ import scipy.sparse as sp
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.input_errors import Problem
-from dbm_gmx.files.text import check_text
+from dbm_gmx.files.text import HIGHEST, as_number, check_text
 
 
 @dataclass(frozen=True)
@@ -175,12 +174,12 @@ def _bead(
 
 def _weights(text: str, *, n_atoms: int) -> tuple[tuple[float, ...], str]:
     try:
-        weights = tuple(float(word) for word in text.split())
+        weights = tuple(as_number(word) for word in text.split())
     except ValueError as error:
         return (), f"has a weight that is no number: {error}"
     if len(weights) != n_atoms:
         return (), f"has {len(weights)} weights for {n_atoms} atoms"
-    if not all(map(math.isfinite, weights)) or abs(sum(weights)) <= 1e-9 * sum(map(abs, weights)):
+    if not max(map(abs, weights)) <= HIGHEST or abs(sum(weights)) <= 1e-9 * sum(map(abs, weights)):
         return (), "has weights that do not add up to a finite number other than 0"
     return weights, ""
 

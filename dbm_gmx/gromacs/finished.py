@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +23,16 @@ def keep(folder: Path, index: int, fingerprint: str, **arrays: NDArray[Any] | fl
         np.savez(stream, fingerprint=np.array(fingerprint), **arrays)  # type: ignore[arg-type]
 
 
-def recall(folder: Path, index: int, fingerprint: str) -> dict[str, NDArray[Any]] | None:
-    """Return the result of a frame, ``None`` if there is none or one of something else."""
+def recall(
+    folder: Path, index: int, fingerprint: str, names: Collection[str]
+) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of these names of a frame, ``None`` where one is damaged, or of something else."""
     try:
         with np.load(_path(folder, index)) as stored:
-            found = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, BadZipFile):
+            found = {key: stored[key] for key in ("fingerprint", *names)}
+    except Exception:  # numpy and zipfile raise many types for a damaged archive
         return None
-    return found if str(found.pop("fingerprint", "")) == fingerprint else None
+    return found if str(found.pop("fingerprint")) == fingerprint else None
 
 
 def _path(folder: Path, index: int) -> Path:

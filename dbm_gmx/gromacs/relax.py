@@ -29,7 +29,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import tables_beside
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.input_files import files_of_atoms
-from dbm_gmx.files.mdp import has_temperature, mdp_entries
+from dbm_gmx.files.mdp import has_temperature, mdp_entries, say_unknown
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.files.record import Job, Line, open_record
 from dbm_gmx.files.structure import compare_names, in_order
@@ -137,6 +137,8 @@ def relax(
     """
     check_suffix(output)
     settings = settings or RelaxSettings()
+    if settings.mdp is not None:
+        say_unknown(mdp_entries(settings.mdp))
     prepared = prepare(settings)
     if inputs.topology is None:
         raise InputError("grompp needs the topology of the atoms: give a .top (-p)")
@@ -336,7 +338,7 @@ def _tasks(atoms: Atoms) -> Iterator[Task]:
 def _relaxed(protocol: Protocol, folder: Path, task: Task) -> tuple[Task, Success | Failure]:
     """Relax a frame unless it is done already."""
     index, key = task.frame.index, fingerprint(protocol, task)
-    kept = recall(folder, index, key)
+    kept = recall(folder, index, key, ("positions", "potential"))
     if kept is not None:
         return task, Success(
             Relaxed(kept["positions"].astype(np.float32), float(kept["potential"])), known=True

@@ -34,7 +34,7 @@ FORCE_FIELD = (
     ),
     *("cutoff-scheme", "nstlist", "rlist", "verlet-buffer-tolerance"),
     *("coulombtype", "coulomb-modifier", "rcoulomb", "rcoulomb-switch", "epsilon-r", "epsilon-rf"),
-    *("vdwtype", "vdw-type", "vdw-modifier", "rvdw", "rvdw-switch", "dispcorr", "lj-pme-comb-rule"),
+    *("vdw-type", "vdw-modifier", "rvdw", "rvdw-switch", "dispcorr", "lj-pme-comb-rule"),
     *("fourierspacing", "pme-order", "ewald-rtol", "ewald-rtol-lj", "ewald-geometry"),
 )
 """What of a user's ``.mdp`` says how forces are computed, and holds for every run of the system."""

@@ -97,8 +97,8 @@ def sealed(content: bytes) -> bytes:
     return content + SEAL + sha256(content).hexdigest().encode()
 
 
-def unsealed(path: Path) -> bytes:
-    """The content of a file before its hash.
+def unsealed(path: Path, what: str = "model file") -> bytes:
+    """The content of a file before its hash; ``what`` it should be is for the message.
 
     Raises
     ------
@@ -110,13 +110,13 @@ def unsealed(path: Path) -> bytes:
         file.seek(max(0, end))
         if end < 0 or file.read(len(SEAL)) != SEAL:
             raise InputError(
-                "not a model file: there is no hash at its end (cut short, or of an earlier version)",
+                f"not a {what}: there is no hash at its end (cut short, or of an earlier version)",
                 path=path,
             )
         file.seek(0)
         content = file.read()
     if sealed(content[:end]) != content:
-        raise InputError("a damaged model file: it does not have the hash it was written with", path=path)
+        raise InputError(f"a damaged {what}: it does not have the hash it was written with", path=path)
     return content[:end]
 
 

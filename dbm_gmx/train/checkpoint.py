@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.includes import source_files
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.record import FileFacts, changed_files, facts_of
+from dbm_gmx.network.model import sealed, unsealed
 from dbm_gmx.train.distributed import Processes, from_all
 from dbm_gmx.train.settings import TrainSettings, plain
 from dbm_gmx.train.state import TrainingState, restore, saved_state
@@ -77,8 +79,10 @@ def save_checkpoint(
         "dice": rng,
         "progress": {key: value for key, value in asdict(progress).items() if key != "files"},
     }
+    content = BytesIO()
+    torch.save(saved, content)
     with atomic_write(settings.output / NAME, over=True) as part:
-        torch.save(saved, part)
+        part.write_bytes(sealed(content.getvalue()))
 
 
 def resume(
@@ -131,7 +135,9 @@ def resume(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(BytesIO(unsealed(path, "checkpoint")), weights_only=True)
+    except InputError as error:
+        raise InputError(f"{error.message}; remove it to begin anew", path=path) from error
     except Exception as error:  # torch raises many types for a file that is none of its own
         raise InputError("not a checkpoint; remove it to begin anew", path=path) from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
