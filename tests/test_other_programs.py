@@ -238,5 +238,6 @@ def test_atoms_of_ase(octane: tuple[Topology, Frame]) -> None:
     assert atoms.pbc.all()
     assert atoms.get_initial_charges().sum() == pytest.approx(0, abs=1e-6)
     assert atoms.arrays["residuenames"][0] == "OCT"
+    assert atoms.arrays["residuenumbers"][::26].tolist() == list(range(1, 81))
     free = to_ase(topology, replace(frame, free=True))
     assert not free.pbc.any()

@@ -20,7 +20,7 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions,
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule, molecule_counts
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule, molecule_counts, residue_numbers
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
@@ -377,22 +377,18 @@ def angstrom_dimensions(frame: Frame) -> FloatArray:
 def universe_of(topology: Topology) -> mda.Universe:
     """A Universe without positions, with all that a topology says.
 
-    Names, types, elements, masses, charges, residues, molecules and bonds.
+    Names, types, elements, masses, charges, residues with the numbers of GROMACS, molecules and bonds.
     """
     moltypes = [moltype for moltype, _ in each_molecule(topology)]
-    residues: list[tuple[Any, Any]] = []
-    residue: list[int] = []
-    molecules: list[int] = []
-    for number, moltype in enumerate(moltypes):
-        numbered = zip(moltype.attribute("resid"), moltype.attribute("resname"), strict=True)
-        for label, atoms in groupby(numbered):
-            residue += [len(residues)] * len(list(atoms))
-            residues.append(label)
-            molecules.append(number)
+    owners = [number for number, moltype in enumerate(moltypes) for _ in range(moltype.n_atoms)]
+    names = [name for moltype in moltypes for name in moltype.attribute("resname")]
+    labels = zip(owners, residue_numbers(topology), names, strict=True)
+    residues = [(label, len(list(atoms))) for label, atoms in groupby(labels)]
+    molecules, resids, resnames = zip(*(label for label, _ in residues), strict=True)
     universe = mda.Universe.empty(
         topology.n_atoms,
         n_residues=len(residues),
-        atom_resindex=residue,
+        atom_resindex=np.repeat(range(len(residues)), [count for _, count in residues]),
         residue_segindex=[0] * len(residues),
     )
     for attribute, key in (("names", "name"), ("types", "type"), ("elements", "element"), ("masses", "mass")):
@@ -400,8 +396,8 @@ def universe_of(topology: Topology) -> mda.Universe:
             attribute, [value for moltype in moltypes for value in moltype.attribute(key)]
         )
     universe.add_TopologyAttr("charges", [value for moltype in moltypes for value in moltype.charges])
-    universe.add_TopologyAttr("resids", [resid for resid, _ in residues])
-    universe.add_TopologyAttr("resnames", [name for _, name in residues])
+    universe.add_TopologyAttr("resids", resids)
+    universe.add_TopologyAttr("resnames", resnames)
     universe.add_TopologyAttr("segids", ["SYSTEM"])
     universe.add_TopologyAttr("molnums", molecules)
     universe.add_TopologyAttr("moltypes", [moltypes[number].name for number in molecules])
