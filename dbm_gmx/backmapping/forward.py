@@ -16,7 +16,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.bead_topology import write_bead_topology
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
-from dbm_gmx.files.system import OF_BEADS, is_of_beads, mappings_to_beads, read_atoms
+from dbm_gmx.files.system import OF_BEADS, in_short, is_of_beads, mappings_to_beads, read_atoms
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import AtomInputs
 from dbm_gmx.progress import Progress
@@ -108,7 +108,7 @@ def map_trajectory(
         mappings = mappings_to_beads(atoms, inputs.mappings)
     except InputError as error:
         if is_of_beads(atoms):
-            said = f"{OF_BEADS} map makes beads of atoms: give those (-s, -p). As it is: {error}"
+            said = f"{OF_BEADS} map makes beads of atoms: give those (-s, -p). As it is: {in_short(error)}"
             raise InputError(said, path=inputs.topology or inputs.structure) from error
         raise
     matches = mapped_molecules(atoms, mappings)

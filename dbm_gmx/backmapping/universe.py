@@ -27,6 +27,7 @@ from dbm_gmx.files.beads import EARLY
 from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import read_cg_topology
 from dbm_gmx.files.system import match_molecules, read_molecules
+from dbm_gmx.given import listed
 from dbm_gmx.options import MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -125,10 +126,13 @@ def chosen_frames(
         If both are given, or a number is none of a frame.
     """
     if frames is None:
-        return list(range(total)[slice(start, stop, step)])
+        try:
+            return list(range(total)[slice(start, stop, step)])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"start, stop and step: {error}") from error
     if (start, stop, step) != (None, None, None):
         raise InputError("frames are given by start, stop and step, or by frames; not by both")
-    asked = np.asarray(list(frames))
+    asked = np.asarray(listed(frames))
     if asked.dtype == bool:
         if len(asked) != total:
             raise InputError(f"frames: {len(asked)} truth values for {total} frames")
@@ -152,7 +156,7 @@ def group_of(given: Any) -> mda.AtomGroup:
     InputError
         It is something else, or has no positions.
     """
-    if not isinstance(given, mda.Universe | mda.AtomGroup):
+    if not isinstance(given, mda.Universe | mda.AtomGroup | mda.ResidueGroup | mda.SegmentGroup):
         files = "; from file to file: dbm_gmx.backmap(...)" if isinstance(given, str | Path) else ""
         raise InputError(f"a Universe or an AtomGroup of MDAnalysis is needed, found {given!r:.80}{files}")
     group = given.atoms.unique

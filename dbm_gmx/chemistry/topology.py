@@ -275,7 +275,9 @@ def residue_numbers(topology: Topology) -> Iterator[int]:
     Molecules of a single residue are counted through, after the largest number in the molecules
     of several, which keep theirs (``gmx_mtop_t``, ``maxResiduesPerMoleculeToTriggerRenumber`` = 1).
     """
-    given = {moltype.name: [int(n) for n in moltype.attribute("resid")] for moltype, *_ in blocks(topology)}
+    given = {
+        moltype.name: [int(str(n)) for n in moltype.attribute("resid")] for moltype, *_ in blocks(topology)
+    }
     several = [max(numbers) for numbers in given.values() if len(set(numbers)) > 1]
     number = max(several, default=0)
     for moltype, _ in each_molecule(topology):

@@ -24,7 +24,7 @@ from dbm_gmx.evaluation.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import compare_names, in_order, structure_frames
-from dbm_gmx.files.system import BeadFrames, read_inputs
+from dbm_gmx.files.system import OF_BEADS, BeadFrames, is_of_beads, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
@@ -320,6 +320,9 @@ def _differing(topology: Topology, path: Path) -> str:
     try:
         read_frames(path, n_atoms=topology.n_atoms).close()  # type: ignore[attr-defined]
     except InputError as error:
+        if "are expected" in error.message and is_of_beads(topology):
+            said = f"{OF_BEADS} evaluate judges atoms: give their topology (-p)"
+            raise InputError(said, path=topology.path) from error
         if "are expected" in error.message:
             return error.message
         raise

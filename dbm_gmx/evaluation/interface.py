@@ -103,7 +103,8 @@ def _pandas() -> Any:
         import pandas as pd
     except ModuleNotFoundError as error:
         raise InputError(
-            "a table needs pandas, which is not installed: pip install pandas; to_dict() does without"
+            "a table needs pandas, which is not installed: pip install 'dbm-gmx[table]'; "
+            "to_dict() does without"
         ) from error
     return pd
 

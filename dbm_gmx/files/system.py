@@ -135,13 +135,19 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
         return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
     except InputError as error:
         if is_of_beads(atomistic):
-            said = f"Give that of the atoms (-p); that of the beads is for -cp. As it is: {error}"
+            said = f"Give that of the atoms (-p); that of the beads is for -cp. As it is: {in_short(error)}"
             raise InputError(f"{OF_BEADS} {said}", path=files.topology) from error
         raise
 
 
 OF_BEADS = "this is a topology of beads: none of its atoms is of an element."
 """Said where atoms are needed."""
+
+
+def in_short(error: InputError) -> str:
+    """The first problems of an error whose cause is known."""
+    lines = str(error).splitlines()
+    return "\n".join([*lines[:3], *["  ..."] * (len(lines) > 3)])
 
 
 def is_of_beads(topology: Topology) -> bool:
@@ -307,7 +313,7 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
             option = "-s" if inputs.cg_topology is None else "-cp"
             raise InputError(
                 f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
-                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {error}",
+                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {in_short(error)}",
                 path=source,
             ) from error
         raise
