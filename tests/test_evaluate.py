@@ -48,6 +48,7 @@ from dbm_gmx.evaluation.distributions import (
 )
 from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
+from dbm_gmx.evaluation.page import rule_table
 from dbm_gmx.evaluation.pairs import measure_pairs
 from dbm_gmx.evaluation.report import summary
 from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
@@ -642,6 +643,14 @@ def test_names_in_scripts_are_no_commands(label: str, tmp_path: Path) -> None:
 
 def test_labels_that_look_alike_have_files_of_their_own() -> None:
     assert file_names(["a b", "a/b", "a_b", "c"]) == ["a_b", "a_b_2", "a_b_3", "c"]
+
+
+def test_beads_that_were_not_looked_at_are_not_said_to_be_right(report: Path, one: Evaluation) -> None:
+    """The reference has none; without --cg nothing has."""
+    page = (report / "index.html").read_text()
+    (row,) = re.findall(r"<tr>.*?far off their beads.*?</tr>", page, re.DOTALL)
+    assert row.count("not compared") == 1
+    assert "far off their beads" not in rule_table(one)
 
 
 def installed_browser() -> str:
