@@ -451,7 +451,7 @@ def moments(trajectory: Trajectory, key: TermClass) -> tuple[float, float]:
 
 
 def rule_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
-    """Each rule that was looked at in words, with the counts of trajectories; no counts of one without beads."""
+    """Each rule in words with the counts of all trajectories; none of one whose beads were not compared."""
     shown = evaluation.everything
     beads = [t.label for t in shown if len(deviations(t))]
     return [
