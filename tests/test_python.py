@@ -266,6 +266,10 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         ("temperature", "350", "temperature: '350' is no number"),
         ("spread", 0.0, "spread: 0.0 is not above 0"),
         ("sweeps", 2.5, "sweeps: 2.5 is no whole number"),
+        ("refine", "exakt", r"no refine 'exakt' \(nearest: exact\)"),
+        ("start_from", "nowhere", "no start_from 'nowhere'; there are growth, network"),
+        ("memory", "sps.npz", "memory: 'sps.npz' is neither True nor False"),
+        ("output", folder / "none" / "aa.xtc", "there is no folder .*none"),
         ("cutoff", float("nan"), "cutoff: nan is no number"),
         ("orientations", 0, "orientations: 0 is not from 1"),
     ):
@@ -515,6 +519,7 @@ def test_an_evaluation_is_an_object_with_the_numbers_of_the_command(
     arguments = ["-p", top, "-f", path, "-r", path, "-e", "400", "-t", "350", "--json"]
     code = main(["evaluate", *map(str, arguments), "--no-conformations", "--no-classifier"])
     assert found.passed == (code == 0)
+    assert repr(found).startswith("<Evaluation of ")
     printed = capsys.readouterr().out
     assert scores_text(found).removesuffix("\n}\n") in printed
     assert found.to_dict()["candidates"]["few-aa"]["frames"] == len(found.candidates[0].frames)

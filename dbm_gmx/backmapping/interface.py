@@ -116,6 +116,8 @@ class Backmapper:
         self.results = Results()
         if self.output is not None and self.output.suffix not in TRAJECTORIES:
             raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=self.output)
+        if self.output is not None and not self.output.parent.is_dir():
+            raise InputError(f"there is no folder {self.output.parent}", path=self.output)
 
     def __repr__(self) -> str:
         """What goes in, and how many frames there are."""
