@@ -72,6 +72,35 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- users
+    one(
+        "molecules of one residue all have the number that their topology has",
+        "tests/test_trajectory.py -k same_numbers",
+        "chemistry/topology.py",
+        "yield from [number] * moltype.n_atoms if single else given[moltype.name]",
+        "yield from given[moltype.name]",
+    ),
+    one(
+        "times without frames are found out after the trials",
+        "tests/test_backmap.py -k before_any_trial",
+        "backmapping/backmap.py",
+        "    if total == 0:\n",
+        "    if total == -1:\n",
+    ),
+    one(
+        "a refinement that does not exist is none",
+        "tests/test_python.py -k wrong_input",
+        "backmapping/choices.py",
+        "    for name in WORDS.keys() & given:\n",
+        "    for name in ():\n",
+    ),
+    one(
+        "beads that were not compared count as right",
+        "tests/test_evaluate.py -k not_looked_at",
+        "evaluation/tables.py",
+        ' if rule != "beads" or t.label in beads else ()',
+        "",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
