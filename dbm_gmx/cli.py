@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train, view
 from dbm_gmx.commands import map as map_
-from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, epilog
+from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, documentation, epilog
 from dbm_gmx.commands.habits import answer, elsewhere
 from dbm_gmx.commands.idle import check_idle
 from dbm_gmx.commands.mistaken import check_inputs
@@ -74,7 +74,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="dbm-gmx",
         description="Put the atoms back into coarse-grained GROMACS simulations.",
-        epilog=FIRST_STEPS,
+        epilog=f"{FIRST_STEPS}\n\n{documentation()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

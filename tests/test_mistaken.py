@@ -180,6 +180,8 @@ def test_help_has_groups_and_two_examples_that_can_be_given(name: str) -> None:
     text = parser.format_help()
     assert len(EXAMPLES[name]) >= 2
     assert all(f"  {line}\n" in f"{text}\n" for line in EXAMPLES[name])
+    (pages,) = re.findall("documentation is in (.*);", text)
+    assert Path(pages, "glossary.md").is_file()
     for line in EXAMPLES[name]:
         words = shlex.split(line)
         if words[0] == "dbm-gmx":
