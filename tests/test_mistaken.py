@@ -65,6 +65,10 @@ ATOMS = "-p topol.top -m mapping.xml"
             "this is a system of atoms, with hydrogens; -cp is",
         ),
         (
+            f"backmap -s aa.gro -cp atoms.top -f cg.gro {ATOMS} -o x.gro",
+            "this is a system of atoms, with hydrogens; -cp is",
+        ),
+        (
             f"backmap -s cg.gro -cp atoms.top {ATOMS} -o x.gro",
             "is a topology of atoms (-p), not of beads (-cp)",
         ),

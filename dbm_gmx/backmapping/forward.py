@@ -12,11 +12,11 @@ from dbm_gmx.chemistry.bead_geometry import make_bead_geometry
 from dbm_gmx.chemistry.mapping import bead_topology as topology_of_beads
 from dbm_gmx.chemistry.mapping import mapped_molecules
 from dbm_gmx.chemistry.system import map_frame
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, in_short
 from dbm_gmx.files.bead_topology import write_bead_topology
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
-from dbm_gmx.files.system import OF_BEADS, in_short, is_of_beads, mappings_to_beads, read_atoms
+from dbm_gmx.files.system import OF_BEADS, is_of_beads, mappings_to_beads, read_atoms
 from dbm_gmx.files.trajectory import open_writer
 from dbm_gmx.options import AtomInputs
 from dbm_gmx.progress import Progress

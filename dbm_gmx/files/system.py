@@ -20,8 +20,8 @@ from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology, has_elements
 from dbm_gmx.chemistry.units_of_beads import parse_parts
-from dbm_gmx.errors import InputError, OtherAtomsError
-from dbm_gmx.files.beads import EARLY, Beads, read_beads
+from dbm_gmx.errors import InputError, OtherAtomsError, in_short
+from dbm_gmx.files.beads import EARLY, Beads, read_beads, refuse_atoms
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import Given, read_mappings
@@ -142,12 +142,6 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
 
 OF_BEADS = "this is a topology of beads: none of its atoms is of an element."
 """Said where atoms are needed."""
-
-
-def in_short(error: InputError) -> str:
-    """The first problems of an error whose cause is known."""
-    lines = str(error).splitlines()
-    return "\n".join([*lines[:3], *["  ..."] * (len(lines) > 3)])
 
 
 def is_of_beads(topology: Topology) -> bool:
@@ -308,14 +302,7 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     try:
         system = match_molecules(beads.topology, inputs.molecules, beads.frame)
     except InputError as error:
-        if any(has_elements(m, "H") for m in beads.topology.molecule_types.values()):
-            source = inputs.cg_topology or inputs.structure
-            option = "-s" if inputs.cg_topology is None else "-cp"
-            raise InputError(
-                f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
-                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {in_short(error)}",
-                path=source,
-            ) from error
+        refuse_atoms(beads.topology, inputs, error)
         raise
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)
