@@ -113,7 +113,7 @@ def test_options_of_gromacs_are_answered(option: str, capsys: pytest.CaptureFixt
         ("xyz", "there is no command 'xyz'; there are backmap"),
         ("evaluate -p topol.top -f aa.xtc -s aa.gro", "the topology of the atoms is -p"),
         ("backmap", "usage: dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top"),
-        ("backmap -s cg.tpr -mdp run.mdp -o aa.gro", "there is no option -mdp: --mdp"),
+        ("backmap -s cg.tpr -mdp run.mdp -o aa.gro", "there is no option -mdp: the option is --mdp"),
         (
             "backmap -s cg.tpr --output-file aa.gro",
             "unrecognized arguments: --output-file (nearest: --output)",

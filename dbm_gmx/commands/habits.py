@@ -62,7 +62,9 @@ def answer(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
             return f"there is no option {word}: {INSTEAD[word]}"
         if not set(word[1:]) <= flags:
             meant = next((name for name in known if name.startswith(f"-{word}")), None)
-            return f"there is no option {word}" + (f": {meant}" if meant else f"; see {parser.prog} --help")
+            return f"there is no option {word}" + (
+                f": the option is {meant}" if meant else f"; see {parser.prog} --help"
+            )
     return ""
 
 
