@@ -46,7 +46,7 @@ from dbm_gmx.evaluation.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
+from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, candidate_labels, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
 from dbm_gmx.evaluation.page import rule_table
 from dbm_gmx.evaluation.pairs import measure_pairs
@@ -639,6 +639,12 @@ def test_names_in_scripts_are_no_commands(label: str, tmp_path: Path) -> None:
     done = subprocess.run([tcl, "look.tcl"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert [p.name for p in tmp_path.iterdir()] == ["look.tcl"]
+
+
+def test_candidates_are_labelled_by_what_tells_them_apart() -> None:
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("a/two.xtc"))) == ("one", "two")
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("a/one.gro"))) == ("one.xtc", "one.gro")
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("b/one.xtc"))) == ("a/one", "b/one")
 
 
 def test_labels_that_look_alike_have_files_of_their_own() -> None:

@@ -262,6 +262,8 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     paths = inputs.trajectories
     labels = inputs.labels or tuple(path.stem for path in paths)
     if not inputs.labels and len(set(labels)) < len(labels):
+        labels = tuple(path.name for path in paths)
+    if not inputs.labels and len(set(labels)) < len(labels):
         labels = tuple(f"{path.resolve().parent.name}/{path.stem}" for path in paths)
     if len(labels) != len(paths):
         raise InputError(f"{len(labels)} labels (--labels) for {len(paths)} trajectories (-f)")
