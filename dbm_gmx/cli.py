@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 
 from dbm_gmx.commands import backmap, benchmark, check, evaluate, join, models, plan, relax, train, view
 from dbm_gmx.commands import map as map_
-from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, epilog
+from dbm_gmx.commands.examples import EXAMPLES, FIRST_STEPS, documentation, epilog
 from dbm_gmx.commands.habits import answer, elsewhere
 from dbm_gmx.commands.idle import check_idle
 from dbm_gmx.commands.mistaken import check_inputs
@@ -36,15 +37,25 @@ class Parser(argparse.ArgumentParser):
 
         A command says itself what it does not know: else the usage that is shown is not its own.
         """
-        if said := answer(self, sys.argv[1:] if args is None else args):
+        words = sys.argv[1:] if args is None else list(args)
+        if said := answer(self, words):
             self.error(said)
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        long = [word for word in words if re.match("--[A-Za-z]", word)]
+        strange = [word for word in long if not any(k.startswith(word.partition("=")[0]) for k in known)]
+        if self._subparsers is None:
+            self._refuse(strange, known)  # before what is missing is asked for
         options, others = super().parse_known_args(args, namespace)
-        if others and self._subparsers is None:
-            known = [name for name in self._option_string_actions if name.startswith("--")]
-            near = get_close_matches(others[0], known, n=1, cutoff=0.75)
+        if self._subparsers is None:
+            self._refuse(others, known)
+        return options, others
+
+    def _refuse(self, others: list[str], known: list[str]) -> None:
+        """End if there are words that are no options, with the one that is most like the first."""
+        if others:
+            near = get_close_matches(others[0], known, n=1, cutoff=0.7)
             hint = f" (nearest: {near[0]})" if near else elsewhere(self.prog, others[0])
             self.error(f"unrecognized arguments: {' '.join(others)}{hint}")
-        return options, others
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how it would be right: an example, as all options fill a screen."""
@@ -63,7 +74,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="dbm-gmx",
         description="Put the atoms back into coarse-grained GROMACS simulations.",
-        epilog=FIRST_STEPS,
+        epilog=f"{FIRST_STEPS}\n\n{documentation()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

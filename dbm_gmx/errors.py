@@ -39,6 +39,12 @@ class InputError(Exception):
         super().__init__(printable(where, keep="") + printable(message))
 
 
+def in_short(error: InputError) -> str:
+    """The first problems of an error whose cause is known."""
+    lines = str(error).splitlines()
+    return "\n".join([*lines[:3], *["  ..."] * (len(lines) > 3)])
+
+
 class OtherAtomsError(InputError):
     """A frame has another number of atoms than is expected.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from math import isfinite
 from numbers import Integral, Real
 from pathlib import Path
@@ -56,11 +57,13 @@ def check_known(names: Collection[str], known: Collection[str], what: str) -> No
     Raises
     ------
     InputError
-        With those that do.
+        With those that do, and the one that is most alike.
     """
     for name in names:
         if name not in known:
-            raise InputError(f"there is no {what} {name!r}; there are {', '.join(sorted(known))}")
+            near = get_close_matches(str(name), known, n=1)
+            hint = f" (nearest: {near[0]})" if near else ""
+            raise InputError(f"there is no {what} {name!r}{hint}; there are {', '.join(sorted(known))}")
 
 
 def limits_of(thresholds: Mapping[str, float] | None, allow: Any) -> Limits:

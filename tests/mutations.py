@@ -164,6 +164,35 @@ MUTATIONS = [
         "np.maximum(stretch, 1 / np.maximum(stretch, SHORTEST))[:, known]",
         "stretch[:, known]",
     ),
+    # --- users
+    one(
+        "molecules of one residue all have the number that their topology has",
+        "tests/test_trajectory.py -k same_numbers",
+        "chemistry/topology.py",
+        "yield from [number] * moltype.n_atoms if single else given[moltype.name]",
+        "yield from given[moltype.name]",
+    ),
+    one(
+        "times without frames are found out after the trials",
+        "tests/test_backmap.py -k before_any_trial",
+        "backmapping/backmap.py",
+        "    if total == 0:\n",
+        "    if total == -1:\n",
+    ),
+    one(
+        "a refinement that does not exist is none",
+        "tests/test_python.py -k wrong_input",
+        "backmapping/choices.py",
+        "    for name in WORDS.keys() & given:\n",
+        "    for name in ():\n",
+    ),
+    one(
+        "beads that were not compared count as right",
+        "tests/test_evaluate.py -k not_looked_at",
+        "evaluation/tables.py",
+        ' if rule != "beads" or t.label in beads else ()',
+        "",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
@@ -365,8 +394,8 @@ MUTATIONS = [
         "a-file-of-somebody-else-is-written-to",
         "tests/test_output.py -k goes_away",
         "files/output.py",
-        "        if not self._is_there():",
-        "        if False:",
+        "        if not self._is_there():\n            raise",
+        "        if False:\n            raise",
     ),
     one(
         "a-small-file-in-the-making-is-hidden",

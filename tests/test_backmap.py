@@ -64,6 +64,16 @@ def backmap(model: Path, files: Mixture, tmp_path: Path):
     return run
 
 
+def test_times_without_frames_are_said_before_any_trial(
+    files: Mixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials before the first frame may take hours."""
+    monkeypatch.setattr("dbm_gmx.backmapping.backmap.rebuilder_of", lambda *_: pytest.fail("a trial"))
+    result = command("backmap", {**files.options, "-t": 300, "-b": 100, "-o": tmp_path / "aa.xtc"})
+    assert result.code == 1
+    assert "has no frame from 100 ps" in result.err
+
+
 def read(path: Path) -> list[Frame]:
     return list(read_frames(path, n_atoms=N_ATOMS))
 

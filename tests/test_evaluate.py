@@ -46,8 +46,9 @@ from dbm_gmx.evaluation.distributions import (
     term_histograms,
     term_values,
 )
-from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, evaluate
+from dbm_gmx.evaluation.evaluation import Evaluation, atomistic_system, candidate_labels, evaluate
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
+from dbm_gmx.evaluation.page import rule_table
 from dbm_gmx.evaluation.pairs import measure_pairs
 from dbm_gmx.evaluation.report import summary
 from dbm_gmx.evaluation.shape import end_to_end, radius_of_gyration
@@ -640,8 +641,23 @@ def test_names_in_scripts_are_no_commands(label: str, tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["look.tcl"]
 
 
+def test_candidates_are_labelled_by_what_tells_them_apart() -> None:
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("a/two.xtc"))) == ("one", "two")
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("a/one.gro"))) == ("one.xtc", "one.gro")
+    assert candidate_labels(inputs(Path("a/one.xtc"), Path("b/one.xtc"))) == ("a/one", "b/one")
+
+
 def test_labels_that_look_alike_have_files_of_their_own() -> None:
     assert file_names(["a b", "a/b", "a_b", "c"]) == ["a_b", "a_b_2", "a_b_3", "c"]
+
+
+def test_beads_that_were_not_looked_at_are_not_said_to_be_right(one: Evaluation) -> None:
+    """Of the reference; or of all, without --cg."""
+    assert "far off their beads" not in rule_table(one)
+    (candidate,) = one.candidates
+    seen = tuple(replace(m, deviation=np.full(3, 0.001)) for m in candidate.measured)
+    page = rule_table(replace(one, candidates=(replace(candidate, measured=seen),)))
+    assert "far off their beads</td><td>not compared</td><td>0</td>" in page
 
 
 def installed_browser() -> str:

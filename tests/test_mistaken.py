@@ -65,6 +65,10 @@ ATOMS = "-p topol.top -m mapping.xml"
             "this is a system of atoms, with hydrogens; -cp is",
         ),
         (
+            f"backmap -s aa.gro -cp atoms.top -f cg.gro {ATOMS} -o x.gro",
+            "this is a system of atoms, with hydrogens; -cp is",
+        ),
+        (
             f"backmap -s cg.gro -cp atoms.top {ATOMS} -o x.gro",
             "is a topology of atoms (-p), not of beads (-cp)",
         ),
@@ -74,6 +78,7 @@ ATOMS = "-p topol.top -m mapping.xml"
         (f"map init {BEADS} -p other.top -o x.gro", "this is a topology of beads"),
         (f"backmap {BEADS} -f aa.gro {ATOMS} -o x.gro", "these are the atoms, and -f is"),
         (f"backmap {BEADS} {ATOMS} --mdp topol.top -o x.gro", "--mdp takes .mdp of the atoms"),
+        ("evaluate -p other.top -f aa.gro -o x.gro", "evaluate judges atoms: give their topology (-p)"),
     ],
 )
 def test_a_file_in_the_wrong_place(
@@ -84,7 +89,9 @@ def test_a_file_in_the_wrong_place(
     if "-cp topol.top -p topol.top" in line:
         line = line.replace("-cp topol.top", "-cp atoms.top")
     assert main(shlex.split(line)) == 1
-    assert said in capsys.readouterr().err
+    text = capsys.readouterr().err
+    assert said in text
+    assert text.count("\n") <= 5  # where the cause is known, its effects are not listed
     assert not (folder / "x.gro").exists()
 
 
@@ -106,6 +113,11 @@ def test_options_of_gromacs_are_answered(option: str, capsys: pytest.CaptureFixt
         ("xyz", "there is no command 'xyz'; there are backmap"),
         ("evaluate -p topol.top -f aa.xtc -s aa.gro", "the topology of the atoms is -p"),
         ("backmap", "usage: dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top"),
+        ("backmap -s cg.tpr -mdp run.mdp -o aa.gro", "there is no option -mdp: the option is --mdp"),
+        (
+            "backmap -s cg.tpr --output-file aa.gro",
+            "unrecognized arguments: --output-file (nearest: --output)",
+        ),
     ],
 )
 def test_a_slip_is_answered_in_few_lines(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,6 +184,8 @@ def test_help_has_groups_and_two_examples_that_can_be_given(name: str) -> None:
     text = parser.format_help()
     assert len(EXAMPLES[name]) >= 2
     assert all(f"  {line}\n" in f"{text}\n" for line in EXAMPLES[name])
+    (pages,) = re.findall("documentation is in (.*);", text)
+    assert Path(pages, "glossary.md").is_file()
     for line in EXAMPLES[name]:
         words = shlex.split(line)
         if words[0] == "dbm-gmx":

@@ -136,8 +136,9 @@ def test_openmm_has_our_energies(octane: tuple[Topology, Frame]) -> None:
 
     topology, frame = octane
     conditions = Conditions(350, 0.9, 0.9, constraints="none", epsilon_rf=0.0)
-    found = energies(make_simulation(topology, frame, conditions, platform="Reference"))
-    ours = wanted(topology, frame, conditions)
+    simulation = make_simulation(topology, frame, conditions, platform="Reference")
+    assert [residue.id for residue in simulation.topology.residues()] == [str(k + 1) for k in range(80)]
+    found, ours = energies(simulation), wanted(topology, frame, conditions)
     for name, energy in ours.items():
         assert found[name] == pytest.approx(energy, rel=1e-5), name
     # gmx mdrun -rerun of GROMACS 2022.5 with nvt.mdp of the example, whose potential is shifted
@@ -238,5 +239,6 @@ def test_atoms_of_ase(octane: tuple[Topology, Frame]) -> None:
     assert atoms.pbc.all()
     assert atoms.get_initial_charges().sum() == pytest.approx(0, abs=1e-6)
     assert atoms.arrays["residuenames"][0] == "OCT"
+    assert atoms.arrays["residuenumbers"][::26].tolist() == list(range(1, 81))
     free = to_ase(topology, replace(frame, free=True))
     assert not free.pbc.any()

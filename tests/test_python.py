@@ -110,6 +110,7 @@ def test_a_run_leaves_atoms_and_what_is_known_of_each_frame(beads: mda.AtomGroup
     assert [one.time for one in found.quality] == times
     for _ in range(2):  # again and again
         assert [frame.index for frame in found.frames] == [0, 3, 1]
+    assert [frame.index for frame in found.frames[1:]] == [3, 1]
     one = found.quality[0]
     assert one.energies["Potential"] == pytest.approx(sum(list(one.energies.values())[:-1]))
     assert {"Angle", "Ryckaert-Bell.", "LJ (SR)", "LJ-14", "Coulomb-14"} <= set(one.energies)
@@ -123,7 +124,10 @@ def test_a_run_leaves_atoms_and_what_is_known_of_each_frame(beads: mda.AtomGroup
     assert universe.atoms.n_atoms == 26 * COUNT
     assert universe.atoms.fragments[0].n_atoms == 26
     assert universe.select_atoms("moltype OCT and molnum 1").n_atoms == 26
+    assert universe.select_atoms("resid 2").n_atoms == 26  # as in files of GROMACS
     assert universe.atoms[0].element == "C"
+    with pytest.raises(InputError, match="no frame 9 in the results: they have 3"):
+        made.to_parmed(9)
 
 
 def test_energies_are_those_of_the_whole_frame(beads: mda.AtomGroup, folder: Path) -> None:
@@ -131,7 +135,7 @@ def test_energies_are_those_of_the_whole_frame(beads: mda.AtomGroup, folder: Pat
 
     from dbm_gmx.forcefield.energy import bonded_energies
 
-    found = mapper(beads, folder).run(stop=1).results
+    found = mapper(beads.residues, folder).run(frames=0).results  # a group of residues will do, and a number
     positions = torch.from_numpy(next(iter(found.frames)).positions.astype(np.float64))
     wanted = bonded_energies(read_topology(folder / "topol.top"), positions)
     for name in ("Angle", "Ryckaert-Bell.", "LJ-14", "Coulomb-14"):
@@ -156,7 +160,7 @@ def test_without_pandas_the_error_says_so(
     fake_sampler(monkeypatch)
     found = mapper(beads, folder).run(stop=1).results
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(InputError, match="pip install pandas"):
+    with pytest.raises(InputError, match=r"pip install 'dbm-gmx\[table\]'"):
         found.quality.to_dataframe()
 
 
@@ -241,7 +245,7 @@ def test_what_is_large_goes_to_a_file_for_as_long_as_it_is_used(
 
 
 def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
-    with pytest.raises(InputError, match=r"no choice 'temprature'; there are .*temperature"):
+    with pytest.raises(InputError, match=r"no choice 'temprature' \(nearest: temperature\); there are"):
         mapper(beads, folder, temprature=300)
     with pytest.raises(InputError, match=r"AtomGroup of MDAnalysis is needed, found 'cg.tpr'"):
         Backmapper("cg.tpr")
@@ -249,6 +253,8 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         mapper(beads, folder).run(frames=[99])
     with pytest.raises(InputError, match="not by both"):
         mapper(beads, folder).run(start=1, frames=[1])
+    with pytest.raises(InputError, match="step cannot be zero"):
+        mapper(beads, folder).run(step=0)
     with pytest.raises(InputError, match="no frame is taken"):
         mapper(beads, folder).run(start=5, stop=5)
     with pytest.raises(InputError, match="2 of the 4 of a molecule OCT: whole molecules"):
@@ -260,6 +266,10 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         ("temperature", "350", "temperature: '350' is no number"),
         ("spread", 0.0, "spread: 0.0 is not above 0"),
         ("sweeps", 2.5, "sweeps: 2.5 is no whole number"),
+        ("refine", "exakt", r"no refine 'exakt' \(nearest: exact\)"),
+        ("start_from", "nowhere", "no start_from 'nowhere'; there are growth, network"),
+        ("memory", "sps.npz", "memory: 'sps.npz' is neither True nor False"),
+        ("output", folder / "none" / "aa.xtc", "there is no folder .*none"),
         ("cutoff", float("nan"), "cutoff: nan is no number"),
         ("orientations", 0, "orientations: 0 is not from 1"),
     ):
@@ -401,7 +411,7 @@ def test_atoms_become_beads(folder: Path, beads: mda.AtomGroup, atoms: mda.Unive
     found = map_to_beads(atoms, **given)  # type: ignore[arg-type]
     assert found.trajectory.n_frames == atoms.trajectory.n_frames
     assert found.atoms.names[:5].tolist() == ["A1", "A2", "A3", "A4", "A1"]
-    assert len(found.residues) == COUNT
+    assert found.residues.resids.tolist() == list(range(1, COUNT + 1))  # as in files of GROMACS
     for k in (0, 2):
         apart = found.trajectory[k].positions - beads.universe.trajectory[k].positions[: 4 * COUNT]
         box = found.dimensions[:3]
@@ -509,6 +519,7 @@ def test_an_evaluation_is_an_object_with_the_numbers_of_the_command(
     arguments = ["-p", top, "-f", path, "-r", path, "-e", "400", "-t", "350", "--json"]
     code = main(["evaluate", *map(str, arguments), "--no-conformations", "--no-classifier"])
     assert found.passed == (code == 0)
+    assert repr(found).startswith("<Evaluation of ")
     printed = capsys.readouterr().out
     assert scores_text(found).removesuffix("\n}\n") in printed
     assert found.to_dict()["candidates"]["few-aa"]["frames"] == len(found.candidates[0].frames)

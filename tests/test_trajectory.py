@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from MDAnalysis.lib.formats.libmdaxdr import XTCFile
 
+from dbm_gmx.backmapping.universe import universe_of
 from dbm_gmx.chemistry.frame import ROOM, Frame
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.output import atomic_write, backup
+from dbm_gmx.files.parmed import to_parmed
 from dbm_gmx.files.structure import read_structure
 from dbm_gmx.files.trajectory import SUFFIXES, open_writer, read_frame_at, read_frames
 
@@ -67,6 +69,17 @@ def write_and_fail(path, system, frames, error):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_residues_have_the_same_numbers_everywhere(system, frames, tmp_path):
+    """Of waters and dimer; in files, in a Universe and in ParmEd."""
+    wanted = [9, 10, 7, 8, 11]
+    universe = universe_of(system)
+    assert universe.residues.resids.tolist() == wanted
+    assert universe.residues.molnums.tolist() == [0, 1, 2, 2, 3]
+    path = write(tmp_path / "a.gro", system, frames[:1])
+    assert [int(line[:5]) for line in path.read_text().splitlines()[2:-1]] == universe.atoms.resids.tolist()
+    assert [residue.number for residue in to_parmed(system).residues] == wanted
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

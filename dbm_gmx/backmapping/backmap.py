@@ -113,6 +113,8 @@ def backmap(
     system, beads = read_inputs(inputs)
     beside = _topology_beside(system, inputs, outputs.frames)
     total = beads.count()
+    if total == 0:
+        next(iter(beads))  # an error that says which there are, before trials that may take hours
     known = given_chirality(system, inputs.references, conformers=system.conformers, reorder=inputs.reorder)
     check_tacticity(system, inputs.tacticity)
     source = inputs.trajectory or inputs.structure

@@ -7,11 +7,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+import numpy as np
+
+from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import Conformer, References
 from dbm_gmx.files.mdp import conditions_given
 from dbm_gmx.given import check_known, check_numbers, limits_of, listed
 from dbm_gmx.options import (
     MODEL,
+    REFINEMENTS,
+    STARTS,
     Matching,
     Method,
     MoleculeFiles,
@@ -91,6 +96,12 @@ NUMBERS = {
 }
 """Choices that are numbers, and their smallest values."""
 
+WORDS = {"refine": REFINEMENTS, "start_from": STARTS}
+"""Choices that are words, and those that there are."""
+
+SWITCHES = ("check", "memory", "follow", "guided")
+"""Choices that are true or false."""
+
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
@@ -123,6 +134,12 @@ def chosen(topology: str | Path | None, mapping: MappingGiven, choices: Choices)
     """
     check_known(choices, Choices.__annotations__, "choice")
     check_numbers(choices, NUMBERS)
+    given = dict(choices)
+    for name in WORDS.keys() & given:
+        check_known(listed(given[name]), WORDS[name], name)
+    for name in SWITCHES:
+        if not isinstance(given.get(name, True), bool | np.bool_):
+            raise InputError(f"{name}: {given[name]!r} is neither True nor False")
     conditions, told = conditions_given(choices.get("mdp"), choices.get("temperature"), choices.get("cutoff"))
     if (spread := choices.get("spread")) is not None:
         conditions = replace(conditions, spread=spread)

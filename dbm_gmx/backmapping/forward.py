@@ -12,7 +12,7 @@ from dbm_gmx.chemistry.bead_geometry import make_bead_geometry
 from dbm_gmx.chemistry.mapping import bead_topology as topology_of_beads
 from dbm_gmx.chemistry.mapping import mapped_molecules
 from dbm_gmx.chemistry.system import map_frame
-from dbm_gmx.errors import InputError
+from dbm_gmx.errors import InputError, in_short
 from dbm_gmx.files.bead_topology import write_bead_topology
 from dbm_gmx.files.input_files import files_of_atoms
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
@@ -108,7 +108,7 @@ def map_trajectory(
         mappings = mappings_to_beads(atoms, inputs.mappings)
     except InputError as error:
         if is_of_beads(atoms):
-            said = f"{OF_BEADS} map makes beads of atoms: give those (-s, -p). As it is: {error}"
+            said = f"{OF_BEADS} map makes beads of atoms: give those (-s, -p). As it is: {in_short(error)}"
             raise InputError(said, path=inputs.topology or inputs.structure) from error
         raise
     matches = mapped_molecules(atoms, mappings)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack, overload
 
 import MDAnalysis as mda
 import numpy as np
@@ -116,6 +116,8 @@ class Backmapper:
         self.results = Results()
         if self.output is not None and self.output.suffix not in TRAJECTORIES:
             raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=self.output)
+        if self.output is not None and not self.output.parent.is_dir():
+            raise InputError(f"there is no folder {self.output.parent}", path=self.output)
 
     def __repr__(self) -> str:
         """What goes in, and how many frames there are."""
@@ -290,8 +292,10 @@ class Backmapper:
         InputError
             If there is none.
         """
-        if "frames" not in self.results or not -len(self.results.frames) <= number < len(self.results.frames):
-            raise InputError(f"there is no frame {number} in the results: run() comes first")
+        count = len(self.results.frames) if "frames" in self.results else 0
+        if not -count <= number < count:
+            said = f"they have {count}, counted from 0" if count else "run() comes first"
+            raise InputError(f"there is no frame {number} in the results: {said}")
         frame: Frame = self.results.frames[number]
         return frame
 
@@ -474,8 +478,16 @@ class FramesMade:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, number: int) -> Frame:
-        """One of them."""
+    @overload
+    def __getitem__(self, number: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Frame]: ...
+
+    def __getitem__(self, number: int | slice) -> Frame | list[Frame]:
+        """One of them, or several."""
+        if isinstance(number, slice):
+            return [self[k] for k in range(len(self))[number]]
         number = range(len(self))[number]
         (frame,) = UniverseFrames(self.universe.atoms, [number])
         return replace(frame, index=self.numbers[number])

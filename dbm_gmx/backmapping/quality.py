@@ -127,8 +127,8 @@ class Qualities(Sequence[Quality]):
             import pandas as pd
         except ModuleNotFoundError as error:
             raise InputError(
-                "a table of the frames needs pandas, which is not installed: pip install pandas. The records "
-                "themselves are there without it"
+                "a table of the frames needs pandas, which is not installed: pip install 'dbm-gmx[table]'. "
+                "The records themselves are there without it"
             ) from error
         return pd.DataFrame([one.row() for one in self])
 

@@ -20,13 +20,14 @@ from dbm_gmx.chemistry.frame import Frame, box_vectors, check_frame, dimensions,
 from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.names import Named, check_names
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule, molecule_counts
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, each_molecule, molecule_counts, residue_numbers
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.beads import EARLY
 from dbm_gmx.files.shipped import with_shipped
 from dbm_gmx.files.structure import read_cg_topology
 from dbm_gmx.files.system import match_molecules, read_molecules
+from dbm_gmx.given import listed
 from dbm_gmx.options import MoleculeFiles
 
 log = logging.getLogger(__name__)
@@ -125,10 +126,13 @@ def chosen_frames(
         If both are given, or a number is none of a frame.
     """
     if frames is None:
-        return list(range(total)[slice(start, stop, step)])
+        try:
+            return list(range(total)[slice(start, stop, step)])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"start, stop and step: {error}") from error
     if (start, stop, step) != (None, None, None):
         raise InputError("frames are given by start, stop and step, or by frames; not by both")
-    asked = np.asarray(list(frames))
+    asked = np.asarray(listed(frames))
     if asked.dtype == bool:
         if len(asked) != total:
             raise InputError(f"frames: {len(asked)} truth values for {total} frames")
@@ -152,7 +156,7 @@ def group_of(given: Any) -> mda.AtomGroup:
     InputError
         It is something else, or has no positions.
     """
-    if not isinstance(given, mda.Universe | mda.AtomGroup):
+    if not isinstance(given, mda.Universe | mda.AtomGroup | mda.ResidueGroup | mda.SegmentGroup):
         files = "; from file to file: dbm_gmx.backmap(...)" if isinstance(given, str | Path) else ""
         raise InputError(f"a Universe or an AtomGroup of MDAnalysis is needed, found {given!r:.80}{files}")
     group = given.atoms.unique
@@ -377,22 +381,18 @@ def angstrom_dimensions(frame: Frame) -> FloatArray:
 def universe_of(topology: Topology) -> mda.Universe:
     """A Universe without positions, with all that a topology says.
 
-    Names, types, elements, masses, charges, residues, molecules and bonds.
+    Names, types, elements, masses, charges, residues with the numbers of GROMACS, molecules and bonds.
     """
     moltypes = [moltype for moltype, _ in each_molecule(topology)]
-    residues: list[tuple[Any, Any]] = []
-    residue: list[int] = []
-    molecules: list[int] = []
-    for number, moltype in enumerate(moltypes):
-        numbered = zip(moltype.attribute("resid"), moltype.attribute("resname"), strict=True)
-        for label, atoms in groupby(numbered):
-            residue += [len(residues)] * len(list(atoms))
-            residues.append(label)
-            molecules.append(number)
+    owners = [number for number, moltype in enumerate(moltypes) for _ in range(moltype.n_atoms)]
+    names = [name for moltype in moltypes for name in moltype.attribute("resname")]
+    labels = zip(owners, residue_numbers(topology), names, strict=True)
+    residues = [(label, len(list(atoms))) for label, atoms in groupby(labels)]
+    molecules, resids, resnames = zip(*(label for label, _ in residues), strict=True)
     universe = mda.Universe.empty(
         topology.n_atoms,
         n_residues=len(residues),
-        atom_resindex=residue,
+        atom_resindex=np.repeat(range(len(residues)), [count for _, count in residues]),
         residue_segindex=[0] * len(residues),
     )
     for attribute, key in (("names", "name"), ("types", "type"), ("elements", "element"), ("masses", "mass")):
@@ -400,8 +400,8 @@ def universe_of(topology: Topology) -> mda.Universe:
             attribute, [value for moltype in moltypes for value in moltype.attribute(key)]
         )
     universe.add_TopologyAttr("charges", [value for moltype in moltypes for value in moltype.charges])
-    universe.add_TopologyAttr("resids", [resid for resid, _ in residues])
-    universe.add_TopologyAttr("resnames", [name for _, name in residues])
+    universe.add_TopologyAttr("resids", resids)
+    universe.add_TopologyAttr("resnames", resnames)
     universe.add_TopologyAttr("segids", ["SYSTEM"])
     universe.add_TopologyAttr("molnums", molecules)
     universe.add_TopologyAttr("moltypes", [moltypes[number].name for number in molecules])

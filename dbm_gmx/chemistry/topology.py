@@ -269,6 +269,23 @@ def molecule_counts(topology: Topology) -> dict[str, int]:
     return found
 
 
+def residue_numbers(topology: Topology) -> Iterator[int]:
+    """Yield the residue number of each atom, as GROMACS has it.
+
+    Molecules of a single residue are counted through, after the largest number in the molecules
+    of several, which keep theirs (``gmx_mtop_t``, ``maxResiduesPerMoleculeToTriggerRenumber`` = 1).
+    """
+    given = {
+        moltype.name: [int(str(n)) for n in moltype.attribute("resid")] for moltype, *_ in blocks(topology)
+    }
+    several = [max(numbers) for numbers in given.values() if len(set(numbers)) > 1]
+    number = max(several, default=0)
+    for moltype, _ in each_molecule(topology):
+        single = len(set(given[moltype.name])) == 1
+        number += single
+        yield from [number] * moltype.n_atoms if single else given[moltype.name]
+
+
 def has_elements(moltype: MoleculeType, *elements: str) -> bool:
     """Whether a molecule has atoms of these elements; of any if none is named."""
     found = {str(element) for element in moltype.attribute("element")} - {""}

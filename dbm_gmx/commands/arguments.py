@@ -521,7 +521,7 @@ def add_rules(command: ArgumentParser, *, of_beads: bool = False) -> None:
         metavar="RULE=VALUE",
         help="Change thresholds of rules. Defaults: "
         + ", ".join(f"{rule}={getattr(Limits, rule):g}" for rule in ADJUSTABLE)
-        + ". What they count is in share/docs/end-of-run.md.",
+        + ". What they count is in end-of-run.md of the documentation.",
     )
     add(
         "--allow",

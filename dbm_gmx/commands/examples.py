@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dbm_gmx.files.share import share_path
+
 EXAMPLES = {
     "backmap": (
         "dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top -m mapping.xml --mdp run.mdp -o aa.xtc",
@@ -60,9 +62,12 @@ first steps:
                         the options of a command, and examples"""
 """Text after the list of commands."""
 
-PAGES = "Words that are not clear are explained in share/docs/glossary.md."
-
 
 def epilog(command: str) -> str:
     """Text after the options of a command."""
-    return "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[command]), "", PAGES])
+    return "\n".join(["examples:", *(f"  {line}" for line in EXAMPLES[command]), "", documentation()])
+
+
+def documentation() -> str:
+    """Where the pages are in this installation."""
+    return f"The documentation is in {share_path('docs')}; glossary.md there explains words."

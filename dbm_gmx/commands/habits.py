@@ -61,7 +61,10 @@ def answer(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
         if word in INSTEAD:
             return f"there is no option {word}: {INSTEAD[word]}"
         if not set(word[1:]) <= flags:
-            return f"there is no option {word}; see {parser.prog} --help"
+            meant = next((name for name in known if name.startswith(f"-{word}")), None)
+            return f"there is no option {word}" + (
+                f": the option is {meant}" if meant else f"; see {parser.prog} --help"
+            )
     return ""
 
 

@@ -24,7 +24,7 @@ from dbm_gmx.evaluation.rules import Verdict, differing_names, verdict
 from dbm_gmx.files.conformers import reference_chirality
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import compare_names, in_order, structure_frames
-from dbm_gmx.files.system import BeadFrames, read_inputs
+from dbm_gmx.files.system import OF_BEADS, BeadFrames, is_of_beads, read_inputs
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.trajectory import read_frames
 from dbm_gmx.forcefield.equilibrium import EnergyDifference
@@ -262,6 +262,8 @@ def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
     paths = inputs.trajectories
     labels = inputs.labels or tuple(path.stem for path in paths)
     if not inputs.labels and len(set(labels)) < len(labels):
+        labels = tuple(path.name for path in paths)
+    if not inputs.labels and len(set(labels)) < len(labels):
         labels = tuple(f"{path.resolve().parent.name}/{path.stem}" for path in paths)
     if len(labels) != len(paths):
         raise InputError(f"{len(labels)} labels (--labels) for {len(paths)} trajectories (-f)")
@@ -320,6 +322,9 @@ def _differing(topology: Topology, path: Path) -> str:
     try:
         read_frames(path, n_atoms=topology.n_atoms).close()  # type: ignore[attr-defined]
     except InputError as error:
+        if "are expected" in error.message and is_of_beads(topology):
+            said = f"{OF_BEADS} evaluate judges atoms: give their topology (-p)"
+            raise InputError(said, path=topology.path) from error
         if "are expected" in error.message:
             return error.message
         raise

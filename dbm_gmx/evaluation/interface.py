@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import MDAnalysis as mda
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.evaluation.advice import advice
 from dbm_gmx.evaluation.evaluation import CLASSIFIER, CONFORMATIONS, Evaluation
 from dbm_gmx.evaluation.evaluation import evaluate as evaluate_files
 from dbm_gmx.evaluation.report import scores_text, summary, write_report
@@ -34,6 +35,11 @@ class EvaluationResults(Evaluation):
     ``differences`` the energies less those of the reference: see
     :class:`~dbm_gmx.evaluation.evaluation.Evaluation`.
     """
+
+    def __repr__(self) -> str:
+        """What the candidates are good for."""
+        said = ", ".join(f"{one.label}: {advice(self, one).use}" for one in self.candidates)
+        return f"<Evaluation of {said}>"
 
     @property
     def passed(self) -> bool:
@@ -103,7 +109,8 @@ def _pandas() -> Any:
         import pandas as pd
     except ModuleNotFoundError as error:
         raise InputError(
-            "a table needs pandas, which is not installed: pip install pandas; to_dict() does without"
+            "a table needs pandas, which is not installed: pip install 'dbm-gmx[table]'; "
+            "to_dict() does without"
         ) from error
     return pd
 

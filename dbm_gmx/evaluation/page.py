@@ -161,6 +161,8 @@ def rule_table(evaluation: Evaluation) -> str:
 
 
 def _counts(counts: Sequence[int], trajectory: Trajectory) -> str:
+    if not counts:
+        return "<td>not compared</td>"
     total = sum(counts)
     bad = total and trajectory.label != REFERENCE
     most = max(range(len(counts)), key=lambda k: counts[k])

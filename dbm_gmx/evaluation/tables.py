@@ -451,9 +451,17 @@ def moments(trajectory: Trajectory, key: TermClass) -> tuple[float, float]:
 
 
 def rule_rows(evaluation: Evaluation) -> list[tuple[str, dict[str, tuple[int, ...]]]]:
-    """Each rule in words with the counts of all trajectories."""
+    """Each rule in words with the counts of all trajectories; none of one whose beads were not compared."""
     shown = evaluation.everything
-    return [(RULES[rule].words, {t.label: t.verdict.counts[rule] for t in shown}) for rule in IN_FRAMES]
+    beads = [t.label for t in shown if len(deviations(t))]
+    return [
+        (
+            RULES[rule].words,
+            {t.label: t.verdict.counts[rule] if rule != "beads" or t.label in beads else () for t in shown},
+        )
+        for rule in IN_FRAMES
+        if rule != "beads" or beads
+    ]
 
 
 PARTS = tuple(RANGES)

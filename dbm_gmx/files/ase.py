@@ -6,7 +6,7 @@ import ase
 import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, each_molecule
+from dbm_gmx.chemistry.topology import MoleculeType, Topology, atom_charges, each_molecule, residue_numbers
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 
@@ -45,7 +45,7 @@ def to_ase(topology: Topology, frame: Frame) -> ase.Atoms:
     )
     for name, key in (("names", "name"), ("types", "type"), ("residuenames", "resname")):
         atoms.new_array(name, np.array([str(one) for one in _all(moltypes, key)]))
-    atoms.new_array("residuenumbers", np.array(_all(moltypes, "resid"), np.int64))
+    atoms.new_array("residuenumbers", np.fromiter(residue_numbers(topology), np.int64))
     return atoms
 
 

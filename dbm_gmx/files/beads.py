@@ -10,8 +10,8 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.topology import Topology, blocks
-from dbm_gmx.errors import InputError
+from dbm_gmx.chemistry.topology import Topology, blocks, has_elements
+from dbm_gmx.errors import InputError, in_short
 from dbm_gmx.files.index import read_index
 from dbm_gmx.files.structure import compare_names, read_cg_system
 from dbm_gmx.files.trajectory import count_atoms
@@ -74,8 +74,30 @@ def read_beads(inputs: Inputs) -> Beads:
             path=path,
         )
     rows = _rows_of(inputs, cg, found)
-    part, order = _part_of(cg, rows, path)
+    try:
+        part, order = _part_of(cg, rows, path)
+    except InputError as error:
+        refuse_atoms(cg, inputs, error)
+        raise
     return Beads(part, replace(frame, positions=frame.positions[rows[order]]), _or_none(order))
+
+
+def refuse_atoms(cg: Topology, inputs: Inputs, error: InputError) -> None:
+    """Say that beads are atoms, where this explains an error.
+
+    Raises
+    ------
+    InputError
+        If there are hydrogens among the beads.
+    """
+    if not any(has_elements(m, "H") for m in cg.molecule_types.values()):
+        return
+    option = "-s" if inputs.cg_topology is None else "-cp"
+    raise InputError(
+        f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
+        f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {in_short(error)}",
+        path=inputs.cg_topology or inputs.structure,
+    ) from error
 
 
 def _refuse_index(inputs: Inputs, why: str) -> None:

@@ -26,13 +26,18 @@ class Problem:
     line: int | None = None
 
 
+MANY = 20
+"""Problems that are listed; of more it is said how many there are."""
+
+
 def refuse(problems: Sequence[Problem]) -> None:
-    """Raise one :class:`InputError` listing all problems; do nothing if there are none."""
+    """Raise one :class:`InputError` listing the problems; do nothing if there are none."""
     if not problems:
         return
     if len(problems) == 1:
         raise InputError(problems[0].text, path=problems[0].path, line=problems[0].line)
     where = {p.path for p in problems}
-    lines = [str(InputError(p.text, path=p.path, line=p.line)) for p in problems]
+    lines = [str(InputError(p.text, path=p.path, line=p.line)) for p in problems[:MANY]]
+    lines += [f"and {len(problems) - MANY} more"] * (len(problems) > MANY)
     path = where.pop() if len(where) == 1 else None
     raise InputError("\n  ".join([f"{len(problems)} problems:", *lines]), path=path)

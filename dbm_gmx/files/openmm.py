@@ -6,6 +6,7 @@ Loaded only where it is asked for: OpenMM is an extra, ``dbm-gmx[openmm]``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from dbm_gmx.chemistry.topology import (
     chemical_bonds,
     excluded_pairs,
     nonbonded_parameters,
+    residue_numbers,
 )
 from dbm_gmx.chemistry.units import ELECTRIC
 from dbm_gmx.chemistry.virtual_sites import LINEAR, THREE_OUT, virtual_sites
@@ -277,15 +279,15 @@ def _excluded(topology: Topology) -> Iterator[tuple[int, int]]:
 
 def app_topology(topology: Topology, frame: Frame) -> app.Topology:
     """Atoms, residues, bonds and box as OpenMM's applications know them: a chain for each molecule."""
-    made = app.Topology()
+    made, numbers = app.Topology(), residue_numbers(topology)
     for moltype, _, count in blocks(topology):
         nodes = [moltype.graph.nodes[i] for i in range(moltype.n_atoms)]
         for _ in range(count):
             chain, before, atoms = made.addChain(), None, []
-            for node in nodes:
-                if before != (node["resid"], node["resname"]):
-                    before = node["resid"], node["resname"]
-                    residue = made.addResidue(str(node["resname"]), chain, str(node["resid"]))
+            for node, number in zip(nodes, islice(numbers, moltype.n_atoms), strict=True):
+                if before != (number, node["resname"]):
+                    before = number, node["resname"]
+                    residue = made.addResidue(str(node["resname"]), chain, str(number))
                 element = app.Element.getBySymbol(node["element"]) if node["element"] else None
                 atoms.append(made.addAtom(str(node["name"]), element, residue))
             for i, j in chemical_bonds(moltype).tolist():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from dbm_gmx.chemistry.topology import (
     blocks,
     chemical_graph,
     excluded_pairs,
+    residue_numbers,
 )
 from dbm_gmx.chemistry.units import ANGSTROM, KCAL
 from dbm_gmx.errors import InputError
@@ -59,6 +61,7 @@ def to_parmed(topology: Topology, frame: Frame | None = None) -> parmed.Structur
     scale, lost = _scales(topology.nonbonded), set[str]()
     fudge_qq = 1.0 if topology.nonbonded is None else topology.nonbonded.fudge_qq
     structure.nrexcl = min((moltype.nrexcl for moltype, _, _ in blocks(topology)), default=3)
+    numbers = residue_numbers(topology)
     for moltype, _, count in blocks(topology):
         bonds = _bond_types(structure, moltype)
         chemical = sorted((min(bond), max(bond)) for bond in chemical_graph(moltype).edges)
@@ -67,7 +70,7 @@ def to_parmed(topology: Topology, frame: Frame | None = None) -> parmed.Structur
         apart = [pair for pair in map(tuple, excluded_pairs(moltype).tolist()) if pair not in pairs]
         lost |= _lost(moltype, terms)
         for _ in range(count):
-            atoms = _add_atoms(structure, moltype, types)
+            atoms = _add_atoms(structure, moltype, types, islice(numbers, moltype.n_atoms))
             for i, j in chemical:
                 structure.bonds.append(parmed.Bond(atoms[i], atoms[j], type=bonds.get((i, j))))
             for term, made in terms:
@@ -187,11 +190,13 @@ def _combined(lj: NonBonded, i: int, j: int) -> tuple[float, float]:
     return (sigma if epsilon else 1.0), epsilon
 
 
-def _add_atoms(structure: parmed.Structure, moltype: MoleculeType, types: dict[str, Any]) -> list[Any]:
+def _add_atoms(
+    structure: parmed.Structure, moltype: MoleculeType, types: dict[str, Any], numbers: Iterator[int]
+) -> list[Any]:
     """Add one molecule's atoms; a change of residue number or name begins a residue."""
     atoms = []
     residue = None
-    for _, node in sorted(moltype.graph.nodes(data=True)):
+    for (_, node), resid in zip(sorted(moltype.graph.nodes(data=True)), numbers, strict=True):
         number = parmed.periodic_table.AtomicNum.get(node["element"], 0)
         atom = parmed.Atom(
             atomic_number=number,
@@ -201,8 +206,8 @@ def _add_atoms(structure: parmed.Structure, moltype: MoleculeType, types: dict[s
             mass=node["mass"],
         )
         atom.atom_type = types[node["type"]]
-        if residue is None or (residue.number, residue.name) != (node["resid"], node["resname"]):
-            residue = parmed.Residue(node["resname"], number=node["resid"], list=structure.residues)
+        if residue is None or (residue.number, residue.name) != (resid, node["resname"]):
+            residue = parmed.Residue(node["resname"], number=resid, list=structure.residues)
             structure.residues.append(residue)
         structure.atoms.append(atom)
         residue.add_atom(atom)

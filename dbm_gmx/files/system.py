@@ -20,8 +20,8 @@ from dbm_gmx.chemistry.solvate import Solvated, solvate
 from dbm_gmx.chemistry.system import System, make_system
 from dbm_gmx.chemistry.topology import Topology, has_elements
 from dbm_gmx.chemistry.units_of_beads import parse_parts
-from dbm_gmx.errors import InputError, OtherAtomsError
-from dbm_gmx.files.beads import EARLY, Beads, read_beads
+from dbm_gmx.errors import InputError, OtherAtomsError, in_short
+from dbm_gmx.files.beads import EARLY, Beads, read_beads, refuse_atoms
 from dbm_gmx.files.frame_times import count_taken
 from dbm_gmx.files.library import find_molecules, library_conformers, load_library
 from dbm_gmx.files.mappings import Given, read_mappings
@@ -135,7 +135,7 @@ def read_molecules(files: MoleculeFiles) -> tuple[Topology, dict[str, BeadMappin
         return atomistic, read_mappings(files.mappings, atomistic, owners=files.owners)
     except InputError as error:
         if is_of_beads(atomistic):
-            said = f"Give that of the atoms (-p); that of the beads is for -cp. As it is: {error}"
+            said = f"Give that of the atoms (-p); that of the beads is for -cp. As it is: {in_short(error)}"
             raise InputError(f"{OF_BEADS} {said}", path=files.topology) from error
         raise
 
@@ -302,14 +302,7 @@ def read_inputs(inputs: Inputs) -> tuple[System, BeadFrames]:
     try:
         system = match_molecules(beads.topology, inputs.molecules, beads.frame)
     except InputError as error:
-        if any(has_elements(m, "H") for m in beads.topology.molecule_types.values()):
-            source = inputs.cg_topology or inputs.structure
-            option = "-s" if inputs.cg_topology is None else "-cp"
-            raise InputError(
-                f"this is a system of atoms, with hydrogens; {option} is that of the beads. Atoms to beads: "
-                f"dbm-gmx map -s {inputs.structure} ... -o cg.gro. As it is: {error}",
-                path=source,
-            ) from error
+        refuse_atoms(beads.topology, inputs, error)
         raise
     if inputs.trajectory is None and inputs.selects:
         raise InputError(NO_TRAJECTORY)

@@ -20,7 +20,7 @@ from MDAnalysis.lib.formats.libmdaxdr import TRRFile, XTCFile
 
 from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame, check_frame, check_time, dimensions, with_room
-from dbm_gmx.chemistry.topology import MoleculeType, Topology, blocks
+from dbm_gmx.chemistry.topology import Topology, each_molecule, residue_numbers
 from dbm_gmx.errors import InputError, OtherAtomsError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import PartFile, open_part
@@ -405,26 +405,6 @@ class _PdbText(_Text):
 
 
 def _numbered_atoms(topology: Topology) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield residue number and node of every atom, numbered as GROMACS does.
-
-    Molecules of a single residue are counted through, after the largest number in the molecules
-    of several, which keep theirs (``gmx_mtop_t``, ``maxResiduesPerMoleculeToTriggerRenumber`` = 1).
-    """
-    several = [moltype for moltype, _, _ in blocks(topology) if not _is_single(moltype)]
-    number = max((int(n) for moltype in several for n in _resids(moltype)), default=0)
-    for moltype, _, copies in blocks(topology):
-        nodes = [moltype.graph.nodes[i] for i in range(moltype.n_atoms)]
-        single = _is_single(moltype)
-        for _ in range(copies):
-            number += single
-            yield from ((number if single else int(node["resid"]), node) for node in nodes)
-
-
-def _resids(moltype: MoleculeType) -> list[Any]:
-    """Residue numbers of the atoms."""
-    return moltype.attribute("resid")
-
-
-def _is_single(moltype: MoleculeType) -> bool:
-    """Tell whether a molecule is one residue."""
-    return len(set(_resids(moltype))) == 1
+    """Yield residue number and node of every atom."""
+    nodes = (moltype.graph.nodes[i] for moltype, _ in each_molecule(topology) for i in range(moltype.n_atoms))
+    return zip(residue_numbers(topology), nodes, strict=True)

@@ -1,4 +1,4 @@
-"""A molecule of the library coloured by bead: molecule.py NAME OUT.svg."""
+"""A molecule coloured by bead, of the library or of files: molecule.py NAME OUT.svg [TOPOLOGY MAPPING]."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.share import share_path
 from dbm_gmx.files.top import read_topology
 
-name, out = sys.argv[1:]
+name, out, *files = sys.argv[1:]
 folder = share_path("molecules", name)
-topology = read_topology(folder / "topol.top")
-mapping = read_mappings([folder / "mapping.xml"], topology)[name]
+top, given = map(Path, files) if files else (folder / "topol.top", folder / "mapping.xml")
+topology = read_topology(top)
+mapping = read_mappings([given], topology)[name]
 Path(out).write_text(draw_mapping(topology.molecule_types[name], mapping.owner, mapping.names))
