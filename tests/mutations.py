@@ -953,6 +953,20 @@ MUTATIONS = [
         "        for t in range(1):\n",
     ),
     one(
+        "acids-have-no-usual-state",
+        "tests/test_stereo_bonds.py -k acids",
+        "chemistry/stereo_bonds.py",
+        "oxygen = _is_ester(atoms, carbon, other) or _is_acid(atoms, carbon, other)",
+        "oxygen = _is_ester(atoms, carbon, other)",
+    ),
+    one(
+        "penicillins-are-left-handed",
+        "tests/test_large_rings.py -k all_of_carbon",
+        "chemistry/amino_acids.py",
+        'return any(moltype.elements[i] != "C" for i in ways.get(beta, [])[1:])',
+        "return False",
+    ),
+    one(
         "usual-state-of-amides-the-other-way-round",
         "tests/test_stereo_bonds.py -k graph",
         "chemistry/stereo_bonds.py",
