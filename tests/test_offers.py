@@ -20,7 +20,17 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.growth import IN_A_ROUND, Candidates, Grower
 from dbm_gmx.sampling.preparation import Preparation, prepare
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
-from dbm_gmx.sampling.sampler import ASKED, Effort, Sampler, configure, make_sampler, offer
+from dbm_gmx.sampling.sampler import (
+    ASKED,
+    COOLED,
+    HOTTEST,
+    Effort,
+    Sampler,
+    configure,
+    heat_of,
+    make_sampler,
+    offer,
+)
 
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 
@@ -72,8 +82,8 @@ def test_windows_of_all_long_molecules_are_offered_new_conformers_in_each_round(
         assert any(group is one for one in grower.offered)
         return found(grower, group, 1, molecules, positions, stream, only)
 
-    def chosen(conf: Any, candidates: Candidates, *others: Any) -> np.ndarray:
-        choosy.append(exchanged(conf, candidates, *others))
+    def chosen(conf: Any, candidates: Candidates, *others: Any, **more: Any) -> np.ndarray:
+        choosy.append(exchanged(conf, candidates, *others, **more))
         assert (candidates.energy[choosy[-1], 1] < np.inf).all()
         if rows[-1] is not None:
             assert np.isin(choosy[-1], rows[-1]).all()
@@ -91,6 +101,28 @@ def test_windows_of_all_long_molecules_are_offered_new_conformers_in_each_round(
     assert 0 < sum(map(len, choosy[:groups])) < sum(map(len, sampler.growers["SPS"].offered)) * 2
     for number in range(groups, ASKED * groups):
         assert np.array_equal(rows[number], choosy[number % groups])
+
+
+@pytest.mark.parametrize("count", [*range(1, 20), 32])
+def test_many_rounds_are_hot_at_first_and_end_at_the_temperature_of_the_run(count: int) -> None:
+    heats = [heat_of(number, count) for number in range(count)]
+    assert heats[-1] == 1
+    assert heats[:COOLED] == [1] * min(count, COOLED)
+    begun = [number for number in range(1, count) if heats[number] > heats[number - 1]]
+    assert begun == [number for number in (COOLED, 2 * COOLED) if number < count - 1]
+    assert all(heats[number] == HOTTEST for number in begun)
+
+
+def test_conformers_are_drawn_at_the_heat_of_the_round(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that goes on from half as many rounds does what the run will do."""
+    sampler, beads = sampler_of(polymer), polymer.beads[0]
+    conf, drawn = configure(sampler, polymer.atoms[0].positions.astype(np.float64), beads), list[float]()
+    monkeypatch.setattr(samplers, "find_candidates", lambda *_: None)
+    monkeypatch.setattr(samplers, "exchange_conformers", lambda *_, heat: drawn.append(heat))
+    for rounds in (range(16), range(8), range(8, 16)):
+        offer(sampler, conf, beads, rounds, frame_stream(1, 0, 0))
+    each = [heat_of(number, 16) for number in range(16) for _ in sampler.growers["SPS"].offered]
+    assert drawn == 2 * each
 
 
 def test_conformers_are_chosen_and_stereocentres_stay(polymer: Cut) -> None:

@@ -223,6 +223,7 @@ def exchange_conformers(
     stream: Stream,
     team: Team,
     rounds: tuple[int, int] = ROUNDS,
+    heat: float = 1.0,
 ) -> IntArray:
     """Give windows of molecules the conformers they have among each other; ``conf.positions`` change.
 
@@ -240,6 +241,8 @@ def exchange_conformers(
         Threads; the result does not depend on them.
     rounds
         Times every molecule chooses, as for :data:`ROUNDS`.
+    heat
+        Times the temperature, with which is drawn.
 
     Returns
     -------
@@ -248,7 +251,7 @@ def exchange_conformers(
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
     choice = _make_choice(arrays, candidates, first_atoms)
     start, order = _colours(conf, choice)
-    atoms, kt = choice.atoms[:, choice.free], arrays.constants.kt
+    atoms, kt = choice.atoms[:, choice.free], heat * arrays.constants.kt
     for turn in range(sum(rounds)):
         chance = stream.of(turn).generator.random(len(choice.energy))
         for copies in np.split(order, start[1:-1]):
