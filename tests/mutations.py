@@ -607,6 +607,13 @@ MUTATIONS = [
         "np.sign(parity)",
     ),
     one(
+        "ions-keep-water-away",
+        "tests/test_quality.py -k limit_of_its_atoms",
+        "chemistry/contacts.py",
+        "        [0.18, 0.25, 0.14, 0.22, 0.18, 0.0],\n",
+        "        [0.18, 0.25, 0.14, 0.22, 0.22, 0.0],\n",
+    ),
+    one(
         "contacts-half-as-close",
         "tests/test_quality.py",
         "chemistry/contacts.py",
