@@ -728,6 +728,13 @@ MUTATIONS = [
         "np.sign(parity)",
     ),
     one(
+        "ions-keep-water-away",
+        "tests/test_quality.py -k limit_of_its_atoms",
+        "chemistry/contacts.py",
+        "        [0.18, 0.25, 0.14, 0.22, 0.18, 0.0],\n",
+        "        [0.18, 0.25, 0.14, 0.22, 0.22, 0.0],\n",
+    ),
+    one(
         "contacts-half-as-close",
         "tests/test_quality.py",
         "chemistry/contacts.py",
@@ -1072,6 +1079,20 @@ MUTATIONS = [
         "forcefield/torsions.py",
         "        for t in range(len(form)):\n",
         "        for t in range(1):\n",
+    ),
+    one(
+        "acids-have-no-usual-state",
+        "tests/test_stereo_bonds.py -k acids",
+        "chemistry/stereo_bonds.py",
+        "oxygen = _is_ester(atoms, carbon, other) or _is_acid(atoms, carbon, other)",
+        "oxygen = _is_ester(atoms, carbon, other)",
+    ),
+    one(
+        "penicillins-are-left-handed",
+        "tests/test_large_rings.py -k all_of_carbon",
+        "chemistry/amino_acids.py",
+        'return any(moltype.elements[i] != "C" for i in ways.get(beta, [])[1:])',
+        "return False",
     ),
     one(
         "usual-state-of-amides-the-other-way-round",

@@ -128,7 +128,7 @@ def test_a_large_ring_is_closed_from_its_beads_alone(tmp_path, make, units, apar
     assert (chirality_of(positions[None], stereo_elements(moltype)) == wanted["RING"]).all()
     notes = " ".join(stereo_notes(system, known))
     assert ("6 stereocentres of amino acids taken as usual (L)" in notes) == (make is peptide)
-    assert ("6 amides or esters taken as usual (trans, Z)" in notes) == (make is peptide)
+    assert ("6 amides, esters or acids taken as usual (trans, Z)" in notes) == (make is peptide)
 
 
 # --- amino acids -------------------------------------------------------------------------------------
@@ -184,6 +184,29 @@ def test_right_handed_residues_are_known_by_name() -> None:
     left, right = (residue("THR", name) for name in ("THR", "DTH"))
     assert (usual_states(left)[:2] == -usual_states(right)[:2]).all()
     assert (usual_states(left)[2:] == usual_states(right)[2:]).all()  # amides are trans in both
+
+
+@pytest.mark.parametrize(("element", "known"), [("C", 1), ("S", 0)])
+def test_rings_of_side_chain_and_nitrogen_are_all_of_carbon(element: str, known: int) -> None:
+    """Proline is L; what has sulphur in that ring need not be, as the valine of penicillins."""
+    bonds = [
+        (0, 1),
+        (1, 2),
+        (1, 3),
+        (3, 4),
+        (4, 5),
+        (5, 6),
+        (5, 7),
+        (7, 8),
+        (4, 9),
+        (9, 10),
+        (10, 11),
+        (11, 3),
+    ]
+    hydrogens = [3, 0, 0, 0, 1, 0, 0, 1, 3, 2, 2 if element == "C" else 0, 2]
+    made = molecule(f"CCONCCONCC{element}C", bonds, hydrogens)
+    assert stereocentres(made)[:, 0].tolist() == [4]
+    assert len(usual_chirality(made, stereocentres(made))) == known
 
 
 def test_other_stereocentres_are_not_taken_for_amino_acids() -> None:

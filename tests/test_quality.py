@@ -39,6 +39,7 @@ from dbm_gmx.options import MoleculeFiles
 
 MASS = {
     "C": 12.011,
+    "Na": 22.99,
     "H": 1.008,
     "D": 2.014,
     "O": 15.999,
@@ -135,6 +136,7 @@ def polymer(monomers, *, symmetric):
 
 HEAVY_WATER = molecule("DOD", "O D D M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 PAIR = molecule("AB", "C H", [(0, 1)])
+SODIUM = molecule("NA", "Na", [])
 WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
 
 
@@ -149,6 +151,10 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
         ((WATER, WATER), (0, 1), 0.14),
         ((WATER, WATER), (0, 0), 0.22),
         ((WATER, WATER), (1, 2), 0.15),
+        ((SODIUM, WATER), (0, 0), 0.18),
+        ((SODIUM, WATER), (0, 1), 0.14),
+        ((SODIUM, SODIUM), (0, 0), 0.22),
+        ((SODIUM, PAIR), (0, 0), 0.25),
         ((PAIR, WATER), (0, 3), 0.0),
         ((PAIR, HEAVY_WATER), (0, 1), 0.18),
         ((WATER, HEAVY_WATER), (0, 1), 0.14),

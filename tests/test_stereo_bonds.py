@@ -31,7 +31,7 @@ from dbm_gmx.chemistry.stereo import (
     stereocentres,
     usual_states,
 )
-from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds
+from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds, usual_state
 from dbm_gmx.chemistry.system import System, mapped_beads
 from dbm_gmx.chemistry.topology import MoleculeType
 from dbm_gmx.compiled import plain
@@ -124,6 +124,18 @@ def test_bonds_that_do_not_turn_follow_from_the_graph(name: str) -> None:
     assert (rows[:, 4] == BOND).all()
     assert nominal_elements(moltype).tolist() == [*[False] * len(stereocentres(moltype)), *map(bool, nominal)]
     assert usual_states(moltype)[len(stereocentres(moltype)) :].tolist() == usual
+
+
+@pytest.mark.parametrize(
+    ("elements", "bonds", "hydrogens", "usual"),
+    [("CCOO", ACETAMIDE[:3], [3, 0, 0, 1], -1), ("COO", [(0, 1), (0, 2)], [1, 0, 1], 1)],
+)
+def test_acids_are_usually_z(
+    elements: str, bonds: list[tuple[int, int]], hydrogens: list[int], usual: int
+) -> None:
+    """Acetic and formic acid, where a force field holds them: hydrogen is on the side of the carbonyl."""
+    acid = molecule(elements, bonds, hydrogens)
+    assert [usual_state(acid, row) for row in flat_bonds(acid)] == [usual]
 
 
 def test_a_peptide_bond_is_told_by_the_chain() -> None:
@@ -410,7 +422,7 @@ def test_the_reference_goes_before_the_topology_and_that_before_the_usual(tmp_pa
     assert with_usual(made, known)["MOL"].tolist() == [[-1]]
     assert reference_chirality(made)["MOL"].tolist() == [[-1]]
     assert stereo_notes(made, known) == (
-        "MOL: 2 amides or esters taken as usual (trans, Z), as no -r says more",
+        "MOL: 2 amides, esters or acids taken as usual (trans, Z), as no -r says more",
     )
     one = np.full((5, 3), 1.0)
     one[[i, j, k, m]] += CIS

@@ -3,6 +3,8 @@
 A centre is known by its bonds, whatever its atoms and residues are called: nitrogen, the carbon of a carbonyl
 with oxygen or nitrogen on it, the first carbon of a side chain, and hydrogen (which may be hidden in a united
 atom).  At least one of the two sides goes on as a peptide bond, or the residue has the name of an amino acid.
+Where nitrogen and side chain make a small ring that is not all of carbon, only the name counts: the valine of
+penicillins is D.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import networkx as nx
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import IntArray
+from dbm_gmx.chemistry.stereo_bonds import SMALL_RING
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, hydrogens
 
 RIGHT_HANDED = {
@@ -73,7 +76,8 @@ def _alphas(moltype: MoleculeType, centres: Sequence[int]) -> Iterator[tuple[int
         bonded = any(elements[i] == "N" for i in graph[carbonyl]) or any(
             i != alpha and elements[i] == "C" and _is_carbonyl(moltype, i) for i in graph[nitrogen]
         )
-        if (bonded and not _strained(graph, alpha, nitrogen, carbonyl)) or _is_named(moltype, alpha):
+        odd = _strained(graph, alpha, nitrogen, carbonyl) or _in_mixed_ring(moltype, alpha, nitrogen, beta)
+        if (bonded and not odd) or _is_named(moltype, alpha):
             yield alpha, (nitrogen, carbonyl, beta)
 
 
@@ -82,6 +86,13 @@ def _strained(graph: nx.Graph, alpha: int, nitrogen: int, carbonyl: int) -> bool
     return bool(graph.has_edge(nitrogen, carbonyl)) or bool(
         set(graph[nitrogen]) & set(graph[carbonyl]) - {alpha}
     )
+
+
+def _in_mixed_ring(moltype: MoleculeType, alpha: int, nitrogen: int, beta: int) -> bool:
+    """Whether nitrogen and side chain are in a small ring with other elements than carbon, unlike proline."""
+    rest = nx.restricted_view(chemical_graph(moltype), [alpha], [])
+    ways = nx.single_source_shortest_path(rest, nitrogen, cutoff=SMALL_RING - 2)
+    return any(moltype.elements[i] != "C" for i in ways.get(beta, [])[1:])
 
 
 def _is_carbonyl(moltype: MoleculeType, carbon: int) -> bool:

@@ -19,21 +19,23 @@ from dbm_gmx.chemistry.topology import (
     pairs_within,
 )
 
-HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, VIRTUAL = range(5)
+HYDROGEN, HEAVY, POLAR_HYDROGEN, POLAR, ION, VIRTUAL = range(6)
 POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
 
 LIMITS = np.array(
     [
-        [0.15, 0.18, 0.15, 0.18, 0.0],
-        [0.18, 0.25, 0.18, 0.25, 0.0],
-        [0.15, 0.18, 0.15, 0.14, 0.0],
-        [0.18, 0.25, 0.14, 0.22, 0.0],
-        [0.00, 0.00, 0.00, 0.00, 0.0],
+        [0.15, 0.18, 0.15, 0.18, 0.18, 0.0],
+        [0.18, 0.25, 0.18, 0.25, 0.25, 0.0],
+        [0.15, 0.18, 0.15, 0.14, 0.14, 0.0],
+        [0.18, 0.25, 0.14, 0.22, 0.18, 0.0],
+        [0.18, 0.25, 0.14, 0.18, 0.22, 0.0],
+        [0.00, 0.00, 0.00, 0.00, 0.00, 0.0],
     ]
 )
 """Closest distances that are no bad contact, nm, by the sorts of the two atoms.
 
-Hydrogen bonds and shells of ions are shorter.  Virtual sites touch nothing.
+Hydrogen bonds and shells of ions are shorter: sodium and a carboxylate come as near as 0.21 nm, lithium and
+magnesium and water 0.19.  Virtual sites touch nothing.
 """
 
 
@@ -89,7 +91,9 @@ def _sorts(moltype: MoleculeType) -> IntArray:
             return VIRTUAL
         if light[i]:
             return POLAR_HYDROGEN if bonded & POLAR_ELEMENTS else HYDROGEN
-        return POLAR if elements[i] in POLAR_ELEMENTS or not bonded else HEAVY
+        if not bonded:
+            return ION
+        return POLAR if elements[i] in POLAR_ELEMENTS else HEAVY
 
     return np.array([sort(i) for i in range(moltype.n_atoms)], np.int64)
 

@@ -428,7 +428,7 @@ def _stated_bond(element: Sequence[int], kind: str, atoms: tuple[int, ...]) -> i
 def usual_states(moltype: MoleculeType) -> SignArray:
     """(c,) state that an element nearly always has, else 0.
 
-    Trans peptide bonds, Z esters, L amino acids, D-ribose in nucleotides.
+    Trans peptide bonds, Z esters and acids, L amino acids, D-ribose in nucleotides.
     """
     centres = stereocentres(moltype)
     known = usual_sugars(moltype, centres) | usual_chirality(moltype, centres)

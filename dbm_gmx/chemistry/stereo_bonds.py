@@ -212,12 +212,22 @@ def _is_ester(atoms: _Atoms, carbon: int, oxygen: int) -> bool:
     return elements[other] == "C" and _carbonyl(atoms, other) < 0 and len(single) == 1
 
 
+def _is_acid(atoms: _Atoms, carbon: int, oxygen: int) -> bool:
+    """Whether the bond is that of a carboxylic acid, from its carbon to its OH."""
+    others = set(atoms.graph[oxygen]) - {carbon}
+    return (
+        atoms.elements[oxygen] == "O"
+        and _carbonyl(atoms, carbon) >= 0
+        and any(atoms.light[i] for i in others)
+    )
+
+
 def usual_state(moltype: MoleculeType, row: IntArray) -> int:
     """The state that a bond nearly always has: 1 (cis), -1 (trans) of a row, 0 where none is usual.
 
-    In secondary amides and esters the oxygen of the carbonyl is on the side of the group on nitrogen or
-    oxygen, so that a peptide bond is trans and an ester is Z.  In rings of up to :data:`MEDIUM_RING` members
-    they are one or the other.
+    In secondary amides, esters and acids the oxygen of the carbonyl is on the side of the group on nitrogen
+    or oxygen, so that a peptide bond is trans and an ester is Z.  In rings of up to :data:`MEDIUM_RING`
+    members they are one or the other.
     """
     atoms, (i, j, k, m) = _atoms(moltype), row[:4].tolist()
     if in_small_ring(atoms.graph, j, k, MEDIUM_RING):
@@ -225,7 +235,8 @@ def usual_state(moltype: MoleculeType, row: IntArray) -> int:
     for near, carbon, other in ((i, j, k), (m, k, j)):
         groups = set(atoms.graph[other]) - {carbon}
         secondary = len(groups) == 2 and sum(atoms.light[n] for n in groups) == 1
-        if _is_ester(atoms, carbon, other) or (secondary and _is_amide(atoms, carbon, other)):
+        oxygen = _is_ester(atoms, carbon, other) or _is_acid(atoms, carbon, other)
+        if oxygen or (secondary and _is_amide(atoms, carbon, other)):
             return 1 if near == _carbonyl(atoms, carbon) else -1
     return 0
 

@@ -97,7 +97,9 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
                     f"{name}: {assumed} stereocentres of {what} taken as usual ({hand}), as no -r says more"
                 )
         if assumed := int(unknown[:, bonds].sum()):
-            notes.append(f"{name}: {assumed} amides or esters taken as usual (trans, Z), as no -r says more")
+            notes.append(
+                f"{name}: {assumed} amides, esters or acids taken as usual (trans, Z), as no -r says more"
+            )
         axial = [f"{moltype.names[i]}-{moltype.names[j]}" for _, i, j in axial_bonds(moltype)]
         if axial:
             some = ", ".join(axial[:3]) + (", ..." if len(axial) > 3 else "")
