@@ -1550,7 +1550,7 @@ MUTATIONS = [
         "few-rounds-are-enough-where-much-is-gained",
         "tests/test_offers.py -k twice_as_many",
         "sampling/preparation.py",
-        "        if gained < worth and not caught:\n",
+        "        if gained < worth and not (caught and rounds < CAUGHT_ROUNDS):\n",
         "        if gained < worth:\n",
     ),
     one(
@@ -1564,8 +1564,8 @@ MUTATIONS = [
         "independent-starts-are-offered-no-more",
         "tests/test_offers.py -k more_of_all",
         "backmapping/independent.py",
-        "    effort = Effort(LONGER * offers, ",
-        "    effort = Effort(offers, ",
+        "    rounds = max(offers, min(LONGER * offers, ROUNDS[-1]))\n",
+        "    rounds = offers\n",
     ),
     one(
         "independent-starts-lose-what-offers-found",

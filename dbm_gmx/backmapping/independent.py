@@ -18,7 +18,7 @@ from dbm_gmx.chemistry.array_types import FloatArray
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies, scatter_of
-from dbm_gmx.sampling.preparation import SWEPT
+from dbm_gmx.sampling.preparation import ROUNDS, SWEPT
 from dbm_gmx.sampling.sampler import Effort, Sampler
 
 CHECKED = frozenset([0, *(10**k for k in range(1, 10))])
@@ -31,8 +31,8 @@ SAMPLE = 1 << 20
 """Number of the sample that is drawn: a reconstruction to be checked has none of so high a number."""
 
 LONGER, LEAST = 2, 1000
-"""Times the rounds of offers, the steps of annealing and the sweeps with windows (never more of these than
-are tried of a frame), and so many of the steps at least where there are no offers.
+"""Times the rounds of offers, the steps of annealing and the sweeps with windows (of rounds and sweeps never
+more than are tried of a frame), and so many of the steps at least where there are no offers.
 
 Short annealing loses some of what offers have found: torsions and pairs of united-atom C32 were
 -.001 +- .009 kT per atom from the atoms, and independent starts, annealed in 1,000 steps after their offers,
@@ -86,8 +86,9 @@ def begin_anew(sampler: Sampler, atoms: Frame, beads: Frame) -> Twin:
 def annealed_longer(sampler: Sampler) -> Sampler:
     """The same without a memory, with more of all that is done to a frame; annealed, if nothing is."""
     offers, annealing, windows = sampler.effort
-    more = max(windows, min(LONGER * windows, SWEPT[-1]))
-    effort = Effort(LONGER * offers, max(0 if offers else LEAST, LONGER * annealing), more)
+    swept = max(windows, min(LONGER * windows, SWEPT[-1]))
+    rounds = max(offers, min(LONGER * offers, ROUNDS[-1]))
+    effort = Effort(rounds, max(0 if offers else LEAST, LONGER * annealing), swept)
     return replace(sampler, effort=effort, recollection=None)
 
 
