@@ -56,7 +56,7 @@ def make(made: Cut, *, sweeps: int = 3, threads: int = 1) -> Sampler:
     return make_sampler(made.system, CONDITIONS, Settings(sweeps=sweeps), {}, threads=threads)
 
 
-def nothing(*_: object) -> None:
+def nothing(*_: object, **__: object) -> None:
     """A stage that is left out."""
 
 
