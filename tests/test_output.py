@@ -34,6 +34,14 @@ def count(path: Path) -> int:
     return len(list(read_frames(path, n_atoms=SYSTEM.n_atoms))) if path.exists() else 0
 
 
+def write_two(path: Path, between: Callable[[], None]) -> None:
+    """Write two frames, and do something between them."""
+    with open_writer(path, SYSTEM) as writer:
+        writer.write(frame(0))
+        between()
+        writer.write(frame(1))
+
+
 # --- disks that fail -------------------------------------------------------------------------------
 
 
@@ -156,14 +164,8 @@ def test_an_output_that_goes_away_is_said(
         if harm == "other":
             (folder / "x.part.xtc").write_text("precious")
 
-    def run() -> None:
-        with open_writer(folder / "x.xtc", SYSTEM) as writer:
-            writer.write(frame(0))
-            spoil()
-            writer.write(frame(1))
-
     with pytest.raises(InputError, match=r"x\.part\.xtc: .*moved or removed by somebody else"):
-        run()
+        write_two(folder / "x.xtc", spoil)
     assert caplog.messages == [
         f"{folder}/x.part.xtc: has been moved or removed by somebody else, with 1 frame"
     ]
@@ -187,14 +189,8 @@ def test_an_output_that_is_changed_meanwhile_is_not_finished(harm: str, tmp_path
             with part.open("ab") as stream:
                 stream.write(b"more" * 1000)
 
-    def run() -> None:
-        with open_writer(tmp_path / "x.xtc", SYSTEM) as writer:
-            writer.write(frame(0))
-            spoil()
-            writer.write(frame(1))
-
     with pytest.raises(InputError, match=r"x\.part\.xtc: cannot be finished: it is not as it was written"):
-        run()
+        write_two(tmp_path / "x.xtc", spoil)
     assert not (tmp_path / "x.xtc").exists()
 
 

@@ -104,9 +104,7 @@ def as_number(word: str) -> float:
     ValueError
         It is none.
     """
-    if "_" in word or not word.isascii():
-        raise ValueError(f"could not convert string to float: {word!r}")
-    return float(word)
+    return float(_plain(word))
 
 
 def as_whole(word: str) -> int:
@@ -117,9 +115,14 @@ def as_whole(word: str) -> int:
     ValueError
         It is none.
     """
+    return int(_plain(word))
+
+
+def _plain(word: str) -> str:
+    """The word, if nothing in it is a number to Python alone."""
     if "_" in word or not word.isascii():
-        raise ValueError(f"invalid literal for int() with base 10: {word!r}")
-    return int(word)
+        raise ValueError(f"could not convert string to a number: {word!r}")
+    return word
 
 
 def read_toml(path: str | Path, what: str) -> dict[str, Any]:

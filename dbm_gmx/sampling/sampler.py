@@ -121,7 +121,8 @@ COOLED, HOTTEST = 8, 16.0
 of the run at first.
 
 Who chooses does so among neighbours that hold still where the one there was has put them.  Polyisoprene ended
-.059 +- .012 kT per atom too high after sixteen rounds all of which were cold, and .032 +- .002 so."""
+.059 +- .012 kT per atom too high after sixteen rounds all of which were cold (four frames), .039 +- .013 so
+(six frames)."""
 
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
