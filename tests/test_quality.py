@@ -152,6 +152,7 @@ WATER = molecule("SOL", "O H H M", [(0, 1), (0, 2)], virtual=[(3, 0)])
         ((WATER, WATER), (0, 0), 0.22),
         ((WATER, WATER), (1, 2), 0.15),
         ((SODIUM, WATER), (0, 0), 0.18),
+        ((WATER, SODIUM), (0, 0), 0.18),
         ((SODIUM, WATER), (0, 1), 0.14),
         ((SODIUM, SODIUM), (0, 0), 0.22),
         ((SODIUM, PAIR), (0, 0), 0.25),
