@@ -1018,6 +1018,27 @@ MUTATIONS = [
         "choice.tried.sum(axis=1) > 1",
     ),
     one(
+        "cages-annealed-hot",
+        "tests/test_growth.py -k searches",
+        "sampling/evidence.py",
+        "enumerate(GENTLE)",
+        "enumerate((GROWTH, GROWTH))",
+    ),
+    one(
+        "other-centres-of-a-cage-left-to-chance",
+        "tests/test_growth.py -k searches",
+        "sampling/evidence.py",
+        "[:OTHERS]",
+        "[:0]",
+    ),
+    one(
+        "what-a-stereoisomer-costs-is-evidence",
+        "tests/test_growth.py -k without_beads",
+        "sampling/evidence.py",
+        "one.energy - made",
+        "one.energy",
+    ),
+    one(
         "cages-in-one-mirror-image",
         "tests/test_growth.py -k bicyclic",
         "sampling/conformers.py",

@@ -18,8 +18,9 @@ from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Schedule, Task, anneal
-from dbm_gmx.sampling.chirality import _possible, infer_from_beads, infer_states
+from dbm_gmx.sampling.chirality import DECIDED, _possible, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformers import ConformerPools
+from dbm_gmx.sampling.evidence import _Search, _search, make_clusters
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
     Candidates,
@@ -206,6 +207,94 @@ def test_states_that_no_structure_has_together_are_undecided(norborneol: Grower)
     assert (changed.sum(axis=1) == ~there).all()  # no more than is needed
     assert (confidence[changed] == 0).all()
     assert (confidence[~changed] > 0).all()
+
+
+@dataclass
+class Decalins:
+    """Decalins with two arms, whose four centres are known, on beads that they gave.
+
+    Attributes
+    ----------
+    grower
+        All atoms are one fragment.
+    states
+        (4,) of the centres of all.
+    molecules
+        Nothing of these is known but beads, which are as far off as heat takes them.
+    atoms
+        (copies, 12, 3) nm.
+    """
+
+    grower: Grower
+    states: np.ndarray
+    molecules: Molecules
+    atoms: np.ndarray
+
+    def least(self, what: _Search, beads: np.ndarray) -> np.ndarray:
+        """(copies,) energies of the minima next to the atoms, on beads, kT."""
+        window = what.window
+        copies = take(window, replace(self.molecules, beads=beads), self.atoms)
+        copies.chirality[:] = self.states[window.centres[0]]
+        down = Task(Schedule(0, 800, 1.0, 0.06, 0.1), STREAM.key)
+        return anneal(window.arrays, down, copies, self.grower.team) / self.grower.hamiltonian.kt
+
+    def searches(self) -> list[_Search]:
+        clusters = make_clusters(self.grower, range(4))
+        elements = (*clusters.groups, *((k,) for k in clusters.shared))
+        return [_Search(*both) for both in zip(clusters.windows, elements, strict=True)]
+
+
+def decalins(owner: list[int], states: tuple[int, ...], cis: float = 0.0) -> Decalins:
+    """Of united atoms: carbons 4 and 5 are in both rings, 1 and 7 have an arm each.
+
+    Those whose rings are joined *cis* cost 1.5 ``cis`` more, kJ/mol.
+    """
+    bonds = [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (0, 5), (4, 6), (6, 7), (7, 8), (8, 9), (5, 9)]
+    bonds += [(1, 10), (7, 11)]
+    rows: list[Row] = [("bonds", 1, bond, (0.143 if 11 in bond else 0.153, 2e5)) for bond in bonds]
+    near = [[a + b - i for a, b in bonds if i in (a, b)] for i in range(12)]
+    for j in range(12):
+        rows += [("angles", 1, (i, j, k), (111.0, 450.0)) for i, k in combinations(near[j], 2)]
+    for a, b in bonds:
+        ends = [(i, a, b, k) for i, k in product(near[a], near[b]) if b != i != k != a]
+        rows += [("dihedrals", 1, end, (0.0, 3.0, 3)) for end in ends]
+    rows += [("dihedrals", 9, end, (0.0, cis, 1)) for end in ((3, 4, 5, 9), (6, 4, 5, 0))]
+    masses = [13.02 if i in (1, 4, 5, 7) else 14.03 for i in range(10)]
+    atoms = [*(("C", mass, 0.0) for mass in masses), ("C", 15.03, 0.0), ("O", 17.0, 0.0)]
+    moltype = moltype_of("DEC", atoms, rows)
+    made = system([(moltype, beads_of(moltype, owner), 1)], {"C": (0.39, 0.5), "O": (0.31, 0.7)})
+    hamiltonian = make_hamiltonian(made, Conditions(temperature=300.0))
+    pools = ConformerPools(hamiltonian.kt, CONFORMERS, 1)
+    grower = make_grower(hamiltonian, hamiltonian.molecules["DEC"], pools, Team())
+    (piece,) = grower.pieces
+    x = grower.pools(piece, states)[:8]
+    beads = np.einsum("ba,cai->cbi", grower.molecule.weights.toarray(), x)
+    beads += np.random.default_rng(0).normal(scale=0.008, size=beads.shape)
+    unknown = Molecules(beads, np.zeros((8, 4), np.int8), np.arange(8), 0)
+    return Decalins(grower, np.array(states), unknown, x)
+
+
+@pytest.mark.parametrize(
+    "owner", [[0, 0, 0, 1, 1, 1, 2, 2, 3, 3, 0, 2], [0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 1]]
+)
+@pytest.mark.parametrize("states", [(1, 1, 1, 1), (1, 1, -1, 1)])
+def test_searches_find_what_the_true_atoms_are_next_to(owner: list[int], states: tuple[int, ...]) -> None:
+    """Else the true states seem strained, and others are decided."""
+    made = decalins(owner, states)
+    for what in made.searches():
+        true = sum(1 << j for j, element in enumerate(what.group) if states[element] < 0)
+        found = _search(made.grower, what, made.molecules, STREAM).energy[:, true]
+        above = found - made.least(what, made.molecules.beads)
+        assert np.maximum(above, 0).mean() < 0.5
+
+
+def test_what_a_molecule_costs_without_beads_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """*Cis* costs 14 kT: by a bead about which all atoms fit, any decalin would be taken for *trans*."""
+    made = decalins([0] * 12, (1, 1, 1, 1), cis=24.0)
+    known = replace(made.molecules, chirality=np.tile(np.array([0, 1, 0, 0], np.int8), (8, 1)))
+    assert infer_states(made.grower, [known], STREAM).confidence[:, 2:].max() < 0.5
+    monkeypatch.setattr("dbm_gmx.sampling.evidence.MADE", 0.0)
+    assert infer_states(made.grower, [known], STREAM).confidence[:, 2].min() > DECIDED
 
 
 # --- chirality -------------------------------------------------------------------------------------

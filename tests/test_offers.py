@@ -111,6 +111,8 @@ def test_many_rounds_are_hot_at_first_and_end_at_the_temperature_of_the_run(coun
     begun = [number for number in range(1, count) if heats[number] > heats[number - 1]]
     assert begun == [number for number in (COOLED, 2 * COOLED) if number < count - 1]
     assert all(heats[number] == HOTTEST for number in begun)
+    if count in (16, 32):
+        assert heats[-count // 4 :] == [1] * (count // 4) != heats[-count // 2 : -count // 4]
 
 
 def test_conformers_are_drawn_at_the_heat_of_the_round(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:

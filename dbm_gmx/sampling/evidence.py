@@ -4,8 +4,11 @@ Elements without a state are taken three at a time along the molecule.  The stre
 cut out, with all beads it touches, and annealed in each of the eight patterns of their states; what two
 neighbouring stretches share, about the element they share, is annealed in its two states.  Patterns are gone
 through one inversion at a time, there and back, so that each comes from a low conformer of the one before.
-Where several elements are in one fragment, each pattern is begun from conformers that have it, too: a cage
-does not follow inversions one at a time, and its mirror image would seem strained.
+Where several elements are in one fragment, each pattern is begun from conformers that have it instead, and
+annealed gently: a cage does not follow inversions one at a time, its mirror image would seem strained, and
+heat makes of its rings what no short annealing mends.
+What a pattern costs without beads says nothing of whether the molecule has it: molecules are what they were
+made to be, and not at equilibrium with their stereoisomers.  It is taken off, so that strain is left.
 All of that is done twice, each time from the beginning: what two passes do not agree on is no evidence.
 
 The energy of a whole pattern is the sum over the threes less that over the shared ones (cluster variation
@@ -15,9 +18,10 @@ is summed are flips of a whole end of a chain, which a search one element at a t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,7 +29,7 @@ from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph, homes
 from dbm_gmx.chemistry.periodic import beside
 from dbm_gmx.chemistry.stereo import invert
-from dbm_gmx.sampling.annealing import Copies, Task, anneal
+from dbm_gmx.sampling.annealing import Copies, Schedule, Task, anneal
 from dbm_gmx.sampling.growth import (
     GROWTH,
     Grower,
@@ -47,6 +51,27 @@ PASSES = 2
 
 STARTS = 3
 """Conformers a search begins with, at random; the lowest is gone on with."""
+
+GENTLE = GROWTH._replace(steps=0, descent=400), Schedule(100, 300, hot=4.0, loose=0.03, weak=0.3)
+"""How fragments with several elements are annealed: each begins with another conformer.
+
+What stops a search is what it finds of the true pattern above the minimum next to the true atoms.  With heat
+as of growth that was 2 to 90 kT in quinine, artemisinin, cholesterol and glucose; it is less than 1 kT."""
+
+OTHERS = 3
+"""Elements in the window of a cage that are in no pattern and unknown are given all states, so many of them
+at most: the pool of conformers of all states has few of most."""
+
+FREE = GENTLE
+"""How the lowest conformers of a pattern are annealed without beads, one after the other."""
+
+FEW = 4
+"""Of the copies, those that are lowest in a pattern, are annealed so."""
+
+MADE = 15.0
+"""kT: a pattern that costs as much more than another without beads may be what a molecule was made to be.
+
+Axial for equatorial, cis for trans rings cost up to ten; what bridges of cages do not allow costs fifty."""
 
 MOST = 40.0
 """kT: what a pattern costs in a frame counts up to this, so that one failed search is no veto."""
@@ -163,7 +188,9 @@ def add_frame(
             continue
         what, some = _Search(clusters.windows[number], group), molecules.some(rows)
         passes = [_search(grower, what, some, stream.of(number, n)) for n in range(PASSES)]
-        table.energy[:, rows] += _views(passes)
+        free = np.min([one.free for one in passes], axis=0)
+        made = np.minimum(free - free.min(axis=1, keepdims=True), MADE)
+        table.energy[:, rows] += _views([one.energy - made for one in passes])
         table.frames[rows] += 1
 
 
@@ -181,8 +208,23 @@ class _Search:
     group: tuple[int, ...]
 
 
-def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream) -> FloatArray:
-    """(copies, 2**m) lowest energies of a window in each pattern, kT."""
+class _Strain(NamedTuple):
+    """(copies, 2**m) lowest energies of a window in each pattern, on its beads and without any, kT."""
+
+    energy: FloatArray
+    free: FloatArray
+
+
+class _Trial(NamedTuple):
+    """Windows where they begin, the pattern they are to have, and how they are annealed."""
+
+    copies: Copies
+    pattern: int
+    schedule: Schedule
+
+
+def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream) -> _Strain:
+    """Search the lowest conformers of a window in each pattern."""
     order = [i ^ (i >> 1) for i in range(2 ** len(what.group))]  # Gray: neighbours differ in one element
     nowhere = np.broadcast_to(0.0, (len(molecules), grower.molecule.moltype.n_atoms, 3))
     first, atoms = take(what.window, molecules, nowhere), what.window.atoms[0]
@@ -193,24 +235,52 @@ def _search(grower: Grower, what: _Search, molecules: Molecules, stream: Stream)
     for start in range(STARTS):
         copies = first._replace(positions=first.positions.copy())
         place_fragments(grower, what.window, either, copies, stream.of(0, start).generator)
-        _improve(grower, what, (copies, order[0]), (best, kept), stream.of(1, start))
-    if _coupled(what):
-        for pattern in order:
-            one = replace(molecules, chirality=molecules.chirality.copy())
-            one.chirality[:, list(what.group)] = _signs(pattern, len(what.group))
-            copies = first._replace(positions=first.positions.copy())
-            if can_be(grower, what.window, one.chirality):
-                place_fragments(grower, what.window, one, copies, stream.of(3, pattern).generator)
-                _improve(grower, what, (copies, pattern), (best, kept), stream.of(4, pattern))
-    way = [*order[1:], order[0], *reversed(order)]
-    for step, (before, pattern) in enumerate(zip([order[0], *way], way, strict=False)):
-        copies = first._replace(positions=kept[before].copy())
-        for j, element in enumerate(what.group):
-            if (before ^ pattern) >> j & 1:
-                arm = grower.arms[element]
-                _invert(copies, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
-        _improve(grower, what, (copies, pattern), (best, kept), stream.of(2, step))
-    return best.T
+        _improve(grower, what, _Trial(copies, order[0], GROWTH), (best, kept), stream.of(1, start))
+    if _is_caged(what):
+        for number, (pattern, one) in enumerate(_every(what, order, either)):
+            if not can_be(grower, what.window, one.chirality):
+                continue
+            for k, schedule in enumerate(GENTLE):
+                copies = first._replace(positions=first.positions.copy())
+                place_fragments(grower, what.window, one, copies, stream.of(3, number, k).generator)
+                trial = _Trial(copies, pattern, schedule)
+                _improve(grower, what, trial, (best, kept), stream.of(4, number, k))
+    else:
+        way = [*order[1:], order[0], *reversed(order)]
+        for step, (before, pattern) in enumerate(zip([order[0], *way], way, strict=False)):
+            copies = first._replace(positions=kept[before].copy())
+            for j, element in enumerate(what.group):
+                if (before ^ pattern) >> j & 1:
+                    arm = grower.arms[element]
+                    _invert(copies, np.where(arm < 0, arm, np.searchsorted(atoms, arm)))
+            trial = _Trial(copies, pattern, GROWTH)
+            _improve(grower, what, trial, (best, kept), stream.of(2, step))
+    return _Strain(best.T, _without_beads(grower, what, first, (best, kept), stream.of(5)))
+
+
+def _without_beads(
+    grower: Grower, what: _Search, first: Copies, found: tuple[FloatArray, FloatArray], stream: Stream
+) -> FloatArray:
+    """(copies, 2**m) lowest energies of patterns of a window that no beads hold, kT.
+
+    Copies share what they find, if elements that are in none of the patterns are in the same states.
+    """
+    (best, kept), free = found, np.empty_like(found[0])
+    others = ~np.isin(what.window.centres[0], what.group)
+    _, which = np.unique(first.chirality[:, others], axis=0, return_inverse=True)
+    for kind in range(which.max() + 1):
+        rows = np.flatnonzero(which.reshape(-1) == kind)
+        for pattern, energy in enumerate(best):
+            lowest = rows[energy[rows].argsort(kind="stable")[:FEW]]
+            if not np.isfinite(energy[lowest]).all():  # no structure has this pattern
+                free[pattern, rows] = np.inf
+                continue
+            copies = first._replace(beads=first.beads[:, :0], positions=kept[pattern]).some(lowest)
+            trials = (_Trial(copies, pattern, schedule) for schedule in FREE)
+            one = stream.of(kind, pattern)
+            lows = [_annealed(grower, what, trial, one.of(n)).min() for n, trial in enumerate(trials)]
+            free[pattern, rows] = min(energy[lowest[0]], *lows)
+    return free.T
 
 
 def _invert(copies: Copies, arm: IntArray) -> None:
@@ -225,13 +295,22 @@ def _invert(copies: Copies, arm: IntArray) -> None:
     copies.positions[:, rows] = beside(copies.positions[:, rows], before, copies.lattice)
 
 
-def _coupled(what: _Search) -> bool:
-    """Whether several of the elements are in one fragment: inverted one by one, rings of it are strained."""
-    return any(
-        len(set(within) & set(what.group)) > 1
-        for spots in what.window.spots
-        for within in spots.within.reshape(spots.number.size, -1).tolist()
-    )
+def _is_caged(what: _Search) -> bool:
+    """Whether a fragment of the window has several elements: inverted one by one, its rings are strained."""
+    return any(spots.within.shape[-1] > 1 for spots in what.window.spots)
+
+
+def _every(what: _Search, order: Sequence[int], either: Molecules) -> Iterator[tuple[int, Molecules]]:
+    """Patterns of a group, each with all states of :data:`OTHERS`."""
+    within = what.window.centres[0]
+    unknown = within[(either.chirality[:, within] == 0).any(axis=0) & ~np.isin(within, what.group)][:OTHERS]
+    for pattern in order:
+        for others in range(2 ** len(unknown)):
+            states = either.chirality.copy()
+            states[:, list(what.group)] = _signs(pattern, len(what.group))
+            signs = np.broadcast_to(_signs(others, len(unknown)), (len(states), len(unknown)))
+            states[:, unknown] = np.where(states[:, unknown] == 0, signs, states[:, unknown])
+            yield pattern, replace(either, chirality=states)
 
 
 def _signs(pattern: int, count: int) -> IntArray:
@@ -239,20 +318,24 @@ def _signs(pattern: int, count: int) -> IntArray:
     return np.array([-1 if pattern >> j & 1 else 1 for j in range(count)], np.int64)
 
 
+def _annealed(grower: Grower, what: _Search, trial: _Trial, stream: Stream) -> FloatArray:
+    """Anneal windows in a pattern (in place); their energies (copies,), kT."""
+    (copies, pattern, schedule), window = trial, what.window
+    for element, sign in zip(what.group, _signs(pattern, len(what.group)), strict=True):
+        copies.chirality[:, window.centres[0] == element] = sign
+    energy = anneal(window.arrays, Task(schedule, stream.key), copies, grower.team)
+    return (energy + penalty_of(window, copies)) / grower.hamiltonian.kt
+
+
 def _improve(
     grower: Grower,
     what: _Search,
-    trial: tuple[Copies, int],
+    trial: _Trial,
     found: tuple[FloatArray, FloatArray],
     stream: Stream,
 ) -> None:
-    """Anneal a window in a pattern; keep energies and atoms of the copies that come out lower than before."""
-    (copies, pattern), window = trial, what.window
-    best, kept = found
-    for element, sign in zip(what.group, _signs(pattern, len(what.group)), strict=True):
-        copies.chirality[:, window.centres[0] == element] = sign
-    energy = anneal(window.arrays, Task(GROWTH, stream.key), copies, grower.team)
-    energy = (energy + penalty_of(window, copies)) / grower.hamiltonian.kt
-    better = energy < best[pattern]
-    best[pattern][better] = energy[better]
-    kept[pattern][better] = copies.positions[better]
+    """Anneal windows in a pattern; keep energies and atoms of the copies that come out lower than before."""
+    energy, (best, kept) = _annealed(grower, what, trial, stream), found
+    better = energy < best[trial.pattern]
+    best[trial.pattern][better] = energy[better]
+    kept[trial.pattern][better] = trial.copies.positions[better]

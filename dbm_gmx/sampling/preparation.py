@@ -63,8 +63,8 @@ ROUNDS, CAUGHT_ROUNDS = (2, 4, 8, 16, 32), 16
 Where the first gain anything, there are twice as many as are enough for the frame that was tried; where they
 gain so much that conformations are caught for certain, sixteen at least: one frame does not show what others
 need.  (Polyisoprene gained .084 kT per atom by two rounds and .001 by two more on one frame.  Four frames are
-.056 +- .008, .046 +- .005 and .029 +- .014 too high after 4, 8 and 16 rounds.)  Thirty-two leave .025 +- .008
-where sixteen leave .039 +- .013 (six frames).
+.056 +- .008, .046 +- .005 and .029 +- .014 too high after 4, 8 and 16 rounds.)  Thirty-two leave .024 +- .007
+where sixteen leave .035 +- .008 (six frames).
 
 One is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and .013 kT
 per atom by one round, .028, .045, .018 and .018 by two."""
