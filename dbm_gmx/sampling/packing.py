@@ -205,8 +205,15 @@ class Stretch(NamedTuple):
 LASTLY = Stretch(SETTLED, fine=True)
 """The end of all packing."""
 
-RECALLED = (Stretch(20, soft=(0.1, HARD)), Stretch(10), LASTLY)
-"""The dynamics of a frame whose molecules are as they should be, but do not know of each other."""
+CARRIED = (Stretch(20, soft=(0.1, HARD)), Stretch(10), LASTLY)
+"""The dynamics of a frame whose atoms come from one in which the beads were hardly elsewhere."""
+
+RECALLED = (CARRIED[0], Stretch(210), LASTLY)
+"""The dynamics of a frame whose molecules are as they should be, but do not know of each other.
+
+How neighbours lie together is mended by dynamics sooner than by sweeps.  Polystyrene of 5,832 atoms ended
+.012 kT per atom above a long chain with 40 sweeps after the steps of :data:`CARRIED` (3.8 s of CPU time),
+.009 with four sweeps after these (1.5 s), and .00 with eight."""
 
 
 def make_schedule(annealing: int) -> tuple[Stretch, ...]:

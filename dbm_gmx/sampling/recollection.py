@@ -44,7 +44,7 @@ WORTH = 8
 STARTED, WORTH_STARTED = 2, 5
 """The same where a memory of another run is there: frames that say what recalling is worth, and of a run."""
 
-SWEEPS, FEWEST, EVERY = 32, 4, 4
+SWEEPS, FEWEST, EVERY = 32, 4, 2
 """Sweeps of a trial, and how many a recalled frame takes at least; means are taken over so many."""
 
 SPARED = 2
@@ -233,7 +233,6 @@ def _follow(sampler: Sampler, conf: Configuration, steps: FloatArray, stream: St
 
 def _enough(series: FloatArray, tolerance: float) -> int:
     """Sweeps after which the energy (sweeps,) is where it ends: within a tolerance, or within its noise."""
-    means = series.reshape(-1, EVERY).mean(axis=1)
-    last = means[len(means) // 2 :]
-    off = np.flatnonzero(np.abs(means - last.mean()) > max(tolerance, 2.0 * last.std(ddof=1)))
-    return int(np.clip(EVERY * (off[-1] + 2), FEWEST, len(series))) if len(off) else FEWEST
+    first, last = np.split(series.reshape(-1, EVERY).mean(axis=1), 2)
+    off = np.flatnonzero(np.abs(first - last.mean()) > max(tolerance, 2.0 * last.std(ddof=1)))
+    return max(FEWEST, EVERY * (int(off[-1]) + 2)) if len(off) else FEWEST

@@ -87,7 +87,7 @@ from dbm_gmx.sampling.growth import (
 )
 from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall, remember_molecules
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
-from dbm_gmx.sampling.packing import RECALLED, Chiral, Stretch, make_schedule, pack
+from dbm_gmx.sampling.packing import CARRIED, RECALLED, Chiral, Stretch, make_schedule, pack
 from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
@@ -107,7 +107,7 @@ MANY, ONE_OF = 12, 3
 NO_FRAME = -2
 """In place of the index of a frame: all that is remembered is asked."""
 
-CARRIED = 8
+FEWER = 8
 """A frame that begins near where it should be takes one of so many sweeps with windows."""
 
 ASKED = 4
@@ -222,13 +222,13 @@ class Sampler:
         if self.effort.offers and not near:
             with clock.stage("offers"):
                 offer(self, conf, beads, range(self.effort.offers), stream)
-        schedule = RECALLED if near else make_schedule(self.effort.annealing)
+        schedule = CARRIED if near else make_schedule(self.effort.annealing)
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
         chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
         with clock.stage("windows"):
             if self.settings.refine == "exact":
-                sweep_windows(chain, self.effort.windows // (CARRIED if near else 1), stream, self.team)
+                sweep_windows(chain, self.effort.windows // (FEWER if near else 1), stream, self.team)
         with clock.stage("sweeps"):
             limit = chain.sweeps + (LIMIT if self.settings.sweeps is None else self.settings.sweeps)
             while self.settings.refine == "exact" and chain.sweeps < limit:
