@@ -1018,6 +1018,27 @@ MUTATIONS = [
         "choice.tried.sum(axis=1) > 1",
     ),
     one(
+        "long-steps-are-waited-for",
+        "tests/test_train.py -k given_up",
+        "train/monitor.py",
+        "        self.waits = not wanted\n",
+        "        self.waits = True\n",
+    ),
+    one(
+        "half-a-step-stays",
+        "tests/test_train.py -k given_up",
+        "train/checkpoint.py",
+        "        restore(state, saved, rng)\n        for",
+        "        for",
+    ),
+    one(
+        "scores-given-up-are-never-made",
+        "tests/test_train.py -k given_up",
+        "train/checkpoint.py",
+        "            setattr(progress, name, value)\n",
+        "            setattr(state, name, getattr(state, name, value))\n",
+    ),
+    one(
         "cages-annealed-hot",
         "tests/test_growth.py -k searches",
         "sampling/evidence.py",

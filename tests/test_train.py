@@ -180,6 +180,44 @@ def test_a_resumed_run_equals_an_unbroken_one(
     assert [line["event"] for line in log_of(tmp_path / "broken", "stop", "done")] == ["stop", "done"]
 
 
+@pytest.mark.parametrize("within", ["take_step", "evaluate"])
+def test_long_steps_and_scores_are_given_up_for_a_signal(
+    unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: str
+) -> None:
+    """Half done they are as if they had not been begun, and the end is the same."""
+    broken = tiny_settings(tmp_path / "broken")
+    broken = replace(broken, run=replace(broken.run, evaluate=4))
+    whole = replace(broken, output=tmp_path / "whole")
+    train(whole)
+    asked, usual, changed = [0], getattr(loop, within), list[int]()
+
+    def half_done(*given: Any) -> Any:
+        asked[0] += 1
+        if asked[0] != (5 if within == "take_step" else 1):
+            return usual(*given)
+        if within == "take_step":
+            usual(*given)  # all has changed by now, but nobody knows
+            changed.append(given[0].step)
+        else:
+            given[2].scored = given[1].step
+            changed.append(given[1].step)
+        os.kill(os.getpid(), signal.SIGTERM)
+        changed.append(-1)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, within, half_done)
+        patch.setattr(loop, "PROMPT", 0.0)
+        first = train(broken)
+    assert changed == ([5] if within == "take_step" else [4])
+    assert (first.step, first.stopped) == (4, "SIGTERM")
+    second = train(broken)
+    assert (second.step, second.stopped) == (8, "")
+    assert same(state_of(tmp_path / "whole"), state_of(tmp_path / "broken"))
+    assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
+    scored = [[line["step"] for line in log_of(tmp_path / name, "scores")] for name in ("whole", "broken")]
+    assert scored[0] == scored[1] == [4, 8]
+
+
 def test_a_training_that_is_killed_leaves_whole_files(
     unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

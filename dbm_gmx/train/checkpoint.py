@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -83,6 +84,24 @@ def save_checkpoint(
     torch.save(saved, content)
     with atomic_write(settings.output / NAME, over=True) as part:
         part.write_bytes(sealed(content.getvalue()))
+
+
+Snapshot = tuple[dict[str, Any], torch.Tensor, Progress]
+"""A state, its random numbers, and how far it had come."""
+
+
+def snapshot(state: TrainingState, progress: Progress) -> Snapshot:
+    """All that changes in a training, copied."""
+    return deepcopy(saved_state(state)), state.rng.get_state(), deepcopy(progress)
+
+
+def bring_back(state: TrainingState, progress: Progress, before: Snapshot | None) -> None:
+    """Bring a state to where it was, if that was kept."""
+    if before is not None:
+        saved, rng, then = before
+        restore(state, saved, rng)
+        for name, value in vars(then).items():
+            setattr(progress, name, value)
 
 
 def resume(

@@ -25,12 +25,14 @@ from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, save_model
 from dbm_gmx.network.suitable import atom_classes_of, resolution
-from dbm_gmx.train.checkpoint import NAME, Progress, resume, save_checkpoint
+from dbm_gmx.train.checkpoint import NAME, Progress, bring_back, resume, save_checkpoint, snapshot
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
 from dbm_gmx.train.distributed import Processes, any_of, join_processes
 from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
 from dbm_gmx.train.monitor import (
+    PROMPT,
+    AbandonedError,
     EventLog,
     Stop,
     check_finite,
@@ -205,12 +207,26 @@ def take_steps(
     """Take all steps that are left, or as many as there is time for; returns why it stopped early."""
     settings, run, processes = training.settings, training.settings.run, training.processes
     begin = saved = logged = time.monotonic()
-    done, logged_step = state.seconds, state.step
+    done, logged_step, slow = state.seconds, state.step, True
     with tqdm(total=settings.steps, initial=state.step, unit="step", disable=quiet) as bar:
         while state.step < settings.steps:
             if any_of(stop.wanted, processes):
                 return stop.reason if stop.wanted else "another process was told to stop"
-            parts = take_step(state, training.context)
+            due = is_due(run.evaluate, state.step, progress.scored)
+            begun, before = time.monotonic(), None
+            if (slow or due) and processes.size == 1:  # others would wait for this one
+                before = snapshot(state, progress)
+            try:
+                with stop.giving_up(before is not None):
+                    if due:
+                        evaluate(training, state, progress)
+                        logged += time.monotonic() - begun  # not time of the steps
+                        continue
+                    parts = take_step(state, training.context)
+            except AbandonedError:
+                bring_back(state, progress, before)
+                return stop.reason
+            slow = time.monotonic() - begun > PROMPT
             check_finite(parts, state.step)
             progress.sums = {key: progress.sums.get(key, 0.0) + value for key, value in parts.items()}
             now = time.monotonic()
@@ -219,13 +235,15 @@ def take_steps(
             if state.step % run.log == 0 or state.step == settings.warm.steps:
                 log_means(training, state, progress, rate=(state.step - logged_step) / (now - logged))
                 logged, logged_step = now, state.step
-            if run.evaluate and state.step % run.evaluate == 0 and state.step < settings.steps:
-                evaluate(training, state, progress)
-                logged += time.monotonic() - now  # not time of the steps
             if any_of(now - saved > 60 * run.checkpoint, processes):
                 save(training, state, progress)
                 saved = now
     return ""
+
+
+def is_due(every: int, step: int, scored: int) -> bool:
+    """Whether the model is to be scored before the next step."""
+    return bool(every) and step > 0 and step % every == 0 and scored != step
 
 
 def save(training: Training, state: TrainingState, progress: Progress) -> None:

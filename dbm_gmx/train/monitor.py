@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 COLLAPSED = 0.1  # of the largest distance between draws so far
 AHEAD = 100.0  # scores of the critic; with gradients of norm one they differ by far less
 PATIENCE = 10.0  # s; batch systems kill what goes on for half a minute
+PROMPT = 1.0  # s; what takes longer is given up for a signal
 WORSE = 2.0  # times the best score so far
+
+
+class AbandonedError(BaseException):
+    """What was in hand when a signal came is given up."""
 
 
 @dataclass
@@ -37,10 +42,13 @@ class Stop:
         s, of the monotonic clock.
     signal
         Number of the signal that has come; 0: none.
+    waits
+        Whether a signal lets what is in hand be finished.
     """
 
     end: float = math.inf
     signal: int = 0
+    waits: bool = True
 
     @property
     def wanted(self) -> bool:
@@ -52,13 +60,22 @@ class Stop:
         """Why."""
         return signal.Signals(self.signal).name if self.signal else "the time is up"
 
+    @contextmanager
+    def giving_up(self, wanted: bool) -> Iterator[None]:
+        """Have a signal raise :class:`AbandonedError` at once, if that is wanted."""
+        self.waits = not wanted
+        try:
+            yield
+        finally:
+            self.waits = True
+
 
 @contextmanager
 def stopping(end: float = math.inf) -> Iterator[Stop]:
     """Let signals ask for a stop instead of ending the process; a second one ends it.
 
-    The step in hand is finished and the training saved.  A step that takes longer than :data:`PATIENCE` is
-    not waited for: the last checkpoint stands then.
+    The step in hand is finished, or given up if it takes long, and the training saved.  What takes longer
+    than :data:`PATIENCE` is not waited for: the last checkpoint stands then.
 
     Parameters
     ----------
@@ -71,7 +88,9 @@ def stopping(end: float = math.inf) -> Iterator[Stop]:
         if stop.signal:
             raise KeyboardInterrupt
         stop.signal = number
-        log.error("%s: stops after this step", stop.reason)
+        log.error("%s: stops %s", stop.reason, "after this step" if stop.waits else "and gives up this step")
+        if not stop.waits:
+            raise AbandonedError
 
     numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, on_signal) for number in numbers}
