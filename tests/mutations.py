@@ -1018,6 +1018,13 @@ MUTATIONS = [
         "choice.tried.sum(axis=1) > 1",
     ),
     one(
+        "thiocarbamates-are-usually-trans",
+        "tests/test_stereo_bonds.py -k from_the_graph",
+        "chemistry/stereo_bonds.py",
+        " and not _is_mixed(atoms, carbon, other)",
+        "",
+    ),
+    one(
         "long-steps-are-waited-for",
         "tests/test_train.py -k given_up",
         "train/monitor.py",

@@ -103,6 +103,25 @@ HELD = {
         [0],
         [-1],
     ),
+    "N-methylthioacetamide": (molecule("CCSNC", ACETAMIDE, [3, 0, 0, 1, 3]), [(1, 3)], [0], [-1]),
+    "a thiocarbamate": (
+        molecule("COCSNC", [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5)], [3, 0, 0, 0, 1, 3]),
+        [(1, 2), (2, 4)],  # its ester is Z
+        [0, 0],
+        [-1, 0],
+    ),
+    "a carbamate": (
+        molecule("COCONC", [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5)], [3, 0, 0, 0, 1, 3]),
+        [(1, 2), (2, 4)],
+        [0, 0],
+        [-1, -1],
+    ),
+    "dimethylthiourea": (
+        molecule("CNCSNC", [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5)], [3, 1, 0, 0, 1, 3]),
+        [(1, 2), (2, 4)],
+        [0, 0],
+        [0, 0],
+    ),
     "acetic acid": (molecule("CCOO", ACETAMIDE[:3], [3, 0, 0, 1]), [], [], []),
     "dimethyl carbonate": (
         molecule("COCOOC", [(0, 1), (1, 2), (2, 3), (2, 4), (4, 5)], [3, 0, 0, 0, 0, 3]),

@@ -222,12 +222,20 @@ def _is_acid(atoms: _Atoms, carbon: int, oxygen: int) -> bool:
     )
 
 
+def _is_mixed(atoms: _Atoms, carbon: int, nitrogen: int) -> bool:
+    """Whether an amide is of a thiourea or a thiocarbamate: both states are common there."""
+    sulphur = _carbonyl(atoms, carbon)
+    others = set(atoms.graph[carbon]) - {nitrogen, sulphur}
+    return atoms.elements[sulphur] == "S" and any(atoms.elements[i] in ("N", "O", "S") for i in others)
+
+
 def usual_state(moltype: MoleculeType, row: IntArray) -> int:
     """The state that a bond nearly always has: 1 (cis), -1 (trans) of a row, 0 where none is usual.
 
     In secondary amides, esters and acids the oxygen of the carbonyl is on the side of the group on nitrogen
-    or oxygen, so that a peptide bond is trans and an ester is Z.  In rings of up to :data:`MEDIUM_RING`
-    members they are one or the other.
+    or oxygen, so that a peptide bond is trans and an ester is Z.  The bond to nitrogen of thioureas and
+    thiocarbamates is either: crystals of some have N-H beside S (Vallejos et al., Polyhedron 28, 937, 2009).
+    So are all of these in rings of up to :data:`MEDIUM_RING` members.
     """
     atoms, (i, j, k, m) = _atoms(moltype), row[:4].tolist()
     if in_small_ring(atoms.graph, j, k, MEDIUM_RING):
@@ -236,7 +244,7 @@ def usual_state(moltype: MoleculeType, row: IntArray) -> int:
         groups = set(atoms.graph[other]) - {carbon}
         secondary = len(groups) == 2 and sum(atoms.light[n] for n in groups) == 1
         oxygen = _is_ester(atoms, carbon, other) or _is_acid(atoms, carbon, other)
-        if oxygen or (secondary and _is_amide(atoms, carbon, other)):
+        if oxygen or (secondary and _is_amide(atoms, carbon, other) and not _is_mixed(atoms, carbon, other)):
             return 1 if near == _carbonyl(atoms, carbon) else -1
     return 0
 
