@@ -393,7 +393,7 @@ def test_recalled_frames_are_offered_conformers_where_that_brings_them_down(
     after, found = make_recollection(replace(sampler, effort=Effort(offers=4)), made.beads)
     assert found.how is not None
     assert (found.how.offers, found.how.windows) == (1, 0)
-    assert "are recalled, with 1 round of offers, 4 sweeps" in found.line()
+    assert f"are recalled, with 1 round of offers, {FEWEST} sweeps" in found.line()
     monkeypatch.setattr("dbm_gmx.sampling.sampler.offer", lambda *given: asked.append(given[3]))
     assert after(replace(made.beads[0], index=9))[1].recalled
     assert asked == [range(1)]
