@@ -149,7 +149,7 @@ def make_recollection(
         excess = float(np.mean([one.excess for one in all_of_them]))
         log.info("%s", " ".join(["recalled:", *map(str, all_of_them)]))
         if excess < enough and np.isfinite(misfit):
-            sweeps = _enough(np.mean([one.energies for one in all_of_them], axis=0), 0.5 * enough)
+            sweeps = _enough(np.mean([one.energies for one in all_of_them], axis=0), enough)
             steps = done[frames[-1].index][1].steps
             offers, windows = all_of_them[0].tried
             how = Recollection(memory, offers, windows, sweeps, UNUSUAL * misfit, steps)
