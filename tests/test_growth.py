@@ -230,10 +230,10 @@ class Decalins:
     molecules: Molecules
     atoms: np.ndarray
 
-    def least(self, what: _Search, beads: np.ndarray) -> np.ndarray:
-        """(copies,) energies of the minima next to the atoms, on beads, kT."""
+    def least(self, what: _Search) -> np.ndarray:
+        """(copies,) energies of the minima next to the atoms, kT."""
         window = what.window
-        copies = take(window, replace(self.molecules, beads=beads), self.atoms)
+        copies = take(window, self.molecules, self.atoms)
         copies.chirality[:] = self.states[window.centres[0]]
         down = Task(Schedule(0, 800, 1.0, 0.06, 0.1), STREAM.key)
         return anneal(window.arrays, down, copies, self.grower.team) / self.grower.hamiltonian.kt
@@ -284,7 +284,7 @@ def test_searches_find_what_the_true_atoms_are_next_to(owner: list[int], states:
     for what in made.searches():
         true = sum(1 << j for j, element in enumerate(what.group) if states[element] < 0)
         found = _search(made.grower, what, made.molecules, STREAM).energy[:, true]
-        above = found - made.least(what, made.molecules.beads)
+        above = found - made.least(what)
         assert np.maximum(above, 0).mean() < 0.5
 
 

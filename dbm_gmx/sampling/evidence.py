@@ -53,7 +53,8 @@ STARTS = 3
 """Conformers a search begins with, at random; the lowest is gone on with."""
 
 GENTLE = GROWTH._replace(steps=0, descent=400), Schedule(100, 300, hot=4.0, loose=0.03, weak=0.3)
-"""How fragments with several elements are annealed: each begins with another conformer.
+"""How fragments with several elements are annealed, each time from another conformer; and the lowest
+conformers of each pattern without beads, one after the other.
 
 What stops a search is what it finds of the true pattern above the minimum next to the true atoms.  With heat
 as of growth that was 2 to 90 kT in quinine, artemisinin, cholesterol and glucose; it is less than 1 kT."""
@@ -62,11 +63,8 @@ OTHERS = 3
 """Elements in the window of a cage that are in no pattern and unknown are given all states, so many of them
 at most: the pool of conformers of all states has few of most."""
 
-FREE = GENTLE
-"""How the lowest conformers of a pattern are annealed without beads, one after the other."""
-
 FEW = 4
-"""Of the copies, those that are lowest in a pattern, are annealed so."""
+"""Copies, the lowest in a pattern, that are annealed without beads."""
 
 MADE = 15.0
 """kT: a pattern that costs as much more than another without beads may be what a molecule was made to be.
@@ -276,8 +274,7 @@ def _without_beads(
                 free[pattern, rows] = np.inf
                 continue
             copies = first._replace(beads=first.beads[:, :0], positions=kept[pattern]).some(lowest)
-            trials = (_Trial(copies, pattern, schedule) for schedule in FREE)
-            one = stream.of(kind, pattern)
+            trials, one = (_Trial(copies, pattern, way) for way in GENTLE), stream.of(kind, pattern)
             lows = [_annealed(grower, what, trial, one.of(n)).min() for n, trial in enumerate(trials)]
             free[pattern, rows] = min(energy[lowest[0]], *lows)
     return free.T
@@ -308,8 +305,8 @@ def _every(what: _Search, order: Sequence[int], either: Molecules) -> Iterator[t
         for others in range(2 ** len(unknown)):
             states = either.chirality.copy()
             states[:, list(what.group)] = _signs(pattern, len(what.group))
-            signs = np.broadcast_to(_signs(others, len(unknown)), (len(states), len(unknown)))
-            states[:, unknown] = np.where(states[:, unknown] == 0, signs, states[:, unknown])
+            given = states[:, unknown]
+            states[:, unknown] = np.where(given == 0, _signs(others, len(unknown)), given)
             yield pattern, replace(either, chirality=states)
 
 
