@@ -1297,8 +1297,15 @@ MUTATIONS = [
         "strained-beads-stay-narrow",
         "tests/test_preparation.py -k loosely",
         "sampling/preparation.py",
-        "STRAINED = 1.3",
-        "STRAINED = 1e9",
+        "STRAINED, NO_CHANCE = 1.3",
+        "STRAINED, NO_CHANCE = 1e9",
+    ),
+    one(
+        "beads-loosened-by-chance",
+        "tests/test_preparation.py -k by_chance",
+        "sampling/preparation.py",
+        "NO_CHANCE = 1.3, 3.0",
+        "NO_CHANCE = 1.3, 0.0",
     ),
     one(
         "a-gain-by-annealing-is-overlooked",

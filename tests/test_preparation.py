@@ -43,6 +43,8 @@ from dbm_gmx.sampling.preparation import (
     _climb,
     _confirmed,
     _enough,
+    _loosened,
+    _try,
     _windows,
     prepare,
 )
@@ -404,6 +406,20 @@ def test_beads_mapped_from_atoms_are_held_narrowly(liquid: Cut) -> None:
     assert all(strain.width == NARROW for strain in found.strain.values())
     assert not found.lines(0.03)
     np.testing.assert_array_equal(ready.radius, sampler_of(liquid).radius)
+
+
+@pytest.mark.parametrize(("ratio", "loosened"), [(1.33, False), (1.5, True)])
+def test_few_beads_that_are_off_by_chance_are_held_narrowly(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch, ratio: float, loosened: bool
+) -> None:
+    """Four dozen beads of a type scatter by .12 about 1."""
+    sampler, beads = sampler_of(liquid, annealing=0), liquid.beads[0]
+    narrow = _try(sampler, beads, [liquid.atoms[0].positions.astype(np.float64)], preparation_stream(1))
+    first = next(iter(narrow.strain))
+    found = replace(narrow, strain=narrow.strain | {first: replace(narrow.strain[first], ratio=ratio)})
+    monkeypatch.setattr("dbm_gmx.sampling.preparation._try", lambda *_: narrow)
+    held, _ = _loosened(sampler, beads, [beads.positions], preparation_stream(1), found)
+    assert (held is not sampler) is loosened
 
 
 def test_beads_off_the_atoms_are_held_as_loosely_as_they_are_off(liquid: Cut) -> None:
