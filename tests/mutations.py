@@ -193,6 +193,20 @@ MUTATIONS = [
         ' if rule != "beads" or t.label in beads else ()',
         "",
     ),
+    one(
+        "sound-angles-are-strange",
+        "tests/test_evaluate.py -k sound",
+        "evaluation/tables.py",
+        "max(SHIFTED[part] * wanted, slack)",
+        "max(wanted, slack)",
+    ),
+    one(
+        "divergence-of-next-to-nothing",
+        "tests/test_evaluate.py -k divergence",
+        "evaluation/distributions.py",
+        "np.where(mean > 0.0, rel_entr(p, mean) + rel_entr(q, mean), 0.0)",
+        "(rel_entr(p, mean) + rel_entr(q, mean))",
+    ),
     # --- molecules bonded to images of their own
     one(
         "one-image-of-a-partner-is-hidden",
