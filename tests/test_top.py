@@ -328,7 +328,7 @@ PARTS = {
         ("dtbMarsNarm", ""),  # a molecule type may follow the name of the system
         ("dtbMarNxarsm", ""),
         ("dtbMarpNarsm", ""),
-        ("dtbMarqNarsm", "17: atom 5 in [ position_restraints ]: there are 1 to 4"),
+        ("dtbMarqNarsm", "18: atom 5 in [ position_restraints ]: there are 1 to 4"),
         ("dtbMparNarsm", "10: [ position_restraints ] must stand after [ atoms ]"),
         ("tdbMarNarsm", "1: [ atomtypes ] must stand after [ defaults ]"),
         ("dbtMarNarsm", "3: [ bondtypes ] must stand after [ atomtypes ]"),
