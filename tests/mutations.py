@@ -1137,6 +1137,27 @@ MUTATIONS = [
         "oxygen = _is_ester(atoms, carbon, other)",
     ),
     one(
+        "groups-of-other-beads-are-exchanged",
+        "tests/test_stereo_bonds.py -k exchanged",
+        "chemistry/stereo.py",
+        "{mapping.owner[i]} {sorted(shares[i])}",
+        "",
+    ),
+    one(
+        "mirror-images-are-one-molecule",
+        "tests/test_stereo_bonds.py -k exchanged",
+        "chemistry/stereo_bonds.py",
+        "        if len(set(outside)) == 2:\n",
+        "        if len(set(outside)) == 3:\n",
+    ),
+    one(
+        "bonds-to-alike-groups-are-undecided",
+        "tests/test_stereo_bonds.py -k undecided",
+        "backmapping/chirality.py",
+        "nominal_elements(m.moltype, m.mapping)",
+        "nominal_elements(m.moltype)",
+    ),
+    one(
         "penicillins-are-left-handed",
         "tests/test_large_rings.py -k all_of_carbon",
         "chemistry/amino_acids.py",
