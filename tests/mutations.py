@@ -1158,6 +1158,13 @@ MUTATIONS = [
         "nominal_elements(m.moltype)",
     ),
     one(
+        "azides-are-cis-or-trans",
+        "tests/test_stereo_bonds.py -k from_the_graph",
+        "chemistry/stereo_bonds.py",
+        " and not _straight(atoms, i)",
+        "",
+    ),
+    one(
         "penicillins-are-left-handed",
         "tests/test_large_rings.py -k all_of_carbon",
         "chemistry/amino_acids.py",

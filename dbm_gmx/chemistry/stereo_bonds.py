@@ -152,7 +152,16 @@ def _heavy(atoms: _Atoms, i: int) -> int:
 
 
 def _flat(atoms: _Atoms, i: int) -> bool:
-    return atoms.bonds[i] <= 3 and atoms.graph.degree(i) >= 2
+    return atoms.bonds[i] <= 3 and atoms.graph.degree(i) >= 2 and not _straight(atoms, i)
+
+
+def _straight(atoms: _Atoms, i: int) -> bool:
+    """Whether the bonds of an atom are in a line: triple bonds, and the middle of azides and diazo groups."""
+    if atoms.bonds[i] != 2 or atoms.elements[i] not in ("C", "N"):
+        return False
+    return atoms.elements[i] == "C" or any(
+        atoms.elements[n] in ("C", "N") and atoms.bonds[n] == 1 for n in atoms.graph[i]
+    )
 
 
 def _group(atoms: _Atoms, j: int, k: int) -> int:
