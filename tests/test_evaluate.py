@@ -137,6 +137,8 @@ def test_divergences_by_hand() -> None:
     half = np.array([1.0, 1.0])
     assert jensen_shannon(np.array([2.0, 0.0]), np.array([0.0, 5.0])) == pytest.approx(1.0)
     assert jensen_shannon(half, 3 * half) == pytest.approx(0.0)
+    least = np.nextafter(0.0, 1.0)  # half of it is nothing
+    assert jensen_shannon(np.array([1.0, 0.0]), np.array([1.0, least])) == pytest.approx(0.0)
     by_hand = 0.5 * math.log2(1 / 0.75) + 0.5 * (0.5 * math.log2(0.5 / 0.75) + 0.5 * math.log2(0.5 / 0.25))
     assert jensen_shannon(np.array([1.0, 0.0]), half) == pytest.approx(by_hand)
 
@@ -233,6 +235,23 @@ def test_a_periodic_improper_is_compared_with_the_well_it_is_in() -> None:
         assert is_strange(row, "improper") is (value == 120.0)
     assert found.of_well("improper", 90.0, 80.0) == (found.mean, found.spread)
     assert found.of_well("improper", 89.0, 1.0)[0] < 20  # where there is next to nothing
+
+
+@pytest.mark.parametrize(
+    ("part", "mean", "spread", "sound"),
+    [
+        ("angle", 112.5, 6.1, True),  # C-O-C of an aromatic carbonate, in dynamics
+        ("angle", 115.5, 6.1, False),
+        ("angle", 95.2, 12.0, False),
+        ("bond", 0.156, 0.004, True),  # C-C of poly(methyl methacrylate), in dynamics
+        ("bond", 0.161, 0.004, False),
+        ("bond", 0.151, 0.009, False),
+    ],
+)
+def test_neighbours_shift_sound_bonds_and_angles(part: str, mean: float, spread: float, sound: bool) -> None:
+    expected = {"angle": (95.2, 6.3), "bond": (0.151, 0.004)}[part]
+    row = {"mean": mean, "spread": spread, "expected mean": expected[0], "expected spread": expected[1]}
+    assert is_strange(row, part) is not sound
 
 
 def test_bonds_that_are_constrained_have_no_width() -> None:

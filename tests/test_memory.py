@@ -421,6 +421,23 @@ def test_independent_starts_recall_nothing(ready: Ready) -> None:
     assert annealed_longer(ready.mapper.sampler).recollection is None
 
 
+@pytest.mark.parametrize("number", [0, 6])
+def test_a_frame_is_made_again_as_it_was(
+    liquid: Cut, ready: Ready, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """In full, if it is one of those that are remembered."""
+    found: list[np.ndarray] = []
+    monkeypatch.setattr(
+        "dbm_gmx.backmapping.rebuilder.begin_until_clear", lambda *given: found.append(given[3](5)) or ()
+    )
+    sampler = ready.mapper.sampler
+    assert sampler is not None
+    ready.mapper._sample(sampler, Rebuilt(liquid.beads[number], 0, checked=True))
+    if number in ready.mapper.done:
+        sampler = replace(sampler, recollection=None)
+    np.testing.assert_array_equal(found[0], sampler(liquid.beads[number], sample=5)[0])
+
+
 def test_the_summary_says_what_was_recalled(liquid: Cut, ready: Ready, made: list[Rebuilt]) -> None:
     told = Told(assigned=ready.assigned, remembered=ready.remembered, once={"memory": 12.0})
     tally = Tally(liquid.system, {}, told)

@@ -231,7 +231,7 @@ def test_frames_of_a_part_have_the_numbers_of_the_run(
     monkeypatch.setattr("dbm_gmx.backmapping.independent.MOST", 0)
     monkeypatch.setattr(
         "dbm_gmx.backmapping.rebuilder.Rebuilder._twins",
-        lambda _mapper, _sampler, one: checked.append(one.beads.time) or (),
+        lambda _mapper, _sampler, one, _again: checked.append(one.beads.time) or (),
     )
     for k, expected in ((1, [0.0]), (2, [40.0])):
         checked.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbm_gmx.backmapping.cost import Cost
-from dbm_gmx.backmapping.independent import Twin, begin_anew, is_begun_anew
+from dbm_gmx.backmapping.independent import Twin, begin_until_clear, is_begun_anew
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.summary import Refinement
+from dbm_gmx.chemistry.array_types import Float32Array
 from dbm_gmx.chemistry.feasible import impossible, problems_of
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.stereo import Chirality
@@ -252,25 +253,28 @@ class Rebuilder:
             yield made
 
     def _sample(self, sampler: Sampler, one: Rebuilt) -> Rebuilt:
+        draw = partial(sampler, one.beads, start=one.positions, near=self.settings.follow)
         if one.sample == 0 and one.positions is None and one.beads.index in self.done:
             positions, convergence = self.done[one.beads.index]
+            draw = partial(replace(sampler, recollection=None), one.beads)  # as it was made: not from itself
         else:
-            near = self.settings.follow
-            positions, convergence = sampler(one.beads, start=one.positions, near=near, sample=one.sample)
+            positions, convergence = draw(sample=one.sample)
         said = self._said(convergence, one.beads.time)
         rebuilt = replace(one, positions=positions, refinement=one.refinement + said)
         if not one.checked:
             return rebuilt
         clock = Clock()
         with clock.stage(CHECK):
-            twins = self._twins(sampler, rebuilt)
+            twins = self._twins(sampler, rebuilt, lambda sample: draw(sample=sample)[0])
         checked = Refinement(twins=twins, seconds=clock.wall, cost=Cost(once=clock.cpu))
         return replace(rebuilt, refinement=rebuilt.refinement + checked)
 
-    def _twins(self, sampler: Sampler, one: Rebuilt) -> tuple[Twin, ...]:
+    def _twins(
+        self, sampler: Sampler, one: Rebuilt, again: Callable[[int], Float32Array]
+    ) -> tuple[Twin, ...]:
         """The frame begun anew; nothing, with a warning, where energies cannot be compared."""
         try:
-            return (begin_anew(sampler, one.atoms, one.beads),)
+            return begin_until_clear(sampler, one.atoms, one.beads, again, self.settings.tolerance)
         except InputError as error:
             log.warning("not compared with an independent start: %s", error)
             return ()

@@ -147,8 +147,8 @@ def jensen_shannon(p: FloatArray, q: FloatArray) -> FloatArray:
     """Jensen-Shannon divergence of histograms (..., k), base 2: 0 for the same, 1 for disjoint ones."""
     p, q = (counts / counts.sum(axis=-1, keepdims=True) for counts in (p, q))
     mean = (p + q) / 2
-    twice = (rel_entr(p, mean) + rel_entr(q, mean)).sum(axis=-1) / np.log(2)
-    return np.maximum(np.asarray(twice, np.float64) / 2, 0)
+    apart = np.where(mean > 0.0, rel_entr(p, mean) + rel_entr(q, mean), 0.0)  # half of the least number is 0
+    return np.maximum(np.asarray(apart.sum(axis=-1) / np.log(2), np.float64) / 2, 0)
 
 
 def divergences(

@@ -13,6 +13,7 @@ from dbm_gmx.evaluation.evaluation import Evaluation, Trajectory
 from dbm_gmx.evaluation.head import facts, floor_words, meaning, verdicts, with_contents
 from dbm_gmx.evaluation.tables import (
     PARTS,
+    SHIFTED,
     TERM_ALONE,
     Panel,
     deviations,
@@ -334,7 +335,8 @@ def _expected(evaluation: Evaluation) -> str:
         "<p>Mean and standard deviation, and the Jensen-Shannon divergence from the Boltzmann distribution "
         "of each term alone. Neighbouring terms, rings and surroundings shift and narrow that, and "
         "dihedrals depend on them most: this tells broken geometry from sound, not good from perfect. Red "
-        "where a mean is off by more than the width of its term, or a width more than half as large again. "
+        f"where a mean is off by more than {SHIFTED['bond']:g} (bonds) or {SHIFTED['angle']:g} (angles) "
+        "widths of its term, or a width more than half as large again. "
         f"Bonds: constraints = {evaluation.conditions.constraints}.</p>"
         + table(["", TERM_ALONE, *(escape(t.label) for t in shown)], rows)
     )

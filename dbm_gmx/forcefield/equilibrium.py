@@ -86,6 +86,10 @@ class EnergyDifference:
         off = self.beyond(limit, looks=len(SUMS))
         return tuple(name for name in SUMS if off[self.names.index(name)])
 
+    def is_doubtful(self, limit: float) -> bool:
+        """Whether a sum seems to differ by more than ``limit``, kT per atom, if each is looked at alone."""
+        return bool(self.beyond(limit)[[self.names.index(name) for name in SUMS]].any())
+
     @property
     def shown(self) -> float:
         """The smallest difference in torsions and pairs that is no chance, kT per atom."""

@@ -107,8 +107,9 @@ trial took 1,000 steps by chance, and frames ended .065 +- .024 too high; with 8
 DOUBTFUL, AGAIN = 3.0, 2
 """Times this scatter, up to which a gain is tried once more, and repeats of that."""
 
-STRAINED = 1.3
-"""Times the mean square that the restraint alone would have: with more, beads are held more loosely."""
+STRAINED, NO_CHANCE = 1.3, 3.0
+"""Times the mean square that the restraint alone would have: with more, beads are held more loosely.  And
+errors by which it must exceed that: sixteen beads of a type scatter by .2, and there are many types."""
 
 WIDEST = 0.1
 """nm: as loosely as beads are held at most."""
@@ -454,8 +455,10 @@ def _loosened(
 ) -> tuple[Sampler, _Trial]:
     """Hold beads as loosely as their atoms ask for; the sampler, and the trial with it."""
     trial, before = narrow, dict(narrow.strain)
+    counts = {t: len(starts) * sum(len(range(*rows)) for rows in p) for t, p in _bead_types(sampler).items()}
+    most = {t: max(STRAINED, 1.0 + NO_CHANCE * math.sqrt(2.0 / (3 * n))) for t, n in counts.items()}
     while True:
-        tight = {t for t, s in trial.strain.items() if s.ratio > STRAINED and 2.0 * s.width <= WIDEST}
+        tight = {t for t, s in trial.strain.items() if s.ratio > most[t] and 2.0 * s.width <= WIDEST}
         if not tight:
             break
         before |= {t: trial.strain[t] for t in tight}
