@@ -194,6 +194,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "order-of-directives-is-not-looked-at",
+        "tests/test_top.py -k order",
+        "files/top.py",
+        "    _check_order(sections)\n",
+        "",
+    ),
+    one(
         "sound-angles-are-strange",
         "tests/test_evaluate.py -k sound",
         "evaluation/tables.py",

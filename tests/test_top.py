@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import warnings
 from dataclasses import replace
@@ -304,6 +305,52 @@ def test_molecules_keep_order_repeats_and_drop_zero(tmp_path: Path) -> None:
     assert top.n_atoms == 24
 
 
+PARTS = {
+    "d": DEFAULTS,
+    "t": TYPES,
+    "b": "[ bondtypes ]\nCT CT 1 0.15 1000\n",
+    "M": "[ moleculetype ]\nM 3\n",
+    "a": FOUR[FOUR.index("[ atoms ]") :],
+    "r": "[ bonds ]\n1 2 1 0.15 1000\n",
+    "x": "[ exclusions ]\n1 2\n",
+    "N": "[ moleculetype ]\nN 3\n",
+    "s": "[ system ]\ntest\n",
+    "m": "[ molecules ]\nM 1\nN 1\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ("dtbMarNarsm", ""),
+        ("dtbMarsNarm", ""),  # a molecule type may follow the name of the system
+        ("dtbMarNxarsm", ""),
+        ("tdbMarNarsm", "1: [ atomtypes ] must stand after [ defaults ]"),
+        ("dbtMarNarsm", "3: [ bondtypes ] must stand after [ atomtypes ]"),
+        ("dtMabrNarsm", "13: [ bondtypes ] must stand before the first [ moleculetype ]"),
+        ("dtMrabNarsm", "8: [ bonds ] must stand after [ atoms ]"),
+        ("dtbMarNrasm", "19: [ bonds ] must stand after [ atoms ]"),
+        ("sdtbMarNarm", "1: [ system ] must stand after [ moleculetype ]"),
+        ("dtbMarNarms", "26: [ molecules ] must stand after [ system ]"),
+        ("dtbMarsmNar", "23: 'N' must be defined before [ molecules ]"),
+    ],
+)
+def test_directives_are_in_an_order_that_grompp_takes(tmp_path: Path, order: str, message: str) -> None:
+    text = "".join(PARTS[part] for part in order)
+    if message:
+        with pytest.raises(InputError, match=re.escape(message)):
+            read(tmp_path, text)
+    else:
+        read(tmp_path, text)
+    if gmx := shutil.which("gmx"):
+        (tmp_path / "run.mdp").write_text("rcoulomb = 0.9\nrvdw = 0.9\n")
+        atoms = "".join(f"    1M       X1{k:5}{k / 10:8.3f}{0:8.3f}{0:8.3f}\n" for k in range(8))
+        (tmp_path / "conf.gro").write_text(f"x\n8\n{atoms}3 3 3\n")
+        words = ["grompp", "-f", "run.mdp", "-c", "conf.gro", "-p", "topol.top", "-maxwarn", "9"]
+        done = subprocess.run([gmx, *words], cwd=tmp_path, capture_output=True, check=False)
+        assert (done.returncode != 0) is bool(message), done.stderr
+
+
 def test_file_with_molecule_types_only(tmp_path: Path) -> None:
     path = tmp_path / "m.itp"
     path.write_text(FOUR + "[ bonds ]\n1 2 1\n2 3 1 0.1 1000\n")
@@ -334,13 +381,15 @@ def test_file_with_molecule_types_only(tmp_path: Path) -> None:
         ("[ moleculetype ]\nN 3\n[ atoms ]\n2 CT 1 M A 1\n", 4, "expected 1"),
         ("[ moleculetype ]\nM 3\n[ atoms ]\n1 CT 1 M A 1\n", 2, "defined twice"),
         ("[ dihedraltypes ]\nX CT CT X 9 0 1 1\nX X X X 9 0 1 1\nX CT CT X 9 0 2 2\n", 4, "again with"),
-        ("[ molecules ]\nQ 1\n", 2, "'Q'; known: M"),
+        ("[ system ]\nx\n[ molecules ]\nQ 1\n", 4, "'Q'; known: M"),
     ],
 )
 def test_errors_name_line_and_choices(tmp_path: Path, terms: str, line: int, message: str) -> None:
-    before = DEFAULTS + TYPES + FOUR
+    field = terms.split()[1].endswith("types")
+    before, after = DEFAULTS + TYPES, SYSTEM
+    before, after = (before, FOUR + after) if field else (before + FOUR, after)
     with pytest.raises(InputError, match=re.compile(message, re.DOTALL)) as error:
-        read(tmp_path, before + terms + SYSTEM)
+        read(tmp_path, before + terms + after)
     assert error.value.line == before.count("\n") + line
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import takewhile
 from math import radians
 from pathlib import Path
 from string import ascii_letters
@@ -52,6 +53,17 @@ IGNORED = {  # switched on by an .mdp; the last line is removed from GROMACS
     *("distance_restraints", "orientation_restraints"),
     *("implicit_genborn_params", "implicit_surface_params"),
 }
+
+BEFORE = {
+    "atomtypes": "defaults",
+    **dict.fromkeys(FIELD - {"defaults", "atomtypes"}, "atomtypes"),
+    "moleculetype": "atomtypes",
+    **dict.fromkeys(INTERACTIONS, "atoms"),
+    "system": "moleculetype",
+    "molecules": "system",
+    BETWEEN: "molecules",
+}
+"""What must stand before a directive (``DS_Check_Order`` of grompp)."""
 
 MOST_ATOMS = 2**31 - 1
 """Of a system: GROMACS counts them with 32 bits."""
@@ -127,6 +139,7 @@ def read_topology(
         With file and line, for anything grompp would refuse or this program cannot use.
     """
     sections = _sections(active_lines(path, defines, include=include))
+    _check_order(sections)
     left_out = tuple(dict.fromkeys(s.directive for s in sections if s.directive in PLACED and s.lines))
     sections = [s for s in sections if s.directive not in IGNORED]
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
@@ -209,6 +222,27 @@ def _directive(line: Line) -> str:
     if name not in known:
         raise line.error(f"[ {match[1]} ] is not supported; supported: {', '.join(sorted(known))}")
     return name
+
+
+def _check_order(sections: Sequence[Section]) -> None:
+    """Refuse directives in an order that grompp refuses; one that is missing is no matter of order."""
+    seen = set[str]()
+    for number, section in enumerate(sections):
+        name, following = section.directive, sections[number + 1 :]
+        if name == "moleculetype":
+            seen.discard("atoms")  # each has its own
+        if name in FIELD and "moleculetype" in seen:
+            raise section.header.error(f"[ {name} ] must stand before the first [ moleculetype ]")
+        if (needed := BEFORE.get(name)) is not None and needed not in seen:
+            own = takewhile(lambda s: needed != "atoms" or s.directive != "moleculetype", following)
+            if any(other.directive == needed for other in own):
+                raise section.header.error(f"[ {name} ] must stand after [ {needed} ]")
+        if name == "molecules":
+            listed = {line.text.split()[0] for line in section.lines}
+            for line in _lines(following, "moleculetype"):
+                if line.text.split()[0] in listed:
+                    raise line.error(f"{line.text.split()[0]!r} must be defined before [ molecules ]")
+        seen.add(name)
 
 
 def _lines(sections: Iterable[Section], directive: str) -> list[Line]:
