@@ -201,6 +201,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "restraints-of-atoms-that-are-not-there",
+        "tests/test_top.py -k order",
+        "files/top.py",
+        "        _check_restraints(group, moltype.n_atoms)\n",
+        "",
+    ),
+    one(
         "sound-angles-are-strange",
         "tests/test_evaluate.py -k sound",
         "evaluation/tables.py",

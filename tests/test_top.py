@@ -314,6 +314,8 @@ PARTS = {
     "r": "[ bonds ]\n1 2 1 0.15 1000\n",
     "x": "[ exclusions ]\n1 2\n",
     "N": "[ moleculetype ]\nN 3\n",
+    "p": "[ position_restraints ]\n4 1 9 9 9\n",
+    "q": "[ position_restraints ]\n5 1 9 9 9\n",
     "s": "[ system ]\ntest\n",
     "m": "[ molecules ]\nM 1\nN 1\n",
 }
@@ -325,6 +327,9 @@ PARTS = {
         ("dtbMarNarsm", ""),
         ("dtbMarsNarm", ""),  # a molecule type may follow the name of the system
         ("dtbMarNxarsm", ""),
+        ("dtbMarpNarsm", ""),
+        ("dtbMarqNarsm", "18: atom 5 in [ position_restraints ]: there are 1 to 4"),
+        ("dtbMparNarsm", "10: [ position_restraints ] must stand after [ atoms ]"),
         ("tdbMarNarsm", "1: [ atomtypes ] must stand after [ defaults ]"),
         ("dbtMarNarsm", "3: [ bondtypes ] must stand after [ atomtypes ]"),
         ("dtMabrNarsm", "13: [ bondtypes ] must stand before the first [ moleculetype ]"),
@@ -346,7 +351,19 @@ def test_directives_are_in_an_order_that_grompp_takes(tmp_path: Path, order: str
         (tmp_path / "run.mdp").write_text("rcoulomb = 0.9\nrvdw = 0.9\n")
         atoms = "".join(f"    1M       X1{k:5}{k / 10:8.3f}{0:8.3f}{0:8.3f}\n" for k in range(8))
         (tmp_path / "conf.gro").write_text(f"x\n8\n{atoms}3 3 3\n")
-        words = ["grompp", "-f", "run.mdp", "-c", "conf.gro", "-p", "topol.top", "-maxwarn", "9"]
+        words = [
+            "grompp",
+            "-maxwarn",
+            "9",
+            "-f",
+            "run.mdp",
+            "-c",
+            "conf.gro",
+            "-r",
+            "conf.gro",
+            "-p",
+            "topol.top",
+        ]
         done = subprocess.run([gmx, *words], cwd=tmp_path, capture_output=True, check=False)
         assert (done.returncode != 0) is bool(message), done.stderr
 

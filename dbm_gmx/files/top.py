@@ -48,17 +48,21 @@ SYSTEM = {"system", "molecules", BETWEEN}
 PLACED = ("position_restraints", "angle_restraints_z")
 """To places or to an axis: no part of the force field of a molecule, though mdrun applies them."""
 
-IGNORED = {  # switched on by an .mdp; the last line is removed from GROMACS
-    *PLACED,
-    *("distance_restraints", "orientation_restraints"),
-    *("implicit_genborn_params", "implicit_surface_params"),
+RESTRAINTS = {
+    "position_restraints": 1,
+    "angle_restraints_z": 2,
+    "distance_restraints": 2,
+    "orientation_restraints": 2,
 }
+"""Atoms in a line of what is switched on by an ``.mdp``, and left out here."""
+
+IGNORED = {*RESTRAINTS, "implicit_genborn_params", "implicit_surface_params"}  # the last two: as in GROMACS
 
 BEFORE = {
     "atomtypes": "defaults",
     **dict.fromkeys(FIELD - {"defaults", "atomtypes"}, "atomtypes"),
     "moleculetype": "atomtypes",
-    **dict.fromkeys(INTERACTIONS, "atoms"),
+    **dict.fromkeys([*INTERACTIONS, *RESTRAINTS], "atoms"),
     "system": "moleculetype",
     "molecules": "system",
     BETWEEN: "molecules",
@@ -141,12 +145,12 @@ def read_topology(
     sections = _sections(active_lines(path, defines, include=include))
     _check_order(sections)
     left_out = tuple(dict.fromkeys(s.directive for s in sections if s.directive in PLACED and s.lines))
-    sections = [s for s in sections if s.directive not in IGNORED]
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
     sections, between = _cut_at(sections, BETWEEN)
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
+        _check_restraints(group, moltype.n_atoms)
         if moltype.name in moltypes:
             raise group[0].lines[0].error(f"molecule type {moltype.name!r} is defined twice")
         moltypes[moltype.name] = moltype
@@ -255,11 +259,22 @@ def _molecule_sections(sections: list[Section]) -> list[list[Section]]:
     for section in sections:
         if section.directive == "moleculetype":
             groups.append([section])
-        elif section.directive in MOLECULE:
+        elif section.directive in MOLECULE or section.directive in RESTRAINTS:
             if not groups:
                 raise section.header.error(f"[ {section.directive} ] before any [ moleculetype ]")
             groups[-1].append(section)
     return groups
+
+
+def _check_restraints(sections: Iterable[Section], n_atoms: int) -> None:
+    """Refuse restraints of atoms that a molecule type does not have; no more is made of them."""
+    for section in sections:
+        if (n := RESTRAINTS.get(section.directive)) is None:
+            continue
+        for line in section.lines:
+            for atom in line.integers(line.fields(n, f"{n} atoms")[:n]):
+                if not 1 <= atom <= n_atoms:
+                    raise line.error(f"atom {atom} in [ {section.directive} ]: there are 1 to {n_atoms}")
 
 
 def _molecules(sections: list[Section], moltypes: dict[str, MoleculeType]) -> Iterator[tuple[str, int]]:
