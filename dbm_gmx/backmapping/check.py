@@ -109,7 +109,8 @@ def _undefined(
         for name, signs in chirality.items():
             moltype = system.topology.molecule_types[name]
             elements = stereo_elements(moltype)
-            unknown = (signs == 0) & ~nominal_elements(moltype) & (are_bonds(elements) == bonds)
+            nominal = nominal_elements(moltype, system.mappings.get(name))
+            unknown = (signs == 0) & ~nominal & (are_bonds(elements) == bonds)
             each = np.flatnonzero(unknown.any(axis=0))
             if not len(each):
                 continue

@@ -87,7 +87,8 @@ def assign_states(
     asked = check_tacticity(system, tacticity)
     given = _by_type(system, chirality_of_copies(system, mapper.chirality))
     moltypes = {match.moltype.name: match.moltype for match in system.matches}
-    unknown_of = {name: (states == 0) & ~nominal_elements(moltypes[name]) for name, states in given.items()}
+    nominal = {m.moltype.name: nominal_elements(m.moltype, m.mapping) for m in system.matches}
+    unknown_of = {name: (states == 0) & ~nominal[name] for name, states in given.items()}
     sources = {
         name: np.where(unknown, Source.UNDECIDED, Source.GIVEN).astype(np.int64)
         for name, unknown in unknown_of.items()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from dbm_gmx.chemistry.amino_acids import usual_chirality
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray, Positions, SignArray
+from dbm_gmx.chemistry.mapping import Mapping as BeadMapping
 from dbm_gmx.chemistry.mapping import Match
 from dbm_gmx.chemistry.nucleotides import usual_sugars
 from dbm_gmx.chemistry.stereo_bonds import (
@@ -31,7 +32,7 @@ from dbm_gmx.chemistry.stereo_bonds import (
     kinds_of_bonds,
     usual_state,
 )
-from dbm_gmx.chemistry.system import System, copies_of_runs, runs_of_molecules
+from dbm_gmx.chemistry.system import System, copies_of_runs
 from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, own_masses, read_only
 from dbm_gmx.chemistry.vectors import Lattice, arm, in_lattice
 from dbm_gmx.compiled import compiled
@@ -61,11 +62,12 @@ They turn inside out above 100 kJ/mol (Rauk, Allen, Mislow, Angew. Chem. Int. Ed
 does so all the time.
 """
 
-STIFF = 45.0
-"""kJ/mol: a bond with a higher barrier does not turn.
+STIFF = 60.0
+"""kJ/mol: a bond with a higher barrier does not turn, whatever it is.
 
-At 300 K it does so within 10 microseconds, at 500 K within 5 ns (transition state theory).  Conjugated single
-bonds and simple biaryls have less than 40, amides 65 to 95, double bonds more than 70.
+At 300 K it does so within 5 milliseconds, at 550 K within 50 ns (transition state theory).  Conjugated single
+bonds and simple biaryls have less than 40, amides 65 to 95, double bonds more than 70.  Carbonates with 48 to
+54 turned within 40 ps at 550 K, one in five of them cis: both states are to be sampled.
 """
 
 LOOSE = 25.0
@@ -149,16 +151,22 @@ def stereo_elements(moltype: MoleculeType) -> IntArray:
 
 
 @lru_cache(maxsize=64)
-def nominal_elements(moltype: MoleculeType) -> BoolArray:
+def nominal_elements(moltype: MoleculeType, mapping: BeadMapping | None = None) -> BoolArray:
     """(c,) stereo elements whose two states are the same molecule, with the numbers of alike atoms exchanged.
 
     They keep the state they are given; where none is given any will do, and none is judged.  In a ring with
-    alike halves that is the first centre: the others are cis or trans to it.
+    alike halves that is the first centre: the others are cis or trans to it.  Atoms in different beads, or
+    with different weights, are not alike.
     """
-    bonds, first = stereo_bonds(moltype), _ring_centres(moltype)
-    nominal = are_nominal(moltype, bonds, _colours(moltype)) if len(bonds) else np.zeros(0, bool)
-    centres = [first.get(i) == i for i in stereocentres(moltype)[:, 0].tolist()]
-    return np.concatenate([np.array(centres, bool), nominal])
+    bonds, first, centres = (
+        stereo_bonds(moltype),
+        _ring_centres(moltype),
+        stereocentres(moltype)[:, 0].tolist(),
+    )
+    nominal = np.zeros(0, bool)
+    if len(bonds):
+        nominal = are_nominal(moltype, bonds, _colours(moltype, mapping), centres, beads=mapping is not None)
+    return np.concatenate([np.array([first.get(i) == i for i in centres], bool), nominal])
 
 
 def are_bonds(elements: IntArray) -> BoolArray:
@@ -176,8 +184,8 @@ def _masses(moltype: MoleculeType) -> list[float]:
 
 
 @lru_cache(maxsize=64)
-def _colours(moltype: MoleculeType) -> IntArray:
-    """(n,) equal numbers for atoms that are alike, refined until nothing changes; read only.
+def _colours(moltype: MoleculeType, mapping: BeadMapping | None = None) -> IntArray:
+    """(n,) equal numbers for atoms that are alike, to beads too, refined until nothing changes; read only.
 
     Atoms of one colour are parted by how many neighbours they have in a class, class after class
     (Weisfeiler-Lehman).  Of what is parted the largest need not be looked at again, which makes the work
@@ -188,6 +196,12 @@ def _colours(moltype: MoleculeType) -> IntArray:
     labels = [
         f"{nodes[i]['element'] or nodes[i]['type']} {nodes[i]['mass']:.0f}" for i in range(moltype.n_atoms)
     ]
+    if mapping is not None:
+        shares: list[list[tuple[int, float]]] = [[] for _ in labels]
+        table = mapping.weights.tocoo()
+        for bead, i, weight in zip(table.row, table.col, table.data, strict=True):
+            shares[i].append((int(bead), round(float(weight), 4)))
+        labels = [f"{label} {mapping.owner[i]} {sorted(shares[i])}" for i, label in enumerate(labels)]
     colour = np.unique(labels, return_inverse=True)[1].tolist()
     classes: list[set[int]] = [set() for _ in set(colour)]
     for i, number in enumerate(colour):
@@ -475,10 +489,11 @@ def infer_chirality(
     element that has two states in name only (:func:`nominal_elements`).
     """
     parts: dict[str, list[SignArray]] = {}
-    for moltype, copies, rows in runs_of_molecules(system, atoms):
-        found = chirality_of(rows, stereo_elements(moltype), lattice)
+    for match, copies in copies_of_runs(system):
+        moltype = match.moltype
+        found = chirality_of(match.molecules(atoms), stereo_elements(moltype), lattice)
         wanted = _of_copies(expected, moltype, copies, found.shape)
-        told = (wanted == 0) & ~nominal_elements(moltype)
+        told = (wanted == 0) & ~nominal_elements(moltype, match.mapping)
         parts.setdefault(moltype.name, []).append(np.where(told, found, wanted))
     return {name: np.concatenate(chirality) for name, chirality in parts.items()}
 
@@ -631,11 +646,13 @@ def count_stereo(
         As for :func:`chirality_of`.
     """
     total = Stereo()
-    for moltype, copies, rows in runs_of_molecules(system, atoms):
+    for match, copies in copies_of_runs(system):
+        moltype = match.moltype
         elements = stereo_elements(moltype)
-        found = chirality_of(rows, elements, lattice)
+        found = chirality_of(match.molecules(atoms), elements, lattice)
         known = wanted = _of_copies(expected, moltype, copies, found.shape)
-        counted = (are_bonds(elements) == bonds) & ((known != 0) | ~nominal_elements(moltype))
+        nominal = nominal_elements(moltype, match.mapping)
+        counted = (are_bonds(elements) == bonds) & ((known != 0) | ~nominal)
         if inferred is not None:
             wanted = _of_copies(inferred, moltype, copies, found.shape)
         source = np.where(known != 0, Source.GIVEN, Source.INFERRED)

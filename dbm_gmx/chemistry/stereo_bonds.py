@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
@@ -81,24 +81,69 @@ def flat_bonds(moltype: MoleculeType) -> IntArray:
     return np.array(rows, np.int64).reshape(-1, 5)
 
 
-def are_nominal(moltype: MoleculeType, rows: IntArray, colour: IntArray) -> BoolArray:
-    """(b,) bonds whose two states are one molecule, and differ in the numbers of two small groups only.
+def are_nominal(
+    moltype: MoleculeType, rows: IntArray, colour: IntArray, centres: Collection[int], *, beads: bool
+) -> BoolArray:
+    """(b,) bonds whose two states are one molecule, and differ in the numbers of two groups only.
 
     As of =CH2, =C(CH3)2 and -NH2: none of the states is better, but no simulation goes from one to the other.
+    So it is of larger groups, as N-phenyl or N(C2H5)2, if their beads do not tell them apart.
 
     Parameters
     ----------
     rows
-        (b, 5) of :func:`flat_bonds`.
+        (b, 5) all bonds that do not turn, see :func:`flat_bonds`.
     colour
         (n,) equal numbers for atoms that are alike.
+    centres
+        Stereocentres.
+    beads
+        Whether these are also alike to the beads; else groups of more than one heavy atom are not exchanged.
     """
     atoms, found = _atoms(moltype), []
     for _, j, k, _, _ in rows.tolist():
-        ends = [[i for i in atoms.graph[a] if i != b] for a, b in ((j, k), (k, j))]
-        alike = [end for end in ends if len({int(colour[i]) for i in end}) < len(end)]
-        found.append(any(all(_heavy(atoms, i) <= 1 for i in end) for end in alike))
+        ends = [(a, [i for i in atoms.graph[a] if i != b]) for a, b in ((j, k), (k, j))]
+        groups = [
+            _exchanged(atoms, colour, a, (end[0], end[1]))
+            for a, end in ends
+            if len(end) == 2
+            and colour[end[0]] == colour[end[1]]
+            and (beads or all(_heavy(atoms, i) <= 1 for i in end))
+        ]
+        found.append(
+            any(
+                group
+                and group.isdisjoint(centres)
+                and not any({b, c} <= group for _, b, c, *_ in rows.tolist())
+                for group in groups
+            )
+        )
     return np.array(found, bool)
+
+
+def _exchanged(atoms: _Atoms, colour: IntArray, at: int, firsts: tuple[int, int]) -> set[int]:
+    """Atoms of two groups that half a turn exchanges; none where it gives the mirror image.
+
+    Parameters
+    ----------
+    at
+        The atom that turns.
+    firsts
+        The first atoms of the groups, alike.  Both may be one ring, and what they share is on the axis.
+    """
+    sides, edges, shared = [{i} for i in firsts], [{i} for i in firsts], {at}
+    while any(edges):
+        edges = [{n for i in edge for n in atoms.graph[i]} - shared - sides[0] - sides[1] for edge in edges]
+        shared |= edges[0] & edges[1]
+        edges = [edge - shared for edge in edges]
+        sides = [side | edge for side, edge in zip(sides, edges, strict=True)]
+    both = sides[0] | sides[1]
+    for i in shared - {at}:
+        outside = [int(colour[n]) for n in atoms.graph[i] if n not in both]
+        outside += [-1] * (atoms.bonds[i] - atoms.graph.degree(i))  # hidden hydrogens
+        if len(set(outside)) == 2:
+            return set()
+    return both
 
 
 def _heavy(atoms: _Atoms, i: int) -> int:
@@ -107,7 +152,16 @@ def _heavy(atoms: _Atoms, i: int) -> int:
 
 
 def _flat(atoms: _Atoms, i: int) -> bool:
-    return atoms.bonds[i] <= 3 and atoms.graph.degree(i) >= 2
+    return atoms.bonds[i] <= 3 and atoms.graph.degree(i) >= 2 and not _straight(atoms, i)
+
+
+def _straight(atoms: _Atoms, i: int) -> bool:
+    """Whether the bonds of an atom are in a line: triple bonds, and the middle of azides and diazo groups."""
+    if atoms.bonds[i] != 2 or atoms.elements[i] not in ("C", "N"):
+        return False
+    return atoms.elements[i] == "C" or any(
+        atoms.elements[n] in ("C", "N") and atoms.bonds[n] == 1 for n in atoms.graph[i]
+    )
 
 
 def _group(atoms: _Atoms, j: int, k: int) -> int:

@@ -416,7 +416,7 @@ def infer_unknown(sampler: Sampler, frames: Sequence[Frame]) -> dict[str, Inferr
 
 def _named(match: Match, wanted: SignArray) -> SignArray:
     """States (copies, c), with any one where both are the same molecule."""
-    return np.where((wanted == 0) & nominal_elements(match.moltype), 1, wanted).astype(np.int8)
+    return np.where((wanted == 0) & nominal_elements(match.moltype, match.mapping), 1, wanted).astype(np.int8)
 
 
 # --- growth ------------------------------------------------------------------------------------------
