@@ -16,7 +16,6 @@ from dbm_gmx.backmapping.independent import Twin, begin_until_clear, compare_twi
 from dbm_gmx.backmapping.summary import Refinement, Report
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import System, mapped_beads
-from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.share import share_path
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import SCATTER
@@ -527,8 +526,7 @@ def look_again(monkeypatch: pytest.MonkeyPatch, twins: Sequence[Twin], seen: lis
         return next(starts)
 
     monkeypatch.setattr("dbm_gmx.backmapping.independent.begin_anew", begin)
-    conditions = SimpleNamespace(temperature=2.5 / GAS)
-    sampler = SimpleNamespace(hamiltonian=SimpleNamespace(conditions=conditions))
+    sampler = SimpleNamespace(hamiltonian=SimpleNamespace(kt=2.5))
     frame = Frame(np.zeros((3000, 3), np.float32), None)
     return begin_until_clear(
         sampler, frame, frame, lambda number: np.full((3000, 3), number, np.float32), tolerance=0.03

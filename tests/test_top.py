@@ -482,6 +482,9 @@ def test_interactions_between_molecules_number_the_atoms_of_the_system(tmp_path:
     between = "[ intermolecular_interactions ]\n[ bonds ]\n2 7 6 0.4 100\n"
     found = read(tmp_path, DEFAULTS + TYPES + FOUR + SYSTEM + between)
     (terms,) = found.intermolecular
+    restraints = "[ distance_restraints ]\n2 7 1 0 1 0.3 0.4 0.5 1\n"  # switched on by an .mdp, and left out
+    also = read(tmp_path, DEFAULTS + TYPES + FOUR + SYSTEM + between + restraints)
+    assert [t.directive for t in also.intermolecular] == ["bonds"]
     assert (terms.directive, terms.function, terms.atoms.tolist()) == ("bonds", 6, [[1, 6]])
     assert terms.parameters.tolist() == [[0.4, 100.0]]
     assert not found.molecule_types["M"].terms

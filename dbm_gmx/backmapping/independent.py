@@ -16,7 +16,6 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import Float32Array, FloatArray
 from dbm_gmx.chemistry.frame import Frame
-from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.forcefield.block_energies import block_energies
 from dbm_gmx.forcefield.equilibrium import ERRORS, EnergyDifference, compare_energies, scatter_of
 from dbm_gmx.sampling.preparation import ROUNDS, SWEPT
@@ -105,10 +104,8 @@ def begin_until_clear(
 
     Parameters
     ----------
-    sampler
-        That of the run.
-    atoms, beads
-        The frame.
+    sampler, atoms, beads
+        As for :func:`begin_anew`.
     again
         Gives positions (n, 3) nm of the frame, made as it was, by the number of a sample.
     tolerance
@@ -120,8 +117,8 @@ def begin_until_clear(
         As :func:`begin_anew`.
     """
     first = begin_anew(sampler, atoms, beads)
-    kt = GAS * sampler.hamiltonian.conditions.temperature
-    if not compare_twins([first], atoms=len(atoms.positions), kt=kt).is_doubtful(tolerance):
+    against = compare_twins([first], atoms=len(atoms.positions), kt=sampler.hamiltonian.kt)
+    if not against.sums_beyond(tolerance, looks=1):
         return (first,)
     made = replace(atoms, positions=again(SAMPLE + 1))
     return first, begin_anew(sampler, made, beads, SAMPLE + 2)

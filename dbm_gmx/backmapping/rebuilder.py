@@ -256,7 +256,7 @@ class Rebuilder:
         draw = partial(sampler, one.beads, start=one.positions, near=self.settings.follow)
         if one.sample == 0 and one.positions is None and one.beads.index in self.done:
             positions, convergence = self.done[one.beads.index]
-            draw = partial(replace(sampler, recollection=None), one.beads)  # as it was made: not from itself
+            draw = partial(replace(sampler, recollection=None), one.beads)  # in full, as it was made
         else:
             positions, convergence = draw(sample=one.sample)
         said = self._said(convergence, one.beads.time)

@@ -158,11 +158,8 @@ def nominal_elements(moltype: MoleculeType, mapping: BeadMapping | None = None) 
     alike halves that is the first centre: the others are cis or trans to it.  Atoms in different beads, or
     with different weights, are not alike.
     """
-    bonds, first, centres = (
-        stereo_bonds(moltype),
-        _ring_centres(moltype),
-        stereocentres(moltype)[:, 0].tolist(),
-    )
+    bonds, first = stereo_bonds(moltype), _ring_centres(moltype)
+    centres = stereocentres(moltype)[:, 0].tolist()
     nominal = np.zeros(0, bool)
     if len(bonds):
         nominal = are_nominal(moltype, bonds, _colours(moltype, mapping), centres, beads=mapping is not None)

@@ -100,25 +100,23 @@ def are_nominal(
     beads
         Whether these are also alike to the beads; else groups of more than one heavy atom are not exchanged.
     """
-    atoms, found = _atoms(moltype), []
-    for _, j, k, _, _ in rows.tolist():
-        ends = [(a, [i for i in atoms.graph[a] if i != b]) for a, b in ((j, k), (k, j))]
-        groups = [
-            _exchanged(atoms, colour, a, (end[0], end[1]))
-            for a, end in ends
-            if len(end) == 2
-            and colour[end[0]] == colour[end[1]]
-            and (beads or all(_heavy(atoms, i) <= 1 for i in end))
-        ]
-        found.append(
-            any(
-                group
-                and group.isdisjoint(centres)
-                and not any({b, c} <= group for _, b, c, *_ in rows.tolist())
-                for group in groups
-            )
-        )
-    return np.array(found, bool)
+    atoms, others, ends = _atoms(moltype), frozenset(centres), [row[1:3] for row in rows.tolist()]
+    partners: dict[int, set[int]] = {}
+    for j, k in ends:
+        partners.setdefault(j, set()).add(k)
+
+    def is_one(at: int, other: int) -> bool:
+        """Whether half a turn of this end changes nothing."""
+        firsts = [i for i in atoms.graph[at] if i != other]
+        if len(firsts) != 2 or colour[firsts[0]] != colour[firsts[1]]:
+            return False
+        if not beads and any(_heavy(atoms, i) > 1 for i in firsts):
+            return False
+        groups = _exchanged(atoms, colour, at, (firsts[0], firsts[1]))
+        within = any(not groups.isdisjoint(partners.get(i, ())) for i in groups)
+        return bool(groups) and groups.isdisjoint(others) and not within
+
+    return np.array([is_one(j, k) or is_one(k, j) for j, k in ends], bool)
 
 
 def _exchanged(atoms: _Atoms, colour: IntArray, at: int, firsts: tuple[int, int]) -> set[int]:

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import takewhile
 from math import radians
 from pathlib import Path
 from string import ascii_letters
@@ -42,7 +41,6 @@ from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.files.site_parameters import Geometry, site_parameters
 from dbm_gmx.forcefield.torsions import with_barriers
 
-MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS}
 BETWEEN = "intermolecular_interactions"
 SYSTEM = {"system", "molecules", BETWEEN}
 PLACED = ("position_restraints", "angle_restraints_z")
@@ -56,7 +54,8 @@ RESTRAINTS = {
 }
 """Atoms in a line of what is switched on by an ``.mdp``, and left out here."""
 
-IGNORED = {*RESTRAINTS, "implicit_genborn_params", "implicit_surface_params"}  # the last two: as in GROMACS
+MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS, *RESTRAINTS}
+IGNORED = {"implicit_genborn_params", "implicit_surface_params"}  # removed from GROMACS
 
 BEFORE = {
     "atomtypes": "defaults",
@@ -187,6 +186,8 @@ def _between(sections: Sequence[Section], n_atoms: int, tables: ForceField) -> t
     atoms = nx.empty_graph(n_atoms)
     rows: list[Row] = []
     for section in sections:
+        if RESTRAINTS.get(section.directive, 1) > 1:
+            continue
         if section.directive not in CANONICAL_BETWEEN:
             known = ", ".join(sorted(CANONICAL_BETWEEN))
             raise section.header.error(
@@ -230,22 +231,24 @@ def _directive(line: Line) -> str:
 
 def _check_order(sections: Sequence[Section]) -> None:
     """Refuse directives in an order that grompp refuses; one that is missing is no matter of order."""
-    seen = set[str]()
-    for number, section in enumerate(sections):
-        name, following = section.directive, sections[number + 1 :]
-        if name == "moleculetype":
-            seen.discard("atoms")  # each has its own
+    seen, listed, early = set[str](), set[str](), dict[str, Section]()
+    for section in sections:
+        name = section.directive
+        if name == "moleculetype":  # each has atoms of its own
+            seen.discard("atoms")
+            early.pop("atoms", None)
+        if (other := early.get(name)) is not None:
+            raise other.header.error(f"[ {other.directive} ] must stand after [ {name} ]")
         if name in FIELD and "moleculetype" in seen:
             raise section.header.error(f"[ {name} ] must stand before the first [ moleculetype ]")
         if (needed := BEFORE.get(name)) is not None and needed not in seen:
-            own = takewhile(lambda s: needed != "atoms" or s.directive != "moleculetype", following)
-            if any(other.directive == needed for other in own):
-                raise section.header.error(f"[ {name} ] must stand after [ {needed} ]")
+            early.setdefault(needed, section)
         if name == "molecules":
-            listed = {line.text.split()[0] for line in section.lines}
-            for line in _lines(following, "moleculetype"):
-                if line.text.split()[0] in listed:
-                    raise line.error(f"{line.text.split()[0]!r} must be defined before [ molecules ]")
+            listed |= {line.text.split()[0] for line in section.lines}
+        elif name == "moleculetype":
+            for line in section.lines:
+                if (own := line.text.split()[0]) in listed:
+                    raise line.error(f"{own!r} must be defined before [ molecules ]")
         seen.add(name)
 
 
@@ -259,7 +262,7 @@ def _molecule_sections(sections: list[Section]) -> list[list[Section]]:
     for section in sections:
         if section.directive == "moleculetype":
             groups.append([section])
-        elif section.directive in MOLECULE or section.directive in RESTRAINTS:
+        elif section.directive in MOLECULE:
             if not groups:
                 raise section.header.error(f"[ {section.directive} ] before any [ moleculetype ]")
             groups[-1].append(section)

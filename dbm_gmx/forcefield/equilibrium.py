@@ -81,14 +81,13 @@ class EnergyDifference:
         size = np.abs(self.difference)
         return np.asarray((size > limit) & (size > self.reach(looks)), np.bool_)
 
-    def sums_beyond(self, limit: float) -> tuple[str, ...]:
-        """Which of the two sums differ by more than ``limit``, kT per atom, and by more than chance."""
-        off = self.beyond(limit, looks=len(SUMS))
-        return tuple(name for name in SUMS if off[self.names.index(name)])
+    def sums_beyond(self, limit: float, looks: int = len(SUMS)) -> tuple[str, ...]:
+        """Which of the two sums differ by more than ``limit``, kT per atom, and by more than chance.
 
-    def is_doubtful(self, limit: float) -> bool:
-        """Whether a sum seems to differ by more than ``limit``, kT per atom, if each is looked at alone."""
-        return bool(self.beyond(limit)[[self.names.index(name) for name in SUMS]].any())
+        With a single look chance is what it is for one of them.
+        """
+        off = self.beyond(limit, looks)
+        return tuple(name for name in SUMS if off[self.names.index(name)])
 
     @property
     def shown(self) -> float:
