@@ -19,7 +19,7 @@ from dbm_gmx.files.share import share_path
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import IN_A_ROUND, Candidates
 from dbm_gmx.sampling.growth import Grower
-from dbm_gmx.sampling.preparation import PLAIN, Preparation, prepare
+from dbm_gmx.sampling.preparation import Preparation, prepare
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
 from dbm_gmx.sampling.sampler import (
     ASKED,
@@ -155,9 +155,8 @@ def tried(
     """What is prepared where trials have these energies, one after the other; the rounds that were made."""
     made, falling = list[range](), iter(energies)
 
-    def after(_: Sampler, __: object, starts: Any, rounds: range, ___: Stream, *, bred: bool = True) -> Any:
+    def after(_: Sampler, __: object, starts: Any, rounds: range, ___: Stream) -> Any:
         made.append(rounds)
-        assert bred == (more.get("offers") is not None or rounds != range(PLAIN))
         return starts
 
     monkeypatch.setattr(preparation, "_try", lambda *_: SimpleNamespace(energy=next(falling), strain={}))
@@ -175,8 +174,8 @@ def tried(
     ("energies", "rounds"),
     [
         ([1.0, 1.1], 0),
-        ([1.0, 0.8, 0.8, 0.8], 8),  # caught for certain: other frames may need more than this one
-        ([1.0, 0.8, 0.7, 0.7], 8),
+        ([1.0, 0.8, 0.8, 0.8, 0.8], 8),  # caught for certain: other frames may need more than this one
+        ([1.0, 0.8, 0.7, 0.7, 0.7], 8),
         ([1.0, 0.9, 0.8, 0.7, 0.6, 0.6], 32),  # sixteen still gain
         ([1.0, 0.99, 1.0, 1.0], 0),  # chance: other starts show nothing
         ([1.0, 0.99, 1.0, 0.96, 0.98], 4),  # they show a gain; twice as many as are enough for this one
@@ -187,11 +186,12 @@ def test_there_are_twice_as_many_rounds_as_are_enough(
 ) -> None:
     ready, found, made = tried(polymer, monkeypatch, energies)
     assert ready.effort == found.effort == (rounds, 0, 0)
-    assert max(found.offered) == max(rounds, PLAIN)
-    # whether any are worth it two say for which nothing is bred; others go on where those before have ended
-    said = 2 if energies[1] == 0.99 else 1
-    assert made[:said] == [range(PLAIN)] * said
-    assert [number for some in made[said:] for number in some] == list(range(rounds))
+    assert max(found.offered) == max(rounds, 2)
+    # rounds go on where those before them have ended; but what is bred is bred from the first one on
+    said = [range(2)] * (2 if energies[1] == 0.99 else 1)
+    assert made == said + [
+        r for r in (range(2, 4), range(8), range(8, 16), range(16, 32)) if r.stop <= rounds
+    ]
 
 
 def test_what_more_rounds_would_gain_is_said(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:

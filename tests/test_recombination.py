@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import networkx as nx
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from cut import Cut, cut, search_less
 
+import dbm_gmx.sampling.preparation as preparation
 import dbm_gmx.sampling.recombination as recombination
 import dbm_gmx.sampling.sampler as samplers
 from dbm_gmx.chemistry.fragments import fragment_graph
@@ -20,7 +20,7 @@ from dbm_gmx.sampling.candidates import SAME, Candidates
 from dbm_gmx.sampling.growth import REACH, WHOLE, long_windows
 from dbm_gmx.sampling.random_numbers import Use, frame_stream
 from dbm_gmx.sampling.recombination import breed, parts_of
-from dbm_gmx.sampling.sampler import ASKED, Sampler, _runs, configure, make_sampler, offer
+from dbm_gmx.sampling.sampler import ASKED, BREEDING, Sampler, _runs, configure, make_sampler, offer
 
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 
@@ -168,11 +168,23 @@ def test_of_many_molecules_some_are_bred_after_the_others(
     assert len(seen) == len(set(seen)) == 2
 
 
-def test_frames_sampled_in_full_choose_what_was_bred(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[tuple[Sequence[int], dict[str, bool]]]()
-    monkeypatch.setattr(samplers, "offer", lambda *given, **more: asked.append((given[3], more)))
-    sampler_of(polymer, offers=5)(polymer.beads[0])
-    assert asked == [(range(5), {"bred": True})]
+@pytest.mark.parametrize(("rounds", "breeds"), [(BREEDING - 1, False), (BREEDING, True)])
+def test_conformers_are_bred_where_there_are_many_rounds(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch, rounds: int, breeds: bool
+) -> None:
+    """In frames and in trials alike."""
+    asked = list[tuple[range, bool]]()
+
+    def made(*given: Any, bred: bool) -> None:
+        asked.append((given[3], bred))
+
+    for module in (samplers, preparation):
+        monkeypatch.setattr(module, "offer", made)
+    sampler, beads = sampler_of(polymer, offers=rounds), polymer.beads[0]
+    sampler(beads)
+    start = [np.asarray(polymer.atoms[0].positions, np.float64)]
+    preparation._after_offers(sampler, beads, start, range(4, rounds), frame_stream(1, 0, 0))
+    assert asked == [(range(rounds), breeds), (range(4, rounds), breeds)]
 
 
 def test_stereocentres_stay_where_molecules_take_what_was_bred(

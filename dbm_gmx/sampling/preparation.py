@@ -57,13 +57,14 @@ LADDER = (4000, 1000, 2000, 8000)
 """Steps of annealing that are tried after none, in this order: the first are enough to show a gain, and most
 molecules have none."""
 
-PLAIN, ROUNDS, CAUGHT_ROUNDS = 2, (4, 8, 16, 32), 8
-"""Rounds of offers without anything bred, which say whether offers gain anything; then rounds that are tried.
+ROUNDS, CAUGHT_ROUNDS = (2, 4, 8, 16, 32), 8
+"""Rounds of offers that are tried after none.
 
-There are twice as many as are enough for the frame that was tried; where the first two gain so much that
-conformations are caught for certain, eight at least: one frame does not show what others need.  After eight
-torsions and pairs were .007 +- .010 kT per atom too high in polyisoprene, .024 +- .011 in poly(methyl
-methacrylate), .004 +- .008 in nylon-6 (four frames each); after four .041 +- .012 in the second.
+Where the first gain anything, there are twice as many as are enough for the frame that was tried; where they
+gain so much that conformations are caught for certain, eight at least: one frame does not show what others
+need.  After eight torsions and pairs were .007 +- .010 kT per atom too high in polyisoprene, .024 +- .011 in
+poly(methyl methacrylate), .004 +- .008 in nylon-6 (four frames each); after four for which was bred as well
+.041 +- .012 in the second.
 
 One round is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and
 .013 kT per atom by one round, .028, .045, .018 and .018 by two."""
@@ -524,32 +525,29 @@ def _with_offers(
     sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream, at_once: float
 ) -> tuple[dict[int, float], Sampler, _Starts]:
     """Energies, kT per atom, of ever more rounds of offers; a sampler with enough, and what these lead to."""
-    energies, worth = {0: at_once}, GAIN * sampler.settings.tolerance
+    energies, after, worth = {0: at_once}, {0: starts}, GAIN * sampler.settings.tolerance
     log.info("without offers: %.4f kT per atom", at_once)
     doubtful = DOUBTFUL * _scatter(len(starts[0]))
-    plain = _after_offers(sampler, beads, starts, range(PLAIN), stream, bred=False)
-    energies[PLAIN] = _try(sampler, beads, plain, stream).energy
-    log.info("%d rounds of offers, nothing bred: %.4f kT per atom", PLAIN, energies[PLAIN])
-    gained = at_once - energies[PLAIN]
-    caught = gained > doubtful
-    if abs(gained - worth) < doubtful:
-        gained = 0.5 * (gained + _gained_elsewhere(sampler, beads, PLAIN, stream.of(AGAIN)))
-    if gained < worth:
-        return energies, sampler, starts
     for done, rounds in pairwise((0, *ROUNDS)):
-        starts = _after_offers(sampler, beads, starts, range(done, rounds), stream)
-        energies[rounds] = _try(sampler, beads, starts, stream).energy
+        # what is bred is bred from the first round on
+        begun = done if Effort(done).breeds == Effort(rounds).breeds else 0
+        after[rounds] = _after_offers(sampler, beads, after[begun], range(begun, rounds), stream)
+        energies[rounds] = _try(sampler, beads, after[rounds], stream).energy
         log.info("%d rounds of offers: %.4f kT per atom", rounds, energies[rounds])
-        gained = energies[done or PLAIN] - energies[rounds]
+        gained = energies[done] - energies[rounds]
+        caught = at_once - energies[ROUNDS[0]] > doubtful
+        if done == 0 and abs(gained - worth) < doubtful:
+            gained = 0.5 * (gained + _gained_elsewhere(sampler, beads, rounds, stream.of(AGAIN)))
         if gained < worth and not (caught and rounds < CAUGHT_ROUNDS):
             break
-    return energies, _doing(sampler, offers=rounds), starts
+    chosen = 0 if gained < worth and done == 0 else rounds
+    return energies, _doing(sampler, offers=chosen), after[chosen]
 
 
 def _gained_elsewhere(sampler: Sampler, beads: Frame, rounds: int, stream: Stream) -> float:
     """What so many rounds of offers gain from other starts, kT per atom."""
     starts = _grown(sampler, beads, stream, anew=True)
-    offered = _after_offers(sampler, beads, starts, range(rounds), stream, bred=False)
+    offered = _after_offers(sampler, beads, starts, range(rounds), stream)
     before, after = (_try(sampler, beads, some, stream).energy for some in (starts, offered))
     log.info("%d rounds of offers, from other starts: %.4f in place of %.4f", rounds, after, before)
     return before - after
@@ -563,14 +561,12 @@ def _grown(sampler: Sampler, beads: Frame, stream: Stream, *, anew: bool) -> _St
     return found if anew else found * len(streams)
 
 
-def _after_offers(
-    sampler: Sampler, beads: Frame, starts: _Starts, rounds: range, stream: Stream, *, bred: bool = True
-) -> _Starts:
+def _after_offers(sampler: Sampler, beads: Frame, starts: _Starts, rounds: range, stream: Stream) -> _Starts:
     """Where these rounds of offers lead to."""
     found = []
     for repeat, start in enumerate(starts):
         conf = configure(sampler, start.copy(), beads)
-        offer(sampler, conf, beads, rounds, stream.of(repeat), bred=bred)
+        offer(sampler, conf, beads, rounds, stream.of(repeat), bred=Effort(rounds.stop).breeds)
         found.append(conf.positions)
     return found
 

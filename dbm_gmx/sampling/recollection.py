@@ -21,7 +21,7 @@ from dbm_gmx.forcefield.equilibrium import SLOW_SCATTER, scatter_of
 from dbm_gmx.sampling.arrays import Configuration
 from dbm_gmx.sampling.chain import Convergence, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.memory import Fragments, Memory, Recollection, remember
-from dbm_gmx.sampling.preparation import PLAIN, ROUNDS, SWEPT
+from dbm_gmx.sampling.preparation import ROUNDS, SWEPT
 from dbm_gmx.sampling.random_numbers import Stream, Use, preparation_stream
 from dbm_gmx.sampling.sampler import (
     Effort,
@@ -211,7 +211,7 @@ def _recalled(
 
 def _ladder(effort: Effort) -> list[tuple[int, int]]:
     """Rounds of offers and sweeps with windows that recalled frames are tried with, one after the other."""
-    offers = [0, *(n for n in (1, PLAIN, *ROUNDS) if SPARED * n <= effort.offers)]
+    offers = [0, *(n for n in (1, *ROUNDS) if SPARED * n <= effort.offers)]
     windows = [n for n in SWEPT if SPARED * n <= effort.windows]
     return [*((n, 0) for n in offers), *((offers[-1], n) for n in windows)]
 

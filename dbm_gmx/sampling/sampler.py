@@ -109,6 +109,9 @@ all had."""
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
 
+BREEDING = 8
+"""Rounds of offers from which on conformers are bred; polypropylene needs fewer, and nothing bred."""
+
 BRED_ROUNDS, AT_ONCE = (20, 3), 4_000_000
 """Rounds in which they choose among what was bred, and atoms of conformers that are bred at once."""
 
@@ -132,6 +135,11 @@ class Effort(NamedTuple):
     offers: int = 0
     annealing: int = 0
     windows: int = 0
+
+    @property
+    def breeds(self) -> bool:
+        """Whether there are so many rounds of offers that conformers are bred for them."""
+        return self.offers >= BREEDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +213,7 @@ class Sampler:
         conf, regrown, refused = begin(self, beads, start, stream, clock)
         if self.effort.offers and not near:
             with clock.stage("offers"):
-                offer(self, conf, beads, range(self.effort.offers), stream, bred=True)
+                offer(self, conf, beads, range(self.effort.offers), stream, bred=self.effort.breeds)
         schedule = CARRIED if near else make_schedule(self.effort.annealing)
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
