@@ -1304,14 +1304,14 @@ MUTATIONS = [
         "windows-follow-offers-for-nothing",
         "tests/test_preparation.py -k caught",
         "sampling/preparation.py",
-        "caught |= 0 < effort.offers and not effort.breeds and enough > 0",
-        "caught |= 0 < effort.offers and enough > 0",
+        "caught |= effort.offers > 0 and not effort.breeds and enough > 0",
+        "caught |= effort.offers > 0 and enough > 0",
     ),
     one(
         "few-windows-follow-offers",
         "tests/test_preparation.py -k caught",
         "sampling/preparation.py",
-        "caught |= 0 < effort.offers and not effort.breeds and enough > 0",
+        "caught |= effort.offers > 0 and not effort.breeds and enough > 0",
         "caught |= False",
     ),
     one(

@@ -319,7 +319,7 @@ def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
             {0: 1.0, 32: 0.98, 64: 0.98, 128: 0.98},
             Effort(offers=8),
             32,
-        ),  # what was bred leaves little to turn
+        ),  # bred: little is left to turn
         ({0: 1.0, 32: 0.96, 64: 0.96, 128: 0.96}, Effort(), 32),  # a gain that may be chance
         ({0: 1.0, 32: 0.86, 64: 0.86, 128: 0.86}, Effort(), 256),  # one that is not
         ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, Effort(annealing=1000), 256),

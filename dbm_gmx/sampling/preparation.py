@@ -649,7 +649,7 @@ def _windows(swept: Mapping[int, float], tolerance: float, effort: Effort, atoms
     caught = effort.annealing > 0 or gained > DOUBTFUL * _scatter(atoms)
     # offers show the same; but where windows gain nothing after them they turn nothing, and where conformers
     # were bred little is left to turn
-    caught |= 0 < effort.offers and not effort.breeds and enough > 0
+    caught |= effort.offers > 0 and not effort.breeds and enough > 0
     return CAUGHT if caught else enough
 
 
