@@ -112,6 +112,7 @@ def test_parts_hang_together(polymer: Cut) -> None:
         for part in parts:
             inside = {home[int(i)] for i in free[part]}
             assert nx.is_connected(joined.subgraph(inside))
+            assert 2 <= len(inside) <= len(joined) - 2
             assert part.sum() == sum(len(grower.fragments[k].own) for k in inside)
             assert len(list(nx.edge_boundary(joined, inside))) == bonds
     assert {frozenset(part) for part in recombination._cut(nx.cycle_graph(6), [(0, 1), (3, 4)])} == {
@@ -119,6 +120,14 @@ def test_parts_hang_together(polymer: Cut) -> None:
         frozenset({4, 5, 0}),
     }
     assert recombination._cut(nx.cycle_graph(6), [(0, 1)]) == set()
+
+
+def test_what_has_no_parts_is_grown_and_not_crossed(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As several molecules of water that one bead stands for."""
+    monkeypatch.setattr(recombination, "fragment_graph", lambda parts: nx.empty_graph(len(parts)))
+    sampler = sampler_of(polymer)
+    assert parts_of(sampler.growers["SPS"], sampler.growers["SPS"].stretches[0]) == ()
+    assert np.isfinite(bred(sampler, polymer).energy[:, 1:].min(axis=1)).all()
 
 
 @pytest.mark.parametrize("joined", [nx.path_graph(400), nx.path_graph(WHOLE + 1), nx.cycle_graph(90)])

@@ -67,9 +67,10 @@ def breed(
     energy = np.nan_to_num(np.stack(energies, axis=1), nan=np.inf, posinf=np.inf)
     down = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
     alike, each, rng = ALIKE * grower.hamiltonian.kt, np.arange(len(pool)), stream.of(1).generator
-    for _ in range(CROSSED):
+    parts = parts_of(grower, group)
+    for _ in range(CROSSED if parts else 0):
         one, other = _parents(energy, rng)
-        part = _drawn(parts_of(grower, group), len(pool), rng)
+        part = _drawn(parts, len(pool), rng)
         child = copies._replace(positions=copies.positions.copy())
         child.positions[:, free] = np.where(part[:, :, None], pool[each, other], pool[each, one])
         found = anneal(group.arrays, down, child, grower.team) + penalty_of(group, child)
@@ -107,7 +108,7 @@ def parts_of(grower: Grower, group: Group) -> tuple[BoolArray, ...]:
     Returns
     -------
     (parts, a) which of the atoms that move are parts that one bond between fragments joins to the rest; and
-    of those that two bonds do, as in rings.  Neither is empty.
+    of those that two bonds do, as in rings.  Nothing where no fragments are joined, as of several waters.
     """
     if group not in _PARTS:
         _PARTS[group] = _parts_of(grower, group)
