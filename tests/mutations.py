@@ -201,6 +201,27 @@ MUTATIONS = [
         "",
     ),
     one(
+        "elements-by-mass-of-repartitioned-atoms",
+        "tests/test_top.py -k taken_mass",
+        "files/top.py",
+        "    _set_repartitioned(graph, tables)\n",
+        "",
+    ),
+    one(
+        "atoms-that-share-names-are-written-by-name",
+        "tests/test_mapping.py -k share_names",
+        "files/mapping_writer.py",
+        "    return keys if len(set(keys)) == len(keys) else",
+        "    return keys if True else",
+    ),
+    one(
+        "numbers-of-atoms-before-their-names",
+        "tests/test_mapping.py -k numbers_of_atoms",
+        "files/votca.py",
+        "    return max(readings, key=len)",
+        "    return max(readings[::-1], key=len)",
+    ),
+    one(
         "restraints-of-atoms-that-are-not-there",
         "tests/test_top.py -k order",
         "files/top.py",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import radians
 from pathlib import Path
-from string import ascii_letters
+from string import ascii_letters, digits
 
 import networkx as nx
 import numpy as np
@@ -22,7 +22,15 @@ from MDAnalysis.guesser.tables import Z2SYMB
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
-from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology, element_mass
+from dbm_gmx.chemistry.topology import (
+    HYDROGEN_MASS,
+    LINKS,
+    STRUT,
+    MoleculeType,
+    Terms,
+    Topology,
+    element_mass,
+)
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
@@ -311,6 +319,7 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     graph.add_edges_from(_struts(rows, graph), kind=STRUT)
+    _set_repartitioned(graph, tables)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
     away = line.integers((nrexcl,))[0]
     if not 0 <= away <= MOST_EXCLUDED:
@@ -339,13 +348,45 @@ def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
             i,
             name=name,
             type=type_name,
-            element=element_of(atom_type.number, mass, names=(name, type_name, atom_type.bonded)),
+            element=element_of(atom_type.number, mass, names=_names(name, type_name, tables)),
             mass=mass,
             charge=charge,
             resid=line.integers((resid.rstrip(ascii_letters),))[0],
             resname=resname,
         )
     return graph
+
+
+def _names(name: str, type_name: str, tables: ForceField) -> tuple[str, ...]:
+    """Return the names that tell the element of an atom: its own and those of its types."""
+    known = tables.atomtypes.get(type_name)
+    return (name, type_name, known.bonded) if known else (name, type_name)
+
+
+HEAVIEST_HYDROGEN = 4.1
+"""amu, of hydrogens that have taken mass from the atoms they are bonded to."""
+
+
+def _set_repartitioned(graph: nx.Graph, tables: ForceField) -> None:
+    """Find elements by mass where hydrogens have taken mass from what they are bonded to.
+
+    Without atomic numbers in ``[ atomtypes ]`` neither these hydrogens nor the lighter atoms have the mass of
+    their elements.
+    """
+    taken: dict[int, float] = {}
+    for i, node in graph.nodes.items():
+        light = HYDROGEN_MASS < node["mass"] < HEAVIEST_HYDROGEN
+        if light and len(graph.adj[i]) == 1 and node["element"] in ("", "He"):
+            names = _names(node["name"], node["type"], tables)
+            if any(name.lstrip(digits).lower().startswith("h") for name in names):
+                (partner,) = graph.adj[i]
+                taken[partner] = taken.get(partner, 0.0) + node["mass"] - element_mass("H", np.nan)
+                node["element"] = "H"
+    for i, more in taken.items():
+        node = graph.nodes[i]
+        if not node["element"]:
+            names = _names(node["name"], node["type"], tables)
+            node["element"] = element_of(0, node["mass"] + more, names=names)
 
 
 def element_of(number: int, mass: float, *, names: Iterable[str] = ()) -> str:
