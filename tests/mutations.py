@@ -222,6 +222,20 @@ MUTATIONS = [
         "    return max(readings[::-1], key=len)",
     ),
     one(
+        "centres-between-branches-that-differ-in-chirality",
+        "tests/test_stereo_bonds.py -k differ_in_chirality",
+        "chemistry/stereo.py",
+        "    while more := {",
+        "    while more := set() and {",
+    ),
+    one(
+        "one-level-of-branches-with-centres",
+        "tests/test_stereo_bonds.py -k differ_in_chirality",
+        "chemistry/stereo.py",
+        "        pairs = {i: alike for i, alike in pairs.items() if i not in more}\n",
+        "        break\n",
+    ),
+    one(
         "restraints-of-atoms-that-are-not-there",
         "tests/test_top.py -k order",
         "files/top.py",

@@ -194,6 +194,51 @@ RINGS = {
 }
 
 
+BRANCHES = {
+    # heavy atoms, their bonds and hydrogens, and the centres
+    "pentane-2,3,4-triol": (
+        "CCOCOCOC",
+        [(0, 1), (1, 2), (1, 3), (3, 4), (3, 5), (5, 6), (5, 7)],
+        [3, 1, 1, 1, 1, 1, 1, 3],
+        [1, 3, 5],
+    ),
+    "pentane-2,4-diol": (
+        "CCOCCOC",
+        [(0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6)],
+        [3, 1, 1, 2, 1, 1, 3],
+        [1, 4],
+    ),
+    "glycerol": ("COCOCO", [(0, 1), (0, 2), (2, 3), (2, 4), (4, 5)], [2, 1, 1, 1, 2, 1], []),
+    "cyclohexane-1,2,3-triol": (
+        "CCCCCCOOO",
+        [*ring(6), (0, 6), (1, 7), (2, 8)],
+        [1, 1, 1, 2, 2, 2, 1, 1, 1],
+        [0, 1, 2],
+    ),
+    "two branches that have such middles": (
+        "CO" + 2 * "CCOCCOC",
+        [(0, 1)]
+        + [
+            (i if i == 0 else a + i - 1, a + j - 1)
+            for a in (2, 9)
+            for i, j in ((0, 1), (1, 2), (2, 3), (2, 4), (1, 5), (5, 6), (5, 7))
+        ],
+        [1, 1, *2 * [1, 1, 1, 3, 1, 1, 3]],
+        [0, 2, 3, 6, 9, 10, 13],
+    ),
+}
+
+
+@pytest.mark.parametrize("united", [False, True])
+@pytest.mark.parametrize("name", list(BRANCHES))
+def test_a_centre_between_branches_that_differ_in_chirality_alone(name: str, united: bool) -> None:
+    """Both states are held where the branches can differ: in the middle of odd vinyl polymers."""
+    elements, bonds, hydrogens, centres = BRANCHES[name]
+    moltype = molecule(elements, bonds, hydrogens, united=united)
+    assert stereocentres(moltype)[:, 0].tolist() == centres
+    assert not nominal_elements(moltype).any()
+
+
 GROUPS = {
     # two groups on the nitrogen of an amide: bonds, hydrogens, beads of the heavy atoms, the same molecule
     "diethylacetamide": ([(4, 5), (3, 6), (6, 7)], [2, 3, 2, 3], [0, 0, 0, 1, 1, 1, 1, 1], True),

@@ -76,28 +76,54 @@ LOOSE = 25.0
 
 @lru_cache(maxsize=64)
 def stereocentres(moltype: MoleculeType) -> IntArray:
-    """Tetrahedral atoms with four topologically different neighbours, and those that make rings cis or trans.
+    """Tetrahedral atoms with four different neighbours, and those that make rings cis or trans.
 
     Different are neighbours that no refinement of the molecular graph by elements, masses and bonds
     can take for each other, however far one must look.  In a ring with alike halves (1,4-substituted
     cyclohexane) two alike neighbours count as different if another atom of the ring is such a one: the two
-    chiralities together are cis or trans.  Other centres whose neighbours differ only in their own chirality
-    (meso forms) are not found.
+    chiralities together are cis or trans.  They count as different, too, if they begin branches with
+    stereocentres, which may differ in their chirality: the middle of a vinyl polymer of an odd number of
+    units with alike ends (pseudoasymmetric).
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
     last is -1: its hydrogen is no atom of the topology.  So it is for :data:`PYRAMIDAL` atoms.
     """
-    graph, colour, in_rings = chemical_graph(moltype), _colours(moltype), _ring_centres(moltype)
-    rows = []
-    for centre in range(moltype.n_atoms):
-        others = sorted(graph[centre])
-        if _arms(moltype, centre) != 4:
-            continue
-        if centre in in_rings or len({int(colour[j]) for j in others}) == len(others):
-            rows.append([centre, *others, -1][:5])
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    tetrahedral = [i for i in range(moltype.n_atoms) if _arms(moltype, i) == 4]
+    centres = {i for i in tetrahedral if len({int(colour[j]) for j in graph[i]}) == graph.degree(i)}
+    centres |= set(_ring_centres(moltype))
+    pairs = {i: alike for i, alike in _alike(moltype).items() if i not in centres} if centres else {}
+    while more := {i for i, alike in pairs.items() if _with_centres(moltype, i, alike, centres)}:
+        centres |= more
+        pairs = {i: alike for i, alike in pairs.items() if i not in more}
+    rows = [[i, *sorted(graph[i]), -1][:5] for i in tetrahedral if i in centres]
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
+
+
+def _with_centres(moltype: MoleculeType, i: int, alike: set[int], centres: set[int]) -> bool:
+    """Whether the alike neighbours of an atom begin branches with stereocentres, or share a ring with two."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    if any(graph.degree(j) == 1 for j in alike):
+        return False
+    for ring in _rings(moltype):
+        if i in ring and alike <= ring:
+            return max(Counter(int(colour[j]) for j in (ring & centres) - {i}).values(), default=0) > 1
+    first = min(alike)
+    seen, waiting = {i, first}, [first]
+    for j in waiting:  # grows while it is gone through
+        if j in centres:
+            return True
+        waiting += [k for k in graph[j] if k not in seen]
+        seen.update(graph[j])
+    return False
+
+
+@lru_cache(maxsize=64)
+def _rings(moltype: MoleculeType) -> tuple[set[int], ...]:
+    """Rings, those that share a bond as one."""
+    return tuple(ring for ring in nx.biconnected_components(chemical_graph(moltype)) if len(ring) > 2)
 
 
 def _arms(moltype: MoleculeType, i: int) -> int:
@@ -108,17 +134,23 @@ def _arms(moltype: MoleculeType, i: int) -> int:
 
 
 @lru_cache(maxsize=64)
+def _alike(moltype: MoleculeType) -> dict[int, set[int]]:
+    """Tetrahedral atoms of whose neighbours two are alike, and no others, and which two."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    found: dict[int, set[int]] = {}
+    for i in graph:
+        values, counts = np.unique(colour[list(graph[i])], return_counts=True)
+        if _arms(moltype, i) == 4 and len(values) == graph.degree(i) - 1:
+            found[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    return found
+
+
+@lru_cache(maxsize=64)
 def _ring_centres(moltype: MoleculeType) -> dict[int, int]:
     """Atoms that make rings with alike halves cis or trans, and for each the first one of its ring system."""
-    graph, colour = chemical_graph(moltype), _colours(moltype)
-    alike: dict[int, set[int]] = {}
-    for i in graph:
-        colours = colour[list(graph[i])]
-        if _arms(moltype, i) == 4 and len(np.unique(colours)) == len(colours) - 1:
-            values, counts = np.unique(colours, return_counts=True)
-            alike[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    alike = _alike(moltype)
     found: dict[int, int] = {}
-    for ring in nx.biconnected_components(graph) if alike else ():
+    for ring in _rings(moltype) if alike else ():
         members = sorted(i for i in ring if i in alike and alike[i] <= ring)
         found |= dict.fromkeys(members, members[0]) if len(members) > 1 else {}
     return found
