@@ -36,6 +36,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereo_volume,
     stereocentres,
+    turning_ch,
     usual_states,
 )
 from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds, usual_state
@@ -450,6 +451,63 @@ def test_dihedrals_about_a_bond_add_up(tmp_path: Path) -> None:
     # what the graph calls a double bond is none where the force field lets it turn
     assert len(stereo_bonds(all_atom_butene(tmp_path, 20.0))) == 0
     assert len(stereo_bonds(all_atom_butene(tmp_path, 30.0))) == 1
+
+
+# --- united-atom CH ------------------------------------------------------------------------------------
+
+
+def united_atoms(folder: Path, names: str, bonds: str, extra: str) -> MoleculeType:
+    """A molecule of united atoms C, M (methyl, methylene) and O from bonds like ``1-2``."""
+    pairs = [pair.split("-") for pair in bonds.split()]
+    mass = {"C": 13.019, "M": 15.035, "O": 17.007}
+    atoms = "".join(f"{i} {n} 1 MOL {n}{i} 1 0 {mass[n]}\n" for i, n in enumerate(names, 1))
+    joined = "".join(f"{i} {j} 1 0.15 2e5\n" for i, j in pairs)
+    types = "".join(f"{n} {6 + 2 * (n == 'O')} {m} 0.0 A 0.3 0.4\n" for n, m in mass.items())
+    head = f"[ defaults ]\n1 2 yes 0.5 0.5\n[ atomtypes ]\n{types}[ moleculetype ]\nMOL 3\n[ atoms ]\n{atoms}"
+    path = folder / "united.top"
+    path.write_text(f"{head}[ bonds ]\n{joined}{extra}[ system ]\nx\n[ molecules ]\nMOL 2\n")
+    return read_topology(path).molecule_types["MOL"]
+
+
+ANGLES = "[ angles ]\n1 2 3 2 111 {k}\n1 2 4 2 111 {k}\n3 2 4 2 111 {k}\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "held", "states"),
+    [
+        ("", True, [0]),  # nothing is known
+        (ANGLES.format(k=530), False, []),  # as in GROMOS: 16 kJ/mol
+        (ANGLES.format(k=2000), True, [0]),
+        (ANGLES.format(k=530).replace("3 2 4 2 111 530\n", ""), True, [0]),  # one angle is missing
+        (ANGLES.format(k=530) + "[ dihedrals ]\n2 1 3 4 2 35.26 334.8\n", True, [1]),
+        (ANGLES.format(k=530) + "[ dihedrals ]\n2 1 3 4 2 -35.26 334.8\n", True, [-1]),
+    ],
+)
+def test_a_united_ch_is_a_centre_if_the_force_field_holds_it(
+    tmp_path: Path, extra: str, held: bool, states: list[int]
+) -> None:
+    moltype = united_atoms(tmp_path, "MCOMM", "1-2 2-3 2-4 4-5", extra)
+    assert stereocentres(moltype)[:, 0].tolist() == [1] * held
+    assert np.abs(known_states(moltype)).tolist() == np.abs(states).tolist()
+    assert turning_ch(moltype) == [1] * (not held)
+    notes = stereo_notes(two(moltype), given_chirality(two(moltype)))
+    assert [("turn inside out" in note) for note in notes] == [True] * (not held)
+
+
+def test_what_turning_a_united_ch_inside_out_takes(tmp_path: Path) -> None:
+    """Three angles of 120 degrees in place of 111, by hand."""
+    moltype = united_atoms(tmp_path, "MCOMM", "1-2 2-3 2-4 4-5", ANGLES.format(k=530))
+    by_hand = 3 * 0.5 * 530 * (np.cos(np.radians(120)) - np.cos(np.radians(111))) ** 2
+    assert moltype.inversions[1] == pytest.approx(by_hand, abs=0.1)
+
+
+@pytest.mark.parametrize(("sign", "equal"), [("", True), ("-", False)])
+def test_a_centre_between_equal_branches_is_none(tmp_path: Path, sign: str, equal: bool) -> None:
+    """As in cardiolipin; with branches that are mirror images it has two states."""
+    impropers = f"[ dihedrals ]\n2 1 3 4 2 35.26 334.8\n6 8 7 4 2 {sign}35.26 334.8\n"
+    moltype = united_atoms(tmp_path, "MCOCOCOM", "1-2 2-3 2-4 4-5 4-6 6-7 6-8", impropers)
+    assert stereocentres(moltype)[:, 0].tolist() == [1, 3, 5]
+    assert nominal_elements(moltype).tolist() == [False, equal, False]
 
 
 # --- states ------------------------------------------------------------------------------------------

@@ -85,6 +85,9 @@ class MoleculeType:
         (k, 2) explicit ``[ exclusions ]``, i < j; see :func:`excluded_pairs` for all of them.
     barriers
         Of bonds (i < j) with two planar states; of those without a dihedral nothing is known.
+    inversions
+        Of united-atom CH: what turning one inside out takes, kJ/mol; of those without three angles nothing
+        is known.
     """
 
     name: str
@@ -93,6 +96,7 @@ class MoleculeType:
     terms: tuple[Terms, ...] = ()
     exclusions: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     barriers: Mapping[tuple[int, int], Barrier] = field(default_factory=dict)
+    inversions: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def n_atoms(self) -> int:

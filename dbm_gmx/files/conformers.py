@@ -23,6 +23,7 @@ from dbm_gmx.chemistry.stereo import (
     stated_states,
     stereo_elements,
     stereocentres,
+    turning_ch,
     usual_states,
 )
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
@@ -104,6 +105,12 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         if axial:
             some = ", ".join(axial[:3]) + (", ..." if len(axial) > 3 else "")
             notes.append(f"{name}: {len(axial)} axes that may be chiral ({some}) are neither held nor judged")
+        if turning := [moltype.names[i] for i in turning_ch(moltype)]:
+            some = ", ".join(turning[:3]) + (", ..." if len(turning) > 3 else "")
+            notes.append(
+                f"{name}: {len(turning)} united-atom CH ({some}) turn inside out, as no improper holds them: "
+                "sampled in both states, neither held nor judged"
+            )
     return tuple(notes)
 
 
