@@ -264,6 +264,13 @@ MUTATIONS = [
         "        if first:\n",
     ),
     one(
+        "a-name-of-gromacs-2024-is-unknown",
+        "tests/test_mdp.py -k newer",
+        "files/mdp_keys.py",
+        "mass-repartition-factor",
+        "",
+    ),
+    one(
         "restraints-of-atoms-that-are-not-there",
         "tests/test_top.py -k order",
         "files/top.py",
