@@ -271,6 +271,20 @@ MUTATIONS = [
         "",
     ),
     one(
+        "restraints-of-dihedrals-count-where-they-are-defined-only",
+        "tests/test_stereo_bonds.py -k restraints_of",
+        "files/top.py",
+        "    if any(DIHRES in read_text(file) for file in files):\n",
+        "    if False:\n",
+    ),
+    one(
+        "restraints-of-dihedrals-say-the-mirror-image",
+        "tests/test_stereo_bonds.py -k restraints_of",
+        "files/top.py",
+        "turning = (last, second) if (phi",
+        "turning = (last, second) if not (phi",
+    ),
+    one(
         "restraints-of-atoms-that-are-not-there",
         "tests/test_top.py -k order",
         "files/top.py",

@@ -88,6 +88,9 @@ class MoleculeType:
     inversions
         Of united-atom CH: what turning one inside out takes, kJ/mol; of those without three angles nothing
         is known.
+    stated
+        What restraints of dihedrals say of stereocentres and bonds, see
+        :func:`~dbm_gmx.chemistry.stereo.stated_states`.
     """
 
     name: str
@@ -97,6 +100,7 @@ class MoleculeType:
     exclusions: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     barriers: Mapping[tuple[int, int], Barrier] = field(default_factory=dict)
     inversions: Mapping[int, float] = field(default_factory=dict)
+    stated: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def n_atoms(self) -> int:

@@ -158,9 +158,11 @@ def _reordered(system: System, frame: Frame, path: Path) -> Frame:
 
 
 def _held_or_stated(match: Match) -> SignArray:
-    """(c,) states that the force field holds, else those that the mapping file says."""
-    held = known_states(match.moltype)
-    return np.where(held == 0, stated_states(match.moltype, match.mapping.stereo), held).astype(np.int8)
+    """(c,) states that the force field holds, else those of restraints, else those of the mapping file."""
+    found = known_states(match.moltype)
+    for statements in (match.moltype.stated, match.mapping.stereo):
+        found = np.where(found == 0, stated_states(match.moltype, statements), found)
+    return found.astype(np.int8)
 
 
 def _listed(reference: References) -> Sequence[Conformer]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from math import radians
@@ -47,6 +48,7 @@ from dbm_gmx.files.forcefield import (
 )
 from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.files.site_parameters import Geometry, site_parameters
+from dbm_gmx.files.text import as_number, read_text
 from dbm_gmx.forcefield.torsions import with_barriers
 
 BETWEEN = "intermolecular_interactions"
@@ -75,6 +77,9 @@ BEFORE = {
     BETWEEN: "molecules",
 }
 """What must stand before a directive (``DS_Check_Order`` of grompp)."""
+
+DIHRES = "DIHRES"
+"""What CHARMM-GUI defines for a run whose lipids and sugars keep their chirality."""
 
 MOST_ATOMS = 2**31 - 1
 """Of a system: GROMACS counts them with 32 bits."""
@@ -155,12 +160,15 @@ def read_topology(
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
     sections, between = _cut_at(sections, BETWEEN)
+    said = _said(sections, path, defines, include=include)
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
         _check_restraints(group, moltype.n_atoms)
         if moltype.name in moltypes:
             raise group[0].lines[0].error(f"molecule type {moltype.name!r} is defined twice")
-        moltypes[moltype.name] = moltype
+        moltypes[moltype.name] = replace(
+            moltype, stated=_statements(said.get(moltype.name, []), moltype.graph)
+        )
     system = [s for s in sections if s.directive in SYSTEM]
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
@@ -176,6 +184,48 @@ def read_topology(
     if not between:
         return topology
     return replace(topology, intermolecular=_between(between, topology.n_atoms, tables))
+
+
+def _said(
+    sections: list[Section], path: str | Path, defines: Sequence[str], *, include: Sequence[str | Path]
+) -> dict[str, list[Line]]:
+    """Restraints of dihedrals by molecule type, those too that are there with ``-DDIHRES`` only.
+
+    CHARMM-GUI has the chirality and the double bonds of lipids and sugars in them.
+    """
+    files = {section.header.path for section in sections if section.directive in MOLECULE}
+    if any(DIHRES in read_text(file) for file in files):
+        with suppress(InputError):  # nothing in there is needed
+            sections = _sections(active_lines(path, [*defines, DIHRES], include=include))
+    groups = _molecule_sections([s for s in sections if s.directive in MOLECULE])
+    return {
+        group[0].lines[0].text.split()[0]: _lines(group, "dihedral_restraints")
+        for group in groups
+        if group[0].lines
+    }
+
+
+def _statements(lines: Iterable[Line], graph: nx.Graph) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What restraints of dihedrals say of bonds (about 0 or 180 degrees) and of centres (about 120)."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for line in lines:
+        fields = line.text.split()
+        try:
+            (a, b, c, d), phi = (int(text) - 1 for text in fields[:4]), as_number(fields[5])
+        except (ValueError, IndexError):
+            continue
+        off = abs((phi + 180.0) % 360.0 - 180.0)
+        if off < 30.0 or off > 150.0:
+            if all(graph.has_edge(*pair) for pair in ((a, b), (b, c), (c, d))):
+                found.append(("cis" if off < 30.0 else "trans", (a, b, c, d)))
+            continue
+        for first, second, centre, last in ((a, b, c, d), (d, c, b, a)):
+            around = set(graph.adj[centre]) if centre in graph else set()
+            if off > 90.0 and {first, second, last} <= around and len(around) in (3, 4):
+                (other,) = around - {first, second, last} or {-1}
+                turning = (last, second) if (phi + 180.0) % 360.0 > 180.0 else (second, last)
+                found.append(("chiral", (other, centre, first, *turning)))
+    return tuple(found)
 
 
 def _cut_at(sections: list[Section], directive: str) -> tuple[list[Section], list[Section]]:
