@@ -225,15 +225,8 @@ MUTATIONS = [
         "centres-between-branches-that-differ-in-chirality",
         "tests/test_stereo_bonds.py -k differ_in_chirality",
         "chemistry/stereo.py",
-        "    while more := {",
-        "    while more := set() and {",
-    ),
-    one(
-        "one-level-of-branches-with-centres",
-        "tests/test_stereo_bonds.py -k differ_in_chirality",
-        "chemistry/stereo.py",
-        "        pairs = {i: alike for i, alike in pairs.items() if i not in more}\n",
-        "        break\n",
+        "    centres |= {i for i, alike in pairs.items()",
+        "    centres |= {i for i, alike in ()",
     ),
     one(
         "united-ch-are-held-whatever-holds-them",

@@ -97,9 +97,7 @@ def stereocentres(moltype: MoleculeType) -> IntArray:
     centres = {i for i in tetrahedral if len({int(colour[j]) for j in graph[i]}) == graph.degree(i)}
     centres |= set(_ring_centres(moltype))
     pairs = {i: alike for i, alike in _alike(moltype).items() if i not in centres} if centres else {}
-    while more := {i for i, alike in pairs.items() if _with_centres(moltype, i, alike, centres)}:
-        centres |= more
-        pairs = {i: alike for i, alike in pairs.items() if i not in more}
+    centres |= {i for i, alike in pairs.items() if _with_centres(moltype, i, alike, centres)}
     rows = [[i, *sorted(graph[i]), -1][:5] for i in tetrahedral if i in centres]
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
 
