@@ -278,6 +278,13 @@ MUTATIONS = [
         "turning = (last, second) if not (phi",
     ),
     one(
+        "chains-end-in-side-groups",
+        "tests/test_chirality.py -k side_groups",
+        "chemistry/tacticity.py",
+        "        path = _without_side_group(moltype, path, part)[::-1]\n",
+        "        path = path[::-1]\n",
+    ),
+    one(
         "restraints-of-atoms-that-are-not-there",
         "tests/test_top.py -k order",
         "files/top.py",
