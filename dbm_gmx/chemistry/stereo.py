@@ -107,8 +107,8 @@ def _with_centres(moltype: MoleculeType, i: int, alike: set[int], centres: set[i
     graph, colour = chemical_graph(moltype), _colours(moltype)
     if any(graph.degree(j) == 1 for j in alike):
         return False
-    for ring in _rings(moltype):
-        if i in ring and alike <= ring:
+    for ring in _rings_of(moltype).get(i, ()):
+        if alike <= ring:
             return max(Counter(int(colour[j]) for j in (ring & centres) - {i}).values(), default=0) > 1
     return any(j in centres for j in _branch(moltype, min(alike), i))
 
@@ -157,6 +157,16 @@ def _hands(
 def _rings(moltype: MoleculeType) -> tuple[set[int], ...]:
     """Rings, those that share a bond as one."""
     return tuple(ring for ring in nx.biconnected_components(chemical_graph(moltype)) if len(ring) > 2)
+
+
+@lru_cache(maxsize=64)
+def _rings_of(moltype: MoleculeType) -> dict[int, list[set[int]]]:
+    """Those of each atom of a ring."""
+    found: dict[int, list[set[int]]] = {}
+    for ring in _rings(moltype):
+        for i in ring:
+            found.setdefault(i, []).append(ring)
+    return found
 
 
 def _arms(moltype: MoleculeType, i: int) -> int:
