@@ -9,8 +9,8 @@ from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Copies
 from dbm_gmx.sampling.arrays import Configuration, make_arrays
+from dbm_gmx.sampling.candidates import Candidates
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
-from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import make_neighbours
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
@@ -68,7 +68,6 @@ class Case:
         attempt: int,
         cost: tuple[float, ...] = (0.0, 0.0),
         team: Team | None = None,
-        heat: float = 1.0,
     ) -> np.ndarray:
         """Where the last atom is put, relative to the chain."""
         atoms = np.concatenate([PLACE + ABOVE, (PLACE + neighbour)[None]])
@@ -80,7 +79,7 @@ class Case:
         zero = np.zeros(1, np.int64)
         copies = Copies(self.bead[None, None], np.zeros((1, 0)), atoms[None, :4], zero)
         candidates = Candidates(self.group, copies, conformers, self.kt * np.array([cost]))
-        exchange_conformers(conf, candidates, zero, Stream((1, attempt)), team or Team(), heat=heat)
+        exchange_conformers(conf, candidates, zero, Stream((1, attempt)), team or Team())
         return conf.positions[3] - PLACE
 
     def above(
@@ -88,10 +87,9 @@ class Case:
         neighbour: np.ndarray,
         cost: tuple[float, ...] = (0.0, 0.0),
         tries: int = TRIES,
-        heat: float = 1.0,
     ) -> float:
         """How often it is put above."""
-        return float(np.mean([self.choose(neighbour, n, cost, heat=heat)[2] > 0 for n in range(tries)]))
+        return float(np.mean([self.choose(neighbour, n, cost)[2] > 0 for n in range(tries)]))
 
 
 FAR = np.array([0.0, 1.5, 0.0])
@@ -104,11 +102,6 @@ def error(p: float) -> float:
 def test_alone_the_energy_decides() -> None:
     expected = 1 / (1 + np.exp(-1.5))
     assert Case(0.0, 1.5, 0.0).above(FAR) == pytest.approx(expected, abs=error(expected) + 0.01)
-
-
-def test_with_heat_the_energy_decides_less() -> None:
-    expected = 1 / (1 + np.exp(-1.5 / 4))
-    assert Case(0.0, 1.5, 0.0).above(FAR, heat=4.0) == pytest.approx(expected, abs=error(expected) + 0.01)
 
 
 def test_a_conformer_that_was_found_before_is_never_chosen() -> None:

@@ -18,16 +18,15 @@ from dbm_gmx.forcefield.hamiltonian import make_hamiltonian
 from dbm_gmx.options import Conditions
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Schedule, Task, anneal
+from dbm_gmx.sampling.candidates import Candidates, find_candidates
 from dbm_gmx.sampling.chirality import DECIDED, _possible, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformers import ConformerPools
 from dbm_gmx.sampling.evidence import _Search, _search, make_clusters
 from dbm_gmx.sampling.growth import (
     CONFORMERS,
-    Candidates,
     Grower,
     Molecules,
     energy_of,
-    find_candidates,
     grow,
     make_grower,
     take,

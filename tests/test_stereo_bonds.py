@@ -48,7 +48,7 @@ from dbm_gmx.files.conformers import given_chirality, reference_chirality, stere
 from dbm_gmx.files.top import read_topology
 from dbm_gmx.forcefield.forms import DIHEDRALS
 from dbm_gmx.options import Conditions, Method, Settings
-from dbm_gmx.sampling.growth import find_candidates
+from dbm_gmx.sampling.candidates import find_candidates
 from dbm_gmx.sampling.moves import ANNEALING, GIBBS_TORSION
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.sampler import _named, make_sampler

@@ -25,8 +25,8 @@ from dbm_gmx.forcefield.nonbonded import clamped, coulomb, inverse_distance, inv
 from dbm_gmx.parallel import Team
 from dbm_gmx.sampling.annealing import Window, descend, energy_among
 from dbm_gmx.sampling.arrays import Configuration, Place
+from dbm_gmx.sampling.candidates import Candidates
 from dbm_gmx.sampling.colouring import Owners, colour_instances, colour_order
-from dbm_gmx.sampling.growth import Candidates
 from dbm_gmx.sampling.neighbours import image, near_any
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.surroundings import BEYOND, CUTOFF, MARGIN, make_surroundings
@@ -223,7 +223,6 @@ def exchange_conformers(
     stream: Stream,
     team: Team,
     rounds: tuple[int, int] = ROUNDS,
-    heat: float = 1.0,
 ) -> IntArray:
     """Give windows of molecules the conformers they have among each other; ``conf.positions`` change.
 
@@ -241,8 +240,6 @@ def exchange_conformers(
         Threads; the result does not depend on them.
     rounds
         Times every molecule chooses, as for :data:`ROUNDS`.
-    heat
-        Times the temperature, with which is drawn.
 
     Returns
     -------
@@ -251,7 +248,7 @@ def exchange_conformers(
     place, arrays = conf.place, conf.arrays.part(ExchangeArrays)
     choice = _make_choice(arrays, candidates, first_atoms)
     start, order = _colours(conf, choice)
-    atoms, kt = choice.atoms[:, choice.free], heat * arrays.constants.kt
+    atoms, kt = choice.atoms[:, choice.free], arrays.constants.kt
     for turn in range(sum(rounds)):
         chance = stream.of(turn).generator.random(len(choice.energy))
         for copies in np.split(order, start[1:-1]):

@@ -5,13 +5,12 @@ neighbours, and joined by simulated annealing (:mod:`~dbm_gmx.sampling.annealing
 molecule after the other is grown anew while the rest stands still, several that are alike side by side
 (:mod:`~dbm_gmx.sampling.windows`); what comes out replaces what was there with the probability its energy
 says.  Molecules do not see each other here; but conformers can be offered for exchange
-(:mod:`~dbm_gmx.sampling.conformer_exchange`).
+(:mod:`~dbm_gmx.sampling.candidates`).
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -79,12 +78,8 @@ STRAINED = 8.0
 WRONG = 1e6
 """Penalty on a stereo element in the wrong state or without one, kJ/mol."""
 
-SAME = 0.05
-"""Atoms of one conformer are less far apart, nm."""
-
-OFFERED, IN_A_ROUND = (48, 1), 8
-"""Conformers offered of a molecule that is one window, and of each window of one that is not; and of each
-wide window in a round of offers."""
+WHOLE, REACH = 48, 16
+"""Most fragments of a stretch, and bonds that it reaches from its middle, if the molecule has more."""
 
 TIE, LONE = 0.1, 0.02
 """Where fragments are put: weights of neighbouring ones close together, and of one at its own bead."""
@@ -198,6 +193,11 @@ class Grower:
         """Wide windows for which many conformers are offered, with the pairs within them."""
         return _regrown(self.cutter, fragment_graph(self.fragments), WIDER, paired=True)
 
+    @cached_property
+    def stretches(self) -> tuple[Group, ...]:
+        """The widest windows, for which conformers are bred, with the pairs within them."""
+        return make_groups(self.cutter, long_windows(fragment_graph(self.fragments)), paired=True)
+
 
 @dataclass(frozen=True, eq=False)
 class Molecules:
@@ -249,31 +249,6 @@ class Grown:
     positions: FloatArray
     energy: FloatArray
     again: int
-
-
-@dataclass(frozen=True, eq=False)
-class Candidates:
-    """Conformers that molecules may have, each for itself.
-
-    Attributes
-    ----------
-    group
-        The windows in question.
-    copies
-        These windows of the molecules as they are, the windows of one molecule one after the other.
-    conformers, energy
-        (copies, k, a, 3) nm of the atoms that move, the present one first, and (copies, k) kJ/mol; infinite
-        for duplicates, so that frequent finds are not over-weighted.
-    """
-
-    group: Group
-    copies: Copies
-    conformers: FloatArray
-    energy: FloatArray
-
-    def some(self, rows: IntArray) -> Candidates:
-        """Some of the copies."""
-        return Candidates(self.group, self.copies.some(rows), self.conformers[rows], self.energy[rows])
 
 
 # --- what is prepared --------------------------------------------------------------------------------
@@ -340,6 +315,35 @@ def _regrown(cutter: Cutter, joined: nx.Graph, radius: int, *, paired: bool = Fa
 def around(joined: nx.Graph, fragment: int, radius: int = RADIUS) -> IntArray:
     """Fragments of the window about one."""
     return np.array(sorted(nx.single_source_shortest_path_length(joined, fragment, cutoff=radius)), np.int64)
+
+
+def long_windows(joined: nx.Graph) -> list[IntArray]:
+    """All fragments, if they are not too many; else stretches that have each of them well inside one."""
+    if len(joined) <= WHOLE:
+        return [np.arange(len(joined))]
+    end = list(nx.single_source_shortest_path_length(joined, 0))[-1]
+    along = nx.single_source_shortest_path_length(joined, end)
+    left, windows = dict(along), list[IntArray]()
+    while left:
+        first = next(iter(left))
+        radius = _widest(joined, first)
+        near = nx.single_source_shortest_path_length(joined, first, cutoff=radius // 2)
+        middle = max(near, key=along.__getitem__)
+        window = around(joined, middle, _widest(joined, middle))
+        if first not in window:  # where it branches much
+            window = around(joined, first, radius)
+        windows.append(window)
+        inside = set(window.tolist())
+        outside = {k for i in inside for k in joined[i]} - inside
+        edge = nx.multi_source_dijkstra_path_length(joined, outside, cutoff=radius // 2) if outside else {}
+        left = {k: d for k, d in left.items() if k != first and (k not in inside or k in edge)}
+    return windows
+
+
+def _widest(joined: nx.Graph, fragment: int) -> int:
+    """How many bonds the longest stretch about a fragment reaches, one at least."""
+    reached: list[int] = list(nx.single_source_shortest_path_length(joined, fragment, cutoff=REACH).values())
+    return max(1, reached[-1] if len(reached) <= WHOLE else reached[WHOLE] - 1)
 
 
 def _turned(graph: nx.Graph, row: IntArray) -> IntArray:
@@ -472,7 +476,7 @@ def grow_once(grower: Grower, molecules: Molecules, stream: Stream) -> tuple[Flo
     """Grow molecules with the random numbers of a stream: positions, energies."""
     positions = np.zeros((len(molecules), grower.molecule.moltype.n_atoms, 3))
     copies = take(grower.whole, molecules, positions)
-    energy = _trial(grower, grower.whole, molecules, copies, stream.of(0))
+    energy = grow_window(grower, grower.whole, molecules, copies, stream.of(0))
     put(grower.whole, copies, positions)
     if grower.short:
         return positions, energy
@@ -547,7 +551,7 @@ def _grow_group(
     before = energy.sum()
     for attempt in range(MOST):
         one, trial = stream.of(attempt), copies._replace(positions=copies.positions.copy())
-        cost = _trial(grower, group, molecules, trial, one)
+        cost = grow_window(grower, group, molecules, trial, one)
         rise = cost - energy
         taken = one.of(1).generator.random(len(rise)) < np.exp(-np.maximum(rise, 0.0) / kt)
         copies.positions[taken], energy[taken] = trial.positions[taken], cost[taken]
@@ -558,27 +562,30 @@ def _grow_group(
     return float(before - energy.sum())
 
 
-def _trial(
+def grow_window(
     grower: Grower,
     group: Group,
     molecules: Molecules,
     copies: Copies,
     stream: Stream,
     rows: IntArray | None = None,
+    schedule: Schedule | None = None,
 ) -> FloatArray:
     """Grow windows from nothing (in place); their energies (copies,), infinite but for ``rows`` if given."""
     place_fragments(grower, group, molecules, copies, stream.of(0).generator)
     if rows is None:
-        return anneal_window(grower, group, copies, stream)
+        return anneal_window(grower, group, copies, stream, schedule)
     some, energy = copies.some(rows), np.full(len(copies.positions), np.inf)
-    energy[rows] = anneal_window(grower, group, some, stream)
+    energy[rows] = anneal_window(grower, group, some, stream, schedule)
     copies.positions[rows] = some.positions
     return energy
 
 
-def anneal_window(grower: Grower, group: Group, copies: Copies, stream: Stream) -> FloatArray:
+def anneal_window(
+    grower: Grower, group: Group, copies: Copies, stream: Stream, schedule: Schedule | None = None
+) -> FloatArray:
     """Anneal windows (in place); their energies (copies,)."""
-    task = Task(GROWTH, stream.of(Use.ANNEALING).key, group.pairs)
+    task = Task(schedule or GROWTH, stream.of(Use.ANNEALING).key, group.pairs)
     energy = anneal(group.arrays, task, copies, grower.team)
     return energy + penalty_of(group, copies)
 
@@ -595,76 +602,13 @@ def penalty_of(group: Group, copies: Copies) -> FloatArray:
     return np.asarray(WRONG * wrong.sum(axis=1), np.float64)
 
 
-# --- what is offered for exchange --------------------------------------------------------------------
-
-
-def find_candidates(
-    grower: Grower,
-    group: Group,
-    count: int,
-    molecules: Molecules,
-    positions: FloatArray,
-    stream: Stream,
-    rows: IntArray | None = None,
-) -> Candidates:
-    """Conformers that the windows of a group might have, the present one first.
-
-    Parameters
-    ----------
-    grower, molecules
-        As for :func:`grow`.
-    group, count
-        The windows, and how many conformers each is offered.
-    positions
-        (copies, n, 3) nm, as grown.
-    stream
-        Random numbers of the group.
-    rows
-        Windows that are offered any, the windows of one molecule one after the other; else all are.
-    """
-    copies = take(group, molecules, positions)
-    conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
-    for attempt in range(count):
-        trial = copies._replace(positions=copies.positions.copy())
-        energies.append(_trial(grower, group, molecules, trial, stream.of(attempt), rows))
-        conformers.append(trial.positions[:, group.arrays.free])
-    return _distinct(grower, group, copies, conformers, energies)
-
-
-def _distinct(
-    grower: Grower,
-    group: Group,
-    copies: Copies,
-    conformers: Sequence[FloatArray],
-    energies: Sequence[FloatArray],
-) -> Candidates:
-    """Candidates of k conformers (copies, a, 3) and energies (copies,), each of which counts once."""
-    inner, once = np.isin(group.atoms[0, group.arrays.free], grower.skeleton), list[FloatArray]()
-    for number, (found, energy) in enumerate(zip(conformers, energies, strict=True)):
-        for other, known in zip(conformers[:number], once, strict=True):
-            apart = np.linalg.norm(found[:, inner] - other[:, inner], axis=2).max(axis=1, initial=0.0)
-            energy = np.where((apart < SAME) & (known < np.inf), np.inf, energy)
-        once.append(energy)
-    return Candidates(group, copies, np.stack(conformers, axis=1), np.stack(once, axis=1))
-
-
-def as_candidates(grower: Grower, molecules: Molecules, offered: FloatArray, stream: Stream) -> Candidates:
-    """Conformers (k, copies, n, 3) from elsewhere, nm, of molecules that are one window, at their minima."""
-    group, conformers, energies = grower.whole, list[FloatArray](), list[FloatArray]()
-    for positions in offered:
-        copies, energy = _brought_down(grower, molecules, positions, stream)
-        energies.append(energy)
-        conformers.append(copies.positions[:, group.arrays.free])
-    return _distinct(grower, group, copies, conformers, energies)
-
-
 def mend(grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream) -> None:
     """Bring molecules (copies, n, 3) nearer to a minimum, stereo elements to the state wanted (in place)."""
-    copies, _ = _brought_down(grower, molecules, positions, stream)
+    copies, _ = bring_down(grower, molecules, positions, stream)
     put(grower.whole, copies, positions)
 
 
-def _brought_down(
+def bring_down(
     grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> tuple[Copies, FloatArray]:
     """Molecules near a minimum, each by itself, and their energies (copies,)."""

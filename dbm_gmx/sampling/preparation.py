@@ -57,17 +57,17 @@ LADDER = (4000, 1000, 2000, 8000)
 """Steps of annealing that are tried after none, in this order: the first are enough to show a gain, and most
 molecules have none."""
 
-ROUNDS, CAUGHT_ROUNDS = (2, 4, 8, 16, 32), 16
+ROUNDS, CAUGHT_ROUNDS = (2, 4, 8, 16, 32), 8
 """Rounds of offers that are tried after none.
 
 Where the first gain anything, there are twice as many as are enough for the frame that was tried; where they
-gain so much that conformations are caught for certain, sixteen at least: one frame does not show what others
-need.  (Polyisoprene gained .084 kT per atom by two rounds and .001 by two more on one frame.  Four frames are
-.056 +- .008, .046 +- .005 and .029 +- .014 too high after 4, 8 and 16 rounds.)  Thirty-two leave .024 +- .007
-where sixteen leave .035 +- .008 (six frames).
+gain so much that conformations are caught for certain, eight at least: one frame does not show what others
+need.  After eight torsions and pairs were .007 +- .010 kT per atom too high in polyisoprene, .024 +- .011 in
+poly(methyl methacrylate), .004 +- .008 in nylon-6 (four frames each); after four for which was bred as well
+.041 +- .012 in the second.
 
-One is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and .013 kT
-per atom by one round, .028, .045, .018 and .018 by two."""
+One round is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and
+.013 kT per atom by one round, .028, .045, .018 and .018 by two."""
 
 SWEPT = (32, 64, 128, 256)
 """Sweeps with windows that are tried after none."""
@@ -529,8 +529,10 @@ def _with_offers(
     log.info("without offers: %.4f kT per atom", at_once)
     doubtful = DOUBTFUL * _scatter(len(starts[0]))
     for done, rounds in pairwise((0, *ROUNDS)):
-        starts = after[rounds] = _after_offers(sampler, beads, starts, range(done, rounds), stream)
-        energies[rounds] = _try(sampler, beads, starts, stream).energy
+        # what is bred is bred from the first round on
+        begun = done if Effort(done).breeds == Effort(rounds).breeds else 0
+        after[rounds] = _after_offers(sampler, beads, after[begun], range(begun, rounds), stream)
+        energies[rounds] = _try(sampler, beads, after[rounds], stream).energy
         log.info("%d rounds of offers: %.4f kT per atom", rounds, energies[rounds])
         gained = energies[done] - energies[rounds]
         caught = at_once - energies[ROUNDS[0]] > doubtful
@@ -564,7 +566,7 @@ def _after_offers(sampler: Sampler, beads: Frame, starts: _Starts, rounds: range
     found = []
     for repeat, start in enumerate(starts):
         conf = configure(sampler, start.copy(), beads)
-        offer(sampler, conf, beads, rounds, stream.of(repeat))
+        offer(sampler, conf, beads, rounds, stream.of(repeat), bred=Effort(rounds.stop).breeds)
         found.append(conf.positions)
     return found
 

@@ -39,6 +39,7 @@ class Use(IntEnum):
     SWEEPS           the moves, by sweep and block
     MEMORY           what is recalled, by attempt and run of molecules; and what is forgotten
     OFFERS           as CANDIDATES and EXCHANGE, of rounds in which all choose, by the round
+    STRETCHES        conformers that are bred before such a round and the choice among them, by round and run
     ===============  ================================================================
     """
 
@@ -53,6 +54,7 @@ class Use(IntEnum):
     SWEEPS = 8
     MEMORY = 9
     OFFERS = 10
+    STRETCHES = 11
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ from dbm_gmx.sampling.arrays import (
     bead_values,
     make_arrays,
 )
+from dbm_gmx.sampling.candidates import IN_A_ROUND, OFFERED, Candidates, as_candidates, find_candidates
 from dbm_gmx.sampling.chain import (
     SHORTEST,
     Chain,
@@ -72,23 +73,12 @@ from dbm_gmx.sampling.chain import (
 from dbm_gmx.sampling.chirality import Inferred, infer_from_beads, infer_states
 from dbm_gmx.sampling.conformer_exchange import exchange_conformers
 from dbm_gmx.sampling.conformers import ConformerPools
-from dbm_gmx.sampling.growth import (
-    CONFORMERS,
-    IN_A_ROUND,
-    OFFERED,
-    Candidates,
-    Grower,
-    Molecules,
-    as_candidates,
-    find_candidates,
-    grow,
-    make_grower,
-    mend,
-)
+from dbm_gmx.sampling.growth import CONFORMERS, Grower, Molecules, grow, make_grower, mend
 from dbm_gmx.sampling.memory import BROAD, Memory, Recollection, Wanted, recall, remember_molecules
 from dbm_gmx.sampling.neighbours import NeighbourList, make_neighbours
 from dbm_gmx.sampling.packing import CARRIED, RECALLED, Chiral, Stretch, make_schedule, pack
 from dbm_gmx.sampling.random_numbers import Stream, Use, frame_stream, preparation_stream
+from dbm_gmx.sampling.recombination import GROWN, breed
 from dbm_gmx.sampling.spheres import bond_lengths, reach_of_beads, widened
 from dbm_gmx.sampling.surroundings import CUTOFF, MARGIN
 
@@ -116,17 +106,14 @@ ASKED = 4
 Of 25 windows that gained more than 3 kT in a later round 20 had had a choice in the one before, and half of
 all had."""
 
-COOLED, HOTTEST = 8, 16.0
-"""Rounds of offers from which on conformers are drawn at a temperature that falls, and what it is times that
-of the run at first; half way it is there.
-
-Who chooses does so among neighbours that hold still where the one there was has put them.  Polyisoprene ended
-.059 +- .012 kT per atom too high after sixteen rounds all of which were cold (four frames), .035 +- .008 so
-(six frames).  Polyethers do not gain by it, and lose where only the last round is cold (.025 +- .008 beside
-cold ones; so .015 +- .016)."""
-
 AS_THEY_ARE = 4, 0
 """Rounds in which short molecules that are recalled choose: what was sampled needs no way to a minimum."""
+
+BREEDING = 8
+"""Rounds of offers from which on conformers are bred; polypropylene needs fewer, and nothing bred."""
+
+BRED_ROUNDS, AT_ONCE = (20, 3), 4_000_000
+"""Rounds in which they choose among what was bred, and atoms of conformers that are bred at once."""
 
 TORN = 0.5
 """Relative stretch of a bond from which on a molecule is torn."""
@@ -148,6 +135,11 @@ class Effort(NamedTuple):
     offers: int = 0
     annealing: int = 0
     windows: int = 0
+
+    @property
+    def breeds(self) -> bool:
+        """Whether there are so many rounds of offers that conformers are bred for them."""
+        return self.offers >= BREEDING
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +213,7 @@ class Sampler:
         conf, regrown, refused = begin(self, beads, start, stream, clock)
         if self.effort.offers and not near:
             with clock.stage("offers"):
-                offer(self, conf, beads, range(self.effort.offers), stream)
+                offer(self, conf, beads, range(self.effort.offers), stream, bred=self.effort.breeds)
         schedule = CARRIED if near else make_schedule(self.effort.annealing)
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
@@ -443,31 +435,24 @@ def begin(
     return conf, regrown, refused
 
 
-def offer(sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, stream: Stream) -> None:
+def offer(
+    sampler: Sampler, conf: Configuration, beads: Frame, rounds: range, stream: Stream, *, bred: bool = False
+) -> None:
     """Offer long molecules many conformers of wide windows, round by round; the positions of ``conf`` change.
 
     What growth finds fits the beads; which of it fits the neighbours, too, they see when they choose.
-    Windows that have no choice are left out of some rounds.
+    Windows that have no choice are left out of some rounds.  Where conformers of long stretches are ``bred``,
+    molecules choose among these before rounds in which all windows are asked.
     """
     runs = [(match, molecules) for match, grower, molecules in _runs(sampler, beads) if not grower.short]
     everyone, choosy = [(match, np.arange(match.count), molecules) for match, molecules in runs], Choosy()
     for number in rounds:
+        if bred and number % ASKED == 0:
+            _exchange_stretches(sampler, conf, everyone, stream.of(Use.STRETCHES, number))
         only = None if number % ASKED == 0 or not choosy else choosy
-        one, heat = stream.of(Use.OFFERS, number), heat_of(number, rounds.stop)
-        found = _exchange_all(sampler, conf, everyone, one, wide=True, only=only, heat=heat)
+        one = stream.of(Use.OFFERS, number)
+        found = _exchange_all(sampler, conf, everyone, one, wide=True, only=only)
         choosy = found if only is None else only
-
-
-def heat_of(number: int, count: int) -> float:
-    """Times the temperature, with which is drawn in a round of so many.
-
-    It falls to 1, and stays there, each time that the rounds have doubled: trials go on from half as many.
-    """
-    begin = 1 << number.bit_length() - 1 if number else 0
-    last = min(2 * begin, count) - 1
-    if begin < COOLED or last == begin:
-        return 1.0
-    return float(HOTTEST ** max(0.0, 1.0 - 2.0 * (number - begin) / (last - begin)))
 
 
 def _runs(sampler: Sampler, beads: Frame) -> Iterator[tuple[Match, Grower, Molecules]]:
@@ -675,13 +660,11 @@ def _exchange_all(
     *,
     wide: bool = False,
     only: Choosy | None = None,
-    heat: float = 1.0,
 ) -> Choosy:
     """Let molecules that were grown alone choose their conformers; the positions of ``conf`` change.
 
     Few conformers of the windows they were grown in at first, or many of ``wide`` ones, of these ``only``
-    some; they are drawn at ``heat`` times the temperature.  Molecules that are bonded to their own images
-    keep theirs: packing and windows change these.
+    some.  Molecules that are bonded to their own images keep theirs: packing and windows change these.
 
     Returns
     -------
@@ -692,8 +675,7 @@ def _exchange_all(
         return choosy
     for match, rows, molecules in grown:
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms[rows]
-        known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
-        kept = replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
+        kept = _as_they_are(conf, match, rows, molecules)
         groups = grower.offered if wide else grower.groups
         count = IN_A_ROUND if wide else OFFERED[0 if grower.short else 1]
         for number, group in enumerate(groups):
@@ -704,8 +686,34 @@ def _exchange_all(
             which = None if only is None else only[here]
             candidates = find_candidates(grower, group, count, kept, some, offered, which)
             one = stream.of(Use.EXCHANGE, match.first_atom, 1 + number)
-            choosy[here] = exchange_conformers(conf, candidates, first_atoms, one, sampler.team, heat=heat)
+            choosy[here] = exchange_conformers(conf, candidates, first_atoms, one, sampler.team)
     return choosy
+
+
+def _as_they_are(conf: Configuration, match: Match, rows: IntArray, molecules: Molecules) -> Molecules:
+    """Some molecules of a run; where nothing says which state a stereo element has, it keeps its own."""
+    known = chirality_of(match.molecules(conf.positions)[rows], stereo_elements(match.moltype))
+    return replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
+
+
+def _exchange_stretches(sampler: Sampler, conf: Configuration, all_of_them: Grown, stream: Stream) -> None:
+    """Let long molecules choose among conformers bred for their longest windows; ``conf.positions`` change.
+
+    Of many molecules some after the others, for the sake of memory.
+    """
+    if conf.lattice is not None:
+        return
+    for match, rows, molecules in all_of_them:
+        grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms
+        kept = _as_they_are(conf, match, rows, molecules)
+        for number, group in enumerate(grower.stretches):
+            size = len(rows) * group.free.size * GROWN
+            for part, some in enumerate(np.array_split(rows, min(len(rows), 1 + size // AT_ONCE))):
+                one = stream.of(match.first_atom, number, part)
+                candidates = breed(
+                    grower, group, kept.some(some), match.molecules(conf.positions)[some], one.of(0)
+                )
+                exchange_conformers(conf, candidates, first_atoms[some], one.of(1), sampler.team, BRED_ROUNDS)
 
 
 # --- packing -----------------------------------------------------------------------------------------

@@ -1,0 +1,124 @@
+"""Recombination: conformers of long stretches of molecules, bred from many that were grown.
+
+Growth of a long stretch seldom has all of its torsions right; but each of them is right in some of many
+conformers.  All these are on the same beads, so that a part of one fits in place of that of another.  The two
+are brought to a minimum, and what is low in energy takes the place of the highest: a genetic algorithm
+(Deaven and Ho, Phys. Rev. Lett. 75, 288, 1995).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations
+from weakref import WeakKeyDictionary
+
+import networkx as nx
+import numpy as np
+
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray
+from dbm_gmx.chemistry.fragments import fragment_graph
+from dbm_gmx.sampling.annealing import Task, anneal
+from dbm_gmx.sampling.candidates import Candidates, distinct
+from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, energy_of, grow_window, penalty_of, take
+from dbm_gmx.sampling.random_numbers import Stream
+from dbm_gmx.sampling.windows import Group
+
+GROWN, CROSSED, KEPT = 64, 256, 32
+"""Conformers of each stretch, how often two of them are crossed, and how many are offered.
+
+Of atactic hexamers of poly(methyl methacrylate) 128 that are grown alone are at best 1.7 kT above the true
+conformers, on average of twelve; in the same time these end .4 kT above."""
+
+GENTLY = GROWTH._replace(steps=240)
+"""How they are grown: a long stretch takes longer."""
+
+RANKS = 0.25
+"""One of two parents is drawn from the lowest, with a probability that falls with its rank, by a factor of e
+in so many of all."""
+
+ALIKE = 0.1
+"""kT by which energies of two conformers differ."""
+
+
+def breed(
+    grower: Grower, group: Group, molecules: Molecules, positions: FloatArray, stream: Stream
+) -> Candidates:
+    """Conformers that the stretches of a group might have, the present one first.
+
+    Parameters
+    ----------
+    grower, molecules
+        As for :func:`~dbm_gmx.sampling.growth.grow`.
+    group
+        The stretches.
+    positions
+        (copies, n, 3) nm.
+    stream
+        Random numbers of the group.
+    """
+    copies, free, kt = take(group, molecules, positions), group.arrays.free, grower.hamiltonian.kt
+    present = copies.positions[:, free], energy_of(group, copies)
+    conformers, energies = [present[0]], [present[1]]
+    for attempt in range(GROWN - 1):
+        trial = copies._replace(positions=copies.positions.copy())
+        grown = grow_window(grower, group, molecules, trial, stream.of(0, attempt), schedule=GENTLY)
+        energies.append(grown)
+        conformers.append(trial.positions[:, free])
+    pool, energy = np.stack(conformers, axis=1), np.stack(energies, axis=1)
+    parts, each, rng = parts_of(grower, group), np.arange(len(pool)), stream.of(1).generator
+    down = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
+    for _ in range(CROSSED):
+        rank = np.minimum(rng.exponential(RANKS * GROWN, len(pool)).astype(np.int64), GROWN - 1)
+        one = np.argsort(energy, axis=1)[each, rank]
+        other = (one + rng.integers(1, GROWN, len(pool))) % GROWN
+        part = np.stack([rng.choice(parts[kind]) for kind in rng.integers(len(parts), size=len(pool))])
+        child = copies._replace(positions=copies.positions.copy())
+        child.positions[:, free] = np.where(part[:, :, None], pool[each, other], pool[each, one])
+        found = anneal(group.arrays, down, child, grower.team) + penalty_of(group, child)
+        worst = energy.argmax(axis=1)
+        new = np.abs(energy - found[:, None]).min(axis=1) > ALIKE * kt
+        new &= found < energy[each, worst]
+        pool[each[new], worst[new]] = child.positions[new][:, free]
+        energy[each[new], worst[new]] = found[new]
+    lowest = np.argsort(energy, axis=1)[:, :KEPT].T
+    kept = [present[0], *(pool[each, k] for k in lowest)]
+    return distinct(grower, group, copies, kept, [present[1], *(energy[each, k] for k in lowest)])
+
+
+_PARTS: WeakKeyDictionary[Group, tuple[BoolArray, ...]] = WeakKeyDictionary()
+
+
+def parts_of(grower: Grower, group: Group) -> tuple[BoolArray, ...]:
+    """Parts of a stretch that one conformer gives another; worked out once.
+
+    Returns
+    -------
+    (parts, a) which of the atoms that move are parts that one bond between fragments joins to the rest; and
+    of those that two bonds do, as in rings.  Neither is empty.
+    """
+    if group not in _PARTS:
+        _PARTS[group] = _parts_of(grower, group)
+    return _PARTS[group]
+
+
+def _parts_of(grower: Grower, group: Group) -> tuple[BoolArray, ...]:
+    home = np.full(group.atoms.shape[1], -1)
+    for spots in group.spots:
+        for number, own in zip(spots.number[0], spots.own, strict=True):
+            home[own] = number
+    inside = fragment_graph(grower.fragments).subgraph(np.unique(home[home >= 0]).tolist())
+    one, two = (
+        {part for bonds in combinations(inside.edges, count) for part in _cut(inside, bonds)}
+        for count in (1, 2)
+    )
+    own = home[group.arrays.free]
+    found = (sorted(map(sorted, parts)) for parts in (one, two - one))
+    return tuple(np.array([np.isin(own, part) for part in parts]) for parts in found if parts)
+
+
+def _cut(joined: nx.Graph, bonds: Iterable[tuple[int, int]]) -> set[frozenset[int]]:
+    """What a graph falls into without these bonds, but for single fragments and what they leave."""
+    pieces = list(nx.connected_components(nx.restricted_view(joined, [], list(bonds))))
+    if len(pieces) == 1:
+        return set()
+    return {frozenset(piece) for piece in pieces if 2 <= len(piece) <= len(joined) - 2}
