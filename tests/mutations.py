@@ -1694,11 +1694,18 @@ MUTATIONS = [
         "pool[each, one], pool[each, one])",
     ),
     one(
+        "lost-conformers-are-never-replaced",
+        "tests/test_recombination.py -k nobodys_way",
+        "sampling/recombination.py",
+        "np.nan_to_num(np.stack(energies, axis=1), nan=np.inf, posinf=np.inf)",
+        "np.stack(energies, axis=1)",
+    ),
+    one(
         "what-is-crossed-is-not-kept",
         "tests/test_recombination.py -k growth_did_not",
         "sampling/recombination.py",
-        "        pool[each[new], worst[new]] = ",
-        "        child.positions[new][:, free] = ",
+        "        pool[each[taken], worst[taken]] = ",
+        "        child.positions[taken][:, free] = ",
     ),
     one(
         "single-fragments-are-parts",

@@ -84,6 +84,23 @@ def test_what_is_bred_is_on_its_beads_in_its_states_and_differs(polymer: Cut) ->
         assert (apart[~np.eye(len(once), dtype=bool)] >= SAME).all()
 
 
+def test_a_conformer_that_was_lost_stands_in_nobodys_way(
+    polymer: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One whose energy is not a number counts as the highest."""
+    sampler, grown = sampler_of(polymer), recombination.grow_window
+
+    def growing(*given: Any, **more: Any) -> np.ndarray:
+        energy = grown(*given, **more)
+        return np.full_like(energy, np.nan) if given[4].path[-1] == 0 else energy
+
+    monkeypatch.setattr(recombination, "grow_window", growing)
+    crossed = bred(sampler, polymer).energy
+    monkeypatch.setattr(recombination, "CROSSED", 0)
+    lost = bred(sampler, polymer).energy
+    assert (crossed[:, 1:].min(axis=1) < lost[:, 1:].min(axis=1) - sampler.hamiltonian.kt).all()
+
+
 def test_parts_hang_together(polymer: Cut) -> None:
     """By one bond at first, or by two: the middles of chains, arcs of rings."""
     grower = sampler_of(polymer).growers["SPS"]

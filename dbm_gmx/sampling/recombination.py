@@ -8,14 +8,14 @@ are brought to a minimum, and what is low in energy takes the place of the highe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import BoolArray, FloatArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph
 from dbm_gmx.sampling.annealing import Task, anneal
 from dbm_gmx.sampling.candidates import Candidates, distinct
@@ -56,33 +56,46 @@ def breed(
     stream
         Random numbers of the group.
     """
-    copies, free, kt = take(group, molecules, positions), group.arrays.free, grower.hamiltonian.kt
-    present = copies.positions[:, free], energy_of(group, copies)
-    conformers, energies = [present[0]], [present[1]]
+    copies, free = take(group, molecules, positions), group.arrays.free
+    conformers, energies = [copies.positions[:, free]], [energy_of(group, copies)]
     for attempt in range(GROWN - 1):
         trial = copies._replace(positions=copies.positions.copy())
-        grown = grow_window(grower, group, molecules, trial, stream.of(0, attempt), schedule=GENTLY)
-        energies.append(grown)
+        energies.append(grow_window(grower, group, molecules, trial, stream.of(0, attempt), schedule=GENTLY))
         conformers.append(trial.positions[:, free])
-    pool, energy = np.stack(conformers, axis=1), np.stack(energies, axis=1)
-    parts, each, rng = parts_of(grower, group), np.arange(len(pool)), stream.of(1).generator
+    # what was lost on its way to a minimum is worse than all others
+    pool = np.stack(conformers, axis=1)
+    energy = np.nan_to_num(np.stack(energies, axis=1), nan=np.inf, posinf=np.inf)
     down = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
+    alike, each, rng = ALIKE * grower.hamiltonian.kt, np.arange(len(pool)), stream.of(1).generator
     for _ in range(CROSSED):
-        rank = np.minimum(rng.exponential(RANKS * GROWN, len(pool)).astype(np.int64), GROWN - 1)
-        one = np.argsort(energy, axis=1)[each, rank]
-        other = (one + rng.integers(1, GROWN, len(pool))) % GROWN
-        part = np.stack([rng.choice(parts[kind]) for kind in rng.integers(len(parts), size=len(pool))])
+        one, other = _parents(energy, rng)
+        part = _drawn(parts_of(grower, group), len(pool), rng)
         child = copies._replace(positions=copies.positions.copy())
         child.positions[:, free] = np.where(part[:, :, None], pool[each, other], pool[each, one])
         found = anneal(group.arrays, down, child, grower.team) + penalty_of(group, child)
         worst = energy.argmax(axis=1)
-        new = np.abs(energy - found[:, None]).min(axis=1) > ALIKE * kt
-        new &= found < energy[each, worst]
-        pool[each[new], worst[new]] = child.positions[new][:, free]
-        energy[each[new], worst[new]] = found[new]
+        taken = (found < energy[each, worst]) & (np.abs(energy - found[:, None]).min(axis=1) > alike)
+        pool[each[taken], worst[taken]] = child.positions[taken][:, free]
+        energy[each[taken], worst[taken]] = found[taken]
     lowest = np.argsort(energy, axis=1)[:, :KEPT].T
-    kept = [present[0], *(pool[each, k] for k in lowest)]
-    return distinct(grower, group, copies, kept, [present[1], *(energy[each, k] for k in lowest)])
+    kept = [conformers[0], *(pool[each, k] for k in lowest)]
+    return distinct(grower, group, copies, kept, [energies[0], *(energy[each, k] for k in lowest)])
+
+
+def _parents(energy: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:
+    """Two conformers of each copy, by their energies (copies, k): one that is low, and any other."""
+    copies, count = energy.shape
+    rank = np.minimum(rng.exponential(RANKS * count, copies).astype(np.int64), count - 1)
+    one = np.argsort(energy, axis=1)[np.arange(copies), rank]
+    return one, (one + rng.integers(1, count, copies)) % count
+
+
+def _drawn(parts: Sequence[BoolArray], copies: int, rng: np.random.Generator) -> BoolArray:
+    """(copies, a) a part for each copy, of any kind with the same probability."""
+    counts = np.array([len(some) for some in parts])
+    kind = rng.integers(len(parts), size=copies)
+    chosen = (np.cumsum(counts) - counts)[kind] + rng.integers(counts[kind])
+    return np.asarray(np.concatenate(parts)[chosen], np.bool_)
 
 
 _PARTS: WeakKeyDictionary[Group, tuple[BoolArray, ...]] = WeakKeyDictionary()
