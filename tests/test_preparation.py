@@ -315,6 +315,11 @@ def test_what_more_sweeps_with_windows_would_gain_is_said() -> None:
         ({0: 1.0, 32: 0.995, 64: 0.995}, Effort(annealing=1000), 256),  # annealing was needed
         ({0: 1.0, 32: 0.995, 64: 0.995}, Effort(offers=2), 0),  # offers were, and windows do not help
         ({0: 1.0, 32: 0.98, 64: 0.98, 128: 0.98}, Effort(offers=2), 256),  # as they do here
+        (
+            {0: 1.0, 32: 0.98, 64: 0.98, 128: 0.98},
+            Effort(offers=8),
+            32,
+        ),  # bred: little is left to turn
         ({0: 1.0, 32: 0.96, 64: 0.96, 128: 0.96}, Effort(), 32),  # a gain that may be chance
         ({0: 1.0, 32: 0.86, 64: 0.86, 128: 0.86}, Effort(), 256),  # one that is not
         ({0: 1.0, 32: 0.9, 64: 0.8, 128: 0.7, 256: 0.6}, Effort(annealing=1000), 256),
