@@ -254,6 +254,35 @@ def test_a_tacticity_goes_on_from_what_is_known(syndiotactic: bool) -> None:
     )
 
 
+SIDES = {
+    "nitrile": ("CN", [(0, 1)], [0, 0]),
+    "hydroxyl": ("O", [], [1]),
+    "acetate": ("OCOC", [(0, 1), (1, 2), (1, 3)], [0, 0, 0, 3]),
+}
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_side_groups_at_the_ends_are_no_part_of_the_chain(side: str) -> None:
+    """Of CH3-(CHX-CH2)4-H, whose longest path may end in X: all dyads are told, the same way round."""
+    group, within, hydrogens = SIDES[side]
+    heavy, bonds, counts, last = ["C"], [], [3], 0
+    for unit in range(4):
+        centre = len(heavy)
+        heavy += ["C", *group, "C"]
+        after = len(heavy) - 1
+        bonds += [(last, centre), (centre, centre + 1), (centre, after)]
+        bonds += [(centre + 1 + i, centre + 1 + j) for i, j in within]
+        counts += [1, *hydrogens, 3 if unit == 3 else 2]
+        last = after
+    moltype = systems.molecule(heavy, bonds, counts)
+    centres = [1 + unit * (len(group) + 2) for unit in range(4)]
+    assert dyad_centres(moltype)[:, 0].tolist() == centres
+    assert dyad_centres(moltype)[:, 3].tolist() == [centre + 1 for centre in centres]
+    (stretch,) = stretches(moltype)
+    assert len(stretch) == 4
+    assert len(set(stretch[:, 1])) == 1
+
+
 def test_molecules_without_a_chain_have_no_stretch() -> None:
     assert stretches(systems.alkane(8)) == ()
 

@@ -23,6 +23,7 @@ from dbm_gmx.chemistry.periodic import make_whole, minimum_image
 from dbm_gmx.chemistry.topology import MoleculeType, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.dbm_map import read_map
+from dbm_gmx.files.mapping_writer import votca_text
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.owners import read_owners
 from dbm_gmx.files.top import read_topology
@@ -125,6 +126,32 @@ def test_other_residue_numbers_only_where_unambiguous(tmp_path):
     twice = molecule(atoms="C1 H1 C2 C3 C1 H1 C2 C3", resids=[1] * 4 + [2] * 4)
     with pytest.raises(InputError, match="5:MOL:C1"):
         read_mappings([path], topology(twice))
+
+
+def test_atoms_that_share_names_have_numbers(tmp_path):
+    """As propanol among the files of GROMACS: what is written is read again."""
+    moltype = molecule(atoms="C H C C")
+    beads = [("A1", "A", "1 2 3", "12 1 12"), ("A2", "A", "4", "12")]
+    path = write(tmp_path / "m.xml", xml(beads))
+    mapping = read_mappings([path], topology(moltype))["MOL"]
+    assert mapping.owner.tolist() == [0, 0, 0, 1]
+    again = write(tmp_path / "again.xml", votca_text(mapping, moltype))
+    np.testing.assert_allclose(
+        read_mappings([again], topology(moltype))["MOL"].weights.toarray(),
+        mapping.weights.toarray(),
+        atol=1e-6,
+    )
+    names = [("A1", "A", "1:MOL:C 1:MOL:H", "12 1"), ("A2", "A", "1:MOL:C", "12")]
+    with pytest.raises(InputError, match="3 atoms; give numbers of atoms, 1 to 4"):
+        read_mappings([write(tmp_path / "m.xml", xml(names))], topology(moltype))
+
+
+def test_numbers_of_atoms_are_no_names_where_names_are_found(tmp_path):
+    moltype = molecule()
+    for i, name in enumerate("4321"):
+        moltype.graph.nodes[i]["name"] = name
+    path = write(tmp_path / "m.xml", xml([("A", "A", "4 3", "12 1"), ("B", "B", "2 1", "12 12")]))
+    assert read_mappings([path], topology(moltype))["MOL"].owner.tolist() == [0, 0, 1, 1]
 
 
 def test_atoms_of_two_residues_are_never_one_atom(tmp_path):

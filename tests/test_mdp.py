@@ -218,6 +218,17 @@ def test_names_that_gromacs_does_not_know_are_said(conditions, caplog) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("mass-repartition-factor = 3", "deform-init-flow = yes"),  # GROMACS 2024
+        *("verlet-buffer-pressure-tolerance = 0.5", "ensemble-temperature = 300", "colvars-active = yes"),
+    ],
+)
+def test_names_of_newer_versions_are_known(conditions, caplog, line: str) -> None:
+    assert said_of(conditions, f"constraints = none\n{line}\n", caplog) == []
+
+
 def test_what_is_switched_off_is_not_mentioned(conditions, caplog) -> None:
     off = (
         "free-energy = no",

@@ -213,8 +213,8 @@ def test_stereocentre_and_its_neighbours_in_file_order():
 def test_both_directions_of_a_long_chain_are_told_apart():
     assert len(stereocentres(polymer(10, symmetric=False))) == 9
     assert len(stereocentres(polymer(60, symmetric=False))) == 59
-    # the one in the middle has two equal halves
-    assert len(stereocentres(polymer(5, symmetric=True))) == 4
+    # the one in the middle has two halves that differ in their chirality alone
+    assert len(stereocentres(polymer(5, symmetric=True))) == 5
     assert len(stereocentres(polymer(6, symmetric=True))) == 6
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ from dbm_gmx.chemistry.stereo import (
     stereo_elements,
     stereo_volume,
     stereocentres,
+    turning_ch,
     usual_states,
 )
 from dbm_gmx.chemistry.stereo_bonds import BOND, axial_bonds, flat_bonds, usual_state
@@ -192,6 +194,51 @@ RINGS = {
     "methylcyclohexane": (6, (0,), [], []),
     "cyclohexane": (6, (), [], []),
 }
+
+
+BRANCHES = {
+    # heavy atoms, their bonds and hydrogens, and the centres
+    "pentane-2,3,4-triol": (
+        "CCOCOCOC",
+        [(0, 1), (1, 2), (1, 3), (3, 4), (3, 5), (5, 6), (5, 7)],
+        [3, 1, 1, 1, 1, 1, 1, 3],
+        [1, 3, 5],
+    ),
+    "pentane-2,4-diol": (
+        "CCOCCOC",
+        [(0, 1), (1, 2), (1, 3), (3, 4), (4, 5), (4, 6)],
+        [3, 1, 1, 2, 1, 1, 3],
+        [1, 4],
+    ),
+    "glycerol": ("COCOCO", [(0, 1), (0, 2), (2, 3), (2, 4), (4, 5)], [2, 1, 1, 1, 2, 1], []),
+    "cyclohexane-1,2,3-triol": (
+        "CCCCCCOOO",
+        [*ring(6), (0, 6), (1, 7), (2, 8)],
+        [1, 1, 1, 2, 2, 2, 1, 1, 1],
+        [0, 1, 2],
+    ),
+    "two branches that have such middles": (
+        "CO" + 2 * "CCOCCOC",
+        [(0, 1)]
+        + [
+            (i if i == 0 else a + i - 1, a + j - 1)
+            for a in (2, 9)
+            for i, j in ((0, 1), (1, 2), (2, 3), (2, 4), (1, 5), (5, 6), (5, 7))
+        ],
+        [1, 1, *2 * [1, 1, 1, 3, 1, 1, 3]],
+        [0, 2, 3, 6, 9, 10, 13],
+    ),
+}
+
+
+@pytest.mark.parametrize("united", [False, True])
+@pytest.mark.parametrize("name", list(BRANCHES))
+def test_a_centre_between_branches_that_differ_in_chirality_alone(name: str, united: bool) -> None:
+    """Both states are held where the branches can differ: in the middle of odd vinyl polymers."""
+    elements, bonds, hydrogens, centres = BRANCHES[name]
+    moltype = molecule(elements, bonds, hydrogens, united=united)
+    assert stereocentres(moltype)[:, 0].tolist() == centres
+    assert not nominal_elements(moltype).any()
 
 
 GROUPS = {
@@ -405,6 +452,107 @@ def test_dihedrals_about_a_bond_add_up(tmp_path: Path) -> None:
     # what the graph calls a double bond is none where the force field lets it turn
     assert len(stereo_bonds(all_atom_butene(tmp_path, 20.0))) == 0
     assert len(stereo_bonds(all_atom_butene(tmp_path, 30.0))) == 1
+
+
+# --- united-atom CH ------------------------------------------------------------------------------------
+
+
+def united_atoms(
+    folder: Path, names: str, bonds: str, extra: str, *, defines: Sequence[str] = ()
+) -> MoleculeType:
+    """A molecule of united atoms C, M (methyl, methylene), O and H from bonds like ``1-2``."""
+    pairs = [pair.split("-") for pair in bonds.split()]
+    mass, number = {"C": 13.019, "M": 15.035, "O": 17.007, "H": 1.008}, {"O": 8, "H": 1}
+    atoms = "".join(f"{i} {n} 1 MOL {n}{i} 1 0 {mass[n]}\n" for i, n in enumerate(names, 1))
+    joined = "".join(f"{i} {j} 1 0.15 2e5\n" for i, j in pairs)
+    types = "".join(f"{n} {number.get(n, 6)} {m} 0.0 A 0.3 0.4\n" for n, m in mass.items())
+    head = f"[ defaults ]\n1 2 yes 0.5 0.5\n[ atomtypes ]\n{types}[ moleculetype ]\nMOL 3\n[ atoms ]\n{atoms}"
+    path = folder / "united.top"
+    path.write_text(f"{head}[ bonds ]\n{joined}{extra}[ system ]\nx\n[ molecules ]\nMOL 2\n")
+    return read_topology(path, defines=defines).molecule_types["MOL"]
+
+
+ANGLES = "[ angles ]\n1 2 3 2 111 {k}\n1 2 4 2 111 {k}\n3 2 4 2 111 {k}\n"
+
+
+@pytest.mark.parametrize(
+    ("extra", "held", "states"),
+    [
+        ("", True, [0]),  # nothing is known
+        (ANGLES.format(k=530), False, []),  # as in GROMOS: 16 kJ/mol
+        (ANGLES.format(k=2000), True, [0]),
+        (ANGLES.format(k=530).replace("3 2 4 2 111 530\n", ""), True, [0]),  # one angle is missing
+        (ANGLES.format(k=530) + "[ dihedrals ]\n2 1 3 4 2 35.26 334.8\n", True, [1]),
+        (ANGLES.format(k=530) + "[ dihedrals ]\n2 1 3 4 2 -35.26 334.8\n", True, [-1]),
+    ],
+)
+def test_a_united_ch_is_a_centre_if_the_force_field_holds_it(
+    tmp_path: Path, extra: str, held: bool, states: list[int]
+) -> None:
+    moltype = united_atoms(tmp_path, "MCOMM", "1-2 2-3 2-4 4-5", extra)
+    assert stereocentres(moltype)[:, 0].tolist() == [1] * held
+    assert np.abs(known_states(moltype)).tolist() == np.abs(states).tolist()
+    assert turning_ch(moltype) == [1] * (not held)
+    notes = stereo_notes(two(moltype), given_chirality(two(moltype)))
+    assert [("turn inside out" in note) for note in notes] == [True] * (not held)
+
+
+def test_what_turning_a_united_ch_inside_out_takes(tmp_path: Path) -> None:
+    """Three angles of 120 degrees in place of 111, by hand."""
+    moltype = united_atoms(tmp_path, "MCOMM", "1-2 2-3 2-4 4-5", ANGLES.format(k=530))
+    by_hand = 3 * 0.5 * 530 * (np.cos(np.radians(120)) - np.cos(np.radians(111))) ** 2
+    assert moltype.inversions[1] == pytest.approx(by_hand, abs=0.1)
+
+
+@pytest.mark.parametrize(("sign", "equal"), [("", True), ("-", False)])
+def test_a_centre_between_equal_branches_is_none(tmp_path: Path, sign: str, equal: bool) -> None:
+    """As in cardiolipin; with branches that are mirror images it has two states."""
+    impropers = f"[ dihedrals ]\n2 1 3 4 2 35.26 334.8\n6 8 7 4 2 {sign}35.26 334.8\n"
+    moltype = united_atoms(tmp_path, "MCOCOCOM", "1-2 2-3 2-4 4-5 4-6 6-7 6-8", impropers)
+    assert stereocentres(moltype)[:, 0].tolist() == [1, 3, 5]
+    assert nominal_elements(moltype).tolist() == [False, equal, False]
+
+
+# --- said by restraints of dihedrals -------------------------------------------------------------------
+
+
+def dihedral_of(x: np.ndarray) -> float:
+    """Degrees, of four points."""
+    b = np.diff(x, axis=0)
+    across = np.cross(b[0], b[1]), np.cross(b[1], b[2])
+    sine = np.linalg.norm(b[1]) * (b[0] @ across[1])
+    return float(np.degrees(np.arctan2(sine, across[0] @ across[1])))
+
+
+@pytest.mark.parametrize("united", [False, True])
+@pytest.mark.parametrize("defined", [False, True])
+@pytest.mark.parametrize("order", [(0, 2, 1, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+def test_restraints_of_dihedrals_say_the_chirality(
+    tmp_path: Path, order: tuple[int, ...], defined: bool, united: bool
+) -> None:
+    """As the topologies of CHARMM-GUI do: three neighbours about the centre, atom 2."""
+    ends = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 0.087
+    x = np.array([ends[0], [0, 0, 0], ends[1], ends[2], ends[3]])[: 4 + (not united)]
+    row = " ".join(str(i + 1) for i in order)
+    text = (
+        f"#ifdef DIHRES\n[ dihedral_restraints ]\n{row} 1 {dihedral_of(x[list(order)]):.1f} 2.5 K\n#endif\n"
+    )
+    text = text.replace(" K", " 1000") if defined else text
+    names, bonds = ("MCOMM", "1-2 2-3 2-4 4-5") if united else ("MCOMHM", "1-2 2-3 2-4 2-5 4-6")
+    moltype = united_atoms(tmp_path, names, bonds, text, defines=["DIHRES"] if defined else [])
+    (element,) = stereocentres(moltype)
+    wanted = chirality_of(x[None], element[None])
+    assert reference_chirality(two(moltype))["MOL"].tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize(("angle", "state"), [(0.0, 1), (180.0, -1), (-170.0, -1), (90.0, 0)])
+def test_restraints_of_dihedrals_say_cis_and_trans(tmp_path: Path, angle: float, state: int) -> None:
+    text = f"#ifdef DIHRES\n[ dihedral_restraints ]\n1 2 3 4 1 {angle} 0 DIHRES_FC\n#endif\n"
+    moltype = united_atoms(tmp_path, "MCCM", "1-2 2-3 3-4", "[ dihedrals ]\n1 2 3 4 1 180 60 2\n" + text)
+    assert are_bonds(stereo_elements(moltype)).tolist() == [True]
+    assert reference_chirality(two(moltype))["MOL"].tolist() == [[state]]
+    other = united_atoms(tmp_path, "MCCM", "1-2 2-3 3-4", "[ dihedrals ]\n1 2 3 4 1 180 60 2\n")
+    assert reference_chirality(two(other))["MOL"].tolist() == [[0]]
 
 
 # --- states ------------------------------------------------------------------------------------------

@@ -148,6 +148,31 @@ def test_element(number: int, mass: float, names: tuple[str, ...], symbol: str) 
     assert element_of(number, mass, names=names) == symbol
 
 
+@pytest.mark.parametrize("heavy", [1.008, 2.0, 3.024, 4.032])
+def test_elements_where_hydrogens_have_taken_mass_and_types_have_no_number(
+    tmp_path: Path, heavy: float
+) -> None:
+    """Methylamide as acpype writes it; a bead called H that is as heavy is none."""
+    taken = heavy - 1.008
+    types = "".join(f"{t} {t} 0.0 0.0 A 0.3 0.4\n" for t in ("c3", "n", "hn", "h1", "P"))
+    own = [
+        ("c3", "C1", 12.01 - 3 * taken),
+        ("n", "N1", 14.01 - taken),
+        ("hn", "HN1", heavy),
+        *(("h1", f"HE{k}", heavy) for k in (1, 2, 3)),
+        ("P", "H", 36.0),
+        ("P", "H4", 2.0),
+        ("P", "A1", 36.0),
+    ]
+    atoms = "".join(f"{i} {t} 1 M {n} 1 0 {m}\n" for i, (t, n, m) in enumerate(own, 1))
+    bonds = "".join(
+        f"{i} {j} 1 0.1 1000\n" for i, j in ((1, 2), (2, 3), (1, 4), (1, 5), (1, 6), (7, 8), (8, 9))
+    )
+    head = f"{DEFAULTS}[ atomtypes ]\n{types}[ moleculetype ]\nM 3\n[ atoms ]\n{atoms}[ bonds ]\n{bonds}"
+    moltype = read(tmp_path, head + SYSTEM).molecule_types["M"]
+    assert list(moltype.elements) == ["C", "N", *"HHHH", "", "", ""]
+
+
 def test_combination_rules_and_overrides(tmp_path: Path) -> None:
     def matrices(rule: int, types: str, override: str = "") -> tuple[list[float], list[float]]:
         head = f"[ defaults ]\n1 {rule}\n[ atomtypes ]\n{types}{override}"

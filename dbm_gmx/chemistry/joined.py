@@ -168,11 +168,17 @@ def unite(copies: Sequence[MoleculeType], name: str) -> MoleculeType:
     starts = np.cumsum([0, *(moltype.n_atoms for moltype in copies)])
     excluded = [excluded_pairs(m) + s for m, s in zip(copies, starts, strict=False)]
     barriers: dict[tuple[int, int], Barrier] = {}
+    inversions: dict[int, float] = {}
+    stated: list[tuple[str, tuple[int, ...]]] = []
     for moltype, start in zip(copies, starts.tolist(), strict=False):
         barriers |= {(i + start, j + start): b for (i, j), b in moltype.barriers.items()}
+        inversions |= {i + start: height for i, height in moltype.inversions.items()}
+        stated += [(kind, tuple(i + start * (i >= 0) for i in atoms)) for kind, atoms in moltype.stated]
     own = [replace(t, atoms=t.atoms + s) for m, s in zip(copies, starts, strict=False) for t in m.terms]
     graph = nx.disjoint_union_all([_in_order(moltype.graph) for moltype in copies])
-    return MoleculeType(name, 0, graph, _together(own), np.concatenate(excluded), barriers)
+    return MoleculeType(
+        name, 0, graph, _together(own), np.concatenate(excluded), barriers, inversions, tuple(stated)
+    )
 
 
 def _first_atom(piece: Piece, topology: Topology) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from typing import Any
@@ -71,54 +71,130 @@ bonds and simple biaryls have less than 40, amides 65 to 95, double bonds more t
 """
 
 LOOSE = 25.0
-"""kJ/mol: double bonds, amides and esters turn if the force field gives them a lower barrier than this."""
+"""kJ/mol: double bonds, amides and esters turn, and united-atom CH turn inside out, if the force field gives
+them a lower barrier than this."""
 
 
 @lru_cache(maxsize=64)
 def stereocentres(moltype: MoleculeType) -> IntArray:
-    """Tetrahedral atoms with four topologically different neighbours, and those that make rings cis or trans.
+    """Tetrahedral atoms with four different neighbours, and those that make rings cis or trans.
 
     Different are neighbours that no refinement of the molecular graph by elements, masses and bonds
     can take for each other, however far one must look.  In a ring with alike halves (1,4-substituted
     cyclohexane) two alike neighbours count as different if another atom of the ring is such a one: the two
-    chiralities together are cis or trans.  Other centres whose neighbours differ only in their own chirality
-    (meso forms) are not found.
+    chiralities together are cis or trans.  They count as different, too, if they begin branches with
+    stereocentres, which may differ in their chirality: the middle of a vinyl polymer of an odd number of
+    units with alike ends (pseudoasymmetric).
 
     Returns
     -------
     (c, 5) the centre and its neighbours in the order of the file, read only.  For a united-atom CH the
-    last is -1: its hydrogen is no atom of the topology.  So it is for :data:`PYRAMIDAL` atoms.
+    last is -1: its hydrogen is no atom of the topology.  So it is for :data:`PYRAMIDAL` atoms.  One that the
+    force field does not hold (:func:`turning_ch`) is none.
     """
-    graph, colour, in_rings = chemical_graph(moltype), _colours(moltype), _ring_centres(moltype)
-    rows = []
-    for centre in range(moltype.n_atoms):
-        others = sorted(graph[centre])
-        if _arms(moltype, centre) != 4:
-            continue
-        if centre in in_rings or len({int(colour[j]) for j in others}) == len(others):
-            rows.append([centre, *others, -1][:5])
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    tetrahedral = [i for i in range(moltype.n_atoms) if _arms(moltype, i) == 4]
+    centres = {i for i in tetrahedral if len({int(colour[j]) for j in graph[i]}) == graph.degree(i)}
+    centres |= set(_ring_centres(moltype))
+    pairs = {i: alike for i, alike in _alike(moltype).items() if i not in centres} if centres else {}
+    centres |= {i for i, alike in pairs.items() if _with_centres(moltype, i, alike, centres)}
+    rows = [[i, *sorted(graph[i]), -1][:5] for i in tetrahedral if i in centres]
     return read_only(np.array(rows, np.int64).reshape(-1, 5))
+
+
+def _with_centres(moltype: MoleculeType, i: int, alike: set[int], centres: set[int]) -> bool:
+    """Whether the alike neighbours of an atom begin branches with stereocentres, or share a ring with two."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    if any(graph.degree(j) == 1 for j in alike):
+        return False
+    for ring in _rings_of(moltype).get(i, ()):
+        if alike <= ring:
+            return max(Counter(int(colour[j]) for j in (ring & centres) - {i}).values(), default=0) > 1
+    return any(j in centres for j in _branch(moltype, min(alike), i))
+
+
+def _branch(moltype: MoleculeType, first: int, i: int) -> Iterator[int]:
+    """Atoms that a path from an atom leads to without passing another."""
+    graph = chemical_graph(moltype)
+    seen, waiting = {i, first}, [first]
+    for j in waiting:  # grows while it is gone through
+        yield j
+        waiting += [k for k in graph[j] if k not in seen]
+        seen.update(graph[j])
+
+
+@lru_cache(maxsize=64)
+def _between_equals(moltype: MoleculeType) -> set[int]:
+    """Centres between two alike branches that are known to have the same chirality (cardiolipin)."""
+    known = known_states(moltype)[: len(stereocentres(moltype))]
+    known = np.where(known == 0, usual_states(moltype)[: len(known)], known)
+    states = dict(zip(stereocentres(moltype)[:, 0].tolist(), known.tolist(), strict=True))
+    found: set[int] = set()
+    for i in _alike(moltype).keys() & states.keys():
+        first, second = (_hands(moltype, states, _branch(moltype, j, i)) for j in _alike(moltype)[i])
+        if first and first == second:
+            found.add(i)
+    return found
+
+
+def _hands(
+    moltype: MoleculeType, states: Mapping[int, int], branch: Iterator[int]
+) -> dict[int, set[int]] | None:
+    """Chirality of the centres of a branch by class, in an order of neighbours that alike branches share."""
+    colour, rows = _colours(moltype), dict(zip(states, stereocentres(moltype).tolist(), strict=True))
+    found: dict[int, set[int]] = {}
+    for j in branch:
+        if j in states:
+            order = [int(colour[k]) if k >= 0 else -1 for k in rows[j][1:]]
+            if states[j] == 0 or len(set(order)) < len(order):
+                return None
+            crossed = sum(a > b for n, a in enumerate(order) for b in order[n + 1 :])
+            found.setdefault(int(colour[j]), set()).add(states[j] * (-1) ** crossed)
+    return found if all(len(signs) == 1 for signs in found.values()) else None
+
+
+@lru_cache(maxsize=64)
+def _rings(moltype: MoleculeType) -> tuple[set[int], ...]:
+    """Rings, those that share a bond as one."""
+    return tuple(ring for ring in nx.biconnected_components(chemical_graph(moltype)) if len(ring) > 2)
+
+
+@lru_cache(maxsize=64)
+def _rings_of(moltype: MoleculeType) -> dict[int, list[set[int]]]:
+    """Those of each atom of a ring."""
+    found: dict[int, list[set[int]]] = {}
+    for ring in _rings(moltype):
+        for i in ring:
+            found.setdefault(i, []).append(ring)
+    return found
 
 
 def _arms(moltype: MoleculeType, i: int) -> int:
     """Number of neighbours, the hidden hydrogen of a united-atom CH and a pair of electrons too."""
     count = int(chemical_graph(moltype).degree(i))
-    hidden = _is_united_ch(moltype, i) or moltype.graph.nodes[i]["element"] in PYRAMIDAL
+    hidden = is_united_ch(moltype, i) and moltype.inversions.get(i, math.inf) > LOOSE
+    hidden = hidden or moltype.graph.nodes[i]["element"] in PYRAMIDAL
     return count + (count == 3 and hidden)
+
+
+@lru_cache(maxsize=64)
+def _alike(moltype: MoleculeType) -> dict[int, set[int]]:
+    """Tetrahedral atoms of whose neighbours two are alike, and no others, and which two."""
+    graph, colour = chemical_graph(moltype), _colours(moltype)
+    found: dict[int, set[int]] = {}
+    for i in graph:
+        values, counts = np.unique(colour[list(graph[i])], return_counts=True)
+        if _arms(moltype, i) == 4 and len(values) == graph.degree(i) - 1:
+            found[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    return found
 
 
 @lru_cache(maxsize=64)
 def _ring_centres(moltype: MoleculeType) -> dict[int, int]:
     """Atoms that make rings with alike halves cis or trans, and for each the first one of its ring system."""
-    graph, colour = chemical_graph(moltype), _colours(moltype)
-    alike: dict[int, set[int]] = {}
-    for i in graph:
-        colours = colour[list(graph[i])]
-        if _arms(moltype, i) == 4 and len(np.unique(colours)) == len(colours) - 1:
-            values, counts = np.unique(colours, return_counts=True)
-            alike[i] = {j for j in graph[i] if colour[j] == values[counts == 2][0]}
+    alike = _alike(moltype)
     found: dict[int, int] = {}
-    for ring in nx.biconnected_components(graph) if alike else ():
+    for ring in _rings(moltype) if alike else ():
         members = sorted(i for i in ring if i in alike and alike[i] <= ring)
         found |= dict.fromkeys(members, members[0]) if len(members) > 1 else {}
     return found
@@ -155,15 +231,17 @@ def nominal_elements(moltype: MoleculeType, mapping: BeadMapping | None = None) 
     """(c,) stereo elements whose two states are the same molecule, with the numbers of alike atoms exchanged.
 
     They keep the state they are given; where none is given any will do, and none is judged.  In a ring with
-    alike halves that is the first centre: the others are cis or trans to it.  Atoms in different beads, or
-    with different weights, are not alike.
+    alike halves that is the first centre: the others are cis or trans to it.  So is a centre between alike
+    branches that are known to have the same chirality.  Atoms in different beads, or with different weights,
+    are not alike.
     """
     bonds, first = stereo_bonds(moltype), _ring_centres(moltype)
     centres = stereocentres(moltype)[:, 0].tolist()
     nominal = np.zeros(0, bool)
     if len(bonds):
         nominal = are_nominal(moltype, bonds, _colours(moltype, mapping), centres, beads=mapping is not None)
-    return np.concatenate([np.array([first.get(i) == i for i in centres], bool), nominal])
+    equal = _between_equals(moltype)
+    return np.concatenate([np.array([first.get(i) == i or i in equal for i in centres], bool), nominal])
 
 
 def are_bonds(elements: IntArray) -> BoolArray:
@@ -171,8 +249,14 @@ def are_bonds(elements: IntArray) -> BoolArray:
     return np.asarray(elements[..., 4] == BOND)
 
 
-def _is_united_ch(moltype: MoleculeType, i: int) -> bool:
+def is_united_ch(moltype: MoleculeType, i: int) -> bool:
+    """Whether an atom is a carbon with a hydrogen that is no atom of its own."""
     return bool(moltype.graph.nodes[i]["element"] == "C" and 12.6 < _masses(moltype)[i] < 13.5)
+
+
+def turning_ch(moltype: MoleculeType) -> list[int]:
+    """United-atom CH that would be stereocentres, did angles and impropers not let them turn inside out."""
+    return sorted({*stereocentres(replace(moltype, inversions={}))[:, 0]} - {*stereocentres(moltype)[:, 0]})
 
 
 @lru_cache(maxsize=64)

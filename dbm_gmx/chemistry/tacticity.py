@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import networkx as nx
@@ -17,7 +18,8 @@ from dbm_gmx.chemistry.topology import MoleculeType, chemical_graph, heavy_atoms
 def chain(moltype: MoleculeType) -> tuple[int, ...]:
     """The longest path of heavy atoms outside rings; through rings where there are no others.
 
-    Of several equally long the one that comes first in the file, its end with the lower number first.
+    Of several equally long the one that comes first in the file, its end with the lower number first.  An end
+    that is a side group of the other units (esters, nitriles are longer than a methyl) is not gone through.
     """
     graph = chemical_graph(moltype)
     heavy = set(np.flatnonzero(heavy_atoms(moltype)).tolist()) or set(graph)
@@ -26,7 +28,31 @@ def chain(moltype: MoleculeType) -> tuple[int, ...]:
     part = graph.subgraph(max(nx.connected_components(outside), key=len))
     first = _farthest(part, min(part))
     path = nx.shortest_path(part, first, _farthest(part, first))
+    for _ in range(2):
+        path = _without_side_group(moltype, path, part)[::-1]
     return tuple(path if path[0] <= path[-1] else path[::-1])
+
+
+def _without_side_group(moltype: MoleculeType, path: list[int], part: nx.Graph) -> list[int]:
+    """A path whose beginning is no side group, as the second unit has it, but goes on with the chain."""
+    classes, sides = class_names(moltype), _sides(moltype, path)
+    if len(sides) < 2:
+        return path
+    (k, own), (_, usual) = sides[0], sides[1]
+    if own not in part or classes[own] == classes[usual] or classes[path[k - 1]] != classes[usual]:
+        return path
+    branch = part.subgraph(nx.node_connected_component(part.subgraph(set(part) - {path[k]}), own))
+    return [*nx.shortest_path(branch, _farthest(branch, own), own), *path[k:]]
+
+
+def _sides(moltype: MoleculeType, path: Sequence[int]) -> list[tuple[int, int]]:
+    """Places on a path of atoms with two other neighbours of different classes, and the heavier of these."""
+    graph, classes, found = chemical_graph(moltype), class_names(moltype), []
+    for k, (before, centre, after) in enumerate(zip(path, path[1:], path[2:], strict=False), 1):
+        sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-moltype.masses[i], i))
+        if len(sides) == 2 and classes[sides[0]] != classes[sides[1]]:
+            found.append((k, sides[0]))
+    return found
 
 
 def _farthest(graph: nx.Graph, start: int) -> int:
@@ -41,12 +67,8 @@ def dyad_centres(moltype: MoleculeType) -> IntArray:
     Each with the one before and the one after it on the chain and the heavier of its two other
     neighbours, which are of different classes.
     """
-    graph, path = chemical_graph(moltype), chain(moltype)
-    classes, rows = class_names(moltype), []
-    for before, centre, after in zip(path, path[1:], path[2:], strict=False):
-        sides = sorted(set(graph[centre]) - {before, after}, key=lambda i: (-moltype.masses[i], i))
-        if len(sides) == 2 and classes[sides[0]] != classes[sides[1]]:
-            rows.append((centre, before, after, sides[0]))
+    path = chain(moltype)
+    rows = [(path[k], path[k - 1], path[k + 1], side) for k, side in _sides(moltype, path)]
     return np.array(rows, np.int64).reshape(-1, 4)
 
 

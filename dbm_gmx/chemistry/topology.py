@@ -85,6 +85,12 @@ class MoleculeType:
         (k, 2) explicit ``[ exclusions ]``, i < j; see :func:`excluded_pairs` for all of them.
     barriers
         Of bonds (i < j) with two planar states; of those without a dihedral nothing is known.
+    inversions
+        Of united-atom CH: what turning one inside out takes, kJ/mol; of those without three angles nothing
+        is known.
+    stated
+        What restraints of dihedrals say of stereocentres and bonds, see
+        :func:`~dbm_gmx.chemistry.stereo.stated_states`.
     """
 
     name: str
@@ -93,6 +99,8 @@ class MoleculeType:
     terms: tuple[Terms, ...] = ()
     exclusions: IntArray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     barriers: Mapping[tuple[int, int], Barrier] = field(default_factory=dict)
+    inversions: Mapping[int, float] = field(default_factory=dict)
+    stated: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def n_atoms(self) -> int:

@@ -23,6 +23,7 @@ from dbm_gmx.chemistry.stereo import (
     stated_states,
     stereo_elements,
     stereocentres,
+    turning_ch,
     usual_states,
 )
 from dbm_gmx.chemistry.stereo_bonds import axial_bonds
@@ -104,6 +105,12 @@ def stereo_notes(system: System, known: Chirality) -> tuple[str, ...]:
         if axial:
             some = ", ".join(axial[:3]) + (", ..." if len(axial) > 3 else "")
             notes.append(f"{name}: {len(axial)} axes that may be chiral ({some}) are neither held nor judged")
+        if turning := [moltype.names[i] for i in turning_ch(moltype)]:
+            some = ", ".join(turning[:3]) + (", ..." if len(turning) > 3 else "")
+            notes.append(
+                f"{name}: {len(turning)} united-atom CH ({some}) turn inside out, as no improper holds them: "
+                "sampled in both states, neither held nor judged"
+            )
     return tuple(notes)
 
 
@@ -151,9 +158,11 @@ def _reordered(system: System, frame: Frame, path: Path) -> Frame:
 
 
 def _held_or_stated(match: Match) -> SignArray:
-    """(c,) states that the force field holds, else those that the mapping file says."""
-    held = known_states(match.moltype)
-    return np.where(held == 0, stated_states(match.moltype, match.mapping.stereo), held).astype(np.int8)
+    """(c,) states that the force field holds, else those of restraints, else those of the mapping file."""
+    found = known_states(match.moltype)
+    for statements in (match.moltype.stated, match.mapping.stereo):
+        found = np.where(found == 0, stated_states(match.moltype, statements), found)
+    return found.astype(np.int8)
 
 
 def _listed(reference: References) -> Sequence[Conformer]:

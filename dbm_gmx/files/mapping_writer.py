@@ -60,11 +60,11 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def _keys(moltype: MoleculeType) -> list[str]:
-    """``number:residue:atom`` of each atom, residues counted from 1."""
+    """``number:residue:atom`` of each atom, residues counted from 1; numbers where atoms share a name."""
     keys, count, last = [], 0, None
     for i in range(moltype.n_atoms):
         node = moltype.graph.nodes[i]
         residue = (node["resid"], node["resname"])
         count, last = count + (residue != last), residue
         keys.append(f"{count}:{node['resname']}:{node['name']}")
-    return keys
+    return keys if len(set(keys)) == len(keys) else [str(i + 1) for i in range(moltype.n_atoms)]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 _WORDS = """
 acc-grps accelerate adress annealing annealing-npoints annealing-temp annealing-time andersen-seed awh
-bd-fric calc-lambda-neighbors comm-grps comm-mode compressed-x-grps compressed-x-precision
-compressibility constraint-algorithm constraints continuation cos-acceleration coulomb-modifier
-coulombtype coupl-steps cpp cutoff-scheme define deform delta-lambda dihre dihre-fc dihre-tau dispcorr
+bd-fric calc-lambda-neighbors comm-grps comm-mode compressed-x-grps compressed-x-precision compressibility
+constraint-algorithm constraints continuation cos-acceleration coulomb-modifier coulombtype coupl-steps
+cpp cutoff-scheme define deform deform-init-flow delta-lambda dihre dihre-fc dihre-tau dispcorr
 domain-decomposition dt emstep emtol energygrp-excl energygrp-table energygrps epsilon-r epsilon-rf
 epsilon-surface ewald-geometry ewald-rtol ewald-rtol-lj fcstep foreign-lambda fourier-nx fourier-ny
 fourier-nz fourierspacing free-energy freezedim freezegrps gen-seed gen-temp gen-vel imd-group
 implicit-solvent include init-lambda init-lambda-state init-lambda-weights init-step init-wl-delta
-integrator ld-seed lincs-iter lincs-order lincs-warnangle lj-pme-comb-rule mc-temperature
-mininum-var-min morse nbfgscorr nh-chain-length niter ns-type nwall optimize-fft pbc pcoupl pcoupltype
-periodic-molecules pme-order print-nose-hoover-chain-variables pull rcoulomb rcoulomb-switch ref-p ref-t
-refcoord-scaling rgbradii rlist rlistlong rotation rtpi rvdw rvdw-switch separate-dhdl-file shake-sor
-shake-tol solvent-group symmetrized-transition-matrix table-extension tau-p tau-t tc-grps tcoupl
+integrator ld-seed lincs-iter lincs-order lincs-warnangle lj-pme-comb-rule mass-repartition-factor
+mc-temperature mininum-var-min morse nbfgscorr nh-chain-length niter ns-type nwall optimize-fft pbc pcoupl
+pcoupltype periodic-molecules pme-order print-nose-hoover-chain-variables pull rcoulomb rcoulomb-switch
+ref-p ref-t refcoord-scaling rgbradii rlist rlistlong rotation rtpi rvdw rvdw-switch separate-dhdl-file
+shake-sor shake-tol solvent-group symmetrized-transition-matrix table-extension tau-p tau-t tc-grps tcoupl
 threshold tinit title unconstrained-start vdw-modifier vdw-type verlet-buffer-drift
-verlet-buffer-tolerance xtc-grps xtc-precision
+verlet-buffer-pressure-tolerance verlet-buffer-tolerance xtc-grps xtc-precision
 """
 
 NAMES = tuple(_WORDS.split())

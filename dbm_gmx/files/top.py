@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from math import radians
 from pathlib import Path
-from string import ascii_letters
+from string import ascii_letters, digits
 
 import networkx as nx
 import numpy as np
@@ -22,7 +23,15 @@ from MDAnalysis.guesser.tables import Z2SYMB
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
-from dbm_gmx.chemistry.topology import LINKS, STRUT, MoleculeType, Terms, Topology, element_mass
+from dbm_gmx.chemistry.topology import (
+    HYDROGEN_MASS,
+    LINKS,
+    STRUT,
+    MoleculeType,
+    Terms,
+    Topology,
+    element_mass,
+)
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
 from dbm_gmx.files.forcefield import (
@@ -39,6 +48,7 @@ from dbm_gmx.files.forcefield import (
 )
 from dbm_gmx.files.preprocess import Line, active_lines
 from dbm_gmx.files.site_parameters import Geometry, site_parameters
+from dbm_gmx.files.text import as_number, read_text
 from dbm_gmx.forcefield.torsions import with_barriers
 
 BETWEEN = "intermolecular_interactions"
@@ -67,6 +77,9 @@ BEFORE = {
     BETWEEN: "molecules",
 }
 """What must stand before a directive (``DS_Check_Order`` of grompp)."""
+
+DIHRES = "DIHRES"
+"""What CHARMM-GUI defines for a run whose lipids and sugars keep their chirality."""
 
 MOST_ATOMS = 2**31 - 1
 """Of a system: GROMACS counts them with 32 bits."""
@@ -147,12 +160,15 @@ def read_topology(
     tables = force_field({name: _lines(sections, name) for name in FIELD}, Path(path).parent)
     moltypes: dict[str, MoleculeType] = {}
     sections, between = _cut_at(sections, BETWEEN)
+    said = _said(sections, path, defines, include=include)
     for group in _molecule_sections(sections):
         moltype = _molecule_type(group, tables)
         _check_restraints(group, moltype.n_atoms)
         if moltype.name in moltypes:
             raise group[0].lines[0].error(f"molecule type {moltype.name!r} is defined twice")
-        moltypes[moltype.name] = moltype
+        moltypes[moltype.name] = replace(
+            moltype, stated=_statements(said.get(moltype.name, []), moltype.graph)
+        )
     system = [s for s in sections if s.directive in SYSTEM]
     molecules = tuple(_molecules(system, moltypes))
     if system and not molecules:
@@ -168,6 +184,48 @@ def read_topology(
     if not between:
         return topology
     return replace(topology, intermolecular=_between(between, topology.n_atoms, tables))
+
+
+def _said(
+    sections: list[Section], path: str | Path, defines: Sequence[str], *, include: Sequence[str | Path]
+) -> dict[str, list[Line]]:
+    """Restraints of dihedrals by molecule type, those too that are there with ``-DDIHRES`` only.
+
+    CHARMM-GUI has the chirality and the double bonds of lipids and sugars in them.
+    """
+    files = {section.header.path for section in sections if section.directive in MOLECULE}
+    if any(DIHRES in read_text(file) for file in files):
+        with suppress(InputError):  # nothing in there is needed
+            sections = _sections(active_lines(path, [*defines, DIHRES], include=include))
+    groups = _molecule_sections([s for s in sections if s.directive in MOLECULE])
+    return {
+        group[0].lines[0].text.split()[0]: _lines(group, "dihedral_restraints")
+        for group in groups
+        if group[0].lines
+    }
+
+
+def _statements(lines: Iterable[Line], graph: nx.Graph) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What restraints of dihedrals say of bonds (about 0 or 180 degrees) and of centres (about 120)."""
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for line in lines:
+        fields = line.text.split()
+        try:
+            (a, b, c, d), phi = (int(text) - 1 for text in fields[:4]), as_number(fields[5])
+        except (ValueError, IndexError):
+            continue
+        off = abs((phi + 180.0) % 360.0 - 180.0)
+        if off < 30.0 or off > 150.0:
+            if all(graph.has_edge(*pair) for pair in ((a, b), (b, c), (c, d))):
+                found.append(("cis" if off < 30.0 else "trans", (a, b, c, d)))
+            continue
+        for first, second, centre, last in ((a, b, c, d), (d, c, b, a)):
+            around = set(graph.adj[centre]) if centre in graph else set()
+            if off > 90.0 and {first, second, last} <= around and len(around) in (3, 4):
+                (other,) = around - {first, second, last} or {-1}
+                turning = (last, second) if (phi + 180.0) % 360.0 > 180.0 else (second, last)
+                found.append(("chiral", (other, centre, first, *turning)))
+    return tuple(found)
 
 
 def _cut_at(sections: list[Section], directive: str) -> tuple[list[Section], list[Section]]:
@@ -311,6 +369,7 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     graph.add_edges_from(_struts(rows, graph), kind=STRUT)
+    _set_repartitioned(graph, tables)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
     away = line.integers((nrexcl,))[0]
     if not 0 <= away <= MOST_EXCLUDED:
@@ -339,13 +398,45 @@ def _atoms(lines: list[Line], tables: ForceField) -> nx.Graph:
             i,
             name=name,
             type=type_name,
-            element=element_of(atom_type.number, mass, names=(name, type_name, atom_type.bonded)),
+            element=element_of(atom_type.number, mass, names=_names(name, type_name, tables)),
             mass=mass,
             charge=charge,
             resid=line.integers((resid.rstrip(ascii_letters),))[0],
             resname=resname,
         )
     return graph
+
+
+def _names(name: str, type_name: str, tables: ForceField) -> tuple[str, ...]:
+    """Return the names that tell the element of an atom: its own and those of its types."""
+    known = tables.atomtypes.get(type_name)
+    return (name, type_name, known.bonded) if known else (name, type_name)
+
+
+HEAVIEST_HYDROGEN = 4.1
+"""amu, of hydrogens that have taken mass from the atoms they are bonded to."""
+
+
+def _set_repartitioned(graph: nx.Graph, tables: ForceField) -> None:
+    """Find elements by mass where hydrogens have taken mass from what they are bonded to.
+
+    Without atomic numbers in ``[ atomtypes ]`` neither these hydrogens nor the lighter atoms have the mass of
+    their elements.
+    """
+    taken: dict[int, float] = {}
+    for i, node in graph.nodes.items():
+        light = HYDROGEN_MASS < node["mass"] < HEAVIEST_HYDROGEN
+        if light and len(graph.adj[i]) == 1 and node["element"] in ("", "He"):
+            names = _names(node["name"], node["type"], tables)
+            if any(name.lstrip(digits).lower().startswith("h") for name in names):
+                (partner,) = graph.adj[i]
+                taken[partner] = taken.get(partner, 0.0) + node["mass"] - element_mass("H", np.nan)
+                node["element"] = "H"
+    for i, more in taken.items():
+        node = graph.nodes[i]
+        if not node["element"]:
+            names = _names(node["name"], node["type"], tables)
+            node["element"] = element_of(0, node["mass"] + more, names=names)
 
 
 def element_of(number: int, mass: float, *, names: Iterable[str] = ()) -> str:

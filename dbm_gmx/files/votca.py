@@ -28,7 +28,7 @@ class VotcaBead:
     name, type
         Of the bead.
     atoms
-        ``resid:resname:atomname`` as written, or ``atomname`` alone.
+        ``resid:resname:atomname`` as written, ``atomname`` alone, or numbers of atoms.
     weights
         As written, one for each atom; those of their masses where there are none.
     line
@@ -190,7 +190,8 @@ def votca_weights(raw: VotcaMolecule, moltype: MoleculeType) -> tuple[sp.csr_mat
     The number in ``resid:resname:atomname`` counts residues from 1 within the molecule (VOTCA).
     If that does not find every atom, it is taken as the topology's residue number; if that does not
     either, it is left out where residue and atom name are unambiguous.  Names of atoms alone must be
-    unambiguous, too.  One reading holds for all atoms of a mapping.
+    unambiguous, too.  Numbers, from 1 within the molecule, serve where atoms share names.  One reading
+    holds for all atoms of a mapping.
 
     Returns
     -------
@@ -222,7 +223,7 @@ def residue_names(raw: VotcaMolecule) -> list[str]:
     for bead in raw.beads:
         for atom in bead.atoms:
             number, _, rest = atom.partition(":")
-            if number.isdecimal() and len(number) < 8:
+            if rest and number.isdecimal() and len(number) < 8:
                 found.setdefault(int(number), rest.partition(":")[0])
     return [found[number] for number in sorted(found)]
 
@@ -233,6 +234,8 @@ def residues_in(moltype: MoleculeType) -> int:
 
 
 def _suggest(atom: str, known: Sequence[str]) -> str:
+    if (n := known.count(atom)) > 1:
+        return f"{atom} ({n} atoms; give numbers of atoms, 1 to {len(known)}, in place of all names)"
     near = difflib.get_close_matches(atom, known, n=1)
     return f"{atom} (nearest: {near[0]})" if near else atom
 
@@ -259,6 +262,7 @@ def _locate(atoms: Sequence[str], moltype: MoleculeType) -> dict[str, int]:
         _matches({atom: atom for atom in atoms}, numbered),
         _matches({atom: atom.partition(":")[2] for atom in atoms}, bare),
         _matches({atom: atom for atom in atoms}, moltype.names),
+        _matches({atom: atom for atom in atoms}, [str(i + 1) for i in range(moltype.n_atoms)]),
     ]
     return max(readings, key=len)
 
