@@ -1876,6 +1876,13 @@ MUTATIONS = [
         "    if False:\n        freed",
     ),
     one(
+        "alcohols-are-caught-in-their-places",
+        "tests/test_preparation.py -k few_beads",
+        "sampling/preparation.py",
+        "<= min(FREED_BEADS, molecules",
+        "<= min(1, molecules",
+    ),
+    one(
         "molecules-are-freed-for-nothing",
         "tests/test_preparation.py -k stay_in_their_places",
         "sampling/preparation.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import count, pairwise
 from types import SimpleNamespace
 
 import exact
@@ -42,7 +42,10 @@ from dbm_gmx.sampling.preparation import (
     _climb,
     _confirmed,
     _enough,
+    _freed,
     _loosened,
+    _strain_of,
+    _Trial,
     _try,
     _windows,
     prepare,
@@ -491,6 +494,20 @@ def test_molecules_that_are_not_caught_stay_in_their_places() -> None:
     made, conditions = equal_balls()
     sampler = make_sampler(made, conditions, Settings(annealing=500, windows=0), {})
     assert not prepare(sampler, frame_of(made, conditions))[1].freed
+
+
+@pytest.mark.parametrize(("most", "freed"), [(4, True), (3, False)])
+def test_molecules_of_few_beads_are_freed_where_that_lowers_the_energy(
+    liquid: Cut, monkeypatch: pytest.MonkeyPatch, most: int, freed: bool
+) -> None:
+    """As alcohols are; octane has four.  Those of more are annealed, and offered conformers."""
+    sampler, stream, falling = sampler_of(liquid, WARM), preparation_stream(1), count(start=0, step=-1)
+    strain = _strain_of(sampler, np.ones(sampler.system.n_beads))
+    for name, value in (("_try", lambda *_: _Trial(float(next(falling)), strain)), ("FREED_BEADS", most)):
+        monkeypatch.setattr(f"dbm_gmx.sampling.preparation.{name}", value)
+    start = [liquid.atoms[0].positions.astype(np.float64)]
+    found, _, _ = _freed(sampler, liquid.beads[0], start, stream, _Trial(1.0, strain))
+    assert set(found) == (set(strain) if freed else set())
 
 
 def test_a_width_that_is_given_is_kept(liquid: Cut) -> None:

@@ -7,9 +7,10 @@ and beads the mapped centres are about the beads as the restraint alone would ha
 highest likelihood (fixed point of expectation maximisation: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39,
 1, 1977), and is the one used.
 
-Molecules of a single bead, as of water, have another reason.  Where all are held in their places, one network
-of hydrogen bonds alone has the energy of the liquid, and only a search through whole networks finds it.  Free
-to move a little, they find others as low.  So they are held more loosely as long as that lowers the energy.
+Molecules of one or two beads, as of water and alcohols, have another reason.  Where all are held in their
+places, one network of hydrogen bonds alone has the energy of the liquid, and only a search through whole
+networks finds it.  Free to move a little, they find others as low.  So they are held more loosely as long as
+that lowers the energy.
 
 Conformers that fit the beads of a molecule need not fit its neighbours.  Where these decide, rounds in which
 all molecules choose among many of them lower the energy by more than any annealing, and sooner; where they do
@@ -115,12 +116,13 @@ errors by which it must exceed that: sixteen beads of a type scatter by .2, and 
 WIDEST = 0.1
 """nm: as loosely as beads are held at most."""
 
-FREED, FREED_STEPS = (0.025, 0.05, 0.1), 1000
-"""nm: how loosely molecules of a single bead are held where they are caught otherwise; and the steps of
+FREED, FREED_STEPS, FREED_BEADS = (0.025, 0.05, 0.1), 1000, 2
+"""nm: how loosely molecules of one or two beads are held where they are caught otherwise; and the steps of
 annealing with which that is tried.
 
 SPC/E in its places ends .3 kT per atom above a chain that begins with the atoms, however long it is annealed
-(16,000 sweeps of rotations, cooled from five times the temperature: .23), and .02 below it within 0.05 nm."""
+(16,000 sweeps of rotations, cooled from five times the temperature: .23), and .02 below it within 0.05 nm.
+Propanol, of two beads, ends .103 +- .027 above the atoms in its places, .017 +- .016 freed (four frames)."""
 
 Types = tuple[str, str]
 """A molecule type and a bead type."""
@@ -176,7 +178,7 @@ class Preparation:
     source
         Where the steps are from that were not tried, because they were known.
     freed
-        What molecules of a single bead gain where they are held more loosely than they are strained, in
+        What molecules of one or two beads gain where they are held more loosely than they are strained, in
         torsions and pairs of the frame, kT per atom, by molecule type and bead type.
     """
 
@@ -242,7 +244,7 @@ class Preparation:
         if self.freed:
             freed = [f"{types[1]} {self.strain[types].width:.4f} nm" for types in self.freed]
             said.append(
-                f"beads freed    {', '.join(freed)}: held within {narrow:.4f} nm, as single beads, their "
+                f"beads freed    {', '.join(freed)}: held within {narrow:.4f} nm, their "
                 f"molecules end {max(self.freed.values()):.2f} kT per atom higher"
             )
         if loose:
@@ -485,7 +487,7 @@ def _where_equal(narrow: Strain, wide: Strain) -> float:
 def _freed(
     sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream, held: _Trial
 ) -> tuple[dict[Types, float], Sampler, _Trial]:
-    """Hold molecules of a single bead more loosely while that lowers the energy.
+    """Hold molecules of one or two beads more loosely while that lowers the energy.
 
     Returns
     -------
@@ -493,7 +495,9 @@ def _freed(
     """
     molecules = sampler.hamiltonian.molecules
     single = {
-        t for t in held.strain if len(molecules[t[0]].mapping.types) == 1 < molecules[t[0]].moltype.n_atoms
+        t
+        for t in held.strain
+        if len(molecules[t[0]].mapping.types) <= min(FREED_BEADS, molecules[t[0]].moltype.n_atoms - 1)
     }
     if not single:
         return {}, sampler, held
@@ -503,7 +507,7 @@ def _freed(
 
     found, worth = sampler, max(sampler.settings.tolerance, DOUBTFUL * _scatter(len(starts[0])))
     first = energy = annealed(sampler)
-    log.info("molecules of a single bead, held as they are: %.4f kT per atom", first)
+    log.info("molecules of one or two beads, held as they are: %.4f kT per atom", first)
     for width in FREED:
         wider = {
             t: replace(s, width=max(s.width, width if t in single else 0.0)) for t, s in held.strain.items()
