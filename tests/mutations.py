@@ -1848,6 +1848,13 @@ MUTATIONS = [
         "        if gained < worth:\n",
     ),
     one(
+        "what-is-bred-counts-as-a-doubling",
+        "tests/test_offers.py -k would_gain",
+        "sampling/preparation.py",
+        "if Effort(n).breeds == self.effort.breeds}",
+        "}",
+    ),
+    one(
         "what-is-left-after-offers-is-not-said",
         "tests/test_offers.py -k would_gain",
         "sampling/preparation.py",

@@ -213,7 +213,9 @@ class Preparation:
         """What was tried of the last that is done to a frame, and what was chosen."""
         offers, annealing, windows = self.effort
         last = (self.swept, windows) if self.swept else (self.energies, annealing)
-        offered = self.offered, offers
+        # what is bred gains at once; that says nothing of what more rounds would
+        alike = {n: e for n, e in self.offered.items() if Effort(n).breeds == self.effort.breeds}
+        offered = alike, offers
         nothing_later = annealing == windows == 0 or not last[0]
         return offered if nothing_later and _left(*offered) > _left(*last) else last
 
