@@ -62,7 +62,8 @@ def topology(path: Path, names: list[str], bonds: list[tuple[int, int]]) -> Mole
     lines += ["[ angles ]"]
     for j, others in enumerate(near):
         ends = [(i, k) for i in others for k in others if i < k]
-        lines += [f"{i + 1} {j + 1} {k + 1} 1 {ANGLES[names[j]]} 400" for i, k in ends]
+        stiff = 800 if names[j] == "CA" else 400  # without impropers softer ones turn inside out
+        lines += [f"{i + 1} {j + 1} {k + 1} 1 {ANGLES[names[j]]} {stiff}" for i, k in ends]
     lines += ["[ dihedrals ]"]
     for j, others in enumerate(near):
         if names[j] in ("N", "C"):
