@@ -1702,7 +1702,7 @@ MUTATIONS = [
     ),
     one(
         "parents-are-not-crossed",
-        "tests/test_recombination.py -k growth_did_not",
+        "tests/test_recombination.py -k parts_of_two",
         "sampling/recombination.py",
         "pool[each, other], pool[each, one])",
         "pool[each, one], pool[each, one])",
@@ -1716,7 +1716,7 @@ MUTATIONS = [
     ),
     one(
         "what-is-crossed-is-not-kept",
-        "tests/test_recombination.py -k growth_did_not",
+        "tests/test_recombination.py -k in_its_states",
         "sampling/recombination.py",
         "        pool[each[taken], worst[taken]] = ",
         "        child.positions[taken][:, free] = ",

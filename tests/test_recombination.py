@@ -17,7 +17,7 @@ from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.files.share import share_path
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import SAME, Candidates
-from dbm_gmx.sampling.growth import REACH, WHOLE, long_windows
+from dbm_gmx.sampling.growth import REACH, WHOLE, energy_of, long_windows
 from dbm_gmx.sampling.random_numbers import Use, frame_stream
 from dbm_gmx.sampling.recombination import breed, parts_of
 from dbm_gmx.sampling.sampler import ASKED, BREEDING, Sampler, _runs, configure, make_sampler, offer
@@ -66,6 +66,33 @@ def test_crossing_finds_conformers_that_growth_did_not(polymer: Cut, monkeypatch
     assert (np.median(crossed[:, 1:], axis=1) < np.median(grown[:, 1:], axis=1) - 4.0).all()
 
 
+def test_children_have_parts_of_two_conformers(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else, before they are brought to a minimum."""
+    sampler, grown = sampler_of(polymer), recombination.grow_window
+    match, grower, _ = next(_runs(sampler, polymer.beads[0]))
+    free = grower.stretches[0].free[0]
+    pool = [match.molecules(polymer.atoms[0].positions.astype(np.float64))[:, free]]
+    children = list[np.ndarray]()
+
+    def growing(*given: Any, **more: Any) -> np.ndarray:
+        energy = grown(*given, **more)
+        pool.append(given[3].positions[:, given[1].arrays.free].copy())
+        return energy
+
+    def born(_: Any, __: Any, copies: Any, ___: Any) -> np.ndarray:
+        children.append(copies.positions[:, grower.stretches[0].arrays.free].copy())
+        return np.full(len(copies.positions), np.inf)
+
+    monkeypatch.setattr(recombination, "grow_window", growing)
+    monkeypatch.setattr(recombination, "anneal", born)
+    bred(sampler, polymer)
+    assert len(children) == recombination.CROSSED
+    for child in children:
+        same = (child[:, None] == np.stack(pool, axis=1)).all(axis=3)
+        assert same.any(axis=1).all()
+        assert not same.all(axis=2).any()
+
+
 def test_what_is_bred_is_on_its_beads_in_its_states_and_differs(polymer: Cut) -> None:
     sampler = sampler_of(polymer)
     match, grower, molecules = next(_runs(sampler, polymer.beads[0]))
@@ -77,6 +104,8 @@ def test_what_is_bred_is_on_its_beads_in_its_states_and_differs(polymer: Cut) ->
         centres = np.einsum("ba,cad->cbd", grower.molecule.weights.toarray(), atoms)
         assert np.linalg.norm(centres - molecules.beads, axis=2).max() < 0.02
         assert np.array_equal(chirality_of(atoms, stereo_elements(match.moltype)), molecules.chirality)
+        energy, known = energy_of(found.group, found.copies._replace(positions=atoms)), found.energy[:, k]
+        np.testing.assert_allclose(energy[known < np.inf], known[known < np.inf], rtol=1e-5)
     inner = np.isin(found.group.atoms[0, found.group.arrays.free], grower.skeleton)
     for energy, conformers in zip(found.energy, found.conformers[:, :, inner], strict=True):
         once = conformers[energy < np.inf]
