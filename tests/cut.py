@@ -15,6 +15,7 @@ import torch
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.mapping import bead_topology, mapped_molecules
 from dbm_gmx.chemistry.periodic import minimum_image
+from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.chemistry.system import System, mapped_beads, whole_atoms
 from dbm_gmx.chemistry.units import GAS
 from dbm_gmx.files.mappings import read_mappings
@@ -70,6 +71,13 @@ class Cut:
             mappings=(folder / "mapping.xml",),
             owners=(folder / "owners.txt",),
         )
+
+
+def states_of(made: Cut) -> dict[str, np.ndarray]:
+    """Chirality that the atoms of the first frame have."""
+    match = made.system.matches[0]
+    atoms = match.molecules(made.atoms[0].positions)
+    return {match.moltype.name: chirality_of(atoms, stereo_elements(match.moltype))}
 
 
 def let_full_frames_end_lower(patch: pytest.MonkeyPatch, by: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less
+from cut import Cut, cut, search_less, states_of
 
 import dbm_gmx.sampling.preparation as preparation
 import dbm_gmx.sampling.sampler as samplers
@@ -43,12 +43,6 @@ def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good what is offered is asked elsewhere."""
     search_less(monkeypatch)
-
-
-def states_of(made: Cut) -> dict[str, np.ndarray]:
-    match = made.system.matches[0]
-    atoms = match.molecules(made.atoms[0].positions)
-    return {match.moltype.name: chirality_of(atoms, stereo_elements(match.moltype))}
 
 
 def sampler_of(made: Cut, **more: int) -> Sampler:

@@ -7,8 +7,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less
+from cut import Cut, cut, search_less, states_of
 
+import dbm_gmx.sampling.candidates as candidates
 import dbm_gmx.sampling.preparation as preparation
 import dbm_gmx.sampling.recombination as recombination
 import dbm_gmx.sampling.sampler as samplers
@@ -39,9 +40,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sampler_of(made: Cut, **more: int) -> Sampler:
-    match = made.system.matches[0]
-    known = chirality_of(match.molecules(made.atoms[0].positions), stereo_elements(match.moltype))
-    return make_sampler(made.system, WARM, Settings(sweeps=0, **more), {match.moltype.name: known})
+    return make_sampler(made.system, WARM, Settings(sweeps=0, **more), states_of(made))
 
 
 def bred(sampler: Sampler, made: Cut) -> Candidates:
@@ -54,7 +53,7 @@ def bred(sampler: Sampler, made: Cut) -> Candidates:
 # --- what is bred ------------------------------------------------------------------------------------
 
 
-def test_crossing_finds_conformers_that_growth_did_not(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_bred_is_lower_than_what_was_grown(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same are grown both times."""
     sampler = sampler_of(polymer)
     kt = sampler.hamiltonian.kt
@@ -68,7 +67,7 @@ def test_crossing_finds_conformers_that_growth_did_not(polymer: Cut, monkeypatch
 
 def test_children_have_parts_of_two_conformers(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing else, before they are brought to a minimum."""
-    sampler, grown = sampler_of(polymer), recombination.grow_window
+    sampler, grown = sampler_of(polymer), candidates.grow_window
     match, grower, _ = next(_runs(sampler, polymer.beads[0]))
     free = grower.stretches[0].free[0]
     pool = [match.molecules(polymer.atoms[0].positions.astype(np.float64))[:, free]]
@@ -83,7 +82,7 @@ def test_children_have_parts_of_two_conformers(polymer: Cut, monkeypatch: pytest
         children.append(copies.positions[:, grower.stretches[0].arrays.free].copy())
         return np.full(len(copies.positions), np.inf)
 
-    monkeypatch.setattr(recombination, "grow_window", growing)
+    monkeypatch.setattr(candidates, "grow_window", growing)
     monkeypatch.setattr(recombination, "anneal", born)
     bred(sampler, polymer)
     assert len(children) == recombination.CROSSED
@@ -117,13 +116,13 @@ def test_a_conformer_that_was_lost_stands_in_nobodys_way(
     polymer: Cut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One whose energy is not a number counts as the highest."""
-    sampler, grown = sampler_of(polymer), recombination.grow_window
+    sampler, grown = sampler_of(polymer), candidates.grow_window
 
     def growing(*given: Any, **more: Any) -> np.ndarray:
         energy = grown(*given, **more)
         return np.full_like(energy, np.nan) if given[4].path[-1] == 0 else energy
 
-    monkeypatch.setattr(recombination, "grow_window", growing)
+    monkeypatch.setattr(candidates, "grow_window", growing)
     crossed = bred(sampler, polymer).energy
     monkeypatch.setattr(recombination, "CROSSED", 0)
     lost = bred(sampler, polymer).energy
@@ -252,7 +251,7 @@ def test_stereocentres_stay_where_molecules_take_what_was_bred(
     samplers._exchange_stretches(
         sampler,
         conf,
-        [(m, np.arange(m.count), some) for m, _, some in _runs(sampler, beads)],
+        [(match, molecules) for match, _, molecules in _runs(sampler, beads)],
         frame_stream(1, 0, 0),
     )
     match = polymer.system.matches[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
-from dbm_gmx.sampling.annealing import Copies
+from dbm_gmx.sampling.annealing import Copies, Schedule
 from dbm_gmx.sampling.growth import Grower, Molecules, bring_down, energy_of, grow_window, take
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.windows import Group
@@ -71,12 +71,26 @@ def find_candidates(
         Windows that are offered any, the windows of one molecule one after the other; else all are.
     """
     copies = take(group, molecules, positions)
+    return distinct(grower, group, copies, *grow_many(grower, group, count, molecules, copies, stream, rows))
+
+
+def grow_many(
+    grower: Grower,
+    group: Group,
+    count: int,
+    molecules: Molecules,
+    copies: Copies,
+    stream: Stream,
+    rows: IntArray | None = None,
+    schedule: Schedule | None = None,
+) -> tuple[list[FloatArray], list[FloatArray]]:
+    """Conformers (copies, a, 3) and energies (copies,) of windows: the present ones, and so many grown."""
     conformers, energies = [copies.positions[:, group.arrays.free]], [energy_of(group, copies)]
     for attempt in range(count):
         trial = copies._replace(positions=copies.positions.copy())
-        energies.append(grow_window(grower, group, molecules, trial, stream.of(attempt), rows))
+        energies.append(grow_window(grower, group, molecules, trial, stream.of(attempt), rows, schedule))
         conformers.append(trial.positions[:, group.arrays.free])
-    return distinct(grower, group, copies, conformers, energies)
+    return conformers, energies
 
 
 def distinct(

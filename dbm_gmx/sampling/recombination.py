@@ -18,8 +18,8 @@ import numpy as np
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph
 from dbm_gmx.sampling.annealing import Task, anneal
-from dbm_gmx.sampling.candidates import Candidates, distinct
-from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, energy_of, grow_window, penalty_of, take
+from dbm_gmx.sampling.candidates import Candidates, distinct, grow_many
+from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, penalty_of, take
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.windows import Group
 
@@ -57,11 +57,9 @@ def breed(
         Random numbers of the group.
     """
     copies, free = take(group, molecules, positions), group.arrays.free
-    conformers, energies = [copies.positions[:, free]], [energy_of(group, copies)]
-    for attempt in range(GROWN - 1):
-        trial = copies._replace(positions=copies.positions.copy())
-        energies.append(grow_window(grower, group, molecules, trial, stream.of(0, attempt), schedule=GENTLY))
-        conformers.append(trial.positions[:, free])
+    conformers, energies = grow_many(
+        grower, group, GROWN - 1, molecules, copies, stream.of(0), schedule=GENTLY
+    )
     # what was lost on its way to a minimum is worse than all others
     pool = np.stack(conformers, axis=1)
     energy = np.nan_to_num(np.stack(energies, axis=1), nan=np.inf, posinf=np.inf)

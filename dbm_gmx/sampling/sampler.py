@@ -448,7 +448,7 @@ def offer(
     everyone, choosy = [(match, np.arange(match.count), molecules) for match, molecules in runs], Choosy()
     for number in rounds:
         if bred and number % ASKED == 0:
-            _exchange_stretches(sampler, conf, everyone, stream.of(Use.STRETCHES, number))
+            _exchange_stretches(sampler, conf, runs, stream.of(Use.STRETCHES, number))
         only = None if number % ASKED == 0 or not choosy else choosy
         one = stream.of(Use.OFFERS, number)
         found = _exchange_all(sampler, conf, everyone, one, wide=True, only=only)
@@ -696,14 +696,17 @@ def _as_they_are(conf: Configuration, match: Match, rows: IntArray, molecules: M
     return replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
 
 
-def _exchange_stretches(sampler: Sampler, conf: Configuration, all_of_them: Grown, stream: Stream) -> None:
+def _exchange_stretches(
+    sampler: Sampler, conf: Configuration, runs: Sequence[tuple[Match, Molecules]], stream: Stream
+) -> None:
     """Let long molecules choose among conformers bred for their longest windows; ``conf.positions`` change.
 
     Of many molecules some after the others, for the sake of memory.
     """
     if conf.lattice is not None:
         return
-    for match, rows, molecules in all_of_them:
+    for match, molecules in runs:
+        rows = np.arange(match.count)
         grower, first_atoms = sampler.growers[match.moltype.name], match.first_atoms
         kept = _as_they_are(conf, match, rows, molecules)
         for number, group in enumerate(grower.stretches):
