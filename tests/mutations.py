@@ -853,6 +853,20 @@ MUTATIONS = [
         "np.flatnonzero(distances < limits)",
         "np.flatnonzero(2 * distances < limits)",
     ),
+    one(
+        "python-writes-over-what-it-reads",
+        "tests/test_python.py",
+        "files/output.py",
+        "if any(_same_file(output, other) for other in read):",
+        "if any(False for other in read):",
+    ),
+    one(
+        "files-of-a-universe-are-its-topology-alone",
+        "tests/test_python.py",
+        "backmapping/universe.py",
+        """*getattr(read, "filenames", ())]""",
+        "]",
+    ),
     # --- energies compared, and the classifier
     one(
         "energies-paired-as-if-they-were-not",
@@ -881,6 +895,13 @@ MUTATIONS = [
         "evaluation/classifier.py",
         "np.concatenate(part[:k] + part[k + 1 :])",
         "np.concatenate(part)",
+    ),
+    one(
+        "classifier-is-given-columns-without-a-number",
+        "tests/test_two_samples.py",
+        "evaluation/classifier.py",
+        "columns = _columns(rows)",
+        "columns = _columns(_labelled(sets, [np.arange(len(frames)) for frames in sets]))",
     ),
     one(
         "neighbours-in-the-same-chain-are-no-others",

@@ -287,6 +287,23 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
         Backmapper(beads, folder / "topol.top").run(stop=1)
 
 
+def test_an_output_that_is_read_is_refused(folder: Path, tmp_path: Path) -> None:
+    """It would be moved out of the way while it is read, as an older output is."""
+    read = tmp_path / "read.xtc"
+    read.write_bytes((folder / "few.xtc").read_bytes())
+    (tmp_path / "link.xtc").symlink_to(read)
+    several = mda.Universe(str(folder / "cg.tpr"), [str(folder / "cg.xtc"), str(read)])
+    top, xml = folder / "topol.top", folder / "mapping.xml"
+    for output in (read, tmp_path / "link.xtc"):
+        with pytest.raises(InputError, match="read as well"):
+            backmap(folder / "cg.tpr", read, topology=top, mapping=xml, output=output)
+        with pytest.raises(InputError, match="read as well"):
+            Backmapper(several, top, xml, output=output)
+        with pytest.raises(InputError, match="read as well"):
+            map_to_beads(folder / "few.gro", read, mapping=xml, topology=top, output=output)
+    assert read.read_bytes() == (folder / "few.xtc").read_bytes()
+
+
 def test_a_universe_without_molecules_takes_those_of_a_topology_of_beads(
     beads: mda.AtomGroup, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,17 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert found[0].importance != found[2].importance
 
 
+def test_numbers_that_are_only_in_frames_left_out_are_left_out() -> None:
+    """As distances to other molecules in a dilute system; trees were given columns without a number."""
+    rng = np.random.default_rng(12)
+    one, other = drawn(rng, 4, 30), drawn(rng, 4, 30)
+    rare = COLUMN["bonds"].start
+    for rows in (*one, *other):
+        rows[:, rare] = np.nan
+    one[1][3, rare] = 1.0
+    assert 0.2 < tell_apart(one, other, seed=1).auc < 0.8
+
+
 def test_errors_are_how_much_the_same_scatters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "FOLDS", 5)  # of few parts an error says little
     rng = np.random.default_rng(10)

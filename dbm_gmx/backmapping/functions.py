@@ -28,6 +28,7 @@ from dbm_gmx.backmapping.universe import (
     UNIVERSE,
     UniverseFrames,
     chosen_frames,
+    files_of,
     group_of,
     topology_of,
     universe_of,
@@ -39,6 +40,7 @@ from dbm_gmx.chemistry.system import map_frame
 from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.frame_times import count_taken
+from dbm_gmx.files.output import check_not_read
 from dbm_gmx.files.record import forget_run, read_lines
 from dbm_gmx.files.system import mappings_to_beads, read_atoms
 from dbm_gmx.files.top import read_topology
@@ -127,6 +129,7 @@ def backmap(
     if output is None or Path(output).suffix not in TRAJECTORIES:
         raise InputError(f"files need an output: {' or '.join(TRAJECTORIES)}; a Universe can do without")
     path = Path(output)
+    check_not_read(path, files_of(inputs.structure, inputs.trajectory, *inputs.references))
     with using_threads(n_workers):
         done = backmap_files(inputs, Outputs(path, record_stays=True), made.method, quiet=not verbose)
     warn_of(done.report)
@@ -210,6 +213,8 @@ def map_to_beads(
     path = None if output is None else Path(output)
     if path is not None and path.suffix not in TRAJECTORIES:
         raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=path)
+    if path is not None:
+        check_not_read(path, files_of(atoms, trajectory))
     what, source, total = _atoms(atoms, trajectory, topology, (start, stop, step, frames))
     matches = mapped_molecules(what, mappings_to_beads(what, listed(mapping)))
     beads = bead_topology(matches)

@@ -25,6 +25,7 @@ from dbm_gmx.backmapping.summary import Report
 from dbm_gmx.backmapping.universe import (
     UniverseFrames,
     chosen_frames,
+    files_of,
     group_of,
     in_memory,
     match_universe,
@@ -38,9 +39,10 @@ from dbm_gmx.chemistry.topology import Topology
 from dbm_gmx.chemistry.units import ANGSTROM
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.conformers import given_chirality
+from dbm_gmx.files.output import check_not_read
 from dbm_gmx.files.provenance import Provenance, Started, write_provenance
 from dbm_gmx.files.trajectory import Writer, open_writer
-from dbm_gmx.given import check_numbers
+from dbm_gmx.given import check_numbers, listed
 from dbm_gmx.logs import NOTICE
 from dbm_gmx.parallel import Workers, thread_count, using_threads
 from dbm_gmx.plain import plain
@@ -118,6 +120,8 @@ class Backmapper:
             raise InputError(f"a Universe is read from {' or '.join(TRAJECTORIES)}", path=self.output)
         if self.output is not None and not self.output.parent.is_dir():
             raise InputError(f"there is no folder {self.output.parent}", path=self.output)
+        if self.output is not None:
+            check_not_read(self.output, files_of(self.beads, *listed(choices.get("reference"))))
 
     def __repr__(self) -> str:
         """What goes in, and how many frames there are."""

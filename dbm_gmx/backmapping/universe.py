@@ -167,6 +167,17 @@ def group_of(given: Any) -> mda.AtomGroup:
     return group
 
 
+def files_of(*given: Any) -> list[Path]:
+    """Files that are given, or that Universes and their groups are read from."""
+    found = list[Any]()
+    for one in given:
+        universe = getattr(one, "universe", None)
+        found += [one] if universe is None else [universe.filename]
+        read = getattr(universe, "trajectory", None)
+        found += [getattr(read, "filename", None), *getattr(read, "filenames", ())]
+    return [Path(one) for one in found if isinstance(one, str | Path)]
+
+
 def source_of(group: mda.AtomGroup) -> Path | None:
     """File of the positions, where there is one."""
     name = group.universe.trajectory.filename

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 from argparse import Namespace
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.output import check_not_read
 from dbm_gmx.logs import check_ours
 
 OUTPUTS = {
@@ -62,8 +62,7 @@ def _check(options: Namespace, names: Collection[str]) -> None:
         _check_kind(name, path, folder=folder)
         if not folder and not path.parent.exists():
             raise InputError(f"there is no folder {path.parent} ({name}): mkdir -p {path.parent}", path=path)
-        if any(_same(path, other) for other in inputs):
-            raise InputError(f"{name} is a file that is read as well; give another name", path=path)
+        check_not_read(path, inputs, name)
 
 
 def _outputs(options: Namespace) -> Iterator[tuple[str, Path]]:
@@ -86,13 +85,6 @@ def _paths(key: str, value: object) -> Iterator[Path]:
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, Path):
             yield one
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # one of them is not there
-        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _check_kind(name: str, path: Path, *, folder: bool) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -216,13 +215,15 @@ def tell_apart(first: Sequence[Float32Array], second: Sequence[Float32Array], *,
 def _cross_validated(given: Sequence[Sequence[Float32Array]], seed: int) -> Told:
     """Train on all frames but a part in turn, and judge that part."""
     sets = _thinned(given, np.random.default_rng([seed, 4]))
-    folds, columns = min(FOLDS, *map(len, sets)), _columns(sets)
+    folds = min(FOLDS, *map(len, sets))
     parts = [np.array_split(np.arange(len(frames)), folds) for frames in sets]
     found = []
     for k in range(folds):
         out = [part[k] for part in parts]
         rest = [np.concatenate(part[:k] + part[k + 1 :]) for part in parts]
-        trained = _train(_labelled(sets, rest), columns, seed)
+        rows = _labelled(sets, rest)
+        columns = _columns(rows)
+        trained = _train(rows, columns, seed)
         rng = np.random.default_rng([seed, 5, k])
         found.append(_judge(trained, _labelled(sets, out), columns, rng))
     auc, error = _mean([one.auc for one in found])
@@ -263,10 +264,9 @@ def _thinned(sets: Sequence[Sequence[Float32Array]], rng: np.random.Generator) -
     return [[frame[sites] for frame in frames] for frames in sets]
 
 
-def _columns(sets: Sequence[Sequence[Float32Array]]) -> IntArray:
-    """Columns that hold something in any frame; the first one is the kind of atom."""
-    every = np.concatenate(list(chain.from_iterable(sets)))
-    return np.flatnonzero(np.isfinite(every).any(axis=0))
+def _columns(rows: Rows) -> IntArray:
+    """Columns that hold something in any row, as trees need; the first one is the kind of atom."""
+    return np.flatnonzero(np.isfinite(rows[0]).any(axis=0))
 
 
 def _labelled(sets: Sequence[Sequence[Float32Array]], which: Sequence[IntArray]) -> Rows:

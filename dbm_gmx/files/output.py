@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -29,6 +29,25 @@ SYNC = 1.0
 
 PATIENCE = 10.0
 """s that another process has to finish a small file of the same name."""
+
+
+def check_not_read(output: Path, read: Iterable[Path], name: str = "the output") -> None:
+    """Refuse an output that is an input, however it is spelt or linked.
+
+    Raises
+    ------
+    InputError
+        With the name of what is written.
+    """
+    if any(_same_file(output, other) for other in read):
+        raise InputError(f"{name} is a file that is read as well; give another name", path=output)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):  # one of them is not there
+        return os.path.realpath(one) == os.path.realpath(other)
 
 
 def backup(path: str | Path) -> Path | None:
