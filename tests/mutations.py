@@ -643,6 +643,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "ctrl-c-while-loading-is-a-traceback",
+        "tests/test_interrupts.py -k loaded",
+        "__main__.py",
+        "if signal.getsignal(signal.SIGINT) is signal.default_int_handler:",
+        "if False:",
+    ),
+    one(
         "no-thread-waits-for-signals",
         "tests/test_interrupts.py -k wherever",
         "interrupts.py",

@@ -88,6 +88,25 @@ def test_a_signal_ends_a_command_wherever_it_is(way: str, number: signal.Signals
     assert count(tmp_path / "aa.part.xtc") == 2
 
 
+LOADING = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "dbm_gmx.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from dbm_gmx.__main__ import main
+sys.exit(main())
+"""
+
+
+def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 def test_what_nohup_ignores_stays_ignored(tmp_path: Path) -> None:
     process = start(tmp_path, "python", ignored=[signal.SIGHUP, signal.SIGINT])
     process.send_signal(signal.SIGHUP)
