@@ -29,8 +29,31 @@ COMMANDS = (backmap, map_, relax, join, evaluate, view, train, models, check, pl
 """In the order of the help."""
 
 
+class Given(argparse._StoreAction):
+    """Keeps what is given: several values add up, where an option takes several; else it is given once."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep values, or end: none is dropped in silence."""
+        before = getattr(namespace, self.dest, self.default)
+        if option_string is not None and before is not self.default:
+            if not isinstance(before, list):
+                parser.error(f"{option_string} is given twice")
+            values = [*before, *values]
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that ends with exit code 1, as for any other bad input, and answers habits of GROMACS."""
+
+    def __init__(self, *args: Any, **named: Any):
+        super().__init__(*args, **named)
+        self.register("action", None, Given)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse, unless an option is one of GROMACS that is not here.

@@ -643,6 +643,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "an-option-given-again-replaces-the-first",
+        "tests/test_cli.py -k again_adds_up",
+        "cli.py",
+        "before is not self.default:",
+        "False:",
+    ),
+    one(
         "ctrl-c-while-loading-is-a-traceback",
         "tests/test_interrupts.py -k loaded",
         "__main__.py",

@@ -26,6 +26,7 @@ from dbm_gmx import __version__
 from dbm_gmx.backmapping.benchmark import repeat_frame, repeat_system
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.system import mapped_beads
+from dbm_gmx.cli import build_parser
 from dbm_gmx.commands.check import verdict
 from dbm_gmx.files.trajectory import Writer, read_frames
 
@@ -614,6 +615,23 @@ def test_no_or_another_command() -> None:
     result = command("backmapp")
     assert result.code == 1
     assert "there is no command 'backmapp' (nearest: backmap)" in result.err
+
+
+def test_an_option_that_is_given_again_adds_up_or_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in GROMACS; the first one was dropped without a word."""
+    parser = build_parser()
+    some = ["evaluate", "-p", "topol.top", "-f", "a.xtc", "b.xtc", "-f", "c.xtc"]
+    found = parser.parse_args([*some, "--allow", "beads", "--allow", "stereo", "bonds"])
+    assert [path.name for path in found.trajectories] == ["a.xtc", "b.xtc", "c.xtc"]
+    assert found.allow == ["beads", "stereo", "bonds"]
+    assert parser.parse_args(some).allow == []
+    for words, said in (
+        (["-p", "other.top"], "-p is given twice"),
+        (["--seed", "2"] * 2, "--seed is given twice"),
+    ):
+        with pytest.raises(SystemExit):
+            parser.parse_args([*some, *words])
+        assert said in capsys.readouterr().err
 
 
 LARGE = (

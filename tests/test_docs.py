@@ -73,15 +73,15 @@ def commands(line: str) -> Iterator[list[str]]:
                 yield words
             words = None
         elif words is not None:
-            words += shell_words(word)
+            words += shell_words(word, words)
         elif word.rpartition("/")[2] == "dbm-gmx" or word == "dbm_gmx":
             words = []
 
 
-def shell_words(word: str) -> list[str]:
-    """A word with shell variables filled in; those that stand for options are left out."""
+def shell_words(word: str, before: list[str]) -> list[str]:
+    """A word with shell variables filled in; those that stand for more options are left out."""
     if word == "$@":
-        return ["-s", "cg.tpr", "-o", "aa.xtc"]
+        return [] if "-o" in before else ["-s", "cg.tpr", "-o", "aa.xtc"]
     return [] if re.fullmatch(r"\$\{.*@.*\}", word) else [re.sub(r"\$(\w+|\{[^}]*\})", "1", word)]
 
 
