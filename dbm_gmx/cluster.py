@@ -6,6 +6,7 @@ are done again by others.  Loaded only where it is asked for: Dask is an extra, 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 30.0
 """Seconds a scheduler has to answer."""
+
+WAITS = (0.1, 0.3, 1.0, 0.0)
+"""Seconds after each look at a scheduler file that has no address yet."""
 
 AGAIN = 5.0
 """Seconds after which workers are counted again."""
@@ -183,15 +187,28 @@ def _client(where: str | None, count: int, stack: ExitStack) -> Any:
         client.wait_for_workers(count)
         return client
     try:
-        if "://" in where:
-            return Client(where, timeout=PATIENCE)
-        if not Path(where).is_file():
-            raise InputError(
-                "no such scheduler file; --dask takes nothing, tcp://HOST:PORT or a file", path=where
-            )
-        return Client(scheduler_file=where, timeout=PATIENCE)
+        return Client(where if "://" in where else _address(Path(where)), timeout=PATIENCE)
     except (OSError, ValueError) as error:
         raise InputError(f"no Dask scheduler answers at {where}: {error}") from error
+
+
+def _address(path: Path) -> str:
+    """The address in a scheduler file, which may just be being written.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is none of a scheduler.
+    """
+    if not path.is_file():
+        raise InputError("no such scheduler file; --dask takes nothing, tcp://HOST:PORT or a file", path=path)
+    for wait in WAITS:
+        with suppress(ValueError, LookupError, TypeError):
+            address = json.loads(path.read_text())["address"]
+            if isinstance(address, str) and "://" in address:
+                return address
+        time.sleep(wait)
+    raise InputError("is no scheduler file of Dask: it says no address", path=path)
 
 
 LEAKED = "ignore:resource_tracker:UserWarning"

@@ -643,6 +643,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "a-damaged-scheduler-file-is-believed",
+        "tests/test_cluster.py -k nobody",
+        "cluster.py",
+        """if isinstance(address, str) and "://" in address:""",
+        "if True:",
+    ),
+    one(
         "an-option-given-again-replaces-the-first",
         "tests/test_cli.py -k again_adds_up",
         "cli.py",

@@ -226,14 +226,23 @@ def test_ctrl_c_ends_workers_too_and_frames_are_kept(files: Mixture, tmp_path: P
     assert said[-2:] == [words_of_it, "dbm-gmx: interrupted (SIGINT)"]
 
 
+def no_scheduler_files(folder: Path) -> Iterator[Path]:
+    for number, text in enumerate(("{bad", "{}", "[]", "", '{"address": 5}', '{"address": "here"}', "\xff")):
+        path = folder / f"{number}.json"
+        path.write_text(text, encoding="latin1")
+        yield path
+
+
 def test_an_address_where_nobody_answers(
     files: Mixture, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "PATIENCE", 0.3)
+    monkeypatch.setattr(cluster, "WAITS", (0.0,))
     options = {**files.options, "--model": model, "-o": tmp_path / "aa.xtc"}
     for where, said in (
         ("tcp://127.0.0.1:1", "no Dask scheduler answers at tcp://127.0.0.1:1"),
         (tmp_path / "none.json", "no such scheduler file"),
+        *((path, f"{path}: is no scheduler file of Dask") for path in no_scheduler_files(files.folder)),
     ):
         result = command("backmap", {**options, "--dask": where})
         assert result.code == 1
