@@ -51,6 +51,8 @@ ATOMS = "-p topol.top -m mapping.xml"
             f"backmap {BEADS} -p cg.gro -m mapping.xml -o x.gro",
             "is a structure: -s cg.gro. -p takes .itp or .top",
         ),
+        ("evaluate -p cg.gro -f aa.gro -o x", "is a structure. -p takes .itp or .top"),
+        (f"map -s aa.gro {ATOMS} -f nvt.mdp -o x.gro", "holds run parameters. -f takes"),
         (
             f"backmap {BEADS} -p topol.top -m topol.top -o x.gro",
             "is a topology: -p topol.top. -m takes a mapping",

@@ -73,9 +73,11 @@ def _mistaken(option: str, path: Path, options: Namespace, *, beads: bool) -> st
         return f"is a topology: -p {path}. -m takes a mapping"
     takes = "a mapping" if option == "-m" else _kinds(right[option])
     if suffix in STRUCTURES - {".pdb"}:
-        return f"is a structure: -s {path}. {option} takes {takes}"
+        where = f": -s {path}" if hasattr(options, "structure") else ""
+        return f"is a structure{where}. {option} takes {takes}"
     if suffix == ".mdp":
-        return f"holds run parameters: --mdp {path}"
+        where = f": --mdp {path}" if hasattr(options, "mdp") else ""
+        return f"holds run parameters{where}. {option} takes {takes}"
     if suffix == ".xml":
         return f"is a mapping: -m {path}. {option} takes {_kinds(right[option])}"
     return ""
