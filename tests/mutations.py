@@ -996,6 +996,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "damage-after-the-last-frame-that-is-asked-for-ends-a-run",
+        "tests/test_trajectory.py -k cut_off",
+        "files/trajectory.py",
+        "            if is_last:",
+        "            if False:",
+    ),
+    one(
         "last-frame-lost-by-rounding",
         "tests/test_trajectory.py",
         "files/trajectory.py",

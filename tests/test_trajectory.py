@@ -208,8 +208,12 @@ def test_cut_off(tmp_path, system, frames, suffix, lost):
     os.truncate(path, path.stat().st_size - lost)
     reader = read_frames(path, n_atoms=11)
     assert [next(reader).index for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(InputError, match=r"frame 3.*cut off|cut off.*frame 3; last good frame at 0.6 ps"):
+    said = r"frame 3.*cut off|cut off.*frame 3; last good frame at 0.6 ps \(-e 0.6 ends there\)"
+    with pytest.raises(InputError, match=said):
         next(reader)
+    assert [frame.index for frame in read_frames(path, n_atoms=11, end=0.6)] == [0, 1, 2]
+    with pytest.raises(InputError, match=said):
+        list(read_frames(path, n_atoms=11, end=0.7))  # whether it is before that time is not known
 
 
 @pytest.mark.parametrize("left", [2, 20])

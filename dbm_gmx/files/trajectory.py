@@ -143,7 +143,7 @@ def _select(
     frames = chain([first], frames)  # a later frame without a box is damaged if the first one has a box
 
     def times() -> Iterator[float]:
-        for frame in frames:
+        for frame in _up_to(end, frames):
             check_time(frame, path)
             seen[1:], current[:] = [frame.time], [frame]
             yield frame.time
@@ -158,6 +158,22 @@ def _select(
         wanted = [f"{word} {time:g} ps" for word, time in (("from", begin), ("to", end)) if time is not None]
         found = f"{seen[0]:g} to {seen[-1]:g} ps"
         raise InputError(f"has no frame {' '.join(wanted)}; those read are at {found}", path=path)
+
+
+def _up_to(end: float | None, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Yield frames; a damaged one is the end where the one before it has the last time that is asked for."""
+    is_last = False
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration:
+            return
+        except InputError:
+            if is_last:
+                return
+            raise
+        is_last = end is not None and frame.time >= end - _slack(end)
+        yield frame
 
 
 def taken(

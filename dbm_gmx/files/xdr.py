@@ -110,7 +110,7 @@ def xdr_frames(path: Path, n_atoms: int | None = None, *, skip: int = 0) -> Iter
         A damaged frame or one that is cut off, after those before it; another number of atoms.
     """
     read_head = _READERS[path.suffix]
-    last = "none"
+    last = None
     with path.open("rb") as stream:
         stream.seek(skip)
         source = _Source(stream, os.fstat(stream.fileno()).st_size)
@@ -127,7 +127,7 @@ def xdr_frames(path: Path, n_atoms: int | None = None, *, skip: int = 0) -> Iter
                 raise _damaged(path, index, last, str(error)) from error
             except (_EndsError, OSError) as error:
                 raise _damaged(path, index, last, "") from error
-            last = f"{head.time:g} ps"
+            last = head.time
             if positions is not None:
                 yield Frame(positions, head.box, time=head.time, step=head.step, index=index)
 
@@ -147,15 +147,16 @@ def xdr_times(path: Path) -> Iterator[float]:
         return
 
 
-def _damaged(path: Path, index: int, last: str, why: str) -> InputError:
+def _damaged(path: Path, index: int, last: float | None, why: str) -> InputError:
     """Say where a trajectory is damaged and what is left."""
-    if index == 0:
+    if last is None:
         kind = what_it_is(path)
         other = kind if f" {path.suffix} " not in kind else ""
         found = f": it is {other}" if other else f" ({why})" if why else ""
         return InputError(f"is no {path.suffix} file, or damaged in its first frame{found}", path=path)
     found = f" ({why})" if why else ""
-    return InputError(f"is cut off or damaged in frame {index}{found}; last good frame at {last}", path=path)
+    good = f"last good frame at {last:.10g} ps (-e {last:.10g} ends there)"
+    return InputError(f"is cut off or damaged in frame {index}{found}; {good}", path=path)
 
 
 def _time(value: float) -> float:
