@@ -11,6 +11,7 @@ import logging
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -182,6 +183,7 @@ def _client(where: str | None, count: int, stack: ExitStack) -> Any:
     if where is None:
         # a busy machine starts processes slowly; theirs is no network that could be down
         stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "300s"}))
+        stack.enter_context(_script_left_alone())
         client = Client(stack.enter_context(_local(count)))
         client.register_plugin(LeftAlone())
         client.wait_for_workers(count)
@@ -220,6 +222,23 @@ def _ignore_semaphores() -> None:
     said = os.environ.get("PYTHONWARNINGS", "")
     if LEAKED not in said:
         os.environ["PYTHONWARNINGS"] = f"{said},{LEAKED}".strip(",")
+
+
+@contextmanager
+def _script_left_alone() -> Iterator[None]:
+    """Start processes that do not run the script of a user who has called us once more.
+
+    A process of Python's begins by loading that script, unless it has no file, as in a notebook.  What is
+    sent to workers needs nothing of it.
+    """
+    known = vars(sys.modules["__main__"])
+    before: dict[str, Any] = {name: known[name] for name in ("__file__", "__spec__") if name in known}
+    known.pop("__file__", None)
+    known["__spec__"] = None
+    try:
+        yield
+    finally:
+        known.update(before)
 
 
 def _local(count: int) -> Any:

@@ -643,6 +643,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "workers-run-the-script-of-the-user",
+        "tests/test_cluster.py -k run_once",
+        "cluster.py",
+        """known.pop("__file__", None)""",
+        "pass",
+    ),
+    one(
         "a-damaged-scheduler-file-is-believed",
         "tests/test_cluster.py -k nobody",
         "cluster.py",

@@ -226,6 +226,27 @@ def test_ctrl_c_ends_workers_too_and_frames_are_kept(files: Mixture, tmp_path: P
     assert said[-2:] == [words_of_it, "dbm-gmx: interrupted (SIGINT)"]
 
 
+SCRIPT = """
+from dbm_gmx.cluster import open_crew
+print("begun")
+with open_crew(None, 1) as crew:
+    print(crew.count, "__file__" in globals())
+print("__file__" in globals())
+"""
+
+
+def test_a_script_is_run_once(tmp_path: Path) -> None:
+    """Also where it does not ask whether it is the main one: workers ran it from its beginning."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(
+        [sys.executable, path], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split("\n") == ["begun", "1 False", "True", ""], done.stderr
+    assert done.returncode == 0
+
+
 def no_scheduler_files(folder: Path) -> Iterator[Path]:
     for number, text in enumerate(("{bad", "{}", "[]", "", '{"address": 5}', '{"address": "here"}', "\xff")):
         path = folder / f"{number}.json"

@@ -277,6 +277,8 @@ def test_wrong_input_is_refused(beads: mda.AtomGroup, folder: Path) -> None:
             mapper(beads, folder, **{choice: value})
     with pytest.raises(InputError, match="n_workers: 0 is not from 1"):
         mapper(beads, folder).run(stop=1, n_workers=0)
+    with pytest.raises(InputError, match="no backend 'daks'; there are threads, dask"):
+        mapper(beads, folder).run(stop=1, backend="daks")
     with pytest.raises(InputError, match="a mapping made in Python is"):
         Backmapper(beads, folder / "topol.top", 5).run(stop=1)
     with pytest.raises(InputError, match="no rule 'flips'"):

@@ -164,8 +164,8 @@ class Backmapper:
         n_workers
             Processors to use; all if not given.
         backend
-            ``threads``; or ``dask``, processes of this machine, or the address of a scheduler; they need
-            ``dbm-gmx[cluster]``.
+            ``threads``; or ``dask``, processes of this machine, or the address of a scheduler, or its file;
+            they need ``dbm-gmx[cluster]``.
 
         Raises
         ------
@@ -377,6 +377,9 @@ def _crew(backend: str, n_workers: int | None) -> Iterator[Workers | None]:
     if backend == THREADS:
         yield None
         return
+    if backend != DASK and "://" not in backend and not Path(backend).is_file():
+        known = f"{THREADS}, {DASK}, tcp://HOST:PORT and files of schedulers"
+        raise InputError(f"there is no backend {backend!r}; there are {known}")
     with _extra("dask", "cluster"):
         from dbm_gmx.cluster import open_crew
     with open_crew(None if backend == DASK else backend, n_workers or thread_count()) as crew:
