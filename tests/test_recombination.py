@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less, states_of
+from cut import Cut, search_less, states_of
 
 import dbm_gmx.sampling.candidates as candidates
 import dbm_gmx.sampling.preparation as preparation
@@ -15,7 +15,6 @@ import dbm_gmx.sampling.recombination as recombination
 import dbm_gmx.sampling.sampler as samplers
 from dbm_gmx.chemistry.fragments import fragment_graph
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
-from dbm_gmx.files.share import share_path
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import SAME, Candidates
 from dbm_gmx.sampling.growth import REACH, WHOLE, energy_of, long_windows
@@ -24,12 +23,6 @@ from dbm_gmx.sampling.recombination import breed, parts_of
 from dbm_gmx.sampling.sampler import ASKED, BREEDING, Sampler, _runs, configure, make_sampler, offer
 
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
-
-
-@pytest.fixture(scope="module")
-def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    """Two decamers of polystyrene."""
-    return cut(share_path("reference", "sps"), tmp_path_factory.mktemp("polymer") / "sps", "SPS", 2)
 
 
 @pytest.fixture(autouse=True)
