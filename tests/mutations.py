@@ -1750,6 +1750,13 @@ MUTATIONS = [
         "reached[-1])",
     ),
     one(
+        "charges-within-a-window-are-not-screened",
+        "tests/test_linear.py -k pairs_of_its_own",
+        "sampling/windows.py",
+        "inner[:, 2] /= SCREENED",
+        "pass",
+    ),
+    one(
         "what-was-bred-is-forgotten",
         "tests/test_recombination.py -k bred_on",
         "sampling/sampler.py",
