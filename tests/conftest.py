@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 import systems
-from cut import search_less
+from cut import Cut, cut, search_less
 from hypothesis import HealthCheck, settings
 
 from dbm_gmx.chemistry.system import whole_atoms
@@ -124,6 +124,12 @@ def octane() -> systems.Example:
     )
     frame = next(read_frames(folder / "aa.xtc", n_atoms=system.n_atoms))
     return systems.example(system, whole_atoms(system, frame), frame.box)
+
+
+@pytest.fixture(scope="session")
+def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    """Return two decamers of polystyrene."""
+    return cut(share_path("reference", "sps"), tmp_path_factory.mktemp("polymer") / "sps", "SPS", 2)
 
 
 @pytest.fixture(scope="session")

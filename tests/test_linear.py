@@ -34,16 +34,16 @@ from dbm_gmx.sampling.growth import (
 )
 from dbm_gmx.sampling.random_numbers import frame_stream
 from dbm_gmx.sampling.surroundings import NOTHING
-from dbm_gmx.sampling.windows import Group
+from dbm_gmx.sampling.windows import SCREENED, Group
 
 SITE = 4  # carbons of a bead
 BOND, ANGLE, TORSION = (0.154, 2e5), (114.0, 520.0), (5.9, -1.1, 13.2, 0.0)
 
 
-def chain(n: int) -> MoleculeType:
-    """United atoms in a row, every tenth with a methyl group: a stereocentre."""
+def chain(n: int, charge: float = 0.0) -> MoleculeType:
+    """United atoms in a row, every tenth with a methyl group: a stereocentre.  Their charges alternate."""
     united = {10 * k for k in range(1, n // 10)}
-    sites = [("C", 13.019 if i in united else 14.027, 0.0) for i in range(n)]
+    sites = [("C", 13.019 if i in united else 14.027, (-1) ** i * charge) for i in range(n)]
     bonds = [(i, i + 1) for i in range(n - 1)]
     for i in sorted(united):
         bonds.append((i, len(sites)))
@@ -55,16 +55,16 @@ def chain(n: int) -> MoleculeType:
     return molecule("P", sites, rows)
 
 
-def made(n: int) -> Hamiltonian:
-    moltype = chain(n)
+def made(n: int, charge: float = 0.0) -> Hamiltonian:
+    moltype = chain(n, charge)
     owner = [i // SITE for i in range(n)]
     owner += [int(next(iter(moltype.graph[i]))) // SITE for i in range(n, moltype.n_atoms)]
     parts = [(moltype, beads_of(moltype, owner), 1)]
     return make_hamiltonian(system(parts, {"C": (0.39, 0.4)}), Conditions(temperature=450.0))
 
 
-def prepared(n: int) -> Grower:
-    hamiltonian = made(n)
+def prepared(n: int, charge: float = 0.0) -> Grower:
+    hamiltonian = made(n, charge)
     pools = ConformerPools(hamiltonian.kt, CONFORMERS, 1)
     return make_grower(hamiltonian, hamiltonian.molecules["P"], pools, Team())
 
@@ -145,9 +145,10 @@ def test_a_window_has_all_that_its_atoms_change() -> None:
         assert change == pytest.approx(after - whole, rel=1e-6, abs=1e-3)
 
 
-def test_a_window_has_the_pairs_of_its_own_atoms_of_which_one_moves() -> None:
-    """Added up one by one; nothing is charged here."""
-    grower, rng = prepared(60), np.random.default_rng(1)
+@pytest.mark.parametrize("charge", [0.0, 0.3])
+def test_a_window_has_the_pairs_of_its_own_atoms_of_which_one_moves(charge: float) -> None:
+    """Added up one by one, charges as in a medium."""
+    grower, rng = prepared(60, charge), np.random.default_rng(1)
     molecule = grower.molecule
     centres = len(stereo_elements(molecule.moltype))
     beads = np.zeros((1, molecule.weights.shape[0], 3))
@@ -158,10 +159,10 @@ def test_a_window_has_the_pairs_of_its_own_atoms_of_which_one_moves() -> None:
         found = energy_of(group, copies) - energy_of(replace(group, pairs=NOTHING), copies)
         for atoms, free, energy in zip(group.atoms.tolist(), group.free.tolist(), found, strict=True):
             pairs = [(i, j) for i in atoms for j in atoms if i < j and (i in free or j in free)]
-            c6, c12, _ = pair_parameters(grower.hamiltonian, molecule, np.array(pairs)).T
+            c6, c12, qq = pair_parameters(grower.hamiltonian, molecule, np.array(pairs)).T
             i, j = np.array(pairs).T
             r = np.linalg.norm(x[0, i] - x[0, j], axis=1)
-            assert energy == pytest.approx((c12 / r**12 - c6 / r**6).sum(), rel=1e-5)
+            assert energy == pytest.approx((c12 / r**12 - c6 / r**6 + qq / SCREENED / r).sum(), rel=1e-5)
     # those that are grown first know none: that is quicker, and most molecules gain nothing by it
     assert all(len(group.pairs.own.column) == 0 for group in (grower.whole, *grower.groups, *grower.wider))
 

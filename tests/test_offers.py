@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less, states_of
+from cut import Cut, search_less, states_of
 
 import dbm_gmx.sampling.preparation as preparation
 import dbm_gmx.sampling.sampler as samplers
 from dbm_gmx.backmapping.independent import annealed_longer
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
-from dbm_gmx.files.share import share_path
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import IN_A_ROUND, Candidates
 from dbm_gmx.sampling.growth import Grower
@@ -31,12 +30,6 @@ from dbm_gmx.sampling.sampler import (
 )
 
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
-
-
-@pytest.fixture(scope="module")
-def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    """Two decamers of polystyrene."""
-    return cut(share_path("reference", "sps"), tmp_path_factory.mktemp("polymer") / "sps", "SPS", 2)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
-from cut import Cut, cut, search_less, states_of
+from cut import Cut, search_less, states_of
 
 import dbm_gmx.sampling.candidates as candidates
 import dbm_gmx.sampling.preparation as preparation
@@ -15,7 +15,6 @@ import dbm_gmx.sampling.recombination as recombination
 import dbm_gmx.sampling.sampler as samplers
 from dbm_gmx.chemistry.fragments import fragment_graph
 from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
-from dbm_gmx.files.share import share_path
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import SAME, Candidates
 from dbm_gmx.sampling.growth import REACH, WHOLE, energy_of, long_windows
@@ -26,16 +25,10 @@ from dbm_gmx.sampling.sampler import ASKED, BREEDING, Sampler, _runs, configure,
 WARM = Conditions(568.0, constraints="none", rvdw=0.9, rcoulomb=0.9, spread=0.003)
 
 
-@pytest.fixture(scope="module")
-def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    """Two decamers of polystyrene."""
-    return cut(share_path("reference", "sps"), tmp_path_factory.mktemp("polymer") / "sps", "SPS", 2)
-
-
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few conformers are enough to see what is done with them."""
-    for name, number in (("GROWN", 8), ("CROSSED", 40), ("KEPT", 6)):
+    for name, number in (("GROWN", 8), ("CROSSED", 40), ("ON", 40), ("KEPT", 6)):
         monkeypatch.setattr(recombination, name, number)
 
 
@@ -129,6 +122,24 @@ def test_a_conformer_that_was_lost_stands_in_nobodys_way(
     assert (crossed[:, 1:].min(axis=1) < lost[:, 1:].min(axis=1) - sampler.hamiltonian.kt).all()
 
 
+def test_what_was_bred_is_bred_on(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is grown then; and the present conformer is the first again."""
+    monkeypatch.setattr(recombination, "CROSSED", 0)
+    sampler, stream = sampler_of(polymer), frame_stream(2, 0, 0)
+    first, kt = bred(sampler, polymer), sampler.hamiltonian.kt
+    match, grower, molecules = next(_runs(sampler, polymer.beads[0]))
+    atoms = match.molecules(polymer.atoms[0].positions.astype(np.float64) + 0.003)
+    monkeypatch.setattr(candidates, "grow_window", None)
+    on = breed(grower, grower.stretches[0], molecules, atoms, stream, first.stored())
+    np.testing.assert_array_equal(on.conformers[:, 0], atoms[:, grower.stretches[0].free[0]])
+    monkeypatch.setattr(recombination, "ON", 0)
+    same = breed(grower, grower.stretches[0], molecules, atoms, stream, first.stored())
+    one, two, three = (np.sort(found.energy[:, 1:], axis=1) / kt for found in (first, same, on))
+    assert (two[:, :3] < one[:, :3] + 0.1).all()  # the way down goes on
+    assert (three[:, 0] <= two[:, 0]).all()
+    assert (three[:, 0] < two[:, 0] - 0.5).any()
+
+
 def test_parts_hang_together(polymer: Cut) -> None:
     """By one bond at first, or by two: the middles of chains, arcs of rings."""
     grower = sampler_of(polymer).growers["SPS"]
@@ -188,10 +199,17 @@ def offered_in(
     sampler: Sampler, made: Cut, monkeypatch: pytest.MonkeyPatch, rounds: range, **more: bool
 ) -> list[tuple[int, ...]]:
     """Random numbers of what was bred."""
-    seen, kept = list[tuple[int, ...]](), samplers.breed
+    return [path for path, _ in bred_in(sampler, made, monkeypatch, rounds, **more)]
+
+
+def bred_in(
+    sampler: Sampler, made: Cut, monkeypatch: pytest.MonkeyPatch, rounds: range, **more: bool
+) -> list[tuple[tuple[int, ...], Candidates | None]]:
+    """Random numbers of what was bred, and what it was bred from."""
+    seen, kept = list[tuple[tuple[int, ...], Candidates | None]](), samplers.breed
 
     def recorded(*given: Any) -> Candidates:
-        seen.append(given[-1].path)
+        seen.append((given[4].path, given[5]))
         return kept(*given)
 
     monkeypatch.setattr(samplers, "breed", recorded)
@@ -211,6 +229,15 @@ def test_conformers_are_bred_before_all_windows_are_asked(
     at = [path[path.index(Use.STRETCHES) + 1] for path in seen]
     assert at == [0, ASKED]
     assert len(set(seen)) == len(seen)
+
+
+def test_each_part_of_a_run_is_bred_on(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "AT_ONCE", 1)
+    seen = bred_in(sampler_of(polymer), polymer, monkeypatch, range(ASKED + 1), bred=True)
+    assert [before is None for _, before in seen] == [True, True, False, False]
+    beads = [before.copies.beads for _, before in seen[2:] if before is not None]
+    centres = next(_runs(sampler_of(polymer), polymer.beads[0]))[2].beads
+    np.testing.assert_array_equal(np.concatenate(beads), centres)
 
 
 def test_of_many_molecules_some_are_bred_after_the_others(
@@ -252,6 +279,7 @@ def test_stereocentres_stay_where_molecules_take_what_was_bred(
         sampler,
         conf,
         [(match, molecules) for match, _, molecules in _runs(sampler, beads)],
+        {},
         frame_stream(1, 0, 0),
     )
     match = polymer.system.matches[0]

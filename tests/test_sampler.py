@@ -38,13 +38,6 @@ def liquid(tmp_path_factory: pytest.TempPathFactory) -> Cut:
     return cut(share_path("examples", "octane"), folder / "octane", "OCT", 6)
 
 
-@pytest.fixture(scope="module")
-def polymer(tmp_path_factory: pytest.TempPathFactory) -> Cut:
-    """Two decamers of polystyrene."""
-    folder = tmp_path_factory.mktemp("polymer")
-    return cut(share_path("reference", "sps"), folder / "sps", "SPS", 2)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """How good the atoms are is asked elsewhere."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,10 @@ class Candidates:
     def some(self, rows: IntArray) -> Candidates:
         """Some of the copies."""
         return Candidates(self.group, self.copies.some(rows), self.conformers[rows], self.energy[rows])
+
+    def stored(self) -> Candidates:
+        """The same in half of the memory, in single precision."""
+        return replace(self, conformers=self.conformers.astype(np.float32))
 
 
 def find_candidates(

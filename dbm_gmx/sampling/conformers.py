@@ -175,15 +175,10 @@ def _index(
     return molecule.moltype.names, chemical_graph(molecule.moltype), terms, elements
 
 
-def pair_parameters(
-    hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pairs: IntArray, *, charged: bool = True
-) -> FloatArray:
-    """(p, 3) ``c6, c12, qq`` of pairs (p, 2) i < j of a molecule, all that acts between them; 0 if excluded.
-
-    Those that are not special have charges only if ``charged``.
-    """
+def pair_parameters(hamiltonian: Hamiltonian, molecule: MoleculeHamiltonian, pairs: IntArray) -> FloatArray:
+    """(p, 3) ``c6, c12, qq`` of pairs (p, 2) i < j of a molecule, all that acts there; 0 if excluded."""
     (i, j), number = molecule.types[pairs].T, len(molecule.types)
-    qq = molecule.charges[pairs].prod(axis=1) if charged else np.zeros(len(pairs))
+    qq = molecule.charges[pairs].prod(axis=1)
     found = np.stack([hamiltonian.c6[i, j], hamiltonian.c12[i, j], qq], axis=1)
     known, order = _specials(molecule)
     wanted = pairs @ [number, 1]

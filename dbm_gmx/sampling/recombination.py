@@ -9,17 +9,18 @@ are brought to a minimum, and what is low in energy takes the place of the highe
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from weakref import WeakKeyDictionary
 
 import networkx as nx
 import numpy as np
 
-from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, IntArray
+from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, Floats, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph
-from dbm_gmx.sampling.annealing import Task, anneal
+from dbm_gmx.sampling.annealing import Copies, Task, anneal
 from dbm_gmx.sampling.candidates import Candidates, distinct, grow_many
-from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, penalty_of, take
+from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, energy_of, penalty_of, take
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.windows import Group
 
@@ -28,6 +29,12 @@ GROWN, CROSSED, KEPT = 64, 256, 32
 
 Of atactic hexamers of poly(methyl methacrylate) 128 that are grown alone are at best 1.7 kT above the true
 conformers, on average of twelve; in the same time these end .4 kT above."""
+
+ON = 64
+"""How often what was bred before is crossed again.
+
+Four frames of these hexamers end as low as where all is bred anew each time: torsions and pairs .015 +- .010
+kT per atom too high after sixteen rounds (.016 +- .012), in two thirds of the time."""
 
 GENTLY = GROWTH._replace(steps=240)
 """How they are grown: a long stretch takes longer."""
@@ -41,7 +48,12 @@ ALIKE = 0.1
 
 
 def breed(
-    grower: Grower, group: Group, molecules: Molecules, positions: FloatArray, stream: Stream
+    grower: Grower,
+    group: Group,
+    molecules: Molecules,
+    positions: FloatArray,
+    stream: Stream,
+    before: Candidates | None = None,
 ) -> Candidates:
     """Conformers that the stretches of a group might have, the present one first.
 
@@ -55,30 +67,46 @@ def breed(
         (copies, n, 3) nm.
     stream
         Random numbers of the group.
+    before
+        What was bred of them before, when molecules were elsewhere: that is bred on.
     """
-    copies, free = take(group, molecules, positions), group.arrays.free
-    conformers, energies = grow_many(
-        grower, group, GROWN - 1, molecules, copies, stream.of(0), schedule=GENTLY
-    )
+    copies = take(group, molecules, positions)
+    down = partial(_brought_down, grower, group, copies, stream)
+    if before is None:
+        grown = grow_many(grower, group, GROWN - 1, molecules, copies, stream.of(0), schedule=GENTLY)
+        (conformers, energies), crossings = grown, CROSSED
+    else:
+        known = [down(conformer) for conformer in before.conformers[:, 1:].swapaxes(0, 1)]
+        conformers = [copies.positions[:, group.arrays.free], *(found for found, _ in known)]
+        energies = [energy_of(group, copies), *(energy for _, energy in known)]
+        crossings = ON
     # what was lost on its way to a minimum is worse than all others
     pool = np.stack(conformers, axis=1)
     energy = np.nan_to_num(np.stack(energies, axis=1), nan=np.inf, posinf=np.inf)
-    down = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
     alike, each, rng = ALIKE * grower.hamiltonian.kt, np.arange(len(pool)), stream.of(1).generator
     parts = parts_of(grower, group)
-    for _ in range(CROSSED if parts else 0):
+    for _ in range(crossings if parts else 0):
         one, other = _parents(energy, rng)
         part = _drawn(parts, len(pool), rng)
-        child = copies._replace(positions=copies.positions.copy())
-        child.positions[:, free] = np.where(part[:, :, None], pool[each, other], pool[each, one])
-        found = anneal(group.arrays, down, child, grower.team) + penalty_of(group, child)
+        child, found = down(np.where(part[:, :, None], pool[each, other], pool[each, one]))
         worst = energy.argmax(axis=1)
         taken = (found < energy[each, worst]) & (np.abs(energy - found[:, None]).min(axis=1) > alike)
-        pool[each[taken], worst[taken]] = child.positions[taken][:, free]
+        pool[each[taken], worst[taken]] = child[taken]
         energy[each[taken], worst[taken]] = found[taken]
     lowest = np.argsort(energy, axis=1)[:, :KEPT].T
     kept = [conformers[0], *(pool[each, k] for k in lowest)]
     return distinct(grower, group, copies, kept, [energies[0], *(energy[each, k] for k in lowest)])
+
+
+def _brought_down(
+    grower: Grower, group: Group, copies: Copies, stream: Stream, conformers: Floats
+) -> tuple[FloatArray, FloatArray]:
+    """Conformers (copies, a, 3) at their minima, and their energies (copies,)."""
+    trial = copies._replace(positions=copies.positions.copy())
+    trial.positions[:, group.arrays.free] = conformers
+    task = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
+    energy = anneal(group.arrays, task, trial, grower.team) + penalty_of(group, trial)
+    return trial.positions[:, group.arrays.free], energy
 
 
 def _parents(energy: FloatArray, rng: np.random.Generator) -> tuple[IntArray, IntArray]:

@@ -444,11 +444,12 @@ def offer(
     Windows that have no choice are left out of some rounds.  Where conformers of long stretches are ``bred``,
     molecules choose among these before rounds in which all windows are asked.
     """
+    pools = Pools()
     runs = [(match, molecules) for match, grower, molecules in _runs(sampler, beads) if not grower.short]
     everyone, choosy = [(match, np.arange(match.count), molecules) for match, molecules in runs], Choosy()
     for number in rounds:
         if bred and number % ASKED == 0:
-            _exchange_stretches(sampler, conf, runs, stream.of(Use.STRETCHES, number))
+            _exchange_stretches(sampler, conf, runs, pools, stream.of(Use.STRETCHES, number))
         only = None if number % ASKED == 0 or not choosy else choosy
         one = stream.of(Use.OFFERS, number)
         found = _exchange_all(sampler, conf, everyone, one, wide=True, only=only)
@@ -696,12 +697,21 @@ def _as_they_are(conf: Configuration, match: Match, rows: IntArray, molecules: M
     return replace(molecules, chirality=np.where(molecules.chirality == 0, known, molecules.chirality))
 
 
+Pools = dict[tuple[int, int, int], Candidates]
+"""What was bred: by the first atom of a run of molecules, the number of the group, and the part of them."""
+
+
 def _exchange_stretches(
-    sampler: Sampler, conf: Configuration, runs: Sequence[tuple[Match, Molecules]], stream: Stream
+    sampler: Sampler,
+    conf: Configuration,
+    runs: Sequence[tuple[Match, Molecules]],
+    pools: Pools,
+    stream: Stream,
 ) -> None:
     """Let long molecules choose among conformers bred for their longest windows; ``conf.positions`` change.
 
-    Of many molecules some after the others, for the sake of memory.
+    Of many molecules some after the others, for the sake of memory.  What was bred goes into ``pools``, and
+    what is there is bred on.
     """
     if conf.lattice is not None:
         return
@@ -712,10 +722,10 @@ def _exchange_stretches(
         for number, group in enumerate(grower.stretches):
             size = len(rows) * group.free.size * GROWN
             for part, some in enumerate(np.array_split(rows, min(len(rows), 1 + size // AT_ONCE))):
-                one = stream.of(match.first_atom, number, part)
-                candidates = breed(
-                    grower, group, kept.some(some), match.molecules(conf.positions)[some], one.of(0)
-                )
+                here = match.first_atom, number, part
+                one, atoms = stream.of(*here), match.molecules(conf.positions)[some]
+                candidates = breed(grower, group, kept.some(some), atoms, one.of(0), pools.get(here))
+                pools[here] = candidates.stored()
                 exchange_conformers(conf, candidates, first_atoms[some], one.of(1), sampler.team, BRED_ROUNDS)
 
 
