@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import platform
 import signal
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,6 +31,7 @@ from distributed import Client, KilledWorker, LocalCluster, Security, WorkerPlug
 from dbm_gmx import __version__
 from dbm_gmx.compiled import key
 from dbm_gmx.errors import InputError
+from dbm_gmx.interrupts import do_last
 from dbm_gmx.logs import NOTICE
 
 log = logging.getLogger(__name__)
@@ -184,7 +187,13 @@ def _client(where: str | None, count: int, stack: ExitStack) -> Any:
         # a busy machine starts processes slowly; theirs is no network that could be down
         stack.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "300s"}))
         stack.enter_context(_script_left_alone())
-        client = Client(stack.enter_context(_local(count)))
+        do_last(_end_processes)
+        try:
+            cluster = _local(count)
+        except BaseException:
+            _end_processes()
+            raise
+        client = Client(stack.enter_context(cluster))
         client.register_plugin(LeftAlone())
         client.wait_for_workers(count)
         return client
@@ -241,18 +250,40 @@ def _script_left_alone() -> Iterator[None]:
         known.update(before)
 
 
+def _end_processes() -> list[str]:
+    """End workers at once: those that are still being loaded would show a traceback when we are gone."""
+    for process in multiprocessing.active_children():
+        process.kill()
+    return []
+
+
+@contextmanager
+def _keyboard_left_out() -> Iterator[None]:
+    """Start threads and processes that Ctrl-C does not reach: it goes to all processes of a terminal.
+
+    Those that are still being loaded would show a traceback.
+    """
+    resource_tracker.ensure_running()  # else it is started meanwhile, and lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _local(count: int) -> Any:
     """Processes of this machine; others who use it cannot talk to them where keys can be made."""
     _ignore_semaphores()
     keys = Security.temporary() if find_spec("cryptography") else None
-    return LocalCluster(
-        n_workers=count,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        memory_limit=0,  # a worker that Dask ends for its memory would be lost again and again
-        security=keys,
-        local_directory=os.environ.get("DASK_TEMPORARY_DIRECTORY"),
-        silence_logs=logging.CRITICAL,  # what ends the run is said once
-    )
+    with _keyboard_left_out():
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,  # a worker that Dask ends for its memory would be lost again and again
+            security=keys,
+            local_directory=os.environ.get("DASK_TEMPORARY_DIRECTORY"),
+            silence_logs=logging.CRITICAL,  # what ends the run is said once
+        )

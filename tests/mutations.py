@@ -643,6 +643,13 @@ MUTATIONS = [
         "",
     ),
     one(
+        "ctrl-c-reaches-workers-that-are-loaded",
+        "tests/test_cluster.py -k reaches_no_worker",
+        "cluster.py",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, set())",
+    ),
+    one(
         "workers-run-the-script-of-the-user",
         "tests/test_cluster.py -k run_once",
         "cluster.py",

@@ -226,6 +226,13 @@ def test_ctrl_c_ends_workers_too_and_frames_are_kept(files: Mixture, tmp_path: P
     assert said[-2:] == [words_of_it, "dbm-gmx: interrupted (SIGINT)"]
 
 
+def test_ctrl_c_reaches_no_worker(crew: Crew) -> None:
+    """Also while it is loaded, where it would show a traceback: it is blocked from the first step on."""
+    blocked = crew._client.run(lambda: signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
+    assert list(blocked.values()) == [True, True]
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 SCRIPT = """
 from dbm_gmx.cluster import open_crew
 print("begun")
