@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
+from dbm_gmx.chemistry.residues import NAMELESS, AtomName, ResidueBead, ResidueMapping, StatedStereo
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
 from dbm_gmx.files.text import HIGHEST, as_number, read_text
@@ -39,7 +39,8 @@ def read_backward(path: Path) -> list[ResidueMapping]:
     weight.
     ``[ martini ]`` gives the order of the beads.  ``[ chiral ]`` lines of five atoms, ``[ cis ]`` and
     ``[ trans ]`` say how stereocentres and bonds are.  Other sections say how Backward places atoms; they are
-    not needed.
+    not needed.  A file without ``[ molecule ]``, as CGBuilder writes it, is one mapping of a residue that is
+    told by its atoms (:data:`~dbm_gmx.chemistry.residues.NAMELESS`).
 
     Raises
     ------
@@ -50,7 +51,12 @@ def read_backward(path: Path) -> list[ResidueMapping]:
     -----
     Wassenaar et al., J. Chem. Theory Comput. 10, 676 (2014); vermouth, ``map_input.py`` (weights).
     """
-    entries, problems = entries_of(path, section_lines(read_text(path)), _molecule, _backward_line)
+    lines = list(section_lines(read_text(path)))
+    if all(line.section.lower() != "molecule" for line in lines):
+        entry = _Entry(1, residues=[NAMELESS])
+        said = [(line, _backward_line(entry, line)) for line in lines if line.text]
+        return _finished([entry], path, [Problem(text, path, line.number) for line, text in said if text])
+    entries, problems = entries_of(path, lines, _molecule, _backward_line)
     return _finished(entries, path, problems)
 
 
