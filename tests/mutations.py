@@ -1333,6 +1333,13 @@ MUTATIONS = [
         "return 10.0",
     ),
     one(
+        "stereo-of-several-residues-is-that-of-the-first",
+        "tests/test_shipped.py -k three_residues",
+        "chemistry/residues.py",
+        "return (int(part) - 1, name) if part.isdecimal() else (0, text)",
+        "return (0, name)",
+    ),
+    one(
         "pairs-nb-with-the-factor-of-the-defaults",
         "tests/test_energy.py -k pairs_nb",
         "files/top.py",

@@ -48,7 +48,7 @@ class StatedStereo:
         ``chiral``, ``cis`` or ``trans``.
     atoms
         The four atoms of a dihedral; or A, the centre, C, D and E: seen from A, the three others go round
-        counter-clockwise in this order.
+        counter-clockwise in this order.  Perhaps with the number of their residue in front (``2:C2``).
     """
 
     kind: str
@@ -479,16 +479,22 @@ def _weighed(part: Mapping[int, float], masses: FloatArray, *, by_mass: bool) ->
 
 def _stated(place: _Place, moltype: MoleculeType) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Statements on stereo elements whose atoms are there, whether they belong to a bead or not."""
-    inside = {moltype.names[row]: row for row in place.residues[0].rows}
-    inside |= {name: row for (part, name), row in place.rows.items() if part == 0}
+    inside = {(part, moltype.names[row]): row for part, r in enumerate(place.residues) for row in r.rows}
+    inside |= place.rows
     for stated in place.mapping.stereo:
-        rows = [inside.get(name, -1) for name in stated.atoms]
+        rows = [inside.get(_atom_name(name), -1) for name in stated.atoms]
         if stated.kind == "chiral" and rows.count(-1) == 1 and rows[1] >= 0:
             # a hydrogen of another name
             left = [row for row in moltype.graph[rows[1]] if row not in rows]
             rows[rows.index(-1)] = left[0] if len(left) == 1 else -1
         if min(rows) >= 0:
             yield stated.kind, tuple(rows)
+
+
+def _atom_name(text: str) -> AtomName:
+    """An atom of a residue (``2:C2``), of the first one if no number is in front."""
+    part, _, name = text.rpartition(":")
+    return (int(part) - 1, name) if part.isdecimal() else (0, text)
 
 
 def _notes(moltype: MoleculeType, places: Sequence[_Place], caps: Sequence[Residue]) -> Iterator[str]:

@@ -148,6 +148,8 @@ def read_vermouth(path: Path) -> tuple[list[ResidueMapping], list[str]]:
     A line of ``[ mapping ]`` has an atom, a bead and, if it is not 1, a weight.  Either may have the residue
     in front (``1:CA``, ``ALA1:CA``, ``ALA#1:CA``), as several residues may be mapped together
     (``[ from blocks ]``).
+    ``[ chiral ]``, ``[ cis ]`` and ``[ trans ]`` are as in a Backward map, with the number of the residue in
+    front of an atom (``2:C2``; the first one if there is none).
     ``$NAME`` stands for what ``[ macros ]`` says.  ``[ modification ]`` sections are about the ends of chains
     and changed residues; their atoms are those a residue has besides.
 
@@ -196,6 +198,8 @@ def _vermouth_line(entry: _Entry, line: SectionLine) -> str:
     elif section == "mapping":
         wrong = _vermouth_atom(entry, words, line.number)
         return "" if entry.modified else wrong
+    elif section in ("chiral", "cis", "trans"):
+        entry.stereo += stated_stereo(section, words)
     return ""
 
 
