@@ -1333,6 +1333,13 @@ MUTATIONS = [
         "return 10.0",
     ),
     one(
+        "virtual-sites-of-tryptophan-have-no-atoms",
+        "tests/test_shipped.py -k tryptophan",
+        "files/shipped.py",
+        "if here or name in known)",
+        "if here)",
+    ),
+    one(
         "stereo-of-several-residues-is-that-of-the-first",
         "tests/test_shipped.py -k three_residues",
         "chemistry/residues.py",

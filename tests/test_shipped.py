@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.mapping import derive_owners
 from dbm_gmx.chemistry.residues import FAMILIES, ResidueMapping, map_residues, residues_of
 from dbm_gmx.chemistry.stereo import stated_states, stereo_elements
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_residue_mappings
 from dbm_gmx.files.share import share_path
@@ -300,6 +300,17 @@ def test_names_of_beads_tell_martini_2_and_3_apart() -> None:
         system = matched(topology((beads("Protein", names), 1)), topology((moltype("Chain_A", atoms), 1)))
         assert system.mappings["Chain_A"].names == tuple(names)
         assert system.mappings["Chain_A"].cg_molecule == "Protein"
+
+
+@pytest.mark.parametrize("go", [0, 1])
+def test_virtual_sites_of_tryptophan_have_atoms_and_those_of_go_models_have_none(go: int) -> None:
+    chain = [(name, [a for bead in residue(name).beads for _, a in bead.atoms]) for name in ("TRP", "ALA")]
+    names = [bead.name for known in ("TRP", "ALA") for bead in residue(known).beads]
+    cg = beads("cob", names + ["CA"] * go)
+    rows = [[3, 2, 4], [len(names), 0, 1]][: 1 + go]  # SC3, and the site of a Go model at a backbone
+    cg = replace(cg, terms=(Terms("virtual_sitesn", 1, np.array(rows), np.full((len(rows), 2), 0.5)),))
+    made = matched(topology((cg, 1)), topology((moltype("Protein", chain), 1)))
+    assert made.mappings["Protein"].names == tuple(names)
 
 
 def test_chains_that_are_one_molecule_of_beads() -> None:
