@@ -685,6 +685,60 @@ def test_forces_of_every_form_as_gromacs(gmx: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(-x.grad.numpy(), theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+PAIRS_NB = """
+[ defaults ]
+1 2 no
+[ atomtypes ]
+CT CT 0 0 A 0.34 0.46
+[ moleculetype ]
+LIG 3
+[ atoms ]
+1 CT 1 LIG C1 1  0.25 12.01
+2 CT 1 LIG C2 1 -0.25 12.01
+3 CT 1 LIG C3 1 -0.30 12.01
+4 CT 1 LIG C4 1  0.30 12.01
+[ bonds ]
+1 2 1 0.153 2e5
+2 3 1 0.153 2e5
+3 4 1 0.153 2e5
+[ pairs_nb ]
+; ai aj funct qi qj sigma epsilon
+1 4 1 0.2 0.25 0.32 0.21
+[ system ]
+x
+[ molecules ]
+LIG 1
+"""
+"""As acpype writes 1-4 pairs where factors differ: with charges that hold the factor."""
+
+
+def test_pairs_nb_are_pairs_with_charges_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.top").write_text(PAIRS_NB)
+    (terms,) = (
+        t for t in read_topology(tmp_path / "a.top").molecule_types["LIG"].terms if t.directive == "pairs"
+    )
+    wanted = [[1.0, 0.2, 0.25, 4 * 0.21 * 0.32**6, 4 * 0.21 * 0.32**12]]
+    np.testing.assert_allclose(terms.parameters, wanted)
+    assert (terms.function, terms.atoms.tolist()) == (2, [[0, 3]])
+    for wrong in ("1 4 2 0.2 0.25 0.32 0.21", "1 4 1 0.2 0.25 0.32", "1 5 1 0.2 0.25 0.32 0.21"):
+        (tmp_path / "b.top").write_text(PAIRS_NB.replace("1 4 1 0.2 0.25 0.32 0.21", wrong))
+        with pytest.raises(InputError, match=r"b\.top:19"):
+            read_topology(tmp_path / "b.top")
+
+
+def test_pairs_nb_as_gromacs(gmx: str, tmp_path: Path) -> None:
+    """Their energies are among the short-ranged ones there; the sum is the same."""
+    (tmp_path / "a.top").write_text(PAIRS_NB)
+    x = np.array([[0.5, 0.5, 0.5], [0.65, 0.5, 0.5], [0.7, 0.64, 0.5], [0.84, 0.66, 0.57]])
+    gro = gro_file(tmp_path / "conf.gro", x)
+    topology, frame = read_topology(tmp_path / "a.top"), read_gro(gro)
+    found = energy.bonded_energies(topology, torch.as_tensor(frame.positions).double())
+    found |= energy.nonbonded_energies(topology, frame, reaction_field(1.0, epsilon_rf=1))
+    coulomb = "coulombtype = Cut-off\nrcoulomb = 1\nrvdw = 1\n"
+    theirs = rerun(gmx, tmp_path, top=tmp_path / "a.top", gro=gro, names=["Potential"], coulomb=coulomb)
+    assert sum(float(e) for e in found.values()) == pytest.approx(theirs["Potential"], rel=1e-4)
+
+
 @pytest.mark.parametrize("coulomb", COULOMB)
 def test_opls_and_every_form_as_gromacs(gmx: str, tmp_path: Path, coulomb: str) -> None:
     top = tmp_path / "topol.top"

@@ -143,6 +143,50 @@ def test_weights_of_vermouth_are_numbers(tmp_path, weight):
         read(path, moltype([("ALA", ALANINE, BONDS)], []))
 
 
+NAMELESS = """[ to ]
+martini
+
+[ martini ]
+B0 B1
+
+[ atoms ]
+1\tN\tB0
+2\tCA\tB0\tB1
+3\tCB\tB1
+4\tHA\tB0
+"""
+"""As CGBuilder writes it: it does not say of which residue."""
+
+
+def test_a_mapping_without_a_name_is_of_the_residue_that_has_its_atoms(tmp_path, caplog):
+    path = write(tmp_path / "cgbuilder.map", NAMELESS)
+    assert kind_or_name(path) is Kind.BACKWARD
+    with caplog.at_level(logging.INFO, "dbm_gmx"):
+        mapping = read(path, moltype([("LIG", ALANINE, BONDS)], []))
+    assert mapping.names == ("B0", "B1")
+    assert mapping.owner.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 0, 0]
+    assert mapping.weights[1, 2] == pytest.approx(0.5 / 1.5)
+    assert "residue LIG has the atoms of" in caplog.text
+    without = [name.replace("HA", "HB") for name in ALANINE]
+    with pytest.raises(InputError, match="no mapping of CHAIN"):
+        read(path, moltype([("LIG", without, BONDS)], []))
+
+
+def test_of_mappings_without_a_name_that_is_taken_whose_file_is_called_as_the_residue(tmp_path):
+    write(tmp_path / "AAA_cgbuilder.map", NAMELESS)
+    write(tmp_path / "LIG_cgbuilder.map", NAMELESS.replace("CA\tB0\tB1", "CA\tB1"))
+    mapping = read(tmp_path, moltype([("LIG", ALANINE, BONDS)], []))
+    assert mapping.owner[2] == 1
+    with pytest.raises(InputError, match="several mappings fit equally well"):
+        read(tmp_path, moltype([("OTH", ALANINE, BONDS)], []))
+
+
+def test_a_mapping_with_a_name_goes_before_one_without(tmp_path):
+    write(tmp_path / "a.map", NAMELESS)
+    write(tmp_path / "b.map", ALA_MAP)
+    assert read(tmp_path, moltype([("ALA", ALANINE, BONDS)], [])).names == ("BB", "SC1")
+
+
 def test_a_residue_without_a_mapping_is_named(tmp_path):
     with pytest.raises(InputError, match="no mapping of residues TRP; there are those of ALA"):
         read(write(tmp_path / "a", ALA_MAP), peptide("ALA", "TRP", "ALA"))

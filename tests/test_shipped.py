@@ -19,7 +19,7 @@ from dbm_gmx.chemistry.mapping import derive_owners
 from dbm_gmx.chemistry.residues import FAMILIES, ResidueMapping, map_residues, residues_of
 from dbm_gmx.chemistry.stereo import stated_states, stereo_elements
 from dbm_gmx.chemistry.system import System, make_system
-from dbm_gmx.chemistry.topology import MoleculeType, Topology
+from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mappings import read_residue_mappings
 from dbm_gmx.files.share import share_path
@@ -27,7 +27,7 @@ from dbm_gmx.files.shipped import WATERS_OF_BEADS, find_set, mapping_sets, with_
 from dbm_gmx.files.system import read_system
 from dbm_gmx.options import Matching, MoleculeFiles
 
-SETS = ("martini2", "martini3", "martini-lipids")
+SETS = ("martini2", "martini3", "martini-lipids", "martini-amber-lipids")
 
 
 def shipped(name: str) -> list[ResidueMapping]:
@@ -168,6 +168,67 @@ def test_lipids_are_r_at_the_middle_of_glycerol_whatever_its_hydrogen_is_called(
     assert stated_states(single, mapped.stereo).tolist() == [expected]
 
 
+SERINE = {"C12": ["H12A", "N", "C11", "C13"], "N": ["HN1"], "C11": ["O12"], "C13": ["O13A", "O13B"]}
+
+
+@pytest.mark.parametrize("name", ["POPS", "DOPS"])
+def test_serine_of_lipids_is_l(name: str) -> None:
+    names = list(dict.fromkeys([*SERINE, *(a for near in SERINE.values() for a in near)]))
+    graph = moltype("X", [(name, names)]).graph
+    graph.remove_edges_from([*graph.edges])
+    graph.add_edges_from(
+        ((names.index(a), names.index(b)) for a, near in SERINE.items() for b in near), kind="bond"
+    )
+    single = MoleculeType("X", 3, graph)
+    mapping = replace(residue(name), beads=(residue(name).beads[0],))
+    mapped = map_residues(single, [mapping])
+    assert mapped is not None
+    (element,) = stereo_elements(single).tolist()
+    # L: seen with the hydrogen in front, CO (C13), R (C11) and N go round clockwise
+    at = {names.index("H12A"): np.array([0, 0, 1.0])}
+    for atom, angle in (("C13", 90), ("C11", -30), ("N", 210)):
+        at[names.index(atom)] = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle)), -0.3])
+    u = [at[row] / np.linalg.norm(at[row]) for row in element[1:4]]
+    assert stated_states(single, mapped.stereo).tolist() == [int(np.sign(u[0] @ np.cross(u[1], u[2])))]
+
+
+AMBER = {"L": "LAL", "M": "MY", "P": "PA", "O": "OL"}
+"""Tails of Lipid21 by those of :data:`TAILS`."""
+
+
+def test_lipids_of_amber_are_those_of_charmm_in_three_residues() -> None:
+    known = {"DL": "LL", "DM": "MM", "DP": "PP", "PO": "OP", "DO": "OO"}
+    charmm = {mapping.name: mapping for mapping in reversed(shipped("martini-lipids"))}
+    made = {mapping.residues: mapping for mapping in shipped("martini-amber-lipids")}
+    assert len(made) == len(charmm)
+    for name, there in charmm.items():
+        second, first = (AMBER[tail] for tail in known[name[:2]])
+        head = name[2:].replace("PG", "PGR")
+        here = made[first, head, second]
+        assert [(b.name, len(b.atoms)) for b in here.beads] == [(b.name, len(b.atoms)) for b in there.beads]
+        assert Counter(s.kind for s in here.stereo) == Counter(s.kind for s in there.stereo)
+        # tail A is on the middle of glycerol
+        assert {part for b in here.beads if b.name.endswith("A") for part, _ in b.atoms} == {2}
+
+
+def test_stereo_of_a_lipid_in_three_residues() -> None:
+    head = ["C11", "C1", "C2", "HX", "C3", "O21", "O31", "C21"]
+    tail = [f"C1{k}" for k in range(2, 19)]
+    names = [("PA", ["C12"]), ("PE", head), ("OL", tail)]
+    single = moltype("X", names)
+    mapping = next(m for m in shipped("martini-amber-lipids") if m.residues == ("PA", "PE", "OL"))
+    beads = tuple(b for b in mapping.beads if b.name in ("GL1", "C1A", "D2A", "C3A", "C4A"))
+    mapped = map_residues(single, [replace(mapping, beads=beads)])
+    assert mapped is not None
+    assert mapped.problems == ()
+    said = [(kind, [single.names[row] for row in rows]) for kind, rows in mapped.stereo]
+    assert said == [
+        ("chiral", ["HX", "C2", "O21", "C3", "C1"]),
+        ("cis", ["C18", "C19", "C110", "C111"]),
+    ]
+    assert min(mapped.stereo[1][1]) > len(head)  # of the third residue
+
+
 def test_other_mappings_of_lipids_get_the_stereo_that_is_known(caplog: pytest.LogCaptureFixture) -> None:
     """As those of CG2AT and PyCGTOOL, which say nothing of it."""
     cg, aa = topology((beads_of("POPE"), 1)), topology((lipid("POPE"), 1))
@@ -239,6 +300,17 @@ def test_names_of_beads_tell_martini_2_and_3_apart() -> None:
         system = matched(topology((beads("Protein", names), 1)), topology((moltype("Chain_A", atoms), 1)))
         assert system.mappings["Chain_A"].names == tuple(names)
         assert system.mappings["Chain_A"].cg_molecule == "Protein"
+
+
+@pytest.mark.parametrize("go", [0, 1])
+def test_virtual_sites_of_tryptophan_have_atoms_and_those_of_go_models_have_none(go: int) -> None:
+    chain = [(name, [a for bead in residue(name).beads for _, a in bead.atoms]) for name in ("TRP", "ALA")]
+    names = [bead.name for known in ("TRP", "ALA") for bead in residue(known).beads]
+    cg = beads("cob", names + ["CA"] * go)
+    rows = [[3, 2, 4], [len(names), 0, 1]][: 1 + go]  # SC3, and the site of a Go model at a backbone
+    cg = replace(cg, terms=(Terms("virtual_sitesn", 1, np.array(rows), np.full((len(rows), 2), 0.5)),))
+    made = matched(topology((cg, 1)), topology((moltype("Protein", chain), 1)))
+    assert made.mappings["Protein"].names == tuple(names)
 
 
 def test_chains_that_are_one_molecule_of_beads() -> None:

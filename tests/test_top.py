@@ -18,9 +18,10 @@ from dbm_gmx.backmapping.rebuilder import say_left_out
 from dbm_gmx.chemistry.topology import MoleculeType, Terms, Topology, excluded_pairs
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import read_table
+from dbm_gmx.files.elements import element_of
 from dbm_gmx.files.parmed import to_parmed
 from dbm_gmx.files.preprocess import active_lines
-from dbm_gmx.files.top import element_of, read_topology
+from dbm_gmx.files.top import read_topology
 from dbm_gmx.forcefield.terms import energy_terms
 from dbm_gmx.logs import NOTICE
 

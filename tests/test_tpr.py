@@ -9,7 +9,9 @@ import pytest
 
 from dbm_gmx.chemistry.topology import excluded_pairs
 from dbm_gmx.errors import InputError
+from dbm_gmx.files import tpr
 from dbm_gmx.files.structure import read_cg_system, read_structure
+from dbm_gmx.files.top import read_topology
 from dbm_gmx.files.tpr import read_tpr
 
 TOP = """
@@ -114,6 +116,76 @@ def test_molecules_atoms_and_box(small_tpr):
     assert topology.molecule_types["SOL"].elements == ["O", "H", "H"]
     np.testing.assert_allclose(frame.box, [[4, 0, 0], [1, 4, 0], [1, 1, 4]], rtol=1e-6)
     np.testing.assert_allclose(frame.positions, read_structure(small_tpr.with_suffix(".gro")).positions)
+
+
+LIGAND = """
+[ defaults ]
+1 2 yes 0.5 0.8333
+[ atomtypes ]
+c3 c3 0 0 A 0.34 0.46
+hc hc 0 0 A 0.26 0.07
+oh oh 0 0 A 0.30 0.71
+ho ho 0 0 A 0.10 0.02
+[ moleculetype ]
+LIG 3
+[ atoms ]
+1 c3 1 LIG C1 1 0 5.963
+2 hc 1 LIG H1 1 0 3.024
+3 hc 1 LIG H2 1 0 3.024
+4 hc 1 LIG H3 1 0 3.024
+5 oh 1 LIG O1 1 0 13.983
+6 ho 1 LIG HO 1 0 3.024
+[ bonds ]
+1 2 1 0.109 2e5
+1 3 1 0.109 2e5
+1 4 1 0.109 2e5
+1 5 1 0.142 2e5
+5 6 1 0.096 3e5
+[ moleculetype ]
+PLN 3
+[ atoms ]
+1 oh 1 PLN O1 1 0 15.999
+2 ho 1 PLN HO 1 0 1.008
+[ bonds ]
+1 2 1 0.096 3e5
+[ system ]
+x
+[ molecules ]
+LIG 1
+PLN 1
+"""
+"""Atom types as acpype writes them: without atomic numbers; the first molecule with repartitioned masses."""
+
+
+def test_elements_follow_from_masses_and_names_where_there_are_no_numbers(gmx, tmp_path):
+    (tmp_path / "x.top").write_text(LIGAND)
+    (tmp_path / "x.mdp").write_text("integrator = md\n")
+    names = [("LIG", n) for n in ("C1", "H1", "H2", "H3", "O1", "HO")] + [("PLN", "O1"), ("PLN", "HO")]
+    lines = [
+        f"{1:5d}{r:<5}{n:>5}{i + 1:5d}{0.1 * i:8.3f}{1:8.3f}{2:8.3f}\n" for i, (r, n) in enumerate(names)
+    ]
+    (tmp_path / "x.gro").write_text(f"x\n{len(names)}\n" + "".join(lines) + "4 4 4\n")
+    command = [gmx, "grompp", "-f", "x.mdp", "-c", "x.gro", "-p", "x.top", "-o", "x.tpr", "-maxwarn", "9"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    types = read_tpr(tmp_path / "x.tpr")[0].molecule_types
+    assert list(types["LIG"].elements) == ["C", "H", "H", "H", "O", "H"]
+    assert list(types["PLN"].elements) == ["O", "H"]
+    assert list(types["LIG"].elements) == list(
+        read_topology(tmp_path / "x.top").molecule_types["LIG"].elements
+    )
+
+
+def test_a_line_of_no_molecules_as_gromacs_4_kept_it(small_tpr, monkeypatch):
+    blocks, header = tpr.utils.do_molblock, tpr.utils.read_tpxheader
+    monkeypatch.setattr(tpr.utils, "read_tpxheader", lambda data: header(data)._replace(natoms=12))
+
+    def without_last(data):
+        block = blocks(data)
+        return block._replace(molb_nmol=0) if block.molb_nmol == 3 else block
+
+    monkeypatch.setattr(tpr.utils, "do_molblock", without_last)
+    assert tpr._read_system(small_tpr.read_bytes()).molecules == (("SOL", 2), ("MART", 1))
 
 
 def test_exclusions_are_complete(small_tpr):

@@ -48,7 +48,7 @@ class StatedStereo:
         ``chiral``, ``cis`` or ``trans``.
     atoms
         The four atoms of a dihedral; or A, the centre, C, D and E: seen from A, the three others go round
-        counter-clockwise in this order.
+        counter-clockwise in this order.  Perhaps with the number of their residue in front (``2:C2``).
     """
 
     kind: str
@@ -130,6 +130,9 @@ class MappedResidues:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
+
+NAMELESS = ""
+"""Name of the residue of a mapping that does not say what it is of."""
 
 WATER = (
     *("SOL", "HOH", "WAT", "H2O", "TIP3", "TIP3P", "TP3M", "TIPS3P", "TIP4", "TIP4P", "TIP4PEW", "TIP5P"),
@@ -222,6 +225,7 @@ def map_residues(moltype: MoleculeType, mappings: Sequence[ResidueMapping]) -> M
 
     A residue is mapped by its name; else by another name of the same residue (:data:`FAMILIES`); else, at an
     end of the molecule, by a name that has one letter less; and a molecule of one residue by its own name.
+    A mapping without a name (:data:`NAMELESS`) is for residues with all of its atoms and no other mapping.
     Of several mappings of a residue that with most of its atoms is taken.  Atoms of the mapping that are not
     there are left out.  Others go to the bead of the nearest atom along the bonds.  They count in its
     position if they end at an atom where the mapping has another of their element that counts (further
@@ -306,11 +310,13 @@ def _place(chain: _Chain, at: int) -> tuple[_Place | None, str]:
             for mapping in chain.table.get(alias, ())
             if [r.name for r in residues[at + 1 : at + len(mapping.residues)]] == list(mapping.residues[1:])
         ]
+        found = [place for place in found if alias != NAMELESS or not place.missing]
         if not found:
             continue
 
         def rank(place: _Place) -> tuple[bool, int, int, int]:
-            return *place.quality, max((chain.votes.get(o, 0) for o in place.mapping.origins), default=0)
+            votes = max((chain.votes.get(o, 0) for o in place.mapping.origins), default=0)
+            return *place.quality, votes + _called(place.mapping, name)
 
         best = max(found, key=rank)
         if not best.fits:
@@ -320,8 +326,14 @@ def _place(chain: _Chain, at: int) -> tuple[_Place | None, str]:
             text = ", ".join(place.mapping.where for place in [best, *rivals])
             wrong = f"residue {name}: several mappings fit equally well and differ; give one of {text}"
             return replace(best, rivals=True), wrong
-        return replace(best, note="" if alias == name else f"residue {name} is mapped as {alias}"), ""
+        told = f"is mapped as {alias}" if alias else f"has the atoms of {best.mapping.path}"
+        return replace(best, note="" if alias == name else f"residue {name} {told}"), ""
     return None, ""
+
+
+def _called(mapping: ResidueMapping, name: str) -> bool:
+    """Whether the file of a mapping without a name is called as a residue (``TOL_cgbuilder.map``)."""
+    return mapping.name == NAMELESS and mapping.path.name.upper().startswith(name.upper())
 
 
 def _beads(place: _Place) -> object:
@@ -346,6 +358,7 @@ def _names(chain: _Chain, at: int) -> Iterator[str]:
             yield shorter
             yield from (alias for family in FAMILIES if shorter.upper() in family for alias in family)
     yield from (other for other in chain.table if other.upper() == name.upper())
+    yield NAMELESS
 
 
 def _located(mapping: ResidueMapping, residues: Sequence[Residue], moltype: MoleculeType) -> _Place:
@@ -466,16 +479,22 @@ def _weighed(part: Mapping[int, float], masses: FloatArray, *, by_mass: bool) ->
 
 def _stated(place: _Place, moltype: MoleculeType) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Statements on stereo elements whose atoms are there, whether they belong to a bead or not."""
-    inside = {moltype.names[row]: row for row in place.residues[0].rows}
-    inside |= {name: row for (part, name), row in place.rows.items() if part == 0}
+    inside = {(part, moltype.names[row]): row for part, r in enumerate(place.residues) for row in r.rows}
+    inside |= place.rows
     for stated in place.mapping.stereo:
-        rows = [inside.get(name, -1) for name in stated.atoms]
+        rows = [inside.get(_atom_name(name), -1) for name in stated.atoms]
         if stated.kind == "chiral" and rows.count(-1) == 1 and rows[1] >= 0:
             # a hydrogen of another name
             left = [row for row in moltype.graph[rows[1]] if row not in rows]
             rows[rows.index(-1)] = left[0] if len(left) == 1 else -1
         if min(rows) >= 0:
             yield stated.kind, tuple(rows)
+
+
+def _atom_name(text: str) -> AtomName:
+    """An atom of a residue (``2:C2``), of the first one if no number is in front."""
+    part, _, name = text.rpartition(":")
+    return (int(part) - 1, name) if part.isdecimal() else (0, text)
 
 
 def _notes(moltype: MoleculeType, places: Sequence[_Place], caps: Sequence[Residue]) -> Iterator[str]:

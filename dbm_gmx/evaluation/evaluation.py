@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.chemistry.periodic import lattice_of
 from dbm_gmx.chemistry.stereo import Chirality, infer_chirality
@@ -21,7 +23,8 @@ from dbm_gmx.evaluation.compare import REFERENCE, Score, energy_difference, floo
 from dbm_gmx.evaluation.distributions import Expected, TermClass, expected_distributions
 from dbm_gmx.evaluation.measure import Aims, Measured, measure
 from dbm_gmx.evaluation.rules import Verdict, differing_names, verdict
-from dbm_gmx.files.conformers import reference_chirality
+from dbm_gmx.evaluation.unusual import unusual_bonds
+from dbm_gmx.files.conformers import given_chirality, with_usual
 from dbm_gmx.files.mappings import read_mappings
 from dbm_gmx.files.structure import compare_names, in_order, structure_frames
 from dbm_gmx.files.system import OF_BEADS, BeadFrames, is_of_beads, read_inputs
@@ -60,6 +63,8 @@ class Trajectory:
         Of each frame.
     verdict
         On the hard rules.
+    notes
+        What is to be said of it.
     """
 
     label: str
@@ -67,6 +72,7 @@ class Trajectory:
     frames: tuple[Frame, ...]
     measured: tuple[Measured, ...]
     verdict: Verdict
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +188,15 @@ def evaluate(
     conditions, labels = conditions or Conditions(), candidate_labels(inputs)
     system, beads = evaluated_system(inputs)
     setup = Setup(inputs, system, conditions, None if beads is None else list(beads), workers, quiet)
-    reference, chirality, notes = _reference(setup)
+    reference, known, notes = _reference(setup)
     candidates = tuple(
-        _candidate(setup, label, path, chirality)
+        _candidate(setup, label, path, known, usual=reference is None)
         for label, path in zip(labels, inputs.trajectories, strict=True)
     )
     kept = [c for c in candidates if c.frames]
-    if any((signs == 0).any() for signs in chirality.values()):
+    notes += [f"{c.label}: {note}" for c in kept for note in c.notes]
+    expected = known if reference is not None else with_usual(system, known)
+    if any((signs == 0).any() for signs in expected.values()):
         notes.append(
             "where the state of a stereocentre or of a bond that does not turn is unknown, each candidate's "
             "first frame decides"
@@ -227,15 +235,15 @@ def _most(trajectories: Sequence[Trajectory]) -> int:
 
 
 def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
-    """Read the reference, if there is one, and the chirality the stereocentres should have."""
+    """Read the reference, if there is one, and what is known of the states of stereo elements."""
     path, system = setup.inputs.reference, setup.system
     if path is None:
-        return None, reference_chirality(system), []
+        return None, given_chirality(system), []
     if _is_conformer(path, system):
         note = f"{path.name} says which chirality the stereocentres should have, nothing else"
-        return None, reference_chirality(system, path, reorder=setup.inputs.reorder), [note]
+        return None, given_chirality(system, path, reorder=setup.inputs.reorder), [note]
     compare_names(system.written, path, reorder=setup.inputs.reorder)
-    reference = _measured(setup, REFERENCE, path, {})
+    reference = _measured(setup, REFERENCE, path, {}, usual=False)
     return (
         reference,
         infer_chirality(system, reference.frames[0].positions, {}, lattice_of(reference.frames[0])),
@@ -243,12 +251,12 @@ def _reference(setup: Setup) -> tuple[Trajectory | None, Chirality, list[str]]:
     )
 
 
-def _candidate(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
+def _candidate(setup: Setup, label: str, path: Path, known: Chirality, *, usual: bool) -> Trajectory:
     """Read a candidate, unless its atoms are not those of the topology."""
     differing = "" if setup.inputs.reorder else _differing(setup.system.written, path)
     if differing:
         return Trajectory(label, path, (), (), Verdict(differing=differing, limits=setup.inputs.limits))
-    return _measured(setup, label, path, chirality)
+    return _measured(setup, label, path, known, usual=usual)
 
 
 def candidate_labels(inputs: EvaluateInputs) -> tuple[str, ...]:
@@ -347,10 +355,18 @@ def _structure_and_frames(inputs: EvaluateInputs) -> tuple[Path, Path | None]:
     return structure, more[0] if more else None
 
 
-def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Trajectory:
+def _measured(setup: Setup, label: str, path: Path, known: Chirality, *, usual: bool) -> Trajectory:
     """Read a trajectory and measure its frames.
 
-    The first frame says the chirality of stereocentres of which none is expected.
+    The first frame says the chirality of stereocentres of which none is expected, and which of the bonds that
+    nothing defines are not as usual (:func:`~dbm_gmx.evaluation.unusual.unusual_bonds`).
+
+    Parameters
+    ----------
+    known
+        States that something defines.
+    usual
+        Whether bonds that nothing defines are expected in their usual state.
     """
     system, inputs = setup.system, setup.inputs
     order = compare_names(system.written, path, reorder=True) if inputs.reorder else None
@@ -359,7 +375,10 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
         with_whole_atoms(system, frame)
         for frame in in_order(read_frames(path, n_atoms=system.n_atoms, **times), order)
     )
-    chirality = infer_chirality(system, frames[0].positions, chirality, lattice_of(frames[0]))
+    notes: tuple[str, ...] = ()
+    if usual:
+        known, notes = _with_usual(setup, frames[0], known)
+    chirality = infer_chirality(system, frames[0].positions, known, lattice_of(frames[0]))
     one = MeasureOne(system, setup.conditions, Aims(chirality, inputs.limits))
     pairs = ((frame, _at(setup.beads, frame.time)) for frame in frames)
     measured = []
@@ -367,7 +386,15 @@ def _measured(setup: Setup, label: str, path: Path, chirality: Chirality) -> Tra
         for found in side_by_side(one, pairs, setup.workers):
             measured.append(found)
             progress.update()
-    return Trajectory(label, path, frames, tuple(measured), verdict(measured, inputs.limits))
+    return Trajectory(label, path, frames, tuple(measured), verdict(measured, inputs.limits), notes)
+
+
+def _with_usual(setup: Setup, first: Frame, known: Chirality) -> tuple[Chirality, tuple[str, ...]]:
+    """What is known, then usual states, or those of the first frame where few of them are not usual."""
+    system, kelvin = setup.system, setup.conditions.temperature
+    unusual, notes = unusual_bonds(system, first.positions, known, kelvin, lattice_of(first))
+    found = {name: np.where(signs != 0, signs, known[name]) for name, signs in unusual.items()}
+    return with_usual(system, {**known, **found}), notes
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dbm_gmx.chemistry.residues import AtomName, ResidueBead, ResidueMapping, StatedStereo
+from dbm_gmx.chemistry.residues import NAMELESS, AtomName, ResidueBead, ResidueMapping, StatedStereo
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.sections import SectionLine, entries_of, section_lines
 from dbm_gmx.files.text import HIGHEST, as_number, read_text
@@ -39,7 +39,8 @@ def read_backward(path: Path) -> list[ResidueMapping]:
     weight.
     ``[ martini ]`` gives the order of the beads.  ``[ chiral ]`` lines of five atoms, ``[ cis ]`` and
     ``[ trans ]`` say how stereocentres and bonds are.  Other sections say how Backward places atoms; they are
-    not needed.
+    not needed.  A file without ``[ molecule ]``, as CGBuilder writes it, is one mapping of a residue that is
+    told by its atoms (:data:`~dbm_gmx.chemistry.residues.NAMELESS`).
 
     Raises
     ------
@@ -50,7 +51,12 @@ def read_backward(path: Path) -> list[ResidueMapping]:
     -----
     Wassenaar et al., J. Chem. Theory Comput. 10, 676 (2014); vermouth, ``map_input.py`` (weights).
     """
-    entries, problems = entries_of(path, section_lines(read_text(path)), _molecule, _backward_line)
+    lines = list(section_lines(read_text(path)))
+    if all(line.section.lower() != "molecule" for line in lines):
+        entry = _Entry(1, residues=[NAMELESS])
+        said = [(line, _backward_line(entry, line)) for line in lines if line.text]
+        return _finished([entry], path, [Problem(text, path, line.number) for line, text in said if text])
+    entries, problems = entries_of(path, lines, _molecule, _backward_line)
     return _finished(entries, path, problems)
 
 
@@ -142,6 +148,8 @@ def read_vermouth(path: Path) -> tuple[list[ResidueMapping], list[str]]:
     A line of ``[ mapping ]`` has an atom, a bead and, if it is not 1, a weight.  Either may have the residue
     in front (``1:CA``, ``ALA1:CA``, ``ALA#1:CA``), as several residues may be mapped together
     (``[ from blocks ]``).
+    ``[ chiral ]``, ``[ cis ]`` and ``[ trans ]`` are as in a Backward map, with the number of the residue in
+    front of an atom (``2:C2``; the first one if there is none).
     ``$NAME`` stands for what ``[ macros ]`` says.  ``[ modification ]`` sections are about the ends of chains
     and changed residues; their atoms are those a residue has besides.
 
@@ -190,6 +198,8 @@ def _vermouth_line(entry: _Entry, line: SectionLine) -> str:
     elif section == "mapping":
         wrong = _vermouth_atom(entry, words, line.number)
         return "" if entry.modified else wrong
+    elif section in ("chiral", "cis", "trans"):
+        entry.stereo += stated_stereo(section, words)
     return ""
 
 

@@ -171,7 +171,7 @@ def _by_sections(lines: list[SectionLine], path: Path) -> Kind | str:
         return Kind.DEEPBACKMAP
     if names & {"from blocks", "to blocks"} or ({"block", "modification"} & names and "mapping" in names):
         return Kind.VERMOUTH
-    if "molecule" in names and names & {"atoms", "martini", "mapping"}:
+    if {"atoms", "martini"} <= names or ("molecule" in names and names & {"atoms", "martini", "mapping"}):
         return Kind.BACKWARD
     if names & _TOPOLOGY or any(word in ("#include", "#define") for word in first):
         return "a topology (.top or .itp)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -187,7 +187,12 @@ def _choose(moltype: MoleculeType, beads: Sequence[MoleculeType]) -> tuple[Path,
             f"Say which: -m {chosen.path.stem}"
         )
     types = {fit.bead_type for fit in fits if fit.path == chosen.path}
-    whole = [cg for cg in beads if cg.name == chosen.bead_type and _names(cg) == chosen.mapped.names]
+    names = chosen.mapped.names
+    whole = [
+        cg
+        for cg in beads
+        if cg.name == chosen.bead_type and names in (_names(cg, frozenset(names)), _names(cg, ()))
+    ]
     return chosen.path, chosen.bead_type if whole and len(types) == 1 else ""
 
 
@@ -201,16 +206,16 @@ def _residues(path: Path, _: int) -> tuple[ResidueMapping, ...]:
     return tuple(read_residue_mappings(path))
 
 
-def _names(cg: MoleculeType) -> tuple[str, ...]:
-    """Names of the beads that have atoms."""
+def _names(cg: MoleculeType, known: Collection[str]) -> tuple[str, ...]:
+    """Names of the beads that have atoms; so have virtual sites with ``known`` names (SC3 of tryptophan)."""
     real = real_beads(cg)
-    return tuple(name for name, here in zip(cg.names, real, strict=True) if here)
+    return tuple(name for name, here in zip(cg.names, real, strict=True) if here or name in known)
 
 
 def _fits(cg: MoleculeType, names: tuple[str, ...]) -> bool:
     """Whether the beads of one are those of the other, or a part of them: chains may be merged."""
-    mine = _names(cg)
-    return bool(mine) and (_inside(names, mine) or (len(mine) > 1 and _inside(mine, names)))
+    ways = {_names(cg, frozenset(names)), _names(cg, ())}
+    return any(mine and (_inside(names, mine) or (len(mine) > 1 and _inside(mine, names))) for mine in ways)
 
 
 def _inside(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:

@@ -12,28 +12,25 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from math import radians
 from pathlib import Path
-from string import ascii_letters, digits
+from string import ascii_letters
 
 import networkx as nx
 import numpy as np
-from MDAnalysis.guesser.tables import Z2SYMB
 
 from dbm_gmx.chemistry.array_types import IntArray
 from dbm_gmx.chemistry.interactions import INTERACTIONS, atoms_of
 from dbm_gmx.chemistry.topology import (
-    HYDROGEN_MASS,
     LINKS,
     STRUT,
     MoleculeType,
     Terms,
     Topology,
-    element_mass,
 )
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.bonded_tables import KINDS, find_table, read_table
+from dbm_gmx.files.elements import element_of, set_repartitioned
 from dbm_gmx.files.forcefield import (
     FIELD,
     AtomType,
@@ -64,14 +61,17 @@ RESTRAINTS = {
 }
 """Atoms in a line of what is switched on by an ``.mdp``, and left out here."""
 
-MOLECULE = {"moleculetype", "atoms", "exclusions", *INTERACTIONS, *RESTRAINTS}
+PAIRS_NB = "pairs_nb"
+"""Pairs with charges of their own: ``pairs`` 2 with a factor of 1 (acpype, where 1-4 factors differ)."""
+
+MOLECULE = {"moleculetype", "atoms", "exclusions", PAIRS_NB, *INTERACTIONS, *RESTRAINTS}
 IGNORED = {"implicit_genborn_params", "implicit_surface_params"}  # removed from GROMACS
 
 BEFORE = {
     "atomtypes": "defaults",
     **dict.fromkeys(FIELD - {"defaults", "atomtypes"}, "atomtypes"),
     "moleculetype": "atomtypes",
-    **dict.fromkeys([*INTERACTIONS, *RESTRAINTS], "atoms"),
+    **dict.fromkeys([PAIRS_NB, *INTERACTIONS, *RESTRAINTS], "atoms"),
     "system": "moleculetype",
     "molecules": "system",
     BETWEEN: "molecules",
@@ -364,12 +364,14 @@ def _molecule_type(sections: list[Section], tables: ForceField) -> MoleculeType:
     graph = _atoms(_lines(sections, "atoms"), tables)
     if not graph:
         raise line.error(f"molecule type {name!r} has no [ atoms ]")
-    rows = [row for s in sections if s.directive in INTERACTIONS for row in _rows(s, graph, tables)]
+    found = [s for s in sections if s.directive in (PAIRS_NB, *INTERACTIONS)]
+    rows = [row for section in found for row in _rows(section, graph, tables)]
     rows = _with_sites(rows, graph)
     for i, j, kind in sorted(_edges(rows), key=lambda edge: _EDGE_RANK.index(edge[2])):
         graph.add_edge(i, j, kind=kind)
     graph.add_edges_from(_struts(rows, graph), kind=STRUT)
-    _set_repartitioned(graph, tables)
+    names = [_names(node["name"], node["type"], tables) for node in graph.nodes.values()]
+    set_repartitioned(graph, names)
     excluded = _exclusions(_lines(sections, "exclusions"), graph)
     away = line.integers((nrexcl,))[0]
     if not 0 <= away <= MOST_EXCLUDED:
@@ -413,69 +415,14 @@ def _names(name: str, type_name: str, tables: ForceField) -> tuple[str, ...]:
     return (name, type_name, known.bonded) if known else (name, type_name)
 
 
-HEAVIEST_HYDROGEN = 4.1
-"""amu, of hydrogens that have taken mass from the atoms they are bonded to."""
-
-
-def _set_repartitioned(graph: nx.Graph, tables: ForceField) -> None:
-    """Find elements by mass where hydrogens have taken mass from what they are bonded to.
-
-    Without atomic numbers in ``[ atomtypes ]`` neither these hydrogens nor the lighter atoms have the mass of
-    their elements.
-    """
-    taken: dict[int, float] = {}
-    for i, node in graph.nodes.items():
-        light = HYDROGEN_MASS < node["mass"] < HEAVIEST_HYDROGEN
-        if light and len(graph.adj[i]) == 1 and node["element"] in ("", "He"):
-            names = _names(node["name"], node["type"], tables)
-            if any(name.lstrip(digits).lower().startswith("h") for name in names):
-                (partner,) = graph.adj[i]
-                taken[partner] = taken.get(partner, 0.0) + node["mass"] - element_mass("H", np.nan)
-                node["element"] = "H"
-    for i, more in taken.items():
-        node = graph.nodes[i]
-        if not node["element"]:
-            names = _names(node["name"], node["type"], tables)
-            node["element"] = element_of(0, node["mass"] + more, names=names)
-
-
-def element_of(number: int, mass: float, *, names: Iterable[str] = ()) -> str:
-    """Return the symbol of an element, ``""`` where it is not known.
-
-    Parameters
-    ----------
-    number
-        Atomic number, 0 or negative if unknown.
-    mass
-        amu; the element within 0.3 amu is taken if one of ``names`` begins with its symbol (a
-        coarse-grained bead ``A`` of 28.05 amu is no silicon).  Up to 16 amu a name with C is a
-        carbon with its hydrogens (united atom).
-    names
-        Name and types of the atom.
-    """
-    if number in Z2SYMB:
-        return str(Z2SYMB[number])
-    letters = [name.lstrip("0123456789").lower() for name in names]
-    for symbol in _near(mass):
-        if any(name.startswith(symbol.lower()) for name in letters):
-            return symbol
-    united = 12.5 < mass < 16.1 and any(name.startswith("c") for name in letters)
-    return "C" if united else ""
-
-
-@cache
-def _near(mass: float) -> tuple[str, ...]:
-    """Return the elements within 0.3 amu, the nearest first."""
-    known = {s: element_mass(s, np.inf) for s in Z2SYMB.values()}
-    near = {s: abs(m - mass) for s, m in known.items() if abs(m - mass) < 0.3}
-    return tuple(sorted(near, key=near.__getitem__))
-
-
 def _rows(section: Section, graph: nx.Graph, tables: ForceField) -> Iterator[Row]:
     """Yield the interactions of one section, their parameters found."""
     directive = section.directive
     if directive == "virtual_sitesn":
         yield from (_virtual_n(line, graph) for line in section.lines)
+        return
+    if directive == PAIRS_NB:
+        yield from (_pair_nb(line, graph, tables) for line in section.lines)
         return
     n = atoms_of(directive)
     for line in section.lines:
@@ -568,6 +515,15 @@ def _virtual_n(line: Line, graph: nx.Graph) -> Row:
     if len(weights) != len(masses) or not abs(sum(weights)) > 1e-9 * sum(map(abs, weights)):
         raise line.error(f"{line.text!r}: expected constructing atoms whose weights do not add up to zero")
     return Row("virtual_sitesn", function, atoms, tuple(w / sum(weights) for w in weights), form.edge)
+
+
+def _pair_nb(line: Line, graph: nx.Graph, tables: ForceField) -> Row:
+    """Read a line of ``[ pairs_nb ]`` as one of ``pairs`` 2, whose factor is 1."""
+    i, j, function, *texts = line.fields(7, "two atoms, function type 1, two charges and two parameters")
+    if function != "1":
+        raise line.error(f"function type {function} of [ {PAIRS_NB} ] is not supported; supported: 1")
+    parameters = inline_parameters("pairs", 2, texts=["1", *texts], line=line, tables=tables)
+    return Row("pairs", 2, _atom_rows((i, j), graph, line), parameters)
 
 
 def _edges(rows: Iterable[Row]) -> Iterator[tuple[int, int, str]]:

@@ -16,13 +16,13 @@ from typing import Any
 import networkx as nx
 import numpy as np
 from MDAnalysis.coordinates.TPR import TPRReader
-from MDAnalysis.guesser.tables import Z2SYMB
 from MDAnalysis.topology.tpr import setting, utils
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, check_frame, with_room
 from dbm_gmx.chemistry.topology import HEAVIEST, MOST_CHARGED, MoleculeType, Topology
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.elements import element_of, set_repartitioned
 from dbm_gmx.files.text import check_file
 
 #: What the interactions that are chemical bonds are called in a .tpr (GROMACS manual, table of
@@ -99,8 +99,9 @@ def _read_system(content: bytes) -> _System:
     utils.do_ffparams(data, header.fver)
     moltypes = [_molecule(data, symbols, header.fver) for _ in range(data.unpack_int())]
     blocks = [utils.do_molblock(data) for _ in range(data.unpack_int())]
-    if any(block.molb_nmol < 1 or not 0 <= block.molb_type < len(moltypes) for block in blocks):
-        raise ValueError("it has molecules of no type, or none of one")
+    if any(block.molb_nmol < 0 or not 0 <= block.molb_type < len(moltypes) for block in blocks):
+        raise ValueError("it has molecules of no type, or less than none of one")
+    blocks = [block for block in blocks if block.molb_nmol]  # GROMACS 4 kept a line of 0 molecules
     return _System(header.natoms, moltypes, _molecules(moltypes, blocks), box)
 
 
@@ -127,6 +128,8 @@ def _molecule(data: Any, symbols: list[bytes], version: int) -> MoleculeType:
     graph.add_nodes_from(enumerate(_atoms(data, symbols, version)))
     n_atoms = graph.number_of_nodes()
     graph.add_edges_from(_edges(utils.do_ilists(data, version)))
+    if graph.number_of_nodes() == n_atoms:
+        set_repartitioned(graph, [(node["name"], node["type"]) for node in graph.nodes.values()])
     utils.do_block(data)
     excluded = _exclusions(data)
     if graph.number_of_nodes() > n_atoms or not ((excluded >= 0) & (excluded < n_atoms)).all():
@@ -144,11 +147,12 @@ def _atoms(data: Any, symbols: list[bytes], version: int) -> Iterator[dict[str, 
         resid, resname = residues[atom.resind]
         if not (0 <= atom.m <= HEAVIEST and abs(atom.q) <= MOST_CHARGED):
             raise ValueError(f"atom {name} has a mass of {atom.m:g} amu and a charge of {atom.q:g} e")
+        mass = _decimal(atom.m)
         yield {
             "name": name,
             "type": type_name,
-            "element": Z2SYMB.get(atom.atomnumber, ""),
-            "mass": _decimal(atom.m),
+            "element": element_of(atom.atomnumber, mass, names=(name, type_name)),
+            "mass": mass,
             "charge": _decimal(atom.q),
             "resid": resid,
             "resname": resname,
