@@ -1392,8 +1392,8 @@ MUTATIONS = [
         "carbamates-prefer-as-amides-do",
         "tests/test_unusual.py",
         "chemistry/stereo_bonds.py",
-        'return 10.0 if any(atoms.elements[i] == "C" for i in beside) else 5.0',
-        "return 10.0",
+        "return 5.0 if weak else 20.0",
+        "return 20.0",
     ),
     one(
         "virtual-sites-of-tryptophan-have-no-atoms",

@@ -304,15 +304,14 @@ def usual_state(moltype: MoleculeType, row: IntArray) -> int:
 def preference(moltype: MoleculeType, row: IntArray) -> float:
     """What the usual state of a bond is better by at least, kJ/mol.
 
-    10 for secondary amides of carboxylic acids (N-methylacetamide, and peptides without proline), 5 for those
-    of carbonic and formic acid (carbamates, ureas, formamides), 20 for esters and acids.
+    5 for amides of carbonic and formic acid (carbamates, ureas, formamides), 20 for esters, acids and all
+    other secondary amides: of peptides without proline one in two thousand is cis.
     """
     atoms, (j, k) = _atoms(moltype), row[1:3].tolist()
     carbon, other = (j, k) if _carbonyl(atoms, j) >= 0 else (k, j)
-    if atoms.elements[other] != "N":
-        return 20.0
     beside = set(atoms.graph[carbon]) - {other, _carbonyl(atoms, carbon)}
-    return 10.0 if any(atoms.elements[i] == "C" for i in beside) else 5.0
+    weak = atoms.elements[other] == "N" and all(atoms.elements[i] != "C" for i in beside)
+    return 5.0 if weak else 20.0
 
 
 # --- what is not held --------------------------------------------------------------------------------
