@@ -118,6 +118,7 @@ def test_a_run_leaves_atoms_and_what_is_known_of_each_frame(beads: mda.AtomGroup
     assert one.sweeps == 1
     assert one.rules["contacts"] >= 0
     assert "3 frames" in repr(found.quality)
+    assert repr(made.system) == f"<System of {COUNT} OCT: {26 * COUNT} atoms, {4 * COUNT} beads>"
     assert found.report.frames == 3
     assert repr(found.report) == "<Report of 3 frames, rules: all hold>"
     universe = found.universe

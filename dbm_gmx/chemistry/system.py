@@ -77,6 +77,11 @@ class System:
     shipped: tuple[Path, ...] = ()
     solvent: Solvent | None = None
 
+    def __repr__(self) -> str:
+        """Molecules, atoms and beads."""
+        runs = ", ".join(f"{match.count} {match.moltype.name}" for match in self.matches)
+        return f"<System of {runs}: {self.n_atoms} atoms, {self.n_beads} beads>"
+
     @property
     def written(self) -> Topology:
         """The molecules as files list them."""
