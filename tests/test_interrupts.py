@@ -102,11 +102,10 @@ sys.exit(main())
 
 
 def test_ctrl_c_while_the_program_is_loaded_shows_no_traceback() -> None:
+    listens = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & does not
     done = subprocess.run(
         [sys.executable, "-c", LOADING, "--version"],
-        preexec_fn=partial(
-            signal.signal, signal.SIGINT, signal.SIG_DFL
-        ),  # what a shell starts with & ignores it
+        preexec_fn=listens,
         capture_output=True,
         text=True,
         timeout=60,
