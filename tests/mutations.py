@@ -2005,8 +2005,15 @@ MUTATIONS = [
         "rounds-of-offers-are-those-that-were-enough",
         "tests/test_offers.py -k twice_as_many",
         "sampling/preparation.py",
-        "    chosen = 0 if gained < worth and done == 0 else rounds\n",
+        "    chosen = done if nothing_gained else rounds\n",
         "    chosen = done if gained < worth else rounds\n",
+    ),
+    one(
+        "rounds-that-breed-are-twice-as-many-as-are-enough",
+        "tests/test_offers.py -k twice_as_many",
+        "sampling/preparation.py",
+        "and (done == 0 or Effort(done).breeds)",
+        "and done == 0",
     ),
     one(
         "few-rounds-are-enough-where-much-is-gained",

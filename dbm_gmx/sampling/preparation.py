@@ -61,10 +61,11 @@ molecules have none."""
 ROUNDS, CAUGHT_ROUNDS = (2, 4, 8, 16, 32), 8
 """Rounds of offers that are tried after none.
 
-Where the first gain anything, there are twice as many as are enough for the frame that was tried; where they
-gain so much that conformations are caught for certain, eight at least: one frame does not show what others
-need.  After eight torsions and pairs were .007 +- .010 kT per atom too high in polyisoprene, .024 +- .011 in
-poly(methyl methacrylate), .004 +- .008 in nylon-6 (four frames each); after four for which was bred as well
+Where the first gain anything, there are twice as many as are enough for the frame that was tried, as long as
+nothing is bred; where they gain so much that conformations are caught for certain, eight at least: one frame
+does not show what others need.  After eight torsions and pairs were .007 +- .010 kT per atom too high in
+polyisoprene, .024 +- .011 in poly(methyl methacrylate), .004 +- .008 in nylon-6 (four frames each), after
+sixteen .017 +- .009 in the first, .015 +- .010 in the second; after four for which was bred as well
 .041 +- .012 in the second.
 
 One round is too few for a trial: two frames of polypropylene, grown twice each, gained .010, .043, .007 and
@@ -547,7 +548,8 @@ def _with_offers(
             gained = 0.5 * (gained + _gained_elsewhere(sampler, beads, rounds, stream.of(AGAIN)))
         if gained < worth and not (caught and rounds < CAUGHT_ROUNDS):
             break
-    chosen = 0 if gained < worth and done == 0 else rounds
+    nothing_gained = gained < worth and (done == 0 or Effort(done).breeds)
+    chosen = done if nothing_gained else rounds
     return energies, _doing(sampler, offers=chosen), after[chosen]
 
 
