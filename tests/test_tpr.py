@@ -64,24 +64,29 @@ SOL 2
 """
 
 
-@pytest.fixture(scope="session")
-def small_tpr(gmx, tmp_path_factory):
-    """Constraints, virtual sites, settles and bonds of all sorts."""
-    folder = tmp_path_factory.mktemp("tpr")
-    (folder / "x.top").write_text(TOP)
-    (folder / "x.mdp").write_text("integrator = md\nrlist = 1\nrcoulomb = 1\nrvdw = 1\n")
-    water = [("SOL", name) for name in ("OW", "HW1", "HW2")]
-    bead = [("RNG", "R1"), ("RNG", "R2"), ("TAL", "T1"), ("TAL", "T2"), ("TAL", "VS"), ("TAL", "VN")]
-    atoms = water * 2 + bead + water * 3
+def made(gmx, folder, top, atoms, box, mdp=""):
+    """A .tpr of atoms in a row, (residue, name) each, all with the number 1 of a residue."""
+    (folder / "x.top").write_text(top)
+    (folder / "x.mdp").write_text("integrator = md\n" + mdp)
     lines = [
         f"{1:5d}{res:<5}{name:>5}{i + 1:5d}{0.1 * i:8.3f}{1:8.3f}{2:8.3f}\n"
         for i, (res, name) in enumerate(atoms)
     ]
-    (folder / "x.gro").write_text(f"x\n{len(atoms)}\n" + "".join(lines) + "4 4 4 0 0 1 0 1 1\n")
+    (folder / "x.gro").write_text(f"x\n{len(atoms)}\n" + "".join(lines) + box + "\n")
     command = [gmx, "grompp", "-f", "x.mdp", "-c", "x.gro", "-p", "x.top", "-o", "x.tpr", "-maxwarn", "9"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "x.tpr"
+
+
+@pytest.fixture(scope="session")
+def small_tpr(gmx, tmp_path_factory):
+    """Constraints, virtual sites, settles and bonds of all sorts."""
+    water = [("SOL", name) for name in ("OW", "HW1", "HW2")]
+    bead = [("RNG", "R1"), ("RNG", "R2"), ("TAL", "T1"), ("TAL", "T2"), ("TAL", "VS"), ("TAL", "VN")]
+    cut_offs = "rlist = 1\nrcoulomb = 1\nrvdw = 1\n"
+    atoms = water * 2 + bead + water * 3
+    return made(gmx, tmp_path_factory.mktemp("tpr"), TOP, atoms, "4 4 4 0 0 1 0 1 1", cut_offs)
 
 
 def moltypes(molecule):
@@ -158,17 +163,8 @@ PLN 1
 
 
 def test_elements_follow_from_masses_and_names_where_there_are_no_numbers(gmx, tmp_path):
-    (tmp_path / "x.top").write_text(LIGAND)
-    (tmp_path / "x.mdp").write_text("integrator = md\n")
     names = [("LIG", n) for n in ("C1", "H1", "H2", "H3", "O1", "HO")] + [("PLN", "O1"), ("PLN", "HO")]
-    lines = [
-        f"{1:5d}{r:<5}{n:>5}{i + 1:5d}{0.1 * i:8.3f}{1:8.3f}{2:8.3f}\n" for i, (r, n) in enumerate(names)
-    ]
-    (tmp_path / "x.gro").write_text(f"x\n{len(names)}\n" + "".join(lines) + "4 4 4\n")
-    command = [gmx, "grompp", "-f", "x.mdp", "-c", "x.gro", "-p", "x.top", "-o", "x.tpr", "-maxwarn", "9"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    types = read_tpr(tmp_path / "x.tpr")[0].molecule_types
+    types = read_tpr(made(gmx, tmp_path, LIGAND, names, "4 4 4"))[0].molecule_types
     assert list(types["LIG"].elements) == ["C", "H", "H", "H", "O", "H"]
     assert list(types["PLN"].elements) == ["O", "H"]
     assert list(types["LIG"].elements) == list(
