@@ -1574,6 +1574,20 @@ MUTATIONS = [
         "angle",
     ),
     one(
+        "dynamics-after-offers-is-as-short-as-without",
+        "tests/test_offers.py -k asks_for",
+        "sampling/sampler.py",
+        "offered=self.offers > 0",
+        "offered=False",
+    ),
+    one(
+        "trials-of-offers-are-packed-as-if-nothing-was-offered",
+        "tests/test_offers.py -k twice_as_many",
+        "sampling/preparation.py",
+        "_try(_doing(sampler, offers=rounds), beads, after[rounds], stream).energy",
+        "_try(sampler, beads, after[rounds], stream).energy",
+    ),
+    one(
         "annealing-without-heat-and-weakness",
         "tests/test_preparation.py -k turns",
         "sampling/packing.py",

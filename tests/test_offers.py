@@ -18,6 +18,7 @@ from dbm_gmx.chemistry.stereo import chirality_of, stereo_elements
 from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.candidates import IN_A_ROUND, Candidates
 from dbm_gmx.sampling.growth import Grower
+from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.preparation import Preparation, prepare
 from dbm_gmx.sampling.random_numbers import Stream, frame_stream
 from dbm_gmx.sampling.sampler import (
@@ -107,11 +108,20 @@ def test_conformers_are_chosen_and_stereocentres_stay(polymer: Cut) -> None:
 
 
 def test_a_frame_is_offered_what_it_asks_for(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = list[range]()
+    asked, packed, pack = list[range](), list[Any](), samplers.pack_frame
+
+    def packing(*given: Any) -> Any:
+        packed.append(given[4])
+        return pack(*given)
+
     monkeypatch.setattr(samplers, "offer", lambda *given, **_: asked.append(given[3]))
+    monkeypatch.setattr(samplers, "pack_frame", packing)
     _, how = sampler_of(polymer, offers=3)(polymer.beads[0])
     assert asked == [range(3)]
     assert "offers" in how.cpu
+    # who chose did so among neighbours that stood still: they move for longer then
+    sampler_of(polymer, offers=0)(polymer.beads[0])
+    assert packed == [make_schedule(0, offered=True), make_schedule(0)]
     # one that begins near where it should be needs none
     near = sampler_of(polymer, offers=3)
     near(polymer.beads[0], start=polymer.atoms[0].positions, near=True)
@@ -138,15 +148,24 @@ def test_an_independent_start_has_more_of_all(
 
 def tried(
     polymer: Cut, monkeypatch: pytest.MonkeyPatch, energies: Sequence[float], **more: int
-) -> tuple[Sampler, Preparation, list[range]]:
-    """What is prepared where trials have these energies, one after the other; the rounds that were made."""
-    made, falling = list[range](), iter(energies)
+) -> tuple[Sampler, Preparation, list[range], list[int]]:
+    """What is prepared where trials have these energies, one after the other.
+
+    Returns
+    -------
+    The rounds that were made, too, and the rounds after which each trial was packed.
+    """
+    made, packed, falling = list[range](), list[int](), iter(energies)
+
+    def trial(sampler: Sampler, *_: object) -> SimpleNamespace:
+        packed.append(sampler.effort.offers)
+        return SimpleNamespace(energy=next(falling), strain={})
 
     def after(_: Sampler, __: object, starts: Any, rounds: range, ___: Stream) -> Any:
         made.append(rounds)
         return starts
 
-    monkeypatch.setattr(preparation, "_try", lambda *_: SimpleNamespace(energy=next(falling), strain={}))
+    monkeypatch.setattr(preparation, "_try", trial)
     monkeypatch.setattr(preparation, "_after_offers", after)
     monkeypatch.setattr(preparation, "_grown", lambda *_, **__: [np.zeros((polymer.system.n_atoms, 3))])
     monkeypatch.setattr(preparation, "_scatter", lambda _: 0.01)
@@ -154,7 +173,7 @@ def tried(
     monkeypatch.setattr(preparation, "_confirmed", lambda *given: (given[-1], 0))
     monkeypatch.setattr(preparation, "_with_windows", lambda *given: dict.fromkeys((0, 32, 64), given[-1]))
     ready, found = prepare(sampler_of(polymer, **more), polymer.beads[0])
-    return ready, found, made
+    return ready, found, made, packed
 
 
 @pytest.mark.parametrize(
@@ -173,9 +192,16 @@ def tried(
 def test_there_are_twice_as_many_rounds_as_are_enough_or_what_is_bred(
     polymer: Cut, monkeypatch: pytest.MonkeyPatch, energies: list[float], rounds: int, most: int
 ) -> None:
-    ready, found, made = tried(polymer, monkeypatch, energies)
+    ready, found, made, packed = tried(polymer, monkeypatch, energies)
     assert ready.effort == found.effort == (rounds, 0, 0)
     assert max(found.offered) == most
+    # as frames are after so many rounds
+    assert packed == [
+        0,
+        2,
+        *((0, 2) if energies[1] == 0.99 else ()),
+        *(n for n in (4, 8, 16, 32) if n <= most),
+    ]
     # rounds go on where those before them have ended; but what is bred is bred from the first one on
     said = [range(2)] * (2 if energies[1] == 0.99 else 1)
     assert made == said + [
@@ -184,7 +210,7 @@ def test_there_are_twice_as_many_rounds_as_are_enough_or_what_is_bred(
 
 
 def test_what_more_rounds_would_gain_is_said(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, found, _ = tried(polymer, monkeypatch, [1.0, 0.9, 0.85, 0.8, 0.7, 0.65])
+    _, found, *_ = tried(polymer, monkeypatch, [1.0, 0.9, 0.85, 0.8, 0.7, 0.65])
     assert found.left == pytest.approx(0.075)  # half of what has been gained since conformers are bred
     assert "after 32 rounds of offers" in found.lines(0.03)[0]
     assert "TOO FEW" in found.lines(0.03)[0]
@@ -217,17 +243,17 @@ def test_each_repeat_of_a_small_frame_is_grown_anew(
 
 
 def test_rounds_that_are_given_are_made_and_not_tried(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
-    ready, found, made = tried(polymer, monkeypatch, [1.0, 0.9], offers=3)
+    ready, found, made, _ = tried(polymer, monkeypatch, [1.0, 0.9], offers=3)
     assert ready.effort.offers == found.effort.offers == 3
     assert made == [range(3)]
     assert not found.offered
-    ready, found, made = tried(polymer, monkeypatch, [1.0, 0.9], offers=0)
+    ready, found, made, _ = tried(polymer, monkeypatch, [1.0, 0.9], offers=0)
     assert ready.effort.offers == 0
     assert not made
 
 
 def test_nobody_in_a_hurry_is_made_to_wait(polymer: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who wants no annealing wants no trials either."""
-    ready, _, made = tried(polymer, monkeypatch, [1.0], annealing=0)
+    ready, _, made, _ = tried(polymer, monkeypatch, [1.0], annealing=0)
     assert ready.effort == (0, 0, 0)
     assert not made

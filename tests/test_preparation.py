@@ -28,6 +28,7 @@ from dbm_gmx.sampling.packing import (
     CUTOFF,
     HOT,
     LAST,
+    LONGER,
     MELTED,
     SETTLED,
     TIGHT,
@@ -79,16 +80,19 @@ def sampler_of(made: Cut, conditions: Conditions = WARM, **more: int) -> Sampler
 # --- annealing -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("offered", [False, True])
 @pytest.mark.parametrize("steps", [0, 7, 1000])
-def test_a_schedule_ends_at_the_temperature_with_all_forces(steps: int) -> None:
-    schedule = make_schedule(steps)
+def test_a_schedule_ends_at_the_temperature_with_all_forces(steps: int, offered: bool) -> None:
+    schedule = make_schedule(steps, offered=offered)
     last = schedule[-1]
     assert (last.heat, last.weak, last.soft, last.width) == ((1.0, 1.0), (1.0, 1.0), (0.0, 0.0), 1.0)
     assert last.fine
-    assert schedule[-2].steps >= 100
+    assert schedule[-2].steps >= (900 if offered else 100)
     annealed = [stretch for stretch in schedule if stretch.width == TIGHT]
     assert sum(stretch.steps for stretch in annealed) == (steps + MELTED if steps else 0)
-    assert steps == 0 or sum(s.steps for s in schedule) == APART + MELTED + steps + LAST + SETTLED
+    assert steps == 0 or sum(s.steps for s in schedule) == (
+        APART + MELTED + steps + (LONGER if offered else LAST) + SETTLED
+    )
     for before, after in pairwise(annealed):  # cooled without jumps
         assert before.heat[1] == pytest.approx(after.heat[0])
         assert before.weak[1] == pytest.approx(after.weak[0])
@@ -133,7 +137,7 @@ def test_atoms_that_nothing_joins_do_not_leave_their_bead() -> None:
     owner = sampler.arrays.atoms.bead
     x = beads[owner] + np.random.default_rng(1).normal(0.0, 0.2, (made.n_atoms, 3))
     conf = configure(sampler, x, frame)
-    pack_frame(sampler, conf, frame, frame_stream(1, 0, 0), make_schedule(sampler.effort.annealing))
+    pack_frame(sampler, conf, frame, frame_stream(1, 0, 0), sampler.effort.schedule)
     apart = np.linalg.norm(x - beads[owner], axis=1)
     print(f"{apart[:24].max():.3f} nm of {sampler.radius[0]:.3f}")
     assert 0.5 * sampler.radius[0] < apart[:24].max() < sampler.radius[0]
@@ -155,7 +159,7 @@ def turned(made: Cut, sampler: Sampler) -> tuple[float, float]:
 
     before = torsions(x)
     conf = configure(sampler, x, made.beads[0])
-    pack_frame(sampler, conf, made.beads[0], frame_stream(1, 0, 0), make_schedule(sampler.effort.annealing))
+    pack_frame(sampler, conf, made.beads[0], frame_stream(1, 0, 0), sampler.effort.schedule)
     apart = np.abs((torsions(x) - before + 180) % 360 - 180)
     return float((apart > 60).mean()), float(energies(made, x[None].astype(np.float32), WARM)[0])
 

@@ -71,12 +71,12 @@ def test_children_have_parts_of_two_conformers(polymer: Cut, monkeypatch: pytest
         pool.append(given[3].positions[:, given[1].arrays.free].copy())
         return energy
 
-    def born(_: Any, __: Any, copies: Any, ___: Any) -> np.ndarray:
+    def born(_: Any, __: Any, copies: Any, *more: Any) -> np.ndarray:
         children.append(copies.positions[:, grower.stretches[0].arrays.free].copy())
         return np.full(len(copies.positions), np.inf)
 
     monkeypatch.setattr(candidates, "grow_window", growing)
-    monkeypatch.setattr(recombination, "anneal", born)
+    monkeypatch.setattr(recombination, "anneal_window", born)
     bred(sampler, polymer)
     assert len(children) == recombination.CROSSED
     for child in children:

@@ -612,10 +612,8 @@ def bring_down(
     grower: Grower, molecules: Molecules, positions: FloatArray, stream: Stream
 ) -> tuple[Copies, FloatArray]:
     """Molecules near a minimum, each by itself, and their energies (copies,)."""
-    group = grower.whole
-    task = Task(GROWTH._replace(steps=0, descent=NEAR), stream.key, group.pairs)
-    copies = take(group, molecules, positions)
-    return copies, anneal(group.arrays, task, copies, grower.team) + penalty_of(group, copies)
+    copies = take(grower.whole, molecules, positions)
+    return copies, anneal_window(grower, grower.whole, copies, stream, GROWTH._replace(steps=0, descent=NEAR))
 
 
 # --- fragments put near their beads ------------------------------------------------------------------

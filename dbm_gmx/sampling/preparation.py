@@ -48,7 +48,6 @@ from dbm_gmx.options import Conditions, Settings
 from dbm_gmx.sampling.chain import Chain, advance, start_chain, sweep_windows
 from dbm_gmx.sampling.droplet import cut_droplet
 from dbm_gmx.sampling.moves import ANNEALING
-from dbm_gmx.sampling.packing import make_schedule
 from dbm_gmx.sampling.random_numbers import Stream, preparation_stream
 from dbm_gmx.sampling.sampler import Effort, Sampler, begin, configure, offer, pack_frame, with_widths
 
@@ -401,7 +400,7 @@ def _packed(sampler: Sampler, beads: Frame, starts: _Starts, stream: Stream) -> 
     for repeat, start in enumerate(starts):
         positions, one = start.copy(), stream.of(sampler.effort.annealing, repeat)
         conf = configure(sampler, positions, beads)
-        conf = pack_frame(sampler, conf, beads, one, make_schedule(sampler.effort.annealing))
+        conf = pack_frame(sampler, conf, beads, one, sampler.effort.schedule)
         chain = start_chain(configure(sampler, positions, beads, conf.neighbours))
         found.append((chain, one))
     return found
@@ -540,7 +539,7 @@ def _with_offers(
         # what is bred is bred from the first round on
         begun = done if Effort(done).breeds == Effort(rounds).breeds else 0
         after[rounds] = _after_offers(sampler, beads, after[begun], range(begun, rounds), stream)
-        energies[rounds] = _try(sampler, beads, after[rounds], stream).energy
+        energies[rounds] = _try(_doing(sampler, offers=rounds), beads, after[rounds], stream).energy
         log.info("%d rounds of offers: %.4f kT per atom", rounds, energies[rounds])
         gained = energies[done] - energies[rounds]
         caught = at_once - energies[ROUNDS[0]] > doubtful
@@ -557,7 +556,8 @@ def _gained_elsewhere(sampler: Sampler, beads: Frame, rounds: int, stream: Strea
     """What so many rounds of offers gain from other starts, kT per atom."""
     starts = _grown(sampler, beads, stream, anew=True)
     offered = _after_offers(sampler, beads, starts, range(rounds), stream)
-    before, after = (_try(sampler, beads, some, stream).energy for some in (starts, offered))
+    before = _try(sampler, beads, starts, stream).energy
+    after = _try(_doing(sampler, offers=rounds), beads, offered, stream).energy
     log.info("%d rounds of offers, from other starts: %.4f in place of %.4f", rounds, after, before)
     return before - after
 

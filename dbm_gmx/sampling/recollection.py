@@ -199,9 +199,9 @@ def _recalled(
     for offers, windows in _ladder(sampler.effort):
         if not windows:
             offer(sampler, conf, beads, range(done, offers), stream)
-            done, whole = offers, found.complete and not offers
+            done = offers
             here = configure(sampler, conf.positions.copy(), beads, conf.neighbours)
-            begun = start_recalled(sampler, steps, here, beads, stream, as_it_is=whole)
+            begun = start_recalled(sampler, steps, here, beads, stream, found.complete, offers)
         sweep_windows(begun, windows, stream, sampler.team)
         # from there on as a frame of the run, while that chain itself goes on to more windows
         there = configure(sampler, begun.conf.positions.copy(), beads, begun.conf.neighbours)

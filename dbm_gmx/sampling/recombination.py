@@ -18,9 +18,9 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import BoolArray, FloatArray, Floats, IntArray
 from dbm_gmx.chemistry.fragments import fragment_graph
-from dbm_gmx.sampling.annealing import Copies, Task, anneal
+from dbm_gmx.sampling.annealing import Copies
 from dbm_gmx.sampling.candidates import Candidates, distinct, grow_many
-from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, energy_of, penalty_of, take
+from dbm_gmx.sampling.growth import GROWTH, Grower, Molecules, anneal_window, energy_of, take
 from dbm_gmx.sampling.random_numbers import Stream
 from dbm_gmx.sampling.windows import Group
 
@@ -104,8 +104,7 @@ def _brought_down(
     """Conformers (copies, a, 3) at their minima, and their energies (copies,)."""
     trial = copies._replace(positions=copies.positions.copy())
     trial.positions[:, group.arrays.free] = conformers
-    task = Task(GROWTH._replace(steps=0), stream.key, group.pairs)
-    energy = anneal(group.arrays, task, trial, grower.team) + penalty_of(group, trial)
+    energy = anneal_window(grower, group, trial, stream, GROWTH._replace(steps=0))
     return trial.positions[:, group.arrays.free], energy
 
 

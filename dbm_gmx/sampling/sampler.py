@@ -141,6 +141,11 @@ class Effort(NamedTuple):
         """Whether there are so many rounds of offers that conformers are bred for them."""
         return self.offers >= BREEDING
 
+    @property
+    def schedule(self) -> tuple[Stretch, ...]:
+        """The dynamics that follows the offers."""
+        return make_schedule(self.annealing, offered=self.offers > 0)
+
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
@@ -214,7 +219,7 @@ class Sampler:
         if self.effort.offers and not near:
             with clock.stage("offers"):
                 offer(self, conf, beads, range(self.effort.offers), stream, bred=self.effort.breeds)
-        schedule = CARRIED if near else make_schedule(self.effort.annealing)
+        schedule = CARRIED if near else self.effort.schedule
         with clock.stage("packing"):
             conf = pack_frame(self, conf, beads, stream, schedule)
         chain = start_chain(configure(self, conf.positions, beads, conf.neighbours))
@@ -246,8 +251,7 @@ def _from_memory(
         with clock.stage("offers"):
             offer(sampler, conf, beads, range(how.offers), stream)
     with clock.stage("packing"):
-        as_it_is = found.complete and not how.offers
-        chain = start_recalled(sampler, how.steps, conf, beads, stream, as_it_is=as_it_is)
+        chain = start_recalled(sampler, how.steps, conf, beads, stream, found.complete, how.offers)
     with clock.stage("windows"):
         sweep_windows(chain, how.windows, stream, sampler.team)
     with clock.stage("sweeps"):
@@ -277,10 +281,20 @@ def place_recalled(
 
 
 def start_recalled(
-    sampler: Sampler, steps: FloatArray, conf: Configuration, beads: Frame, stream: Stream, *, as_it_is: bool
+    sampler: Sampler,
+    steps: FloatArray,
+    conf: Configuration,
+    beads: Frame,
+    stream: Stream,
+    complete: bool,
+    offers: int,
 ) -> Chain:
-    """The chain of a frame that was recalled, packed shortly where it stays as it is; ``conf`` changes."""
-    conf = pack_frame(sampler, conf, beads, stream, RECALLED if as_it_is else make_schedule(0))
+    """The chain of a frame that was recalled; ``conf`` changes.
+
+    It is packed shortly where that is complete, and stayed as it was: without rounds of offers.
+    """
+    schedule = RECALLED if complete and not offers else Effort(offers).schedule
+    conf = pack_frame(sampler, conf, beads, stream, schedule)
     return start_chain(configure(sampler, conf.positions, beads, conf.neighbours), steps)
 
 
