@@ -60,6 +60,14 @@ def test_atoms_placed_one_after_the_other_come_near_the_bonds_of_the_topology(oc
     torch.testing.assert_close(lengths(octane, scene.positions[0]), wanted(octane), atol=3e-3, rtol=0)
 
 
+def test_places_that_are_no_numbers_stay_so(octane: Example) -> None:
+    """A model may put atoms there: that is refused where frames are written, not in linear algebra."""
+    bonds, scene, arrays = find_fixed_bonds(octane.system, "all-bonds"), octane.scene(), octane.arrays
+    atom = (arrays.growth_rank == 1).nonzero()[:, 0]
+    nowhere = torch.full((len(atom), 3), torch.nan)
+    assert hold(bonds, scene, make_targets(atom, 1), nowhere).isnan().all()
+
+
 def test_constrained_bonds_have_the_lengths_of_the_topology(cumene: Example) -> None:
     """Of every molecule of every frame; what is missing is shared by mass: no centre of mass moves."""
     bonds, n = find_fixed_bonds(cumene.system, "all-bonds"), cumene.system.n_atoms

@@ -81,6 +81,20 @@ ATOMS = "-p topol.top -m mapping.xml"
         (f"backmap {BEADS} -f aa.gro {ATOMS} -o x.gro", "these are the atoms, and -f is"),
         (f"backmap {BEADS} {ATOMS} --mdp topol.top -o x.gro", "--mdp takes .mdp of the atoms"),
         ("evaluate -p other.top -f aa.gro -o x.gro", "evaluate judges atoms: give their topology (-p)"),
+        ("view cg.xtc -o x.gro", "is a trajectory; of a frame: gmx trjconv -f cg.xtc"),
+        ("view aa.gro --cg cg.tpr", "is a run input file; of its structure: gmx editconf -f cg.tpr"),
+        ("view topol.top", "is a topology: -p topol.top"),
+        ("view aa.gro --cg aa.gro", "is given for the atoms and for the beads (--cg)"),
+        ("view aa.gro -p mapping.xml", "is a mapping. -p takes .itp or .top"),
+        ("view aa.gro -o x.gro", "a page is written, with a name in .html or .htm"),
+        (
+            "train topol.top",
+            'is named in a training file (.toml), which is given here: topology = "topol.top"',
+        ),
+        ("train cg.xtc", 'trajectory = "cg.xtc"'),
+        ("train model.pt", "a model with --from model.pt"),
+        ("train sps.npz", "is a memory. A training file (.toml) is given here"),
+        ("join aa_part1.xtc.json -o x.xtc", "says how a part was made; give the part, aa_part1.xtc"),
     ],
 )
 def test_a_file_in_the_wrong_place(
@@ -115,6 +129,11 @@ def test_options_of_gromacs_are_answered(option: str, capsys: pytest.CaptureFixt
         ("xyz", "there is no command 'xyz'; there are backmap"),
         ("evaluate -p topol.top -f aa.xtc -s aa.gro", "the topology of the atoms is -p"),
         ("backmap", "usage: dbm-gmx backmap -s cg.tpr -f cg.xtc -p topol.top"),
+        ("view aa.gro cg.gro", "unrecognized arguments: cg.gro: beads are given with --cg cg.gro"),
+        ("train -f aa.xtc -p topol.top", "files are named in the training file"),
+        ("train train.toml --model sps", "the model to begin with is --from"),
+        ("join -f aa_part1.xtc -o aa.xtc", "the parts stand alone: dbm-gmx join"),
+        ("models --model out.pt", "models stand alone: dbm-gmx models out/model.pt"),
         ("backmap -s cg.tpr -mdp run.mdp -o aa.gro", "there is no option -mdp: the option is --mdp"),
         (
             "backmap -s cg.tpr --output-file aa.gro",

@@ -30,6 +30,7 @@ import dbm_gmx.train.loop as loop
 import dbm_gmx.train.scores as scores
 import dbm_gmx.train.state as state_module
 from dbm_gmx.chemistry.frame import Frame
+from dbm_gmx.cli import main
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.locks import locked
 from dbm_gmx.files.output import part_name
@@ -306,7 +307,9 @@ def test_a_checkpoint_with_a_flipped_bit_is_refused(unbroken: Path, tmp_path: Pa
         train(settings)
 
 
-def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", ['[current]\nall = ["*"]\n', "[neighbours]\n"])
+def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path, more: str) -> None:
+    """Whether or not there are as many."""
     path, text = (
         tmp_path / "channels.toml",
         '[atoms]\nall = ["*"]\n[bonded]\nbond = ["bond"]\n[beads]\nall = ["*"]\n',
@@ -314,9 +317,76 @@ def test_other_channels_in_the_same_file_are_another_training(tmp_path: Path) ->
     path.write_text(text)
     settings = tiny_settings(tmp_path / "out", channels=path)
     train(settings, max_hours=1e-9)
-    path.write_text(text + '[current]\nall = ["*"]\n')
-    with pytest.raises(InputError, match="a network of another size; give another output folder"):
+    path.write_text(text + more)
+    with pytest.raises(InputError, match=r"a training on other files: .*channels\.toml has changed"):
         train(settings)
+
+
+def test_another_model_to_begin_with_is_another_training(tmp_path: Path) -> None:
+    start = tmp_path / "start.pt"
+    save_model(small_model(), start)
+    settings = tiny_settings(tmp_path / "out", start=str(start))
+    train(settings, max_hours=1e-9)
+    save_model(replace(small_model(), amplitude=(0.5, 0.5)), start, over=True)
+    with pytest.raises(InputError, match=r"a training on other files: .*start\.pt has changed"):
+        train(settings)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.pt.json", "model_best.pt", "log.jsonl"])
+def test_files_of_others_in_the_folder_are_put_aside(tmp_path: Path, name: str) -> None:
+    """They were replaced, or added to."""
+    (tmp_path / name).write_text("mine\n")
+    settings = tiny_settings(tmp_path)
+    assert train(settings).step == 8
+    assert (tmp_path / f"#{name}.1#").read_text() == "mine\n"
+    train(settings)
+    assert not (tmp_path / f"#{name}.2#").exists()  # the same training goes on with its own
+
+
+def test_a_log_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    os.mkfifo(tmp_path / "log.jsonl")
+    train(settings, max_hours=1e-9)  # another's: put aside
+    (tmp_path / "log.jsonl").unlink()
+    os.mkfifo(tmp_path / "log.jsonl")
+    reader = os.open(tmp_path / "log.jsonl", os.O_RDONLY | os.O_NONBLOCK)  # else nothing would end the wait
+    with pytest.raises(InputError, match="is a named pipe, not a file"):
+        train(settings, max_hours=1e-9)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model_best.pt"])
+def test_a_model_is_not_written_over_the_one_it_begins_with(tmp_path: Path, name: str) -> None:
+    save_model(small_model(), tmp_path / name)
+    with pytest.raises(InputError, match="the model that is made is a file that is read as well"):
+        train(tiny_settings(tmp_path, start=str(tmp_path / name)))
+
+
+def test_inputs_that_cannot_be_used_leave_nothing(tmp_path: Path) -> None:
+    """Nor do they move what an earlier run has left."""
+    settings = tiny_settings(tmp_path / "new" / "out")
+    system = replace(settings.system[0], trajectory=tmp_path / "nowhere.xtc")
+    with pytest.raises(InputError, match="no such file"):
+        train(replace(settings, system=(system,)))
+    assert not (tmp_path / "new" / "out").exists()
+    train(settings, max_hours=1e-9)
+    with pytest.raises(InputError, match="no such file"):
+        train(replace(settings, system=(system,)), restart=True)
+    assert (tmp_path / "new" / "out" / CHECKPOINT).exists()
+
+
+@pytest.mark.parametrize(("stopped", "code"), [("SIGTERM", 1), ("the time is up", 0), ("", 0)])
+def test_a_signal_makes_the_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped: str, code: int
+) -> None:
+    """A script does not go on with a model that is half trained."""
+    path = tmp_path / "train.toml"
+    files = {key: getattr(tiny_settings(tmp_path).system[0], key) for key in ("topology", "trajectory")}
+    lines = [f'{key} = "{value}"' for key, value in files.items()]
+    path.write_text("\n".join(['output = "out"', "[[system]]", *lines, f'mapping = "{OCTANE}/mapping.xml"']))
+    made = loop.Trained(tmp_path / "model.pt", 3, 8, 1.0, stopped, {})
+    monkeypatch.setattr(loop, "train", lambda *_, **__: made)
+    assert main(["train", str(path)]) == code
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
@@ -448,6 +518,21 @@ def test_the_models_command_lists_what_ships() -> None:
     done = command("models")
     assert done.code == 0
     assert "transferred\n  atoms        C3a, C4, H@C3a, H@C4\n  beads        A, B\n" in done.out
+
+
+def test_the_models_command_says_what_a_file_is(
+    unbroken: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = load_model(unbroken / "model.pt")
+    systems = [{**model.provenance["systems"][0], "name": "red\033[31m"}]
+    save_model(replace(model, provenance={**model.provenance, "systems": systems}), tmp_path / "red.pt")
+    assert main(["models", "sps", str(tmp_path / "red.pt")]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("sps\n  atoms ")
+    assert f"\n\n{tmp_path / 'red.pt'}\n  atoms        C4, H@C4\n" in said
+    assert "trained on   red\\x1b[31m: 1 frames" in said
+    assert main(["models", str(unbroken / CHECKPOINT)]) == 1
+    assert "is the checkpoint of a training; its model lies beside it" in capsys.readouterr().err
 
 
 # --- fine-tuning ---------------------------------------------------------------------------------------

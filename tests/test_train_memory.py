@@ -93,13 +93,44 @@ def test_the_command_makes_a_memory_and_trains_nothing(
     path = tmp_path / "memory.toml"
     path.write_text(TEXT)
     assert main(["train", str(path)]) == ExitCode.DONE
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["memory.npz"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["memory.npz", "memory.npz.json"]
     assert "memory.npz: 1 frame" in capsys.readouterr().out
     before = (tmp_path / "out" / "memory.npz").read_bytes()
     assert main(["train", str(path)]) == ExitCode.DONE
     assert "is there already" in capsys.readouterr().out
     assert (tmp_path / "out" / "memory.npz").read_bytes() == before
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_memory_of_something_else_is_not_taken_for_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other frames, another trajectory, damage, unknown origin: refused. With --restart it is made."""
+    path, made = tmp_path / "memory.toml", tmp_path / "out" / "memory.npz"
+    path.write_text(TEXT)
+    assert main(["train", str(path)]) == ExitCode.DONE
+    first = made.read_bytes()
+
+    def refused(said: str) -> None:
+        before = made.read_bytes()
+        assert main(["train", str(path)]) == ExitCode.FAILED
+        text = capsys.readouterr().err
+        assert said in text
+        assert "--restart" in text
+        assert made.read_bytes() == before
+
+    path.write_text(TEXT.replace("frames = 1", "frames = 2"))
+    refused("a memory of something else is there: memory")
+    path.write_text(TEXT.replace("aa.xtc", "aa.gro").replace("[memory]", "held_out = 0\n[memory]"))
+    refused("aa.gro was not given")
+    path.write_text(TEXT)
+    made.write_bytes(first[:-1])
+    refused("is not as it was written")
+    made.with_name("memory.npz.json").unlink()
+    refused("of unknown origin")
+    assert main(["train", str(path), "--restart"]) == ExitCode.DONE
+    assert read_memory(made).origin.frames == 1
+    assert (made.parent / "#memory.npz.1#").read_bytes() == first[:-1]
 
 
 def test_steps_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.share import share_path
-from dbm_gmx.train.settings import TrainSettings, WarmSettings, plain, read_settings
+from dbm_gmx.train.settings import (
+    RANGES,
+    TrainSettings,
+    WarmSettings,
+    _numbers,
+    check_settings,
+    plain,
+    read_settings,
+)
 
 SYSTEM = '[[system]]\ntopology = "topol.top"\ntrajectory = "aa.xtc"\nmapping = "mapping.xml"\n'
 
@@ -56,12 +65,31 @@ def test_sections_become_records(tmp_path: Path) -> None:
             f'output = "o"\n{SYSTEM}[warm]\nsteps = 0\n[adversarial]\nsteps = 0\n',
             r"warm.steps \+ adversarial.steps = 0; it takes at least 1",
         ),
+        (f'output = "o"\n{SYSTEM}held_out = -1\n', "system.held_out = -1; it takes at least 0"),
+        (f'output = "o"\n{SYSTEM}share = 0\n', "system.share = 0.0; it takes more than 0"),
+        (f'output = "o"\n{SYSTEM}[run]\naverage = 1\n', "average = 1.0; it takes at least 0 and less than 1"),
+        (f'output = "o"\n{SYSTEM}[network]\nnoise = 0\n', "network.noise = 0; it takes at least 1 and"),
+        (f'output = "o"\n{SYSTEM}[grid]\nsize = 7\n', "grid.size = 7; it takes an even number"),
+        (f'output = "o"\n{SYSTEM}[grid]\ncutoff = 1e9\n', "grid.cutoff = 1000000000.0; it takes more than 0"),
+        (f'output = "o"\nname = "../m"\n{SYSTEM}', "name = '../m'; it takes the name of a file, without"),
+        (f'output = "o"\nname = ""\n{SYSTEM}', "name = ''; it takes the name of a file"),
+        (f'output = "o"\nname = "checkpoint"\n{SYSTEM}', "name = 'checkpoint'; that is the name of another"),
+        (f'output = "o"\n{SYSTEM}[memory]\nname = "a/b"\n', "memory.name = 'a/b'; it takes the name of a"),
+        (f'output = "\\u0000"\n{SYSTEM}', "a text has no zero bytes"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         read(tmp_path, text)
     assert caught.value.path == tmp_path / "train.toml"
+
+
+def test_every_number_has_a_range(tmp_path: Path) -> None:
+    """Whatever a key is, what a network cannot be made with is refused before any work."""
+    settings = read(tmp_path, f'output = "o"\n{SYSTEM}[memory]\n[warm]\nsteps = 3\n')
+    assert set(RANGES) == {name for name, _ in _numbers(settings)}
+    with pytest.raises(InputError, match=r"run\.average = 2; it takes"):
+        check_settings(replace(settings, run=replace(settings.run, average=2)))
 
 
 @pytest.mark.parametrize(("name", "systems"), [("sps", 1), ("transferred", 2)])

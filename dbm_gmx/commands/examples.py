@@ -34,7 +34,7 @@ EXAMPLES = {
         "dbm-gmx view aa.gro --cg cg.gro --around 1204 --within 1.5 -o place.html",
     ),
     "train": ("dbm-gmx train train.toml", "torchrun --nproc-per-node 4 -m dbm_gmx train train.toml"),
-    "models": ("dbm-gmx models", "dbm-gmx backmap -s cg.tpr --start network --model sps -o aa.xtc"),
+    "models": ("dbm-gmx models", "dbm-gmx models out/model.pt"),
     "check": (
         "dbm-gmx check -s cg.tpr -f cg.xtc -p topol.top -m mapping.xml --mdp run.mdp",
         "dbm-gmx check -s cg.tpr -f cg.xtc -p topol.top -m mapping.xml --mdp run.mdp --converged aa.xtc",

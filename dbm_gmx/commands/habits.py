@@ -68,11 +68,23 @@ def answer(parser: argparse.ArgumentParser, words: Sequence[str]) -> str:
     return ""
 
 
+NAMED = "files are named in the training file (trajectory, topology, mapping, mdp of [[system]])"
+
 ELSEWHERE = {
     ("evaluate", "-s"): "the topology of the atoms is -p, beads are --cg",
     ("evaluate", "-c"): "frames of atoms are -f, also a .gro",
     ("view", "-f"): "the atoms stand alone: dbm-gmx view aa.gro",
     ("view", "-s"): "the atoms stand alone: dbm-gmx view aa.gro",
+    ("view", "-m"): "beads are given as they are, --cg: no mapping is needed",
+    ("train", "-f"): NAMED,
+    ("train", "-s"): NAMED,
+    ("train", "-p"): NAMED,
+    ("train", "-m"): NAMED,
+    ("train", "--mdp"): NAMED,
+    ("train", "--model"): "the model to begin with is --from",
+    ("join", "-f"): "the parts stand alone: dbm-gmx join aa_part*.xtc -o aa.xtc",
+    ("join", "-s"): "the parts stand alone: dbm-gmx join aa_part*.xtc -o aa.xtc",
+    ("models", "--model"): "models stand alone: dbm-gmx models out/model.pt",
     ("check", "-o"): "check writes nothing",
     ("check", "-q"): "check does nothing but print",
     ("relax", "-c"): "atoms are -s or -f, beads are --beads",
@@ -82,5 +94,8 @@ ELSEWHERE = {
 
 def elsewhere(command: str, option: str) -> str:
     """Say what there is in place of an option that a command has not."""
-    said = ELSEWHERE.get((command.rpartition(" ")[2], option))
+    name = command.rpartition(" ")[2]
+    said = ELSEWHERE.get((name, option))
+    if name == "view" and option.endswith((".gro", ".pdb")):
+        said = f"beads are given with --cg {option}"
     return f": {said}" if said else f"; see {command} --help"

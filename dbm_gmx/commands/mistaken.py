@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from dbm_gmx.errors import InputError
@@ -27,6 +27,9 @@ def check_inputs(options: Namespace) -> None:
     beads = options.command in OF_BEADS
     for option, path in _given(options):
         said = _mistaken(option, path, options, beads=beads)
+        if said:
+            raise InputError(said, path=path)
+    for path, said in OF_COMMANDS.get(options.command, _nothing)(options):
         if said:
             raise InputError(said, path=path)
     structure, top = getattr(options, "structure", None), getattr(options, "cg_topology", None)
@@ -79,8 +82,71 @@ def _mistaken(option: str, path: Path, options: Namespace, *, beads: bool) -> st
         where = f": --mdp {path}" if hasattr(options, "mdp") else ""
         return f"holds run parameters{where}. {option} takes {takes}"
     if suffix == ".xml":
-        return f"is a mapping: -m {path}. {option} takes {_kinds(right[option])}"
+        where = f": -m {path}" if hasattr(options, "mappings") else ""
+        return f"is a mapping{where}. {option} takes {_kinds(right[option])}"
     return ""
+
+
+def _nothing(_: Namespace) -> Iterator[tuple[Path, str]]:
+    yield from ()
+
+
+def _viewed(options: Namespace) -> Iterator[tuple[Path, str]]:
+    """Say what is wrong with the files of ``view``."""
+    for path in (options.atoms, options.beads):
+        if path is None:
+            continue
+        if path.suffix in TRAJECTORIES:
+            yield path, f"is a trajectory; of a frame: gmx trjconv -f {path} -s TPR -dump 0 -o frame.gro"
+        if path.suffix == ".tpr":
+            yield path, f"is a run input file; of its structure: gmx editconf -f {path} -o frame.gro"
+        if path.suffix in TOPOLOGIES:
+            yield path, f"is a topology: -p {path}. A structure, .gro or .pdb, stands first"
+    if options.beads is not None and options.beads == options.atoms:
+        yield options.beads, "is given for the atoms and for the beads (--cg): these are two files"
+    if options.output.suffix not in PAGES:
+        yield options.output, f"a page is written, with a name in {' or '.join(PAGES)}"
+
+
+PAGES = (".html", ".htm")
+
+
+def _trained(options: Namespace) -> Iterator[tuple[Path, str]]:
+    """Say what is wrong with the training file."""
+    path = options.settings
+    keys = {
+        **dict.fromkeys(TOPOLOGIES, "topology"),
+        **dict.fromkeys((*TRAJECTORIES, ".gro", ".pdb"), "trajectory"),
+        **dict.fromkeys(MAPPINGS, "mapping"),
+        ".mdp": "mdp",
+    }
+    if path.suffix in keys:
+        yield (
+            path,
+            f'is named in a training file (.toml), which is given here: {keys[path.suffix]} = "{path}"',
+        )
+    if path.suffix == ".pt":
+        yield (
+            path,
+            f"is a model or a checkpoint. A training file (.toml) is given here, a model with --from {path}",
+        )
+    if path.suffix == ".npz":
+        yield path, "is a memory. A training file (.toml) is given here; its section [memory] makes one"
+
+
+def _joined(options: Namespace) -> Iterator[tuple[Path, str]]:
+    """Say what is wrong with parts."""
+    for path in options.parts:
+        if path.suffix == ".json":
+            yield path, f"says how a part was made; give the part, {path.with_suffix('')}"
+
+
+OF_COMMANDS: dict[str, Callable[[Namespace], Iterator[tuple[Path, str]]]] = {
+    "view": _viewed,
+    "train": _trained,
+    "join": _joined,
+}
+"""Files that stand alone, by command."""
 
 
 def _kinds(suffixes: set[str]) -> str:

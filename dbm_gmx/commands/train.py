@@ -58,12 +58,10 @@ def run(options: Namespace) -> int:
     given = {key: getattr(options, key) for key in ("output", "start", "seed")}
     given = {key: value for key, value in given.items() if value is not None}
     settings = replace(read_settings(options.settings), **given)
-    if not settings.steps and (options.restart or options.max_time is not None or options.start is not None):
-        raise InputError(
-            "no steps of training: --from, --max-time and --restart have no effect", path=options.settings
-        )
+    if not settings.steps and (options.max_time is not None or options.start is not None):
+        raise InputError("no steps of training: --from and --max-time have no effect", path=options.settings)
     if settings.memory is not None and int(os.environ.get("RANK", "0")) == 0:
-        made = make_memory(settings)
+        made = make_memory(settings, restart=options.restart)
         if not options.quiet:
             print(made.text())
     if not settings.steps:
@@ -71,4 +69,4 @@ def run(options: Namespace) -> int:
     trained = train(settings, max_hours=options.max_time, restart=options.restart, quiet=options.quiet)
     if not options.quiet and trained.first:
         print(trained.text())
-    return ExitCode.DONE
+    return ExitCode.FAILED if trained.interrupted else ExitCode.DONE

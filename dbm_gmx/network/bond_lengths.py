@@ -145,6 +145,6 @@ def hold(bonds: FixedBonds, scene: Scene, targets: Targets, drawn: Tensor) -> Te
         missing = weight * (length[..., None] - distance)
         square = along.transpose(1, 2) @ along
         if not k:
-            free = torch.linalg.eigvalsh(square)[:, :1] < DETERMINED
+            free = torch.linalg.eigvalsh(torch.nan_to_num(square))[:, :1] < DETERMINED
         position = position + torch.linalg.solve(square + own, (along.transpose(1, 2) @ missing)[..., 0])
     return torch.where(free, position, drawn)

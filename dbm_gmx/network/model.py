@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from io import BytesIO
@@ -35,13 +35,16 @@ from dbm_gmx.options import MODEL
 log = logging.getLogger(__name__)
 
 FORMAT = "dbm_gmx model 2"
+CHECKPOINT = "dbm_gmx checkpoint"
+"""What the format of a checkpoint of a training begins with."""
+
 SUFFIX = ".pt"
 
 SEAL = b"\ndbm_gmx sha256 "
 """What stands before the hash of all that is before it, at the end of a model file."""
 
-LARGEST_GRID, LARGEST_NETWORK = 64, 4096
-"""Voxels along an edge, and channels, blocks or random numbers, that a file may ask memory for."""
+LARGEST_GRID, LARGEST_NETWORK, LARGEST_LENGTH = 64, 4096, 100.0
+"""Voxels along an edge, channels, blocks or random numbers, and nm, that a file may ask for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +156,8 @@ def load_model(name: str | Path = MODEL) -> Model:
     except Exception as error:  # torch raises many types for a file that is none of its own
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"not a model file: {reason}", path=path) from error
+    if isinstance(plain, dict) and str(plain.get("format")).startswith(CHECKPOINT):
+        raise InputError("is the checkpoint of a training; its model lies beside it (model.pt)", path=path)
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
         raise InputError(f"a model of format {found!r}; this version reads {FORMAT!r}", path=path)
@@ -183,7 +188,7 @@ def _problem(model: Model) -> str:
         return f"a grid of {grid.size!r} voxels a side; possible are even numbers from 2 to {LARGEST_GRID}"
     for name in ("edge", "sigma", "cutoff"):
         value = getattr(grid, name)
-        if not (_is_number(value) and 0 < value < 100):
+        if not (_is_number(value) and 0 < value <= LARGEST_LENGTH):
             return f"{name} of the grid is {value!r} nm"
     for name, least in (("width", 1), ("blocks", 0), ("noise", 1)):
         value = getattr(shape, name)
@@ -191,6 +196,8 @@ def _problem(model: Model) -> str:
             return f"{name} of the network is {value!r}; possible is {least} to {LARGEST_NETWORK}"
     if len(model.amplitude) != 2 or not all(_is_number(a) and 0 <= a < 100 for a in model.amplitude):
         return f"amplitudes of the random vector are {model.amplitude!r}"
+    if wrong := _wrong_provenance(model.provenance):
+        return f"what it says of {wrong}"
     with torch.device("meta"):  # shapes alone, no memory
         state = Generator(model.channels.width, shape).state_dict()
     wanted = {key: value.shape for key, value in state.items()}
@@ -201,6 +208,36 @@ def _problem(model: Model) -> str:
     if bad := [key for key, value in model.state.items() if not bool(torch.isfinite(value).all())]:
         return f"weights that are no numbers, in {', '.join(bad[:5])}"
     return ""
+
+
+def _wrong_provenance(said: Mapping[str, Any]) -> str:
+    """Key of what is said of a model and cannot be; what is not known is passed over."""
+
+    def table(value: object, fits: Callable[[Any], bool]) -> bool:
+        return isinstance(value, dict) and all(isinstance(k, str) and fits(v) for k, v in value.items())
+
+    def row(value: object, fits: Callable[[Any], bool]) -> bool:
+        return isinstance(value, list) and all(map(fits, value))
+
+    def text(value: object) -> bool:
+        return isinstance(value, str)
+
+    def system(value: object) -> bool:
+        numbers = ("frames", "held_out", "temperature")
+        return (
+            isinstance(value, dict)
+            and text(value.get("name"))
+            and all(_is_number(value.get(n)) for n in numbers)
+        )
+
+    wanted: dict[str, Callable[[Any], bool]] = {
+        "settings": lambda value: table(value, lambda _: True),
+        "systems": lambda value: row(value, system),
+        "scores": lambda value: table(value, lambda v: table(v, lambda one: isinstance(one, int | float))),
+        "resolution": lambda value: table(value, lambda v: row(v, _is_number) and len(v) == 2),
+        "classes": lambda value: row(value, text),
+    }
+    return next((key for key, fits in wanted.items() if key in said and not fits(said[key])), "")
 
 
 def _is_whole(value: object, least: int, most: int) -> bool:
@@ -258,8 +295,10 @@ def bad_scores(model: Model) -> list[str]:
     return found
 
 
-def describe_models(folder: Path | None = None) -> list[str]:
-    """Say what each model in a folder, by default those that ship, knows and how it scores."""
+def describe_models(folder: Path | None = None, *, names: Sequence[str] = ()) -> list[str]:
+    """Say what models know and how they score: those named, or all in a folder, that of those that ship."""
+    if names:
+        return [_describe(name, load_model(name)) for name in names]
     paths = sorted((folder or share_path("models")).glob(f"*{SUFFIX}"))
     return [_describe(path.stem, load_model(path)) for path in paths] or ["none"]
 

@@ -15,13 +15,13 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.includes import source_files
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.record import FileFacts, changed_files, facts_of
-from dbm_gmx.network.model import sealed, unsealed
+from dbm_gmx.network.model import CHECKPOINT, find_model, sealed, unsealed
 from dbm_gmx.train.distributed import Processes, from_all
 from dbm_gmx.train.settings import TrainSettings, plain
 from dbm_gmx.train.state import TrainingState, restore, saved_state
 
 NAME = "checkpoint.pt"
-FORMAT = "dbm_gmx checkpoint 2"
+FORMAT = f"{CHECKPOINT} 2"
 FREE = ("run", "output", "name")
 """Settings that may differ when a training goes on: they change nothing in what is learnt."""
 
@@ -57,6 +57,13 @@ class Progress:
 
 
 def files_of_training(settings: TrainSettings) -> list[Path]:
+    """All files that a training comes from."""
+    found = files_of_systems(settings)
+    found += [] if settings.channels is None else [settings.channels]
+    return found + ([find_model(settings.start)] if settings.start else [])
+
+
+def files_of_systems(settings: TrainSettings) -> list[Path]:
     """All files that the frames of a training come from."""
     found: list[Path] = []
     for system in settings.system:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from tqdm import tqdm
 
 import dbm_gmx
 from dbm_gmx.files.locks import locked
-from dbm_gmx.files.output import backup, make_folder
+from dbm_gmx.files.output import backup, check_not_read, description_of, make_folder
 from dbm_gmx.files.provenance import Provenance, Started, described, write_provenance
 from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
-from dbm_gmx.network.model import Model, save_model
+from dbm_gmx.network.model import Model, find_model, save_model
 from dbm_gmx.network.suitable import atom_classes_of, resolution
 from dbm_gmx.train.checkpoint import NAME, Progress, bring_back, resume, save_checkpoint, snapshot
 from dbm_gmx.train.critic import critic_operations
@@ -31,6 +32,7 @@ from dbm_gmx.train.dataset import make_dataset
 from dbm_gmx.train.distributed import Processes, any_of, join_processes
 from dbm_gmx.train.frames import TrainingSystem, channels_for, read_training_system
 from dbm_gmx.train.monitor import (
+    LOG,
     PROMPT,
     AbandonedError,
     EventLog,
@@ -43,7 +45,7 @@ from dbm_gmx.train.monitor import (
     warnings_of,
 )
 from dbm_gmx.train.scores import Generation, calibrated, overall, score
-from dbm_gmx.train.settings import TrainSettings, plain, read_settings
+from dbm_gmx.train.settings import TrainSettings, check_settings, plain, read_settings
 from dbm_gmx.train.start import first_model
 from dbm_gmx.train.state import (
     Context,
@@ -85,6 +87,11 @@ class Trained:
     scores: Mapping[str, Mapping[str, float]]
     first: bool = True
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal has ended it."""
+        return self.stopped in signal.Signals.__members__
+
     def text(self) -> str:
         """The summary for the user."""
         lines = [f"model          {self.path}", f"steps          {self.step} of {self.steps}"]
@@ -123,7 +130,13 @@ class Training:
     @property
     def path(self) -> Path:
         """Of the model file."""
-        return self.settings.output / f"{self.settings.name}.pt"
+        return models_of(self.settings)[0]
+
+
+def models_of(settings: TrainSettings) -> tuple[Path, Path]:
+    """Files of the model, and of the best one so far."""
+    path = settings.output / f"{settings.name}.pt"
+    return path, path.with_stem(f"{path.stem}_best")
 
 
 def train(
@@ -152,25 +165,29 @@ def train(
         If any input cannot be used, another run has the folder, or the loss is no number any more.
     """
     settings = settings if isinstance(settings, TrainSettings) else read_settings(settings)
+    check_settings(settings)
+    if settings.start:
+        for path in models_of(settings):
+            check_not_read(path, [find_model(settings.start)], "the model that is made")
     started = Started()
     end = math.inf if max_hours is None else time.monotonic() + 3600 * max_hours
     with join_processes() as processes, _folder(settings.output, processes):
-        if restart and processes.first:
-            backup(settings.output / NAME)
-        any_of(False, processes)  # nobody reads it before
         systems = [read_training_system(s) for s in settings.system]
         given = None if settings.channels is None else read_channels(settings.channels)
         model = first_model(settings, channels_for([s.system for s in systems], given))
         dataset = make_dataset(systems, model.channels, grid=model.grid, guided=settings.guided)
         context = make_context(dataset, settings, processes)
         state = make_training_state(settings, model, processes)
+        if restart and processes.first:
+            backup(settings.output / NAME)
+        any_of(False, processes)  # nobody reads it before
         begins = not (settings.output / NAME).is_file()
         progress = resume(state, settings, processes, model.amplitude)
+        if processes.first and begins:
+            put_aside(settings)
         events = make_event_log(settings.output if processes.first else None)
         training = Training(settings, processes, systems, context, model, events)
         events.write("start", state.step, profile(training))
-        if processes.first and begins:
-            backup(training.path)  # of another training
         with stopping(end) as stop:
             stopped = take_steps(training, state, progress, stop, quiet=quiet or not processes.first)
             save(training, state, progress)
@@ -196,9 +213,22 @@ def _folder(folder: Path, processes: Processes) -> Iterator[None]:
     if not processes.first:
         yield
         return
+    fresh = not folder.exists()
     make_folder(folder)
-    with locked(folder / NAME):
-        yield
+    try:
+        with locked(folder / NAME):
+            yield
+    finally:
+        if fresh:
+            with suppress(OSError):
+                folder.rmdir()  # nothing came of it
+
+
+def put_aside(settings: TrainSettings) -> None:
+    """Back up what another training, or somebody else, has in the folder under our names."""
+    model, best = models_of(settings)
+    for path in (model, description_of(model), best, settings.output / LOG):
+        backup(path)
 
 
 def take_steps(
@@ -303,8 +333,7 @@ def evaluate(training: Training, state: TrainingState, progress: Progress) -> No
     training.events.write("scores", state.step, progress.scores | {"overall": now, "warnings": found})
     if now < progress.best:
         progress.best = now
-        best = training.path.with_stem(f"{training.path.stem}_best")
-        save_model(finished(training, state, progress), best, over=True)
+        save_model(finished(training, state, progress), models_of(training.settings)[1], over=True)
 
 
 def _warn(warnings: Sequence[str], state: TrainingState, processes: Processes) -> None:

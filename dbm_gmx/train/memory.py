@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dbm_gmx.chemistry.frame import Frame
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.mdp import read_mdp
+from dbm_gmx.files.provenance import Provenance, Started, read_provenance, write_provenance
+from dbm_gmx.files.record import FileFacts, changed_files, facts_of
 from dbm_gmx.options import Conditions
 from dbm_gmx.sampling.memory import Memory, remember
 from dbm_gmx.sampling.memory_file import SUFFIX, KeptMemory, write_memory
 from dbm_gmx.sampling.origin import Origin, origin_of_atoms
 from dbm_gmx.sampling.random_numbers import Use, preparation_stream
+from dbm_gmx.train.checkpoint import files_of_systems
 from dbm_gmx.train.frames import Pair, TrainingSystem, read_training_system
-from dbm_gmx.train.settings import MemorySettings, SystemSettings, TrainSettings
+from dbm_gmx.train.settings import MemorySettings, SystemSettings, TrainSettings, check_settings, plain
 
 
 @dataclass(frozen=True)
@@ -45,19 +49,28 @@ class MadeMemory:
         return f"memory         {self.path}: {what}"
 
 
-def make_memory(settings: TrainSettings) -> MadeMemory:
+def make_memory(settings: TrainSettings, *, restart: bool = False) -> MadeMemory:
     """Remember frames of atoms, and write them to ``output/name.npz`` unless that exists.
 
     Nothing is known about recalling them: a run tries it before it believes it.
 
+    Parameters
+    ----------
+    restart
+        Make it anew; one that is there is backed up.
+
     Raises
     ------
     InputError
-        If a file cannot be used, or the systems are not at one temperature.
+        If a file cannot be used, or the systems are not at one temperature; or the memory that is there was
+        made of something else.
     """
+    check_settings(settings)
     wanted = settings.memory or MemorySettings()
-    path = settings.output / f"{wanted.name}{SUFFIX}"
-    if path.exists():
+    path, started = settings.output / f"{wanted.name}{SUFFIX}", Started()
+    facts = [facts_of(file) for file in files_of_systems(settings)]
+    if path.exists() and not restart:
+        _check_same(path, facts, _said(settings))
         return MadeMemory(path, 0)
     memory: Memory = {}
     origins: list[Origin] = []
@@ -73,7 +86,30 @@ def make_memory(settings: TrainSettings) -> MadeMemory:
     settings.output.mkdir(parents=True, exist_ok=True)
     kept = KeptMemory(path, memory, _joined(origins))
     write_memory(kept)
+    write_provenance([path], Provenance("train", facts, _said(settings), started=started), over=True)
     return MadeMemory(path, kept.origin.frames)
+
+
+def _said(settings: TrainSettings) -> dict[str, Any]:
+    """What a memory depends on, beside files."""
+    of_systems = [[s.temperature, s.frames, s.held_out] for s in settings.system]
+    return {"memory": plain(settings.memory), "seed": settings.seed, "system": of_systems}
+
+
+def _check_same(path: Path, facts: Sequence[FileFacts], said: Mapping[str, Any]) -> None:
+    """Refuse a memory that is there, if it is another one."""
+    advice = "give it another name, or --restart to make it anew"
+    try:
+        made = read_provenance(path)
+        before = [FileFacts(one["path"], one["size"], 0, one["sha256"]) for one in made["inputs"]]
+        differ = [key for key, value in said.items() if made["settings"].get(key) != value]
+        whole = made["output"]["sha256"] == facts_of(path).sha256
+    except (InputError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"a memory of unknown origin is there; {advice}", path=path) from error
+    if not whole:
+        raise InputError(f"is not as it was written: damaged, or changed since; {advice}", path=path)
+    if differ := [*differ, *changed_files(before, facts)]:
+        raise InputError(f"a memory of something else is there: {'; '.join(differ)}; {advice}", path=path)
 
 
 def _chosen(system: TrainingSystem, count: int) -> list[Pair]:

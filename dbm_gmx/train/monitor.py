@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import torch
 
 from dbm_gmx.errors import InputError
+from dbm_gmx.files.text import check_file
 from dbm_gmx.interrupts import SIGNALS, patience
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ COLLAPSED = 0.1  # of the largest distance between draws so far
 AHEAD = 100.0  # scores of the critic; with gradients of norm one they differ by far less
 PATIENCE = 10.0  # s; batch systems kill what goes on for half a minute
 PROMPT = 1.0  # s; what takes longer is given up for a signal
+LOG = "log.jsonl"
 WORSE = 2.0  # times the best score so far
 
 
@@ -129,8 +132,11 @@ class EventLog:
         if self.path is None:
             return
         line = {"event": event, "step": step} | {k: _rounded(v) for k, v in values.items()}
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror}", path=self.path) from error
         if self.board is not None:
             for name, value in _curves(values, event):
                 self.board.add_scalar(name, value, step)
@@ -140,11 +146,14 @@ def make_event_log(folder: Path | None) -> EventLog:
     """Log to ``log.jsonl`` and ``events`` in a folder; to nowhere without one."""
     if folder is None:
         return EventLog()
+    path = folder / LOG
+    if os.path.lexists(path):
+        check_file(path)  # a pipe would be waited for
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        return EventLog(folder / "log.jsonl")
-    return EventLog(folder / "log.jsonl", SummaryWriter(folder / "events"))
+        return EventLog(path)
+    return EventLog(path, SummaryWriter(folder / "events"))
 
 
 def _rounded(value: Any) -> Any:

@@ -6,15 +6,17 @@ refused.  Paths are relative to the file's folder.
 
 from __future__ import annotations
 
+import math
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import read_toml
 from dbm_gmx.network.generator import Shape
+from dbm_gmx.network.model import LARGEST_GRID, LARGEST_LENGTH, LARGEST_NETWORK
 from dbm_gmx.network.voxels import Grid
 
 LARGEST = 1e15
@@ -281,7 +283,7 @@ def read_settings(path: str | Path) -> TrainSettings:
     if settings.memory is not None and not {"warm", "adversarial"} & set(plain):
         warm, adversarial = replace(settings.warm, steps=0), replace(settings.adversarial, steps=0)
         settings = replace(settings, warm=warm, adversarial=adversarial)
-    _check(settings, path)
+    check_settings(settings, path)
     return settings
 
 
@@ -319,6 +321,8 @@ def _value(field_type: Any, value: object, *, where: str, path: Path) -> Any:
     if get_origin(field_type) is tuple:
         items = value if isinstance(value, list) else [value]
         return tuple(_value(get_args(field_type)[0], item, where=where, path=path) for item in items)
+    if isinstance(value, str) and "\0" in value:
+        raise InputError(f"{where} = {value!r}; a text has no zero bytes", path=path)
     if field_type is Path and isinstance(value, str):
         return path.parent / Path(value).expanduser()
     if isinstance(value, int | float) and not isinstance(value, bool) and not abs(value) < LARGEST:
@@ -331,30 +335,135 @@ def _value(field_type: Any, value: object, *, where: str, path: Path) -> Any:
     raise InputError(f"{where} = {value!r}; it takes {wanted}", path=path)
 
 
-def _check(settings: TrainSettings, path: Path) -> None:
-    """Refuse values that cannot be meant."""
+class Range(NamedTuple):
+    """Numbers that a key takes.
+
+    Attributes
+    ----------
+    least, most
+        Its ends.
+    open
+        Name of the end that is none of them.
+    """
+
+    least: float = 0.0
+    most: float = math.inf
+    open: str = ""
+
+    def __contains__(self, value: object) -> bool:
+        """Whether it is one of them."""
+        if not isinstance(value, int | float):
+            return False
+        above = value > self.least if self.open == "least" else value >= self.least
+        return above and (value < self.most if self.open == "most" else value <= self.most)
+
+    def text(self) -> str:
+        """Say which they are."""
+        least = f"more than {self.least:g}" if self.open == "least" else f"at least {self.least:g}"
+        most = f"less than {self.most:g}" if self.open == "most" else f"at most {self.most:g}"
+        return least if self.most == math.inf else f"{least} and {most}"
+
+
+POSITIVE, SOME, LENGTH = Range(open="least"), Range(1), Range(0, LARGEST_LENGTH, "least")
+
+RANGES = {
+    "seed": Range(),
+    "system.temperature": POSITIVE,
+    "system.frames": Range(),
+    "system.held_out": Range(),
+    "system.share": POSITIVE,
+    "grid.size": Range(2, LARGEST_GRID),
+    **dict.fromkeys(("grid.edge", "grid.sigma", "grid.cutoff"), LENGTH),
+    **dict.fromkeys(("network.width", "network.noise", "critic.width"), Range(1, LARGEST_NETWORK)),
+    **dict.fromkeys(("network.blocks", "critic.blocks"), Range(0, LARGEST_NETWORK)),
+    "critic.penalty": Range(),
+    "warm.steps": Range(),
+    "warm.batch": SOME,
+    "warm.draws": SOME,
+    "warm.rate": POSITIVE,
+    "warm.jitter": Range(0, LARGEST_LENGTH),
+    "warm.blur": Range(0, LARGEST_LENGTH),
+    "adversarial.steps": Range(),
+    "adversarial.batch": SOME,
+    "adversarial.critic_steps": SOME,
+    "adversarial.generator_rate": POSITIVE,
+    "adversarial.critic_rate": POSITIVE,
+    "adversarial.sweeps": Range(0, 1),
+    "adversarial.supervised": Range(),
+    "prior.bonded": Range(),
+    "prior.lennard_jones": Range(),
+    "prior.ramp": Range(0, 1),
+    "run.checkpoint": Range(),
+    "run.log": SOME,
+    "run.evaluate": Range(),
+    "run.sweeps": Range(),
+    "run.average": Range(0, 1, "most"),  # with 1 the model would stay what it was
+    "memory.frames": Range(),
+}
+"""Numbers that keys take; every key that is a number is here."""
+
+LONGEST_NAME = 200
+"""Bytes; files of a longer one cannot be written."""
+
+
+def check_settings(settings: TrainSettings, path: Path | None = None) -> None:
+    """Refuse values that cannot be meant.
+
+    Parameters
+    ----------
+    path
+        Of the training file, if they come from one.
+
+    Raises
+    ------
+    InputError
+        Naming the key, and what it takes.
+    """
+    for name, value in _numbers(settings):
+        if value not in RANGES[name]:
+            raise InputError(f"{name} = {value!r}; it takes {RANGES[name].text()}", path=path)
+    if settings.grid.size % 2:
+        raise InputError(f"grid.size = {settings.grid.size}; it takes an even number", path=path)
     choices = (
         ("prior.kind", settings.prior.kind, PRIORS),
         ("run.precision", settings.run.precision, ("auto", "bf16", "float32")),
     )
-    for name, value, possible in choices:
-        if value not in possible:
-            raise InputError(f"{name} = {value!r}; possible are {', '.join(possible)}", path=path)
-    positive = {
-        "warm.batch": settings.warm.batch,
-        "warm.draws": settings.warm.draws,
-        "adversarial.batch": settings.adversarial.batch,
-        "adversarial.critic_steps": settings.adversarial.critic_steps,
-        "run.log": settings.run.log,
-        "system": len(settings.system),
-    }
-    if settings.memory is None:
-        positive["warm.steps + adversarial.steps"] = settings.steps
-    elif settings.memory.frames < 0:
-        raise InputError(f"memory.frames = {settings.memory.frames}; it takes at least 0", path=path)
-    for name, number in positive.items():
-        if number < 1:
-            raise InputError(f"{name} = {number}; it takes at least 1", path=path)
+    for name, choice, possible in choices:
+        if choice not in possible:
+            raise InputError(f"{name} = {choice!r}; possible are {', '.join(possible)}", path=path)
+    _check_name("name", settings.name, path)
+    if settings.memory is not None:
+        _check_name("memory.name", settings.memory.name, path)
+    if settings.name in TAKEN:
+        raise InputError(
+            f"name = {settings.name!r}; that is the name of another file in {settings.output}", path=path
+        )
+    if not settings.system:
+        raise InputError("system = 0; it takes at least 1", path=path)
+    if settings.memory is None and not settings.steps:
+        raise InputError("warm.steps + adversarial.steps = 0; it takes at least 1", path=path)
+
+
+def _check_name(key: str, name: str, path: Path | None) -> None:
+    """Refuse what cannot be the name of a file."""
+    length = len(name.encode(errors="surrogateescape"))
+    if name != Path(name).name or name.startswith(".") or not 0 < length <= LONGEST_NAME:
+        raise InputError(f"{key} = {name!r}; it takes the name of a file, without folder", path=path)
+
+
+TAKEN = ("checkpoint",)
+"""Names of files of a training, which a model cannot have."""
+
+
+def _numbers(record: Any, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the keys that are numbers, as ``warm.steps``, and their values."""
+    for f in fields(record):
+        value = getattr(record, f.name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if is_dataclass(one):
+                yield from _numbers(one, f"{f.name}.")
+            elif isinstance(one, int | float) and not isinstance(one, bool):
+                yield f"{prefix}{f.name}", one
 
 
 def plain(record: Any) -> Any:
