@@ -243,14 +243,23 @@ def _checked(options: argparse.Namespace, command: Parser) -> int:
     return code
 
 
+_NO_MEMORY = re.compile("(can't allocate memory|out of memory|bad_alloc)[^.\n]*")
+
+
 def _caught(action: Callable[[], int]) -> int:
     """Do something; what the user can mend is said, and makes the exit code."""
     try:
         return action()
     except BrokenPipeError:
         raise
-    except (InputError, OSError, MemoryError) as error:
-        said = f"not enough memory: {error}" if isinstance(error, MemoryError) else error
+    except (InputError, OSError, MemoryError, RuntimeError) as error:
+        said = str(error)
+        if isinstance(error, MemoryError):
+            said = f"not enough memory: {said}"
+        elif isinstance(error, RuntimeError):  # as PyTorch says it
+            if (found := _NO_MEMORY.search(said)) is None:
+                raise
+            said = f"not enough memory: {found[0]}"
         with suppress(OSError):
             print(f"dbm-gmx: error: {said}", file=sys.stderr)
     return ExitCode.FAILED

@@ -72,6 +72,42 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- another end of a run
+    one(
+        "another-end-is-another-run",
+        "tests/test_resume.py -k another_end or damage",
+        "backmapping/backmap.py",
+        'free = ("end",) if inputs.part is None else ()',
+        "free = ()",
+    ),
+    one(
+        "frames-after-another-end-are-lost",
+        "tests/test_resume.py -k another_end",
+        "backmapping/backmap.py",
+        "    if taken is not None and taken < needed:\n",
+        "    if False:\n",
+    ),
+    one(
+        "a-run-goes-on-whatever-was-decided",
+        "tests/test_resume.py -k decided",
+        "backmapping/backmap.py",
+        "        if line.decided != decided:\n",
+        "        if False:\n",
+    ),
+    one(
+        "relaxed-frames-after-another-end-are-lost",
+        "tests/test_relax.py -k another_end",
+        "gromacs/relax.py",
+        "clear_folder(folder, last)",
+        "clear_folder(folder)",
+    ),
+    one(
+        "memory-that-is-not-enough-is-a-traceback",
+        "tests/test_start_up.py -k errors",
+        "cli.py",
+        "            if (found := _NO_MEMORY.search(said)) is None:\n",
+        "            if (found := None) is None:\n",
+    ),
     # --- trainings
     one(
         "numbers-of-a-training-have-no-ranges",
@@ -711,8 +747,8 @@ MUTATIONS = [
         "frames-of-the-wrong-number-are-made-again",
         "tests/test_resume.py -k killed_goes_on",
         "backmapping/backmap.py",
-        "passed = deque(islice(frames, done), ",
-        "passed = deque(islice(iter(beads), done), ",
+        "passed = deque(enumerate(islice(frames, done), 1), ",
+        "passed = deque(enumerate(islice(iter(beads), done), 1), ",
     ),
     one(
         "all-atoms-that-are-there-are-read-again",

@@ -408,6 +408,23 @@ def test_an_unfinished_relaxation_of_something_else_is_refused(
     assert listing(out) == ["relaxed.trr"]
 
 
+def test_a_relaxation_goes_on_to_another_end(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames after it that are finished stay for a longer run."""
+    program = fake_gmx(tmp_path / "bin" / "gmx")
+    with monkeypatch.context() as patch:
+        patch.setattr("dbm_gmx.gromacs.relaxation.RelaxTally.report", ended)
+        patch.setattr("dbm_gmx.gromacs.relax.clear_folder", ended)
+        assert relaxed(files, out, program).code == 1
+    before = len(runs_of(program))
+    assert "2 of them by an earlier run" in relaxed(files, out, program, end=files.frames[1].time).out
+    assert listing(out / "relaxed.trr.work") == [".dbm-gmx", "frame_2.npz"]
+    assert "1 of them by an earlier run" in relaxed(files, out, program, begin=files.frames[2].time).out
+    assert len(runs_of(program)) == before
+    assert not (out / "relaxed.trr.work").exists()
+
+
 def ended(*_: object) -> None:
     raise KeyboardInterrupt
 

@@ -285,7 +285,7 @@ def other_temperature(files: Mixture, given: Options) -> None:
 
 
 def other_times(files: Mixture, given: Options) -> None:
-    given["-e"] = 20
+    given["-b"] = 1
 
 
 def other_version(files: Mixture, given: Options) -> None:
@@ -313,7 +313,7 @@ def test_a_record_is_of_one_run_at_a_time(files: Mixture, out: Path) -> None:
         (other_topology, "topol.top has changed"),
         (other_seed, "seed 1, now 7"),
         (other_temperature, "temperature 300.0, now 310.0"),
-        (other_times, "end none, now 20.0"),
+        (other_times, "begin none, now 1.0"),
     ],
 )
 def test_a_run_of_something_else_is_refused(
@@ -339,6 +339,66 @@ def test_a_run_of_something_else_is_refused(
     left = {f"#{name}.1#": data for name, data in before.items()}
     assert left.items() <= contents(out).items()
     assert {"aa.xtc", "one.gro", "or.gro"} | set(left) == set(listing(out))
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_run_goes_on_to_another_end(
+    follow: bool, files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames do not depend on it; to fewer frames than there are already it does not go."""
+    made = fake_sampler(monkeypatch)
+    times, more = [frame.time for frame in files.frames], {"follow": None} if follow else {}
+    given = {**options(files, out, **more), "-e": times[3]}
+    (tmp_path / "whole").mkdir()
+    assert command("backmap", {**options(files, tmp_path / "whole", **more), "-e": times[3]}).code == 0
+    break_off(monkeypatch, 5, KeyboardInterrupt())  # after -c, -or and three frames
+    assert command("backmap", {**given, "-e": times[4]}).code == 1
+    before = contents(out)
+    result = command("backmap", {**given, "-e": times[1]})
+    assert result.code == 1
+    assert "3 frames are done, and only 2 are taken: give a later -e" in result.err
+    assert contents(out) == before
+    assert command("backmap", given).code == 0
+    assert len(made[-1].calls) == 1
+    assert contents(out) == contents(tmp_path / "whole")
+    assert json.loads((out / "aa.xtc.json").read_text())["settings"]["end"] == times[3]
+
+
+def test_a_run_in_which_something_else_was_decided_is_refused(
+    files: Mixture, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether frames are recalled is decided by their number."""
+    fake_sampler(monkeypatch)
+    break_off(monkeypatch, 5, KeyboardInterrupt())
+    assert command("backmap", options(files, out)).code == 1
+    before = contents(out)
+    monkeypatch.setattr("dbm_gmx.backmapping.backmap.digest_of", lambda ready: "other")
+    result = command("backmap", {**options(files, out), "-e": files.frames[3].time})
+    assert result.code == 1
+    assert "something else was decided before the first frame, as for another number of frames" in result.err
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("suffix", [".xtc", ".trr"])
+def test_after_damage_frames_before_it_are_of_use(
+    suffix: str, files: Mixture, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the time that the error names as the end, the run goes on with what it has."""
+    made = fake_sampler(monkeypatch)
+    path = files.folder / f"damaged{suffix}"
+    mixed.write_beads(path, files.cg, files.frames)
+    path.write_bytes(path.read_bytes()[:-20])
+    given = {**options(files, out), "-f": path}
+    result = command("backmap", given)
+    assert result.code == 1
+    kept = re.search(r"(\d+) frames kept; the same command goes on", result.err)
+    named = re.search(r"-e ([\d.]+)", result.err)
+    assert kept is not None
+    assert named is not None
+    assert (int(kept[1]), float(named[1])) == (FRAMES - 1, files.frames[-2].time)
+    assert command("backmap", {**given, "-e": float(named[1])}).code == 0
+    assert len(made[-1].calls) == 1  # one is always made, for the summary
+    assert len(list(read_frames(out / "aa.xtc", n_atoms=N_ATOMS))) == FRAMES - 1
 
 
 def test_a_run_goes_on_in_another_folder(

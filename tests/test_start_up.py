@@ -95,7 +95,16 @@ def test_a_reader_that_has_seen_enough_ends_a_command_as_any_other(words: str, f
 
 
 @pytest.mark.parametrize(
-    ("error", "said"), [(MemoryError("2 TiB"), "not enough memory: 2 TiB"), (OSError(5, "broken"), "broken")]
+    ("error", "said"),
+    [
+        (MemoryError("2 TiB"), "not enough memory: 2 TiB"),
+        (OSError(5, "broken"), "broken"),
+        (
+            RuntimeError("[x.cpp:1] y: can't allocate memory: you tried to allocate 8 bytes. Error"),
+            "to allocate 8 bytes",
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "not enough memory: out of memory"),
+    ],
 )
 def test_errors_of_the_machine_are_said(
     error: Exception, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -106,6 +115,15 @@ def test_errors_of_the_machine_are_said(
     monkeypatch.setattr("dbm_gmx.commands.models.run", fails)
     assert main(["models"]) == 1
     assert said in capsys.readouterr().err
+
+
+def test_other_errors_are_not_taken_for_those_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> int:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("dbm_gmx.commands.models.run", fails)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        main(["models"])
 
 
 def test_names_of_any_bytes_are_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

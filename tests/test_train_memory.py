@@ -120,7 +120,7 @@ def test_a_memory_of_something_else_is_not_taken_for_this_one(
         assert made.read_bytes() == before
 
     path.write_text(TEXT.replace("frames = 1", "frames = 2"))
-    refused("a memory of something else is there: memory")
+    refused("a memory of something else is there: memory.frames;")
     path.write_text(TEXT.replace("aa.xtc", "aa.gro").replace("[memory]", "held_out = 0\n[memory]"))
     refused("aa.gro was not given")
     path.write_text(TEXT)

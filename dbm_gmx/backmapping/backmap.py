@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from dbm_gmx.backmapping.chirality import check_tacticity
-from dbm_gmx.backmapping.provenance import provenance_of
+from dbm_gmx.backmapping.provenance import digest_of, provenance_of
 from dbm_gmx.backmapping.ready import Ready
 from dbm_gmx.backmapping.rebuilt import Rebuilt
 from dbm_gmx.backmapping.run import Run, Task, make_run, rebuilder_of
@@ -127,6 +127,8 @@ def backmap(
         open_record(outputs.frames, files, job, restart=outputs.restart) as record,
     ):
         record.stays = outputs.record_stays
+        if inputs.part is None:
+            _check_taken(record.kept, record.kept, total)
         rebuilder = rebuilder_of(task, total)
         if method.settings.memory_file in record.made:
             rebuilder = replace(rebuilder, kept=None)  # the run that was ended has begun without it, too
@@ -233,6 +235,7 @@ class Writing:
 def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float) -> float:
     """Rebuild frames and write them, after those that an ended run has left; returns the wall time."""
     record, tally, ready = writing.record, writing.run.tally, writing.run.ready
+    decided = digest_of(ready)
     last: Frame | None = None
     done, passed, frames = _pass_by(beads, record.kept, ready)
     before = 0.0
@@ -240,6 +243,10 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
 
     def known(line: Line) -> None:
         nonlocal before
+        if line.decided != decided:
+            said = "was decided before the first frame, as for another number of frames (-e)"
+            advice = "give the -e of before, another output (-o), or --restart to begin anew"
+            raise InputError(f"an unfinished run in which something else {said}: {advice}", path=record.path)
         before = line.seconds
         ends.append(line.ends)
         tally.add_noted(line.said)
@@ -255,7 +262,8 @@ def _write(writing: Writing, beads: BeadFrames, progress: Progress, begin: float
         writing.targets.write(one, ready.assigned.states)
         last = one.atoms
         seconds = before + time.monotonic() - begin
-        record.add(Line(one.beads.index, one.sample, one.beads.time, seconds, tally.noted()))
+        line = Line(one.beads.index, one.sample, one.beads.time, seconds, tally.noted(), decided=decided)
+        record.add(line)
         progress.update()
     writing.targets.end(last)
     return before + time.monotonic() - begin
@@ -289,13 +297,21 @@ def _pass_by(beads: BeadFrames, kept: int, ready: Ready) -> tuple[int, Frame | N
     How many are left out, the last of these, and the others.
     """
     done, frames = ready.can_begin(kept), iter(beads)
-    passed = deque(islice(frames, done), maxlen=ready.mapper.together + 1)
+    passed = deque(enumerate(islice(frames, done), 1), maxlen=ready.mapper.together + 1)
+    _check_taken(kept, done, passed[-1][0] if passed else 0)
     following = list(islice(frames, 1))
     if done and not following:
         first = ready.can_begin(done - 1)
-        following = [passed.pop() for _ in range(done - first)][::-1]
+        following = [passed.pop()[1] for _ in range(done - first)][::-1]
         done = first
-    return done, passed[-1] if passed else None, chain(following, frames)
+    return done, passed[-1][1] if passed else None, chain(following, frames)
+
+
+def _check_taken(kept: int, needed: int, taken: int | None) -> None:
+    """Refuse to go on with fewer frames than there are already: they would be lost."""
+    if taken is not None and taken < needed:
+        advice = "give a later -e, or none, another output (-o), or --restart to begin anew"
+        raise InputError(f"{kept} frames are done, and only {taken} are taken: {advice}")
 
 
 def _job(inputs: Inputs, method: Method, system: System) -> Job:
@@ -316,7 +332,8 @@ def _job(inputs: Inputs, method: Method, system: System) -> Job:
     given |= {"tacticity": None if inputs.tacticity is None else str(inputs.tacticity)}
     chosen = {"model": str(method.model) if settings.uses_network else None, "device": method.device}
     every = {**given, **asdict(settings), **asdict(method.conditions), **chosen}
-    return Job("backmap", files, plain(every), makes, settings.samples)
+    free = ("end",) if inputs.part is None else ()  # parts begin elsewhere where there are more frames
+    return Job("backmap", files, plain(every), makes, settings.samples, free)
 
 
 def _check_outputs(output: Path, first_frame: Path | None, samples: int) -> tuple[list[Path], list[Path]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from dbm_gmx.backmapping.ready import Ready
@@ -61,6 +63,12 @@ def findings_of(ready: Ready) -> dict[str, Any]:
         "memory": None if remembered is None else _memory(remembered),
         "cpu_seconds": dict(ready.once),
     }
+
+
+def digest_of(ready: Ready) -> str:
+    """Digest of what was decided before the first frame."""
+    decided = json.dumps(described(_decided(ready.prepared, ready.remembered)), sort_keys=True)
+    return blake2b(decided.encode(), digest_size=8).hexdigest()
 
 
 def _decided(prepared: Preparation | None, remembered: Remembered | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b, file_digest
@@ -84,6 +84,8 @@ class Job:
         Files that it reads where they are there, and makes where they are not.
     samples
         Lines of the record for each frame.
+    free
+        Settings that may be others when the run goes on: frames that are there do not depend on them.
     """
 
     command: str
@@ -91,6 +93,7 @@ class Job:
     settings: Mapping[str, Any]
     makes: Sequence[Path] = ()
     samples: int = 1
+    free: Collection[str] = ()
 
 
 class Line(NamedTuple):
@@ -106,6 +109,8 @@ class Line(NamedTuple):
         What else is known of it, in plain values.
     ends, digests
         Of each file: its bytes until then, and a digest of those that this frame has added.
+    decided
+        Digest of what was decided before the first frame.
     """
 
     frame: int
@@ -115,6 +120,7 @@ class Line(NamedTuple):
     said: Any = None
     ends: Sequence[int] = ()
     digests: Sequence[str] = ()
+    decided: str = ""
 
 
 @dataclass(eq=False)
@@ -240,7 +246,7 @@ def open_record(output: Path, files: Sequence[Path], job: Job, *, restart: bool 
             with atomic_write(path) as new:
                 new.write_bytes(_text(head))
         else:
-            refuse_other(path, before, head)
+            refuse_other(path, before, head, job.free)
         with _opened(path, files, job, resumed=before is not None) as record:
             record.made = frozenset(map(Path, head["made"]))
             record.inputs = _known(head)
@@ -324,15 +330,22 @@ def _known(head: Mapping[str, Any] | None) -> list[FileFacts]:
         return []
 
 
-def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def refuse_other(
+    path: Path, before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str] = ()
+) -> None:
     """Refuse to go on with what was made of something else.
+
+    Parameters
+    ----------
+    free
+        See :class:`Job`.
 
     Raises
     ------
     InputError
         Naming what differs.
     """
-    differ = list(_differences(before, now))
+    differ = list(_differences(before, now, free))
     if differ:
         raise InputError(
             f"an unfinished run of something else: {'; '.join(differ)}. Give what was given before, another "
@@ -341,7 +354,7 @@ def refuse_other(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) 
         )
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> Iterator[str]:
     """Say in what two runs differ."""
     for key, words in (("command", "command"), ("version", "version of dbm-gmx"), ("files", "output files")):
         if before.get(key) != now[key]:
@@ -349,7 +362,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
     yield from changed_files(_known(before), _known(now))
     old, new = before.get("settings", {}), now["settings"]
     for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
+        if key not in free and old.get(key) != new.get(key):
             yield f"{key} {_brief(old.get(key))}, now {_brief(new.get(key))}"
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbm_gmx.files.output import MARK, atomic_write, is_own, own_folder, remove_own
 
-_OURS = re.compile(r"frame_\d+((\.part)?\.npz)?")
+_OURS = re.compile(r"frame_(\d+)((\.part)?\.npz)?")
 """Names in the folder that are ours."""
 
 
@@ -44,14 +44,23 @@ def frame_folder(folder: Path, index: int) -> Path:
     return folder / f"frame_{index}"
 
 
-def clear_folder(folder: Path) -> None:
-    """Remove what is ours in a folder of ours, and the folder if nothing else is in it."""
+def clear_folder(folder: Path, last: int | None = None) -> None:
+    """Remove what is ours in a folder of ours, and the folder if nothing else is in it.
+
+    Parameters
+    ----------
+    last
+        Number of a frame: those after it stay, as they are of a longer run that was ended.
+    """
     if not is_own(folder):
         return
     for path in folder.iterdir():
-        if _OURS.fullmatch(path.name) and is_own(path):
+        found = _OURS.fullmatch(path.name)
+        if found is None or (last is not None and int(found[1]) > last):
+            continue
+        if is_own(path):
             remove_own(path)
-        elif _OURS.fullmatch(path.name) and path.is_file():
+        elif path.is_file():
             path.unlink()
     _drop_empty(folder)
 

@@ -230,7 +230,8 @@ def relax_frames(
     tally = RelaxTally(protocol, atoms.matches)
     begin, started = time.monotonic(), Started()
     frame = partial(_relaxed, protocol, folder.absolute())
-    job = Job("relax", atoms.files, _given(protocol, atoms))
+    free = ("end",) if atoms.part is None else ()
+    job = Job("relax", atoms.files, _given(protocol, atoms), free=free)
     with open_record(output, [output], job, restart=settings.restart) as record:
         if settings.restart:
             clear_folder(folder)
@@ -238,7 +239,9 @@ def relax_frames(
         writer = make_writer(record.parts[0], atoms.topology)
         work = side_by_side(frame, _tasks(atoms), crew or settings.jobs, ahead=AHEAD, abandon=stop_all)
         with work_folder(folder), closing(work) as done, Progress(atoms.total, quiet=quiet) as progress:
+            last = 0
             for task, result in done:
+                last = task.frame.index
                 if not isinstance(result, Failure):
                     writer.write(replace(task.frame, positions=result.relaxed.positions))
                 tally.add(task, result)
@@ -246,7 +249,7 @@ def relax_frames(
         if not writer.frames:
             raise InputError(f"no frame could be relaxed: {len(tally.failures)} failed", path=folder)
         if not tally.failures:
-            clear_folder(folder)
+            clear_folder(folder, last)
     report = tally.report(time.monotonic() - begin)
     said: dict[str, Any] = {
         "settings": {**job.settings, "threads": threads},

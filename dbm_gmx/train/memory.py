@@ -21,7 +21,7 @@ from dbm_gmx.sampling.origin import Origin, origin_of_atoms
 from dbm_gmx.sampling.random_numbers import Use, preparation_stream
 from dbm_gmx.train.checkpoint import files_of_systems
 from dbm_gmx.train.frames import Pair, TrainingSystem, read_training_system
-from dbm_gmx.train.settings import MemorySettings, SystemSettings, TrainSettings, check_settings, plain
+from dbm_gmx.train.settings import MemorySettings, SystemSettings, TrainSettings, check_settings
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,8 @@ def make_memory(settings: TrainSettings, *, restart: bool = False) -> MadeMemory
 def _said(settings: TrainSettings) -> dict[str, Any]:
     """What a memory depends on, beside files."""
     of_systems = [[s.temperature, s.frames, s.held_out] for s in settings.system]
-    return {"memory": plain(settings.memory), "seed": settings.seed, "system": of_systems}
+    frames = (settings.memory or MemorySettings()).frames
+    return {"memory.frames": frames, "seed": settings.seed, "frames and temperature of systems": of_systems}
 
 
 def _check_same(path: Path, facts: Sequence[FileFacts], said: Mapping[str, Any]) -> None:
