@@ -24,8 +24,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU)
 GRACE = 1.0
 """s that the main thread has to end in order."""
 
-_grace = [GRACE]
-
 _last: list[Callable[[], list[str]]] = []
 
 
@@ -54,13 +52,13 @@ def do_last(action: Callable[[], list[str]]) -> None:
 
 
 @contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Give the main thread longer to end in order."""
-    before, _grace[0] = _grace[0], seconds
+def doing_last(action: Callable[[], list[str]]) -> Iterator[None]:
+    """Have something done as by :func:`do_last`, for as long as this block lasts."""
+    _last.append(action)
     try:
         yield
     finally:
-        _grace[0] = before
+        _last.remove(action)
 
 
 @contextmanager
@@ -124,7 +122,7 @@ def _watching(numbers: frozenset[int]) -> Iterator[None]:
 
 def _watch(reader: int, numbers: frozenset[int], ended: Event) -> None:
     while came := os.read(reader, 1):
-        if came[0] in numbers and not ended.wait(_grace[0]):
+        if came[0] in numbers and not ended.wait(GRACE):
             _leave(came[0])
     os.close(reader)
 

@@ -110,6 +110,13 @@ MUTATIONS = [
     ),
     # --- trainings
     one(
+        "steps-that-heed-no-signal-are-waited-for",
+        "tests/test_train.py -k heeds_no_signal",
+        "train/monitor.py",
+        "            if self.rescue is not None:\n",
+        "            if False:\n",
+    ),
+    one(
         "numbers-of-a-training-have-no-ranges",
         "tests/test_train_settings.py",
         "train/settings.py",

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -217,6 +218,53 @@ def test_long_steps_and_scores_are_given_up_for_a_signal(
     assert losses(tmp_path / "whole") == losses(tmp_path / "broken")
     scored = [[line["step"] for line in log_of(tmp_path / name, "scores")] for name in ("whole", "broken")]
     assert scored[0] == scored[1] == [4, 8]
+
+
+LONG_STEP = """
+import hashlib, sys
+from pathlib import Path
+sys.path[:0] = [{tests!r}]
+import dbm_gmx.cli as cli
+import dbm_gmx.commands.train as command
+import dbm_gmx.train.loop as loop
+from tiny import tiny_settings
+
+usual = loop.take_step
+
+def take_step(state, context):
+    parts = usual(state, context)  # all has changed by now
+    if state.step == 3:
+        print("ready", flush=True)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 2 * 10**9)  # heeds no signal
+    return parts
+
+loop.take_step, loop.PROMPT = take_step, 0.0
+command.run = lambda options: loop.train(tiny_settings(Path({folder!r}))) and 0
+sys.exit(cli.main())
+"""
+
+
+def test_a_step_that_heeds_no_signal_is_given_up(unbroken: Path, tmp_path: Path) -> None:
+    """As a backward pass of many samples, which is one operation: what was before it is saved meanwhile."""
+    script = LONG_STEP.format(tests=str(Path(__file__).parent), folder=str(tmp_path / "out"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, "train", "x.toml"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n", process.communicate()
+    begin = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=300)
+    assert time.monotonic() - begin < 20  # 1 s; more on a busy machine
+    said = ["dbm-gmx: saved as it was before this step; the same command goes on"]
+    assert (process.returncode, err.splitlines()[-2:]) == (1, [*said, "dbm-gmx: interrupted (SIGTERM)"])
+    assert saved_in(tmp_path / "out")["learner"]["step"] == 2
+    assert train(tiny_settings(tmp_path / "out")).step == 8
+    assert same(state_of(unbroken), state_of(tmp_path / "out"))
 
 
 def test_a_training_that_is_killed_leaves_whole_files(

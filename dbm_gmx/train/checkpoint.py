@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -77,13 +77,18 @@ def save_checkpoint(
 ) -> None:
     """Write the checkpoint; a run that is killed meanwhile leaves the last one."""
     rng = from_all(state.rng.get_state(), processes)
-    if not processes.first:
-        return
+    if processes.first:
+        _write(saved_state(state), rng, progress, settings)
+
+
+def _write(
+    learner: Mapping[str, Any], rng: Sequence[torch.Tensor], progress: Progress, settings: TrainSettings
+) -> None:
     saved = {
         "format": FORMAT,
         "settings": plain(settings),
         "files": [asdict(facts) for facts in progress.files],
-        "learner": saved_state(state),
+        "learner": learner,
         "dice": rng,
         "progress": {key: value for key, value in asdict(progress).items() if key != "files"},
     }
@@ -100,6 +105,12 @@ Snapshot = tuple[dict[str, Any], torch.Tensor, Progress]
 def snapshot(state: TrainingState, progress: Progress) -> Snapshot:
     """All that changes in a training, copied."""
     return deepcopy(saved_state(state)), state.rng.get_state(), deepcopy(progress)
+
+
+def save_snapshot(before: Snapshot, settings: TrainSettings) -> None:
+    """Write the checkpoint of a state that was kept, of the only process."""
+    learner, rng, progress = before
+    _write(learner, [rng], progress, settings)
 
 
 def bring_back(state: TrainingState, progress: Progress, before: Snapshot | None) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from dbm_gmx.network.channels import read_channels
 from dbm_gmx.network.generator import operations
 from dbm_gmx.network.model import Model, find_model, save_model
 from dbm_gmx.network.suitable import atom_classes_of, resolution
-from dbm_gmx.train.checkpoint import NAME, Progress, bring_back, resume, save_checkpoint, snapshot
+from dbm_gmx.train.checkpoint import (
+    NAME,
+    Progress,
+    bring_back,
+    resume,
+    save_checkpoint,
+    save_snapshot,
+    snapshot,
+)
 from dbm_gmx.train.critic import critic_operations
 from dbm_gmx.train.dataset import make_dataset
 from dbm_gmx.train.distributed import Processes, any_of, join_processes
@@ -244,16 +253,19 @@ def take_steps(
                 return stop.reason if stop.wanted else "another process was told to stop"
             due = is_due(run.evaluate, state.step, progress.scored)
             begun, before = time.monotonic(), None
+            slow = slow or state.step == settings.warm.steps  # the first of its kind
             if (slow or due) and processes.size == 1:  # others would wait for this one
                 before = snapshot(state, progress)
+            rescue = None if before is None else partial(save_snapshot, before, settings)
             try:
-                with stop.giving_up(before is not None):
+                with stop.giving_up(rescue):
                     if due:
                         evaluate(training, state, progress)
                         logged += time.monotonic() - begun  # not time of the steps
                         continue
                     parts = take_step(state, training.context)
             except AbandonedError:
+                stop.over()
                 bring_back(state, progress, before)
                 return stop.reason
             slow = time.monotonic() - begun > PROMPT

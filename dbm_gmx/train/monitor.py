@@ -8,10 +8,11 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from types import FrameType
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ import torch
 
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.text import check_file
-from dbm_gmx.interrupts import SIGNALS, patience
+from dbm_gmx.interrupts import SIGNALS, doing_last
 
 log = logging.getLogger(__name__)
 
@@ -45,13 +46,16 @@ class Stop:
         s, of the monotonic clock.
     signal
         Number of the signal that has come; 0: none.
-    waits
-        Whether a signal lets what is in hand be finished.
+    rescue
+        Saves what was before that which is in hand and given up for a signal; none: it is finished.
+    lock
+        Held by whoever saves.
     """
 
     end: float = math.inf
     signal: int = 0
-    waits: bool = True
+    rescue: Callable[[], None] | None = None
+    lock: Lock = field(default_factory=Lock)
 
     @property
     def wanted(self) -> bool:
@@ -64,21 +68,38 @@ class Stop:
         return signal.Signals(self.signal).name if self.signal else "the time is up"
 
     @contextmanager
-    def giving_up(self, wanted: bool) -> Iterator[None]:
-        """Have a signal raise :class:`AbandonedError` at once, if that is wanted."""
-        self.waits = not wanted
+    def giving_up(self, rescue: Callable[[], None] | None) -> Iterator[None]:
+        """Have a signal raise :class:`AbandonedError` at once, if what was before can be saved.
+
+        Where this thread does not hear of it, as in a long operation of PyTorch, another one saves.
+        """
+        self.rescue = rescue
         try:
             yield
         finally:
-            self.waits = True
+            self.over()
+
+    def over(self) -> None:
+        """Nothing is in hand any more; if another thread is saving, it ends the process."""
+        with self.lock:
+            self.rescue = None
+
+    def last(self) -> list[str]:
+        """Save on another thread, before the process is ended; or let this be done by the main thread."""
+        with self.lock:
+            if self.rescue is not None:
+                self.rescue()
+                return ["saved as it was before this step; the same command goes on"]
+        time.sleep(PATIENCE)  # the process has ended by then
+        return []
 
 
 @contextmanager
 def stopping(end: float = math.inf) -> Iterator[Stop]:
     """Let signals ask for a stop instead of ending the process; a second one ends it.
 
-    The step in hand is finished, or given up if it takes long, and the training saved.  What takes longer
-    than :data:`PATIENCE` is not waited for: the last checkpoint stands then.
+    The step in hand is finished, or given up if it takes long, and the training saved.  If that takes longer
+    than :data:`PATIENCE` the last checkpoint stands.
 
     Parameters
     ----------
@@ -91,14 +112,15 @@ def stopping(end: float = math.inf) -> Iterator[Stop]:
         if stop.signal:
             raise KeyboardInterrupt
         stop.signal = number
-        log.error("%s: stops %s", stop.reason, "after this step" if stop.waits else "and gives up this step")
-        if not stop.waits:
+        waits = stop.rescue is None
+        log.error("%s: stops %s", stop.reason, "after this step" if waits else "and gives up this step")
+        if not waits:
             raise AbandonedError
 
     numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        with patience(PATIENCE):
+        with doing_last(stop.last):
             yield stop
     finally:
         for number, handler in before.items():
