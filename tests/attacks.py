@@ -38,6 +38,7 @@ from cut import cut, search_less
 import dbm_gmx.backmapping.converged as converged
 from dbm_gmx.cli import main as run_command
 from dbm_gmx.files.share import share_path
+from dbm_gmx.train.settings import RANGES
 
 LONGEST = 60.0
 """s that an input may take, also on a busy machine."""
@@ -59,8 +60,41 @@ COMMANDS = {
     "join": "join aa_part1.xtc aa_part2.xtc -o whole.xtc",
     "check --converged": "check -s cg.gro -cp cg.top -f cg.trr -p topol.top -m mapping.xml "
     "--owners owners.txt --mdp md.mdp --converged aa.trr --frames 1 --threads 1",
+    "train": "train train.toml --from start.pt -q -o trained",
+    "models": "models start.pt",
 }
 """Honest ones."""
+
+TRAINING = """output = "out"
+[[system]]
+topology = "topol.top"
+trajectory = "aa.trr"
+mapping = "mapping.xml"
+owners = "owners.txt"
+beads = "cg.trr"
+mdp = "md.mdp"
+temperature = 350
+[critic]
+width = 8
+blocks = 1
+[warm]
+steps = 2
+batch = 4
+draws = 1
+[adversarial]
+steps = 1
+batch = 2
+critic_steps = 1
+[run]
+sweeps = 0
+calibrate = false
+[memory]
+frames = 1
+"""
+"""The training file."""
+
+SET = ("-1", "0", "1e14", "nan", "-0.5", "true", '"x"', "[]", '"../x"', '"\\u0000"')
+"""Values of its keys."""
 
 DESCRIPTION = "aa_part2.xtc.json"
 
@@ -101,6 +135,8 @@ OPTIONS = {
     "join": "aa_part1.xtc|md.mdp|beads.xtc|aa_part1.xtc.json",
     "check --converged": "--frames 0|--tolerance 0|--tolerance nan|--seed -1|--threads 0|-b 1e9|--cutoff nan|"
     "--spread -1|--tacticity odd|--only X",
+    "train": "--seed -1|--max-time 0|--max-time nan|--threads 0|--restart|train.toml|aa_part1.xtc",
+    "models": "sps|start.pt|nowhere|topol.top|aa_part1.xtc",
 }
 """Added to the honest command."""
 
@@ -218,6 +254,7 @@ def described(folder: Path, key: str, value: object) -> None:
 
 def attacks(base: Path) -> Iterator[Attack]:
     """Yield all of them."""
+    yield from on_training()
     for command, text in COMMANDS.items():
         words = text.split()
         yield Attack(command, "honest", tuple(words))
@@ -225,11 +262,45 @@ def attacks(base: Path) -> Iterator[Attack]:
         yield from on_inputs(command, words, files)
         if "-o" in words:
             yield from on_output(command, words, files)
-        for more in OPTIONS[command].split("|"):
+        for more in filter(None, OPTIONS[command].split("|")):
             yield Attack(command, f"option {more}", (*words, *shlex.split(more)))
-        if command != "join":
+        if command not in ("join", "train", "models"):
             yield from on_numbers(command, words)
     yield from on_descriptions(tuple(COMMANDS["join"].split()))
+
+
+def on_training() -> Iterator[Attack]:
+    """Damage to the files that a training file names, and values of its keys that cannot be meant."""
+    words = tuple(COMMANDS["train"].split())
+    for name in ("topol.top", "aa.trr", "mapping.xml", "owners.txt", "cg.trr", "md.mdp"):
+        for label, damage in DAMAGES.items():
+            done = partial(lambda folder, n, d: d(folder / n), n=name, d=damage)
+            yield Attack("train", f"{label} {name}", words, done, label == "unreadable")
+        for kind in KINDS:
+            done = partial(lambda folder, n, k: shutil.copy(folder / k, folder / n), n=name, k=kind)
+            if kind != name:
+                yield Attack("train", f"{kind} as {name}", words, done)
+    for key in (*RANGES, "name", "output", "memory.name", "prior.kind", "run.device", "run.precision"):
+        for value in SET:
+            yield Attack("train", f"{key} = {value}", words, partial(put, key=key, value=value))
+
+
+def put(folder: Path, key: str, value: str) -> None:
+    """Give a key of the training file another value."""
+    section, _, name = key.rpartition(".")
+    head = f"[[{section}]]" if section == "system" else f"[{section}]"
+    path = folder / "train.toml"
+    lines = path.read_text().splitlines()
+    if not section:
+        lines = [f"{name} = {value}", *(line for line in lines if not line.startswith(f"{name} "))]
+    elif head not in lines:
+        lines += [head, f"{name} = {value}"]
+    else:
+        start = lines.index(head) + 1
+        end = next((k for k in range(start, len(lines)) if lines[k].startswith("[")), len(lines))
+        kept = [line for line in lines[start:end] if not line.startswith(f"{name} ")]
+        lines[start:end] = [f"{name} = {value}", *kept]
+    path.write_text("\n".join(lines) + "\n")
 
 
 def on_inputs(command: str, words: list[str], files: list[int]) -> Iterator[Attack]:
@@ -262,7 +333,7 @@ def on_output(command: str, words: list[str], files: list[int]) -> Iterator[Atta
     for other in files:
         yield to(f"is {words[other]}", words[other])
     for name in ("", ".", "/", "/dev/null", "/dev/full", f"no/such/x{end}", f"md.mdp/x{end}", "x.pdf", "x"):
-        if not (command == "map init" and name == "/"):  # which root may write to
+        if not (command in ("map init", "train") and name == "/"):  # which root may write to
             yield to(repr(name), name)
     for odd in NAMES:
         yield to(repr(odd), f"./{odd}{end}")
@@ -324,6 +395,11 @@ def honest(folder: Path) -> None:
         grow = "--mdp md.mdp --refine none --start growth -o aa.xtc --allow all --threads 1"
         quietly(f"backmap {inputs} {grow} --part {part}")
     quietly("map -p topol.top -f aa.trr -m mapping.xml -o beads.xtc")
+    (folder / "train.toml").write_text(TRAINING + "[network]\nwidth = 8\nblocks = 1\nnoise = 4\n")
+    quietly("train train.toml -q")
+    (folder / "out" / "model.pt").rename(folder / "start.pt")
+    shutil.rmtree(folder / "out")
+    (folder / "train.toml").write_text(TRAINING)
 
 
 def quietly(words: str) -> None:

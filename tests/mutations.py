@@ -817,7 +817,7 @@ MUTATIONS = [
         "no-thread-waits-for-signals",
         "tests/test_interrupts.py -k wherever",
         "interrupts.py",
-        "if came[0] in numbers and not ended.wait(_grace[0]):",
+        "if came[0] in numbers and not ended.wait(GRACE):",
         "if False:",
     ),
     one(
@@ -1360,8 +1360,8 @@ MUTATIONS = [
         "long-steps-are-waited-for",
         "tests/test_train.py -k given_up",
         "train/monitor.py",
-        "        self.waits = not wanted\n",
-        "        self.waits = True\n",
+        "        self.rescue = rescue\n",
+        "        self.rescue = None\n",
     ),
     one(
         "half-a-step-stays",

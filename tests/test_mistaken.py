@@ -86,6 +86,7 @@ ATOMS = "-p topol.top -m mapping.xml"
         ("view topol.top", "is a topology: -p topol.top"),
         ("view aa.gro --cg aa.gro", "is given for the atoms and for the beads (--cg)"),
         ("view aa.gro -p mapping.xml", "is a mapping. -p takes .itp or .top"),
+        ("view aa.gro -p other.top", "-p is a topology of beads, and takes that of the atoms"),
         ("view aa.gro -o x.gro", "a page is written, with a name in .html or .htm"),
         (
             "train topol.top",

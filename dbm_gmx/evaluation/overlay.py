@@ -16,6 +16,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.viewer import Beads, Scene
 from dbm_gmx.files.residues import Residues, read_residues
 from dbm_gmx.files.structure import compare_names, read_structure
+from dbm_gmx.files.system import is_of_beads
 
 MOST = 20_000
 """Atoms that are shown, at most: a page with more turns slowly."""
@@ -71,7 +72,11 @@ def overlay(inputs: ViewInputs) -> tuple[Scene, list[str]]:
     frame, residues = read_structure(inputs.atoms), read_residues(inputs.atoms)
     topology = inputs.topology
     if topology is not None:
-        compare_names(topology, inputs.atoms)
+        try:
+            compare_names(topology, inputs.atoms)
+        except InputError as error:
+            hint = "; -p is a topology of beads, and takes that of the atoms" if is_of_beads(topology) else ""
+            raise InputError(f"{error.message}{hint}", path=error.path) from error
         frame = whole_molecules(topology, frame)
     frame, shown, notes = _chosen(inputs, frame, residues)
     rows = np.flatnonzero(shown)
