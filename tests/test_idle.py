@@ -125,5 +125,5 @@ def test_a_memory_alone_is_not_trained(
         f'mapping = "{octane / "mapping.xml"}"\n'
     )
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "train.toml", "--restart"]) == 1
-    assert "train.toml: no steps of training: --from, --max-time and --restart" in capsys.readouterr().err
+    assert main(["train", "train.toml", "--max-time", "1"]) == 1
+    assert "train.toml: no steps of training: --from and --max-time have no effect" in capsys.readouterr().err

@@ -81,8 +81,11 @@ ATOMS = "-p topol.top -m mapping.xml"
         (f"backmap {BEADS} -f aa.gro {ATOMS} -o x.gro", "these are the atoms, and -f is"),
         (f"backmap {BEADS} {ATOMS} --mdp topol.top -o x.gro", "--mdp takes .mdp of the atoms"),
         ("evaluate -p other.top -f aa.gro -o x.gro", "evaluate judges atoms: give their topology (-p)"),
-        ("view cg.xtc -o x.gro", "is a trajectory; of a frame: gmx trjconv -f cg.xtc"),
-        ("view aa.gro --cg cg.tpr", "is a run input file; of its structure: gmx editconf -f cg.tpr"),
+        (
+            "view cg.xtc -o x.gro",
+            "a structure, .gro or .pdb, is needed: gmx trjconv -f cg.xtc",
+        ),
+        ("view aa.gro --cg cg.tpr", "is needed: gmx editconf -f cg.tpr"),
         ("view topol.top", "is a topology: -p topol.top"),
         ("view aa.gro --cg aa.gro", "is given for the atoms and for the beads (--cg)"),
         ("view aa.gro -p mapping.xml", "is a mapping. -p takes .itp or .top"),

@@ -96,10 +96,11 @@ def _viewed(options: Namespace) -> Iterator[tuple[Path, str]]:
     for path in (options.atoms, options.beads):
         if path is None:
             continue
+        needed = "a structure, .gro or .pdb, is needed"
         if path.suffix in TRAJECTORIES:
-            yield path, f"is a trajectory; of a frame: gmx trjconv -f {path} -s TPR -dump 0 -o frame.gro"
+            yield path, f"is a trajectory, {needed}: gmx trjconv -f {path} -s TPR -dump 0 -o frame.gro"
         if path.suffix == ".tpr":
-            yield path, f"is a run input file; of its structure: gmx editconf -f {path} -o frame.gro"
+            yield path, f"is a run input file, {needed}: gmx editconf -f {path} -o frame.gro"
         if path.suffix in TOPOLOGIES:
             yield path, f"is a topology: -p {path}. A structure, .gro or .pdb, stands first"
     if options.beads is not None and options.beads == options.atoms:
