@@ -488,7 +488,8 @@ def faults(
             yield f"{name} is not as it was"
     # what the same command goes on with is kept, and said
     new = [name for name in after if name not in before and not re.search(r"\.part\.|\.work", name)]
-    if code == 1 and new:
+    lost = "no number" in said  # of a training that was under way: what there was before is kept
+    if code == 1 and new and not lost:
         yield f"left: {', '.join(new[:5])}"
 
 

@@ -72,6 +72,35 @@ MUTATIONS = [
         '"-op",',
         '"-ot",',
     ),
+    # --- numbers that are none
+    one(
+        "a-weight-that-is-no-number-hides-among-others",
+        "tests/test_mapping.py -k no_finite",
+        "files/votca.py",
+        "not all(abs(weight) <= HIGHEST for weight in weights)",
+        "not max(map(abs, weights)) <= HIGHEST",
+    ),
+    one(
+        "a-model-that-puts-atoms-nowhere-is-scored",
+        "tests/test_train.py -k nowhere",
+        "train/scores.py",
+        "        if not np.isfinite(made).all():\n",
+        "        if False:\n",
+    ),
+    one(
+        "a-topology-that-is-a-link-to-itself-is-followed",
+        "tests/test_train_memory.py -k no_file",
+        "files/includes.py",
+        "    check_file(top)\n",
+        "",
+    ),
+    one(
+        "a-memory-is-made-before-the-model-is-looked-at",
+        "tests/test_train_memory.py -k cannot_begin",
+        "commands/train.py",
+        "        load_model(settings.start)  # before a memory is made\n",
+        "        pass\n",
+    ),
     # --- another end of a run
     one(
         "another-end-is-another-run",

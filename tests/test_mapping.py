@@ -160,6 +160,16 @@ def test_atoms_of_two_residues_are_never_one_atom(tmp_path):
         read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(molecule()))
 
 
+@pytest.mark.parametrize(
+    "weights", ["12 nan 6", "nan 1 6", "12 1 nan", "12 inf 6", "12 1 1e400", "12 -1e31 6"]
+)
+def test_weights_that_are_no_finite_numbers_are_refused(tmp_path, weights):
+    """Whichever it is: the largest of numbers and none depends on their order."""
+    beads = [("A1", "A", "1:MOL:C1 1:MOL:H1 1:MOL:C2", weights), *TWO[1:]]
+    with pytest.raises(InputError, match="weights that do not add up to a finite number"):
+        read_mappings([write(tmp_path / "m.xml", xml(beads))], topology(molecule()))
+
+
 def test_everything_wrong_is_said_at_once(tmp_path):
     beads = [
         ("A1", "A", "1:MOL:C1 1:MOL:CX", "12 1"),

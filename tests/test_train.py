@@ -449,6 +449,18 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(
     assert same(before, state_of(tmp_path))
 
 
+def test_a_model_that_puts_atoms_nowhere_is_not_scored(few: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a step at far too high a rate, whose loss was still a number."""
+    files = {key: few.folder / name for key, name in (("topology", "topol.top"), ("trajectory", "aa.trr"))}
+    system = read_training_system(SystemSettings(**files, mapping=(few.folder / "mapping.xml",)))  # type: ignore[arg-type]
+    nowhere = torch.full((system.system.n_atoms, 3), torch.nan)
+    monkeypatch.setattr(scores, "reconstruct", lambda placer: nowhere)
+    with pytest.raises(
+        InputError, match=r"the model puts atoms at places that are no numbers; train with lower"
+    ):
+        scores.score(small_model(), [system], Generation(0, 1))
+
+
 def test_warnings() -> None:
     check_finite({"place": 1.0}, 1)
     assert warnings_of({"spread": 0.01, "critic": -1.0}, widest=0.02) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +133,26 @@ def test_a_memory_of_something_else_is_not_taken_for_this_one(
     assert main(["train", str(path), "--restart"]) == ExitCode.DONE
     assert read_memory(made).origin.frames == 1
     assert (made.parent / "#memory.npz.1#").read_bytes() == first[:-1]
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [(os.mkfifo, "is a named pipe"), (lambda path: path.symlink_to(path.name), "cannot be read")],
+)
+def test_a_topology_that_is_no_file_is_refused(
+    make: Callable[[Path], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe would be waited for."""
+    make(tmp_path / "topol.top")
+    (tmp_path / "train.toml").write_text(TEXT.replace(f"{OCTANE}/topol.top", "topol.top"))
+    assert main(["train", str(tmp_path / "train.toml")]) == ExitCode.FAILED
+    assert said in capsys.readouterr().err
+
+
+def test_no_memory_is_made_where_the_training_cannot_begin(tmp_path: Path) -> None:
+    (tmp_path / "train.toml").write_text(f"{TEXT}[warm]\nsteps = 3\n")
+    assert main(["train", str(tmp_path / "train.toml"), "--from", str(tmp_path / "train.toml")]) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_steps_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:

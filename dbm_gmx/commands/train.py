@@ -48,6 +48,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: Namespace) -> int:
     """Train and print the summary; returns the exit code."""
+    from dbm_gmx.network.model import load_model
     from dbm_gmx.parallel import set_threads
     from dbm_gmx.train.loop import train
     from dbm_gmx.train.memory import make_memory
@@ -60,6 +61,8 @@ def run(options: Namespace) -> int:
     settings = replace(read_settings(options.settings), **given)
     if not settings.steps and (options.max_time is not None or options.start is not None):
         raise InputError("no steps of training: --from and --max-time have no effect", path=options.settings)
+    if settings.start:
+        load_model(settings.start)  # before a memory is made
     if settings.memory is not None and int(os.environ.get("RANK", "0")) == 0:
         made = make_memory(settings, restart=options.restart)
         if not options.quiet:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from dbm_gmx.errors import InputError
 from dbm_gmx.files.output import atomic_write
 from dbm_gmx.files.preprocess import include_folders
+from dbm_gmx.files.text import check_file
 
 INCLUDED = "include"
 """Folder of the copies beside the topology: there no file has the name of one of ours, or of GROMACS."""
@@ -59,6 +60,7 @@ def copy_topology(
 def source_files(path: str | Path, include: Sequence[str | Path] = ()) -> list[Path]:
     """A ``.top`` and all files it includes, whatever its conditions (``#ifdef``) say."""
     top = Path(path)
+    check_file(top)
     folders = include_folders(top, include)
     found, waiting = {top.resolve(): top}, [top]
     while waiting:

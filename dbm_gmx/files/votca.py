@@ -179,7 +179,9 @@ def _weights(text: str, *, n_atoms: int) -> tuple[tuple[float, ...], str]:
         return (), f"has a weight that is no number: {error}"
     if len(weights) != n_atoms:
         return (), f"has {len(weights)} weights for {n_atoms} atoms"
-    if not max(map(abs, weights)) <= HIGHEST or abs(sum(weights)) <= 1e-9 * sum(map(abs, weights)):
+    if not all(abs(weight) <= HIGHEST for weight in weights) or abs(sum(weights)) <= 1e-9 * sum(
+        map(abs, weights)
+    ):
         return (), "has weights that do not add up to a finite number other than 0"
     return weights, ""
 

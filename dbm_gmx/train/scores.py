@@ -15,6 +15,7 @@ import torch
 from dbm_gmx.chemistry.contacts import bad_contacts
 from dbm_gmx.chemistry.stereo import count_stereo, infer_chirality
 from dbm_gmx.chemistry.system import System, deviation
+from dbm_gmx.errors import InputError
 from dbm_gmx.evaluation.distributions import (
     RANGES,
     TermClass,
@@ -67,7 +68,11 @@ def generate_frames(
             chirality = infer_chirality(system, pair.atoms.numpy(), {})
             guide = make_guide(system, Conditions(temperature=what.temperature), chirality)
             placer = replace(placer, guide=guide, centrings=make_centrings(system))
-        frames.append(reconstruct(placer).cpu().numpy())
+        made = reconstruct(placer).cpu().numpy()
+        if not np.isfinite(made).all():
+            said = f"frame {pair.index} of {what.name}: the model puts atoms at places that are no numbers"
+            raise InputError(f"{said}; train with lower rates or prior weights, or precision = 'float32'")
+        frames.append(made)
     return frames
 
 
