@@ -150,8 +150,11 @@ def test_a_topology_that_is_no_file_is_refused(
 
 
 def test_no_memory_is_made_where_the_training_cannot_begin(tmp_path: Path) -> None:
-    (tmp_path / "train.toml").write_text(f"{TEXT}[warm]\nsteps = 3\n")
-    assert main(["train", str(tmp_path / "train.toml"), "--from", str(tmp_path / "train.toml")]) == 1
+    path = tmp_path / "train.toml"
+    path.write_text(f"{TEXT}[warm]\nsteps = 3\n")
+    assert main(["train", str(path), "--from", str(path)]) == ExitCode.FAILED
+    path.write_text(f'{TEXT}[warm]\nsteps = 3\n[run]\ndevice = "x"\n')
+    assert main(["train", str(path)]) == ExitCode.FAILED
     assert not (tmp_path / "out").exists()
 
 

@@ -48,7 +48,7 @@ def add_parser(commands: Commands) -> None:
 
 def run(options: Namespace) -> int:
     """Train and print the summary; returns the exit code."""
-    from dbm_gmx.network.model import load_model
+    from dbm_gmx.network.model import best_device, load_model
     from dbm_gmx.parallel import set_threads
     from dbm_gmx.train.loop import train
     from dbm_gmx.train.memory import make_memory
@@ -63,6 +63,8 @@ def run(options: Namespace) -> int:
         raise InputError("no steps of training: --from and --max-time have no effect", path=options.settings)
     if settings.start:
         load_model(settings.start)  # before a memory is made
+    if settings.steps and settings.run.device != "auto":
+        best_device(settings.run.device)
     if settings.memory is not None and int(os.environ.get("RANK", "0")) == 0:
         made = make_memory(settings, restart=options.restart)
         if not options.quiet:
