@@ -89,7 +89,7 @@ MUTATIONS = [
     ),
     one(
         "a-topology-that-is-a-link-to-itself-is-followed",
-        "tests/test_train_memory.py -k no_file",
+        "tests/test_train_memory.py -k loop",
         "files/includes.py",
         "    check_file(top)\n",
         "",

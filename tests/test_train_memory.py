@@ -138,6 +138,7 @@ def test_a_memory_of_something_else_is_not_taken_for_this_one(
 @pytest.mark.parametrize(
     ("make", "said"),
     [(os.mkfifo, "is a named pipe"), (lambda path: path.symlink_to(path.name), "cannot be read")],
+    ids=["pipe", "loop"],
 )
 def test_a_topology_that_is_no_file_is_refused(
     make: Callable[[Path], None], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
