@@ -192,6 +192,14 @@ def test_bonds_that_are_fixed_without_being_asked_for_are_said(conditions, caplo
         ("pull = yes", "nothing is pulled"),
         ("electric-field-z = 0.5 0 0 0", "no field"),
         ("disre = simple", "no distance restraints"),
+        ("colvars-active = yes", "no collective variables"),
+        ("nnpot-active = true", "no potential of a network"),
+        ("implicit_solvent = GBSA", "no implicit solvent"),
+        ("energygrp_excl = Wall Wall", "no pairs of groups are excluded"),
+        ("adress = yes", "all atoms count in full"),
+        ("simulated-tempering = yes", "one temperature"),
+        ("accelerate = 0.1 0 0", "nothing is accelerated"),
+        ("cos_acceleration = 0.1", "nothing is accelerated"),
         ("pbc = xy", "periodic in all directions"),
         ("vdw-modifier = Potential-switch", "treated as a plain cut-off"),
         ("vdw_type = PME", "treated as a plain cut-off"),
@@ -222,7 +230,7 @@ def test_names_that_gromacs_does_not_know_are_said(conditions, caplog) -> None:
     "line",
     [
         *("mass-repartition-factor = 3", "deform-init-flow = yes"),  # GROMACS 2024
-        *("verlet-buffer-pressure-tolerance = 0.5", "ensemble-temperature = 300", "colvars-active = yes"),
+        *("verlet-buffer-pressure-tolerance = 0.5", "ensemble-temperature = 300", "colvars-active = no"),
     ],
 )
 def test_names_of_newer_versions_are_known(conditions, caplog, line: str) -> None:

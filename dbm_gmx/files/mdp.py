@@ -314,6 +314,14 @@ LEFT_OUT = {
     "qmmm": "all atoms are classical",
     "qmmm-cp2k-active": "all atoms are classical",
     "density-guided-simulation-active": "there is no density",
+    "nnpot-active": "there is no potential of a network",
+    "colvars-active": "there are no collective variables",
+    "implicit-solvent": "there is no implicit solvent",
+    "energygrp-excl": "no pairs of groups are excluded",
+    "adress": "all atoms count in full",
+    "simulated-tempering": "there is one temperature, that of ref-t",
+    "accelerate": "nothing is accelerated",
+    "cos-acceleration": "nothing is accelerated",
 }
 """What of a run the distribution of the atoms does not have, and what it has in its place."""
 
