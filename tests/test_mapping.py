@@ -595,3 +595,58 @@ def test_derived_owners_differ_from_the_papers_only_at_a_chain_end(reference, sy
     mapping, moltype = mappings[name], aa.molecule_types[name]
     differ = np.flatnonzero(derive_owners(mapping.weights, moltype.graph) != mapping.owner)
     assert {moltype.names[i] for i in differ} == moved
+
+
+# --- index files ------------------------------------------------------------------------------------
+
+GROUPS = "; beads\n[ A ]\n 1 2\n 3\n[ B ]\n 3 4 4\n"
+
+
+def test_groups_of_an_index_file_are_beads(tmp_path, caplog):
+    """Centres of mass; an atom of two groups counts in full in both, as for ``gmx traj -com``."""
+    path = write(tmp_path / "cg_map.ndx", GROUPS)
+    found = read_mappings([path], topology(molecule()))["MOL"]
+    assert (found.names, found.owner.tolist()) == (("A", "B"), [0, 0, 0, 1])
+    masses = molecule().masses
+    for bead, rows in enumerate(([0, 1, 2], [2, 3])):
+        expected = np.zeros(4)
+        expected[rows] = masses[rows] / masses[rows].sum()
+        assert np.allclose(found.weights.toarray()[bead], expected)
+
+
+def test_an_index_file_is_of_the_molecule_it_is_called_as_or_of_the_only_one_it_fits(tmp_path):
+    two = molecule(), molecule("ABC", resname="ABC")
+    with pytest.raises(InputError, match="fits MOL and ABC: name it as one of these"):
+        read_mappings([write(tmp_path / "cg.ndx", GROUPS)], topology(*two))
+    for name in ("ABC.ndx", "ABC_cgbuilder.ndx"):
+        assert list(read_mappings([write(tmp_path / name, GROUPS)], topology(*two))) == ["ABC"]
+    larger = molecule("BIG", "C1 H1 C2 C3 C4", ((0, 1), (0, 2), (2, 3), (3, 4)))
+    assert list(read_mappings([tmp_path / "cg.ndx"], topology(molecule(), larger))) == ["MOL"]
+    with pytest.raises(InputError, match=r"has a mapping already, in .*ABC\.ndx"):
+        read_mappings([tmp_path / "ABC.ndx", tmp_path / "ABC_cgbuilder.ndx"], topology(*two))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[ System ]\n1 2 3 4\n[ A ]\n1 2\n", r"\[ System \] holds all atoms of \[ A \]"),
+        ("[ A ]\n1 2 3 4\n[ B ]\n", r"\[ B \] is empty"),
+        ("[ A ]\n1 2 3 4\n[ B ]\n5\n", "all 4 atoms of MOL but hydrogens, and no others"),
+        ("[ A ]\n1 2\n[ B ]\n3\n", "all 4 atoms of MOL but hydrogens, and no others"),
+    ],
+)
+def test_other_index_files_are_no_mapping(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
+        read_mappings([write(tmp_path / "MOL.ndx", text)], topology(molecule()))
+
+
+def test_hydrogens_may_be_left_out_of_an_index_file(tmp_path):
+    found = read_mappings([write(tmp_path / "x.ndx", "[ A ]\n1\n[ B ]\n3 4\n")], topology(molecule()))["MOL"]
+    assert found.owner.tolist() == [0, 0, 1, 1]
+
+
+def test_an_index_file_in_a_folder_of_mappings_is_left_alone(tmp_path):
+    """A folder of a run may hold one of another purpose."""
+    write(tmp_path / "MOL.ndx", GROUPS)
+    with pytest.raises(InputError, match="no mapping in this folder"):
+        read_mappings([tmp_path], topology(molecule()))

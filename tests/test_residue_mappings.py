@@ -332,7 +332,6 @@ def test_cis_and_trans_of_a_mapping(tmp_path):
     ("text", "said"),
     [
         ("[ moleculetype ]\nA 3\n[ atoms ]\n1 C 1 A C 1\n", "a topology"),
-        ("[ System ]\n1 2 3\n[ A ]\n 4 5 6\n", "an index file"),
         ("<cg><inverse/></cg>", "VOTCA settings"),
         ("<?xml version='1.0'?>\n<ForceField></ForceField>", "OpenMM"),
         ("title\n1\n    1ALA      N    1   0.126   1.624   1.679\n 1 1 1\n", r"a structure \(.gro\)"),
@@ -359,6 +358,7 @@ def test_what_is_no_mapping_is_named(tmp_path, text, said):
         ("[map]\n1 C 1 A\n[/map]\n", Kind.DEEPBACKMAP),
         ("[ SOL ]\nW P4 OW HW1 HW2\n", Kind.PYCGTOOL),
         ("{[#A][#B]}.{#A=CC[$],#B=[$]CO}\n", Kind.CGSMILES),
+        ("[ A ]\n1 2 3\n[ B ]\n 4 5 6\n", Kind.INDEX),
     ],
 )
 def test_the_suffix_makes_no_difference(tmp_path, text, kind):

@@ -455,6 +455,16 @@ def test_constants_that_are_negative_in_charmm27_are_read(tmp_path: Path) -> Non
     assert [t.parameters.tolist() for t in found.terms] == [[[140, 125, 0.28, -33472]], [[0, -41.84]]]
 
 
+@pytest.mark.parametrize("product", ["K*0.8", "K * 0.8", "500*K"])
+def test_of_a_product_the_first_number_counts(tmp_path: Path, product: str) -> None:
+    """As for grompp; elastic networks of martinize.py (Martini 2) are written so."""
+    define = "#define K 500.0\n"
+    found = molecule(tmp_path, f"[ bonds ]\n1 2 6 0.7 {product}\n", head=define + DEFAULTS + TYPES)
+    assert only(found).parameters.tolist() == [[0.7, 500]]
+    with pytest.raises(InputError, match="found 1 parameters, expected 2"):
+        molecule(tmp_path, f"[ bonds ]\n1 2 6 {product} 0.7\n", head=define + DEFAULTS + TYPES)
+
+
 def test_restraints_of_angles_are_read_and_those_to_places_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -336,9 +336,9 @@ def add_mapping(command: ArgumentParser) -> None:
         default=[],
         dest="mappings",
         metavar="FILE",
-        help="Mapping files, or folders of them. They are of molecules (VOTCA, deepBackmap, CGSmiles) or of "
-        "residues (Backward, martinize2, vermouth, PyCGTOOL, CG2AT, MemBack). The name of a mapping that "
-        "ships, as martini3, will do. Default: the one that ships and fits.",
+        help="Mapping files, or folders of them. They are of molecules (VOTCA, deepBackmap, CGSmiles, .ndx) "
+        "or of residues (Backward, martinize2, vermouth, PyCGTOOL, CG2AT, MemBack). The name of a mapping "
+        "that ships, as martini3, will do. Default: the one that ships and fits.",
     )
 
 

@@ -240,7 +240,12 @@ def _maps(lines: list[Line]) -> BondedTable:
 
 
 def _state_a(texts: list[str], form: Interaction, line: Line) -> Parameters:
-    """Return the parameters of state A; those of state B may follow."""
+    """Return the parameters of state A; those of state B may follow.
+
+    Of a product, as in elastic networks of Martini 2 (``RUBBER_FC*0.8``), grompp takes the first number, and
+    reads no further.
+    """
+    texts = " ".join(texts).partition("*")[0].split()
     n, values = form.parameters, line.floats(texts)
     if len(texts) not in (n, 2 * n):
         raise line.error(

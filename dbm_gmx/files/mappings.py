@@ -23,6 +23,7 @@ from dbm_gmx.errors import InputError
 from dbm_gmx.files.backward import read_backward, read_vermouth
 from dbm_gmx.files.dbm_map import DbmMap, bead_names, map_owners, mass_weights, read_map
 from dbm_gmx.files.fragments import read_fragments, read_memback, read_pycgtool
+from dbm_gmx.files.index import IndexMapping, index_weights, read_index_mapping
 from dbm_gmx.files.input_errors import Problem, refuse
 from dbm_gmx.files.owners import Owners, owner_array, read_owners
 from dbm_gmx.files.python_mapping import FORMS, is_smiles, mappings_of_python
@@ -39,7 +40,7 @@ OWNERS = "owners.txt"
 Given = str | Path | MappingABC[str, Any]
 """A file or a folder, or a mapping made in Python (:mod:`~dbm_gmx.files.python_mapping`)."""
 
-Raw = VotcaMolecule | DbmMap | ResidueMapping | SmilesMapping
+Raw = VotcaMolecule | DbmMap | ResidueMapping | SmilesMapping | IndexMapping
 """What a file says of a molecule, or of a residue."""
 
 SUFFIXES = (".xml", ".map", ".mapping", ".pdb", ".cgsmiles", ".cgs", ".smi", ".dat", ".txt")
@@ -54,6 +55,7 @@ class Source:
     map: DbmMap | None = None
     residues: MappedResidues | None = None
     smiles: tuple[SmilesMapping, FoundSmiles] | None = None
+    index: IndexMapping | None = None
     owners: Owners | None = None
     owners_path: Path = field(default_factory=Path)
     parts: Parts = ()
@@ -67,7 +69,7 @@ class Source:
     @property
     def paths(self) -> list[Path]:
         """The mapping files."""
-        found = [raw.path for raw in (self.votca, self.map) if raw is not None]
+        found = [raw.path for raw in (self.votca, self.map, self.index) if raw is not None]
         found += [self.smiles[0].path] if self.smiles else []
         return found + ([mapping.path for mapping in self.residues.used] if self.residues else [])
 
@@ -81,8 +83,9 @@ def read_mappings(
     weights, a deepBackmap ``.map`` owners, alignment and multiplicity; a molecule may have both.  Files of
     Backward, martinize2, vermouth, PyCGTOOL, CG2AT and MemBack map residues, of which molecules are put
     together (:func:`~dbm_gmx.chemistry.residues.map_residues`); not those that have a mapping of their own.
-    CGSmiles are found by the graph of a molecule.  Owners are, in this order: those of the files in
-    ``owners``, of the ``.map``, of an ``owners.txt`` lying beside the mapping file, derived
+    CGSmiles are found by the graph of a molecule, the molecule of an index file by its name or as the only
+    one that has its atoms.  Owners are, in this order: those of the files in ``owners``, of the ``.map``, of
+    an ``owners.txt`` lying beside the mapping file, derived
     (:func:`~dbm_gmx.chemistry.mapping.derive_owners`).
 
     Parameters
@@ -155,6 +158,7 @@ def _collect(paths: Iterable[Given], topology: Topology) -> dict[str, Source]:
     for raw in strange:
         others.append(f"{'/'.join(n for n in (raw.ident, raw.name) if n) or 'without a name'} ({raw.path})")
     others += _add_smiles(sources, [raw for raw in every if isinstance(raw, SmilesMapping)], topology)
+    others += _add_index(sources, [raw for raw in every if isinstance(raw, IndexMapping)], topology)
     others += _add_residues(sources, [raw for raw in every if isinstance(raw, ResidueMapping)], topology)
     if others and not sources:
         residues = any(isinstance(raw, ResidueMapping) for raw in every)
@@ -264,6 +268,31 @@ def _said_of_smiles(raw: SmilesMapping, instead: Sequence[MoleculeType]) -> str:
     return f"{'; '.join([what, *(f'{m.name} is {composition(heavy_graph(m))}' for m in instead)])})"
 
 
+def _add_index(sources: dict[str, Source], found: Sequence[IndexMapping], topology: Topology) -> list[str]:
+    """Find the molecule of each index file, by its name, else as the only one it fits; returns the others."""
+    others = []
+    for raw in found:
+        stem = raw.path.stem
+        named = [name for name in (stem, stem.partition("_")[0]) if name in topology.molecule_types]
+        fits = [n for n in _without_mapping(sources, topology) if raw.fits(topology.molecule_types[n])]
+        names = named[:1] or fits
+        if len(names) > 1:
+            raise InputError(f"fits {' and '.join(names)}: name it as one of these (NAME.ndx)", path=raw.path)
+        if not names:
+            others.append(f"{stem} ({raw.path}, {len(raw.beads)} beads of atoms up to {max(raw.atoms) + 1})")
+        for name in names:
+            n_atoms = topology.molecule_types[name].n_atoms
+            if name in sources:
+                raise InputError(f"{name} has a mapping already, in {sources[name].paths[0]}", path=raw.path)
+            if not raw.fits(topology.molecule_types[name]):
+                need = f"its groups must hold all {n_atoms} atoms of {name} but hydrogens, and no others"
+                raise InputError(need, path=raw.path)
+            sources[name] = Source(index=raw, parts=((name, 1),))
+            if not named:
+                _say_found(name, sources[name])
+    return others
+
+
 def _add_residues(
     sources: dict[str, Source], found: Sequence[ResidueMapping], topology: Topology
 ) -> list[str]:
@@ -345,6 +374,7 @@ _READERS: dict[Kind, Callable[[Path], Sequence[Raw]]] = {
     Kind.FRAGMENTS: read_fragments,
     Kind.MEMBACK: read_memback,
     Kind.CGSMILES: read_smiles,
+    Kind.INDEX: read_index_mapping,
 }
 
 
@@ -374,6 +404,8 @@ def _build(source: Source, moltype: MoleculeType, *, problems: list[Problem]) ->
         weights = source.residues.weights
     elif source.smiles is not None:
         weights = source.smiles[1].weights
+    elif source.index is not None:
+        weights = index_weights(source.index, moltype)
     if source.votca is not None:
         weights, wrong = votca_weights(source.votca, moltype)
         problems += [*source.votca.problems, *wrong]
@@ -415,6 +447,8 @@ def _beads(source: Source) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return source.residues.names, source.residues.types
     if source.smiles is not None:
         return source.smiles[0].beads, source.smiles[0].beads
+    if source.index is not None:
+        return source.index.beads, source.index.beads
     assert source.map is not None
     return bead_names(source.map), tuple(source.map.types[b] for b in sorted(source.map.types))
 

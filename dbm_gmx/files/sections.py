@@ -99,6 +99,7 @@ class Kind(Enum):
     FRAGMENTS = "CG2AT fragments"
     MEMBACK = "MemBack map"
     CGSMILES = "CGSmiles"
+    INDEX = "index file (.ndx) of beads"
 
 
 KINDS = ", ".join(kind.value for kind in Kind)
@@ -164,7 +165,7 @@ def _by_sections(lines: list[SectionLine], path: Path) -> Kind | str:
     inside = [line for line in lines if line.text]
     first = {line.text.split()[0] for line in inside}
     if inside and all(word.isdecimal() for line in inside for word in line.words):
-        return "an index file (.ndx)"
+        return Kind.INDEX
     if any(text.startswith("RESI") and len(text.split()) == 2 for text in (x.text for x in inside)):
         return Kind.MEMBACK
     if names and names <= {"map", "align", "mult"}:
