@@ -15,7 +15,7 @@ import numpy as np
 
 from dbm_gmx.chemistry.array_types import FloatArray, IntArray
 from dbm_gmx.chemistry.frame import Frame, box_volume
-from dbm_gmx.chemistry.mapping import Mapping, Match, bead_graph
+from dbm_gmx.chemistry.mapping import Mapping, Match, atoms_of_beads, bead_graph
 from dbm_gmx.chemistry.periodic import arms_of, lattice_of, neighbour_pairs, reduced_cell
 from dbm_gmx.chemistry.rules import LOOSEST, UNKNOWN, bond_lengths
 from dbm_gmx.chemistry.system import System
@@ -172,7 +172,9 @@ def _far(system: System, frame: Frame) -> list[Problem]:
             continue
         places = match.beads(beads)
         apart = np.linalg.norm(arms_of(places, pairs, lattice_of(frame)), axis=-1)
-        for limit, fatal in ((STRETCH * reach + SLACK, True), (reach + 1e-3, False)):  # written to .001 nm
+        atoms = (atoms_of_beads(match.mapping, match.moltype)[pairs] >= 0).all(axis=1)
+        usual = np.where(atoms, STRETCH, 1) * reach + 1e-3  # written to .001 nm; bonds of atoms vibrate
+        for limit, fatal in ((STRETCH * reach + SLACK, True), (usual, False)):
             copies, bonds = np.nonzero(apart > limit)
             if not len(copies):
                 continue

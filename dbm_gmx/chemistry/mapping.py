@@ -165,6 +165,17 @@ def spread_owners(owner: IntArray, graph: nx.Graph) -> None:
         shell = list(offers)
 
 
+def atoms_of_beads(mapping: Mapping, moltype: MoleculeType) -> IntArray:
+    """(beads,) the atom that is where a bead is, the only one in it but hydrogens; -1 where there is none."""
+    entries, found = mapping.weights.tocoo(), np.full(len(mapping.names), -1, np.int64)
+    heavy = np.array([element != "H" for element in moltype.attribute("element")], bool)
+    kept = heavy[entries.col] & (entries.data != 0)
+    beads = entries.row[kept]
+    found[beads] = entries.col[kept]
+    found[np.bincount(beads, minlength=len(found)) != 1] = -1
+    return found
+
+
 def bead_graph(mapping: Mapping, moltype: MoleculeType) -> nx.Graph:
     """Return the graph of beads: joined by a bond between atoms they own, or by a shared atom.
 
