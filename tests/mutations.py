@@ -289,7 +289,7 @@ MUTATIONS = [
     ),
     one(
         "beads-of-two-atoms-are-atoms",
-        "tests/test_shown_states.py -k two_atoms",
+        "tests/test_shown_states.py -k vibrate",
         "chemistry/mapping.py",
         "    found[np.bincount(beads, minlength=len(found)) != 1] = -1\n",
         "",
