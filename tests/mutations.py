@@ -1110,6 +1110,13 @@ MUTATIONS = [
         "        [0.18, 0.25, 0.14, 0.22, 0.22, 0.0],\n",
     ),
     one(
+        "hydrogens-of-oxygen-have-a-radius",
+        "tests/test_quality.py -k limit_of_its_atoms",
+        "chemistry/contacts.py",
+        "        [0.13, 0.18, 0.11, 0.14, 0.14, 0.0],\n",
+        "        [0.13, 0.18, 0.15, 0.14, 0.14, 0.0],\n",
+    ),
+    one(
         "contacts-half-as-close",
         "tests/test_quality.py",
         "chemistry/contacts.py",

@@ -24,9 +24,9 @@ POLAR_ELEMENTS = frozenset({"N", "O", "F", "S"})
 
 LIMITS = np.array(
     [
-        [0.15, 0.18, 0.15, 0.18, 0.18, 0.0],
+        [0.15, 0.18, 0.13, 0.18, 0.18, 0.0],
         [0.18, 0.25, 0.18, 0.25, 0.25, 0.0],
-        [0.15, 0.18, 0.15, 0.14, 0.14, 0.0],
+        [0.13, 0.18, 0.11, 0.14, 0.14, 0.0],
         [0.18, 0.25, 0.14, 0.22, 0.18, 0.0],
         [0.18, 0.25, 0.14, 0.18, 0.22, 0.0],
         [0.00, 0.00, 0.00, 0.00, 0.00, 0.0],
@@ -35,7 +35,9 @@ LIMITS = np.array(
 """Closest distances that are no bad contact, nm, by the sorts of the two atoms.
 
 Hydrogen bonds and shells of ions are shorter: sodium and a carboxylate come as near as 0.21 nm, lithium and
-magnesium and water 0.19.  Virtual sites touch nothing.
+magnesium and water 0.19.  Hydrogens of nitrogen and oxygen have no radius of their own in most force fields: in
+a run of a dendrimer in methanol (950 atoms) two of them were closer than 0.15 in every second frame, closer than
+0.11 in one of a hundred.  Virtual sites touch nothing.
 """
 
 
@@ -54,7 +56,7 @@ def bad_contacts(system: System, atoms: Positions, box: FloatArray) -> IntArray:
     Returns
     -------
     (k, 2) rows i < j, in order, each pair once; closer than 0.15 (two hydrogens), 0.18 (one) or
-    0.25 nm (none), less where a hydrogen bond is possible, see :data:`LIMITS`.
+    0.25 nm (none), less of hydrogens that make hydrogen bonds, see :data:`LIMITS`.
 
     Raises
     ------
