@@ -1117,6 +1117,13 @@ MUTATIONS = [
         "        [0.13, 0.18, 0.15, 0.14, 0.14, 0.0],\n",
     ),
     one(
+        "a-network-needs-beads-to-be-judged",
+        "tests/test_winding.py -k without_beads",
+        "chemistry/winding.py",
+        " if len(match.mapping.names) > 1 else whole\n",
+        "\n",
+    ),
+    one(
         "contacts-half-as-close",
         "tests/test_quality.py",
         "chemistry/contacts.py",

@@ -221,6 +221,15 @@ def test_atoms_are_beside_their_beads(wrapped: Wrapped) -> None:
     assert longest_bond(system, whole.positions) > 1.0
 
 
+def test_without_beads_such_molecules_are_whole_and_judged_through_the_box(wrapped: Wrapped) -> None:
+    """As ``evaluate`` takes them, which needs no mapping: each molecule is one bead."""
+    system = atomistic_system(wrapped.system.topology, {})
+    whole = with_whole_atoms(system, wrapped.frame)
+    assert whole.winds
+    assert longest_bond(system, whole.positions, lattice_of(whole)) < 0.25
+    assert longest_bond(system, whole.positions) > 1.0
+
+
 def test_chirality_through_the_box() -> None:
     centre = np.array([[0.0, 0, 0], [0.1, 0.1, 0.1], [0.1, -0.1, -0.1], [-0.1, 0.1, -0.1], [-0.1, -0.1, 0.1]])
     rows, cells = np.arange(5)[None], np.array([[0, 0, 0], [1, 0, 0], [0, -1, 0], [0, 0, 2], [0, 0, 0]])

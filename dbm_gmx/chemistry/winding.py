@@ -173,12 +173,16 @@ def _check(mapping: Mapping, moltype: MoleculeType) -> None:
 
 
 def with_whole_atoms(system: System, frame: Frame) -> Frame:
-    """A frame of atoms with all molecules whole; of those bonded to images of their own each bead is."""
+    """A frame of atoms with all molecules whole; of those bonded to images of their own each bead is.
+
+    A molecule that is one bead, as where there are no beads, is whole but for the bonds that close it.
+    """
     parts, winds = [], False
     for match in system.matches:
         whole = make_whole(match.molecules(frame.positions), frame.box, match.moltype.bonds)
         if not frame.free and through_the_box(whole, frame.box, match.moltype.bonds).any():
-            winds, whole = True, _beads_whole(match, whole, frame.box)
+            winds = True
+            whole = _beads_whole(match, whole, frame.box) if len(match.mapping.names) > 1 else whole
         parts.append(whole.reshape(-1, 3))
     return replace(frame, positions=np.concatenate(parts), winds=winds)
 
