@@ -35,9 +35,9 @@ LIMITS = np.array(
 """Closest distances that are no bad contact, nm, by the sorts of the two atoms.
 
 Hydrogen bonds and shells of ions are shorter: sodium and a carboxylate come as near as 0.21 nm, lithium and
-magnesium and water 0.19.  Hydrogens of nitrogen and oxygen have no radius of their own in most force fields:
-in a run of a dendrimer in methanol (950 atoms) two of them were closer than 0.15 in every second frame, closer
-than 0.11 in one of a hundred.  Virtual sites touch nothing.
+magnesium and water 0.19.  Hydrogens of nitrogen and oxygen have no radius of their own in most force fields.
+In a run of a dendrimer in methanol (950 atoms) two of them were closer than 0.15 in every second frame, and
+closer than 0.11 in one of a hundred.  Virtual sites touch nothing.
 """
 
 
