@@ -2613,8 +2613,8 @@ MUTATIONS = [
         "states-that-are-settled-are-not-used",
         "tests/test_chirality.py",
         "backmapping/chirality.py",
-        "sampler=replace(mapper.sampler, chirality=states)",
-        "sampler=mapper.sampler",
+        "return replace(mapper, chirality=states, sampler=sampler)",
+        "return replace(mapper, chirality=states)",
     ),
     one(
         "undecided-exits-with-0",
