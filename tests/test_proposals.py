@@ -199,6 +199,13 @@ def test_cgsmiles_with_shared_atoms_need_owners(tmp_path: Path):
     wrong = run_words("map", "init", *given, "--smiles", "{[#A][#B]}.{#A=CCC[$],#B=[$]CCO}")
     assert wrong.code == 1
     assert "other atoms or bonds than OCT" in wrong.err
+    (tmp_path / "octane.cgs").write_text(f"; two beads\n{smiles}\n")
+    assert run_words("map", "init", *given, "--smiles", tmp_path / "octane.cgs").code == 0
+    again = read_mappings([tmp_path / "out"], read_topology(OCTANE / "topol.top"))["OCT"]
+    assert again.owner.tolist() == found.owner.tolist()
+    neither = run_words("map", "init", *given, "--smiles", "octane")
+    assert neither.code == 1
+    assert "'octane': neither CGSmiles, {...}.{...}, nor a file of these" in neither.err
 
 
 def test_a_topology_of_beads_has_the_bonds_and_angles_of_the_frames(tmp_path: Path):

@@ -20,7 +20,7 @@ from dbm_gmx.files.drawing import draw_mapping
 from dbm_gmx.files.mapping_writer import owners_text, unique_names, votca_text
 from dbm_gmx.files.mappings import OWNERS
 from dbm_gmx.files.output import atomic_write, make_folder
-from dbm_gmx.files.smiles import find_smiles, parse_smiles
+from dbm_gmx.files.smiles import SmilesMapping, find_smiles, parse_smiles, read_smiles
 from dbm_gmx.files.structure import read_cg_system
 from dbm_gmx.files.system import OF_BEADS, is_of_beads
 from dbm_gmx.files.top import read_topology
@@ -39,7 +39,7 @@ class ProposalInputs:
     structure, cg_topology
         Of the beads, as for :class:`~dbm_gmx.options.Inputs`; none if CGSmiles say all.
     smiles
-        CGSmiles, each perhaps with the name of a molecule type in front.
+        CGSmiles, each perhaps with the name of a molecule type in front, or files of them.
     choose
         Number of the way that is taken, from 1, by molecule type, where several are equally good.
     defines, include
@@ -149,20 +149,41 @@ def _by_smiles(inputs: ProposalInputs, atoms: Topology) -> Iterator[tuple[BeadMa
     InputError
         If there is none of one of them.
     """
-    for number, text in enumerate(inputs.smiles, 1):
-        name, brace, rest = text.partition("{")
-        raw = parse_smiles(brace + rest, Path("--smiles"), number, name.strip(" :="))
+    for raw in _read_smiles(inputs.smiles):
         wanted = [m for n, m in atoms.molecule_types.items() if raw.name in ("", n)]
         laid = [(moltype, there) for moltype in wanted if (there := find_smiles(raw, moltype)) is not None]
         if not laid:
             names = ", ".join(moltype.name for moltype in wanted) or f"no {raw.name}"
-            raise InputError(f"{text}: a molecule of other atoms or bonds than {names}", path=inputs.topology)
+            raise InputError(
+                f"CGSmiles {raw.line} of {raw.path}: a molecule of other atoms or bonds than {names}",
+                path=inputs.topology,
+            )
         for moltype, there in laid:
             align = default_alignment(there.weights, there.owner, moltype.graph)
             ones = np.ones(len(raw.beads), np.int64)
             mapping = BeadMapping(moltype.name, raw.beads, raw.beads, there.weights, there.owner, align, ones)
             said = f"{moltype.name}: {_count(raw.beads)} of its CGSmiles{_symmetry(there.ways)}"
             yield mapping, moltype, said
+
+
+def _read_smiles(given: Sequence[str]) -> Iterator[SmilesMapping]:
+    """Read CGSmiles, and files of these.
+
+    Raises
+    ------
+    InputError
+        If something is neither, or cannot be read.
+    """
+    for number, text in enumerate(given, 1):
+        name, brace, rest = text.partition("{")
+        if brace:
+            yield parse_smiles(brace + rest, Path("--smiles"), number, name.strip(" :="))
+        elif Path(text).is_file():
+            yield from read_smiles(Path(text))
+        else:
+            raise InputError(
+                f"--smiles {text[:60]!r}: neither CGSmiles, {{...}}.{{...}}, nor a file of these"
+            )
 
 
 def _symmetry(ways: int) -> str:

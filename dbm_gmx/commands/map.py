@@ -88,8 +88,8 @@ def _add_init(command: ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="CGSMILES",
-        help="Molecules with their beads as CGSmiles. The name of the molecule type may stand in front: "
-        "'NAME {...}.{...}'.",
+        help="Molecules with their beads as CGSmiles, or files of these. The name of the molecule type may "
+        "stand in front: 'NAME {...}.{...}'.",
     )
     add(
         "--choose",
