@@ -390,14 +390,20 @@ def test_a_file_put_into_our_folder_stays(
     assert listing(out / "relaxed.trr.work") == [".dbm-gmx", "notes.txt"]
 
 
-def test_an_unfinished_relaxation_of_something_else_is_refused(
-    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def left_unfinished(files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Relax all frames, and end before the output is in its place; returns the program."""
     program = fake_gmx(tmp_path / "bin" / "gmx")
     with monkeypatch.context() as patch:
         patch.setattr("dbm_gmx.gromacs.relaxation.RelaxTally.report", ended)
         patch.setattr("dbm_gmx.gromacs.relax.clear_folder", ended)
         assert relaxed(files, out, program).code == 1
+    return program
+
+
+def test_an_unfinished_relaxation_of_something_else_is_refused(
+    files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = left_unfinished(files, out, tmp_path, monkeypatch)
     assert listing(out) == ["relaxed.part.jsonl", "relaxed.part.trr", "relaxed.trr.work"]
     result = relaxed(files, out, program, seed=3)
     assert result.code == 1
@@ -412,11 +418,7 @@ def test_a_relaxation_goes_on_to_another_end(
     files: Mixture, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames after it that are finished stay for a longer run."""
-    program = fake_gmx(tmp_path / "bin" / "gmx")
-    with monkeypatch.context() as patch:
-        patch.setattr("dbm_gmx.gromacs.relaxation.RelaxTally.report", ended)
-        patch.setattr("dbm_gmx.gromacs.relax.clear_folder", ended)
-        assert relaxed(files, out, program).code == 1
+    program = left_unfinished(files, out, tmp_path, monkeypatch)
     before = len(runs_of(program))
     assert "2 of them by an earlier run" in relaxed(files, out, program, end=files.frames[1].time).out
     assert listing(out / "relaxed.trr.work") == [".dbm-gmx", "frame_2.npz"]

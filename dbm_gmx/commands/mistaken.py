@@ -29,8 +29,8 @@ def check_inputs(options: Namespace) -> None:
         said = _mistaken(option, path, options, beads=beads)
         if said:
             raise InputError(said, path=path)
-    for path, said in OF_COMMANDS.get(options.command, _nothing)(options):
-        if said:
+    if options.command in OF_COMMANDS:
+        for path, said in OF_COMMANDS[options.command](options):
             raise InputError(said, path=path)
     structure, top = getattr(options, "structure", None), getattr(options, "cg_topology", None)
     if beads and structure is not None and structure.suffix in (".gro", ".pdb") and top is None:
@@ -85,10 +85,6 @@ def _mistaken(option: str, path: Path, options: Namespace, *, beads: bool) -> st
         where = f": -m {path}" if hasattr(options, "mappings") else ""
         return f"is a mapping{where}. {option} takes {_kinds(right[option])}"
     return ""
-
-
-def _nothing(_: Namespace) -> Iterator[tuple[Path, str]]:
-    yield from ()
 
 
 def _viewed(options: Namespace) -> Iterator[tuple[Path, str]]:
